@@ -1,0 +1,152 @@
+"""Folders of files in storage that are whole, immutable and verified: a manifest written last is the commit.
+
+A bundle is a key prefix with files and a ``manifest.json`` that lists the sha256 of each of them. Its
+**digest** is the sha256 of that manifest, so a bundle's digest names its whole content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError, MissingInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from recdeploy_ops.storage.stores import Store
+
+MANIFEST = "manifest.json"
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A committed folder in storage.
+
+    Attributes:
+        prefix: key prefix, without a slash at its end.
+        digest: sha256 of ``manifest.json``, in hex.
+        files: sha256 in hex by file name (names may hold slashes).
+        facts: what the manifest says besides ``files``.
+    """
+
+    prefix: str
+    digest: str
+    files: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+    def key(self, name: str) -> str:
+        """Return the storage key of a file of this bundle."""
+        return f"{self.prefix}/{name}"
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> str:
+    """Write ``manifest.json`` over every file below ``folder`` and return its sha256.
+
+    Args:
+        folder: a local folder with the finished files.
+        facts: plain values to stand in the manifest beside ``files``; no time and no run id, where equal
+            content must give an equal digest.
+    """
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    files = {name: sha256_of(folder / name) for name in names if name != MANIFEST}
+    content = canonical_json({**facts, "files": files})
+    (folder / MANIFEST).write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def store_bundle(store: Store, parent: str, folder: Path) -> Bundle:
+    """Upload a folder that has a manifest below ``parent/{first 16 digits of its digest}``.
+
+    Running it again after a kill finishes the same bundle: equal content has an equal key.
+    """
+    content = (folder / MANIFEST).read_bytes()
+    bundle = _parse(f"{parent}/{hashlib.sha256(content).hexdigest()[:16]}", content)
+    for name in bundle.files:
+        store.upload(bundle.key(name), folder / name)
+    store.create(bundle.key(MANIFEST), content)
+    return bundle
+
+
+def open_bundle(store: Store, prefix: str, *, digest: str | None = None, made_by: str) -> Bundle:
+    """Return the committed bundle under ``prefix``.
+
+    Args:
+        store: where it lies.
+        prefix: its key prefix.
+        digest: what its digest must be.
+        made_by: the task that makes it, named in the error.
+
+    Raises:
+        MissingInputError: nothing is committed there.
+        IntegrityError: the manifest is not the one that was recorded.
+    """
+    try:
+        content = store.read(f"{prefix}/{MANIFEST}")
+    except KeyNotFoundError as err:
+        raise MissingInputError(f"{store.uri}/{prefix} is gone", clear_task=made_by) from err
+    bundle = _parse(prefix, content)
+    if digest is not None and bundle.digest != digest:
+        raise IntegrityError(
+            f"{store.uri}/{prefix}/{MANIFEST} has the sha256 {bundle.digest}, recorded is {digest}: "
+            f"it was changed after it was written. Clear the task {made_by!r} to make it again."
+        )
+    return bundle
+
+
+def fetch_bundle(store: Store, bundle: Bundle, folder: Path, names: list[str] | None = None) -> None:
+    """Download files of a bundle into ``folder``, verifying each sha256 on the way.
+
+    Args:
+        store: where the bundle lies.
+        bundle: as returned by `open_bundle`.
+        folder: made if it is not there.
+        names: the files wanted; all of them, and the manifest, by default.
+
+    Raises:
+        IntegrityError: a file is gone or not the one in the manifest.
+    """
+    for name in bundle.files if names is None else names:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with store.open(bundle.key(name)) as source, target.open("wb") as sink:
+                found = _copy_hashed(source, sink)
+        except KeyNotFoundError as err:
+            raise IntegrityError(f"{store.uri}/{bundle.key(name)} is listed in its manifest but is gone.") from err
+        if found != bundle.files[name]:
+            raise IntegrityError(
+                f"{store.uri}/{bundle.key(name)} has the sha256 {found}, its manifest says {bundle.files[name]}."
+            )
+    if names is None:
+        (folder / MANIFEST).write_bytes(store.read(bundle.key(MANIFEST)))
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the one JSON text of a value: sorted keys, no spaces to spare, UTF-8, no NaN."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
+    return text.encode() + b"\n"
+
+
+def _parse(prefix: str, content: bytes) -> Bundle:
+    facts = json.loads(content)
+    return Bundle(prefix, hashlib.sha256(content).hexdigest(), facts.pop("files"), facts)
+
+
+def _copy_hashed(source: BinaryIO, sink: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := source.read(CHUNK):
+        digest.update(chunk)
+        sink.write(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,158 @@
+"""Everything that this project raises on purpose.
+
+::
+
+    RecdeployError
+    ├── SettingsError               include/recommender.yaml or a param is wrong
+    ├── SourceDataError             the database does not hold what the SQL promises
+    ├── GateFailedError             a gate said FAIL: the candidate is rejected without asking
+    ├── TrainingFailedError         the ADS operator ended without usable outputs
+    ├── MissingInputError           what an earlier step made is gone: says which task to clear
+    ├── IntegrityError              stored bytes are not the bytes that were recorded
+    ├── IllegalTransitionError      a version cannot go from this stage to that one
+    ├── LockHeldError               another release or rollback is under way
+    ├── ApprovalError               the approval does not cover what would be promoted
+    ├── StateMismatchError          OCI runs something that the ledger does not know
+    ├── DeploymentFailedError       OCI did not do what it was asked, with its work-request logs
+    ├── PromotionFailedError        production did not verify; the champion serves again
+    └── TransientError              trying again may help
+        ├── StorageUnavailableError
+        ├── CloudUnavailableError
+        └── LedgerConflictError     another writer appended first
+
+    CloudRefusedError is final as well: OCI said no (credentials, compartment, limits).
+    StorageError likewise: the storage root is wrong or not writable.
+
+Only a `TransientError` is worth a retry: everything else fails the same way again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recdeploy_ops.domain.gates.verdicts import GateReport
+    from recdeploy_ops.domain.stages import Stage
+
+
+class RecdeployError(Exception):
+    """Base of every error that the project raises on purpose: it says what, which, and what now."""
+
+
+class SettingsError(RecdeployError):
+    """A setting or param is missing, unknown or out of range."""
+
+
+class SourceDataError(RecdeployError):
+    """The source database lacks a table, a column, rows, or holds values that cannot be used."""
+
+
+class GateFailedError(RecdeployError):
+    """A gate said FAIL.
+
+    Args:
+        report: every finding of the gate run, for the message and the ledger.
+    """
+
+    def __init__(self, report: GateReport) -> None:
+        super().__init__(report.describe_failures())
+        self.report = report
+
+
+class TrainingFailedError(RecdeployError):
+    """The ADS operator failed, or ended well with outputs that are missing, empty or not numbers."""
+
+
+class MissingInputError(RecdeployError):
+    """What a step needs was never made, or is gone.
+
+    Args:
+        what: the thing that is missing, with its key.
+        clear_task: the task that makes it, to be cleared in Airflow.
+    """
+
+    def __init__(self, what: str, *, clear_task: str) -> None:
+        super().__init__(f"{what}: clear the task {clear_task!r} of this run (with its downstream) to make it again.")
+        self.clear_task = clear_task
+
+
+class IntegrityError(RecdeployError):
+    """Stored bytes differ from the sha256 that was recorded for them."""
+
+
+class IllegalTransitionError(RecdeployError):
+    """A model version cannot go from one stage to the other."""
+
+    def __init__(self, current: Stage, target: Stage) -> None:
+        super().__init__(f"A model version cannot go from {current} to {target}.")
+
+
+class LockHeldError(RecdeployError):
+    """Another release or rollback holds the release lock."""
+
+
+class ApprovalError(RecdeployError):
+    """There is no approval for what would be promoted."""
+
+
+class StateMismatchError(RecdeployError):
+    """The ledger and OCI disagree in a way that only a person can settle."""
+
+
+class DeploymentFailedError(RecdeployError):
+    """A deployment did not become what was asked for; quotes OCI's work-request errors and logs."""
+
+
+class PromotionFailedError(RecdeployError):
+    """The switch of production did not verify; says what production serves now."""
+
+
+class CloudRefusedError(RecdeployError):
+    """OCI refused a request for good: wrong key, missing permission, unknown compartment, a limit.
+
+    Args:
+        message: what was asked, of what, and OCI's answer.
+        status: HTTP status.
+        code: OCI's error code, e.g. ``NotAuthorizedOrNotFound``.
+    """
+
+    def __init__(self, message: str, *, status: int, code: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class StorageError(RecdeployError):
+    """The storage root is wrong, not writable, or holds other content under this key."""
+
+
+class KeyNotFoundError(StorageError):
+    """Nothing is stored under this key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Nothing is stored under {key!r}.")
+        self.key = key
+
+
+class KeyExistsError(StorageError):
+    """Other content is already stored under this key, which is written only once."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Other content is already stored under {key!r}; it is never overwritten.")
+        self.key = key
+
+
+class TransientError(RecdeployError):
+    """A failure that may pass: the caller may try again."""
+
+
+class StorageUnavailableError(TransientError):
+    """The storage did not answer, or not in time."""
+
+
+class CloudUnavailableError(TransientError):
+    """OCI did not answer, answered 429 or 5xx, or refused because the resource is busy."""
+
+
+class LedgerConflictError(TransientError):
+    """Another writer appended to the ledger first, again and again."""

@@ -1,0 +1,91 @@
+"""What a gate says: a verdict with the number, the bound and how many users it speaks for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    """PASS, HOLD (a person must look) or FAIL (rejected without asking), from best to worst."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    HOLD = "HOLD"
+    FAIL = "FAIL"
+
+
+SEVERITY = {Verdict.PASS: 0, Verdict.HOLD: 1, Verdict.FAIL: 2}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One gate's answer.
+
+    Attributes:
+        gate: the gate's name, e.g. ``user_coverage``.
+        verdict: PASS, HOLD or FAIL.
+        value: what was measured; None when it could not be.
+        threshold: the bound, as text with its direction, e.g. ``>= 0.999``.
+        message: one sentence for a person: what, which (first examples), and what now.
+        users: how many users, rows or requests the value speaks for.
+        interval: the confidence interval where the value was sampled.
+    """
+
+    gate: str
+    verdict: Verdict
+    value: float | None
+    threshold: str
+    message: str
+    users: int | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """All findings of one gate run, in the order in which they were made."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return the worst verdict; no finding at all is a FAIL, never a PASS."""
+        return max((f.verdict for f in self.findings), key=SEVERITY.__getitem__, default=Verdict.FAIL)
+
+    def describe_failures(self) -> str:
+        """Return the messages of the findings that say FAIL, on one line each."""
+        failures = [f"{f.gate}: {f.message}" for f in self.findings if f.verdict is Verdict.FAIL]
+        return "\n".join(failures) or "No gate has answered, which counts as FAIL."
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values, for storage and the ledger."""
+        return {"verdict": str(self.verdict), "findings": [asdict(f) for f in self.findings]}
+
+
+def at_most(
+    gate: str,
+    value: float | None,
+    bound: float,
+    message: str,
+    *,
+    otherwise: Verdict = Verdict.FAIL,
+    users: int | None = None,
+) -> Finding:
+    """Judge ``value <= bound``; absent or NaN evidence counts as ``otherwise``."""
+    passed = value is not None and math.isfinite(value) and value <= bound
+    return Finding(gate, Verdict.PASS if passed else otherwise, value, f"<= {bound:g}", message, users)
+
+
+def at_least(
+    gate: str,
+    value: float | None,
+    bound: float,
+    message: str,
+    *,
+    otherwise: Verdict = Verdict.FAIL,
+    users: int | None = None,
+) -> Finding:
+    """Judge ``value >= bound``; absent or NaN evidence counts as ``otherwise``."""
+    passed = value is not None and math.isfinite(value) and value >= bound
+    return Finding(gate, Verdict.PASS if passed else otherwise, value, f">= {bound:g}", message, users)

@@ -1,0 +1,159 @@
+"""A local directory as a store: for one machine, the demo and the tests."""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from recdeploy_ops.domain.errors import KeyExistsError, KeyNotFoundError, StorageError
+from recdeploy_ops.storage.stores import StoredObject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PARTIAL = ".partial-"
+
+
+class DirectoryStore:
+    """Objects as files below one folder.
+
+    A file appears under its name by ``os.link`` of a finished, fsynced temporary file: it is there whole or
+    not at all, and of two writers exactly one wins.
+
+    Args:
+        uri: ``file:///folder``; the folder is made on the first write.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+        self._root = Path(unquote(urlsplit(uri).path))
+
+    def read(self, key: str) -> bytes:
+        """Return the whole object."""
+        with self.open(key) as stream:
+            return stream.read()
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[BinaryIO]:
+        """Stream the object."""
+        try:
+            stream = self._path(key).open("rb")
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise KeyNotFoundError(key) from None
+        except OSError as err:
+            raise self._error("read", key, err) from err
+        with stream:
+            yield stream
+
+    def list(self, prefix: str, *, start: str = "") -> Iterator[StoredObject]:
+        """Yield the objects whose keys begin with ``prefix``, ordered by key."""
+        folder = self._root / prefix.rpartition("/")[0]
+        found = []
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                path = Path(parent, name)
+                key = path.relative_to(self._root).as_posix()
+                if key.startswith(prefix) and key >= start and not name.startswith(PARTIAL):
+                    found.append(StoredObject(key, path.stat().st_size))
+        yield from sorted(found)
+
+    def create(self, key: str, content: bytes) -> None:
+        """Store ``content`` under a new key."""
+        with self._partial(key) as partial:
+            partial.write_bytes(content)
+            self._commit(partial, key)
+
+    def upload(self, key: str, path: Path) -> None:
+        """Store a file's content under a new key."""
+        with self._partial(key) as partial:
+            shutil.copyfile(path, partial)
+            self._commit(partial, key)
+
+    def replace(self, key: str, content: bytes) -> None:
+        """Overwrite atomically."""
+        with self._partial(key) as partial:
+            partial.write_bytes(content)
+            _sync(partial)
+            partial.replace(self._path(key))
+            _sync(self._path(key).parent)
+
+    def copy(self, source: str, target: str) -> None:
+        """Store ``source`` under the new key ``target`` as well: a hard link, as objects never change."""
+        origin = self._path(source)
+        if not origin.is_file():
+            raise KeyNotFoundError(source)
+        with self._partial(target) as partial:
+            partial.unlink()
+            try:
+                os.link(origin, partial)
+            except OSError:  # another file system, or one without links
+                shutil.copyfile(origin, partial)
+            self._commit(partial, target)
+
+    def delete(self, key: str) -> None:
+        """Remove an object, or nothing."""
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except OSError as err:
+            raise self._error("delete", key, err) from err
+
+    def check_writable(self) -> None:
+        """Write and remove a small file."""
+        with self._partial("write-check"):
+            pass
+
+    def _path(self, key: str) -> Path:
+        parts = PurePosixPath(key).parts
+        if not parts or key.startswith("/") or ".." in parts:
+            raise StorageError(f"{key!r} is not a key below {self.uri}.")
+        return self._root.joinpath(*parts)
+
+    @contextmanager
+    def _partial(self, key: str) -> Iterator[Path]:
+        folder = self._path(key).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=PARTIAL, dir=folder)
+            os.close(handle)
+        except OSError as err:
+            raise self._error("write", key, err) from err
+        partial = Path(name)
+        try:
+            yield partial
+        except OSError as err:
+            raise self._error("write", key, err) from err
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _commit(self, partial: Path, key: str) -> None:
+        _sync(partial)
+        target = self._path(key)
+        try:
+            os.link(partial, target)
+        except FileExistsError:
+            if not filecmp.cmp(partial, target, shallow=False):
+                raise KeyExistsError(key) from None
+        _sync(target.parent)
+
+    def _error(self, what: str, key: str, err: OSError) -> StorageError:
+        reason = os.strerror(err.errno) if err.errno else str(err)
+        fix = "free some space" if err.errno == errno.ENOSPC else "make the folder accessible to the worker's user"
+        return StorageError(
+            f"Cannot {what} {key!r} below the storage root {self.uri}: {reason}. Set 'storage' in "
+            f"include/recommender.yaml to a root that works, or {fix}."
+        )
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

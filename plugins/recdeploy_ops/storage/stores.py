@@ -1,0 +1,77 @@
+"""What a storage root can do, whatever it is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+
+class StoredObject(NamedTuple):
+    """One stored object: its key below the root, and its size in bytes."""
+
+    key: str
+    size: int
+
+
+class Store(Protocol):
+    """Immutable objects under slash-separated keys.
+
+    An object is created only if nothing is stored under its key. Finding one's own content there is
+    success, so that a step that was killed may run again. There is no rename: a manifest that is
+    written last is the commit of a folder (see `recdeploy_ops.bundles`).
+
+    Every method may raise `StorageError` (final) or `StorageUnavailableError` (worth a retry).
+    """
+
+    uri: str
+
+    def read(self, key: str) -> bytes:
+        """Return the whole object; raises `KeyNotFoundError`."""
+        ...
+
+    def open(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """Stream the object; raises `KeyNotFoundError`."""
+        ...
+
+    def list(self, prefix: str, *, start: str = "") -> Iterator[StoredObject]:
+        """Yield the objects whose keys begin with ``prefix`` and are not below ``start``, ordered by key."""
+        ...
+
+    def create(self, key: str, content: bytes) -> None:
+        """Store ``content`` under a new key; raises `KeyExistsError` when other content is there."""
+        ...
+
+    def upload(self, key: str, path: Path) -> None:
+        """Store a file's content under a new key; raises `KeyExistsError` when other content is there."""
+        ...
+
+    def replace(self, key: str, content: bytes) -> None:
+        """Overwrite: for snapshots and pointers only, which can be rebuilt from the ledger."""
+        ...
+
+    def copy(self, source: str, target: str) -> None:
+        """Store the object ``source`` under the new key ``target`` as well."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object, or nothing: for housekeeping only."""
+        ...
+
+    def check_writable(self) -> None:
+        """Write and remove a small object, so that a root that cannot be written is found early."""
+        ...
+
+
+def open_store(uri: str) -> Store:
+    """Return the store of a ``file:///folder`` root.
+
+    Args:
+        uri: the setting ``storage``.
+    """
+    from recdeploy_ops.storage.directories import DirectoryStore
+
+    return DirectoryStore(uri)
