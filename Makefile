@@ -1,0 +1,81 @@
+# The one door to this project: `make help`.
+#
+# Every target makes the environment first when it is not there (scripts/setup.sh), so `make demo` and
+# `make test` work on a machine that has only Python 3.11 to 3.13, make and a C compiler.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
+
+DEMO_HOME ?= .demo
+export DEMO_HOME
+
+BIN := .venv/bin
+# The demo's settings and connections, where there is a demo; else the project's own.
+RECDEPLOY := $(BIN)/python -m demo run-tool $(BIN)/python -m recdeploy_ops
+ARGS ?=
+MYPY := $(wildcard plugins/recdeploy_ops include/training include/score_template oci_emulator demo)
+
+.PHONY: help setup demo stop test test-unit lint format bench status backups clean lock
+
+help: ## Say what there is
+	@printf 'usage: make TARGET [NAME=value ...]\n\n'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) \
+	  | while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^#| \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
+
+#|
+#| make demo understands:
+#|   DECISION=promote|reject  answer the approval by itself, check the result, print a summary, stop
+#|   DATA=folder              use users.csv, items.csv and interactions.csv from there
+#|   DATA_USER= DATA_ITEM= DATA_RATING= DATA_TIMESTAMP= DATA_TITLE=    name their columns
+#|   KEEP=1                   leave everything running until make stop
+#|   PORT= AIRFLOW_PORT=      ports of the OCI emulator and of Airflow (else chosen once, then kept)
+#|   TIMEOUT=20               minutes that one release may take
+#|   DEMO_HOME=.demo          where all of it lives
+#| make setup understands PYTHON=/path/to/python3.12; test, test-unit, bench and lock understand ARGS="...".
+
+setup: ## Make .venv from the lock (does nothing when it is there)
+	@./scripts/setup.sh
+
+demo: setup ## Run a whole release on this machine: emulator, Airflow, a store; see below
+	@$(BIN)/python -m demo up
+
+stop: setup ## Stop what `make demo KEEP=1` left running
+	@$(BIN)/python -m demo stop
+
+test: setup ## Run every test
+	$(BIN)/python -m pytest $(ARGS)
+
+test-unit: setup ## Run the fast tests only
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+lint: setup ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(MYPY)
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and fix what ruff can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## Run the benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
+
+status: setup ## Say which version is where (of the demo when there is one)
+	@$(RECDEPLOY) status
+
+backups: setup ## List the backups (of the demo when there is one)
+	@$(RECDEPLOY) backups
+
+clean: ## Stop the demo, then remove it and all caches; .venv stays
+	@if [ -x $(BIN)/python ] && [ -e "$(DEMO_HOME)" ]; then $(BIN)/python -m demo clean; fi
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist
+	find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+lock: setup ## Resolve pyproject.toml into the two locks (needs uv; ARGS=--upgrade for newer versions)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  $(ARGS) --output-file requirements.txt pyproject.toml
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --constraint requirements.txt --group dev $(ARGS) --output-file requirements-dev.txt pyproject.toml

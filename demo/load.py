@@ -1,0 +1,239 @@
+"""``DATA=folder``: a shop's own CSV files as the store database of the demo.
+
+Three files are read as text and streamed: ``users.csv`` and ``items.csv``, whose first columns are the ids,
+and ``interactions.csv`` with both ids under the same names, ``rating`` and, if there is one, ``timestamp``.
+Ids stay what they are, byte for byte. Whether the rows are any good is for the release's own gates to say.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from demo.errors import DemoError
+from demo.store import write_store
+
+if TYPE_CHECKING:
+    import _csv
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from demo.store import Counts, Row
+
+RATING, TIMESTAMP = "rating", "timestamp"
+# Epoch seconds end here (the year 5138); a larger number counts milliseconds.
+LATEST_SECONDS = 1e11
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of columns that are not found by themselves; None where they shall be.
+
+    Attributes:
+        user: the user id; by default the first column of ``users.csv``.
+        item: the item id; by default the first column of ``items.csv``.
+        rating: by default ``rating``.
+        timestamp: epoch seconds or ISO 8601; by default ``timestamp``, if there is one.
+        title: of an item; by default the first column whose name ends in title or name, if there is one.
+    """
+
+    user: str | None = None
+    item: str | None = None
+    rating: str | None = None
+    timestamp: str | None = None
+    title: str | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was loaded.
+
+    Attributes:
+        counts: rows per table.
+        has_timestamps: whether the interactions say when.
+    """
+
+    counts: Counts
+    has_timestamps: bool
+
+
+def load_store(folder: Path, path: Path, columns: Columns | None = None) -> Loaded:
+    """Write the CSV files of ``folder`` into a new SQLite file that takes the place of ``path``.
+
+    Raises:
+        DemoError: a file or column is missing, a file is empty, or a value cannot be used.
+    """
+    columns = columns or Columns()
+    if not folder.is_dir():
+        raise DemoError(
+            f"DATA={folder} is no folder. It must hold users.csv, items.csv and interactions.csv."
+        )
+    with (
+        _open(folder / "users.csv") as users,
+        _open(folder / "items.csv") as items,
+        _open(folder / "interactions.csv") as interactions,
+    ):
+        user = columns.user or users.header[0]
+        item = columns.item or items.header[0]
+        stamp = columns.timestamp or (TIMESTAMP if TIMESTAMP in interactions.header else None)
+        counts = write_store(
+            path,
+            users=_users(users, user),
+            products=_items(items, item, columns.title),
+            interactions=_interactions(interactions, user, item, columns.rating or RATING, stamp),
+        )
+    return Loaded(counts, has_timestamps=stamp is not None)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """An open CSV file.
+
+    Attributes:
+        path: for messages.
+        header: names of its columns.
+        rows: each with its line number.
+    """
+
+    path: Path
+    header: list[str]
+    rows: Iterator[tuple[int, list[str]]]
+
+    def index(self, column: str, option: str) -> int:
+        """Return where a column stands; ``option`` is how the user names another."""
+        if column not in self.header:
+            raise DemoError(
+                f"{self.path}, line 1: there is no column {column!r}, only {', '.join(self.header)}. "
+                f"Name the right one: make demo DATA={self.path.parent} {option}=column"
+            )
+        return self.header.index(column)
+
+    def identifier(self, line: int, row: list[str], index: int) -> str:
+        """Return an id as it is."""
+        if not row[index]:
+            raise self.error(line, index, "is empty: give the row an id, or remove it")
+        return row[index]
+
+    def error(self, line: int, index: int, problem: str) -> DemoError:
+        """Return an error about one value."""
+        return DemoError(f"{self.path}, line {line}, column {self.header[index]!r}: {problem}.")
+
+
+def _users(table: _Table, user: str) -> Iterator[Row]:
+    index = table.index(user, "DATA_USER")
+    empty = True
+    for line, row in table.rows:
+        empty = False
+        yield table.identifier(line, row, index), None, None, None
+    _refuse_empty(table, empty)
+
+
+def _items(table: _Table, item: str, title: str | None) -> Iterator[Row]:
+    index = table.index(item, "DATA_ITEM")
+    titles = [name for name in table.header if name.lower().endswith(("title", "name"))]
+    title = title or next(iter(titles), None)
+    named = table.index(title, "DATA_TITLE") if title else None
+    empty = True
+    for line, row in table.rows:
+        empty = False
+        yield table.identifier(line, row, index), None if named is None else row[named], None, None
+    _refuse_empty(table, empty)
+
+
+def _interactions(table: _Table, user: str, item: str, rating: str, stamp: str | None) -> Iterator[Row]:
+    users, items = table.index(user, "DATA_USER"), table.index(item, "DATA_ITEM")
+    ratings = table.index(rating, "DATA_RATING")
+    stamps = table.index(stamp, "DATA_TIMESTAMP") if stamp else None
+    empty = True
+    for line, row in table.rows:
+        empty = False
+        yield (
+            table.identifier(line, row, users),
+            table.identifier(line, row, items),
+            _rating(table, line, row, ratings),
+            None if stamps is None else _moment(table, line, row, stamps),
+        )
+    _refuse_empty(table, empty)
+
+
+def _rating(table: _Table, line: int, row: list[str], index: int) -> float:
+    try:
+        value = float(row[index].replace("_", "?"))  # float reads 1_000, people do not write it
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        problem = (
+            f"{row[index]!r} is not a number: correct it, or name another column with DATA_RATING=column"
+        )
+        raise table.error(line, index, problem)
+    return value
+
+
+def _moment(table: _Table, line: int, row: list[str], index: int) -> str | None:
+    text = row[index].strip()
+    if not text:
+        return None
+    try:
+        moment = _parse_moment(text)
+    except (ValueError, OverflowError, OSError):
+        problem = (
+            f"{row[index]!r} is neither epoch seconds nor ISO 8601: correct it, or name another column with"
+        )
+        raise table.error(line, index, f"{problem} DATA_TIMESTAMP=column") from None
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _parse_moment(text: str) -> datetime:
+    try:
+        seconds = float(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return datetime.fromtimestamp(seconds / 1000 if seconds > LATEST_SECONDS else seconds, UTC)
+
+
+def _refuse_empty(table: _Table, empty: bool) -> None:
+    if empty:
+        raise DemoError(f"{table.path} has a header but no rows: there is nothing to recommend from.")
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[_Table]:
+    if not path.is_file():
+        raise DemoError(
+            f"{path} is missing. DATA must name a folder with users.csv, items.csv and interactions.csv."
+        )
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        lines = _lines(path, csv.reader(stream, strict=True))
+        _, header = next(lines, (1, []))
+        if not header:
+            raise DemoError(f"{path} is empty: its first line must name the columns.")
+        yield _Table(path, header, _rows(path, header, lines))
+
+
+def _rows(
+    path: Path, header: list[str], lines: Iterator[tuple[int, list[str]]]
+) -> Iterator[tuple[int, list[str]]]:
+    for line, row in lines:
+        if row and len(row) != len(header):
+            raise DemoError(
+                f"{path}, line {line}: {len(row)} values, but the header names {len(header)} columns."
+            )
+        if row:
+            yield line, row
+
+
+def _lines(path: Path, reader: _csv.Reader) -> Iterator[tuple[int, list[str]]]:
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as err:
+        raise DemoError(f"{path}, line {reader.line_num}: this is not CSV ({err}).") from err
+    except UnicodeDecodeError as err:
+        raise DemoError(
+            f"{path}, after line {reader.line_num}: this is not UTF-8 ({err.reason}). Save the file as UTF-8."
+        ) from err

@@ -1,0 +1,98 @@
+"""The generated shop: the same each time, and one that a recommender can learn from."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from demo.store import generate_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.unit
+
+TODAY = date(2026, 11, 23)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    path = tmp_path_factory.mktemp("shop") / "store.db"
+    generate_store(path, today=TODAY)
+    with closing(sqlite3.connect(path)) as connection:
+        yield connection
+
+
+def one(shop: sqlite3.Connection, query: str) -> Any:
+    return shop.execute(query).fetchone()[0]
+
+
+def test_the_shop_has_the_promised_size(shop: sqlite3.Connection) -> None:
+    assert one(shop, "SELECT count(*) FROM users") == 2_500
+    assert one(shop, "SELECT count(*) FROM products") == 800
+    assert one(shop, "SELECT count(*) FROM interactions") == pytest.approx(120_000, rel=0.02)
+
+
+def test_the_newest_order_is_of_yesterday_and_none_is_in_the_future(shop: sqlite3.Connection) -> None:
+    assert "2026-11-22" < one(shop, "SELECT max(ordered_at) FROM interactions") <= "2026-11-23T00:00:00+00:00"
+
+
+def test_nobody_rates_a_product_twice_and_everything_refers_to_something(shop: sqlite3.Connection) -> None:
+    pairs = "SELECT count(*) FROM (SELECT DISTINCT user_id, product_id FROM interactions)"
+
+    assert one(shop, pairs) == one(shop, "SELECT count(*) FROM interactions")
+    assert (
+        one(shop, "SELECT count(*) FROM interactions WHERE user_id NOT IN (SELECT user_id FROM users)") == 0
+    )
+    assert (
+        one(
+            shop,
+            "SELECT count(*) FROM interactions WHERE product_id NOT IN (SELECT product_id FROM products)",
+        )
+        == 0
+    )
+    assert one(shop, "SELECT count(DISTINCT user_id) FROM users") == 2_500
+    assert one(shop, "SELECT count(DISTINCT product_id) FROM products") == 800
+
+
+def test_few_products_sell_much(shop: sqlite3.Connection) -> None:
+    sold = [
+        n for (n,) in shop.execute("SELECT count(*) n FROM interactions GROUP BY product_id ORDER BY n DESC")
+    ]
+
+    assert sum(sold[:80]) > 0.3 * sum(sold)
+    assert sold[-1] > 0
+
+
+def test_nobody_rated_nearly_everything(shop: sqlite3.Connection) -> None:
+    assert one(shop, "SELECT max(n) FROM (SELECT count(*) n FROM interactions GROUP BY user_id)") <= 400
+
+
+def test_ratings_are_one_to_five(shop: sqlite3.Connection) -> None:
+    found = {rating for (rating,) in shop.execute("SELECT DISTINCT rating FROM interactions")}
+
+    assert found == {1.0, 2.0, 3.0, 4.0, 5.0}
+
+
+def test_ids_are_of_kinds_that_careless_code_changes(shop: sqlite3.Connection) -> None:
+    users = {user for (user,) in shop.execute("SELECT user_id FROM users")}
+
+    assert {"00420", "420", "NaN", "1e5", "ユーザー7"} <= users
+    assert any(len(user) == 36 for user in users)
+
+
+def test_the_same_seed_and_day_give_the_same_bytes_of_rows(shop: sqlite3.Connection, tmp_path: Path) -> None:
+    generate_store(tmp_path / "again.db", today=TODAY)
+    with closing(sqlite3.connect(tmp_path / "again.db")) as again:
+        assert list(again.iterdump()) == list(shop.iterdump())
+
+
+def test_another_seed_is_another_shop(shop: sqlite3.Connection, tmp_path: Path) -> None:
+    generate_store(tmp_path / "other.db", today=TODAY, seed=8)
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        assert list(other.iterdump()) != list(shop.iterdump())
