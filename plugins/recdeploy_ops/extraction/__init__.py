@@ -1,0 +1,9 @@
+"""The source database to Parquet: streamed in Arrow batches, ids as text, equal rows give equal bytes.
+
+Free of Airflow: ``hooks/sources.py`` makes a `Source` from an Airflow connection.
+"""
+
+from recdeploy_ops.extraction.sources import ArrowSource, CursorSource, QueryFailedError, Source
+from recdeploy_ops.extraction.tables import extract_tables
+
+__all__ = ["ArrowSource", "CursorSource", "QueryFailedError", "Source", "extract_tables"]

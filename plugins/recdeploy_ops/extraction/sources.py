@@ -1,0 +1,163 @@
+"""Where rows come from: an Arrow-speaking driver, or any database by a streaming cursor."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+
+from recdeploy_ops.domain.errors import SourceDataError
+from recdeploy_ops.extraction.statements import escape_colons
+from recdeploy_ops.extraction.values import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Engine
+
+# What pyarrow converts without loss when a column holds only one of them.
+ARROW_KINDS = {bool, int, float, str, bytes, memoryview, Decimal, datetime, date}
+NUMBERS = {int, float, Decimal}
+
+
+class QueryFailedError(SourceDataError):
+    """The database refused a query or gave up on it."""
+
+
+class Source(Protocol):
+    """A database that can be read in batches."""
+
+    @property
+    def name(self) -> str:
+        """Name the database for messages."""
+        ...
+
+    def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[pa.Table]:
+        """Run a query and yield its rows; at least one table, which is empty when there are none.
+
+        Everything is closed when the iterator is exhausted, fails or is closed.
+
+        Args:
+            sql: one query with bind variables as ``:name``.
+            parameters: a value for each of them, and no other.
+            batch_rows: rows to fetch at a time.
+
+        Raises:
+            SourceDataError: there is no connection to be had.
+            QueryFailedError: the database refused the query; quotes its message.
+        """
+        ...
+
+
+class ArrowSource:
+    """A python-oracledb connection, read by ``fetch_df_batches``.
+
+    Args:
+        connect: opens a connection; called once per query.
+        name: for messages.
+        errors: what the driver raises; python-oracledb's own by default.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Any], name: str, *, errors: tuple[type[Exception], ...] | None = None
+    ) -> None:
+        self._connect = connect
+        self._errors = errors
+        self.name = name
+
+    def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[pa.Table]:
+        """See `Source.batches`."""
+        errors = self._errors or _oracle_errors()
+        unreachable: tuple[type[Exception], ...] = (*errors, OSError)
+        try:
+            connection = self._connect()
+        except unreachable as err:
+            raise _not_connected(self.name, err) from err
+        with closing(connection):
+            try:
+                # Decimals, because a NUMBER that becomes a float loses digits of long ids.
+                for frame in connection.fetch_df_batches(
+                    sql, dict(parameters), size=batch_rows, fetch_decimals=True
+                ):
+                    yield pa.table(frame)
+            except errors as err:
+                raise QueryFailedError(f"{self.name} says: {err}") from err
+
+
+class CursorSource:
+    """Any database that SQLAlchemy speaks, read by a streaming (server-side) cursor.
+
+    Args:
+        engine: makes an engine; called once per query, disposed after it.
+        name: for messages.
+    """
+
+    def __init__(self, engine: Callable[[], Engine], name: str) -> None:
+        self._engine = engine
+        self.name = name
+
+    def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[pa.Table]:
+        """See `Source.batches`."""
+        from sqlalchemy import text
+        from sqlalchemy.exc import SQLAlchemyError
+
+        with ExitStack() as stack:
+            engine = self._engine()
+            stack.callback(engine.dispose)
+            # Rows come straight from the driver's cursor, and so do its errors.
+            errors = (SQLAlchemyError, engine.dialect.loaded_dbapi.Error)
+            try:
+                connection = stack.enter_context(engine.connect())
+            except errors as err:
+                raise _not_connected(self.name, err) from err
+            try:
+                streaming = connection.execution_options(stream_results=True)
+                result = streaming.execute(text(escape_colons(sql)), dict(parameters))
+                names, cursor = list(result.keys()), result.cursor
+                rows = cursor.fetchmany(batch_rows) if cursor is not None else []
+                yield table_of(names, rows)
+                while cursor is not None and (rows := cursor.fetchmany(batch_rows)):
+                    yield table_of(names, rows)
+            except errors as err:
+                raise QueryFailedError(f"{self.name} says: {_message(err)}") from err
+
+
+def table_of(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
+    """Return rows of Python values as an Arrow table; a column of many kinds (SQLite) becomes text."""
+    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+    return pa.Table.from_arrays([_array_of(values) for values in columns], names=list(names))
+
+
+def _array_of(values: Sequence[Any]) -> pa.Array:
+    kinds = set(map(type, values)) - {type(None)}
+    try:
+        if kinds == {datetime} and len({v.tzinfo is None for v in values if v is not None}) > 1:
+            pass  # pyarrow would drop the offset of some
+        elif len(kinds) <= 1 and kinds <= ARROW_KINDS:
+            return pa.array(values)
+        elif kinds <= NUMBERS:
+            return pa.array([None if v is None else Decimal(str(v)) for v in values])
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        pass  # too long for Arrow's numbers: kept as text, digit by digit
+    return pa.array([None if v is None else text_of(v) for v in values], pa.string())
+
+
+def _oracle_errors() -> tuple[type[Exception], ...]:
+    import oracledb
+
+    return (oracledb.Error,)
+
+
+def _not_connected(name: str, err: Exception) -> SourceDataError:
+    return SourceDataError(
+        f"No connection to {name}: {_message(err)}. Check host, user and password of this Airflow "
+        "connection, and that the database can be reached from the workers."
+    )
+
+
+def _message(err: Exception) -> str:
+    """Return the driver's own words: SQLAlchemy would add the statement, its parameters and a link."""
+    return str(getattr(err, "orig", None) or err).strip().rstrip(".")

@@ -1,0 +1,237 @@
+"""Columns as any database returns them, to what is written: ids, ratings, timestamps or texts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from recdeploy_ops.domain.errors import SourceDataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+LARGEST_EXACT_FLOAT = 2**53 - 1
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
+SECONDS = re.compile(r"-?\d+(\.\d+)?")
+# The year 5138 in seconds, 1973 in milliseconds: beyond it a number is no count of seconds.
+LARGEST_EPOCH = 10**11
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a batch of one column comes from, for messages.
+
+    Attributes:
+        query: name of the query file.
+        column: the column, as the query returns it.
+        first_row: number of the batch's first row in the sorted result, counted from 1.
+    """
+
+    query: str
+    column: str
+    first_row: int
+
+    def error(self, values: pa.Array, index: int, problem: str) -> SourceDataError:
+        """Return the error about one value."""
+        value = values[index].as_py()
+        return SourceDataError(
+            f"{self.query}, column {self.column}, row {self.first_row + index} of the sorted result: "
+            f"{value!r} {problem}"
+        )
+
+
+def id_texts(values: pa.Array, place: Place) -> pa.Array:
+    """Return ids as text: opaque, neither trimmed nor normalised; NULL stays NULL.
+
+    Raises:
+        SourceDataError: a value has no one text, such as a float with a fraction.
+    """
+    values = _plain(values)
+    kind = values.type
+    if _is_text(kind) or types.is_integer(kind) or types.is_null(kind):
+        return values.cast(pa.string())
+    if types.is_floating(kind):
+        return _integral_floats(values, place)
+    if types.is_decimal(kind):
+        return _integral_decimals(values, place)
+    if _is_binary(kind):
+        return texts(values)
+    raise _no_id(place, values, _first_valid(values))
+
+
+def ratings(values: pa.Array, place: Place) -> pa.Array:
+    """Return ratings as float64; NULL stays NULL, and NaN and infinities are left to the data gate.
+
+    Raises:
+        SourceDataError: a value is no number.
+    """
+    values = _plain(values)
+    kind = values.type
+    if types.is_decimal(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind):
+        return values.cast(pa.float64(), safe=False)
+    if types.is_boolean(kind):
+        return values.cast(pa.uint8()).cast(pa.float64())
+    if not _is_text(kind):
+        raise place.error(values, _first_valid(values), "is no number: let the query return a number.")
+    return _each(
+        values, place, _rating_of, pa.float64(), "is no number: let the query return a number or NULL."
+    )
+
+
+def timestamps(values: pa.Array, place: Place) -> pa.Array:
+    """Return points in time in UTC with microseconds; those without a time zone count as UTC.
+
+    Dates, timestamps, ISO 8601 texts and seconds since 1970 are understood.
+
+    Raises:
+        SourceDataError: a value is none of these.
+    """
+    values = _plain(values)
+    kind = values.type
+    if types.is_date(kind):
+        values = values.cast(pa.timestamp("us"))
+    if types.is_timestamp(values.type):
+        fine = values.cast(pa.timestamp("us", tz=values.type.tz), safe=False)
+        return fine.cast(TIMESTAMP) if fine.type.tz else pc.assume_timezone(fine, "UTC")
+    if types.is_null(kind):
+        return values.cast(TIMESTAMP)
+    if _is_text(kind):
+        try:
+            return pc.assume_timezone(values.cast(pa.timestamp("us")), "UTC")
+        except pa.ArrowInvalid:
+            return _each(values, place, _moment_of, TIMESTAMP, _NO_MOMENT)
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        return _epochs(values, place)
+    raise place.error(values, _first_valid(values), _NO_MOMENT)
+
+
+def texts(values: pa.Array) -> pa.Array:
+    """Return any column as text, of whatever type it is; NULL stays NULL, bytes become upper-case hex."""
+    values = _plain(values)
+    if not _is_binary(values.type):
+        try:
+            return values.cast(pa.string())
+        except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+            pass  # nested or exotic: Python's text of each value
+    return pa.array([None if v is None else text_of(v) for v in values.to_pylist()], pa.string())
+
+
+def text_of(value: Any) -> str:
+    """Return the text of one Python value, as `texts` gives it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex().upper()
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_EXACT_FLOAT:
+        return str(int(value))
+    return str(value)
+
+
+_NO_MOMENT = (
+    "is no point in time: let the query return a timestamp, a date, ISO 8601 text or seconds since 1970 "
+    "(divide milliseconds by 1000), or set source.timestamp_column to null."
+)
+
+
+def _plain(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+        if isinstance(values, pa.ChunkedArray):
+            values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+    if types.is_dictionary(values.type):
+        return values.dictionary_decode()
+    if isinstance(values.type, pa.BaseExtensionType):
+        return pa.array([None if v is None else str(v) for v in values.to_pylist()], pa.string())
+    return values
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_fixed_size_binary(kind)
+        or types.is_binary_view(kind)
+    )
+
+
+def _first_valid(values: pa.Array) -> int:
+    return int(pc.index(values.is_valid(), True).as_py())
+
+
+def _no_id(place: Place, values: pa.Array, index: int) -> SourceDataError:
+    return place.error(
+        values,
+        index,
+        f"({values.type}) is no id that keeps its value as text: let the query return text, such as "
+        f"CAST({place.column} AS VARCHAR(40)).",
+    )
+
+
+def _integral_floats(values: pa.Array, place: Place) -> pa.Array:
+    numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    exact = (np.abs(numbers) <= LARGEST_EXACT_FLOAT) & (np.trunc(numbers) == numbers)
+    wrong = np.flatnonzero(~exact & values.is_valid().to_numpy(zero_copy_only=False))
+    if wrong.size:
+        raise _no_id(place, values, int(wrong[0]))
+    return values.cast(pa.int64()).cast(pa.string())
+
+
+def _integral_decimals(values: pa.Array, place: Place) -> pa.Array:
+    whole = pa.decimal128(38, 0) if types.is_decimal128(values.type) else pa.decimal256(76, 0)
+    try:
+        return values.cast(whole).cast(pa.string())
+    except pa.ArrowInvalid as err:
+        listed = enumerate(values.to_pylist())
+        wrong = (i for i, v in listed if v is not None and v != v.to_integral_value())
+        raise _no_id(place, values, next(wrong, _first_valid(values))) from err
+
+
+def _epochs(values: pa.Array, place: Place) -> pa.Array:
+    seconds = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    valid = values.is_valid().to_numpy(zero_copy_only=False)
+    wrong = np.flatnonzero(valid & ~(np.abs(seconds) < LARGEST_EPOCH))
+    if wrong.size:
+        raise place.error(values, int(wrong[0]), _NO_MOMENT)
+    micros = np.round(np.where(valid, seconds, 0) * 1e6).astype(np.int64)
+    return pa.array(micros, mask=~valid).cast(TIMESTAMP)
+
+
+def _each(
+    values: pa.Array, place: Place, convert: Callable[[str], Any], kind: pa.DataType, problem: str
+) -> pa.Array:
+    converted: list[Any] = []
+    for index, value in enumerate(values.to_pylist()):
+        try:
+            converted.append(None if value is None else convert(value))
+        except (ValueError, OverflowError) as err:
+            raise place.error(values, index, problem) from err
+    return pa.array(converted, kind)
+
+
+def _rating_of(value: str) -> float:
+    if not NUMBER.fullmatch(value.strip()):
+        raise ValueError(value)
+    return float(value)
+
+
+def _moment_of(value: str) -> datetime:
+    if SECONDS.fullmatch(value) and len(value) > len("YYYYMMDD"):
+        if abs(float(value)) >= LARGEST_EPOCH:
+            raise ValueError(value)
+        return datetime.fromtimestamp(float(value), UTC)
+    moment = datetime.fromisoformat(value.strip())
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
