@@ -84,7 +84,7 @@ class ArrowSource:
                 ):
                     yield pa.table(frame)
             except errors as err:
-                raise QueryFailedError(f"{self.name} says: {err}") from err
+                raise QueryFailedError(f"{self.name} says: {_message(err)}") from err
 
 
 class CursorSource:
@@ -107,19 +107,19 @@ class CursorSource:
         with ExitStack() as stack:
             engine = self._engine()
             stack.callback(engine.dispose)
-            # Rows come straight from the driver's cursor, and so do its errors.
+            # An error while rows are fetched is the driver's own.
             errors = (SQLAlchemyError, engine.dialect.loaded_dbapi.Error)
             try:
                 connection = stack.enter_context(engine.connect())
             except errors as err:
                 raise _not_connected(self.name, err) from err
             try:
-                streaming = connection.execution_options(stream_results=True)
+                streaming = connection.execution_options(stream_results=True, max_row_buffer=batch_rows)
                 result = streaming.execute(text(escape_colons(sql)), dict(parameters))
-                names, cursor = list(result.keys()), result.cursor
-                rows = cursor.fetchmany(batch_rows) if cursor is not None else []
+                names = list(result.keys())
+                rows = result.fetchmany(batch_rows)
                 yield table_of(names, rows)
-                while cursor is not None and (rows := cursor.fetchmany(batch_rows)):
+                while rows := result.fetchmany(batch_rows):
                     yield table_of(names, rows)
             except errors as err:
                 raise QueryFailedError(f"{self.name} says: {_message(err)}") from err
@@ -159,5 +159,5 @@ def _not_connected(name: str, err: Exception) -> SourceDataError:
 
 
 def _message(err: Exception) -> str:
-    """Return the driver's own words: SQLAlchemy would add the statement, its parameters and a link."""
-    return str(getattr(err, "orig", None) or err).strip().rstrip(".")
+    """Return the driver's own words on one line; SQLAlchemy would add statement and parameters."""
+    return " ".join(str(getattr(err, "orig", None) or err).split()).rstrip("^. ")

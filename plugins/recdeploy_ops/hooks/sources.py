@@ -1,0 +1,126 @@
+"""The database behind an Airflow connection, as a source of Arrow batches.
+
+Oracle connections (type ``oracle``) are opened by Airflow's own ``OracleHook``; three things are ours:
+
+- the extra ``config_dir`` (the folder of ``tnsnames.ora``), which that hook drops. Without it, and without
+  ``TNS_ADMIN``, a wallet's own folder is searched, where a downloaded wallet has its ``tnsnames.ora``;
+- a ``schema`` without the extra ``service_name`` is refused: the hook takes it for the service name and then
+  for the schema as well;
+- the session sorts by bytes and understands ISO dates, whatever the database's territory.
+
+Autonomous Database: leave host and schema empty and put into the extra ``dsn`` either a ``tcps://`` address
+(TLS) or a TNS alias, the latter with ``wallet_location`` and ``wallet_password`` (mTLS).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.extraction import ArrowSource, CursorSource
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from recdeploy_ops.extraction import Source
+
+# A query sees one order and one date format on every database.
+SESSION = (
+    "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY NLS_NUMERIC_CHARACTERS = '.,' "
+    "NLS_DATE_FORMAT = 'YYYY-MM-DD HH24:MI:SS' NLS_TIMESTAMP_FORMAT = 'YYYY-MM-DD HH24:MI:SS.FF'"
+)
+
+
+def source_for(conn_id: str) -> Source:
+    """Return the source that an Airflow connection leads to; nothing is connected yet.
+
+    Args:
+        conn_id: the setting ``connections.database``. Any connection type whose hook speaks DB-API.
+
+    Raises:
+        SettingsError: there is no such connection, or it leads to no database.
+    """
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+
+    try:
+        connection: Any = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as err:
+        raise SettingsError(
+            f"There is no Airflow connection {conn_id!r} (setting connections.database). Define it in "
+            f"Airflow's UI, or as the variable AIRFLOW_CONN_{conn_id.upper()}, for example "
+            '\'{"conn_type": "oracle", "login": "...", "password": "...", "extra": {"dsn": "tcps://..."}}\'.'
+        ) from err
+    try:
+        hook = connection.get_hook()
+    except AirflowException as err:
+        raise _no_database(connection, str(err)) from err
+    name = f"the {connection.conn_type} database of connection {conn_id!r}"
+    if connection.conn_type == "oracle":
+        _check_oracle(connection)
+        return ArrowSource(lambda: _open_oracle(hook, connection), name)
+    if not isinstance(hook, DbApiHook):
+        raise _no_database(connection, f"{type(hook).__name__} is no database hook")
+    return CursorSource(lambda: _engine(hook, connection), name)
+
+
+def _engine(hook: Any, connection: Any) -> Engine:
+    from sqlalchemy.exc import ArgumentError
+    from sqlalchemy.pool import NullPool
+
+    try:
+        engine: Engine = hook.get_sqlalchemy_engine(engine_kwargs={"poolclass": NullPool})
+    except (ArgumentError, NotImplementedError, ImportError) as err:
+        raise _no_database(connection, f"SQLAlchemy cannot use it: {type(err).__name__}") from err
+    file = engine.url.database
+    if engine.dialect.name == "sqlite" and file and ":" not in file and not Path(file).is_file():
+        # SQLite would make an empty database there, and then miss the tables.
+        raise SettingsError(
+            f"Connection {connection.conn_id!r}: there is no SQLite file {file}. Correct its host."
+        )
+    return engine
+
+
+def _no_database(connection: Any, why: str) -> SettingsError:
+    return SettingsError(
+        f"Connection {connection.conn_id!r} of type {connection.conn_type!r} leads to no database "
+        f"({why}). Give it a database type, such as oracle, postgres, mysql or sqlite, and install the "
+        "Airflow provider of that type."
+    )
+
+
+def _check_oracle(connection: Any) -> None:
+    extra = connection.extra_dejson
+    addressed = bool(extra.get("service_name") or extra.get("sid"))
+    if connection.schema and not addressed:
+        raise SettingsError(
+            f"Connection {connection.conn_id!r} has the schema {connection.schema!r} but no service name: "
+            "Airflow's Oracle hook would take the schema for both. Put the service into the extra service_name, "
+            "or the whole address into the extra dsn and nothing into host and schema."
+        )
+    if connection.host and addressed and extra.get("dsn"):
+        raise SettingsError(
+            f"Connection {connection.conn_id!r} has a host with a service name and the extra dsn, which "
+            "Airflow's Oracle hook then ignores. Keep one of the two; for an Autonomous Database the dsn."
+        )
+
+
+def _open_oracle(hook: Any, connection: Any) -> Any:
+    import oracledb
+
+    usual = oracledb.defaults.config_dir
+    extra = connection.extra_dejson
+    try:
+        oracledb.defaults.config_dir = extra.get("config_dir") or usual or extra.get("wallet_location")
+        opened = hook.get_conn()
+    finally:
+        oracledb.defaults.config_dir = usual
+    try:
+        with opened.cursor() as cursor:
+            cursor.execute(SESSION)
+    except oracledb.Error:
+        opened.close()
+        raise
+    return opened
