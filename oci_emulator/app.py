@@ -1,0 +1,17 @@
+"""The application: the control plane below `/_emulator`, everything else is OCI."""
+
+from fastapi import FastAPI
+
+from oci_emulator.control import control_routes, explain_bad_control_input
+from oci_emulator.emulator import Emulator
+
+
+def create_app(emulator: Emulator) -> FastAPI:
+    """Return the application for uvicorn."""
+    app = FastAPI(title="OCI emulator", docs_url=None, redoc_url=None, openapi_url=None)
+    explain_bad_control_input(app)
+    app.include_router(control_routes(emulator))
+    # What no route of the control plane takes; not mounted, for OCI's signatures cover the path as it was sent.
+    app.router.redirect_slashes = False
+    app.router.default = emulator.gateway()
+    return app

@@ -1,0 +1,68 @@
+"""The one API key of the emulated tenancy, kept in the data folder."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+TENANCY = "ocid1.tenancy.oc1..emulator"
+USER = "ocid1.user.oc1..emulator"
+COMPARTMENT = "ocid1.compartment.oc1..emulator"
+REGION = "us-ashburn-1"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A user's API key, and the configuration file that lets the SDK sign with it."""
+
+    config_file: Path
+    key_id: str
+    public_key: rsa.RSAPublicKey
+
+
+def load_credentials(folder: Path) -> Credentials:
+    """Return the key in `folder`, generated on first use, and write the SDK's configuration beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    key_file = (folder / "key.pem").resolve()
+    key = _read_key(key_file) if key_file.exists() else _generate_key(key_file)
+    fingerprint = _fingerprint(key.public_key())
+    config_file = folder.resolve() / "config"
+    lines = ["[DEFAULT]", f"user={USER}", f"fingerprint={fingerprint}", f"tenancy={TENANCY}"]
+    lines += [f"region={REGION}", f"key_file={key_file}", ""]
+    _write_private(config_file, "\n".join(lines).encode())
+    return Credentials(config_file, f"{TENANCY}/{USER}/{fingerprint}", key.public_key())
+
+
+def _read_key(path: Path) -> rsa.RSAPrivateKey:
+    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise TypeError(f"{path} holds no RSA key; delete it to have a new one made")
+    return key
+
+
+def _generate_key(path: Path) -> rsa.RSAPrivateKey:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    _write_private(path, pem)
+    return key
+
+
+def _fingerprint(key: rsa.RSAPublicKey) -> str:
+    """Return OCI's name of a public key: the MD5 of its DER form, in pairs."""
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    digest = hashlib.md5(der, usedforsecurity=False).hexdigest()
+    return ":".join(digest[index : index + 2] for index in range(0, len(digest), 2))
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner reads, whole or not at all."""
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    temporary.replace(path)

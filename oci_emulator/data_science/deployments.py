@@ -1,0 +1,153 @@
+"""Model deployments: what is asked of them. `rollouts` carries it out."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from oci_emulator.data_science import configurations
+from oci_emulator.data_science.catalog import DEPLOYMENT, MODEL, PROJECT, Catalog, display_name, pick, require_object
+from oci_emulator.data_science.configurations import CONFIGURATION, MODEL_PART
+from oci_emulator.data_science.lifecycles import SERVING, TRANSITIONS, UNBORN, Transition, check_admits
+from oci_emulator.data_science.shapes import SHAPES
+from oci_emulator.data_science.work_requests import WorkRequests
+from oci_emulator.errors import IncorrectStateError, InvalidParameterError
+from oci_emulator.faults import OUTCOME_KINDS, Faults
+from oci_emulator.listings import Listing
+from oci_emulator.messages import OciRequest, document, empty
+from oci_emulator.store import Json, Resource
+from oci_emulator.timings import Timings
+
+_FIELDS = ("displayName", "description", "categoryLogDetails", "freeformTags", "definedTags")
+_LISTING = Listing(
+    ("id", "projectId", "displayName", "lifecycleState", "createdBy"),
+    ("timeCreated", "displayName"),
+    frozenset({"lifecycleDetails"}),
+)
+
+
+@dataclass(frozen=True)
+class Deployments:
+    """The model deployments of the tenancy; `carry_out` is told the id of each work request that was accepted."""
+
+    catalog: Catalog
+    work_requests: WorkRequests
+    timings: Timings
+    faults: Faults
+    url: str
+    carry_out: Callable[[str], object]
+
+    def create(self, request: OciRequest) -> Response:
+        """Answer CreateModelDeployment."""
+        body = {"displayName": display_name("modeldeployment"), **request.json()}
+        self.catalog.tenancy.check_compartment(body.get("compartmentId"))
+        self.catalog.related(PROJECT, body, "projectId")
+        configuration = configurations.complete(require_object(body, CONFIGURATION))
+        self._check_model(configuration)
+        resource = self.catalog.draft(
+            DEPLOYMENT, body, ("compartmentId", "projectId", *_FIELDS), lifecycleState=UNBORN
+        )
+        resource.body[CONFIGURATION] = configuration
+        work_request = self._begin(request.operation.name, resource, {})
+        return document(
+            self._shown(resource),
+            resource,
+            status=201,
+            location=f"{self.url}/20190101/modelDeployments/{resource.id}",
+            opc_work_request_id=work_request.id,
+        )
+
+    def get(self, request: OciRequest) -> Response:
+        """Answer GetModelDeployment, also of one that is deleted."""
+        resource = self.catalog.find(DEPLOYMENT, request, "modelDeploymentId")
+        return document(self._shown(resource), resource)
+
+    def list_all(self, request: OciRequest) -> Response:
+        """Answer ListModelDeployments."""
+        return _LISTING.reply(request, self.catalog.listed(DEPLOYMENT, request), self._shown)
+
+    def update(self, request: OciRequest) -> Response:
+        """Answer UpdateModelDeployment: in ACTIVE, one group of options at a time."""
+        resource = self._admitted(request)
+        given = request.json()
+        changes = pick(given, _FIELDS)
+        if given.get(CONFIGURATION) is not None:
+            changes[CONFIGURATION] = self._updated(resource, require_object(given, CONFIGURATION))
+        groups = configurations.changed_groups(resource.body, given)
+        if resource.body["lifecycleState"] in SERVING and len(groups) > 1:
+            raise InvalidParameterError(
+                f"While model deployment {resource.id} is {resource.body['lifecycleState']}, one group of options"
+                f" can be updated at a time; this request changes {', '.join(groups)}."
+            )
+        return self._accepted(request, resource, changes)
+
+    def act(self, request: OciRequest) -> Response:
+        """Answer ActivateModelDeployment, DeactivateModelDeployment and DeleteModelDeployment."""
+        return self._accepted(request, self._admitted(request), {})
+
+    def list_shapes(self, request: OciRequest) -> Response:
+        """Answer ListModelDeploymentShapes."""
+        self.catalog.tenancy.check_compartment(request.required_query("compartmentId"))
+        return document([shape.shown() for shape in SHAPES.values()])
+
+    def _admitted(self, request: OciRequest) -> Resource:
+        """Return the deployment that the path names: its etag is checked before its state."""
+        resource = self.catalog.find(DEPLOYMENT, request, "modelDeploymentId")
+        request.check_etag(resource)
+        check_admits(request.operation.name, resource)
+        return resource
+
+    def _accepted(self, request: OciRequest, resource: Resource, changes: Json) -> Response:
+        work_request = self._begin(request.operation.name, resource, changes)
+        return empty(status=202, opc_work_request_id=work_request.id)
+
+    def _begin(self, operation: str, resource: Resource, changes: Json) -> Resource:
+        """Record a work request that is to make these changes, and bring the deployment into its state meanwhile."""
+        transition: Transition = TRANSITIONS[operation]
+        fault = self.faults.take(operation, OUTCOME_KINDS)
+        work_request = self.work_requests.accept(
+            transition.operation_type,
+            resource,
+            "modelDeployment",
+            getattr(self.timings, transition.timing),
+            operation=operation,
+            before=resource.body["lifecycleState"],
+            changes=changes,
+            fault={"kind": fault.kind, "message": fault.message} if fault else None,
+        )
+        resource.body["lifecycleState"] = transition.during
+        resource.private["models"] = sorted(_models((resource.body, changes)))
+        self.catalog.store.save(resource)
+        self.carry_out(work_request.id)
+        return work_request
+
+    def _updated(self, resource: Resource, given: Json) -> Json:
+        configurations.check_supported(given)
+        configuration = configurations.merged(resource.body[CONFIGURATION], given)
+        configurations.check_values(configuration)
+        if _models([{CONFIGURATION: configuration}]) != _models([resource.body]):
+            self._check_model(configuration)
+        return configuration
+
+    def _check_model(self, configuration: Json) -> None:
+        """Refuse a model that cannot be deployed: unknown, not active, or without an artifact."""
+        model = self.catalog.related(MODEL, configuration[MODEL_PART], "modelId")
+        if model.body["lifecycleState"] != "ACTIVE":
+            raise IncorrectStateError(f"Model {model.id} is {model.body['lifecycleState']}; it must be ACTIVE.")
+        if "artifact" not in model.private:
+            raise InvalidParameterError(f"Model {model.id} has no artifact.")
+
+    def _shown(self, resource: Resource) -> Json:
+        configuration = resource.body[CONFIGURATION]
+        return {
+            **resource.body,
+            "modelDeploymentUrl": f"{self.url}/{resource.id}",
+            "modelDeploymentSystemData": {
+                "systemInfraType": "INSTANCE_POOL",
+                "currentInstanceCount": configurations.instance_count(configuration),
+            },
+        }
+
+
+def _models(bodies: Iterable[Json]) -> set[str]:
+    return {body[CONFIGURATION][MODEL_PART]["modelId"] for body in bodies if CONFIGURATION in body}

@@ -1,0 +1,125 @@
+"""The emulator as a whole: every part made and joined, and its start, reset and stop."""
+
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from oci_emulator.calls import Calls
+from oci_emulator.connections import Connections
+from oci_emulator.credentials import COMPARTMENT, TENANCY, Credentials, load_credentials
+from oci_emulator.data_science.artifacts import Artifacts
+from oci_emulator.data_science.catalog import Catalog
+from oci_emulator.data_science.deployments import Deployments
+from oci_emulator.data_science.models import Models
+from oci_emulator.data_science.projects import Projects
+from oci_emulator.data_science.rollouts import Rollouts
+from oci_emulator.data_science.routes import DataScience, Prediction
+from oci_emulator.data_science.version_sets import VersionSets
+from oci_emulator.data_science.work_requests import WorkRequests
+from oci_emulator.faults import Faults
+from oci_emulator.gateway import Endpoints, Gateway
+from oci_emulator.object_storage.buckets import Buckets
+from oci_emulator.object_storage.objects import Objects
+from oci_emulator.object_storage.routes import ObjectStorage
+from oci_emulator.operations import DATA_SCIENCE, MODEL_DEPLOYMENT, OBJECT_STORAGE, OperationTable
+from oci_emulator.retry_tokens import RetryTokens
+from oci_emulator.serving.proxy import Proxy
+from oci_emulator.serving.supervisor import Supervisor
+from oci_emulator.signatures import SignatureVerifier
+from oci_emulator.store import Store
+from oci_emulator.tenancies import Tenancy
+from oci_emulator.timings import Timings
+
+_FOLDERS = ("artifacts", "objects", "incoming", "deployments")
+
+
+@dataclass
+class Emulator:
+    """One emulated tenancy; all that it knows lies in `data_dir`, except calls, faults and timings."""
+
+    data_dir: Path
+    url: str
+    compartments: Collection[str] = (COMPARTMENT, TENANCY)
+    timings: Timings = field(default_factory=Timings)
+    faults: Faults = field(default_factory=Faults)
+    calls: Calls = field(default_factory=Calls)
+    connections: Connections = field(default_factory=Connections)
+
+    def __post_init__(self) -> None:
+        """Make the parts."""
+        self._make_folders()
+        self.credentials: Credentials = load_credentials(self.data_dir / "credentials")
+        self.store = Store(self.data_dir / "state.sqlite")
+        self.tenancy = Tenancy(tuple(self.compartments))
+        self.proxy = Proxy(Supervisor())
+        self.work_requests = WorkRequests(self.store, self.tenancy)
+        self.objects = Objects(self.store, Buckets(self.store, self.tenancy), self.data_dir / "objects")
+        self.rollouts = Rollouts(
+            self.store, self.work_requests, self.proxy, self.data_dir / "artifacts", self.data_dir / "deployments"
+        )
+
+    def gateway(self) -> Gateway:
+        """Return the application that answers OCI's requests."""
+        return Gateway(
+            endpoints=self.endpoints(),
+            operations=OperationTable(),
+            signatures=SignatureVerifier({self.credentials.key_id: self.credentials.public_key}),
+            retry_tokens=RetryTokens(self.store),
+            store=self.store,
+            faults=self.faults,
+            calls=self.calls,
+            connections=self.connections,
+            incoming=self.data_dir / "incoming",
+        )
+
+    def endpoints(self) -> Endpoints:
+        """Return what is emulated, by service and operation."""
+        services = {
+            DATA_SCIENCE: self._data_science().endpoints(),
+            MODEL_DEPLOYMENT: Prediction(self.proxy).endpoints(),
+            OBJECT_STORAGE: ObjectStorage(self.objects.buckets, self.objects).endpoints(),
+        }
+        return {(service, name): point for service, points in services.items() for name, point in points.items()}
+
+    async def start(self) -> None:
+        """Clear what a killed emulator left half done, and serve what it served."""
+        self.objects.remove_orphans()
+        await self.rollouts.resume()
+
+    async def reset(self) -> None:
+        """Forget everything but the credentials."""
+        await self.rollouts.cancel()
+        self.store.clear()
+        for name in _FOLDERS:
+            shutil.rmtree(self.data_dir / name)
+        self._make_folders()
+        self.faults.clear()
+        self.calls.clear()
+        for name, value in Timings():
+            setattr(self.timings, name, value)
+
+    async def stop(self) -> None:
+        """Stop every server."""
+        await self.rollouts.cancel()
+        self.store.close()
+
+    def _make_folders(self) -> None:
+        for name in ("incoming", "deployments"):  # nothing in these outlives a run
+            shutil.rmtree(self.data_dir / name, ignore_errors=True)
+        for name in _FOLDERS:
+            (self.data_dir / name).mkdir(parents=True, exist_ok=True)
+
+    def _data_science(self) -> DataScience:
+        catalog = Catalog(self.store, self.tenancy)
+        models = Models(catalog, self.data_dir / "artifacts")
+        return DataScience(
+            projects=Projects(catalog, self.work_requests),
+            models=models,
+            artifacts=Artifacts(catalog, self.data_dir / "artifacts"),
+            version_sets=VersionSets(catalog, models, self.work_requests),
+            deployments=Deployments(
+                catalog, self.work_requests, self.timings, self.faults, self.url, self.rollouts.carry_out
+            ),
+            work_requests=self.work_requests,
+        )

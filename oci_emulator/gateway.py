@@ -1,0 +1,162 @@
+"""What every OCI request goes through: the operation, ordered faults, the signature, retry tokens, errors."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from oci_emulator.calls import Call, Calls
+from oci_emulator.connections import Connections
+from oci_emulator.errors import (
+    InternalServerError,
+    LengthRequiredError,
+    NotAuthenticatedError,
+    NotImplementedByEmulatorError,
+    OciError,
+    PayloadTooLargeError,
+)
+from oci_emulator.faults import REQUEST_KINDS, Fault, Faults
+from oci_emulator.messages import Endpoint, OciRequest, Plain, Proxied, Uploading, failure
+from oci_emulator.operations import Match, OperationTable
+from oci_emulator.retry_tokens import RetryTokens
+from oci_emulator.signatures import SignatureVerifier, SignedRequest, body_digest
+from oci_emulator.store import Store
+from oci_emulator.uploads import received
+
+MAX_BODY_BYTES = 10 * 1024 * 1024
+log = logging.getLogger(__name__)
+
+Endpoints = Mapping[tuple[str, str], Endpoint]
+
+
+class ConnectionDroppedError(Exception):
+    """An ordered fault: the connection closes without an answer."""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The ASGI application of all OCI services; `endpoints` are by service and operation name."""
+
+    endpoints: Endpoints
+    operations: OperationTable
+    signatures: SignatureVerifier
+    retry_tokens: RetryTokens
+    store: Store
+    faults: Faults
+    calls: Calls
+    connections: Connections
+    incoming: Path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        request_id = request.headers.get("opc-request-id") or uuid.uuid4().hex.upper()
+        call = self.calls.add(request.method, _raw_path(scope), scope["query_string"].decode("latin-1"), request_id)
+        try:
+            response = await self._answer(request, call)
+        except (ConnectionDroppedError, ClientDisconnect):
+            call.dropped = True
+            await self.connections.cut(scope)
+            return
+        except OciError as err:
+            response = failure(err)
+        except Exception:  # noqa: BLE001 - whatever is wrong in the emulator, a client gets OCI's error and not a closed connection
+            log.exception("%s %s failed", request.method, call.path)
+            response = failure(InternalServerError("The emulator failed; its log has the traceback."))
+        call.status = response.status_code
+        MutableHeaders(raw=response.raw_headers)["opc-request-id"] = request_id
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request, call: Call) -> Response:
+        match = self.operations.match(request.method, call.path)
+        call.operation = match.operation.name
+        fault = self.faults.take(match.operation.name, REQUEST_KINDS)
+        await _before(fault)
+        response = await self._perform(request, match, call)
+        if fault and fault.kind == "drop_after":
+            raise ConnectionDroppedError
+        return response
+
+    async def _perform(self, request: Request, match: Match, call: Call) -> Response:
+        operation = match.operation
+        endpoint = self.endpoints.get((operation.service, operation.name))
+        digest = self.signatures.verify(_signed(request, call, streams_body=operation.streams_body))
+        if endpoint is None:
+            raise NotImplementedByEmulatorError(
+                f"{operation.name} ({operation.service}) is an operation of OCI that this emulator does not have."
+            )
+        body = b"" if isinstance(endpoint, Uploading) else await _read_body(request, endpoint)
+        if not isinstance(endpoint, Uploading):
+            _check_digest(digest, body_digest(body))
+        asked = OciRequest(operation, match.parameters, request.query_params, request.headers, call.request_id, body)
+        if isinstance(endpoint, Proxied):
+            return await endpoint.run(asked)
+        async with self.retry_tokens.alone(asked):
+            return self.retry_tokens.replay(asked) or await self._change(request, asked, endpoint, digest)
+
+    async def _change(
+        self, request: Request, asked: OciRequest, endpoint: Plain | Uploading, digest: str | None
+    ) -> Response:
+        """Run an endpoint in one transaction, together with the memory of its retry token."""
+        if isinstance(endpoint, Plain):
+            with self.store.transaction():
+                response = endpoint.run(asked)
+                self.retry_tokens.remember(asked, response)
+            return response
+        endpoint.admit(asked)
+        async with received(request, self.incoming) as upload:
+            _check_digest(digest, upload.sha256)
+            with self.store.transaction():
+                response = endpoint.run(asked, upload)
+                self.retry_tokens.remember(asked, response)
+        return response
+
+
+async def _before(fault: Fault | None) -> None:
+    """Do what an ordered fault does before the work."""
+    if fault is None:
+        return
+    if fault.seconds:
+        await asyncio.sleep(fault.seconds)
+    if fault.kind == "drop_before":
+        raise ConnectionDroppedError
+    if fault.kind == "status":
+        raise OciError(fault.message, code=fault.code, status=fault.status)
+
+
+async def _read_body(request: Request, endpoint: Endpoint | None) -> bytes:
+    length = request.headers.get("content-length")
+    if isinstance(endpoint, Proxied) and length is None:
+        raise LengthRequiredError("The request has no content-length.")
+    if int(length or 0) > MAX_BODY_BYTES:
+        raise PayloadTooLargeError(f"The body has {length} bytes; at most {MAX_BODY_BYTES} are accepted.")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise PayloadTooLargeError(f"The body is larger than the {MAX_BODY_BYTES} bytes that are accepted.")
+    return bytes(body)
+
+
+def _check_digest(signed: str | None, actual: str) -> None:
+    if signed is not None and signed != actual:
+        raise NotAuthenticatedError("x-content-sha256 is not the digest of the body")
+
+
+def _signed(request: Request, call: Call, *, streams_body: bool) -> SignedRequest:
+    target = f"{call.path}?{call.query}" if call.query else call.path
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return SignedRequest(request.method, target, headers, streams_body)
+
+
+def _raw_path(scope: Scope) -> str:
+    """Return the path as the client sent and signed it."""
+    raw: bytes = scope["raw_path"]
+    return raw.partition(b"?")[0].decode("latin-1")

@@ -1,0 +1,32 @@
+"""Which operation of Object Storage is answered by what."""
+
+from dataclasses import dataclass
+
+from oci_emulator.messages import Endpoint, Plain, Uploading
+from oci_emulator.object_storage.buckets import Buckets
+from oci_emulator.object_storage.objects import Objects
+
+
+@dataclass(frozen=True)
+class ObjectStorage:
+    """The service."""
+
+    buckets: Buckets
+    objects: Objects
+
+    def endpoints(self) -> dict[str, Endpoint]:
+        """Return the endpoint of each operation that is emulated."""
+        return {
+            "GetNamespace": Plain(self.buckets.get_namespace),
+            "GetNamespaceMetadata": Plain(self.buckets.get_namespace_metadata),
+            "CreateBucket": Plain(self.buckets.create),
+            "GetBucket": Plain(self.buckets.get),
+            "HeadBucket": Plain(self.buckets.head),
+            "ListBuckets": Plain(self.buckets.list_all),
+            "DeleteBucket": Plain(self.buckets.delete),
+            "PutObject": Uploading(self.objects.admit, self.objects.put),
+            "GetObject": Plain(self.objects.get),
+            "HeadObject": Plain(self.objects.head),
+            "DeleteObject": Plain(self.objects.delete),
+            "ListObjects": Plain(self.objects.list_all),
+        }

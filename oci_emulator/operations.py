@@ -1,0 +1,117 @@
+"""The operations that OCI has, as data, and which of them a request means."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from urllib.parse import unquote
+
+from oci_emulator.errors import MethodNotAllowedError, NotFoundError
+
+DATA_SCIENCE = "Data Science"
+MODEL_DEPLOYMENT = "Model Deployment"
+OBJECT_STORAGE = "Object Storage"
+
+# A parameter that may hold slashes; every other one ends at the next slash.
+_GREEDY_PARAMETERS = frozenset({"objectName"})
+_WILDCARD = ""
+# Bodies that clients stream: the signature covers neither the body nor its headers.
+_STREAMED = frozenset(
+    {
+        "CreateJobArtifact",
+        "CreateModelArtifact",
+        "CreateModelCustomMetadatumArtifact",
+        "CreateModelDefinedMetadatumArtifact",
+        "CreateModelGroupArtifact",
+        "CreateStepArtifact",
+        "PutObject",
+        "UpdateModelCustomMetadatumArtifact",
+        "UpdateModelDefinedMetadatumArtifact",
+        "UploadPart",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the real API: `GET /20190101/models/{modelId}` is `GetModel` of Data Science."""
+
+    service: str
+    name: str
+    method: str
+    path: str
+
+    @property
+    def streams_body(self) -> bool:
+        """Return whether clients stream the body, and so do not sign it."""
+        return self.name in _STREAMED
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The path as a regular expression with one group a parameter."""
+        parts = re.split(r"\{(\w+)\}", self.path)
+        for index, part in enumerate(parts):
+            if index % 2:
+                parts[index] = f"(?P<{part}>{'.+' if part in _GREEDY_PARAMETERS else '[^/]+'})"
+            else:
+                parts[index] = re.escape(part)
+        return re.compile("".join(parts), re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Match:
+    """An operation, and the values of the parameters in its path."""
+
+    operation: Operation
+    parameters: Mapping[str, str]
+
+
+def read_real_operations() -> tuple[Operation, ...]:
+    """Read the table of the operations that OCI has."""
+    lines = files("oci_emulator").joinpath("real_operations.tsv").read_text(encoding="utf-8").splitlines()
+    return tuple(Operation(*line.split("\t")) for line in lines[1:])
+
+
+@dataclass(frozen=True)
+class OperationTable:
+    """Finds the operation that a method and a raw path mean."""
+
+    operations: Iterable[Operation] = field(default_factory=read_real_operations)
+
+    @cached_property
+    def _groups(self) -> Mapping[str, list[Operation]]:
+        groups: dict[str, list[Operation]] = defaultdict(list)
+        for operation in self.operations:
+            groups[_group(operation.path)].append(operation)
+        return groups
+
+    def match(self, method: str, raw_path: str) -> Match:
+        """Return the operation at `raw_path` (percent-encoded, without query).
+
+        Raises NotFoundError when OCI has no such path, and MethodNotAllowedError when it has it with other methods.
+        """
+        found = self._candidates(raw_path) or self._candidates(raw_path.rstrip("/"))
+        if not found:
+            raise NotFoundError(f"OCI has no operation at {raw_path}.")
+        for match in found:
+            if match.operation.method == method:
+                return match
+        raise MethodNotAllowedError(f"{raw_path} does not support {method}.")
+
+    def _candidates(self, raw_path: str) -> list[Match]:
+        operations = self._groups.get(_group(raw_path)) or self._groups.get(_WILDCARD, [])
+        found = []
+        for operation in operations:
+            if hit := operation.pattern.fullmatch(raw_path):
+                found.append(Match(operation, {name: unquote(value) for name, value in hit.groupdict().items()}))
+        return found
+
+
+def _group(path: str) -> str:
+    """Return what tells the services apart: the version and collection, or the first word, or nothing."""
+    parts = path.split("/")[1:]
+    if not parts or parts[0].startswith("{"):
+        return _WILDCARD
+    return "/".join(parts[:2]) if parts[0].isdigit() else parts[0]

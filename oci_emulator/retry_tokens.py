@@ -1,0 +1,102 @@
+"""Replay of the first response when a request comes again with the same `opc-retry-token`."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.responses import Response
+
+from oci_emulator.errors import InvalidatedRetryTokenError
+from oci_emulator.messages import OciRequest
+from oci_emulator.store import Store
+
+KEEP_SECONDS = 24 * 3600
+_GONE = frozenset({"DELETED"})
+
+
+class RetryTokens:
+    """Remembers the successful response to each token for a day."""
+
+    def __init__(self, store: Store) -> None:
+        """Keep the responses in `store`, so that a restart forgets none."""
+        self._store = store
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._waiting: defaultdict[str, int] = defaultdict(int)
+
+    @asynccontextmanager
+    async def alone(self, request: OciRequest) -> AsyncIterator[None]:
+        """Let requests with one token through one after the other."""
+        token = _key(request)
+        if token is None:
+            yield
+            return
+        self._waiting[token] += 1
+        try:
+            async with self._locks[token]:
+                yield
+        finally:
+            self._waiting[token] -= 1
+            if not self._waiting[token]:
+                del self._waiting[token], self._locks[token]
+
+    def replay(self, request: OciRequest) -> Response | None:
+        """Return the earlier response to this token, if there was one.
+
+        Raises InvalidatedRetryTokenError when the token came with another body, or when what it made is deleted.
+        """
+        row = self._store.connection.execute(
+            "SELECT reply FROM retry_tokens WHERE token = ? AND expires > ?", (_key(request), time.time())
+        ).fetchone()
+        if row is None:
+            return None
+        reply = json.loads(row[0])
+        if reply["fingerprint"] != _fingerprint(request):
+            raise InvalidatedRetryTokenError("The retry token was used before with another request.")
+        if reply["made"] and self._is_gone(reply["made"]):
+            raise InvalidatedRetryTokenError(f"The retry token made {reply['made']}, which has been deleted since.")
+        response = Response(base64.b64decode(reply["body"]), reply["status"])
+        response.raw_headers = [(name.encode(), value.encode()) for name, value in reply["headers"]]
+        return response
+
+    def remember(self, request: OciRequest, response: Response) -> None:
+        """Keep a successful response; part of the transaction that made it true."""
+        key = _key(request)
+        if key is None:
+            return
+        now = time.time()
+        reply = {
+            "fingerprint": _fingerprint(request),
+            "made": _made(response),
+            "status": response.status_code,
+            "headers": [(name.decode(), value.decode()) for name, value in response.raw_headers],
+            "body": base64.b64encode(bytes(response.body)).decode(),
+        }
+        run = self._store.connection.execute
+        run("DELETE FROM retry_tokens WHERE expires <= ?", (now,))
+        run("INSERT OR REPLACE INTO retry_tokens VALUES (?, ?, ?)", (key, now + KEEP_SECONDS, json.dumps(reply)))
+
+    def _is_gone(self, identifier: str) -> bool:
+        resource = self._store.find_any(identifier)
+        return resource is None or resource.body.get("lifecycleState") in _GONE
+
+
+def _key(request: OciRequest) -> str | None:
+    token = request.headers.get("opc-retry-token")
+    return f"{request.operation.name} {token}" if token and request.operation.method == "POST" else None
+
+
+def _fingerprint(request: OciRequest) -> str:
+    """Return what must be equal for a replay. A streamed body is not read for it; its length must do."""
+    length = request.headers.get("content-length", "")
+    parts = [json.dumps(dict(request.path), sort_keys=True).encode(), length.encode(), request.body]
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()
+
+
+def _made(response: Response) -> str | None:
+    body = json.loads(bytes(response.body) or b"null")
+    return body.get("id") if isinstance(body, dict) else None

@@ -1,0 +1,135 @@
+"""The process: its socket, its life, and the file that says that it is ready."""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from oci_emulator.app import create_app
+from oci_emulator.emulator import Emulator
+
+_POLL_SECONDS = 0.01
+_GRACE_SECONDS = 1
+
+
+class StartError(Exception):
+    """The emulator cannot start; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What the command line says."""
+
+    host: str
+    port: int
+    data_dir: Path
+    ready_file: Path | None
+    compartments: Collection[str]
+    exit_with_parent: bool = False
+
+
+def serve(settings: ServerSettings) -> None:
+    """Run the emulator until it is told to stop. Raises StartError."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with _exclusive(settings.data_dir), _listening(settings.host, settings.port) as listener:
+        asyncio.run(_serve(settings, listener))
+
+
+async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    emulator = Emulator(settings.data_dir.resolve(), f"http://{host}:{port}", settings.compartments)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(emulator),
+            http=emulator.connections.protocol(),
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
+    _stop_on_signals(server)
+    if settings.exit_with_parent:
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _stop_at_end_of_input, server)
+    try:
+        await emulator.start()
+        announcing = asyncio.create_task(_announce(settings, emulator, server))
+        await server.serve(sockets=[listener])
+        announcing.cancel()
+    finally:
+        await emulator.stop()
+        if settings.ready_file:
+            settings.ready_file.unlink(missing_ok=True)
+
+
+async def _announce(settings: ServerSettings, emulator: Emulator, server: uvicorn.Server) -> None:
+    """Say where the emulator is, once it accepts connections."""
+    while not server.started:
+        await asyncio.sleep(_POLL_SECONDS)
+    facts = {
+        "url": emulator.url,
+        "pid": os.getpid(),
+        "config_file": str(emulator.credentials.config_file),
+        "compartment_id": next(iter(emulator.tenancy.compartments)),
+        "namespace": emulator.tenancy.namespace,
+    }
+    if settings.ready_file:
+        temporary = settings.ready_file.with_name(f"{settings.ready_file.name}.new")
+        temporary.write_text(json.dumps(facts), encoding="utf-8")
+        temporary.replace(settings.ready_file)
+    sys.stdout.write(f"OCI emulator at {emulator.url}, data in {emulator.data_dir}\n")
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio turns Nagle's delay off only on sockets that name it.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as err:
+            if err.errno == errno.EADDRINUSE:
+                raise StartError(f"Port {port} of {host} is in use; choose another with --port, or 0 for any.") from err
+            raise StartError(f"Cannot listen on {host}:{port}: {err.strerror}.") from err
+        yield listener
+
+
+@contextlib.contextmanager
+def _exclusive(data_dir: Path) -> Iterator[None]:
+    """Hold the data folder for this process alone; the lock goes with the process."""
+    with (data_dir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            raise StartError(f"Another emulator is using {data_dir}; stop it, or choose another --data-dir.") from err
+        yield
+
+
+def _stop_on_signals(server: uvicorn.Server) -> None:
+    # uvicorn sends itself the signal again when it is done; a handler of the loop makes that harmless.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, _stop, server)
+
+
+def _stop(server: uvicorn.Server) -> None:
+    server.should_exit = True
+
+
+def _stop_at_end_of_input(server: uvicorn.Server) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        _stop(server)

@@ -1,0 +1,249 @@
+"""Serve one unpacked model artifact from several worker processes.
+
+This file is run by path, isolated (`python -I child.py`), and imports the standard library only: score.py gets a
+process in which nothing of the emulator, nor of the project around it, can be imported by accident.
+
+The first line on stdin is a JSON object: `folder` (the unpacked artifact, which becomes the current directory),
+`socket` (the path of the Unix socket to listen on), `workers` and `threads` (processes, and threads in each).
+End of file on stdin means stop, so that the servers die with the emulator however it dies. stdout carries one
+JSON line: `{"event": "ready"}` or `{"event": "failed", "message": ..., "traceback": ...}`; what score.py
+prints goes to stderr.
+"""
+
+import contextlib
+import importlib
+import inspect
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import sysconfig
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any, NoReturn
+
+RESTART_SECONDS = 0.5
+Predict = Callable[[Any], Any]
+
+
+class BadRequestError(Exception):
+    """The request's body is not what its content type says."""
+
+
+class Master:
+    """Forks the workers, watches them, replaces the dead, and stops them all at end of file on stdin."""
+
+    def __init__(self, spec: dict[str, Any], report: Callable[..., None]) -> None:
+        """Listen on the socket; nothing is accepted before a worker has loaded the model."""
+        self.spec = spec
+        self.report = report
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(spec["socket"])
+        self.listener.listen(1024)
+        # Workers hold the read end of this pipe: it ends when the master dies.
+        self.life, self._life_held = os.pipe()
+        self.workers: dict[int, int] = {}
+        self.messages: dict[int, bytes] = {}
+        self.ready: set[int] = set()
+        self.restarts: list[float] = []
+        self.started = False
+
+    def run(self) -> None:
+        """Serve until stdin ends, or until a worker fails before all were ready once."""
+        try:
+            for _ in range(self.spec["workers"]):
+                self._fork()
+            while self._watch():
+                self._restart_due()
+        finally:
+            self._stop()
+
+    def _watch(self) -> bool:
+        timeout = max(0.0, min(self.restarts) - time.monotonic()) if self.restarts else None
+        readable, _, _ = select.select([0, *self.workers], [], [], timeout)
+        if 0 in readable:
+            return False
+        return all([self._hear(pipe) for pipe in readable])
+
+    def _hear(self, pipe: int) -> bool:
+        """Read what a worker says; return False when the model cannot be served."""
+        data = os.read(pipe, 65536)
+        self.messages[pipe] += data
+        if not data:
+            return self._bury(pipe)
+        if not self.messages[pipe].endswith(b"\n"):
+            return True
+        message = json.loads(self.messages[pipe])
+        if message["event"] == "ready":
+            self.ready.add(pipe)
+            self._announce()
+            return True
+        if not self.started:
+            self.report(**message)
+        return self.started
+
+    def _announce(self) -> None:
+        if not self.started and len(self.ready) == self.spec["workers"]:
+            self.started = True
+            self.report(event="ready")
+
+    def _bury(self, pipe: int) -> bool:
+        os.close(pipe)
+        _, status = os.waitpid(self.workers.pop(pipe), 0)
+        self.ready.discard(pipe)
+        del self.messages[pipe]
+        ended = f"A worker of the model server ended with code {os.waitstatus_to_exitcode(status)}"
+        print(f"{ended}.", file=sys.stderr)  # noqa: T201 - stderr is this server's log
+        if not self.started:
+            self.report(event="failed", message=f"{ended} while it loaded score.py.", traceback="")
+            return False
+        self.restarts.append(time.monotonic() + RESTART_SECONDS)
+        return True
+
+    def _restart_due(self) -> None:
+        now = time.monotonic()
+        for moment in [moment for moment in self.restarts if moment <= now]:
+            self.restarts.remove(moment)
+            self._fork()
+
+    def _fork(self) -> None:
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            # Held open here too, it would hide the master's death from the other workers.
+            os.close(self._life_held)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            run_worker(self.listener, self.spec, self.life, writer)
+        os.close(writer)
+        self.workers[reader] = pid
+        self.messages[reader] = b""
+
+    def _stop(self) -> None:
+        for pid in self.workers.values():
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        Path(self.spec["socket"]).unlink(missing_ok=True)
+
+
+def run_worker(listener: socket.socket, spec: dict[str, Any], life: int, report: int) -> NoReturn:
+    """Load the model, say so, and answer requests until the master dies."""
+    try:
+        predict = load_predict(Path(spec["folder"]))
+    except BaseException as err:  # noqa: BLE001 - whatever score.py raises is the reason to report
+        tell(report, event="failed", message=f"{type(err).__name__}: {err}", traceback=traceback.format_exc())
+        os._exit(1)
+    for _ in range(spec["threads"]):
+        threading.Thread(target=accept_forever, args=(listener, predict), daemon=True).start()
+    tell(report, event="ready")
+    os.read(life, 1)
+    os._exit(0)
+
+
+def tell(pipe: int, **message: str) -> None:
+    """Write one JSON line."""
+    data = json.dumps(message).encode() + b"\n"
+    while data:
+        data = data[os.write(pipe, data) :]
+
+
+def load_predict(folder: Path) -> Predict:
+    """Import score.py and load its model; return its predict() as a function of the data alone."""
+    sys.path.insert(0, str(folder))
+    score = importlib.import_module("score")
+    for name in ("load_model", "predict"):
+        if not callable(getattr(score, name, None)):
+            raise TypeError(f"score.py has no function {name}()")
+    model = inspect.signature(score.predict).parameters.get("model")
+    # `model=load_model()` loads when score.py is imported; any other form has to be loaded here, to fail now.
+    if model is None or model.default in (None, inspect.Parameter.empty):
+        loaded = score.load_model()
+        if model is not None:
+            return lambda data: score.predict(data, model=loaded)
+    return lambda data: score.predict(data)
+
+
+def accept_forever(listener: socket.socket, predict: Predict) -> None:
+    """Answer one connection after the other."""
+    while True:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):  # the caller has gone
+            PredictHandler(predict, connection)
+
+
+class PredictHandler(BaseHTTPRequestHandler):
+    """Answers one request; the connection closes after it."""
+
+    def __init__(self, predict: Predict, connection: socket.socket) -> None:
+        """Read the request from `connection` and answer it."""
+        self.predict = predict
+        super().__init__(connection, ("emulator", 0), None)  # type: ignore[arg-type] - no server object is needed
+
+    def do_POST(self) -> None:  # noqa: N802 - the name is http.server's
+        """Run predict() on the body."""
+        body = self.rfile.read(int(self.headers["content-length"]))
+        try:
+            data = parse(body, self.headers.get("content-type", ""))
+            answer = json.dumps(self.predict(data), ensure_ascii=False, allow_nan=False).encode()
+        except BadRequestError as err:
+            self._send(400, error("CannotParseRequest", str(err)))
+        except BaseException as err:  # noqa: BLE001 - whatever score.py raises becomes a 500, never a dropped connection
+            traceback.print_exc()
+            self._send(500, error("InternalServerError", f"predict() in score.py raised {type(err).__name__}: {err}"))
+        else:
+            self._send(200, answer)
+
+    def _send(self, status: int, body: bytes) -> None:
+        head = f"HTTP/1.1 {status} {'OK' if status == 200 else 'Error'}\r\ncontent-type: application/json\r\n"
+        self.wfile.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name is http.server's
+        """Log nothing: the emulator keeps the list of calls."""
+
+
+def parse(body: bytes, content_type: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the object in a JSON body, text of a text body, or the bytes themselves."""
+    kind = content_type.partition(";")[0].strip().lower()
+    try:
+        if kind == "application/json":
+            return json.loads(body)
+        return body.decode() if kind.startswith("text/") else body
+    except (ValueError, RecursionError) as err:
+        raise BadRequestError(f"The body is not {kind}: {err}") from err
+
+
+def error(code: str, message: str) -> bytes:
+    """Return OCI's form of an error."""
+    return json.dumps({"code": code, "message": message}).encode()
+
+
+def isolate() -> None:
+    """Drop from the import path what a `.pth` file or an editable installation added to it."""
+    roots = [Path(root).resolve() for root in (sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"))]
+    sys.path[:] = [
+        entry for entry in sys.path if entry and any(Path(entry).resolve().is_relative_to(root) for root in roots)
+    ]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in _origin(finder)]
+
+
+def _origin(finder: object) -> str:
+    return getattr(finder, "__module__", "") or type(finder).__module__
+
+
+def main() -> None:
+    """Read the specification from stdin and serve."""
+    spec = json.loads(sys.stdin.readline())
+    report = os.dup(1)
+    os.dup2(2, 1)
+    isolate()
+    os.chdir(spec["folder"])
+    Master(spec, lambda **message: tell(report, **message)).run()
+
+
+if __name__ == "__main__":
+    main()

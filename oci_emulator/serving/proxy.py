@@ -1,0 +1,86 @@
+"""The way of a predict request to the server of its deployment."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from oci_emulator.errors import InternalServerError, ResourceNotFoundError
+from oci_emulator.serving.supervisor import ModelServer, Supervisor
+
+PREDICT_SECONDS = 60.0
+_HEAD_END = b"\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model server answered."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+@dataclass
+class Proxy:
+    """Knows which server answers for which deployment, and switches from one to the next without a gap."""
+
+    supervisor: Supervisor
+    predict_seconds: float = PREDICT_SECONDS
+    _servers: dict[str, ModelServer] = field(default_factory=dict)
+
+    def serves(self, deployment: str) -> bool:
+        """Return whether a server answers for the deployment."""
+        return deployment in self._servers
+
+    async def predict(self, deployment: str, content_type: str, body: bytes) -> Prediction:
+        """Pass a request to the deployment's server and return its answer.
+
+        Raises ResourceNotFoundError when nothing is served there, InternalServerError when the server gives no
+        answer or takes more than a minute.
+        """
+        server = self._servers.get(deployment)
+        if server is None:
+            raise ResourceNotFoundError(f"model deployment {deployment} serves no model")
+        with server.answering():
+            try:
+                return await asyncio.wait_for(_exchange(server, content_type, body), self.predict_seconds)
+            except TimeoutError as err:
+                raise InternalServerError(
+                    f"The model gave no answer within {self.predict_seconds:.0f} seconds."
+                ) from err
+            except (OSError, asyncio.IncompleteReadError) as err:
+                raise InternalServerError(f"The model server gave no answer: {err}") from err
+
+    async def switch(self, deployment: str, server: ModelServer) -> None:
+        """Send requests to `server` from now on; return when the server before has answered its last and stopped."""
+        before = self._servers.get(deployment)
+        self._servers[deployment] = server
+        if before is not None:
+            await self._retire(before)
+
+    async def remove(self, deployment: str) -> None:
+        """Serve the deployment no longer; return when its last request is answered and the server stopped."""
+        if server := self._servers.pop(deployment, None):
+            await self._retire(server)
+
+    async def clear(self) -> None:
+        """Stop serving anything, at once."""
+        self._servers.clear()
+        await self.supervisor.stop_all()
+
+    async def _retire(self, server: ModelServer) -> None:
+        await server.drain(self.predict_seconds)
+        await self.supervisor.stop(server)
+
+
+async def _exchange(server: ModelServer, content_type: str, body: bytes) -> Prediction:
+    """Send one request on a connection of its own: nothing is ever sent on one that the server is closing."""
+    reader, writer = await asyncio.open_unix_connection(str(server.socket))
+    try:
+        head = f"POST /predict HTTP/1.1\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n"
+        writer.write(head.encode("latin-1") + body)
+        status_line, *lines = (await reader.readuntil(_HEAD_END)).decode("latin-1").strip().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        answer = await reader.readexactly(int(headers["content-length"]))
+    finally:
+        writer.close()
+    return Prediction(int(status_line.split(" ")[1]), headers["content-type"], answer)

@@ -1,0 +1,201 @@
+"""The processes that serve deployed models: started, watched and stopped here."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from oci_emulator.serving.unpacking import ArtifactError, ArtifactLimits, unpack
+
+START_SECONDS = 300.0
+STOP_SECONDS = 2.0
+RESTART_SECONDS = 0.5
+DEFAULT_WORKERS = 2
+MAX_WORKERS = 16
+THREADS = 16
+_CHILD = Path(__file__).with_name("child.py")
+_MAX_REPORT_BYTES = 16 * 1024 * 1024
+# What a program needs to run at all; nothing else of the emulator's environment reaches score.py.
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
+log = logging.getLogger(__name__)
+
+
+class ServerStartError(Exception):
+    """A model could not be served; `traceback` is score.py's, or empty."""
+
+    def __init__(self, message: str, traceback: str = "") -> None:
+        """Keep the traceback beside the message."""
+        super().__init__(message)
+        self.traceback = traceback
+
+
+@dataclass(frozen=True)
+class ServerSpec:
+    """What to serve: an archive, unpacked below `folder`, with the deployment's environment variables."""
+
+    archive: Path
+    folder: Path
+    environment: Mapping[str, str]
+
+    @property
+    def workers(self) -> int:
+        """Return the number of worker processes that WEB_CONCURRENCY asks for."""
+        try:
+            return min(max(int(self.environment.get("WEB_CONCURRENCY", DEFAULT_WORKERS)), 1), MAX_WORKERS)
+        except ValueError:
+            return DEFAULT_WORKERS
+
+
+@dataclass
+class ModelServer:
+    """A running server: the socket that it listens on, and the requests that it is answering."""
+
+    spec: ServerSpec
+    socket: Path
+    process: asyncio.subprocess.Process
+    stopping: bool = False
+    in_flight: int = 0
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Count a request while it lasts."""
+        self.in_flight += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            if not self.in_flight:
+                self._idle.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until no request is being answered, but no longer than `seconds`."""
+        if self.in_flight:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), seconds)
+
+
+class Supervisor:
+    """Starts and stops model servers; all of them stop when the emulator ends, however it ends."""
+
+    def __init__(self, limits: ArtifactLimits | None = None) -> None:
+        """Start nothing yet."""
+        self._limits = limits or ArtifactLimits()
+        self._servers: list[ModelServer] = []
+        self._watchers: set[asyncio.Task[None]] = set()
+        self._numbers = count(1)
+        # Unix socket paths are short by law, data folders are not: so the sockets live elsewhere.
+        self._sockets = Path(tempfile.gettempdir())
+
+    async def start(self, spec: ServerSpec) -> ModelServer:
+        """Unpack the artifact, start its server and return once every worker has loaded the model.
+
+        Raises ServerStartError, with score.py's traceback when that is what failed.
+        """
+        try:
+            await asyncio.to_thread(unpack, spec.archive, spec.folder / "artifact", self._limits)
+            server = ModelServer(spec, *await self._launch(spec))
+        except ArtifactError as err:
+            await asyncio.to_thread(shutil.rmtree, spec.folder, ignore_errors=True)
+            raise ServerStartError(str(err)) from err
+        except ServerStartError:
+            await asyncio.to_thread(shutil.rmtree, spec.folder, ignore_errors=True)
+            raise
+        self._servers.append(server)
+        watcher = asyncio.create_task(self._watch(server))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+        return server
+
+    async def stop(self, server: ModelServer) -> None:
+        """Stop a server and remove its folder."""
+        server.stopping = True
+        await _end(server.process)
+        if server in self._servers:
+            self._servers.remove(server)
+        await asyncio.to_thread(shutil.rmtree, server.spec.folder, ignore_errors=True)
+
+    async def stop_all(self) -> None:
+        """Stop every server."""
+        await asyncio.gather(*(self.stop(server) for server in list(self._servers)))
+
+    async def _watch(self, server: ModelServer) -> None:
+        """Replace the server's process when it ends without having been told to."""
+        while True:
+            await server.process.wait()
+            if server.stopping:
+                return
+            log.warning("The model server of %s ended unexpectedly and is started again", server.spec.folder)
+            await asyncio.sleep(RESTART_SECONDS)
+            try:
+                server.socket, server.process = await self._launch(server.spec)
+            except ServerStartError as err:
+                log.warning("The model server of %s does not start: %s", server.spec.folder, err)
+            if server.stopping:
+                await _end(server.process)
+
+    async def _launch(self, spec: ServerSpec) -> tuple[Path, asyncio.subprocess.Process]:
+        path = self._sockets / f"oci-emulator-{os.getpid()}-{next(self._numbers)}.sock"
+        with (spec.folder / "server.log").open("ab") as server_log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                str(_CHILD),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=server_log,
+                env=_environment(spec),
+                start_new_session=True,
+                limit=_MAX_REPORT_BYTES,
+            )
+        try:
+            await asyncio.wait_for(_await_ready(process, spec, path), START_SECONDS)
+        except BaseException as err:
+            await _end(process)
+            if isinstance(err, TimeoutError):
+                raise ServerStartError(f"score.py was not loaded within {START_SECONDS:.0f} s.") from err
+            raise
+        return path, process
+
+
+async def _await_ready(process: asyncio.subprocess.Process, spec: ServerSpec, socket: Path) -> None:
+    pipe_in, pipe_out = process.stdin, process.stdout
+    if pipe_in is None or pipe_out is None:
+        raise ServerStartError("The model server has no pipes.")
+    order = {"folder": str(spec.folder / "artifact"), "socket": str(socket), "workers": spec.workers, "threads": THREADS}
+    with contextlib.suppress(ConnectionError):  # it died at once: the missing report says so below
+        pipe_in.write(json.dumps(order).encode() + b"\n")
+        await pipe_in.drain()
+    line = await pipe_out.readline()
+    report: dict[str, Any] = json.loads(line) if line else {"event": "failed"}
+    if report["event"] != "ready":
+        message = report.get("message") or f"The model server ended with code {await process.wait()}."
+        raise ServerStartError(message, report.get("traceback", ""))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a server: by closing its stdin, and by force when that is not enough."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def _environment(spec: ServerSpec) -> dict[str, str]:
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return {**inherited, "PYTHONUNBUFFERED": "1", **spec.environment}

@@ -1,0 +1,163 @@
+"""A running emulator for tests and the demo.
+
+    with running_emulator(tmp_path) as emulator:
+        client = oci.data_science.DataScienceClient(emulator.config, service_endpoint=emulator.url)
+"""
+
+import configparser
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+START_SECONDS = 60.0
+STOP_SECONDS = 10.0
+_POLL_SECONDS = 0.01
+_PACKAGE_PARENT = Path(__file__).resolve().parent.parent
+
+
+class EmulatorError(Exception):
+    """The emulator did not start, or refused an order; the message has its own words."""
+
+
+class RunningEmulator:
+    """An emulator process: where it is, and what can be ordered from it."""
+
+    def __init__(self, process: "subprocess.Popen[str]", facts: dict[str, Any]) -> None:
+        """Keep the process, and the facts that its ready file states."""
+        self.process = process
+        self.pid: int = facts["pid"]
+        self.url: str = facts["url"]
+        self.config_file: str = facts["config_file"]
+        self.compartment_id: str = facts["compartment_id"]
+        self.namespace: str = facts["namespace"]
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Return the configuration that the SDK's clients take as their first argument."""
+        parser = configparser.ConfigParser()
+        parser.read(self.config_file)
+        return dict(parser["DEFAULT"])
+
+    def set_timings(self, **seconds: float) -> dict[str, float]:
+        """Set how long create, update, delete, activate and deactivate take; return all timings."""
+        timings: dict[str, float] = self._control("PUT", "timings", seconds)
+        return timings
+
+    def fail_next(self, operation: str, kind: str = "status", **details: object) -> dict[str, Any]:
+        """Order a fault for the next matching call.
+
+        `operation` is the SDK's operation in CamelCase, or "*". `kind` is status, slow, drop_before, drop_after,
+        work_request_failed or needs_attention. `details`: status, code, message, seconds, times, after.
+        """
+        fault: dict[str, Any] = self._control("POST", "faults", {"operation": operation, "kind": kind, **details})
+        return fault
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the faults that are still to come."""
+        pending: list[dict[str, Any]] = self._control("GET", "faults")
+        return pending
+
+    def clear_faults(self) -> None:
+        """Forget the faults that are still to come."""
+        self._control("DELETE", "faults")
+
+    def calls(self, operation: str | None = None) -> list[dict[str, Any]]:
+        """Return the calls received so far, in order; those of one operation, if given."""
+        calls: list[dict[str, Any]] = self._control("GET", "calls")
+        return [call for call in calls if operation in (None, call["operation"])]
+
+    def clear_calls(self) -> None:
+        """Forget the calls received so far."""
+        self._control("DELETE", "calls")
+
+    def reset(self) -> None:
+        """Make the emulator forget everything but the credentials."""
+        self._control("POST", "reset")
+
+    def stop(self) -> None:
+        """End the emulator as SIGTERM does, by force if that takes too long."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the emulator as SIGKILL does: without a chance to tidy up."""
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
+
+    def _control(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON value
+        request = urllib.request.Request(  # noqa: S310 - always http
+            f"{self.url}/_emulator/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"content-type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=STOP_SECONDS * 3) as response:  # noqa: S310 - always http
+                return json.load(response)
+        except urllib.error.HTTPError as err:
+            with err:
+                raise EmulatorError(f"{method} {path} was refused: {err.read().decode()}") from err
+
+
+@contextlib.contextmanager
+def running_emulator(
+    data_dir: Path | str,
+    *,
+    port: int = 0,
+    compartments: Sequence[str] = (),
+    log_file: Path | str | None = None,
+) -> Iterator[RunningEmulator]:
+    """Run an emulator on `data_dir` while the block lasts; it and all that it started stop at the end.
+
+    `port` 0 takes any that is free. `compartments` are further ones to know; the first becomes `compartment_id`.
+    What the emulator prints goes to `log_file` (`emulator.log` in the data folder). Raises EmulatorError.
+    """
+    folder = Path(data_dir).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    ready_file, log_path = folder / "ready.json", Path(log_file) if log_file else folder / "emulator.log"
+    ready_file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "oci_emulator", "--port", str(port), "--data-dir", str(folder)]
+    command += ["--ready-file", str(ready_file), "--exit-with-parent"]
+    for compartment in compartments:
+        command += ["--compartment", compartment]
+    with log_path.open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, cwd=_PACKAGE_PARENT, start_new_session=True
+        )
+    emulator = None
+    try:
+        emulator = RunningEmulator(process, _wait_until_ready(process, ready_file, log_path))
+        yield emulator
+    finally:
+        (emulator or RunningEmulator(process, _NO_FACTS)).stop()
+
+
+_NO_FACTS = dict.fromkeys(("pid", "url", "config_file", "compartment_id", "namespace"), "")
+
+
+def _wait_until_ready(process: "subprocess.Popen[str]", ready_file: Path, log_path: Path) -> dict[str, Any]:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if ready_file.exists():
+            facts: dict[str, Any] = json.loads(ready_file.read_text(encoding="utf-8"))
+            return facts
+        if process.poll() is not None:
+            last = log_path.read_text(encoding="utf-8").strip().splitlines()[-1:]
+            raise EmulatorError(f"The emulator ended with code {process.returncode}: {' '.join(last)}")
+        time.sleep(_POLL_SECONDS)
+    raise EmulatorError(f"The emulator was not ready within {START_SECONDS:.0f} s; see {log_path}.")

@@ -1,0 +1,15 @@
+"""How long the emulated cloud takes for what is not instant."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Timings(BaseModel):
+    """Seconds that a transition of a model deployment takes, at least."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    create: float = Field(0.2, ge=0)
+    update: float = Field(0.2, ge=0)
+    delete: float = Field(0.2, ge=0)
+    activate: float = Field(0.2, ge=0)
+    deactivate: float = Field(0.2, ge=0)
