@@ -35,9 +35,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="the port; 0 for any that is free (default)")
     parser.add_argument("--data-dir", type=Path, required=True, help="the folder that keeps everything")
     parser.add_argument("--ready-file", type=Path, help="written as JSON once connections are accepted")
-    parser.add_argument("--compartment", action="append", default=[], help="the OCID of a further compartment; repeatable")
     parser.add_argument(
-        "--exit-with-parent", action="store_true", help="stop at the end of standard input, so as not to be left behind"
+        "--compartment", action="append", default=[], help="the OCID of a further compartment; repeatable"
+    )
+    parser.add_argument(
+        "--exit-with-parent",
+        action="store_true",
+        help="stop at the end of standard input, so as not to be left behind",
     )
     return parser
 

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from oci_emulator.control import control_routes, explain_bad_control_input
+from oci_emulator.control import ControlPlane, explain_bad_control_input
 from oci_emulator.emulator import Emulator
 
 
@@ -10,8 +10,8 @@ def create_app(emulator: Emulator) -> FastAPI:
     """Return the application for uvicorn."""
     app = FastAPI(title="OCI emulator", docs_url=None, redoc_url=None, openapi_url=None)
     explain_bad_control_input(app)
-    app.include_router(control_routes(emulator))
-    # What no route of the control plane takes; not mounted, for OCI's signatures cover the path as it was sent.
+    app.include_router(ControlPlane(emulator).routes())
+    # For what the control plane does not take. Not mounted: signatures cover the path as it was sent.
     app.router.redirect_slashes = False
     app.router.default = emulator.gateway()
     return app

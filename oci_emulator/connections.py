@@ -18,8 +18,9 @@ class Connections:
         """Return uvicorn's HTTP protocol, which also tells this object of each connection."""
         known = self._open
 
-        class KnownProtocol(AutoHTTPProtocol):  # type: ignore[valid-type, misc] - uvicorn chooses it at run time
-            def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvicorn's own signature
+        # uvicorn chooses the class, by what is installed, when it is imported.
+        class KnownProtocol(AutoHTTPProtocol):  # type: ignore[valid-type, misc]
+            def connection_made(self, transport: Any) -> None:
                 known[transport.get_extra_info("peername")[:2]] = transport
                 super().connection_made(transport)
 

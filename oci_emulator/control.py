@@ -17,7 +17,7 @@ from oci_emulator.timings import Timings
 class FaultOrder(BaseModel):
     """A fault as it is ordered; `operation` is an SDK operation in CamelCase, or `*`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     operation: str
     kind: Literal["status", "slow", "drop_before", "drop_after", "work_request_failed", "needs_attention"]
@@ -29,66 +29,86 @@ class FaultOrder(BaseModel):
     after: int = Field(0, ge=0)
 
 
-def control_routes(emulator: Emulator) -> APIRouter:
-    """Return the routes of the control plane."""
-    router = APIRouter(prefix="/_emulator")
-    known = {operation.name for operation in read_real_operations()} | {ANY_OPERATION}
+class ControlPlane:
+    """What can be ordered from an emulator, and asked about it."""
 
-    @router.get("/health")
-    async def health() -> dict[str, Any]:
+    def __init__(self, emulator: Emulator) -> None:
+        """Control `emulator`."""
+        self.emulator = emulator
+        self.operations = {operation.name for operation in read_real_operations()} | {ANY_OPERATION}
+
+    def routes(self) -> APIRouter:
+        """Return the routes below `/_emulator`."""
+        router = APIRouter(prefix="/_emulator")
+        for method, path, endpoint in (
+            ("GET", "/health", self.health),
+            ("GET", "/timings", self.get_timings),
+            ("PUT", "/timings", self.put_timings),
+            ("POST", "/faults", self.post_fault),
+            ("GET", "/faults", self.get_faults),
+            ("DELETE", "/faults", self.delete_faults),
+            ("GET", "/calls", self.get_calls),
+            ("DELETE", "/calls", self.delete_calls),
+            ("POST", "/reset", self.reset),
+        ):
+            router.add_api_route(path, endpoint, methods=[method], response_model=None)
+        router.add_api_route("/{rest:path}", self.unknown, methods=["GET", "PUT", "POST", "DELETE"])
+        return router
+
+    async def health(self) -> dict[str, Any]:
+        """Say that the emulator runs, and whom it emulates."""
         return {
             "status": "ok",
-            "compartments": list(emulator.tenancy.compartments),
-            "namespace": emulator.tenancy.namespace,
-            "config_file": str(emulator.credentials.config_file),
+            "compartments": list(self.emulator.tenancy.compartments),
+            "namespace": self.emulator.tenancy.namespace,
+            "config_file": str(self.emulator.credentials.config_file),
         }
 
-    @router.get("/timings")
-    async def get_timings() -> Timings:
-        return emulator.timings
+    async def get_timings(self) -> dict[str, float]:
+        """Return the seconds that each transition takes."""
+        return self.emulator.timings.model_dump()
 
-    @router.put("/timings")
-    async def put_timings(changes: Annotated[dict[str, Any], Body()]) -> Timings:
-        # Checked as a whole first, so that one wrong value changes nothing.
-        checked = Timings.model_validate({**emulator.timings.model_dump(), **changes})
+    async def put_timings(self, changes: Annotated[dict[str, Any], Body()]) -> dict[str, float]:
+        """Change some timings; one wrong value changes nothing."""
+        checked = Timings.model_validate({**self.emulator.timings.model_dump(), **changes})
         for name, value in checked:
-            setattr(emulator.timings, name, value)
-        return emulator.timings
+            setattr(self.emulator.timings, name, value)
+        return checked.model_dump()
 
-    @router.post("/faults")
-    async def post_fault(order: FaultOrder) -> Any:  # noqa: ANN401 - a fault, or an error
-        if order.operation not in known:
-            return _refused(f"operation: {order.operation!r} is not an operation of OCI's SDK in CamelCase, or '*'")
-        return asdict(emulator.faults.add(Fault(**order.model_dump())))
+    async def post_fault(self, order: FaultOrder) -> dict[str, Any] | JSONResponse:
+        """Order a fault."""
+        if order.operation not in self.operations:
+            return _refused(f"operation: {order.operation!r} is not an operation of OCI in CamelCase, or '*'")
+        return asdict(self.emulator.faults.add(Fault(**order.model_dump())))
 
-    @router.get("/faults")
-    async def get_faults() -> list[dict[str, Any]]:
-        return [asdict(fault) for fault in emulator.faults.pending]
+    async def get_faults(self) -> list[dict[str, Any]]:
+        """Return the faults that are still to come."""
+        return [asdict(fault) for fault in self.emulator.faults.pending]
 
-    @router.delete("/faults")
-    async def delete_faults() -> dict[str, Any]:
-        emulator.faults.clear()
+    async def delete_faults(self) -> dict[str, Any]:
+        """Forget the faults that are still to come."""
+        self.emulator.faults.clear()
         return {}
 
-    @router.get("/calls")
-    async def get_calls() -> list[dict[str, Any]]:
-        return [call.shown() for call in emulator.calls.received]
+    async def get_calls(self) -> list[dict[str, Any]]:
+        """Return the calls received, in order."""
+        return [call.shown() for call in self.emulator.calls.received]
 
-    @router.delete("/calls")
-    async def delete_calls() -> dict[str, Any]:
-        emulator.calls.clear()
+    async def delete_calls(self) -> dict[str, Any]:
+        """Forget the calls received."""
+        self.emulator.calls.clear()
         return {}
 
-    @router.post("/reset")
-    async def reset() -> dict[str, Any]:
-        await emulator.reset()
+    async def reset(self) -> dict[str, Any]:
+        """Forget everything but the credentials."""
+        await self.emulator.reset()
         return {}
 
-    @router.api_route("/{rest:path}", methods=["GET", "PUT", "POST", "DELETE"], include_in_schema=False)
-    async def unknown(rest: str) -> JSONResponse:
-        return JSONResponse({"error": f"The control plane has nothing at /_emulator/{rest} for this method."}, 404)
-
-    return router
+    async def unknown(self, rest: str) -> JSONResponse:
+        """Keep what is mistyped here from OCI's 401."""
+        return JSONResponse(
+            {"error": f"The control plane has nothing at /_emulator/{rest} for this method."}, 404
+        )
 
 
 def explain_bad_control_input(app: FastAPI) -> None:
@@ -97,7 +117,9 @@ def explain_bad_control_input(app: FastAPI) -> None:
     async def explain(_: Request, err: Exception) -> JSONResponse:
         if not isinstance(err, RequestValidationError | ValidationError):
             raise err
-        return _refused("; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors()))
+        return _refused(
+            "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors())
+        )
 
     app.add_exception_handler(RequestValidationError, explain)
     app.add_exception_handler(ValidationError, explain)

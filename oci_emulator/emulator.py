@@ -56,7 +56,11 @@ class Emulator:
         self.work_requests = WorkRequests(self.store, self.tenancy)
         self.objects = Objects(self.store, Buckets(self.store, self.tenancy), self.data_dir / "objects")
         self.rollouts = Rollouts(
-            self.store, self.work_requests, self.proxy, self.data_dir / "artifacts", self.data_dir / "deployments"
+            self.store,
+            self.work_requests,
+            self.proxy,
+            self.data_dir / "artifacts",
+            self.data_dir / "deployments",
         )
 
     def gateway(self) -> Gateway:
@@ -80,7 +84,9 @@ class Emulator:
             MODEL_DEPLOYMENT: Prediction(self.proxy).endpoints(),
             OBJECT_STORAGE: ObjectStorage(self.objects.buckets, self.objects).endpoints(),
         }
-        return {(service, name): point for service, points in services.items() for name, point in points.items()}
+        return {
+            (service, name): point for service, points in services.items() for name, point in points.items()
+        }
 
     async def start(self) -> None:
         """Clear what a killed emulator left half done, and serve what it served."""

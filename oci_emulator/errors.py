@@ -72,7 +72,9 @@ class NotAuthenticatedError(OciError):
 
     def __init__(self, reason: str) -> None:
         """Say `reason` after OCI's own sentence."""
-        super().__init__(f"The required information to complete authentication was not provided or was incorrect: {reason}")
+        super().__init__(
+            f"The required information to complete authentication was not provided or was incorrect: {reason}"
+        )
 
 
 class NotFoundError(OciError):

@@ -58,7 +58,9 @@ class Gateway:
         """Answer one request."""
         request = Request(scope, receive)
         request_id = request.headers.get("opc-request-id") or uuid.uuid4().hex.upper()
-        call = self.calls.add(request.method, _raw_path(scope), scope["query_string"].decode("latin-1"), request_id)
+        call = self.calls.add(
+            request.method, _raw_path(scope), scope["query_string"].decode("latin-1"), request_id
+        )
         try:
             response = await self._answer(request, call)
         except (ConnectionDroppedError, ClientDisconnect):
@@ -67,7 +69,7 @@ class Gateway:
             return
         except OciError as err:
             response = failure(err)
-        except Exception:  # noqa: BLE001 - whatever is wrong in the emulator, a client gets OCI's error and not a closed connection
+        except Exception:
             log.exception("%s %s failed", request.method, call.path)
             response = failure(InternalServerError("The emulator failed; its log has the traceback."))
         call.status = response.status_code
@@ -90,12 +92,14 @@ class Gateway:
         digest = self.signatures.verify(_signed(request, call, streams_body=operation.streams_body))
         if endpoint is None:
             raise NotImplementedByEmulatorError(
-                f"{operation.name} ({operation.service}) is an operation of OCI that this emulator does not have."
+                f"{operation.name} ({operation.service}) is an operation of OCI, but not of this emulator."
             )
         body = b"" if isinstance(endpoint, Uploading) else await _read_body(request, endpoint)
         if not isinstance(endpoint, Uploading):
             _check_digest(digest, body_digest(body))
-        asked = OciRequest(operation, match.parameters, request.query_params, request.headers, call.request_id, body)
+        asked = OciRequest(
+            operation, match.parameters, request.query_params, request.headers, call.request_id, body
+        )
         if isinstance(endpoint, Proxied):
             return await endpoint.run(asked)
         async with self.retry_tokens.alone(asked):
@@ -141,7 +145,9 @@ async def _read_body(request: Request, endpoint: Endpoint | None) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
-            raise PayloadTooLargeError(f"The body is larger than the {MAX_BODY_BYTES} bytes that are accepted.")
+            raise PayloadTooLargeError(
+                f"The body is larger than the {MAX_BODY_BYTES} bytes that are accepted."
+            )
     return bytes(body)
 
 

@@ -25,14 +25,16 @@ class Listing:
     sortable: Sequence[str]
     omits: frozenset[str] = frozenset()
 
-    def reply(self, request: OciRequest, resources: Sequence[Resource], show: Callable[[Resource], Json]) -> Response:
-        """Return one page of `resources`, each as `show` makes it, with `opc-next-page` when there are more."""
+    def reply(
+        self, request: OciRequest, resources: Sequence[Resource], show: Callable[[Resource], Json]
+    ) -> Response:
+        """Return one page of what `show` makes of `resources`, with `opc-next-page` when there are more."""
         items = [show(resource) for resource in resources]
         wanted = {name: request.query[name] for name in self.filters if name in request.query}
         items = [item for item in items if all(item.get(name) == value for name, value in wanted.items())]
         page, token = paginate(self._sort(items, request.query), request.query)
         shown = [{name: value for name, value in item.items() if name not in self.omits} for item in page]
-        return document(shown, **({"opc_next_page": token} if token else {}))
+        return document(shown, opc_next_page=token) if token else document(shown)
 
     def _sort(self, items: list[Json], query: Mapping[str, str]) -> list[Json]:
         field = query.get("sortBy", self.sortable[0])
@@ -41,8 +43,10 @@ class Listing:
         order = query.get("sortOrder", "DESC" if field.startswith("time") else "ASC").upper()
         if order not in _ORDERS:
             raise InvalidParameterError(f"sortOrder is {order!r}, not ASC or DESC.")
-        # Items come in the order of creation, which also decides between equal ones, in the direction asked for.
-        ranked = sorted(enumerate(items), key=lambda pair: (str(pair[1].get(field)), pair[0]), reverse=_ORDERS[order])
+        # Items come in the order of creation, which also decides between equal ones.
+        ranked = sorted(
+            enumerate(items), key=lambda pair: (str(pair[1].get(field)), pair[0]), reverse=_ORDERS[order]
+        )
         return [item for _, item in ranked]
 
 

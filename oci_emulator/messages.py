@@ -74,7 +74,7 @@ class Plain:
 
 @dataclass(frozen=True)
 class Uploading:
-    """An endpoint whose body goes to a file: `admit` may refuse before it is read, `run` is one transaction."""
+    """An endpoint whose body goes to a file; `admit` may refuse before that, `run` is one transaction."""
 
     admit: Callable[[OciRequest], object]
     run: Callable[[OciRequest, Upload], Response]
@@ -90,7 +90,7 @@ class Proxied:
 Endpoint: TypeAlias = Plain | Uploading | Proxied
 
 
-def document(body: Any, resource: Resource | None = None, *, status: int = 200, **headers: str) -> Response:  # noqa: ANN401
+def document(body: Any, resource: Resource | None = None, *, status: int = 200, **headers: str) -> Response:
     """Return a JSON response, with the etag of `resource`; underscores in header names stand for hyphens."""
     content = json.dumps(body, ensure_ascii=False).encode()
     return Response(content, status, _headers(resource, headers), "application/json")

@@ -90,7 +90,8 @@ class OperationTable:
     def match(self, method: str, raw_path: str) -> Match:
         """Return the operation at `raw_path` (percent-encoded, without query).
 
-        Raises NotFoundError when OCI has no such path, and MethodNotAllowedError when it has it with other methods.
+        Raises NotFoundError for a path that OCI does not have, MethodNotAllowedError when it has it with
+        other methods only.
         """
         found = self._candidates(raw_path) or self._candidates(raw_path.rstrip("/"))
         if not found:
@@ -105,7 +106,9 @@ class OperationTable:
         found = []
         for operation in operations:
             if hit := operation.pattern.fullmatch(raw_path):
-                found.append(Match(operation, {name: unquote(value) for name, value in hit.groupdict().items()}))
+                found.append(
+                    Match(operation, {name: unquote(value) for name, value in hit.groupdict().items()})
+                )
         return found
 
 

@@ -47,7 +47,7 @@ class RetryTokens:
     def replay(self, request: OciRequest) -> Response | None:
         """Return the earlier response to this token, if there was one.
 
-        Raises InvalidatedRetryTokenError when the token came with another body, or when what it made is deleted.
+        Raises InvalidatedRetryTokenError when the token came with another body, or what it made is deleted.
         """
         row = self._store.connection.execute(
             "SELECT reply FROM retry_tokens WHERE token = ? AND expires > ?", (_key(request), time.time())
@@ -58,7 +58,9 @@ class RetryTokens:
         if reply["fingerprint"] != _fingerprint(request):
             raise InvalidatedRetryTokenError("The retry token was used before with another request.")
         if reply["made"] and self._is_gone(reply["made"]):
-            raise InvalidatedRetryTokenError(f"The retry token made {reply['made']}, which has been deleted since.")
+            raise InvalidatedRetryTokenError(
+                f"The retry token made {reply['made']}, which has been deleted since."
+            )
         response = Response(base64.b64decode(reply["body"]), reply["status"])
         response.raw_headers = [(name.encode(), value.encode()) for name, value in reply["headers"]]
         return response
@@ -78,7 +80,10 @@ class RetryTokens:
         }
         run = self._store.connection.execute
         run("DELETE FROM retry_tokens WHERE expires <= ?", (now,))
-        run("INSERT OR REPLACE INTO retry_tokens VALUES (?, ?, ?)", (key, now + KEEP_SECONDS, json.dumps(reply)))
+        run(
+            "INSERT OR REPLACE INTO retry_tokens VALUES (?, ?, ?)",
+            (key, now + KEEP_SECONDS, json.dumps(reply)),
+        )
 
     def _is_gone(self, identifier: str) -> bool:
         resource = self._store.find_any(identifier)

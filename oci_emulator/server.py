@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,6 @@ import uvicorn
 from oci_emulator.app import create_app
 from oci_emulator.emulator import Emulator
 
-_POLL_SECONDS = 0.01
 _GRACE_SECONDS = 1
 
 
@@ -48,7 +47,7 @@ def serve(settings: ServerSettings) -> None:
 async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     emulator = Emulator(settings.data_dir.resolve(), f"http://{host}:{port}", settings.compartments)
-    server = uvicorn.Server(
+    server = _AnnouncingServer(
         uvicorn.Config(
             create_app(emulator),
             http=emulator.connections.protocol(),
@@ -58,26 +57,35 @@ async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
             log_level="warning",
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
+        ),
+        lambda: _announce(settings, emulator),
     )
     _stop_on_signals(server)
     if settings.exit_with_parent:
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _stop_at_end_of_input, server)
     try:
         await emulator.start()
-        announcing = asyncio.create_task(_announce(settings, emulator, server))
         await server.serve(sockets=[listener])
-        announcing.cancel()
     finally:
         await emulator.stop()
         if settings.ready_file:
             settings.ready_file.unlink(missing_ok=True)
 
 
-async def _announce(settings: ServerSettings, emulator: Emulator, server: uvicorn.Server) -> None:
-    """Say where the emulator is, once it accepts connections."""
-    while not server.started:
-        await asyncio.sleep(_POLL_SECONDS)
+class _AnnouncingServer(uvicorn.Server):
+    """A server that says when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
+
+
+def _announce(settings: ServerSettings, emulator: Emulator) -> None:
+    """Say where the emulator is."""
     facts = {
         "url": emulator.url,
         "pid": os.getpid(),
@@ -103,7 +111,9 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             listener.bind((host, port))
         except OSError as err:
             if err.errno == errno.EADDRINUSE:
-                raise StartError(f"Port {port} of {host} is in use; choose another with --port, or 0 for any.") from err
+                raise StartError(
+                    f"Port {port} of {host} is in use; choose another with --port, or 0 for any."
+                ) from err
             raise StartError(f"Cannot listen on {host}:{port}: {err.strerror}.") from err
         yield listener
 
@@ -115,7 +125,9 @@ def _exclusive(data_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
-            raise StartError(f"Another emulator is using {data_dir}; stop it, or choose another --data-dir.") from err
+            raise StartError(
+                f"Another emulator is using {data_dir}; stop it, or choose another --data-dir."
+            ) from err
         yield
 
 

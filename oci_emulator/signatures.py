@@ -40,7 +40,7 @@ class SignatureVerifier:
     now: Callable[[], float] = time.time
 
     def verify(self, request: SignedRequest) -> str | None:
-        """Return the base64 SHA-256 that the body must have, or None when the signature does not cover the body.
+        """Return the base64 SHA-256 that the body must have, or None when the signature does not cover it.
 
         Raises NotAuthenticatedError. Uploads of streams sign date, target and host only, as the SDK does.
         """
@@ -69,9 +69,13 @@ class SignatureVerifier:
         except ValueError as err:
             raise NotAuthenticatedError(f"{name} {headers[name]!r} is not an HTTP date") from err
         if abs(self.now() - sent) > MAX_SKEW_SECONDS:
-            raise NotAuthenticatedError(f"{name} {headers[name]!r} is more than {MAX_SKEW_SECONDS} s from the server's clock")
+            raise NotAuthenticatedError(
+                f"{name} {headers[name]!r} is more than {MAX_SKEW_SECONDS} s from the server's clock"
+            )
 
-    def _check_signature(self, request: SignedRequest, parameters: Mapping[str, str], signed: list[str]) -> None:
+    def _check_signature(
+        self, request: SignedRequest, parameters: Mapping[str, str], signed: list[str]
+    ) -> None:
         if parameters.get("algorithm", "").lower() != "rsa-sha256":
             raise NotAuthenticatedError(f"the algorithm is {parameters.get('algorithm')!r}, not 'rsa-sha256'")
         key = self.keys.get(parameters.get("keyId", ""))

@@ -49,7 +49,7 @@ class Resource:
 class Store:
     """Keeps resources; every save gives the resource a new etag.
 
-    Only the event loop's thread uses it. What one `transaction` changes becomes durable together or not at all.
+    Only the event loop's thread uses it. What one `transaction` changes becomes durable together or not.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,7 +69,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what happens inside together; roll it back on an exception. Nested ones join the outermost."""
+        """Commit what happens inside together, or nothing of it; a nested one joins the outermost."""
         if self._depth:
             yield
             return
@@ -95,16 +95,23 @@ class Store:
         """Insert or replace `resource` and give it a new etag."""
         resource.etag = uuid.uuid4().hex
         self._connection.execute(
-            "INSERT INTO resources (kind, id, etag, body, private) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
-            " SET etag = excluded.etag, body = excluded.body, private = excluded.private",
-            (resource.kind, resource.id, resource.etag, json.dumps(resource.body), json.dumps(resource.private)),
+            "INSERT INTO resources (kind, id, etag, body, private) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id)"
+            " DO UPDATE SET etag = excluded.etag, body = excluded.body, private = excluded.private",
+            (
+                resource.kind,
+                resource.id,
+                resource.etag,
+                json.dumps(resource.body),
+                json.dumps(resource.private),
+            ),
         )
         return resource
 
     def find(self, kind: str, identifier: str) -> Resource | None:
         """Return the resource of this kind with this id, if there is one."""
         row = self._connection.execute(
-            "SELECT kind, id, body, private, etag FROM resources WHERE id = ? AND kind = ?", (identifier, kind)
+            "SELECT kind, id, body, private, etag FROM resources WHERE id = ? AND kind = ?",
+            (identifier, kind),
         ).fetchone()
         return _resource(row) if row else None
 

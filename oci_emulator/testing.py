@@ -1,7 +1,7 @@
 """A running emulator for tests and the demo.
 
-    with running_emulator(tmp_path) as emulator:
-        client = oci.data_science.DataScienceClient(emulator.config, service_endpoint=emulator.url)
+with running_emulator(tmp_path) as emulator:
+    client = oci.data_science.DataScienceClient(emulator.config, service_endpoint=emulator.url)
 """
 
 import configparser
@@ -55,10 +55,13 @@ class RunningEmulator:
     def fail_next(self, operation: str, kind: str = "status", **details: object) -> dict[str, Any]:
         """Order a fault for the next matching call.
 
-        `operation` is the SDK's operation in CamelCase, or "*". `kind` is status, slow, drop_before, drop_after,
-        work_request_failed or needs_attention. `details`: status, code, message, seconds, times, after.
+        `operation` is the SDK's operation in CamelCase, or "*". `kind` is status, slow, drop_before,
+        drop_after, work_request_failed or needs_attention.
+        `details` are status, code, message, seconds, times and after.
         """
-        fault: dict[str, Any] = self._control("POST", "faults", {"operation": operation, "kind": kind, **details})
+        fault: dict[str, Any] = self._control(
+            "POST", "faults", {"operation": operation, "kind": kind, **details}
+        )
         return fault
 
     def faults(self) -> list[dict[str, Any]]:
@@ -99,7 +102,7 @@ class RunningEmulator:
         if self.process.stdin:
             self.process.stdin.close()
 
-    def _control(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON value
+    def _control(self, method: str, path: str, body: object = None) -> Any:
         request = urllib.request.Request(  # noqa: S310 - always http
             f"{self.url}/_emulator/{path}",
             method=method,
@@ -124,7 +127,7 @@ def running_emulator(
 ) -> Iterator[RunningEmulator]:
     """Run an emulator on `data_dir` while the block lasts; it and all that it started stop at the end.
 
-    `port` 0 takes any that is free. `compartments` are further ones to know; the first becomes `compartment_id`.
+    `port` 0 takes any that is free. `compartments` are further ones to know; the first is `compartment_id`.
     What the emulator prints goes to `log_file` (`emulator.log` in the data folder). Raises EmulatorError.
     """
     folder = Path(data_dir).resolve()
@@ -136,8 +139,14 @@ def running_emulator(
     for compartment in compartments:
         command += ["--compartment", compartment]
     with log_path.open("a", encoding="utf-8") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own program
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, cwd=_PACKAGE_PARENT, start_new_session=True
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            text=True,
+            cwd=_PACKAGE_PARENT,
+            start_new_session=True,
         )
     emulator = None
     try:

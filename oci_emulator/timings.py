@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Timings(BaseModel):
     """Seconds that a transition of a model deployment takes, at least."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
     create: float = Field(0.2, ge=0)
     update: float = Field(0.2, ge=0)

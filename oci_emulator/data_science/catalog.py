@@ -4,7 +4,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from oci_emulator.errors import InvalidParameterError, MissingParameterError, RelatedResourceNotFoundError, ResourceNotFoundError
+from oci_emulator.errors import (
+    InvalidParameterError,
+    MissingParameterError,
+    RelatedResourceNotFoundError,
+    ResourceNotFoundError,
+)
 from oci_emulator.messages import OciRequest
 from oci_emulator.store import Json, Resource, Store
 from oci_emulator.tenancies import Tenancy, check_tags, new_ocid, timestamp
@@ -43,7 +48,9 @@ class Catalog:
         identifier = require(body, name)
         resource = self.store.find(kind, identifier)
         if resource is None or resource.body["lifecycleState"] in ("DELETED", "DELETING"):
-            raise RelatedResourceNotFoundError(f"{name} {identifier} is not found, or you are not authorized.")
+            raise RelatedResourceNotFoundError(
+                f"{name} {identifier} is not found, or you are not authorized."
+            )
         return resource
 
     def listed(self, kind: str, request: OciRequest) -> list[Resource]:
@@ -52,7 +59,7 @@ class Catalog:
         return [item for item in self.store.all_of(kind) if item.body["compartmentId"] == compartment]
 
     def draft(self, kind: str, body: Json, fields: Collection[str], **values: object) -> Resource:
-        """Return a new resource in the body's compartment: the `fields` of the body, and `values`; not yet saved."""
+        """Return a new, unsaved resource in the body's compartment: `fields` of the body, and `values`."""
         self.tenancy.check_compartment(body.get("compartmentId"))
         check_tags(body)
         identifier = new_ocid(kind)
@@ -74,7 +81,7 @@ def pick(body: Json, fields: Collection[str]) -> Json:
     return {name: body[name] for name in fields if body.get(name) is not None}
 
 
-def require(body: Json, name: str) -> Any:  # noqa: ANN401 - the caller knows the field
+def require(body: Json, name: str) -> Any:
     """Return a field of the body that must be there."""
     value = body.get(name)
     if value in (None, ""):

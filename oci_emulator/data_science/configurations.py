@@ -23,7 +23,10 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,29}[A-Za-z0-9]")
 OPTION_GROUPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "name and description": (("displayName",), ("description",)),
     "model": ((CONFIGURATION, MODEL_PART, "modelId"),),
-    "compute": ((CONFIGURATION, MODEL_PART, "instanceConfiguration"), (CONFIGURATION, MODEL_PART, "scalingPolicy")),
+    "compute": (
+        (CONFIGURATION, MODEL_PART, "instanceConfiguration"),
+        (CONFIGURATION, MODEL_PART, "scalingPolicy"),
+    ),
     "load balancer": (
         (CONFIGURATION, MODEL_PART, "bandwidthMbps"),
         (CONFIGURATION, MODEL_PART, "maximumBandwidthMbps"),
@@ -99,7 +102,7 @@ def changed_groups(stored: Json, given: Json) -> list[str]:
     ]
 
 
-def differs(stored: Any, given: Any) -> bool:  # noqa: ANN401 - any JSON value
+def differs(stored: Any, given: Any) -> bool:
     """Return whether a given value would change the stored one; what is not given changes nothing."""
     if given is None:
         return False
@@ -115,18 +118,20 @@ def merged(stored: Json, given: Json) -> Json:
     """Return `stored` with what is given put in its place."""
     result = dict(stored)
     for name, value in given.items():
-        before = stored.get(name)
+        before: Any = stored.get(name)
         if value is None:
             continue
-        same_kind = isinstance(before, dict) and isinstance(value, dict) and name not in _ATOMIC
-        if same_kind and before.get("policyType") == value.get("policyType", before.get("policyType")):
-            result[name] = merged(before, value)
-        else:
-            result[name] = value
+        mergeable = isinstance(before, dict) and isinstance(value, dict) and name not in _ATOMIC
+        result[name] = merged(before, value) if mergeable and _same_policy(before, value) else value
     return result
 
 
-def _at(body: Json, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - any JSON value
+def _same_policy(stored: Json, given: Json) -> bool:
+    """Return whether both are of one kind; a scaling policy of another kind replaces the stored one."""
+    return bool(given.get("policyType") in (None, stored.get("policyType")))
+
+
+def _at(body: Json, path: tuple[str, ...]) -> Any:
     value: Any = body
     for name in path:
         if not isinstance(value, dict):
@@ -147,7 +152,9 @@ def _check_scaling(policy: Json) -> None:
     if policy.get("coolDownInSeconds", _MIN_COOL_DOWN_SECONDS) < _MIN_COOL_DOWN_SECONDS:
         raise InvalidParameterError(f"coolDownInSeconds is less than {_MIN_COOL_DOWN_SECONDS}.")
     for rule in require(policy, "autoScalingPolicies"):
-        low, first, high = (require(rule, f"{name}InstanceCount") for name in ("minimum", "initial", "maximum"))
+        low, first, high = (
+            require(rule, f"{name}InstanceCount") for name in ("minimum", "initial", "maximum")
+        )
         if not 1 <= low <= first <= high:
             raise InvalidParameterError(f"Instance counts {low}, {first}, {high} are not in rising order.")
 
@@ -163,4 +170,6 @@ def _check_environment(variables: Json) -> None:
             raise InvalidParameterError(f"The value of environment variable {name!r} is not a string.")
     size = sum(len(f"{name}{value}".encode()) for name, value in variables.items())
     if size >= _MAX_ENVIRONMENT_BYTES:
-        raise InvalidParameterError(f"The environment variables have {size} bytes; less than 2048 are allowed.")
+        raise InvalidParameterError(
+            f"The environment variables have {size} bytes; less than 2048 are allowed."
+        )

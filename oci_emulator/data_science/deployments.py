@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from oci_emulator.data_science import configurations
-from oci_emulator.data_science.catalog import DEPLOYMENT, MODEL, PROJECT, Catalog, display_name, pick, require_object
+from oci_emulator.data_science.catalog import (
+    DEPLOYMENT,
+    MODEL,
+    PROJECT,
+    Catalog,
+    display_name,
+    pick,
+    require_object,
+)
 from oci_emulator.data_science.configurations import CONFIGURATION, MODEL_PART
 from oci_emulator.data_science.lifecycles import SERVING, TRANSITIONS, UNBORN, Transition, check_admits
 from oci_emulator.data_science.shapes import SHAPES
@@ -28,7 +36,7 @@ _LISTING = Listing(
 
 @dataclass(frozen=True)
 class Deployments:
-    """The model deployments of the tenancy; `carry_out` is told the id of each work request that was accepted."""
+    """The model deployments; `carry_out` is told the id of each work request that was accepted."""
 
     catalog: Catalog
     work_requests: WorkRequests
@@ -76,8 +84,8 @@ class Deployments:
         groups = configurations.changed_groups(resource.body, given)
         if resource.body["lifecycleState"] in SERVING and len(groups) > 1:
             raise InvalidParameterError(
-                f"While model deployment {resource.id} is {resource.body['lifecycleState']}, one group of options"
-                f" can be updated at a time; this request changes {', '.join(groups)}."
+                f"While model deployment {resource.id} is {resource.body['lifecycleState']},"
+                f" one group of options can be updated at a time; this request changes {', '.join(groups)}."
             )
         return self._accepted(request, resource, changes)
 
@@ -102,7 +110,7 @@ class Deployments:
         return empty(status=202, opc_work_request_id=work_request.id)
 
     def _begin(self, operation: str, resource: Resource, changes: Json) -> Resource:
-        """Record a work request that is to make these changes, and bring the deployment into its state meanwhile."""
+        """Record a work request that is to make these changes, and the deployment's state meanwhile."""
         transition: Transition = TRANSITIONS[operation]
         fault = self.faults.take(operation, OUTCOME_KINDS)
         work_request = self.work_requests.accept(
@@ -133,7 +141,9 @@ class Deployments:
         """Refuse a model that cannot be deployed: unknown, not active, or without an artifact."""
         model = self.catalog.related(MODEL, configuration[MODEL_PART], "modelId")
         if model.body["lifecycleState"] != "ACTIVE":
-            raise IncorrectStateError(f"Model {model.id} is {model.body['lifecycleState']}; it must be ACTIVE.")
+            raise IncorrectStateError(
+                f"Model {model.id} is {model.body['lifecycleState']}; it must be ACTIVE."
+            )
         if "artifact" not in model.private:
             raise InvalidParameterError(f"Model {model.id} has no artifact.")
 

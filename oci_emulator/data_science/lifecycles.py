@@ -13,7 +13,7 @@ SERVING = frozenset({"ACTIVE", "NEEDS_ATTENTION"})
 
 @dataclass(frozen=True)
 class Transition:
-    """What an operation does: the state while it lasts, and from each state that admits it, the state that follows."""
+    """An operation: the state while it lasts and, for each state that admits it, the one that follows."""
 
     operation_type: str
     timing: str
@@ -68,11 +68,12 @@ TRANSITIONS: Mapping[str, Transition] = {
 
 
 def check_admits(operation: str, deployment: Resource) -> Transition:
-    """Return the operation's transition; raise IncorrectStateError when the deployment's state does not admit it."""
+    """Return the operation's transition; raise IncorrectStateError when the state does not admit it."""
     transition = TRANSITIONS[operation]
     state = deployment.body["lifecycleState"]
     if state not in transition.succeeds:
         raise IncorrectStateError(
-            f"Model deployment {deployment.id} is {state}; {operation} needs it {' or '.join(transition.succeeds)}."
+            f"Model deployment {deployment.id} is {state};"
+            f" {operation} needs it {' or '.join(transition.succeeds)}."
         )
     return transition

@@ -15,7 +15,12 @@ from oci_emulator.data_science.catalog import (
     display_name,
     pick,
 )
-from oci_emulator.errors import ConflictError, IncorrectStateError, InvalidParameterError, ResourceNotFoundError
+from oci_emulator.errors import (
+    ConflictError,
+    IncorrectStateError,
+    InvalidParameterError,
+    ResourceNotFoundError,
+)
 from oci_emulator.listings import Listing
 from oci_emulator.messages import OciRequest, document, empty
 from oci_emulator.store import Json, Resource
@@ -67,12 +72,15 @@ METADATA_CATEGORIES = (
     "other",
 )
 # The state that an action starts from, and the one that it leads to.
-TRANSITIONS: Mapping[str, tuple[str, str]] = {"activate": ("INACTIVE", "ACTIVE"), "deactivate": ("ACTIVE", "INACTIVE")}
+TRANSITIONS: Mapping[str, tuple[str, str]] = {
+    "activate": ("INACTIVE", "ACTIVE"),
+    "deactivate": ("ACTIVE", "INACTIVE"),
+}
 
 
 @dataclass(frozen=True)
 class Models:
-    """The models of the tenancy; their artifacts lie in `artifacts`, one file each, named by the model's id."""
+    """The models of the tenancy; their artifacts lie in `artifacts`, one file each, named by its model."""
 
     catalog: Catalog
     artifacts: Path
@@ -164,7 +172,7 @@ class Models:
         return document(resource.private["provenance"], self.catalog.store.save(resource))
 
     def _enter_version_set(self, model: Resource, body: Json) -> None:
-        """Give the model the next version number of the set that the body names; numbers are never used again."""
+        """Give the model the next version number of the set that the body names; none is used twice."""
         if body.get("modelVersionSetId") in (None, model.body.get("modelVersionSetId")):
             return
         version_set = self.catalog.related(VERSION_SET, body, "modelVersionSetId")

@@ -4,7 +4,15 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from oci_emulator.data_science.catalog import DEPLOYMENT, MODEL, PROJECT, VERSION_SET, Catalog, display_name, pick
+from oci_emulator.data_science.catalog import (
+    DEPLOYMENT,
+    MODEL,
+    PROJECT,
+    VERSION_SET,
+    Catalog,
+    display_name,
+    pick,
+)
 from oci_emulator.data_science.work_requests import WorkRequests
 from oci_emulator.errors import ConflictError
 from oci_emulator.listings import Listing

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Rollouts:
-    """Carries out work requests, one task each; `artifacts` has the models' files, `folder` the unpacked ones."""
+    """Carries out work requests; `artifacts` has the models' files, `folder` gets the unpacked ones."""
 
     store: Store
     work_requests: WorkRequests
@@ -72,7 +72,7 @@ class Rollouts:
         except ServerStartError as err:
             await _until_due(work_request)
             self._fail(work_request, str(err), err.traceback)
-        except Exception as err:  # noqa: BLE001 - a mistake in the emulator must not leave the work request open for ever
+        except Exception as err:
             log.exception("Work request %s failed", identifier)
             self._fail(work_request, f"The emulator failed: {err!r}", "")
 
@@ -101,7 +101,9 @@ class Rollouts:
         if self.proxy.serves(deployment.id) and _served_part(planned) == _served_part(deployment.body):
             return None
         server = await self._start(deployment.id, planned)
-        self.work_requests.log(work_request, f"The model is loaded in {server.spec.workers} worker processes.")
+        self.work_requests.log(
+            work_request, f"The model is loaded in {server.spec.workers} worker processes."
+        )
         return server
 
     async def _start(self, deployment: str, body: Json) -> ModelServer:
@@ -140,7 +142,9 @@ class Rollouts:
         self._settle(deployment)
         with self.store.transaction():
             self.store.save(deployment)
-            self.work_requests.fail(work_request, FAILURE_CODE, [text for text in (message, traceback) if text])
+            self.work_requests.fail(
+                work_request, FAILURE_CODE, [text for text in (message, traceback) if text]
+            )
 
     def _settle(self, deployment: Resource) -> None:
         """Note that only the deployment's present model is in use by it."""

@@ -24,7 +24,12 @@ class Shape:
 
     def shown(self) -> Json:
         """Return the shape as ListModelDeploymentShapes shows it."""
-        return {"name": self.name, "coreCount": self.cores, "memoryInGBs": self.memory, "shapeSeries": self.series}
+        return {
+            "name": self.name,
+            "coreCount": self.cores,
+            "memoryInGBs": self.memory,
+            "shapeSeries": self.series,
+        }
 
 
 SHAPES = {
@@ -50,13 +55,15 @@ def check_instance(instance: Json) -> None:
     name = instance.get("instanceShapeName")
     shape = SHAPES.get(name) if isinstance(name, str) else None
     if shape is None:
-        raise InvalidParameterError(f"instanceShapeName {name!r} is not a shape that a model deployment can have.")
+        raise InvalidParameterError(
+            f"instanceShapeName {name!r} is not a shape that a model deployment can have."
+        )
     size = instance.get("modelDeploymentInstanceShapeConfigDetails")
     if not shape.flexible:
         return
     if not isinstance(size, dict) or not size.get("ocpus") or not size.get("memoryInGBs"):
         raise InvalidParameterError(
-            f"Shape {name} is flexible: modelDeploymentInstanceShapeConfigDetails needs ocpus and memoryInGBs."
+            f"Shape {name} needs ocpus and memoryInGBs in modelDeploymentInstanceShapeConfigDetails."
         )
     ocpus, memory = size["ocpus"], size["memoryInGBs"]
     if not 1 <= ocpus <= shape.cores:

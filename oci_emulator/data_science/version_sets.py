@@ -40,7 +40,8 @@ class VersionSets:
             same_place = other.body["compartmentId"] == body["compartmentId"]
             if same_place and other.body["name"] == name and other.body["lifecycleState"] != "DELETED":
                 raise ConflictError(
-                    f"A model version set named {name!r} exists: {other.id}.", code="NotAuthorizedOrResourceAlreadyExists"
+                    f"A model version set named {name!r} exists: {other.id}.",
+                    code="NotAuthorizedOrResourceAlreadyExists",
                 )
         resource.body["timeUpdated"] = resource.body["timeCreated"]
         resource.private["last_version"] = 0
@@ -53,7 +54,9 @@ class VersionSets:
 
     def list_all(self, request: OciRequest) -> Response:
         """Answer ListModelVersionSets."""
-        return _LISTING.reply(request, self.catalog.listed(VERSION_SET, request), lambda resource: resource.body)
+        return _LISTING.reply(
+            request, self.catalog.listed(VERSION_SET, request), lambda resource: resource.body
+        )
 
     def update(self, request: OciRequest) -> Response:
         """Answer UpdateModelVersionSet."""
@@ -66,7 +69,9 @@ class VersionSets:
         resource = self.catalog.find_existing(VERSION_SET, request, "modelVersionSetId")
         models = self._models_of(resource)
         if models and request.query.get("isDeleteRelatedModels") != "true":
-            raise ConflictError(f"Model version set {resource.id} has {len(models)} models; the first is {models[0].id}.")
+            raise ConflictError(
+                f"Model version set {resource.id} has {len(models)} models; the first is {models[0].id}."
+            )
         for model in models:
             self.models.remove(model)
         resource.body.update(lifecycleState="DELETED", timeUpdated=timestamp())

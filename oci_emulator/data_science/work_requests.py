@@ -14,7 +14,9 @@ from oci_emulator.tenancies import Tenancy, new_ocid, timestamp
 
 KIND = "datascienceworkrequest"
 OPEN = frozenset({"ACCEPTED", "IN_PROGRESS"})
-_LISTING = Listing(filters=("id", "operationType", "status"), sortable=("timeAccepted", "operationType", "status"))
+_LISTING = Listing(
+    filters=("id", "operationType", "status"), sortable=("timeAccepted", "operationType", "status")
+)
 # Percent complete of one that is not finished: 100 comes together with the terminal status, and only then.
 _MAX_OPEN_PERCENT = 99.0
 
@@ -26,8 +28,10 @@ class WorkRequests:
     store: Store
     tenancy: Tenancy
 
-    def accept(self, operation_type: str, target: Resource, entity: str, seconds: float, **private: object) -> Resource:
-        """Record a new work request on `target`, which is to take `seconds`; `private` is for who carries it out."""
+    def accept(
+        self, operation_type: str, target: Resource, entity: str, seconds: float, **private: object
+    ) -> Resource:
+        """Record a work request on `target` that takes `seconds`; `private` is for who carries it out."""
         now = timestamp()
         body: Json = {
             "id": new_ocid(KIND),
@@ -46,7 +50,14 @@ class WorkRequests:
             "timeAccepted": now,
         }
         started = time.time()
-        extra = {"started": started, "due": started + seconds, "logs": [], "errors": [], "target": target.id, **private}
+        extra = {
+            "started": started,
+            "due": started + seconds,
+            "logs": [],
+            "errors": [],
+            "target": target.id,
+            **private,
+        }
         resource = Resource(KIND, body["id"], body, extra)
         self.log(resource, f"{operation_type} of {target.id} was accepted.")
         return resource
@@ -57,7 +68,7 @@ class WorkRequests:
         self.log(resource, f"{resource.body['operationType']} is in progress.")
 
     def succeed(self, resource: Resource, action: str) -> None:
-        """Note that the work is done; `action` is what was done to the resource: CREATED, UPDATED, DELETED."""
+        """Note that the work is done; `action` is CREATED, UPDATED or DELETED."""
         self._finish(resource, "SUCCEEDED", action)
 
     def fail(self, resource: Resource, code: str, messages: Sequence[str]) -> None:

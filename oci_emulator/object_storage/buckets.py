@@ -14,7 +14,15 @@ from oci_emulator.tenancies import Tenancy, check_tags, new_ocid, timestamp
 
 KIND = "bucket"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,256}")
-_FIELDS = ("metadata", "publicAccessType", "storageTier", "objectEventsEnabled", "versioning", "freeformTags", "definedTags")
+_FIELDS = (
+    "metadata",
+    "publicAccessType",
+    "storageTier",
+    "objectEventsEnabled",
+    "versioning",
+    "freeformTags",
+    "definedTags",
+)
 _LISTING = Listing((), ("name", "timeCreated"))
 _SUMMARY = ("namespace", "name", "compartmentId", "createdBy", "timeCreated", "etag")
 
@@ -46,7 +54,8 @@ class Buckets:
         name = body.get("name")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidParameterError(
-                f"The bucket name {name!r} is not made of letters, digits, -, _ and .", code="InvalidBucketName"
+                f"The bucket name {name!r} is not made of letters, digits, -, _ and .",
+                code="InvalidBucketName",
             )
         self.tenancy.check_compartment(body.get("compartmentId"))
         check_tags(body)
@@ -92,7 +101,9 @@ class Buckets:
         check_preconditions(request, resource.etag)
         query = "SELECT name FROM objects WHERE bucket = ? LIMIT 1"
         if held := self.store.connection.execute(query, (resource.body["name"],)).fetchone():
-            raise ConflictError(f"Bucket {resource.body['name']} still holds {held[0]}.", code="BucketNotEmpty")
+            raise ConflictError(
+                f"Bucket {resource.body['name']} still holds {held[0]}.", code="BucketNotEmpty"
+            )
         self.store.delete(resource.id)
         return empty()
 

@@ -46,7 +46,7 @@ def _fields(query: Mapping[str, str]) -> list[str]:
 def _entries(
     connection: sqlite3.Connection, bucket: str, query: Mapping[str, str], prefix: str, delimiter: str
 ) -> Iterator[tuple[str, Json | None]]:
-    """Yield names in the order of their UTF-8 bytes: objects with what is known of them, prefixes with None."""
+    """Yield names in the order of their UTF-8 bytes: objects with their description, prefixes with None."""
     start, after = max(query.get("start", ""), prefix), query.get("startAfter")
     end = query.get("end")
     while row := _next(connection, bucket, start, after):
@@ -69,7 +69,9 @@ def _was_folded(folder: str, query: Mapping[str, str]) -> bool:
     return query.get("startAfter", "") == folder
 
 
-def _next(connection: sqlite3.Connection, bucket: str, start: str, after: str | None) -> tuple[str, str] | None:
+def _next(
+    connection: sqlite3.Connection, bucket: str, start: str, after: str | None
+) -> tuple[str, str] | None:
     row: tuple[str, str] | None = connection.execute(
         "SELECT name, body FROM objects WHERE bucket = ? AND name >= ? AND name > ? ORDER BY name LIMIT 1",
         (bucket, start, after if after is not None else ""),

@@ -19,7 +19,13 @@ from oci_emulator.store import Json, Store
 from oci_emulator.tenancies import timestamp
 
 MAX_NAME_BYTES = 1024
-_KEPT_HEADERS = ("content-type", "content-language", "content-encoding", "content-disposition", "cache-control")
+_KEPT_HEADERS = (
+    "content-type",
+    "content-language",
+    "content-encoding",
+    "content-disposition",
+    "cache-control",
+)
 _METADATA_PREFIX = "opc-meta-"
 
 
@@ -35,7 +41,9 @@ class Objects:
         """Refuse an upload that cannot succeed before its body is read."""
         bucket, name = self._named(request)
         if len(name.encode()) > MAX_NAME_BYTES or "\0" in name or "\n" in name or "\r" in name:
-            raise InvalidParameterError(f"The object name {name!r} is too long or has a line break.", code="InvalidObjectName")
+            raise InvalidParameterError(
+                f"The object name {name!r} is too long or has a line break.", code="InvalidObjectName"
+            )
         check_preconditions(request, _etag(self._find(bucket, name)))
 
     def put(self, request: OciRequest, upload: Upload) -> Response:
@@ -47,7 +55,9 @@ class Objects:
             raise InvalidParameterError("content-md5 is not the MD5 of the body.", code="UnmatchedContentMD5")
         body = self._described(request, upload, before)
         upload.keep(self.folder / body["file"])
-        self.store.connection.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", (bucket, name, json.dumps(body)))
+        self.store.connection.execute(
+            "INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", (bucket, name, json.dumps(body))
+        )
         if before is not None:
             self._forget(before)
         return empty(
@@ -70,7 +80,9 @@ class Objects:
         body = self._existing(request)
         if is_unchanged(request, body["etag"]):
             return empty(status=304, etag=body["etag"])
-        return Response(b"", 200, {**_headers(body), "content-length": str(body["size"]), "accept-ranges": "bytes"})
+        return Response(
+            b"", 200, {**_headers(body), "content-length": str(body["size"]), "accept-ranges": "bytes"}
+        )
 
     def delete(self, request: OciRequest) -> Response:
         """Answer DeleteObject."""
@@ -88,7 +100,9 @@ class Objects:
 
     def remove_orphans(self) -> None:
         """Remove the contents that no object refers to: what a killed emulator was writing."""
-        kept = {json.loads(row[0])["file"] for row in self.store.connection.execute("SELECT body FROM objects")}
+        kept = {
+            json.loads(row[0])["file"] for row in self.store.connection.execute("SELECT body FROM objects")
+        }
         for path in self.folder.iterdir():
             if path.name not in kept:
                 path.unlink()

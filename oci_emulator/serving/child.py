@@ -1,13 +1,13 @@
 """Serve one unpacked model artifact from several worker processes.
 
-This file is run by path, isolated (`python -I child.py`), and imports the standard library only: score.py gets a
-process in which nothing of the emulator, nor of the project around it, can be imported by accident.
+This file is run by path, isolated (`python -I child.py`), and imports the standard library only: score.py
+gets a process in which nothing of the emulator, nor of the project around it, can be imported by accident.
 
-The first line on stdin is a JSON object: `folder` (the unpacked artifact, which becomes the current directory),
-`socket` (the path of the Unix socket to listen on), `workers` and `threads` (processes, and threads in each).
-End of file on stdin means stop, so that the servers die with the emulator however it dies. stdout carries one
-JSON line: `{"event": "ready"}` or `{"event": "failed", "message": ..., "traceback": ...}`; what score.py
-prints goes to stderr.
+The first line on stdin is a JSON object: `folder` (the unpacked artifact, which becomes the current
+directory), `socket` (the path of the Unix socket to listen on), `workers` and `threads` (processes, and
+threads in each). End of file on stdin means stop, so that the servers die with the emulator however it dies.
+stdout carries one JSON line: `{"event": "ready"}` or `{"event": "failed", "message": ..., "traceback": ...}`;
+what score.py prints goes to stderr.
 """
 
 import contextlib
@@ -69,7 +69,8 @@ class Master:
         readable, _, _ = select.select([0, *self.workers], [], [], timeout)
         if 0 in readable:
             return False
-        return all([self._hear(pipe) for pipe in readable])
+        heard = [self._hear(pipe) for pipe in readable]
+        return all(heard)
 
     def _hear(self, pipe: int) -> bool:
         """Read what a worker says; return False when the model cannot be served."""
@@ -182,9 +183,9 @@ class PredictHandler(BaseHTTPRequestHandler):
     def __init__(self, predict: Predict, connection: socket.socket) -> None:
         """Read the request from `connection` and answer it."""
         self.predict = predict
-        super().__init__(connection, ("emulator", 0), None)  # type: ignore[arg-type] - no server object is needed
+        super().__init__(connection, ("emulator", 0), None)  # type: ignore[arg-type]  # needs no server object
 
-    def do_POST(self) -> None:  # noqa: N802 - the name is http.server's
+    def do_POST(self) -> None:
         """Run predict() on the body."""
         body = self.rfile.read(int(self.headers["content-length"]))
         try:
@@ -194,7 +195,9 @@ class PredictHandler(BaseHTTPRequestHandler):
             self._send(400, error("CannotParseRequest", str(err)))
         except BaseException as err:  # noqa: BLE001 - whatever score.py raises becomes a 500, never a dropped connection
             traceback.print_exc()
-            self._send(500, error("InternalServerError", f"predict() in score.py raised {type(err).__name__}: {err}"))
+            self._send(
+                500, error("InternalServerError", f"predict() in score.py raised {type(err).__name__}: {err}")
+            )
         else:
             self._send(200, answer)
 
@@ -206,7 +209,7 @@ class PredictHandler(BaseHTTPRequestHandler):
         """Log nothing: the emulator keeps the list of calls."""
 
 
-def parse(body: bytes, content_type: str) -> Any:  # noqa: ANN401 - any JSON value
+def parse(body: bytes, content_type: str) -> Any:
     """Return the object in a JSON body, text of a text body, or the bytes themselves."""
     kind = content_type.partition(";")[0].strip().lower()
     try:
@@ -226,7 +229,9 @@ def isolate() -> None:
     """Drop from the import path what a `.pth` file or an editable installation added to it."""
     roots = [Path(root).resolve() for root in (sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"))]
     sys.path[:] = [
-        entry for entry in sys.path if entry and any(Path(entry).resolve().is_relative_to(root) for root in roots)
+        entry
+        for entry in sys.path
+        if entry and any(Path(entry).resolve().is_relative_to(root) for root in roots)
     ]
     sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in _origin(finder)]
 

@@ -34,8 +34,8 @@ class Proxy:
     async def predict(self, deployment: str, content_type: str, body: bytes) -> Prediction:
         """Pass a request to the deployment's server and return its answer.
 
-        Raises ResourceNotFoundError when nothing is served there, InternalServerError when the server gives no
-        answer or takes more than a minute.
+        Raises ResourceNotFoundError when nothing is served there, InternalServerError when the server gives
+        no answer or takes more than a minute.
         """
         server = self._servers.get(deployment)
         if server is None:
@@ -51,7 +51,7 @@ class Proxy:
                 raise InternalServerError(f"The model server gave no answer: {err}") from err
 
     async def switch(self, deployment: str, server: ModelServer) -> None:
-        """Send requests to `server` from now on; return when the server before has answered its last and stopped."""
+        """Send requests to `server` from now on; return when the one before is idle and stopped."""
         before = self._servers.get(deployment)
         self._servers[deployment] = server
         if before is not None:
@@ -76,7 +76,9 @@ async def _exchange(server: ModelServer, content_type: str, body: bytes) -> Pred
     """Send one request on a connection of its own: nothing is ever sent on one that the server is closing."""
     reader, writer = await asyncio.open_unix_connection(str(server.socket))
     try:
-        head = f"POST /predict HTTP/1.1\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = (
+            f"POST /predict HTTP/1.1\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
         writer.write(head.encode("latin-1") + body)
         status_line, *lines = (await reader.readuntil(_HEAD_END)).decode("latin-1").strip().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -173,7 +173,12 @@ async def _await_ready(process: asyncio.subprocess.Process, spec: ServerSpec, so
     pipe_in, pipe_out = process.stdin, process.stdout
     if pipe_in is None or pipe_out is None:
         raise ServerStartError("The model server has no pipes.")
-    order = {"folder": str(spec.folder / "artifact"), "socket": str(socket), "workers": spec.workers, "threads": THREADS}
+    order = {
+        "folder": str(spec.folder / "artifact"),
+        "socket": str(socket),
+        "workers": spec.workers,
+        "threads": THREADS,
+    }
     with contextlib.suppress(ConnectionError):  # it died at once: the missing report says so below
         pipe_in.write(json.dumps(order).encode() + b"\n")
         await pipe_in.drain()

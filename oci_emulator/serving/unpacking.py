@@ -25,11 +25,11 @@ class ArtifactLimits:
     files: int = 20_000
 
 
-def unpack(archive: Path, folder: Path, limits: ArtifactLimits = ArtifactLimits()) -> None:  # noqa: B008 - frozen
+def unpack(archive: Path, folder: Path, limits: ArtifactLimits = ArtifactLimits()) -> None:
     """Unpack `archive` into the new `folder` and check that it is a model artifact.
 
-    Raises ArtifactError for what is no zip, for members that leave the folder or are no plain files, for too many
-    or too large ones, and when score.py or runtime.yaml are not at the top level or not in order.
+    Raises ArtifactError for what is no zip, for members that leave the folder or are no plain files, for too
+    many or too large ones, and when score.py or runtime.yaml are not at the top level or not in order.
     """
     folder.mkdir(parents=True)
     try:
@@ -47,7 +47,9 @@ def unpack(archive: Path, folder: Path, limits: ArtifactLimits = ArtifactLimits(
 
 def _check_size(members: list[zipfile.ZipInfo], limits: ArtifactLimits) -> None:
     if len(members) > limits.files:
-        raise ArtifactError(f"The model artifact has {len(members)} files; at most {limits.files} are allowed.")
+        raise ArtifactError(
+            f"The model artifact has {len(members)} files; at most {limits.files} are allowed."
+        )
     total = sum(member.file_size for member in members)
     if total > limits.total_bytes:
         raise ArtifactError(
