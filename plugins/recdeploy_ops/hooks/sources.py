@@ -97,8 +97,8 @@ def _check_oracle(connection: Any) -> None:
     if connection.schema and not addressed:
         raise SettingsError(
             f"Connection {connection.conn_id!r} has the schema {connection.schema!r} but no service name: "
-            "Airflow's Oracle hook would take the schema for both. Put the service into the extra service_name, "
-            "or the whole address into the extra dsn and nothing into host and schema."
+            "Airflow's Oracle hook would take the schema for both. Put the service into the extra "
+            "service_name (or the whole address into the extra dsn, and nothing into host and schema)."
         )
     if connection.host and addressed and extra.get("dsn"):
         raise SettingsError(

@@ -1,0 +1,143 @@
+"""A child process under watch: its lines streamed, its time bounded, nothing of it left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol, cast
+
+from recdeploy_ops.domain.errors import TrainingFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import IO
+
+QUOTED_LINES = 15
+LOOK_SECONDS = 0.5
+HEARTBEAT_SECONDS = 60.0
+
+
+class StopSignal(Protocol):
+    """What tells a running process to end, such as `threading.Event`."""
+
+    def is_set(self) -> bool:
+        """Tell whether to stop."""
+        ...
+
+
+def run_process(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout_seconds: float,
+    report: Callable[[str], None],
+    stop: StopSignal | None = None,
+) -> list[str]:
+    """Run a command to its end and return the last lines that it wrote.
+
+    It leads a process group of its own, which is killed when the time is up, when ``stop`` is set, and when
+    this function is left by any exception. Its standard input is a pipe that is never written: a child that
+    watches it learns that its parent has gone even when that was killed.
+
+    Args:
+        command: program and arguments.
+        folder: where it runs.
+        environment: all of its environment.
+        timeout_seconds: how long it may take.
+        report: called with each line, and with a line a minute while there is none.
+        stop: ends it when set.
+
+    Raises:
+        TrainingFailedError: it took too long, was stopped, or ended with another exit code than 0.
+    """
+    last_lines: deque[str] = deque(maxlen=QUOTED_LINES)
+
+    def take(line: str) -> None:
+        last_lines.append(line)
+        report(line)
+
+    child = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        for line in _lines_until_end(child, timeout_seconds, stop, report):
+            take(line)
+        status = child.wait(timeout=LOOK_SECONDS)
+    except _Unfinished as err:
+        raise _failed(str(err), last_lines) from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        cast("IO[bytes]", child.stdin).close()
+    if status < 0:
+        hint = " (out of memory?)" if -status == signal.SIGKILL else ""
+        raise _failed(f"was killed by {signal.Signals(-status).name}{hint}", last_lines)
+    if status:
+        raise _failed(f"ended with exit code {status}", last_lines)
+    return list(last_lines)
+
+
+def quoted(lines: Sequence[str]) -> str:
+    """Return the last lines of a process for an error message."""
+    return "Its last lines:\n  " + "\n  ".join(lines) if lines else "It wrote nothing."
+
+
+def _failed(what: str, lines: Sequence[str]) -> TrainingFailedError:
+    return TrainingFailedError(f"The ADS operator {what}. {quoted(list(lines))}")
+
+
+class _Unfinished(Exception):  # noqa: N818 - never leaves this module
+    """Why a process is not waited for any longer."""
+
+
+def _lines_until_end(
+    child: subprocess.Popen[bytes],
+    timeout_seconds: float,
+    stop: StopSignal | None,
+    report: Callable[[str], None],
+) -> Iterator[str]:
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    pump = threading.Thread(target=_pump, args=(child.stdout, lines), daemon=True)
+    pump.start()
+    started = heard = time.monotonic()
+    # A process may have closed its output and go on, or have ended while its own child still writes.
+    while child.poll() is None or not lines.empty():
+        now = time.monotonic()
+        if now - started > timeout_seconds:
+            raise _Unfinished(f"took longer than {timeout_seconds / 60:g} minutes and was killed")
+        if stop is not None and stop.is_set():
+            raise _Unfinished("was stopped on request")
+        try:
+            line = lines.get(timeout=LOOK_SECONDS)
+        except queue.Empty:
+            if now - heard > HEARTBEAT_SECONDS:
+                heard = now
+                report(f"Still running, {(now - started) / 60:.0f} minutes so far")
+            continue
+        heard = now
+        yield line
+    pump.join(LOOK_SECONDS)
+    while not lines.empty():
+        yield lines.get()
+
+
+def _pump(stream: IO[bytes], lines: queue.SimpleQueue[str]) -> None:
+    with stream:
+        for raw in stream:
+            if line := raw.decode(errors="replace").rstrip():
+                lines.put(line)

@@ -1,0 +1,162 @@
+"""One training: inputs, the operator's configuration, the process, its outputs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import site
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from recdeploy_ops.training.inputs import prepare_inputs
+from recdeploy_ops.training.outputs import read_measures, verify_outputs
+from recdeploy_ops.training.processes import run_process
+from recdeploy_ops.training.reports import write_new_users
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recdeploy_ops.settings import Settings
+    from recdeploy_ops.training.inputs import Inputs
+    from recdeploy_ops.training.processes import StopSignal
+
+OPERATOR = Path(__file__).parents[3] / "include" / "training" / "run_operator.py"
+PARTIAL = ".partial"
+CONFIG = "recommender.yaml"
+OUTPUTS = "outputs"
+NEW_USERS = "new_users.csv"
+RESULTS = ("recommendations.csv", "report.html", "metrics.json", CONFIG, NEW_USERS)
+# What the child gets from the environment; not the connections and keys that Airflow's has.
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
+# One thread: the order in which a sum is added up is part of the result.
+FIXED = {
+    "PYTHONHASHSEED": "0",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "MPLBACKEND": "agg",
+}
+
+
+def train(
+    extract_folder: Path,
+    output_folder: Path,
+    settings: Settings,
+    *,
+    top_k: int,
+    seed: int,
+    report: Callable[[str], None],
+    stop: StopSignal | None = None,
+) -> dict[str, Any]:
+    """Train on an extract with the ADS recommender operator; equal rows and seed give equal bytes.
+
+    Args:
+        extract_folder: has ``interactions.parquet``, ``users.parquet`` and ``items.parquet``.
+        output_folder: gets ``recommendations.csv``, ``report.html``, ``metrics.json``, the operator's
+            ``recommender.yaml`` and, where the report has the list, ``new_users.csv``; all or none.
+        settings: names the columns and the timeout.
+        top_k: recommendations per user.
+        seed: of all random numbers.
+        report: called with each line of the operator's output and of progress.
+        stop: ends the training when it is set.
+
+    Returns:
+        What stands in ``metrics.json``: ``rmse`` and ``mae`` on the fifth of the interactions that ADS holds
+        out, ``users``, ``items``, ``interactions``, ``dropped`` (rows left out, by reason),
+        ``users_without_list``, ``recommendations`` (rows), ``top_k``, ``seed`` and ``seconds``.
+
+    Raises:
+        SourceDataError: the data cannot be trained on.
+        TrainingFailedError: the operator failed, was stopped, took too long, or left outputs that are
+            missing, empty or not numbers.
+    """
+    started = time.monotonic()
+    work = output_folder / PARTIAL
+    shutil.rmtree(work, ignore_errors=True)
+    (work / OUTPUTS).mkdir(parents=True)
+    for name in RESULTS:
+        (output_folder / name).unlink(missing_ok=True)
+    try:
+        inputs = prepare_inputs(extract_folder, work, settings.source, report)
+        _write_config(work / CONFIG, settings, top_k)
+        last_lines = run_process(
+            [sys.executable, "-X", "utf8", str(OPERATOR), CONFIG, "--seed", str(seed), "--end-with-parent"],
+            folder=work,
+            environment=_environment(work),
+            timeout_seconds=settings.training.timeout_minutes * 60,
+            report=report,
+            stop=stop,
+        )
+        metrics = _verified(work, inputs, settings, last_lines, report)
+        metrics |= {"top_k": top_k, "seed": seed, "seconds": round(time.monotonic() - started, 1)}
+        _write_results(work, settings, inputs, metrics, top_k, report)
+        for name in RESULTS:
+            if (work / OUTPUTS / name).exists():
+                (work / OUTPUTS / name).replace(output_folder / name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return metrics
+
+
+def _write_config(path: Path, settings: Settings, top_k: int) -> None:
+    """Write the operator's configuration; its paths are relative, so that it says nothing of this machine."""
+    spec = {
+        "user_data": {"url": "users.parquet"},
+        "item_data": {"url": "items.parquet"},
+        "interactions_data": {"url": "interactions.parquet"},
+        "output_directory": {"url": OUTPUTS},
+        "top_k": top_k,
+        "user_column": settings.source.user_column,
+        "item_column": settings.source.item_column,
+        "interaction_column": settings.source.rating_column,
+        "generate_report": True,
+    }
+    config = {"kind": "operator", "type": "recommender", "version": "v1", "spec": spec}
+    path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _environment(work: Path) -> dict[str, str]:
+    # scikit-surprise, ADS and matplotlib write below HOME and the temporary folder.
+    scratch = {"HOME": str(work), "TMPDIR": str(work), "PYTHONUSERBASE": site.getuserbase()}
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {**passed_on, **FIXED, **scratch}
+
+
+def _verified(
+    work: Path, inputs: Inputs, settings: Settings, last_lines: list[str], report: Callable[[str], None]
+) -> dict[str, Any]:
+    measures = read_measures(work, last_lines)
+    counted = verify_outputs(work / OUTPUTS, inputs, settings.source, last_lines)
+    if missing := len(inputs.users) - counted.users:
+        report(f"{missing:,} users get no list: they have rated every item of the catalogue.")
+    return {
+        **measures,
+        "users": len(inputs.users),
+        "items": len(inputs.items),
+        "interactions": inputs.interactions,
+        "dropped": dict(inputs.dropped),
+        "users_without_list": missing,
+        "recommendations": counted.rows,
+    }
+
+
+def _write_results(
+    work: Path,
+    settings: Settings,
+    inputs: Inputs,
+    metrics: dict[str, Any],
+    top_k: int,
+    report: Callable[[str], None],
+) -> None:
+    outputs = work / OUTPUTS
+    write_new_users(outputs / "report.html", outputs / NEW_USERS, inputs, settings.source, top_k, report)
+    (outputs / "metrics.json").write_text(
+        json.dumps(metrics, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+    )
+    shutil.copyfile(work / CONFIG, outputs / CONFIG)
