@@ -1,0 +1,76 @@
+"""``python -m demo up | stop | clean | run-tool COMMAND``: what ``make demo`` and its neighbours call."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from demo.console import Console
+from demo.errors import DemoError
+from demo.homes import PROJECT, Home
+from demo.options import read_options
+from demo.sessions import Session, stop
+from recdeploy_ops.domain.errors import RecdeployError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("command", choices=["up", "stop", "clean", "run-tool"])
+    parser.add_argument("tool", nargs=argparse.REMAINDER, help="for run-tool: a command and its arguments")
+    given = parser.parse_args(arguments)
+    try:
+        options = read_options(os.environ)
+        home = Home(options.home)
+        if given.command == "run-tool":
+            run_tool(home, given.tool)
+        elif given.command == "up":
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, _interrupt)
+            return Session(options, Console()).run()
+        elif given.command == "clean":
+            _clean(home)
+        else:
+            stop(home, Console())
+    except (DemoError, RecdeployError) as err:
+        sys.stderr.write(f"error: {err}\n")
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def run_tool(home: Home, command: list[str]) -> None:
+    """Replace this process by a tool that sees the demo's settings and connections, if there is a demo."""
+    environment = dict(os.environ)
+    if home.environment.exists() and "RECDEPLOY_SETTINGS" not in os.environ:
+        environment.update(json.loads(home.environment.read_text(encoding="utf-8")))
+    environment["PYTHONPATH"] = str(PROJECT / "plugins")
+    os.execvpe(command[0], command, environment)  # noqa: S606 - the Makefile names the command
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _clean(home: Home) -> None:
+    if not home.path.exists():
+        return
+    if not home.ports.exists():
+        raise DemoError(f"{home.path} is no demo's folder (it has no {home.ports.name}): remove it yourself.")
+    stop(home, Console())
+    shutil.rmtree(home.path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""The few calls of Airflow's REST API that a demo needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from demo.errors import DemoError
+from demo.homes import DAG_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+RUN_ENDED = frozenset({"success", "failed"})
+DAG = f"/api/v2/dags/{DAG_ID}"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of a run.
+
+    Attributes:
+        name: its task id.
+        state: Airflow's word; ``none`` before it is scheduled.
+        attempt: number of the try, from 1.
+        seconds: how long the try took or has taken so far.
+        started: when, ISO 8601, to order them.
+    """
+
+    name: str
+    state: str
+    attempt: int
+    seconds: float | None
+    started: str | None
+
+
+class AirflowApi:
+    """Airflow's REST API, as one user.
+
+    Args:
+        url: of the API server.
+        user: a user of the demo, whose password is the same word.
+    """
+
+    def __init__(self, url: str, user: str) -> None:
+        self.url = url
+        self._user = user
+        # The environment's proxies are not for 127.0.0.1.
+        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def unhealthy(self) -> list[str]:
+        """Return the components that are not healthy yet; all of them when nobody answers."""
+        try:
+            answer = self._client.get("/api/v2/monitor/health", timeout=5)
+        except httpx.TransportError:
+            return list(COMPONENTS)
+        if answer.status_code != httpx.codes.OK:
+            return list(COMPONENTS)
+        health = answer.json()
+        return [name for name in COMPONENTS if (health.get(name) or {}).get("status") != "healthy"]
+
+    def has_dag(self) -> bool:
+        """Say whether the DAG can be triggered; unpauses it when it is paused."""
+        answer = self._send("GET", DAG, accept=(httpx.codes.NOT_FOUND,))
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return False
+        if answer.json()["is_paused"]:
+            self._send("PATCH", DAG, json={"is_paused": False})
+        return True
+
+    def import_errors(self) -> list[str]:
+        """Return the errors of DAG files that could not be read."""
+        found = self._send("GET", "/api/v2/importErrors").json()["import_errors"]
+        return [f"{error['filename']}:\n{error['stack_trace']}" for error in found]
+
+    def trigger(self, run_id: str, conf: Mapping[str, Any]) -> None:
+        """Start a run."""
+        body = {"logical_date": None, "dag_run_id": run_id, "conf": dict(conf)}
+        self._send("POST", f"{DAG}/dagRuns", json=body)
+
+    def run_state(self, run_id: str) -> str:
+        """Return the state of a run."""
+        return str(self._send("GET", f"{DAG}/dagRuns/{run_id}").json()["state"])
+
+    def unfinished_runs(self) -> list[str]:
+        """Return the ids of runs that are queued or running, the oldest first."""
+        params: dict[str, str | list[str]] = {
+            "state": ["queued", "running"],
+            "order_by": "id",
+            "limit": "100",
+        }
+        return [
+            run["dag_run_id"] for run in self._send("GET", f"{DAG}/dagRuns", params=params).json()["dag_runs"]
+        ]
+
+    def fail_run(self, run_id: str) -> None:
+        """Mark a run as failed; Airflow then runs its teardown."""
+        self._send("PATCH", f"{DAG}/dagRuns/{run_id}", json={"state": "failed"})
+
+    def tasks(self, run_id: str) -> list[Task]:
+        """Return the tasks of a run, those that started first at the head."""
+        found = self._send("GET", f"{DAG}/dagRuns/{run_id}/taskInstances", params={"limit": "100"}).json()
+        tasks = [
+            Task(
+                name=item["task_id"],
+                state=item["state"] or "none",
+                attempt=max(1, item["try_number"]),
+                seconds=item["duration"],
+                started=item["start_date"],
+            )
+            for item in found["task_instances"]
+        ]
+        return sorted(tasks, key=lambda task: (task.started is None, task.started or "", task.name))
+
+    def answer(self, run_id: str, task: str, option: str, comment: str) -> bool:
+        """Answer an approval; returns False when somebody did already."""
+        body = {"chosen_options": [option], "params_input": {"comment": comment}}
+        path = f"{DAG}/dagRuns/{run_id}/taskInstances/{task}/-1/hitlDetails"
+        answer = self._send("PATCH", path, json=body, accept=(httpx.codes.CONFLICT,))
+        return answer.status_code != httpx.codes.CONFLICT
+
+    def task_log(self, run_id: str, task: str, attempt: int) -> list[dict[str, Any]]:
+        """Return the events of one try's log; none when it cannot be had."""
+        path = f"{DAG}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}"
+        answer = self._send("GET", path, params={"full_content": "true"}, accept=(httpx.codes.NOT_FOUND,))
+        content = answer.json().get("content", [])
+        return [event for event in content if isinstance(event, dict)]
+
+    def xcom(self, run_id: str, task: str, key: str = "return_value") -> Any:
+        """Return what a task handed on; None when it did not."""
+        path = f"{DAG}/dagRuns/{run_id}/taskInstances/{task}/xcomEntries/{key}"
+        answer = self._send("GET", path, params={"deserialize": "false"}, accept=(httpx.codes.NOT_FOUND,))
+        return None if answer.status_code == httpx.codes.NOT_FOUND else answer.json()["value"]
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, str | list[str]] | None = None,
+        accept: tuple[int, ...] = (),
+    ) -> httpx.Response:
+        try:
+            answer = self._client.request(method, path, json=json, params=params)
+            if answer.status_code == httpx.codes.UNAUTHORIZED:
+                self._log_in()
+                answer = self._client.request(method, path, json=json, params=params)
+        except httpx.TransportError as err:
+            raise DemoError(f"Airflow at {self.url} does not answer {method} {path}: {err!r}") from err
+        if answer.is_error and answer.status_code not in accept:
+            raise DemoError(
+                f"Airflow answers {method} {path} with {answer.status_code}: {answer.text[:1000]}"
+            )
+        return answer
+
+    def _log_in(self) -> None:
+        answer = self._client.post("/auth/token", json={"username": self._user, "password": self._user})
+        if answer.is_error:
+            raise DemoError(
+                f"Airflow refuses the user {self._user}: {answer.status_code} {answer.text[:500]}"
+            )
+        self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"

@@ -1,0 +1,179 @@
+"""The demo's folder: where everything lies, its settings file, and the environment that Airflow gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from demo.ports import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROJECT = Path(__file__).resolve().parents[1]
+DAG_ID = "recommender_retrain"
+# Everybody can read them here: nothing listens beyond 127.0.0.1.
+USERS = {"admin": "admin", "approver": "user", "viewer": "viewer"}
+# Variables of the caller's own that would change what is demonstrated.
+FOREIGN = ("AIRFLOW", "OCI_", "RECDEPLOY_", "PYTHON", "PYTEST", "VIRTUAL_ENV")
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths below the demo's folder."""
+
+    path: Path
+
+    @property
+    def airflow(self) -> Path:
+        """Return Airflow's home."""
+        return self.path / "airflow"
+
+    @property
+    def task_logs(self) -> Path:
+        """Return the folder of the tasks' logs."""
+        return self.path / "logs" / "tasks"
+
+    @property
+    def store(self) -> Path:
+        """Return the shop's database."""
+        return self.path / "store.db"
+
+    @property
+    def emulator(self) -> Path:
+        """Return the emulator's data."""
+        return self.path / "oci"
+
+    @property
+    def settings(self) -> Path:
+        """Return the settings file."""
+        return self.path / "recommender.yaml"
+
+    @property
+    def storage(self) -> Path:
+        """Return the storage root."""
+        return self.path / "storage"
+
+    @property
+    def ports(self) -> Path:
+        """Return the file with the ports."""
+        return self.path / "ports.json"
+
+    @property
+    def environment(self) -> Path:
+        """Return the file with the variables that Airflow was started with, for ``make status``."""
+        return self.path / "run" / "environment.json"
+
+    def task_log(self, run_id: str, task: str, attempt: int) -> Path:
+        """Return the log of one try of a task."""
+        return (
+            self.task_logs
+            / f"dag_id={DAG_ID}"
+            / f"run_id={run_id}"
+            / f"task_id={task}"
+            / f"attempt={attempt}.log"
+        )
+
+
+def write_settings(home: Home, *, has_timestamps: bool) -> dict[str, Any]:
+    """Write the demo's copy of ``include/recommender.yaml`` and return its content.
+
+    Args:
+        home: where it goes.
+        has_timestamps: whether the store's interactions say when.
+    """
+    settings: dict[str, Any] = yaml.safe_load(
+        (PROJECT / "include" / "recommender.yaml").read_text(encoding="utf-8")
+    )
+    settings["schedule"] = None
+    settings["storage"] = home.storage.as_uri()
+    settings["source"]["sql_folder"] = str(PROJECT / "include" / "sql")
+    if not has_timestamps:
+        settings["source"]["timestamp_column"] = None
+    settings["release"].update(poll_seconds=1, deployment_timeout_minutes=10)
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    home.path.mkdir(parents=True, exist_ok=True)
+    _replace(home.settings, f"# Written by make demo from include/recommender.yaml: edit that one.\n{text}")
+    return settings
+
+
+def airflow_environment(
+    home: Home, *, port: int, oci: Mapping[str, str], base: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return the environment of Airflow and, with it, of every task.
+
+    Args:
+        home: the demo's folder.
+        port: where the API server listens.
+        oci: extra of the connection ``oci_default``.
+        base: the caller's environment.
+    """
+    kept = {name: value for name, value in base.items() if not name.startswith(FOREIGN)}
+    api = f"http://{HOST}:{port}"
+    return {
+        **kept,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), base.get("PATH", os.defpath)]),
+        "NO_PROXY": ",".join(filter(None, [base.get("NO_PROXY"), HOST, "localhost"])),
+        "no_proxy": ",".join(filter(None, [base.get("no_proxy"), HOST, "localhost"])),
+        "PYTHONUNBUFFERED": "1",
+        "AIRFLOW_HOME": str(home.airflow),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+            f"{user}:{role}" for user, role in USERS.items()
+        ),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home.airflow / "passwords.json"),
+        "AIRFLOW__API__HOST": HOST,
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": api,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API_AUTH__JWT_SECRET": _jwt_secret(home),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home.task_logs),
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+        # After a kill, the next demo takes over at once what the last one was doing (default: 300 s).
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "RECDEPLOY_SETTINGS": str(home.settings),
+        "AIRFLOW_CONN_OCI_DEFAULT": json.dumps({"conn_type": "oci", "extra": dict(oci)}),
+        # Read-only: a release never writes to the shop.
+        "AIRFLOW_CONN_RECOMMENDER_DB": json.dumps(
+            {"conn_type": "sqlite", "host": str(home.store), "extra": {"mode": "ro"}}
+        ),
+    }
+
+
+def prepare_airflow(home: Home, environment: Mapping[str, str]) -> None:
+    """Write the passwords and remember the environment for the tools of the command line."""
+    home.airflow.mkdir(parents=True, exist_ok=True)
+    _replace(home.airflow / "passwords.json", json.dumps({user: user for user in USERS}))
+    ours = {name: value for name, value in environment.items() if name.startswith(("AIRFLOW", "RECDEPLOY_"))}
+    home.environment.parent.mkdir(parents=True, exist_ok=True)
+    _replace(home.environment, json.dumps(ours))
+
+
+def _jwt_secret(home: Home) -> str:
+    path = home.airflow / "jwt_secret"
+    if not path.exists():
+        home.airflow.mkdir(parents=True, exist_ok=True)
+        _replace(path, secrets.token_hex(32))
+    return path.read_text(encoding="utf-8")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file that is whole or not there, and readable by its owner only."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.touch(mode=0o600)
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

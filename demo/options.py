@@ -1,0 +1,103 @@
+"""What ``make demo NAME=value`` may say, from the environment that make hands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from demo.errors import DemoError
+from demo.load import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Decision: TypeAlias = Literal["promote", "reject"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The validated options of one demo.
+
+    Attributes:
+        home: folder of everything that the demo makes, absolute.
+        decision: how to answer the approval; None leaves it to a person.
+        data: absolute folder of CSV files; None generates a store.
+        columns: names of their columns.
+        keep: whether to leave everything running.
+        emulator_port: port of the OCI emulator; None keeps or chooses one.
+        airflow_port: port of Airflow; None keeps or chooses one.
+        timeout_minutes: how long one release may take, without the time that a person thinks.
+    """
+
+    home: Path
+    decision: Decision | None = None
+    data: Path | None = None
+    columns: Columns = field(default_factory=Columns)
+    keep: bool = False
+    emulator_port: int | None = None
+    airflow_port: int | None = None
+    timeout_minutes: float = 20
+
+
+def read_options(environ: Mapping[str, str]) -> Options:
+    """Read the options; an empty value counts as not given.
+
+    Raises:
+        DemoError: a value cannot be meant; says which are possible.
+    """
+    given = {name: value for name, value in environ.items() if value}
+    return Options(
+        home=Path(given.get("DEMO_HOME", ".demo")).expanduser().resolve(),
+        decision=_decision(given.get("DECISION")),
+        data=Path(given["DATA"]).expanduser().resolve() if "DATA" in given else None,
+        columns=Columns(
+            user=given.get("DATA_USER"),
+            item=given.get("DATA_ITEM"),
+            rating=given.get("DATA_RATING"),
+            timestamp=given.get("DATA_TIMESTAMP"),
+            title=given.get("DATA_TITLE"),
+        ),
+        keep=_flag("KEEP", given.get("KEEP", "0")),
+        emulator_port=_port("PORT", given.get("PORT")),
+        airflow_port=_port("AIRFLOW_PORT", given.get("AIRFLOW_PORT")),
+        timeout_minutes=_minutes(given.get("TIMEOUT", "20")),
+    )
+
+
+def _decision(text: str | None) -> Decision | None:
+    if text is None:
+        return None
+    if text.lower() == "promote":
+        return "promote"
+    if text.lower() == "reject":
+        return "reject"
+    raise DemoError(
+        f"DECISION={text} is neither promote nor reject. Leave it away to decide in Airflow's own page."
+    )
+
+
+def _flag(name: str, text: str) -> bool:
+    if text.lower() in {"1", "yes", "true"}:
+        return True
+    if text.lower() in {"0", "no", "false"}:
+        return False
+    raise DemoError(f"{name}={text} is neither 1 nor 0.")
+
+
+def _port(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isdecimal() or not 1024 <= int(text) <= 65535:
+        raise DemoError(f"{name}={text} is no port: give a number from 1024 to 65535.")
+    return int(text)
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0
+    if not 0 < minutes <= 24 * 60:
+        raise DemoError(f"TIMEOUT={text} is no number of minutes from 0 to 1440.")
+    return minutes

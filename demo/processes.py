@@ -1,0 +1,170 @@
+"""Groups of processes that the demo starts, recognises again after a crash, and stops to the last one.
+
+Each service leads a session of its own, so that a Ctrl-C at the terminal reaches only the demo, which then
+stops them in order. Its processes are recognised by that session, by a variable in their environment, and by
+descent: a killed leader leaves children behind that are still found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+from demo.errors import DemoError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+MARK = "RECDEPLOY_DEMO_SERVICE"
+GRACE_SECONDS = 20.0
+KILL_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A program that is left running.
+
+    Attributes:
+        name: short name; also of its files.
+        home: the demo's folder: the name alone would mean the services of every demo on the machine.
+    """
+
+    name: str
+    home: Path
+
+    @property
+    def record(self) -> Path:
+        """Return the file that remembers its leader."""
+        return self.home / "run" / f"{self.name}.json"
+
+    @property
+    def log(self) -> Path:
+        """Return the file that takes its output."""
+        return self.home / "logs" / f"{self.name}.log"
+
+    def start(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> None:
+        """Start it in a session of its own and remember its leader."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.record.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            log.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n".encode())
+            log.flush()
+            process = subprocess.Popen(
+                command,
+                env={**env, MARK: self._mark, "SPT_NOENV": "1"},  # setproctitle shall not overwrite the mark
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        created = psutil.Process(process.pid).create_time()
+        self.record.write_text(json.dumps({"pid": process.pid, "created": created}), encoding="utf-8")
+
+    def is_running(self) -> bool:
+        """Say whether its leader lives."""
+        leader = self._leader()
+        return leader is not None and leader.status() != psutil.STATUS_ZOMBIE
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every living process of it, of this run or of one that was killed."""
+        session = self._session()
+        found = [
+            process
+            for process in psutil.process_iter()
+            if process.pid != os.getpid() and (_is_marked(process, self._mark) or _is_in(process, session))
+        ]
+        family = {child for process in found for child in _descendants(process)} | set(found)
+        return [process for process in family if _lives(process)]
+
+    def stop(self) -> None:
+        """Ask it to end, then force it, until nothing of it is left.
+
+        Raises:
+            DemoError: a process cannot be ended.
+        """
+        family = self.processes()
+        session = self._session()
+        for process in family:
+            # Only its own session is asked: what the program itself started is for the program to end.
+            if session is None or _is_in(process, session):
+                _send(process, signal.SIGTERM)
+        psutil.wait_procs(family, timeout=GRACE_SECONDS if family else 0)
+        deadline = time.monotonic() + KILL_SECONDS
+        while left := self.processes():
+            for process in left:
+                _send(process, signal.SIGKILL)
+            psutil.wait_procs(left, timeout=1)
+            if time.monotonic() > deadline:
+                pids = ", ".join(str(process.pid) for process in left)
+                raise DemoError(f"Processes of {self.name} do not end: {pids}. End them with: kill -9 {pids}")
+        self.record.unlink(missing_ok=True)
+
+    def tail(self, lines: int = 15) -> str:
+        """Return the last lines of its log."""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    @property
+    def _mark(self) -> str:
+        return f"{self.name}@{self.home}"
+
+    def _leader(self) -> psutil.Process | None:
+        try:
+            remembered = json.loads(self.record.read_text(encoding="utf-8"))
+            leader = psutil.Process(remembered["pid"])
+            # A reused number is another process.
+            return leader if abs(leader.create_time() - remembered["created"]) < 1 else None
+        except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
+            return None
+
+    def _session(self) -> int | None:
+        """Return the session's id; a session keeps the number of a leader that is gone."""
+        try:
+            pid = int(json.loads(self.record.read_text(encoding="utf-8"))["pid"])
+        except (OSError, ValueError, KeyError):
+            return None
+        return pid if self._leader() is not None or not psutil.pid_exists(pid) else None
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _is_marked(process: psutil.Process, mark: str) -> bool:
+    try:
+        return bool(process.environ().get(MARK) == mark)
+    except (psutil.Error, OSError):
+        return False
+
+
+def _is_in(process: psutil.Process, session: int | None) -> bool:
+    try:
+        return session is not None and os.getsid(process.pid) == session
+    except OSError:
+        return False
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return

@@ -1,0 +1,183 @@
+"""One release as a user sees it: trigger the DAG, watch its tasks, answer or wait for the answer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from demo.airflow_api import RUN_ENDED, AirflowApi, Task
+from demo.errors import DemoError
+from demo.homes import DAG_ID, Home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from demo.console import Console
+    from demo.options import Decision
+
+APPROVAL = "request_approval"
+AWAITING = "awaiting_input"
+# Airflow 3.3.2 loses an answer that comes within about 5 s (the task then asks again).
+ANSWER_AFTER_SECONDS = 11.0
+POLL_SECONDS = 1.0
+ANSWERS = {"promote": "Promote", "reject": "Reject"}
+SHOWN = frozenset(
+    {"running", "deferred", AWAITING, "success", "failed", "skipped", "upstream_failed", "up_for_retry"}
+)
+
+
+@dataclass
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        run_id: of the DAG run.
+        state: ``success`` or ``failed``.
+        tasks: state and seconds by task.
+        answers: how often the approval was answered.
+    """
+
+    run_id: str
+    state: str = "running"
+    tasks: dict[str, Task] = field(default_factory=dict)
+    answers: int = 0
+
+
+class ReleaseRun:
+    """Watches one run to its end.
+
+    Args:
+        api: as the user who answers.
+        home: for the paths of logs.
+        console: gets a line per change of a task.
+        require_alive: raises when a service has ended.
+        timeout_minutes: how long the run may take, without the time that a person thinks.
+    """
+
+    def __init__(
+        self,
+        api: AirflowApi,
+        home: Home,
+        console: Console,
+        *,
+        require_alive: Callable[[], None],
+        timeout_minutes: float,
+    ) -> None:
+        self._api = api
+        self._home = home
+        self._console = console
+        self._require_alive = require_alive
+        self._timeout = timeout_minutes * 60
+        self._seen: dict[str, tuple[str, int]] = {}
+        self._asked: dict[int, float] = {}
+        self._answered: set[int] = set()
+
+    def follow(self, run_id: str, decision: Decision | None, comment: str) -> Outcome:
+        """Watch until the run ends; answer with ``decision``, or tell a person where to.
+
+        Raises:
+            DemoError: it takes too long, or Airflow ends.
+        """
+        outcome = Outcome(run_id)
+        left, before = self._timeout, time.monotonic()
+        while outcome.state not in RUN_ENDED:
+            time.sleep(POLL_SECONDS)
+            self._require_alive()
+            outcome.state = self._api.run_state(run_id)
+            tasks = self._api.tasks(run_id)
+            self._show(run_id, tasks)
+            outcome.tasks = {task.name: task for task in tasks}
+            asked = outcome.tasks.get(APPROVAL)
+            waiting = asked is not None and asked.state == AWAITING
+            if asked is not None and waiting:
+                self._attend(run_id, asked, decision, comment)
+            now = time.monotonic()
+            if not waiting or decision:
+                left -= now - before
+            before = now
+            if left < 0:
+                raise DemoError(self._explain_timeout(run_id, tasks))
+        outcome.answers = len(self._answered)
+        return outcome
+
+    def explain_failures(self, outcome: Outcome) -> list[str]:
+        """Return what each failed task said, and where the rest stands."""
+        return [
+            self._explain(outcome.run_id, task) for task in outcome.tasks.values() if task.state == "failed"
+        ]
+
+    def _attend(self, run_id: str, task: Task, decision: Decision | None, comment: str) -> None:
+        first = task.attempt not in self._asked
+        since = self._asked.setdefault(task.attempt, time.monotonic())
+        if first and len(self._asked) > 1:
+            self._console.step(f"{APPROVAL} asks again (try {task.attempt})")
+        if decision is None:
+            if first:
+                self._invite(run_id)
+            return
+        due = time.monotonic() - since >= ANSWER_AFTER_SECONDS
+        if not due or task.attempt in self._answered:
+            return
+        answer = ANSWERS[decision]
+        if self._api.answer(run_id, task.name, answer, comment):
+            self._console.step(f"answered {answer!r}")
+        self._answered.add(task.attempt)
+
+    def _invite(self, run_id: str) -> None:
+        self._console.say(
+            f"""
+        The candidate waits for your decision:
+
+          open   {self._api.url}/dags/{DAG_ID}/runs/{run_id}/tasks/{APPROVAL}/required_actions
+          user   admin   password  admin    (or approver / approver; viewer / viewer may only look)
+          then   read the evidence, click Promote or Reject
+"""
+        )
+
+    def _show(self, run_id: str, tasks: list[Task]) -> None:
+        for task in tasks:
+            now = (task.state, task.attempt)
+            if task.state not in SHOWN or self._seen.get(task.name) == now:
+                continue
+            self._seen[task.name] = now
+            attempt = f"  (try {task.attempt})" if task.attempt > 1 else ""
+            seconds = f"{task.seconds:7.1f} s" if task.seconds is not None and task.state in RUN_ENDED else ""
+            self._console.step(f"{task.name:<18} {task.state:<14}{seconds}{attempt}".rstrip())
+            if task.state == "up_for_retry":
+                self._console.say(_indent(self._explain(run_id, task)))
+
+    def _explain(self, run_id: str, task: Task) -> str:
+        events = self._api.task_log(run_id, task.name, task.attempt)
+        log = self._home.task_log(run_id, task.name, task.attempt)
+        return f"{task.name}: {last_error(events) or 'no error stands in its log'}\nlog: {log}"
+
+    def _explain_timeout(self, run_id: str, tasks: list[Task]) -> str:
+        unfinished = [f"{t.name} ({t.state})" for t in tasks if t.state in SHOWN - {"success", "skipped"}]
+        return (
+            f"The release {run_id} was not done within {self._timeout / 60:g} minutes; "
+            f"not done: {', '.join(unfinished) or 'nothing was started'}. "
+            f"Look into {self._home.task_logs}, or give it more time: make demo TIMEOUT=60"
+        )
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """Return an id for a run that can stand in a URL as it is."""
+    return f"demo-{now or datetime.now(UTC):%Y%m%dT%H%M%S}"
+
+
+def last_error(events: list[Mapping[str, object]] | list[dict[str, object]]) -> str | None:
+    """Return the last error of a task's log, as ``ErrorClass: message``."""
+    for event in reversed(events):
+        details = event.get("error_detail")
+        if isinstance(details, list) and details:
+            error = details[0]
+            return f"{error.get('exc_type')}: {error.get('exc_value')}"
+        if str(event.get("level", "")).lower() in {"error", "critical"}:
+            return str(event.get("event"))
+    return None
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"        {line}" for line in text.splitlines())

@@ -1,0 +1,72 @@
+"""How a demo ended, for people and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from demo.checks import Check, Inspector
+    from demo.cloud import Endpoint
+    from demo.options import Decision
+    from demo.releases import Outcome
+
+DECISION_OF: dict[str | None, Decision] = {"promoted": "promote", "rejected": "reject"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a demo ended.
+
+    Attributes:
+        succeeded: whether the release ended as it was decided, seen from outside.
+        checks: what was looked at.
+        summary: all of it, as one JSON object.
+    """
+
+    succeeded: bool
+    checks: list[Check]
+    summary: str
+
+
+def make_report(
+    inspector: Inspector, outcome: Outcome, *, decision: Decision | None, before: Endpoint | None
+) -> Report:
+    """Look at what a finished run left behind.
+
+    Args:
+        inspector: looks.
+        outcome: how the run ended.
+        decision: what it should have come to; None for what a person decided, as the ledger has it.
+        before: production before the run.
+    """
+    release = inspector.book().releases.get(outcome.run_id)
+    ended = release.outcome if release else None
+    decision = decision or DECISION_OF.get(ended)
+    checks: list[Check] = []
+    if outcome.state == "success" and decision:
+        checks = inspector.inspect(outcome.run_id, decision, before)
+    succeeded = bool(checks) and all(check.passed for check in checks)
+    production = inspector.production()
+    facts = {
+        "succeeded": succeeded,
+        "decision": decision,
+        "outcome": ended,
+        "version": release.version if release else None,
+        "run_id": outcome.run_id,
+        "state": outcome.state,
+        "production": asdict(production) if production else None,
+        "production_before": asdict(before) if before else None,
+        "answers": outcome.answers,
+        "tasks": {
+            name: {"state": task.state, "seconds": task.seconds} for name, task in outcome.tasks.items()
+        },
+        "checks": [asdict(check) for check in checks],
+    }
+    return Report(succeeded, checks, json.dumps(facts, indent=2, ensure_ascii=False))
+
+
+def describe(checks: list[Check]) -> list[str]:
+    """Return a line for each check."""
+    return [f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.seen}" for check in checks]

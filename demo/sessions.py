@@ -1,0 +1,180 @@
+"""One call of ``make demo`` from beginning to end."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import signal
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from demo.airflow_api import RUN_ENDED, AirflowApi
+from demo.checks import Inspector
+from demo.errors import DemoError
+from demo.homes import Home, write_settings
+from demo.load import load_store
+from demo.releases import ReleaseRun, new_run_id
+from demo.reports import describe, make_report
+from demo.services import Services
+from demo.store import generate_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from demo.console import Console
+    from demo.options import Options
+    from demo.releases import Outcome
+    from demo.reports import Report
+    from demo.services import Running
+
+ABANDON_SECONDS = 120.0
+
+
+class Session:
+    """One call of ``make demo``.
+
+    Args:
+        options: what was asked for.
+        console: for everything that is said.
+    """
+
+    def __init__(self, options: Options, console: Console) -> None:
+        self._options = options
+        self._console = console
+        self._home = Home(options.home)
+        self._services = Services(self._home, console)
+        self._same_source = True
+        self._leave = False
+
+    def run(self) -> int:
+        """Run the demo and return its exit code; stops what it started unless it is to be kept.
+
+        Raises:
+            DemoError: it cannot go on.
+        """
+        with only_one(self._home):
+            self._leave = self._services.are_kept
+            try:
+                running = self._services.start(self._options, self._fill_store)
+                self._leave = running.attached or self._options.keep
+                if self._options.keep:
+                    self._services.keep()
+                report = self._release(running)
+                if self._options.decision is None and not self._leave:
+                    self._linger(running)
+            finally:
+                self._finish()
+        self._console.say(report.summary)
+        return 0 if report.succeeded else 1
+
+    def _release(self, running: Running) -> Report:
+        inspector = Inspector(running.cloud, self._home)
+        before = running.cloud.production()
+        with (
+            AirflowApi(running.airflow_url, "admin") as admin,
+            AirflowApi(running.airflow_url, "approver") as approver,
+        ):
+            watch = ReleaseRun(
+                approver,
+                self._home,
+                self._console,
+                require_alive=self._services.require_alive,
+                timeout_minutes=self._options.timeout_minutes,
+            )
+            outcome = self._follow(admin, watch)
+            failures = watch.explain_failures(outcome)
+        report = make_report(inspector, outcome, decision=self._options.decision, before=before)
+        for line in [*failures, *describe(report.checks)]:
+            self._console.say(line)
+        return report
+
+    def _follow(self, admin: AirflowApi, watch: ReleaseRun) -> Outcome:
+        """Go on with a run that a killed demo left unfinished, else start one."""
+        decision = self._options.decision
+        comment = f"make demo DECISION={decision}"
+        unfinished = admin.unfinished_runs()
+        if unfinished and not self._same_source:
+            self._abandon(admin, unfinished)
+        elif unfinished:
+            self._console.step(f"going on with the release {unfinished[0]}, which is not finished")
+            outcome = watch.follow(unfinished[0], decision, comment)
+            if outcome.state == "success":
+                return outcome
+            self._console.step(f"the interrupted release {unfinished[0]} failed; starting a new one")
+        run_id = new_run_id()
+        admin.trigger(run_id, {})
+        self._console.step(f"triggered the release {run_id}")
+        return watch.follow(run_id, decision, comment)
+
+    def _abandon(self, admin: AirflowApi, runs: list[str]) -> None:
+        for run_id in runs:
+            self._console.step(f"giving up the unfinished release {run_id}: it is of other data")
+            admin.fail_run(run_id)
+        deadline = time.monotonic() + ABANDON_SECONDS
+        while any(admin.run_state(run_id) not in RUN_ENDED for run_id in runs):
+            if time.monotonic() > deadline:
+                raise DemoError(
+                    f"The releases {', '.join(runs)} do not end. Remove the demo with: make clean"
+                )
+            time.sleep(1)
+
+    def _linger(self, running: Running) -> None:
+        self._console.say(f"\nAirflow stays at {running.airflow_url} until you press Ctrl-C.")
+        with suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(1)
+                self._services.require_alive()
+
+    def _fill_store(self) -> None:
+        options, remembered = self._options, self._home.path / "run" / "source.json"
+        source = json.dumps([str(options.data), asdict(options.columns)])
+        self._same_source = not remembered.exists() or remembered.read_text(encoding="utf-8") == source
+        has_timestamps = True
+        if options.data is None:
+            counts = generate_store(self._home.store, today=datetime.now(UTC).date())
+        else:
+            loaded = load_store(options.data, self._home.store, options.columns)
+            counts, has_timestamps = loaded.counts, loaded.has_timestamps
+        self._console.step(f"the store has {counts}  ({options.data or 'generated'})")
+        write_settings(self._home, has_timestamps=has_timestamps)
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        remembered.write_text(source, encoding="utf-8")
+
+    def _finish(self) -> None:
+        if self._leave:
+            self._console.say("Everything is left running; stop it with: make stop")
+            return
+        # A second Ctrl-C must not leave half of it behind.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        if self._services.are_running:
+            self._console.step("stopping Airflow and the emulator")
+        self._services.stop()
+
+
+def stop(home: Home, console: Console) -> None:
+    """Stop what runs in a demo folder."""
+    found = Services(home, console).stop()
+    console.say("stopped" if found else f"nothing of {home.path} was running")
+
+
+@contextmanager
+def only_one(home: Home) -> Iterator[None]:
+    """Make sure that no other ``make demo`` works in the same folder.
+
+    Raises:
+        DemoError: one does.
+    """
+    home.path.mkdir(parents=True, exist_ok=True)
+    with (home.path / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise DemoError(
+                f"Another make demo works in {home.path}. End it with Ctrl-C there, "
+                "or use another folder: make demo DEMO_HOME=.demo-2"
+            ) from err
+        yield
