@@ -1,0 +1,155 @@
+"""What the data gate judges, measured on the extracted Parquet files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from recdeploy_ops.domain.gates.data import DataFacts, TableFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from recdeploy_ops.settings import Settings, SourceSettings
+
+EXAMPLES = 3
+
+
+def measure_data(folder: Path, settings: Settings, manifest_facts: Mapping[str, Any]) -> DataFacts:
+    """Measure an extract. Ids become numbers first, so that memory is some tens of bytes per row.
+
+    Args:
+        folder: has ``interactions.parquet``, ``users.parquet`` and ``items.parquet``.
+        settings: names the columns.
+        manifest_facts: as `extract_tables` returned them: the rows left out, the newest interaction.
+    """
+    source = settings.source
+    problems = {name: _schema_problems(folder / f"{name}.parquet", kinds) for name, kinds in _kinds(source)}
+    newest = manifest_facts.get("newest_interaction")
+    if any(problems.values()):
+        # Nothing else can be read as it should be; what is not measured does not pass.
+        tables = {
+            name: TableFacts(_rows(folder / f"{name}.parquet"), _null_ids(manifest_facts, name), 0, found)
+            for name, found in problems.items()
+        }
+        return DataFacts(tables, has_timestamps=source.timestamp_column is not None)
+    users = _read_codes(folder / "users.parquet", source.user_column)
+    items = _read_codes(folder / "items.parquet", source.item_column)
+    by_user = _read_codes(folder / "interactions.parquet", source.user_column)
+    by_item = _read_codes(folder / "interactions.parquet", source.item_column)
+    pairs = _Pairs(by_user, by_item)
+    orphans = np.flatnonzero(~(by_user.are_in(users) & by_item.are_in(items)))
+    invalid = _invalid_ratings(folder / "interactions.parquet", source.rating_column)
+    repeated = {"interactions": pairs.repeated(), "users": users.repeated(), "items": items.repeated()}
+    examples = {f"unique_{name}": tuple(found[1]) for name, found in repeated.items()}
+    examples |= {"orphan_ids": pairs.describe(orphans), "finite_ratings": pairs.describe(invalid)}
+    rows = {"interactions": by_user, "users": users, "items": items}
+    return DataFacts(
+        tables={
+            name: TableFacts(len(codes.codes), _null_ids(manifest_facts, name), repeated[name][0])
+            for name, codes in rows.items()
+        },
+        orphans=len(orphans),
+        invalid_ratings=len(invalid),
+        newest_interaction=None if newest is None else datetime.fromisoformat(newest),
+        has_timestamps=source.timestamp_column is not None,
+        examples=examples,
+    )
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """A column of ids as numbers, with the text of each number."""
+
+    codes: NDArray[np.int64]
+    ids: pa.Array
+
+    def are_in(self, other: _Codes) -> NDArray[np.bool_]:
+        """Tell for each row whether its id is among the other's."""
+        known = pc.is_in(self.ids, value_set=other.ids).to_numpy(zero_copy_only=False)
+        return np.asarray(known, dtype=bool)[self.codes]
+
+    def repeated(self) -> tuple[int, list[str]]:
+        """Return how many rows repeat an id, and the first such ids."""
+        counts = np.bincount(self.codes, minlength=len(self.ids))
+        first = np.flatnonzero(counts > 1)[:EXAMPLES]
+        return int(len(self.codes) - np.count_nonzero(counts)), [
+            repr(self.ids[int(i)].as_py()) for i in first
+        ]
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """The user and the item of each interaction."""
+
+    users: _Codes
+    items: _Codes
+
+    def repeated(self) -> tuple[int, list[str]]:
+        """Return how many rows repeat a user's rating of an item, and the first such pairs."""
+        pairs = self.users.codes * len(self.items.ids) + self.items.codes
+        pairs.sort()
+        again = pairs[1:][pairs[1:] == pairs[:-1]]
+        first = dict.fromkeys(int(pair) for pair in again[:EXAMPLES])
+        return len(again), [self._name(*divmod(pair, len(self.items.ids))) for pair in first]
+
+    def describe(self, rows: NDArray[np.int64]) -> tuple[str, ...]:
+        """Return the user and item of the first of these rows."""
+        return tuple(
+            self._name(int(self.users.codes[row]), int(self.items.codes[row])) for row in rows[:EXAMPLES]
+        )
+
+    def _name(self, user: int, item: int) -> str:
+        return f"user {self.users.ids[user].as_py()!r} item {self.items.ids[item].as_py()!r}"
+
+
+def _kinds(source: SourceSettings) -> Iterator[tuple[str, dict[str, pa.DataType]]]:
+    ids = {source.user_column: pa.string(), source.item_column: pa.string()}
+    optional = {source.timestamp_column: pa.timestamp("us", tz="UTC")} if source.timestamp_column else {}
+    yield "interactions", {**ids, source.rating_column: pa.float64(), **optional}
+    yield "users", {source.user_column: pa.string()}
+    yield "items", {source.item_column: pa.string()}
+
+
+def _schema_problems(path: Path, kinds: Mapping[str, pa.DataType]) -> tuple[str, ...]:
+    schema = pq.read_schema(path)
+    found = {name: schema.field(name).type if name in schema.names else None for name in kinds}
+    return tuple(
+        f"column {name} is missing"
+        if found[name] is None
+        else f"column {name} is {found[name]}, must be {kind}"
+        for name, kind in kinds.items()
+        if found[name] != kind
+    )
+
+
+def _rows(path: Path) -> int:
+    return int(pq.read_metadata(path).num_rows)
+
+
+def _null_ids(manifest_facts: Mapping[str, Any], name: str) -> int | None:
+    count = manifest_facts.get(name, {}).get("null_ids")
+    return None if count is None else int(count)
+
+
+def _read_codes(path: Path, column: str) -> _Codes:
+    table = pq.read_table(path, columns=[column], read_dictionary=[column]).unify_dictionaries()
+    chunks = table.column(column).chunks
+    if not chunks:
+        return _Codes(np.empty(0, dtype=np.int64), pa.array([], pa.string()))
+    codes = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in chunks])
+    return _Codes(codes.astype(np.int64), chunks[0].dictionary)
+
+
+def _invalid_ratings(path: Path, column: str) -> NDArray[np.int64]:
+    ratings = pq.read_table(path, columns=[column]).column(column).to_numpy()
+    return np.flatnonzero(~np.isfinite(ratings))

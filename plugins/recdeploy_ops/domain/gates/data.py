@@ -1,0 +1,203 @@
+"""The data gate: what an extract must be before anything is spent on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict, at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# A clock or time zone may be this wrong before an interaction counts as one from the future.
+TOLERATED_FUTURE = timedelta(hours=24)
+ORDER = ("interactions", "users", "items")
+
+
+class DataThresholds(Protocol):
+    """The bounds of this gate, each a share of rows except for the age."""
+
+    @property
+    def max_null_id_share(self) -> float: ...  # noqa: D102 - named as in the settings
+    @property
+    def max_duplicate_share(self) -> float: ...  # noqa: D102
+    @property
+    def max_orphan_share(self) -> float: ...  # noqa: D102
+    @property
+    def max_invalid_rating_share(self) -> float: ...  # noqa: D102
+    @property
+    def max_age_hours(self) -> float: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """What is known of one extracted table.
+
+    Attributes:
+        rows: rows in the file.
+        null_ids: rows that the extraction left out because an id was NULL or empty; None when unknown.
+        duplicates: rows that repeat the key of another: a user, an item, a user's rating of an item.
+        schema_problems: columns that are missing or of the wrong type, in words.
+    """
+
+    rows: int
+    null_ids: int | None
+    duplicates: int
+    schema_problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What was measured of an extract.
+
+    Attributes:
+        tables: facts by table: interactions, users, items.
+        orphans: interactions whose user or item is in no table.
+        invalid_ratings: interactions whose rating is NULL, NaN or infinite.
+        newest_interaction: in UTC; None when there are no timestamps.
+        has_timestamps: whether the settings name a column of timestamps.
+        examples: the first offenders by gate, in words.
+    """
+
+    tables: Mapping[str, TableFacts]
+    orphans: int | None = None
+    invalid_ratings: int | None = None
+    newest_interaction: datetime | None = None
+    has_timestamps: bool = True
+    examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def judge_data(facts: DataFacts, gates: DataThresholds, now: datetime) -> GateReport:
+    """Judge an extract; the rows ``data`` of the table of gates.
+
+    Args:
+        facts: as measured.
+        gates: the thresholds of the settings.
+        now: the present, with a time zone.
+    """
+    findings = [
+        _schema(facts),
+        _null_ids(facts, gates),
+        *(_duplicates(facts, gates, name) for name in ORDER),
+        _orphans(facts, gates),
+        _ratings(facts, gates),
+        _freshness(facts, gates, now),
+    ]
+    users = facts.tables["users"].rows if "users" in facts.tables else None
+    return GateReport(tuple(replace(finding, users=users) for finding in findings))
+
+
+def _schema(facts: DataFacts) -> Finding:
+    problems = [f"{name}: no such table was extracted" for name in ORDER if name not in facts.tables]
+    for name in ORDER:
+        if table := facts.tables.get(name):
+            problems += [f"{name}: {problem}" for problem in table.schema_problems]
+            problems += [] if table.rows else [f"{name}: no rows"]
+    message = "; ".join(problems) or "all tables have rows, and the columns that the settings name"
+    return at_most("schema", len(problems), 0, message)
+
+
+def _null_ids(facts: DataFacts, gates: DataThresholds) -> Finding:
+    shares = {name: _null_share(facts.tables.get(name)) for name in ORDER}
+    known = {name: share for name, share in shares.items() if share is not None}
+    if len(known) < len(ORDER):
+        unknown = ", ".join(name for name in ORDER if name not in known)
+        message = f"it is not known how many rows of {unknown} have no id"
+        return at_most("null_ids", None, gates.max_null_id_share, message)
+    worst = max(known, key=known.__getitem__)
+    counts = ", ".join(f"{facts.tables[name].null_ids:,} in {name}" for name in ORDER)
+    message = f"rows left out because their id is NULL or empty: {counts}"
+    if known[worst]:
+        message += f"; the largest share in {worst}: correct {worst}.sql or the table"
+    return at_most("null_ids", known[worst], gates.max_null_id_share, message)
+
+
+def _null_share(table: TableFacts | None) -> float | None:
+    if table is None or table.null_ids is None:
+        return None
+    return _share(table.null_ids, table.rows + table.null_ids)
+
+
+def _duplicates(facts: DataFacts, gates: DataThresholds, name: str) -> Finding:
+    gate = f"unique_{name}"
+    table = facts.tables.get(name)
+    repeats = {"interactions": "a user's rating of an item", "users": "a user", "items": "an item"}[name]
+    return _counted(
+        facts,
+        gate,
+        gates.max_duplicate_share,
+        (name, None if table is None else table.duplicates),
+        f"repeat {repeats}",
+        f"{name}.sql must return one row for each",
+    )
+
+
+def _orphans(facts: DataFacts, gates: DataThresholds) -> Finding:
+    return _counted(
+        facts,
+        "orphan_ids",
+        gates.max_orphan_share,
+        ("interactions", facts.orphans),
+        "have a user or an item that is in no table",
+        "let interactions.sql return only those of users.sql and items.sql",
+    )
+
+
+def _ratings(facts: DataFacts, gates: DataThresholds) -> Finding:
+    return _counted(
+        facts,
+        "finite_ratings",
+        gates.max_invalid_rating_share,
+        ("interactions", facts.invalid_ratings),
+        "have a rating that is NULL, NaN or infinite",
+        "leave them out in interactions.sql",
+    )
+
+
+def _counted(
+    facts: DataFacts, gate: str, bound: float, counted: tuple[str, int | None], what: str, advice: str
+) -> Finding:
+    """Judge the share of a table's rows that are wrong in one way.
+
+    Args:
+        facts: for the table's rows and the examples.
+        gate: name of the gate.
+        bound: the largest share that passes.
+        counted: the table, and how many of its rows are wrong.
+        what: the wrong, as a verb phrase.
+        advice: what to do when there are any.
+    """
+    name, count = counted
+    table = facts.tables.get(name)
+    if table is None or count is None:
+        return at_most(gate, None, bound, f"how many rows of {name} {what} was not measured")
+    message = f"{count:,} of {table.rows:,} rows of {name} {what}"
+    if count:
+        examples = ", ".join(facts.examples.get(gate, ()))
+        message += (f" (first: {examples})" if examples else "") + f": {advice}"
+    return at_most(gate, _share(count, table.rows), bound, message)
+
+
+def _freshness(facts: DataFacts, gates: DataThresholds, now: datetime) -> Finding:
+    newest = facts.newest_interaction
+    if newest is None:
+        why = (
+            "no interaction has a timestamp"
+            if facts.has_timestamps
+            else "the setting source.timestamp_column is null, so nobody knows how old the data is"
+        )
+        return at_most("freshness", None, gates.max_age_hours, why, otherwise=Verdict.HOLD)
+    hours = (now - newest) / timedelta(hours=1)
+    message = f"the newest interaction is of {newest:%Y-%m-%d %H:%M} UTC, {hours:,.1f} hours ago"
+    if newest - now > TOLERATED_FUTURE:
+        message = (
+            f"the newest interaction lies in the future ({newest:%Y-%m-%d %H:%M} UTC): clock or time zone"
+        )
+        return Finding("freshness", Verdict.HOLD, hours, f"<= {gates.max_age_hours:g}", message)
+    return at_most("freshness", hours, gates.max_age_hours, message, otherwise=Verdict.HOLD)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
