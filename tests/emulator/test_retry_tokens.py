@@ -1,0 +1,85 @@
+import threading
+from typing import Any
+
+from oci.data_science import models
+
+from tests.emulator.clouds import Cloud, artifact, refusal, single_model
+
+
+def deployment_details(cloud: Cloud, model: str, name: str = "d") -> Any:
+    return models.CreateModelDeploymentDetails(
+        compartment_id=cloud.compartment,
+        project_id=cloud.project,
+        display_name=name,
+        model_deployment_configuration_details=single_model(model),
+    )
+
+
+def test_the_first_response_is_replayed(cloud: Cloud) -> None:
+    details = deployment_details(cloud, cloud.model())
+    first = cloud.science.create_model_deployment(details, opc_retry_token="once")
+    cloud.succeeded(first)
+    again = cloud.science.create_model_deployment(details, opc_retry_token="once")
+    assert again.data == first.data
+    assert again.status == first.status
+    assert again.headers["opc-work-request-id"] == first.headers["opc-work-request-id"]
+    assert len(cloud.science.list_model_deployments(cloud.compartment).data) == 1
+
+
+def test_each_response_has_its_own_request_id(cloud: Cloud) -> None:
+    details = models.CreateProjectDetails(compartment_id=cloud.compartment)
+    answers = [
+        cloud.science.create_project(details, opc_retry_token="once", opc_request_id=name) for name in ("A", "B")
+    ]
+    assert [answer.headers["opc-request-id"] for answer in answers] == ["A", "B"]
+    assert answers[0].data == answers[1].data
+
+
+def test_equal_tokens_at_the_same_time_make_one_resource(cloud: Cloud) -> None:
+    details = models.CreateProjectDetails(compartment_id=cloud.compartment, display_name="one")
+    cloud.emulator.fail_next("CreateProject", "slow", seconds=0.2, times=8)
+    made = []
+    threads = [
+        threading.Thread(
+            target=lambda: made.append(cloud.science.create_project(details, opc_retry_token="same").data.id)
+        )
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+    assert len(set(made)) == 1
+    assert len(cloud.science.list_projects(cloud.compartment).data) == 1
+
+
+def test_a_token_with_another_body_is_refused(cloud: Cloud) -> None:
+    model = cloud.model()
+    cloud.science.create_model_deployment(deployment_details(cloud, model), opc_retry_token="once")
+    other = deployment_details(cloud, model, "other")
+    assert refusal(cloud.science.create_model_deployment, other, opc_retry_token="once") == (
+        409,
+        "InvalidatedRetryToken",
+    )
+
+
+def test_a_token_whose_resource_is_gone_is_refused(cloud: Cloud) -> None:
+    details = models.CreateModelDetails(compartment_id=cloud.compartment, project_id=cloud.project)
+    made = cloud.science.create_model(details, opc_retry_token="once").data.id
+    cloud.science.delete_model(made)
+    assert refusal(cloud.science.create_model, details, opc_retry_token="once") == (409, "InvalidatedRetryToken")
+
+
+def test_a_refused_request_leaves_its_token_free(cloud: Cloud) -> None:
+    details = models.CreateModelDetails(compartment_id=cloud.compartment, project_id="ocid1.datascienceproject.oc1..no")
+    assert refusal(cloud.science.create_model, details, opc_retry_token="once")[0] == 400
+    details.project_id = cloud.project
+    assert cloud.science.create_model(details, opc_retry_token="once").status == 200
+
+
+def test_an_artifact_whose_response_was_lost_can_be_sent_again(cloud: Cloud) -> None:
+    model = cloud.empty_model()
+    for _ in range(2):
+        assert cloud.science.create_model_artifact(model, artifact(), opc_retry_token="once").status == 204
+    assert refusal(cloud.science.create_model_artifact, model, artifact(), opc_retry_token="twice")[0] == 409
