@@ -150,3 +150,21 @@ def _copy_hashed(source: BinaryIO, sink: BinaryIO) -> str:
         digest.update(chunk)
         sink.write(chunk)
     return digest.hexdigest()
+
+
+def verify_bundle(store: Store, bundle: Bundle) -> None:
+    """Read every file of a bundle back and compare its sha256 with the manifest.
+
+    Raises:
+        IntegrityError: a file is gone or was changed.
+    """
+    for name, expected in bundle.files.items():
+        try:
+            with store.open(bundle.key(name)) as stream:
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
+        except KeyNotFoundError as err:
+            raise IntegrityError(f"{store.uri}/{bundle.key(name)} is listed in its manifest but is gone.") from err
+        if found != expected:
+            raise IntegrityError(
+                f"{store.uri}/{bundle.key(name)} has the sha256 {found}, its manifest says {expected}."
+            )

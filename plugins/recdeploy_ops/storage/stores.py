@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from recdeploy_ops.oci_clients.sessions import OciSession
+
 
 class StoredObject(NamedTuple):
     """One stored object: its key below the root, and its size in bytes."""
@@ -66,12 +68,17 @@ class Store(Protocol):
         ...
 
 
-def open_store(uri: str) -> Store:
-    """Return the store of a ``file:///folder`` root.
+def open_store(uri: str, session: OciSession) -> Store:
+    """Return the store of a ``file:///folder`` or ``oci://bucket@namespace/prefix`` root.
 
     Args:
         uri: the setting ``storage``.
+        session: signs the requests to Object Storage.
     """
+    if uri.startswith("oci://"):
+        from recdeploy_ops.storage.buckets import BucketStore
+
+        return BucketStore(uri, session)
     from recdeploy_ops.storage.directories import DirectoryStore
 
     return DirectoryStore(uri)

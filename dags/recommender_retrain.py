@@ -1,0 +1,158 @@
+"""### Retrain the product recommender, and release it
+
+Every week this DAG extracts the shop's interactions, trains a recommender with Oracle's ADS Recommender Operator,
+deploys it to a TEST endpoint on OCI Data Science, measures it, and **pauses for a person** under *Required Actions*.
+*Promote* switches production to the new version at its unchanged URL; *Reject* leaves production as it is.
+
+**When it runs.** On the schedule in `include/recommender.yaml`, or by hand: *Trigger* shows its params. One release
+at a time: while another run or a rollback holds the release lock, `plan_release` fails and says who holds it.
+
+**When it fails.** Each task says what is wrong, with what, and what to do. Whatever fails, `close_release` deletes
+this run's TEST deployment and frees the lock, and production serves what it served before. A gate that says FAIL
+rejects the candidate without asking anybody. When nobody answers in time, the candidate is rejected.
+
+**Clearing tasks** of a run that has ended opens its release again: the same version goes on while its artifact stays
+the same; a retrained artifact that differs gets a new version number and is asked for again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from airflow.sdk import DAG, Param
+
+from recdeploy_ops.operators.approvals import RequestApprovalOperator
+from recdeploy_ops.operators.datasets import CheckDataOperator, ExtractTablesOperator
+from recdeploy_ops.operators.deployments import (
+    DeployTestOperator,
+    PromoteReleaseOperator,
+    RejectReleaseOperator,
+    ValidateTestOperator,
+)
+from recdeploy_ops.operators.models import (
+    BuildArtifactOperator,
+    CheckCandidateOperator,
+    RegisterModelOperator,
+    RunAdsOperatorOperator,
+)
+from recdeploy_ops.operators.releases import (
+    BackupProductionOperator,
+    CloseReleaseOperator,
+    PlanReleaseOperator,
+)
+from recdeploy_ops.settings import load_settings
+
+settings = load_settings()
+
+with DAG(
+    dag_id="recommender_retrain",
+    description="Retrain the product recommender, try it on TEST, ask a person, promote or reject",
+    doc_md=__doc__,
+    schedule=settings.schedule,
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    tags=["recommender"],
+    default_args={"owner": "recommender", "retries": 2, "retry_delay": timedelta(seconds=30)},
+    params={
+        "top_k": Param(
+            settings.training.top_k,
+            type="integer",
+            minimum=1,
+            maximum=1000,
+            title="Recommendations per user",
+            section="Training",
+        ),
+        "seed": Param(
+            settings.training.seed,
+            type="integer",
+            minimum=0,
+            maximum=2**32 - 1,
+            title="Random seed",
+            description_md="The same data and the same seed give the same recommendations, byte for byte.",
+            section="Training",
+        ),
+        "instance_shape": Param(
+            settings.serving.instance_shape,
+            type="string",
+            pattern=r"^(VM|BM)\.[A-Za-z0-9.]+$",
+            title="Instance shape",
+            description_md="Of TEST and of a first production. Production that exists keeps its shape.",
+            section="Deployment",
+        ),
+        "ocpus": Param(
+            settings.serving.ocpus,
+            type="number",
+            exclusiveMinimum=0,
+            maximum=114,
+            title="OCPUs per instance",
+            description_md="For flexible shapes.",
+            section="Deployment",
+        ),
+        "memory_gb": Param(
+            settings.serving.memory_gb,
+            type="number",
+            exclusiveMinimum=0,
+            maximum=1760,
+            title="Memory per instance, GB",
+            description_md="For flexible shapes.",
+            section="Deployment",
+        ),
+        "instance_count": Param(
+            settings.serving.instance_count,
+            type="integer",
+            minimum=1,
+            maximum=100,
+            title="Number of instances",
+            section="Deployment",
+        ),
+        "skip_test_deployment": Param(
+            False,
+            type="boolean",
+            title="Skip the TEST deployment (not recommended)",
+            description_md="The offline checks and the approval still happen.",
+            section="Deployment",
+        ),
+        "approval_timeout_hours": Param(
+            settings.release.approval_timeout_hours,
+            type="number",
+            exclusiveMinimum=0,
+            maximum=24 * 30,
+            title="Hours to wait for an answer",
+            description_md="Nobody answers: the candidate is rejected.",
+            section="Approval",
+        ),
+    },
+) as dag:
+    plan_release = PlanReleaseOperator(task_id="plan_release")
+    backup_production = BackupProductionOperator(task_id="backup_production")
+    extract = ExtractTablesOperator(task_id="extract")
+    check_data = CheckDataOperator(task_id="check_data")
+    run_ads_operator = RunAdsOperatorOperator(task_id="run_ads_operator")
+    build_artifact = BuildArtifactOperator(task_id="build_artifact")
+    check_candidate = CheckCandidateOperator(task_id="check_candidate")
+    register_model = RegisterModelOperator(task_id="register_model")
+    deploy_test = DeployTestOperator(task_id="deploy_test")
+    validate_test = ValidateTestOperator(task_id="validate_test")
+    request_approval = RequestApprovalOperator(
+        task_id="request_approval", promote_task_id="promote", reject_task_id="reject"
+    )
+    promote = PromoteReleaseOperator(task_id="promote")
+    reject = RejectReleaseOperator(task_id="reject")
+    close_release = CloseReleaseOperator(task_id="close_release").as_teardown(setups=plan_release)
+
+    (
+        plan_release
+        >> backup_production
+        >> extract
+        >> check_data
+        >> run_ads_operator
+        >> build_artifact
+        >> check_candidate
+        >> register_model
+        >> deploy_test
+        >> validate_test
+        >> request_approval
+        >> [promote, reject]
+        >> close_release
+    )

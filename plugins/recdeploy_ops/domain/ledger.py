@@ -1,0 +1,377 @@
+"""The ledger: hash-chained entries, and the book that they add up to.
+
+Everything that a release does stands in an `Entry`. Entries are immutable and each carries the sha256 of the
+one before, so history cannot be edited unnoticed. What is true now - who holds the lock, which version
+serves, how far a release has come - is never stored: it is `fold` over the entries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from recdeploy_ops.domain.errors import IntegrityError
+from recdeploy_ops.domain.stages import Stage, advance
+
+Facts = Mapping[str, Any]
+NO_ENTRY = "0" * 64
+NO_FACTS: Facts = MappingProxyType({})
+
+
+class Kind(StrEnum):
+    """What an entry says has happened."""
+
+    RELEASE_OPENED = "release_opened"
+    PRODUCTION_BACKED_UP = "production_backed_up"
+    DATA_EXTRACTED = "data_extracted"
+    DATA_CHECKED = "data_checked"
+    MODEL_TRAINED = "model_trained"
+    ARTIFACT_BUILT = "artifact_built"
+    CANDIDATE_CHECKED = "candidate_checked"
+    MODEL_REGISTERED = "model_registered"
+    TEST_DEPLOYED = "test_deployed"
+    TEST_VALIDATED = "test_validated"
+    APPROVAL_REQUESTED = "approval_requested"
+    APPROVAL_ANSWERED = "approval_answered"
+    PROMOTION_STARTED = "promotion_started"
+    PROMOTED = "promoted"
+    PROMOTION_FAILED = "promotion_failed"
+    RESTORE_STARTED = "restore_started"
+    CHAMPION_RESTORED = "champion_restored"
+    LABEL_STARTED = "label_started"
+    RELEASE_REJECTED = "release_rejected"
+    RELEASE_CLOSED = "release_closed"
+
+
+# A step that is recorded anew makes what was built on its earlier outcome void: the facts of every later
+# kind of the same release are dropped from the book (never from the ledger).
+BUILT_ON_EACH_OTHER = (
+    Kind.DATA_EXTRACTED,
+    Kind.DATA_CHECKED,
+    Kind.MODEL_TRAINED,
+    Kind.ARTIFACT_BUILT,
+    Kind.CANDIDATE_CHECKED,
+    Kind.MODEL_REGISTERED,
+    Kind.TEST_DEPLOYED,
+    Kind.TEST_VALIDATED,
+    Kind.APPROVAL_REQUESTED,
+    Kind.APPROVAL_ANSWERED,
+    Kind.PROMOTION_STARTED,
+    Kind.PROMOTION_FAILED,
+    Kind.RESTORE_STARTED,
+    Kind.CHAMPION_RESTORED,
+    Kind.PROMOTED,
+    Kind.LABEL_STARTED,
+    Kind.RELEASE_REJECTED,
+)
+
+# What a release that is opened again must do again: everything after the person's answer.
+VOID_WHEN_REOPENED = frozenset(BUILT_ON_EACH_OTHER[BUILT_ON_EACH_OTHER.index(Kind.PROMOTION_STARTED) :]) - {
+    Kind.PROMOTED
+} | {Kind.RELEASE_CLOSED}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of history.
+
+    Attributes:
+        seq: 1, 2, 3, ...
+        previous: sha256 of the encoded entry before, `NO_ENTRY` for the first.
+        kind: what has happened.
+        run_id: the release it belongs to: Airflow's run id, or the notebook session's.
+        at: when, UTC.
+        facts: plain JSON values.
+    """
+
+    seq: int
+    previous: str
+    kind: Kind
+    run_id: str
+    at: datetime
+    facts: Facts
+
+    def encode(self) -> bytes:
+        """Return the bytes that are stored and hashed."""
+        value = {
+            "seq": self.seq,
+            "previous": self.previous,
+            "kind": str(self.kind),
+            "run_id": self.run_id,
+            "at": self.at.isoformat(),
+            "facts": dict(self.facts),
+        }
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash that the next entry carries."""
+        return hashlib.sha256(self.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What a production deployment was verified to serve.
+
+    Attributes:
+        deployment_id: OCID of the model deployment.
+        url: its URL, without ``/predict``.
+        model_id: OCID of the catalog model.
+        version: the recommender's version number.
+        digest: the digest it answers with.
+        since: when that was verified, ISO 8601.
+    """
+
+    deployment_id: str
+    url: str
+    model_id: str
+    version: int
+    digest: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """One model version, as far as the ledger knows it.
+
+    Attributes:
+        number: 1, 2, 3, ...
+        stage: where it stands.
+        run_id: the release that made it.
+        digest: the artifact's digest.
+        model_id: OCID in the Model Catalog.
+        artifact: storage prefix of the artifact.
+        results: storage prefix of the training results.
+    """
+
+    number: int
+    stage: Stage
+    run_id: str
+    digest: str
+    model_id: str
+    artifact: str
+    results: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """One run of the release process.
+
+    Attributes:
+        run_id: Airflow's run id.
+        version: the version number that it makes.
+        opened_at: when it was first opened, ISO 8601.
+        is_open: whether it is under way.
+        outcome: how it was closed: ``promoted``, ``rejected`` or ``failed``; None while open.
+        params: the run's params.
+        facts: the valid facts by kind; a step that was recorded anew voids those built on it.
+    """
+
+    run_id: str
+    version: int
+    opened_at: str
+    is_open: bool
+    outcome: str | None
+    params: Facts
+    facts: Mapping[Kind, Facts] = field(default_factory=lambda: MappingProxyType({}))
+
+    def get(self, kind: Kind) -> Facts | None:
+        """Return the facts of a kind, or None."""
+        return self.facts.get(kind)
+
+
+@dataclass(frozen=True)
+class Book:
+    """What the ledger adds up to.
+
+    Attributes:
+        seq: sequence number of the newest entry, 0 when there is none.
+        head: its sha256.
+        releases: by run id, in the order in which they were opened.
+        versions: by number.
+        highest_version: the highest number ever given out; numbers are never reused.
+        holder: run id of the release that holds the lock.
+        production: what production was last verified to serve.
+        previous_champion: what it was verified to serve before that.
+    """
+
+    seq: int = 0
+    head: str = NO_ENTRY
+    releases: Mapping[str, Release] = field(default_factory=lambda: MappingProxyType({}))
+    versions: Mapping[int, Version] = field(default_factory=lambda: MappingProxyType({}))
+    highest_version: int = 0
+    holder: str | None = None
+    production: Serving | None = None
+    previous_champion: Serving | None = None
+
+
+def decode(content: bytes) -> Entry:
+    """Return the entry that `Entry.encode` wrote.
+
+    Raises:
+        IntegrityError: the bytes are no ledger entry.
+    """
+    try:
+        value = json.loads(content)
+        entry = Entry(
+            seq=value["seq"],
+            previous=value["previous"],
+            kind=Kind(value["kind"]),
+            run_id=value["run_id"],
+            at=datetime.fromisoformat(value["at"]),
+            facts=value["facts"],
+        )
+    except (ValueError, KeyError, TypeError) as err:
+        raise IntegrityError(f"This is no ledger entry: {content[:120]!r} ({err}).") from err
+    if entry.encode() != content:
+        raise IntegrityError(f"Ledger entry {entry.seq} was edited: its bytes are not those that were written.")
+    return entry
+
+
+def fold(entries: Iterable[Entry], book: Book | None = None) -> Book:
+    """Add entries up to a book.
+
+    Args:
+        entries: in order.
+        book: what earlier entries add up to.
+
+    Raises:
+        IntegrityError: an entry is missing, out of order or was edited.
+    """
+    book = book or Book()
+    for entry in entries:
+        if entry.seq != book.seq + 1 or entry.previous != book.head:
+            raise IntegrityError(
+                f"The ledger is broken at entry {entry.seq}: it does not follow entry {book.seq} "
+                f"({book.head[:12]}...). Run 'python -m recdeploy_ops verify' to see which entry was changed."
+            )
+        book = replace(_CHANGES[entry.kind](book, entry), seq=entry.seq, head=entry.sha256)
+    return book
+
+
+def _open(book: Book, entry: Entry) -> Book:
+    known = book.releases.get(entry.run_id)
+    version = int(entry.facts["version"])
+    release = Release(
+        run_id=entry.run_id,
+        version=version,
+        opened_at=known.opened_at if known else entry.at.isoformat(),
+        is_open=True,
+        outcome=None,
+        params=entry.facts["params"],
+        facts=known.facts if known else MappingProxyType({}),
+    )
+    book = _with_facts(book, release, entry)
+    book = replace(book, holder=entry.run_id, highest_version=max(book.highest_version, version))
+    made = book.versions.get(version)
+    if made and made.stage is Stage.REJECTED:
+        book = _with_stage(book, version, Stage.CANDIDATE)
+    return book
+
+
+def _note(book: Book, entry: Entry) -> Book:
+    return _with_facts(book, book.releases[entry.run_id], entry)
+
+
+def _build(book: Book, entry: Entry) -> Book:
+    version = int(entry.facts["version"])
+    book = _note(book, entry)
+    release = replace(book.releases[entry.run_id], version=version)
+    return replace(_with_release(book, release), highest_version=max(book.highest_version, version))
+
+
+def _register(book: Book, entry: Entry) -> Book:
+    book = _note(book, entry)
+    release = book.releases[entry.run_id]
+    known = book.versions.get(release.version)
+    version = Version(
+        number=release.version,
+        stage=known.stage if known else Stage.CANDIDATE,
+        run_id=entry.run_id,
+        digest=entry.facts["digest"],
+        model_id=entry.facts["model_id"],
+        artifact=entry.facts["artifact"],
+        results=entry.facts["results"],
+    )
+    return replace(book, versions=MappingProxyType({**book.versions, version.number: version}))
+
+
+def _validate(book: Book, entry: Entry) -> Book:
+    book = _note(book, entry)
+    version = book.releases[entry.run_id].version
+    if entry.facts["verdict"] == "FAIL" or book.versions[version].stage is Stage.CHAMPION:
+        return book
+    return _with_stage(book, version, Stage.VALIDATED)
+
+
+def _promote(book: Book, entry: Entry) -> Book:
+    book = _note(book, entry)
+    serving = Serving(
+        deployment_id=entry.facts["deployment_id"],
+        url=entry.facts["url"],
+        model_id=entry.facts["model_id"],
+        version=entry.facts["version"],
+        digest=entry.facts["digest"],
+        since=entry.at.isoformat(),
+    )
+    previous = book.production
+    if previous and previous.version != serving.version:
+        book = _with_stage(book, previous.version, Stage.RETIRED)
+        book = replace(book, previous_champion=previous)
+    return replace(_with_stage(book, serving.version, Stage.CHAMPION), production=serving)
+
+
+def _reject(book: Book, entry: Entry) -> Book:
+    book = _note(book, entry)
+    version = book.versions.get(book.releases[entry.run_id].version)
+    if version is None or version.stage in (Stage.CHAMPION, Stage.RETIRED):
+        return book  # refusing again what once served leaves its stage as it is
+    return _with_stage(book, version.number, Stage.REJECTED)
+
+
+def _close(book: Book, entry: Entry) -> Book:
+    book = _note(book, entry)
+    release = replace(book.releases[entry.run_id], is_open=False, outcome=entry.facts["outcome"])
+    holder = None if book.holder == entry.run_id else book.holder
+    return replace(_with_release(book, release), holder=holder)
+
+
+_CHANGES: dict[Kind, Callable[[Book, Entry], Book]] = dict.fromkeys(Kind, _note) | {
+    Kind.RELEASE_OPENED: _open,
+    Kind.ARTIFACT_BUILT: _build,
+    Kind.MODEL_REGISTERED: _register,
+    Kind.TEST_VALIDATED: _validate,
+    Kind.PROMOTED: _promote,
+    Kind.RELEASE_REJECTED: _reject,
+    Kind.RELEASE_CLOSED: _close,
+}
+
+
+def _merged(release: Release, entry: Entry) -> Mapping[Kind, Facts]:
+    void: frozenset[Kind] = VOID_WHEN_REOPENED if entry.kind is Kind.RELEASE_OPENED else frozenset()
+    if entry.kind in BUILT_ON_EACH_OTHER:
+        void = frozenset(BUILT_ON_EACH_OTHER[BUILT_ON_EACH_OTHER.index(entry.kind) + 1 :])
+    kept = {kind: facts for kind, facts in release.facts.items() if kind not in void}
+    return MappingProxyType({**kept, entry.kind: entry.facts})
+
+
+def _with_facts(book: Book, release: Release, entry: Entry) -> Book:
+    return _with_release(book, replace(release, facts=_merged(release, entry)))
+
+
+def _with_release(book: Book, release: Release) -> Book:
+    return replace(book, releases=MappingProxyType({**book.releases, release.run_id: release}))
+
+
+def _with_stage(book: Book, number: int, stage: Stage) -> Book:
+    version = book.versions[number]
+    if version.stage is stage:
+        return book
+    version = replace(version, stage=advance(version.stage, stage))
+    return replace(book, versions=MappingProxyType({**book.versions, number: version}))

@@ -1,0 +1,103 @@
+"""What OCI holds, in our own words: frozen records instead of SDK objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+class Role(StrEnum):
+    """What a model deployment is for; the value of the tag ``recdeploy-role``."""
+
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+@dataclass(frozen=True)
+class CatalogModel:
+    """A model in OCI's Model Catalog.
+
+    Attributes:
+        model_id: OCID.
+        name: display name.
+        lifecycle_state: OCI's word: ACTIVE, INACTIVE, FAILED, DELETED.
+        tags: free-form tags.
+        created_at: UTC.
+    """
+
+    model_id: str
+    name: str
+    lifecycle_state: str
+    tags: Mapping[str, str]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Size of a model deployment.
+
+    Attributes:
+        instance_shape: OCI's shape name.
+        ocpus: OCPUs per instance; None for a fixed shape.
+        memory_gb: GB per instance; None for a fixed shape.
+        instance_count: number of instances.
+    """
+
+    instance_shape: str
+    ocpus: float | None
+    memory_gb: float | None
+    instance_count: int
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A model deployment of OCI Data Science.
+
+    Attributes:
+        deployment_id: OCID.
+        name: display name.
+        lifecycle_state: OCI's word: CREATING, ACTIVE, UPDATING, FAILED, INACTIVE, DELETING, DELETED,
+            NEEDS_ATTENTION, or one that nobody listed.
+        details: OCI's lifecycle details, empty when there are none.
+        model_id: OCID of the model that it is configured to serve.
+        url: where it answers, without ``/predict``.
+        shape: its size.
+        tags: free-form tags.
+        etag: changes with every change; for ``if-match``.
+        created_at: UTC.
+    """
+
+    deployment_id: str
+    name: str
+    lifecycle_state: str
+    details: str
+    model_id: str
+    url: str
+    shape: Shape
+    tags: Mapping[str, str]
+    etag: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class WorkRequest:
+    """An asynchronous operation of OCI Data Science.
+
+    Attributes:
+        work_request_id: OCID.
+        operation: OCI's word, e.g. MODEL_DEPLOYMENT_UPDATE.
+        status: OCI's word: ACCEPTED, IN_PROGRESS, SUCCEEDED, FAILED, CANCELING, CANCELED.
+        percent: 0 to 100.
+        accepted_at: UTC.
+    """
+
+    work_request_id: str
+    operation: str
+    status: str
+    percent: float
+    accepted_at: datetime

@@ -1,0 +1,64 @@
+"""Waiting as data: what a step waits for, and what an OCI state means for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A step's answer when OCI is still at work.
+
+    Attributes:
+        deployment_id: the model deployment whose change is awaited.
+        reason: one sentence for the log.
+        deadline: when waiting has failed, UTC.
+    """
+
+    deployment_id: str
+    reason: str
+    deadline: datetime
+
+
+class Progress(StrEnum):
+    """What a state means for whoever waits."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+WORK_REQUEST_PROGRESS = {
+    "ACCEPTED": Progress.RUNNING,
+    "IN_PROGRESS": Progress.RUNNING,
+    "CANCELING": Progress.RUNNING,
+    "SUCCEEDED": Progress.SUCCEEDED,
+    "FAILED": Progress.FAILED,
+    "CANCELED": Progress.FAILED,
+}
+
+DEPLOYMENT_PROGRESS = {
+    "CREATING": Progress.RUNNING,
+    "UPDATING": Progress.RUNNING,
+    "DELETING": Progress.RUNNING,
+    "ACTIVE": Progress.SUCCEEDED,
+    "INACTIVE": Progress.FAILED,
+    "FAILED": Progress.FAILED,
+    "NEEDS_ATTENTION": Progress.FAILED,
+    "DELETED": Progress.FAILED,
+}
+
+
+def judge_work_request(status: str) -> Progress:
+    """Return what a work request's status means; one that nobody listed is a failure."""
+    return WORK_REQUEST_PROGRESS.get(status, Progress.FAILED)
+
+
+def judge_deployment(lifecycle_state: str) -> Progress:
+    """Return what a deployment's lifecycle state means; one that nobody listed is a failure."""
+    return DEPLOYMENT_PROGRESS.get(lifecycle_state, Progress.FAILED)

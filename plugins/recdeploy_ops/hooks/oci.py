@@ -1,0 +1,65 @@
+"""The Airflow connection of type ``oci``."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+
+FIELDS = (
+    "auth",
+    "region",
+    "compartment_id",
+    "project_id",
+    "tenancy",
+    "user",
+    "fingerprint",
+    "key_file",
+    "key_content",
+    "pass_phrase",
+    "security_token_file",
+    "service_endpoint",
+)
+
+
+class OciHook(BaseHook):
+    """Signs requests to OCI as the connection says.
+
+    Args:
+        oci_conn_id: id of an Airflow connection of type ``oci``; everything lies in its extra.
+    """
+
+    conn_name_attr = "oci_conn_id"
+    default_conn_name = "oci_default"
+    conn_type = "oci"
+    hook_name = "Oracle Cloud Infrastructure"
+
+    def __init__(self, oci_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.oci_conn_id = oci_conn_id
+
+    @cached_property
+    def session(self) -> OciSession:
+        """Return what makes SDK clients.
+
+        Raises:
+            SettingsError: the connection is missing or incomplete.
+        """
+        try:
+            connection = self.get_connection(self.oci_conn_id)
+        except AirflowNotFoundException as err:
+            raise SettingsError(
+                f"There is no Airflow connection {self.oci_conn_id!r}. Define it in Airflow (Admin > Connections) or "
+                f"in the variable AIRFLOW_CONN_{self.oci_conn_id.upper()}, with auth, region, compartment_id and "
+                "project_id in its extra."
+            ) from err
+        extra = connection.extra_dejson
+        return OciSession(
+            OciProfile.from_fields(
+                {name: extra.get(name) for name in FIELDS}, source=f"The connection {self.oci_conn_id!r}"
+            )
+        )

@@ -1,0 +1,245 @@
+"""Model deployments, their work requests, and asking what they serve."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.records import Deployment, Shape, WorkRequest
+from recdeploy_ops.domain.replies import Reply
+from recdeploy_ops.oci_clients.sessions import calling, retry_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from recdeploy_ops.oci_clients.sessions import OciSession
+
+WORK_REQUEST_PAGE = 50
+
+
+@dataclass(frozen=True)
+class NewDeployment:
+    """What a model deployment is made with.
+
+    Attributes:
+        name: display name.
+        description: for people.
+        model_id: OCID of the model that it serves.
+        shape: its size.
+        bandwidth_mbps: bandwidth of the load balancer.
+        environment: variables of the serving processes.
+        logs: OCIDs of the logs by category (``access``, ``predict``), each with its group: (group, log).
+        tags: free-form tags.
+        token: what makes this creation the same one when it is asked for again.
+    """
+
+    name: str
+    description: str
+    model_id: str
+    shape: Shape
+    bandwidth_mbps: int
+    environment: Mapping[str, str]
+    logs: Mapping[str, tuple[str, str]]
+    tags: Mapping[str, str]
+    token: str
+
+
+class ModelDeployments:
+    """Model deployments of one project.
+
+    Args:
+        session: signs the requests.
+    """
+
+    def __init__(self, session: OciSession) -> None:
+        self._session = session
+        self._profile = session.profile
+
+    def all(self) -> Iterator[Deployment]:
+        """Yield every deployment of the project, deleted ones included (without etags), newest first."""
+        import oci.pagination
+
+        with calling(f"list the model deployments in the compartment {self._profile.compartment_id}"):
+            answer = oci.pagination.list_call_get_all_results(
+                self._client.list_model_deployments,
+                self._profile.compartment_id,
+                project_id=self._profile.project_id,
+                sort_by="timeCreated",
+                sort_order="DESC",
+            )
+        for summary in answer.data:
+            yield _to_record(summary, None)
+
+    def get(self, deployment_id: str) -> Deployment:
+        """Return a deployment with its etag."""
+        with calling(f"read the model deployment {deployment_id}"):
+            answer = self._client.get_model_deployment(deployment_id)
+        return _to_record(answer.data, answer.headers.get("etag"))
+
+    def create(self, new: NewDeployment) -> str:
+        """Create a deployment and return its OCID; asking again gives the same one."""
+        with calling(f"create the model deployment {new.name}"):
+            answer = self._client.create_model_deployment(
+                self._details(new), opc_retry_token=retry_token(new.token)
+            )
+        return str(answer.data.id)
+
+    def switch_model(self, deployment: Deployment, model_id: str) -> None:
+        """Ask a deployment to serve another model: only the model id is sent, so that nothing else changes."""
+        import oci.data_science.models as sdk
+
+        configuration = sdk.UpdateSingleModelDeploymentConfigurationDetails(
+            model_configuration_details=sdk.UpdateModelConfigurationDetails(model_id=model_id)
+        )
+        details = sdk.UpdateModelDeploymentDetails(model_deployment_configuration_details=configuration)
+        self._update(deployment, details, f"switch {deployment.name} to the model {model_id}")
+
+    def describe(self, deployment: Deployment, *, name: str, description: str, tags: Mapping[str, str]) -> None:
+        """Ask for another name, description and tags, and for nothing else."""
+        import oci.data_science.models as sdk
+
+        details = sdk.UpdateModelDeploymentDetails(
+            display_name=name, description=description, freeform_tags=dict(tags)
+        )
+        self._update(deployment, details, f"rename and tag {deployment.name}")
+
+    def delete(self, deployment: Deployment) -> None:
+        """Ask for a deployment's deletion, if it is still what was read."""
+        with calling(f"delete the model deployment {deployment.name}"):
+            self._client.delete_model_deployment(deployment.deployment_id, if_match=deployment.etag)
+
+    def newest_work_request(self, deployment_id: str) -> WorkRequest | None:
+        """Return the newest work request of a deployment, or None."""
+        with calling(f"list the work requests of {deployment_id}"):
+            found = self._client.list_work_requests(
+                self._profile.compartment_id,
+                resource_id=deployment_id,
+                sort_by="timeAccepted",
+                sort_order="DESC",
+                limit=1,
+            ).data
+        if not found:
+            return None
+        work = found[0]
+        return WorkRequest(
+            work_request_id=work.id,
+            operation=work.operation_type,
+            status=work.status,
+            percent=work.percent_complete or 0.0,
+            accepted_at=work.time_accepted,
+        )
+
+    def explain(self, work_request_id: str) -> str:
+        """Return the errors and the last log lines of a work request, as OCI wrote them."""
+        with calling(f"read the errors of the work request {work_request_id}"):
+            errors = self._client.list_work_request_errors(work_request_id, limit=WORK_REQUEST_PAGE).data
+        with calling(f"read the logs of the work request {work_request_id}"):
+            logs = self._client.list_work_request_logs(work_request_id, limit=WORK_REQUEST_PAGE).data
+        lines = [f"{error.code}: {error.message}" for error in errors]
+        lines += [f"log: {log.message}" for log in logs[-5:]]
+        return "\n".join(lines) or "OCI gives no errors and no logs for it"
+
+    def asker(self, deployment: Deployment, *, timeout_seconds: float) -> Callable[[object], Reply]:
+        """Return a function that sends one request to a deployment's URL and returns the reply.
+
+        Args:
+            deployment: whose URL is asked.
+            timeout_seconds: longest time to wait for an answer.
+        """
+        base_url, _, name = deployment.url.rpartition("/")
+        client = self._session.predictions(base_url, timeout_seconds=timeout_seconds)
+
+        def ask(request: object) -> Reply:
+            body = request if isinstance(request, str) else json.dumps(request, ensure_ascii=True)
+            started = time.perf_counter()
+            status, text = _predict(client, name, body, deployment.url)
+            return Reply(status, text, time.perf_counter() - started)
+
+        return ask
+
+    @property
+    def _client(self) -> Any:
+        return self._session.data_science
+
+    def _update(self, deployment: Deployment, details: Any, what: str) -> None:
+        with calling(what):
+            self._client.update_model_deployment(deployment.deployment_id, details, if_match=deployment.etag)
+
+    def _details(self, new: NewDeployment) -> Any:
+        import oci.data_science.models as sdk
+
+        size = None
+        if new.shape.ocpus is not None:
+            size = sdk.ModelDeploymentInstanceShapeConfigDetails(
+                ocpus=new.shape.ocpus, memory_in_gbs=new.shape.memory_gb
+            )
+        model = sdk.ModelConfigurationDetails(
+            model_id=new.model_id,
+            bandwidth_mbps=new.bandwidth_mbps,
+            instance_configuration=sdk.InstanceConfiguration(
+                instance_shape_name=new.shape.instance_shape, model_deployment_instance_shape_config_details=size
+            ),
+            scaling_policy=sdk.FixedSizeScalingPolicy(instance_count=new.shape.instance_count),
+        )
+        logs = {
+            category: sdk.LogDetails(log_group_id=group, log_id=log) for category, (group, log) in new.logs.items()
+        }
+        return sdk.CreateModelDeploymentDetails(
+            compartment_id=self._profile.compartment_id,
+            project_id=self._profile.project_id,
+            display_name=new.name,
+            description=new.description,
+            model_deployment_configuration_details=sdk.SingleModelDeploymentConfigurationDetails(
+                model_configuration_details=model,
+                environment_configuration_details=sdk.DefaultModelDeploymentEnvironmentConfigurationDetails(
+                    environment_variables=dict(new.environment)
+                ),
+            ),
+            category_log_details=sdk.CategoryLogDetails(**logs) if logs else None,
+            freeform_tags=dict(new.tags),
+        )
+
+
+def _predict(client: Any, deployment_id: str, body: str, url: str) -> tuple[int, object]:
+    import oci.exceptions
+
+    with calling(f"predict at {url}"):
+        try:
+            answer = client.predict(deployment_id, body)
+        except oci.exceptions.ServiceError as err:
+            if err.status in {401, 404}:
+                raise
+            return err.status, {"code": err.code, "message": err.message}
+    return answer.status, _parsed(answer.data)
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _to_record(data: Any, etag: str | None) -> Deployment:
+    model = data.model_deployment_configuration_details.model_configuration_details
+    instance = model.instance_configuration
+    size = instance.model_deployment_instance_shape_config_details
+    return Deployment(
+        deployment_id=data.id,
+        name=data.display_name,
+        lifecycle_state=data.lifecycle_state,
+        details=data.lifecycle_details or "" if hasattr(data, "lifecycle_details") else "",
+        model_id=model.model_id,
+        url=data.model_deployment_url or "",
+        shape=Shape(
+            instance_shape=instance.instance_shape_name,
+            ocpus=size.ocpus if size else None,
+            memory_gb=size.memory_in_gbs if size else None,
+            instance_count=getattr(model.scaling_policy, "instance_count", 0) or 0,
+        ),
+        tags=dict(data.freeform_tags or {}),
+        etag=etag,
+        created_at=data.time_created,
+    )

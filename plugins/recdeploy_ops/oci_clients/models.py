@@ -1,0 +1,172 @@
+"""The Model Catalog: projects, models, artifacts, provenance and model version sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.records import CatalogModel
+from recdeploy_ops.oci_clients.sessions import calling, retry_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from recdeploy_ops.oci_clients.sessions import OciSession
+
+
+@dataclass(frozen=True)
+class NewModel:
+    """What a model is registered with.
+
+    Attributes:
+        name: display name.
+        description: for people.
+        version_set: name of the model version set.
+        version_label: label in that set, e.g. ``v7``.
+        tags: free-form tags.
+        metadata: custom metadata: (key, value, description, category of OCI's list).
+        provenance: ``repository_url``, ``git_branch``, ``git_commit``, ``training_script``, ``training_id``.
+        token: what makes this registration the same one when it is asked for again.
+    """
+
+    name: str
+    description: str
+    version_set: str
+    version_label: str
+    tags: Mapping[str, str]
+    metadata: tuple[tuple[str, str, str, str], ...]
+    provenance: Mapping[str, str | None]
+    token: str
+
+
+class ModelCatalog:
+    """Models of one project.
+
+    Args:
+        session: signs the requests.
+    """
+
+    def __init__(self, session: OciSession) -> None:
+        self._session = session
+        self._profile = session.profile
+
+    def check_access(self) -> None:
+        """Read the project, so that wrong keys, compartments and projects are found early."""
+        project_id = self._profile.project_id
+        with calling(f"read the Data Science project {project_id}"):
+            project = self._client.get_project(project_id).data
+        with calling(f"list the models in the compartment {self._profile.compartment_id}"):
+            self._client.list_models(self._profile.compartment_id, project_id=project.id, limit=1)
+
+    def models(self, *, name: str | None = None) -> Iterator[CatalogModel]:
+        """Yield the project's models, newest first, deleted ones as long as OCI lists them.
+
+        Args:
+            name: only those with this display name.
+        """
+        import oci.pagination
+
+        filters = {"display_name": name} if name else {}
+        with calling(f"list the models in the compartment {self._profile.compartment_id}"):
+            answer = oci.pagination.list_call_get_all_results(
+                self._client.list_models,
+                self._profile.compartment_id,
+                project_id=self._profile.project_id,
+                sort_by="timeCreated",
+                sort_order="DESC",
+                **filters,
+            )
+        for model in answer.data:
+            yield _to_record(model)
+
+    def get(self, model_id: str) -> CatalogModel:
+        """Return a model."""
+        with calling(f"read the model {model_id}"):
+            return _to_record(self._client.get_model(model_id).data)
+
+    def create(self, new: NewModel) -> CatalogModel:
+        """Create a model without its artifact, in its version set; asking again gives the same model."""
+        import oci.data_science.models as sdk
+
+        details = sdk.CreateModelDetails(
+            compartment_id=self._profile.compartment_id,
+            project_id=self._profile.project_id,
+            display_name=new.name,
+            description=new.description,
+            model_version_set_id=self._version_set(new.version_set),
+            version_label=new.version_label,
+            freeform_tags=dict(new.tags),
+            custom_metadata_list=[
+                sdk.Metadata(key=key, value=value, description=description, category=category)
+                for key, value, description, category in new.metadata
+            ],
+        )
+        with calling(f"create the model {new.name}"):
+            model = self._client.create_model(details, opc_retry_token=retry_token(new.token)).data
+        self._describe_origin(model.id, new)
+        return _to_record(model)
+
+    def has_artifact(self, model_id: str) -> bool:
+        """Return whether the model's artifact was uploaded."""
+        import oci.exceptions
+
+        with calling(f"look for the artifact of the model {model_id}"):
+            try:
+                self._client.head_model_artifact(model_id)
+            except oci.exceptions.ServiceError as err:
+                if err.status == 404:
+                    return False
+                raise
+        return True
+
+    def upload_artifact(self, model_id: str, path: Path) -> None:
+        """Upload a zip as the model's artifact, which OCI takes once only."""
+        with path.open("rb") as stream, calling(f"upload the artifact of the model {model_id}"):
+            self._client.create_model_artifact(
+                model_id,
+                stream,
+                content_length=str(path.stat().st_size),
+                content_disposition=f'attachment; filename="{model_id}.zip"',
+                opc_retry_token=retry_token("artifact", model_id),
+            )
+
+    @property
+    def _client(self) -> Any:
+        return self._session.data_science
+
+    def _version_set(self, name: str) -> str:
+        import oci.data_science.models as sdk
+
+        with calling(f"find the model version set {name}"):
+            found = self._client.list_model_version_sets(
+                self._profile.compartment_id, project_id=self._profile.project_id, name=name
+            ).data
+        for version_set in found:
+            if version_set.name == name and version_set.lifecycle_state == "ACTIVE":
+                return str(version_set.id)
+        details = sdk.CreateModelVersionSetDetails(
+            compartment_id=self._profile.compartment_id, project_id=self._profile.project_id, name=name
+        )
+        token = retry_token("model version set", self._profile.project_id, name)
+        with calling(f"create the model version set {name}"):
+            return str(self._client.create_model_version_set(details, opc_retry_token=token).data.id)
+
+    def _describe_origin(self, model_id: str, new: NewModel) -> None:
+        import oci.data_science.models as sdk
+
+        details = sdk.CreateModelProvenanceDetails(**new.provenance)
+        with calling(f"record the provenance of the model {model_id}"):
+            self._client.create_model_provenance(
+                model_id, details, opc_retry_token=retry_token("provenance", model_id)
+            )
+
+
+def _to_record(model: Any) -> CatalogModel:
+    return CatalogModel(
+        model_id=model.id,
+        name=model.display_name,
+        lifecycle_state=model.lifecycle_state,
+        tags=dict(model.freeform_tags or {}),
+        created_at=model.time_created,
+    )

@@ -1,0 +1,238 @@
+"""From a connection's fields to SDK clients with our retry rules, and from SDK errors to ours."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+AUTHS = ("api_key", "resource_principal", "instance_principal", "workload_identity", "security_token")
+KEY_FIELDS = ("tenancy", "user", "fingerprint")
+TIMEOUTS = (10, 60)  # seconds to connect, and between two bytes of an answer
+ATTEMPTS = 4
+BUSY = frozenset({"IncorrectState", "LockConflict", "Conflict", "IfMatchFailed", "NoEtagMatch"})
+
+
+@dataclass(frozen=True)
+class OciProfile:
+    """How to reach OCI: what the Airflow connection of type ``oci`` holds.
+
+    Attributes:
+        auth: one of `AUTHS`.
+        region: e.g. ``us-ashburn-1``; None where the principal knows it.
+        compartment_id: OCID of the compartment of models and deployments.
+        project_id: OCID of the Data Science project.
+        key: ``tenancy``, ``user``, ``fingerprint``, ``key_file`` or ``key_content``, ``pass_phrase``,
+            ``security_token_file``: what the kind of authentication needs.
+        service_endpoint: base URL that replaces OCI's own, for the emulator.
+        source: where the fields come from, for messages.
+    """
+
+    auth: str
+    region: str | None
+    compartment_id: str
+    project_id: str
+    key: Mapping[str, str] = field(repr=False)
+    service_endpoint: str | None = None
+    source: str = "the OCI connection"
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any], *, source: str) -> OciProfile:
+        """Validate the fields of a connection's extra.
+
+        Raises:
+            SettingsError: a field is missing or unusable; names it and the connection.
+        """
+        auth = fields.get("auth") or "api_key"
+        if auth not in AUTHS:
+            raise SettingsError(f"{source}: 'auth' is {auth!r}, must be one of {', '.join(AUTHS)}.")
+        needed = ["compartment_id", "project_id"]
+        if auth == "api_key":
+            needed += ["region", *KEY_FIELDS]
+        if auth == "security_token":
+            needed += ["region", "security_token_file", "key_file"]
+        missing = [name for name in needed if not fields.get(name)]
+        if auth == "api_key" and not (fields.get("key_file") or fields.get("key_content")):
+            missing.append("key_file (or key_content)")
+        if missing:
+            raise SettingsError(
+                f"{source} lacks {', '.join(missing)} in its extra; auth {auth!r} needs it. Define it in Airflow "
+                "(Admin > Connections) or in its AIRFLOW_CONN_... variable."
+            )
+        key_names = (*KEY_FIELDS, "key_file", "key_content", "pass_phrase", "security_token_file")
+        return cls(
+            auth=auth,
+            region=fields.get("region"),
+            compartment_id=fields["compartment_id"],
+            project_id=fields["project_id"],
+            key={name: fields[name] for name in key_names if fields.get(name)},
+            service_endpoint=fields.get("service_endpoint") or None,
+            source=source,
+        )
+
+
+class OciSession:
+    """SDK clients for one profile.
+
+    Args:
+        profile: where and as whom.
+    """
+
+    def __init__(self, profile: OciProfile) -> None:
+        self.profile = profile
+
+    @cached_property
+    def data_science(self) -> Any:
+        """Return the Data Science client: models, deployments, work requests."""
+        import oci.data_science
+
+        return self._client(oci.data_science.DataScienceClient, "data_science")
+
+    @cached_property
+    def object_storage(self) -> Any:
+        """Return the Object Storage client."""
+        import oci.object_storage
+
+        return self._client(oci.object_storage.ObjectStorageClient, "object_storage")
+
+    def predictions(self, base_url: str, *, timeout_seconds: float) -> Any:
+        """Return a client that asks deployed models, without retries: a probe must see every failure.
+
+        Args:
+            base_url: a deployment's URL without its OCID.
+            timeout_seconds: longest time to wait for an answer.
+        """
+        import oci.model_deployment
+        import oci.retry
+
+        return self._client(
+            oci.model_deployment.ModelDeploymentClient,
+            "predictions",
+            service_endpoint=base_url,
+            timeout=(TIMEOUTS[0], timeout_seconds),
+            retry_strategy=oci.retry.NoneRetryStrategy(),
+        )
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        """Return the SDK's config and, where it needs one, the signer."""
+        try:
+            return self._api_key() if self.profile.auth == "api_key" else self._principal()
+        except (OSError, ValueError) as err:
+            raise SettingsError(f"{self.profile.source}: cannot sign requests as {self.profile.auth}: {err}") from err
+
+    def _api_key(self) -> dict[str, Any]:
+        import oci.config
+        import oci.exceptions
+        import oci.signer
+
+        config = {**self.profile.key, "region": self.profile.region}
+        try:
+            oci.config.validate_config(config)
+            signer = oci.signer.Signer.from_config(config)
+        except oci.exceptions.InvalidConfig as err:
+            raise SettingsError(f"{self.profile.source}: {err}") from err
+        except (oci.exceptions.InvalidPrivateKey, oci.exceptions.MissingPrivateKeyPassphrase) as err:
+            raise SettingsError(f"{self.profile.source}: the private key cannot be used: {err}") from err
+        return {"config": config, "signer": signer}
+
+    def _principal(self) -> dict[str, Any]:
+        import oci.auth.signers as signers
+        import oci.signer
+
+        match self.profile.auth:
+            case "resource_principal":
+                signer = signers.get_resource_principals_signer()
+            case "instance_principal":
+                signer = signers.InstancePrincipalsSecurityTokenSigner()
+            case "workload_identity":
+                signer = signers.get_oke_workload_identity_resource_principal_signer()
+            case _:
+                token = Path(self.profile.key["security_token_file"]).expanduser().read_text(encoding="utf-8").strip()
+                private_key = oci.signer.load_private_key_from_file(self.profile.key["key_file"])
+                signer = signers.SecurityTokenSigner(token, private_key)
+        return {"config": {"region": self.profile.region} if self.profile.region else {}, "signer": signer}
+
+    def _client(self, client_class: Any, name: str, **options: Any) -> Any:
+        import oci.circuit_breaker
+
+        defaults: dict[str, Any] = {
+            "timeout": TIMEOUTS,
+            "retry_strategy": _retry_strategy(),
+            # One breaker a client: the SDK's default is shared, so that one failing service stops all others.
+            "circuit_breaker_strategy": oci.circuit_breaker.CircuitBreakerStrategy(name=f"{name}-{id(self)}"),
+        }
+        if self.profile.service_endpoint:
+            defaults["service_endpoint"] = self.profile.service_endpoint
+        return client_class(**self._identity, **{**defaults, **options})
+
+
+def retry_token(*parts: str | int) -> str:
+    """Return the same ``opc-retry-token`` for the same parts, so that a killed try is not done twice."""
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+
+@contextmanager
+def calling(what: str) -> Iterator[None]:
+    """Translate the SDK's errors into ours.
+
+    Args:
+        what: what is asked of OCI, beginning with a verb, for the message.
+
+    Raises:
+        CloudUnavailableError: no answer, 429, 5xx, or the resource is busy or was changed meanwhile.
+        CloudRefusedError: any other refusal.
+    """
+    import oci.exceptions
+    import requests.exceptions
+    from circuitbreaker import CircuitBreakerError
+
+    no_answer = (oci.exceptions.RequestException, oci.exceptions.ConnectTimeout, requests.exceptions.RequestException)
+    try:
+        yield
+    except oci.exceptions.ServiceError as err:
+        answer = f"OCI refused to {what}: {err.status} {err.code}: {err.message} (opc-request-id {err.request_id})"
+        if err.status in {412, 429} or err.status >= 500 or err.code in BUSY:
+            raise CloudUnavailableError(answer) from err
+        raise CloudRefusedError(answer + _advice(err.status), status=err.status, code=err.code) from err
+    except no_answer as err:
+        raise CloudUnavailableError(f"OCI did not answer when asked to {what}: {err}") from err
+    except CircuitBreakerError as err:
+        raise CloudUnavailableError(f"OCI failed too often to be asked to {what}: {err}") from err
+
+
+def _advice(status: int) -> str:
+    if status == 401:
+        return ". Check tenancy, user, fingerprint and key of the OCI connection, and the worker's clock."
+    if status == 404:
+        return ". The OCID in the OCI connection is wrong, or the user has no policy that allows this."
+    return ""
+
+
+def _retry_strategy() -> Any:
+    """Retry what may be asked twice: every mutation of ours carries a retry token or an etag.
+
+    409 is not retried, unlike by the SDK's default: a second update that waits for the first would overwrite it.
+    """
+    import oci.retry
+
+    return oci.retry.RetryStrategyBuilder(
+        max_attempts_check=True,
+        max_attempts=ATTEMPTS,
+        total_elapsed_time_check=True,
+        total_elapsed_time_seconds=120,
+        service_error_check=True,
+        service_error_retry_on_any_5xx=True,
+        service_error_retry_config={429: []},
+        retry_max_wait_between_calls_seconds=10,
+        retry_base_sleep_time_seconds=1,
+        backoff_type=oci.retry.BACKOFF_DECORRELATED_JITTER_VALUE,
+    ).get_retry_strategy()

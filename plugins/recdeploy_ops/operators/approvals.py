@@ -1,0 +1,78 @@
+"""A person's decision in Airflow's own UI."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLBranchOperator
+from airflow.sdk import Param
+from airflow.sdk.definitions.context import Context
+
+from recdeploy_ops.hooks.releases import ReleasesHook
+from recdeploy_ops.operators.release_steps import failing_for_good
+from recdeploy_ops.steps import approvals
+
+
+class RequestApprovalOperator(HITLBranchOperator):
+    """Pauses the run under Required Actions until a person answers Promote or Reject.
+
+    Unlike its base class it shows the evidence of this very try, takes its time limit from the run's param
+    ``approval_timeout_hours``, rejects when nobody answers, and keeps who decided what, when and about which
+    digest: in the ledger, and in XCom under ``decision``.
+
+    Args:
+        promote_task_id: the branch that Promote takes.
+        reject_task_id: the branch that Reject takes.
+    """
+
+    def __init__(self, *, promote_task_id: str, reject_task_id: str, **kwargs: Any) -> None:
+        super().__init__(
+            subject="Promote the candidate?",
+            options=[approvals.PROMOTE, approvals.REJECT],
+            options_mapping={approvals.PROMOTE: promote_task_id, approvals.REJECT: reject_task_id},
+            defaults=approvals.REJECT,
+            params={"comment": Param(None, type=["null", "string"], title="Comment", maxLength=2000)},
+            **kwargs,
+        )
+
+    @cached_property
+    def hook(self) -> ReleasesHook:
+        """Return what opens storage, ledger and OCI."""
+        return ReleasesHook()
+
+    def execute(self, context: Context) -> Any:
+        """Ask."""
+        with failing_for_good():
+            question = approvals.ask(
+                self.hook.releases, context["run_id"], attempt=context["ti"].try_number
+            )
+        self.subject, self.body = question.subject, question.body
+        self.response_timeout = timedelta(hours=context["params"]["approval_timeout_hours"])
+        self.log.info("%s Answer under Required Actions: %s", question.subject, self._link(context))
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Keep the answer, then take the branch."""
+        if "error" not in event:
+            with failing_for_good():
+                kept = approvals.keep(
+                    self.hook.releases, context["run_id"], _read(event), attempt=context["ti"].try_number
+                )
+            context["ti"].xcom_push(key="decision", value=kept)
+        return super().execute_complete(context, event)
+
+    def _link(self, context: Context) -> str:
+        return self.generate_link_to_ui(task_instance=context["ti"])
+
+
+def _read(event: dict[str, Any]) -> approvals.Answer:
+    user = event.get("responded_by_user") or {}
+    return approvals.Answer(
+        decision=event["chosen_options"][0],
+        by=user.get("name") or user.get("id"),
+        at=event.get("responded_at") or datetime.now(UTC),
+        comment=(event.get("params_input") or {}).get("comment") or "",
+        timed_out=bool(event.get("timedout")),
+    )

@@ -1,0 +1,45 @@
+"""TEST, validation, promotion and rejection. The ones that wait for OCI hold no worker."""
+
+from __future__ import annotations
+
+from airflow.sdk.definitions.context import Context
+
+from recdeploy_ops.operators.release_steps import ReleaseStepOperator
+from recdeploy_ops.steps import deploy_test, promote, reject, validate_test
+from recdeploy_ops.steps.outcomes import Outcome
+
+
+class DeployTestOperator(ReleaseStepOperator):
+    """Creates the TEST deployment."""
+
+    def advance(self, context: Context) -> Outcome:
+        """Bring TEST up."""
+        return deploy_test.advance(self.hook.releases, context["run_id"])
+
+
+class ValidateTestOperator(ReleaseStepOperator):
+    """Probes the live TEST endpoint."""
+
+    def advance(self, context: Context) -> Outcome:
+        """Judge what TEST answers."""
+        return validate_test.advance(self.hook.releases, context["run_id"])
+
+
+class PromoteReleaseOperator(ReleaseStepOperator):
+    """Switches production to the approved version, and proves it."""
+
+    ui_color = "#dff0d8"
+
+    def advance(self, context: Context) -> Outcome:
+        """Take the promotion one move further."""
+        return promote.advance(self.hook.releases, context["run_id"])
+
+
+class RejectReleaseOperator(ReleaseStepOperator):
+    """Refuses the candidate; production stays as it is."""
+
+    ui_color = "#f2dede"
+
+    def advance(self, context: Context) -> Outcome:
+        """Take the rejection one move further."""
+        return reject.advance(self.hook.releases, context["run_id"])

@@ -1,0 +1,53 @@
+"""Opening, backing up and closing a release."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk.definitions.context import Context
+from airflow.sdk.exceptions import AirflowRuntimeError
+
+from recdeploy_ops.operators.release_steps import ReleaseStepOperator
+from recdeploy_ops.steps import backup_production, close_release, plan_release
+from recdeploy_ops.steps.outcomes import Outcome
+
+ENDED = frozenset({"success", "failed"})
+
+
+class PlanReleaseOperator(ReleaseStepOperator):
+    """Allocates the version, takes the release lock and compares the ledger with OCI."""
+
+    def advance(self, context: Context) -> Outcome:
+        """Open this run's release, or open it again."""
+        task_instance: Any = context["ti"]
+
+        def has_ended(dag_id: str, run_id: str) -> bool:
+            try:
+                return task_instance.get_dagrun_state(dag_id, run_id) in ENDED
+            except AirflowRuntimeError as err:
+                self.log.warning("Airflow does not know the run %s of %s any more: %s", run_id, dag_id, err)
+                return True
+
+        return plan_release.advance(
+            self.hook.releases,
+            context["run_id"],
+            dag_id=self.dag_id,
+            params=dict(context["params"]),
+            has_ended=has_ended,
+        )
+
+
+class BackupProductionOperator(ReleaseStepOperator):
+    """Copies what production serves to ``backups/``."""
+
+    def advance(self, context: Context) -> Outcome:
+        """Back up the champion."""
+        return backup_production.advance(self.hook.releases, context["run_id"])
+
+
+class CloseReleaseOperator(ReleaseStepOperator):
+    """Leaves nothing of the run behind and frees the release lock."""
+
+    def advance(self, context: Context) -> Outcome:
+        """Close this run's release."""
+        return close_release.advance(self.hook.releases, context["run_id"])

@@ -1,0 +1,247 @@
+"""Ledger, storage and OCI resources on one side, domain records on the other.
+
+This is the only module that knows the names of tags and the layout of the storage root::
+
+    ledger/{seq:08d}.json                 one entry each; ledger/snapshot.jsonl is a copy to read them quickly
+    releases/{run}/{what}/{digest}/       extract, training, artifact, reports of one run: immutable bundles
+    backups/v{N}_{YYYYMMDD_HHMMSS}/       recommender_model_artifact/, results/, metadata.json, manifest.json
+    backups/deployment_state.json         the guide's state file, derived from the ledger
+    current/manifest.json                 which artifact and results are current: rewritten when that changes
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.bundles import Bundle, canonical_json, open_bundle
+from recdeploy_ops.domain.errors import KeyNotFoundError, LockHeldError, MissingInputError
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.records import Role
+from recdeploy_ops.ledgers import Ledger
+from recdeploy_ops.oci_clients.deployments import ModelDeployments
+from recdeploy_ops.oci_clients.models import ModelCatalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from recdeploy_ops.domain.ledger import Book, Facts, Release
+    from recdeploy_ops.domain.records import CatalogModel, Deployment
+    from recdeploy_ops.oci_clients.sessions import OciSession
+    from recdeploy_ops.settings import Settings
+    from recdeploy_ops.storage.stores import Store
+
+PROJECT_TAG = "recdeploy-project"
+VERSION_TAG = "recdeploy-version"
+ROLE_TAG = "recdeploy-role"
+RUN_TAG = "recdeploy-run"
+DIGEST_TAG = "recdeploy-digest"
+LEASE_TAG = "recdeploy-lease"
+
+CURRENT = "current/manifest.json"
+STATE = "backups/deployment_state.json"
+
+# Which task records which kind: named when its facts are missing.
+TASK_OF = {
+    Kind.RELEASE_OPENED: "plan_release",
+    Kind.PRODUCTION_BACKED_UP: "backup_production",
+    Kind.DATA_EXTRACTED: "extract",
+    Kind.DATA_CHECKED: "check_data",
+    Kind.MODEL_TRAINED: "run_ads_operator",
+    Kind.ARTIFACT_BUILT: "build_artifact",
+    Kind.CANDIDATE_CHECKED: "check_candidate",
+    Kind.MODEL_REGISTERED: "register_model",
+    Kind.TEST_DEPLOYED: "deploy_test",
+    Kind.TEST_VALIDATED: "validate_test",
+    Kind.APPROVAL_REQUESTED: "request_approval",
+    Kind.APPROVAL_ANSWERED: "request_approval",
+}
+
+
+class Releases:
+    """What every step works with.
+
+    Args:
+        settings: validated settings.
+        store: the storage root.
+        session: signs requests to OCI.
+        now: the clock, UTC.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        session: OciSession,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.now = now
+        self.ledger = Ledger(store, now)
+        self.catalog = ModelCatalog(session)
+        self.deployments = ModelDeployments(session)
+
+    def release(self, run_id: str) -> Release:
+        """Return the open release of a run, which holds the lock.
+
+        Raises:
+            MissingInputError: the run was never planned, or is closed.
+            LockHeldError: another run has taken the lock over.
+        """
+        book = self.ledger.book()
+        _require_lock(book, run_id)
+        return book.releases[run_id]
+
+    def facts(self, release: Release, kind: Kind) -> Facts:
+        """Return what an earlier step recorded.
+
+        Raises:
+            MissingInputError: it did not, or what it recorded is void; names the task to clear.
+        """
+        facts = release.get(kind)
+        if facts is None:
+            raise MissingInputError(f"The run {release.run_id} has no valid {kind}", clear_task=TASK_OF.get(kind, "plan_release"))
+        return facts
+
+    def bundle(self, release: Release, kind: Kind) -> Bundle:
+        """Return the verified manifest of what an earlier step stored."""
+        facts = self.facts(release, kind)
+        return open_bundle(self.store, facts["prefix"], digest=facts["digest"], made_by=TASK_OF[kind])
+
+    def record(self, kind: Kind, run_id: str, facts: Mapping[str, Any]) -> Release:
+        """Append an entry of the release that holds the lock, and return the release after it."""
+        book = self.ledger.append(kind, run_id, facts, guard=lambda book: _require_lock(book, run_id))
+        return book.releases[run_id]
+
+    def folder(self, run_id: str, what: str) -> str:
+        """Return the storage prefix for one kind of thing of a run."""
+        return f"releases/{run_slug(run_id)}/{what}"
+
+    def tags(self, run_id: str, version: int, digest: str, role: Role | None = None) -> dict[str, str]:
+        """Return the free-form tags of a model, or with a role those of a deployment."""
+        tags = {
+            PROJECT_TAG: self.settings.project_name,
+            VERSION_TAG: str(version),
+            RUN_TAG: run_slug(run_id),
+            DIGEST_TAG: digest,
+        }
+        if role:
+            tags[ROLE_TAG] = str(role)
+        if role is Role.TEST:
+            lease = timedelta(hours=self.settings.release.test_lease_hours)
+            tags[LEASE_TAG] = (self.now() + lease).isoformat(timespec="seconds")
+        return tags
+
+    def models(self) -> list[CatalogModel]:
+        """Return this project's models in the catalog, newest first."""
+        mine = self.settings.project_name
+        return [m for m in self.catalog.models() if m.tags.get(PROJECT_TAG) == mine and m.lifecycle_state != "DELETED"]
+
+    def find_model(self, version: int, digest: str) -> CatalogModel | None:
+        """Return the catalog's model of a version with this digest, or None."""
+        for model in self.models():
+            if model.tags.get(VERSION_TAG) == str(version) and model.tags.get(DIGEST_TAG) == digest:
+                return model
+        return None
+
+    def count_models(self, name: str) -> int:
+        """Return how many models of this name the catalog knows, deleted ones included."""
+        return sum(1 for _ in self.catalog.models(name=name))
+
+    def highest_version_in_catalog(self) -> int:
+        """Return the highest version number among the catalog's models, 0 when there is none."""
+        numbers = (model.tags.get(VERSION_TAG, "") for model in self.models())
+        return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+    def deployments_of(self, role: Role) -> list[Deployment]:
+        """Return this project's deployments of a role, newest first, deleted ones included."""
+        return [
+            deployment
+            for deployment in self.deployments.all()
+            if deployment.tags.get(PROJECT_TAG) == self.settings.project_name
+            and deployment.tags.get(ROLE_TAG) == role
+        ]
+
+    def deployments_of_run(self, role: Role, run_id: str) -> list[Deployment]:
+        """Return a run's deployments of a role, newest first, deleted ones included."""
+        slug = run_slug(run_id)
+        return [d for d in self.deployments_of(role) if d.tags.get(RUN_TAG) == slug]
+
+    def production(self) -> Deployment | None:
+        """Return the production deployment: the ledger's, else the one that carries the role's tag."""
+        known = self.ledger.book().production
+        if known:
+            return self.deployments.get(known.deployment_id)
+        living = [d for d in self.deployments_of(Role.PRODUCTION) if d.lifecycle_state not in {"DELETED", "DELETING"}]
+        return living[0] if living else None
+
+    def point_current(self, *, version: int, digest: str, artifact: str, results: str) -> None:
+        """Make an artifact and its results the current ones."""
+        value = {"version": version, "digest": digest, "recommender_model_artifact": artifact, "results": results}
+        self.store.replace(CURRENT, canonical_json(value))
+
+    def current(self) -> dict[str, Any] | None:
+        """Return what is current, or None."""
+        try:
+            value: dict[str, Any] = json.loads(self.store.read(CURRENT))
+        except KeyNotFoundError:
+            return None
+        return value
+
+    def publish_state(self) -> None:
+        """Write the ledger's snapshot and the guide's ``deployment_state.json``."""
+        self.ledger.write_snapshot()
+        self.store.replace(STATE, canonical_json(describe_state(self.ledger.book())))
+
+
+def run_slug(run_id: str) -> str:
+    """Return a run id as a piece of a storage key and a tag value: safe, short and unique."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", run_id).strip(".-")[:80]
+    return f"{safe}-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}"
+
+
+def describe_state(book: Book) -> dict[str, Any]:
+    """Return the fields of the guide's ``deployment_state.json``."""
+    holder = book.releases.get(book.holder or "")
+    test = holder.get(Kind.TEST_DEPLOYED) if holder else None
+    serving = book.production
+    return {
+        "current_version": serving.version if serving else 0,
+        "next_version": book.highest_version + 1,
+        "production": {
+            "version": serving.version,
+            "model_id": serving.model_id,
+            "deployment_id": serving.deployment_id,
+            "endpoint": serving.url,
+            "digest": serving.digest,
+            "deployed_at": serving.since,
+        }
+        if serving
+        else None,
+        "test": {"version": holder.version, "deployment_id": test["deployment_id"], "endpoint": test["url"]}
+        if holder and test and test["deployment_id"]
+        else None,
+        "history": [
+            {
+                "version": release.version,
+                "run_id": release.run_id,
+                "opened_at": release.opened_at,
+                "outcome": release.outcome or "in progress",
+            }
+            for release in book.releases.values()
+        ],
+    }
+
+
+def _require_lock(book: Book, run_id: str) -> None:
+    release = book.releases.get(run_id)
+    if release is None:
+        raise MissingInputError(f"The run {run_id} has no release", clear_task="plan_release")
+    if book.holder is not None and book.holder != run_id:
+        raise LockHeldError(f"The run {book.holder} has taken the release lock over; the run {run_id} may not go on.")
+    if not release.is_open:
+        raise MissingInputError(f"The release of the run {run_id} is closed", clear_task="plan_release")

@@ -1,0 +1,36 @@
+"""Step 4: the data-quality gate, before anything is spent."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.bundles import fetch_bundle
+from recdeploy_ops.data_facts import measure_data
+from recdeploy_ops.domain.gates.data import judge_data
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.steps.reports import settle
+
+if TYPE_CHECKING:
+    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.steps.outcomes import Outcome
+
+
+def advance(releases: Releases, run_id: str) -> Outcome:
+    """Judge the extract.
+
+    Raises:
+        GateFailedError: bad data stops the run.
+    """
+    release = releases.release(run_id)
+    bundle = releases.bundle(release, Kind.DATA_EXTRACTED)
+    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
+        folder = Path(name)
+        fetch_bundle(releases.store, bundle, folder)
+        facts = measure_data(folder, releases.settings, bundle.facts)
+    # The release's own time, so that a second try judges the same.
+    now = datetime.fromisoformat(release.opened_at)
+    report = judge_data(facts, releases.settings.gates, now)
+    return settle(releases, run_id, Kind.DATA_CHECKED, report, {"extract": bundle.digest})

@@ -1,0 +1,76 @@
+"""Step 14: the one teardown. Nothing of the run is left behind, and the lock is free."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.domain.errors import DeploymentFailedError, RecdeployError
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.steps import reject, removals, restorations
+
+if TYPE_CHECKING:
+    from recdeploy_ops.domain.ledger import Release
+    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.steps.outcomes import Outcome
+
+log = logging.getLogger(__name__)
+
+
+def advance(releases: Releases, run_id: str) -> Outcome:
+    """Settle production, delete this run's TEST deployment, record the outcome and free the lock.
+
+    The lock is freed even when the deletion fails: the task then fails and names what is left.
+
+    Raises:
+        DeploymentFailedError: production or TEST could not be settled; says what a person must do.
+    """
+    release = releases.ledger.book().releases.get(run_id)
+    if release is None:
+        log.info("The run %s never opened a release: there is nothing to close.", run_id)
+        return {"outcome": None}
+    if release.is_open:
+        waiting = restorations.advance_settlement(releases, release)
+        if waiting:
+            return waiting
+    trouble = None
+    try:
+        waiting = removals.advance_test_removal(releases, run_id)
+        if waiting:
+            return waiting
+    except RecdeployError as err:
+        trouble = err
+    outcome = _close(releases, releases.ledger.book().releases[run_id])
+    if trouble:
+        raise DeploymentFailedError(
+            f"The release of {run_id} is closed ({outcome}), but its TEST deployment could not be deleted: {trouble}"
+        ) from trouble
+    return {"outcome": outcome, "version": release.version}
+
+
+def _close(releases: Releases, release: Release) -> str:
+    if not release.is_open:
+        return release.outcome or "failed"
+    if release.get(Kind.PROMOTED):
+        outcome = "promoted"
+    elif release.get(Kind.RELEASE_REJECTED):
+        outcome = "rejected"
+    else:
+        outcome = "failed"
+        reject.refuse(releases, release.run_id, by="recdeploy", reason=_find_reason(release))
+    releases.record(Kind.RELEASE_CLOSED, release.run_id, {"outcome": outcome, "version": release.version})
+    releases.publish_state()
+    log.info("The release of v%s is closed: %s.", release.version, outcome)
+    return outcome
+
+
+def _find_reason(release: Release) -> str:
+    failure = release.get(Kind.PROMOTION_FAILED)
+    if failure:
+        return f"promotion failed: {failure['reason']}"
+    for kind in (Kind.DATA_CHECKED, Kind.CANDIDATE_CHECKED, Kind.TEST_VALIDATED):
+        facts = release.get(kind)
+        if facts and facts["verdict"] == "FAIL":
+            return f"{kind} said FAIL: see {facts['report']}"
+    return "the run ended before the candidate was promoted: see its failed tasks"

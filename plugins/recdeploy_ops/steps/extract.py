@@ -1,0 +1,41 @@
+"""Step 3: interactions, users and items from the source database to Parquet."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.bundles import store_bundle, write_manifest
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.extraction import extract_tables
+
+if TYPE_CHECKING:
+    from recdeploy_ops.extraction import Source
+    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.steps.outcomes import Outcome
+
+log = logging.getLogger(__name__)
+
+
+def advance(releases: Releases, run_id: str, *, source: Source) -> Outcome:
+    """Run the three queries and store what they return.
+
+    Args:
+        releases: what the steps work with.
+        run_id: the run.
+        source: the database.
+
+    Raises:
+        SourceDataError: a table or column is missing, a table is empty, or a value cannot be used.
+    """
+    releases.release(run_id)
+    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
+        folder = Path(name)
+        facts = extract_tables(source, releases.settings, folder, log.info)
+        write_manifest(folder, facts)
+        bundle = store_bundle(releases.store, releases.folder(run_id, "extract"), folder)
+    rows = {table: found["rows"] for table, found in facts["tables"].items()}
+    releases.record(Kind.DATA_EXTRACTED, run_id, {"prefix": bundle.prefix, "digest": bundle.digest, "rows": rows})
+    return {"prefix": bundle.prefix, **rows}

@@ -1,0 +1,85 @@
+"""Step 8: the artifact in the Model Catalog, with its version label, provenance, metadata and tags."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.artifact import zip_artifact
+from recdeploy_ops.bundles import fetch_bundle
+from recdeploy_ops.code_version import describe_code
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.oci_clients.models import NewModel
+
+if TYPE_CHECKING:
+    from recdeploy_ops.bundles import Bundle
+    from recdeploy_ops.domain.ledger import Release
+    from recdeploy_ops.domain.records import CatalogModel
+    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.steps.outcomes import Outcome
+
+log = logging.getLogger(__name__)
+
+
+def advance(releases: Releases, run_id: str) -> Outcome:
+    """Register the artifact, or go on with the model that an earlier try registered."""
+    release = releases.release(run_id)
+    artifact = releases.bundle(release, Kind.ARTIFACT_BUILT)
+    model = releases.find_model(release.version, artifact.digest)
+    if model is None:
+        model = releases.catalog.create(_describe(releases, release, artifact))
+        log.info("Created the model %s (%s)", model.name, model.model_id)
+    if not releases.catalog.has_artifact(model.model_id):
+        _upload(releases, model, artifact)
+    facts = {
+        "model_id": model.model_id,
+        "version": release.version,
+        "digest": artifact.digest,
+        "artifact": artifact.prefix,
+        "results": releases.facts(release, Kind.MODEL_TRAINED)["prefix"],
+    }
+    releases.record(Kind.MODEL_REGISTERED, run_id, facts)
+    return {"model_id": model.model_id, "version": release.version}
+
+
+def _upload(releases: Releases, model: CatalogModel, artifact: Bundle) -> None:
+    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
+        folder, target = Path(name, "artifact"), Path(name, "artifact.zip")
+        fetch_bundle(releases.store, artifact, folder)
+        zip_artifact(folder, target)
+        releases.catalog.upload_artifact(model.model_id, target)
+        log.info("Uploaded %s bytes as the artifact of %s", target.stat().st_size, model.name)
+
+
+def _describe(releases: Releases, release: Release, artifact: Bundle) -> NewModel:
+    name = f"{releases.settings.project_name}-v{release.version}"
+    metrics = releases.facts(release, Kind.MODEL_TRAINED)["metrics"]
+    code = describe_code()
+    return NewModel(
+        name=name,
+        description=f"Product recommender v{release.version}, made by the run {release.run_id}"[:400],
+        version_set=releases.settings.project_name,
+        version_label=f"v{release.version}",
+        tags=releases.tags(release.run_id, release.version, artifact.digest),
+        metadata=(
+            ("digest", artifact.digest, "sha256 of the artifact's manifest.json", "other"),
+            ("rmse", _number(metrics.get("rmse")), "root mean squared error on held-out ratings", "Performance"),
+            ("mae", _number(metrics.get("mae")), "mean absolute error on held-out ratings", "Performance"),
+            ("num_users", _number(metrics.get("users")), "users in the extract", "Training and Validation Datasets"),
+            ("num_products", _number(metrics.get("items")), "products in the extract", "Training and Validation Datasets"),
+        ),
+        provenance={
+            "repository_url": code.repository,
+            "git_branch": code.branch,
+            "git_commit": code.commit,
+            "training_script": "ads operator: recommender",
+        },
+        # Found by its tags above; the count lets a deleted model be registered again within OCI's 24 hours.
+        token=f"{name}/{artifact.digest}/{releases.count_models(name)}",
+    )
+
+
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else "not measured"

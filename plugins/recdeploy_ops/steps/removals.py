@@ -1,0 +1,80 @@
+"""Deleting model deployments, and seeing them gone."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.domain.errors import DeploymentFailedError
+from recdeploy_ops.domain.records import Role
+from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.releases import ROLE_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from recdeploy_ops.domain.records import Deployment
+    from recdeploy_ops.releases import Releases
+
+log = logging.getLogger(__name__)
+
+BUSY = frozenset({"CREATING", "UPDATING"})  # OCI deletes them only afterwards
+
+
+def advance_test_removal(releases: Releases, run_id: str) -> Waiting | None:
+    """Delete whatever TEST deployment a run has left; None when there is none any more."""
+    return advance_removal(releases, releases.deployments_of_run(Role.TEST, run_id))
+
+
+def advance_unproved_removal(releases: Releases, run_id: str) -> Waiting | None:
+    """Delete what a run made to be the first production and never proved: nobody was told of it yet."""
+    return advance_removal(releases, releases.deployments_of_run(Role.PRODUCTION, run_id))
+
+
+def advance_removal(releases: Releases, deployments: Iterable[Deployment]) -> Waiting | None:
+    """Delete deployments, each only while it still has the role that it was chosen for.
+
+    Returns:
+        What to wait for next, or None when all are gone.
+
+    Raises:
+        DeploymentFailedError: a deletion did not end in time.
+    """
+    waiting = None
+    for listed in deployments:
+        if listed.lifecycle_state == "DELETED":
+            continue
+        deployment = releases.deployments.get(listed.deployment_id)
+        if deployment.lifecycle_state == "DELETED" or _is_other_by_now(listed, deployment):
+            continue
+        waiting = _remove(releases, deployment)
+    return waiting
+
+
+def ask(releases: Releases, deployment: Deployment) -> None:
+    """Ask for a deletion unless it is under way, or OCI is busy with the deployment."""
+    if deployment.lifecycle_state in {"DELETING", "DELETED", *BUSY}:
+        return
+    log.info("Deleting %s (%s)", deployment.name, deployment.deployment_id)
+    releases.deployments.delete(releases.deployments.get(deployment.deployment_id))
+
+
+def _remove(releases: Releases, deployment: Deployment) -> Waiting:
+    newest = releases.deployments.newest_work_request(deployment.deployment_id)
+    since = releases.now() if newest is None or deployment.lifecycle_state == "ACTIVE" else newest.accepted_at
+    deadline = since + timedelta(minutes=releases.settings.release.deployment_timeout_minutes)
+    if releases.now() >= deadline:
+        raise DeploymentFailedError(
+            f"{deployment.name} ({deployment.deployment_id}) is still {deployment.lifecycle_state} at its deadline "
+            f"{deadline:%Y-%m-%d %H:%M} UTC. Delete it in the OCI console, then clear this task."
+        )
+    ask(releases, deployment)
+    return Waiting(deployment.deployment_id, f"{deployment.name} is being deleted", deadline)
+
+
+def _is_other_by_now(listed: Deployment, deployment: Deployment) -> bool:
+    changed = listed.tags.get(ROLE_TAG) == Role.TEST and deployment.tags.get(ROLE_TAG) != Role.TEST
+    if changed:
+        log.info("%s is no TEST deployment any more: it stays.", deployment.name)
+    return changed

@@ -1,0 +1,120 @@
+"""Changing what a deployment serves, or what it is for, and proving it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.domain.errors import DeploymentFailedError, TransientError
+from recdeploy_ops.domain.promotion import Move, SwitchIntent, decide_switch
+from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.probes import ask_served_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recdeploy_ops.domain.ledger import Facts, Kind
+    from recdeploy_ops.domain.records import Deployment
+    from recdeploy_ops.releases import Releases
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A change of one deployment, to be proved by what its URL answers.
+
+    Attributes:
+        deployment_id: OCID.
+        goal: what it shall be, in words, e.g. ``serving v4``.
+        version: the version that its URL must answer with.
+        digest: the digest that its URL must answer with.
+        reached: whether a deployment is configured as intended.
+        ask: asks OCI for the change.
+    """
+
+    deployment_id: str
+    goal: str
+    version: int
+    digest: str
+    reached: Callable[[Deployment], bool]
+    ask: Callable[[Deployment], None]
+
+
+def advance_switch(releases: Releases, run_id: str, kind: Kind, switch: Switch) -> Waiting | Deployment:
+    """Take a switch one move further; return the deployment once it is proved.
+
+    Args:
+        releases: what the steps work with.
+        run_id: the run.
+        kind: what the intent is recorded as before OCI is asked.
+        switch: the change.
+
+    Raises:
+        DeploymentFailedError: it did not become what was asked for; quotes OCI.
+    """
+    intent = _intend(releases, run_id, kind, switch)
+    deployment = releases.deployments.get(switch.deployment_id)
+    newest = releases.deployments.newest_work_request(switch.deployment_id)
+    decision = decide_switch(intent, deployment, newest, reached=switch.reached(deployment), now=releases.now())
+    log.info("%s: %s (%s)", deployment.name, decision.reason, decision.move)
+    match decision.move:
+        case Move.ASK:
+            releases.release(run_id)  # the lock is confirmed between reading the etag and changing anything
+            switch.ask(deployment)
+            return Waiting(switch.deployment_id, f"{deployment.name} shall be {switch.goal}", intent.deadline)
+        case Move.WAIT:
+            return Waiting(switch.deployment_id, f"{deployment.name}: {decision.reason}", intent.deadline)
+        case Move.PROBE:
+            prove(releases, deployment, version=switch.version, digest=switch.digest)
+            return deployment
+        case Move.GIVE_UP:
+            said = releases.deployments.explain(newest.work_request_id) if newest else "nothing"
+            raise DeploymentFailedError(
+                f"{deployment.name} ({deployment.deployment_id}) did not become {switch.goal}: {decision.reason}. "
+                f"{deployment.details}\nOCI says:\n{said}"
+            )
+
+
+def prove(releases: Releases, deployment: Deployment, *, version: int, digest: str) -> None:
+    """Ask a deployment's URL until enough answers in a row carry the version and digest.
+
+    Raises:
+        DeploymentFailedError: one of them did not.
+    """
+    probes = releases.settings.probes
+    ask = releases.deployments.asker(deployment, timeout_seconds=probes.timeout_seconds)
+    for number in range(1, probes.consecutive_answers + 1):
+        try:
+            reply = ask({"user_id": "recdeploy-probe", "top_k": 1})
+        except TransientError as err:
+            raise DeploymentFailedError(f"{deployment.url} did not answer probe {number}: {err}") from err
+        served = ask_served_version(reply)
+        if served != (version, digest):
+            raise DeploymentFailedError(
+                f"{deployment.url} answered probe {number} of {probes.consecutive_answers} with {served or reply}, "
+                f"not with v{version} and the digest {digest}."
+            )
+    log.info("%s answered %s times with v%s (%s)", deployment.url, probes.consecutive_answers, version, digest[:12])
+
+
+def _intend(releases: Releases, run_id: str, kind: Kind, switch: Switch) -> SwitchIntent:
+    facts: Facts | None = releases.release(run_id).get(kind)
+    if facts is None or facts["goal"] != switch.goal or facts["deployment_id"] != switch.deployment_id:
+        newest = releases.deployments.newest_work_request(switch.deployment_id)
+        minutes = releases.settings.release.deployment_timeout_minutes
+        facts = {
+            "deployment_id": switch.deployment_id,
+            "goal": switch.goal,
+            "version": switch.version,
+            "seen_work_request": newest.work_request_id if newest else None,
+            "deadline": (releases.now() + timedelta(minutes=minutes)).isoformat(),
+        }
+        releases.record(kind, run_id, facts)
+    return SwitchIntent(
+        goal=facts["goal"],
+        seen_work_request=facts["seen_work_request"],
+        deadline=datetime.fromisoformat(facts["deadline"]),
+    )

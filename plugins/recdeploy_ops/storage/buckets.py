@@ -1,0 +1,168 @@
+"""OCI Object Storage as a store: what production uses, as workers share no disk there."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64encode
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from recdeploy_ops.domain.errors import CloudRefusedError, KeyExistsError, KeyNotFoundError, StorageError
+from recdeploy_ops.oci_clients.sessions import calling
+from recdeploy_ops.storage.stores import StoredObject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from recdeploy_ops.oci_clients.sessions import OciSession
+
+PAGE = 1000
+CHUNK = 1 << 20
+
+
+class BucketStore:
+    """Objects below a prefix of one bucket.
+
+    ``If-None-Match: *`` makes creation exclusive: of two writers exactly one wins.
+
+    Args:
+        uri: ``oci://bucket@namespace/prefix``.
+        session: signs the requests.
+    """
+
+    def __init__(self, uri: str, session: OciSession) -> None:
+        self.uri = uri.rstrip("/")
+        found = re.fullmatch(r"oci://([^@/]+)@([^/]+)(?:/(.*))?", self.uri)
+        if found is None:
+            raise StorageError(f"{uri!r} is no storage root of the form oci://bucket@namespace/prefix.")
+        self._bucket, self._namespace = found[1], found[2]
+        self._prefix = f"{found[3]}/" if found[3] else ""
+        self._session = session
+
+    def read(self, key: str) -> bytes:
+        """Return the whole object."""
+        with self.open(key) as stream:
+            return stream.read()
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[BinaryIO]:
+        """Stream the object."""
+        with self._calling("read", key):
+            answer = self._client.get_object(self._namespace, self._bucket, self._name(key))
+        try:
+            yield cast("BinaryIO", answer.data.raw)
+        finally:
+            answer.data.close()
+
+    def list(self, prefix: str, *, start: str = "") -> Iterator[StoredObject]:
+        """Yield the objects whose keys begin with ``prefix``, ordered by key."""
+        first: str | None = self._prefix + start if start else None
+        while True:
+            with self._calling("list", prefix):
+                page = self._client.list_objects(
+                    self._namespace,
+                    self._bucket,
+                    prefix=self._prefix + prefix,
+                    limit=PAGE,
+                    fields="name,size",
+                    **({"start": first} if first else {}),
+                ).data
+            for found in page.objects:
+                yield StoredObject(found.name.removeprefix(self._prefix), found.size)
+            first = page.next_start_with
+            if not first:
+                return
+
+    def create(self, key: str, content: bytes) -> None:
+        """Store ``content`` under a new key."""
+        self._put(key, BytesIO(content), len(content))
+
+    def upload(self, key: str, path: Path) -> None:
+        """Store a file's content under a new key."""
+        with path.open("rb") as stream:
+            self._put(key, stream, path.stat().st_size)
+
+    def replace(self, key: str, content: bytes) -> None:
+        """Overwrite."""
+        with self._calling("write", key):
+            self._client.put_object(self._namespace, self._bucket, self._name(key), content)
+
+    def copy(self, source: str, target: str) -> None:
+        """Store ``source`` under the new key ``target`` as well, passing through this machine's memory bit by bit."""
+        import tempfile
+
+        with self.open(source) as stream, tempfile.TemporaryFile() as spool:
+            while chunk := stream.read(CHUNK):
+                spool.write(chunk)
+            size = spool.tell()
+            spool.seek(0)
+            self._put(target, cast("BinaryIO", spool), size)
+
+    def delete(self, key: str) -> None:
+        """Remove an object, or nothing."""
+        try:
+            with self._calling("delete", key):
+                self._client.delete_object(self._namespace, self._bucket, self._name(key))
+        except KeyNotFoundError:
+            return
+
+    def check_writable(self) -> None:
+        """Write and remove a small object."""
+        self.replace("write-check", b"")
+        self.delete("write-check")
+
+    @property
+    def _client(self) -> Any:
+        return self._session.object_storage
+
+    def _name(self, key: str) -> str:
+        return self._prefix + key
+
+    def _put(self, key: str, stream: BinaryIO, size: int) -> None:
+        import oci.exceptions
+
+        try:
+            with self._calling("write", key):
+                try:
+                    self._client.put_object(
+                        self._namespace,
+                        self._bucket,
+                        self._name(key),
+                        stream,
+                        content_length=size,
+                        if_none_match="*",
+                    )
+                except oci.exceptions.ServiceError as err:
+                    if err.status == 412:
+                        raise KeyExistsError(key) from err
+                    raise
+        except KeyExistsError:
+            stream.seek(0)
+            if self._md5(key) != _md5_of(stream):
+                raise
+
+    def _md5(self, key: str) -> str:
+        with self._calling("read", key):
+            return str(self._client.head_object(self._namespace, self._bucket, self._name(key)).headers["content-md5"])
+
+    @contextmanager
+    def _calling(self, what: str, key: str) -> Iterator[None]:
+        try:
+            with calling(f"{what} {self.uri}/{key}"):
+                yield
+        except CloudRefusedError as err:
+            if err.code == "ObjectNotFound":
+                raise KeyNotFoundError(key) from err
+            raise StorageError(
+                f"{err} Set 'storage' in include/recommender.yaml to a bucket that the OCI connection may write."
+            ) from err
+
+
+def _md5_of(stream: BinaryIO) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    while chunk := stream.read(CHUNK):
+        digest.update(chunk)
+    return b64encode(digest.digest()).decode()

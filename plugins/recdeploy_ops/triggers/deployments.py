@@ -1,0 +1,70 @@
+"""Waiting for a model deployment without holding a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from recdeploy_ops.domain.errors import TransientError
+from recdeploy_ops.domain.waiting import Progress, judge_deployment, judge_work_request
+from recdeploy_ops.hooks.releases import ReleasesHook
+from recdeploy_ops.releases import Releases
+
+# Airflow 3.3.2 fails a task whose trigger fires while its worker is still parking it.
+FIRST_LOOK_SECONDS = 5.0
+
+
+class DeploymentSettledTrigger(BaseTrigger):
+    """Fires when neither a deployment nor its newest work request is under way, or the deadline has passed.
+
+    The event carries no verdict: the step looks for itself when it is resumed.
+
+    Args:
+        deployment_id: OCID of the model deployment.
+        deadline: ISO 8601, UTC.
+        poll_seconds: between two looks.
+    """
+
+    def __init__(self, *, deployment_id: str, deadline: str, poll_seconds: float) -> None:
+        super().__init__()
+        self.deployment_id = deployment_id
+        self.deadline = deadline
+        self.poll_seconds = poll_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments."""
+        return (
+            "recdeploy_ops.triggers.deployments.DeploymentSettledTrigger",
+            {
+                "deployment_id": self.deployment_id,
+                "deadline": self.deadline,
+                "poll_seconds": self.poll_seconds,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look until the deployment is settled."""
+        await asyncio.sleep(FIRST_LOOK_SECONDS)
+        releases = await asyncio.to_thread(lambda: ReleasesHook().releases)
+        deadline = datetime.fromisoformat(self.deadline)
+        while datetime.now(UTC) < deadline:
+            try:
+                if await asyncio.to_thread(is_settled, releases, self.deployment_id):
+                    break
+            except TransientError as err:
+                self.log.warning("Looking again in %s s: %s", self.poll_seconds, err)
+            await asyncio.sleep(self.poll_seconds)
+        yield TriggerEvent({"deployment_id": self.deployment_id})
+
+
+def is_settled(releases: Releases, deployment_id: str) -> bool:
+    """Return whether nothing is under way with a deployment."""
+    newest = releases.deployments.newest_work_request(deployment_id)
+    if newest and judge_work_request(newest.status) is Progress.RUNNING:
+        return False
+    state = releases.deployments.get(deployment_id).lifecycle_state
+    return judge_deployment(state) is not Progress.RUNNING
