@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given.command == "run-tool":
             run_tool(home, given.tool)
         elif given.command == "up":
-            for number in (signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, _interrupt)
             return Session(options, Console()).run()
         elif given.command == "clean":

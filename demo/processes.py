@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARK = "RECDEPLOY_DEMO_SERVICE"
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 15.0
 KILL_SECONDS = 10.0
 
 
@@ -109,9 +109,9 @@ class Service:
         self.record.unlink(missing_ok=True)
 
     def tail(self, lines: int = 15) -> str:
-        """Return the last lines of its log."""
+        """Return the last lines of its log that are not about requests."""
         text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
+        return "\n".join([line for line in text.splitlines() if "[http.access]" not in line][-lines:])
 
     @property
     def _mark(self) -> str:

@@ -158,7 +158,7 @@ class Services:
         self._console.step(f"starting Airflow on http://{HOST}:{port} (the first start takes about a minute)")
         environment = airflow_environment(self._home, port=port, oci=cloud.connection())
         prepare_airflow(self._home, environment)
-        self._airflow.start([sys.executable, "-m", "airflow", "standalone"], env=environment, cwd=PROJECT)
+        self._airflow.start([sys.executable, "-m", "demo.standalone"], env=environment, cwd=PROJECT)
 
     def _await_airflow(self, url: str) -> None:
         with AirflowApi(url, "admin") as api:
