@@ -106,9 +106,7 @@ class ControlPlane:
 
     async def unknown(self, rest: str) -> JSONResponse:
         """Keep what is mistyped here from OCI's 401."""
-        return JSONResponse(
-            {"error": f"The control plane has nothing at /_emulator/{rest} for this method."}, 404
-        )
+        return JSONResponse({"error": f"The control plane has nothing at /_emulator/{rest} for this method."}, 404)
 
 
 def explain_bad_control_input(app: FastAPI) -> None:
@@ -117,9 +115,7 @@ def explain_bad_control_input(app: FastAPI) -> None:
     async def explain(_: Request, err: Exception) -> JSONResponse:
         if not isinstance(err, RequestValidationError | ValidationError):
             raise err
-        return _refused(
-            "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors())
-        )
+        return _refused("; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors()))
 
     app.add_exception_handler(RequestValidationError, explain)
     app.add_exception_handler(ValidationError, explain)

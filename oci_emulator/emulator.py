@@ -84,9 +84,7 @@ class Emulator:
             MODEL_DEPLOYMENT: Prediction(self.proxy).endpoints(),
             OBJECT_STORAGE: ObjectStorage(self.objects.buckets, self.objects).endpoints(),
         }
-        return {
-            (service, name): point for service, points in services.items() for name, point in points.items()
-        }
+        return {(service, name): point for service, points in services.items() for name, point in points.items()}
 
     async def start(self) -> None:
         """Clear what a killed emulator left half done, and serve what it served."""

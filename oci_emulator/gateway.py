@@ -58,9 +58,7 @@ class Gateway:
         """Answer one request."""
         request = Request(scope, receive)
         request_id = request.headers.get("opc-request-id") or uuid.uuid4().hex.upper()
-        call = self.calls.add(
-            request.method, _raw_path(scope), scope["query_string"].decode("latin-1"), request_id
-        )
+        call = self.calls.add(request.method, _raw_path(scope), scope["query_string"].decode("latin-1"), request_id)
         try:
             response = await self._answer(request, call)
         except (ConnectionDroppedError, ClientDisconnect):
@@ -97,9 +95,7 @@ class Gateway:
         body = b"" if isinstance(endpoint, Uploading) else await _read_body(request, endpoint)
         if not isinstance(endpoint, Uploading):
             _check_digest(digest, body_digest(body))
-        asked = OciRequest(
-            operation, match.parameters, request.query_params, request.headers, call.request_id, body
-        )
+        asked = OciRequest(operation, match.parameters, request.query_params, request.headers, call.request_id, body)
         if isinstance(endpoint, Proxied):
             return await endpoint.run(asked)
         async with self.retry_tokens.alone(asked):
@@ -145,9 +141,7 @@ async def _read_body(request: Request, endpoint: Endpoint | None) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
-            raise PayloadTooLargeError(
-                f"The body is larger than the {MAX_BODY_BYTES} bytes that are accepted."
-            )
+            raise PayloadTooLargeError(f"The body is larger than the {MAX_BODY_BYTES} bytes that are accepted.")
     return bytes(body)
 
 

@@ -25,9 +25,7 @@ class Listing:
     sortable: Sequence[str]
     omits: frozenset[str] = frozenset()
 
-    def reply(
-        self, request: OciRequest, resources: Sequence[Resource], show: Callable[[Resource], Json]
-    ) -> Response:
+    def reply(self, request: OciRequest, resources: Sequence[Resource], show: Callable[[Resource], Json]) -> Response:
         """Return one page of what `show` makes of `resources`, with `opc-next-page` when there are more."""
         items = [show(resource) for resource in resources]
         wanted = {name: request.query[name] for name in self.filters if name in request.query}
@@ -44,9 +42,7 @@ class Listing:
         if order not in _ORDERS:
             raise InvalidParameterError(f"sortOrder is {order!r}, not ASC or DESC.")
         # Items come in the order of creation, which also decides between equal ones.
-        ranked = sorted(
-            enumerate(items), key=lambda pair: (str(pair[1].get(field)), pair[0]), reverse=_ORDERS[order]
-        )
+        ranked = sorted(enumerate(items), key=lambda pair: (str(pair[1].get(field)), pair[0]), reverse=_ORDERS[order])
         return [item for _, item in ranked]
 
 

@@ -83,7 +83,8 @@ class OperationTable:
     @cached_property
     def _groups(self) -> Mapping[str, list[Operation]]:
         groups: dict[str, list[Operation]] = defaultdict(list)
-        for operation in self.operations:
+        # A path without parameters goes before one that takes the same words for a parameter.
+        for operation in sorted(self.operations, key=lambda operation: operation.path.count("{")):
             groups[_group(operation.path)].append(operation)
         return groups
 
@@ -106,9 +107,7 @@ class OperationTable:
         found = []
         for operation in operations:
             if hit := operation.pattern.fullmatch(raw_path):
-                found.append(
-                    Match(operation, {name: unquote(value) for name, value in hit.groupdict().items()})
-                )
+                found.append(Match(operation, {name: unquote(value) for name, value in hit.groupdict().items()}))
         return found
 
 

@@ -58,9 +58,7 @@ class RetryTokens:
         if reply["fingerprint"] != _fingerprint(request):
             raise InvalidatedRetryTokenError("The retry token was used before with another request.")
         if reply["made"] and self._is_gone(reply["made"]):
-            raise InvalidatedRetryTokenError(
-                f"The retry token made {reply['made']}, which has been deleted since."
-            )
+            raise InvalidatedRetryTokenError(f"The retry token made {reply['made']}, which has been deleted since.")
         response = Response(base64.b64decode(reply["body"]), reply["status"])
         response.raw_headers = [(name.encode(), value.encode()) for name, value in reply["headers"]]
         return response

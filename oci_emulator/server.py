@@ -111,9 +111,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             listener.bind((host, port))
         except OSError as err:
             if err.errno == errno.EADDRINUSE:
-                raise StartError(
-                    f"Port {port} of {host} is in use; choose another with --port, or 0 for any."
-                ) from err
+                raise StartError(f"Port {port} of {host} is in use; choose another with --port, or 0 for any.") from err
             raise StartError(f"Cannot listen on {host}:{port}: {err.strerror}.") from err
         yield listener
 
@@ -125,9 +123,7 @@ def _exclusive(data_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
-            raise StartError(
-                f"Another emulator is using {data_dir}; stop it, or choose another --data-dir."
-            ) from err
+            raise StartError(f"Another emulator is using {data_dir}; stop it, or choose another --data-dir.") from err
         yield
 
 

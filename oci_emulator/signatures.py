@@ -73,9 +73,7 @@ class SignatureVerifier:
                 f"{name} {headers[name]!r} is more than {MAX_SKEW_SECONDS} s from the server's clock"
             )
 
-    def _check_signature(
-        self, request: SignedRequest, parameters: Mapping[str, str], signed: list[str]
-    ) -> None:
+    def _check_signature(self, request: SignedRequest, parameters: Mapping[str, str], signed: list[str]) -> None:
         if parameters.get("algorithm", "").lower() != "rsa-sha256":
             raise NotAuthenticatedError(f"the algorithm is {parameters.get('algorithm')!r}, not 'rsa-sha256'")
         key = self.keys.get(parameters.get("keyId", ""))

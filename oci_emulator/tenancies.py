@@ -50,14 +50,10 @@ def check_tags(body: Json) -> None:
     if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
         raise InvalidParameterError("freeformTags is not an object of strings.")
     if len(tags) > _MAX_FREEFORM_TAGS:
-        raise InvalidParameterError(
-            f"{len(tags)} freeform tags were given; at most {_MAX_FREEFORM_TAGS} are allowed."
-        )
+        raise InvalidParameterError(f"{len(tags)} freeform tags were given; at most {_MAX_FREEFORM_TAGS} are allowed.")
     for key, value in tags.items():
         if not 1 <= len(key) <= _MAX_TAG_KEY:
-            raise InvalidParameterError(
-                f"The freeform tag key {key!r} is not 1 to {_MAX_TAG_KEY} characters long."
-            )
+            raise InvalidParameterError(f"The freeform tag key {key!r} is not 1 to {_MAX_TAG_KEY} characters long.")
         if len(value) > _MAX_TAG_VALUE:
             raise InvalidParameterError(
                 f"The value of freeform tag {key!r} is longer than {_MAX_TAG_VALUE} characters."

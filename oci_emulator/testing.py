@@ -31,9 +31,10 @@ class EmulatorError(Exception):
 class RunningEmulator:
     """An emulator process: where it is, and what can be ordered from it."""
 
-    def __init__(self, process: "subprocess.Popen[str]", facts: dict[str, Any]) -> None:
-        """Keep the process, and the facts that its ready file states."""
+    def __init__(self, process: "subprocess.Popen[str]", data_dir: Path, facts: dict[str, Any]) -> None:
+        """Keep the process, its data folder, and the facts that its ready file states."""
         self.process = process
+        self.data_dir = data_dir
         self.pid: int = facts["pid"]
         self.url: str = facts["url"]
         self.config_file: str = facts["config_file"]
@@ -59,9 +60,7 @@ class RunningEmulator:
         drop_after, work_request_failed or needs_attention.
         `details` are status, code, message, seconds, times and after.
         """
-        fault: dict[str, Any] = self._control(
-            "POST", "faults", {"operation": operation, "kind": kind, **details}
-        )
+        fault: dict[str, Any] = self._control("POST", "faults", {"operation": operation, "kind": kind, **details})
         return fault
 
     def faults(self) -> list[dict[str, Any]]:
@@ -150,10 +149,10 @@ def running_emulator(
         )
     emulator = None
     try:
-        emulator = RunningEmulator(process, _wait_until_ready(process, ready_file, log_path))
+        emulator = RunningEmulator(process, folder, _wait_until_ready(process, ready_file, log_path))
         yield emulator
     finally:
-        (emulator or RunningEmulator(process, _NO_FACTS)).stop()
+        (emulator or RunningEmulator(process, folder, _NO_FACTS)).stop()
 
 
 _NO_FACTS = dict.fromkeys(("pid", "url", "config_file", "compartment_id", "namespace"), "")

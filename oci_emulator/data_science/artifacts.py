@@ -48,9 +48,7 @@ class Artifacts:
     def head(self, request: OciRequest) -> Response:
         """Answer HeadModelArtifact."""
         path, headers = self._described(request)
-        return Response(
-            b"", 200, {**headers, "content-length": str(path.stat().st_size), "accept-ranges": "bytes"}
-        )
+        return Response(b"", 200, {**headers, "content-length": str(path.stat().st_size), "accept-ranges": "bytes"})
 
     def _described(self, request: OciRequest) -> tuple[Path, dict[str, str]]:
         model = self.catalog.find_existing(MODEL, request, "modelId")

@@ -48,9 +48,7 @@ class Catalog:
         identifier = require(body, name)
         resource = self.store.find(kind, identifier)
         if resource is None or resource.body["lifecycleState"] in ("DELETED", "DELETING"):
-            raise RelatedResourceNotFoundError(
-                f"{name} {identifier} is not found, or you are not authorized."
-            )
+            raise RelatedResourceNotFoundError(f"{name} {identifier} is not found, or you are not authorized.")
         return resource
 
     def listed(self, kind: str, request: OciRequest) -> list[Resource]:

@@ -152,9 +152,7 @@ def _check_scaling(policy: Json) -> None:
     if policy.get("coolDownInSeconds", _MIN_COOL_DOWN_SECONDS) < _MIN_COOL_DOWN_SECONDS:
         raise InvalidParameterError(f"coolDownInSeconds is less than {_MIN_COOL_DOWN_SECONDS}.")
     for rule in require(policy, "autoScalingPolicies"):
-        low, first, high = (
-            require(rule, f"{name}InstanceCount") for name in ("minimum", "initial", "maximum")
-        )
+        low, first, high = (require(rule, f"{name}InstanceCount") for name in ("minimum", "initial", "maximum"))
         if not 1 <= low <= first <= high:
             raise InvalidParameterError(f"Instance counts {low}, {first}, {high} are not in rising order.")
 
@@ -170,6 +168,4 @@ def _check_environment(variables: Json) -> None:
             raise InvalidParameterError(f"The value of environment variable {name!r} is not a string.")
     size = sum(len(f"{name}{value}".encode()) for name, value in variables.items())
     if size >= _MAX_ENVIRONMENT_BYTES:
-        raise InvalidParameterError(
-            f"The environment variables have {size} bytes; less than 2048 are allowed."
-        )
+        raise InvalidParameterError(f"The environment variables have {size} bytes; less than 2048 are allowed.")

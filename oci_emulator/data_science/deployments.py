@@ -52,9 +52,7 @@ class Deployments:
         self.catalog.related(PROJECT, body, "projectId")
         configuration = configurations.complete(require_object(body, CONFIGURATION))
         self._check_model(configuration)
-        resource = self.catalog.draft(
-            DEPLOYMENT, body, ("compartmentId", "projectId", *_FIELDS), lifecycleState=UNBORN
-        )
+        resource = self.catalog.draft(DEPLOYMENT, body, ("compartmentId", "projectId", *_FIELDS), lifecycleState=UNBORN)
         resource.body[CONFIGURATION] = configuration
         work_request = self._begin(request.operation.name, resource, {})
         return document(
@@ -141,9 +139,7 @@ class Deployments:
         """Refuse a model that cannot be deployed: unknown, not active, or without an artifact."""
         model = self.catalog.related(MODEL, configuration[MODEL_PART], "modelId")
         if model.body["lifecycleState"] != "ACTIVE":
-            raise IncorrectStateError(
-                f"Model {model.id} is {model.body['lifecycleState']}; it must be ACTIVE."
-            )
+            raise IncorrectStateError(f"Model {model.id} is {model.body['lifecycleState']}; it must be ACTIVE.")
         if "artifact" not in model.private:
             raise InvalidParameterError(f"Model {model.id} has no artifact.")
 

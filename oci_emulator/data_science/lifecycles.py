@@ -73,7 +73,6 @@ def check_admits(operation: str, deployment: Resource) -> Transition:
     state = deployment.body["lifecycleState"]
     if state not in transition.succeeds:
         raise IncorrectStateError(
-            f"Model deployment {deployment.id} is {state};"
-            f" {operation} needs it {' or '.join(transition.succeeds)}."
+            f"Model deployment {deployment.id} is {state}; {operation} needs it {' or '.join(transition.succeeds)}."
         )
     return transition

@@ -101,9 +101,7 @@ class Rollouts:
         if self.proxy.serves(deployment.id) and _served_part(planned) == _served_part(deployment.body):
             return None
         server = await self._start(deployment.id, planned)
-        self.work_requests.log(
-            work_request, f"The model is loaded in {server.spec.workers} worker processes."
-        )
+        self.work_requests.log(work_request, f"The model is loaded in {server.spec.workers} worker processes.")
         return server
 
     async def _start(self, deployment: str, body: Json) -> ModelServer:
@@ -142,9 +140,7 @@ class Rollouts:
         self._settle(deployment)
         with self.store.transaction():
             self.store.save(deployment)
-            self.work_requests.fail(
-                work_request, FAILURE_CODE, [text for text in (message, traceback) if text]
-            )
+            self.work_requests.fail(work_request, FAILURE_CODE, [text for text in (message, traceback) if text])
 
     def _settle(self, deployment: Resource) -> None:
         """Note that only the deployment's present model is in use by it."""

@@ -55,9 +55,7 @@ def check_instance(instance: Json) -> None:
     name = instance.get("instanceShapeName")
     shape = SHAPES.get(name) if isinstance(name, str) else None
     if shape is None:
-        raise InvalidParameterError(
-            f"instanceShapeName {name!r} is not a shape that a model deployment can have."
-        )
+        raise InvalidParameterError(f"instanceShapeName {name!r} is not a shape that a model deployment can have.")
     size = instance.get("modelDeploymentInstanceShapeConfigDetails")
     if not shape.flexible:
         return

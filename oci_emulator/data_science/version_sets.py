@@ -54,9 +54,7 @@ class VersionSets:
 
     def list_all(self, request: OciRequest) -> Response:
         """Answer ListModelVersionSets."""
-        return _LISTING.reply(
-            request, self.catalog.listed(VERSION_SET, request), lambda resource: resource.body
-        )
+        return _LISTING.reply(request, self.catalog.listed(VERSION_SET, request), lambda resource: resource.body)
 
     def update(self, request: OciRequest) -> Response:
         """Answer UpdateModelVersionSet."""

@@ -14,9 +14,7 @@ from oci_emulator.tenancies import Tenancy, new_ocid, timestamp
 
 KIND = "datascienceworkrequest"
 OPEN = frozenset({"ACCEPTED", "IN_PROGRESS"})
-_LISTING = Listing(
-    filters=("id", "operationType", "status"), sortable=("timeAccepted", "operationType", "status")
-)
+_LISTING = Listing(filters=("id", "operationType", "status"), sortable=("timeAccepted", "operationType", "status"))
 # Percent complete of one that is not finished: 100 comes together with the terminal status, and only then.
 _MAX_OPEN_PERCENT = 99.0
 
@@ -28,9 +26,7 @@ class WorkRequests:
     store: Store
     tenancy: Tenancy
 
-    def accept(
-        self, operation_type: str, target: Resource, entity: str, seconds: float, **private: object
-    ) -> Resource:
+    def accept(self, operation_type: str, target: Resource, entity: str, seconds: float, **private: object) -> Resource:
         """Record a work request on `target` that takes `seconds`; `private` is for who carries it out."""
         now = timestamp()
         body: Json = {

@@ -101,9 +101,7 @@ class Buckets:
         check_preconditions(request, resource.etag)
         query = "SELECT name FROM objects WHERE bucket = ? LIMIT 1"
         if held := self.store.connection.execute(query, (resource.body["name"],)).fetchone():
-            raise ConflictError(
-                f"Bucket {resource.body['name']} still holds {held[0]}.", code="BucketNotEmpty"
-            )
+            raise ConflictError(f"Bucket {resource.body['name']} still holds {held[0]}.", code="BucketNotEmpty")
         self.store.delete(resource.id)
         return empty()
 

@@ -69,9 +69,7 @@ def _was_folded(folder: str, query: Mapping[str, str]) -> bool:
     return query.get("startAfter", "") == folder
 
 
-def _next(
-    connection: sqlite3.Connection, bucket: str, start: str, after: str | None
-) -> tuple[str, str] | None:
+def _next(connection: sqlite3.Connection, bucket: str, start: str, after: str | None) -> tuple[str, str] | None:
     row: tuple[str, str] | None = connection.execute(
         "SELECT name, body FROM objects WHERE bucket = ? AND name >= ? AND name > ? ORDER BY name LIMIT 1",
         (bucket, start, after if after is not None else ""),

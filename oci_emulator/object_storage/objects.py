@@ -80,9 +80,7 @@ class Objects:
         body = self._existing(request)
         if is_unchanged(request, body["etag"]):
             return empty(status=304, etag=body["etag"])
-        return Response(
-            b"", 200, {**_headers(body), "content-length": str(body["size"]), "accept-ranges": "bytes"}
-        )
+        return Response(b"", 200, {**_headers(body), "content-length": str(body["size"]), "accept-ranges": "bytes"})
 
     def delete(self, request: OciRequest) -> Response:
         """Answer DeleteObject."""
@@ -100,9 +98,7 @@ class Objects:
 
     def remove_orphans(self) -> None:
         """Remove the contents that no object refers to: what a killed emulator was writing."""
-        kept = {
-            json.loads(row[0])["file"] for row in self.store.connection.execute("SELECT body FROM objects")
-        }
+        kept = {json.loads(row[0])["file"] for row in self.store.connection.execute("SELECT body FROM objects")}
         for path in self.folder.iterdir():
             if path.name not in kept:
                 path.unlink()

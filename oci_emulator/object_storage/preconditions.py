@@ -8,9 +8,7 @@ def check_preconditions(request: OciRequest, etag: str | None) -> None:
     """Refuse a change unless the object's etag (None: there is no object) is what the request expects."""
     expected = request.headers.get("if-match")
     if expected is not None and (etag is None or expected not in ("*", etag)):
-        raise NoEtagMatchError(
-            f"The etag is {etag or 'none: nothing is there'}, not {expected}.", code="IfMatchFailed"
-        )
+        raise NoEtagMatchError(f"The etag is {etag or 'none: nothing is there'}, not {expected}.", code="IfMatchFailed")
     unwanted = request.headers.get("if-none-match")
     if unwanted is not None and etag is not None and unwanted in ("*", etag):
         raise NoEtagMatchError(f"It exists already, with etag {etag}.", code="IfNoneMatchFailed")

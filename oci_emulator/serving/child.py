@@ -195,9 +195,7 @@ class PredictHandler(BaseHTTPRequestHandler):
             self._send(400, error("CannotParseRequest", str(err)))
         except BaseException as err:  # noqa: BLE001 - whatever score.py raises becomes a 500, never a dropped connection
             traceback.print_exc()
-            self._send(
-                500, error("InternalServerError", f"predict() in score.py raised {type(err).__name__}: {err}")
-            )
+            self._send(500, error("InternalServerError", f"predict() in score.py raised {type(err).__name__}: {err}"))
         else:
             self._send(200, answer)
 
@@ -229,9 +227,7 @@ def isolate() -> None:
     """Drop from the import path what a `.pth` file or an editable installation added to it."""
     roots = [Path(root).resolve() for root in (sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"))]
     sys.path[:] = [
-        entry
-        for entry in sys.path
-        if entry and any(Path(entry).resolve().is_relative_to(root) for root in roots)
+        entry for entry in sys.path if entry and any(Path(entry).resolve().is_relative_to(root) for root in roots)
     ]
     sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in _origin(finder)]
 

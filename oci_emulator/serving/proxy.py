@@ -76,9 +76,7 @@ async def _exchange(server: ModelServer, content_type: str, body: bytes) -> Pred
     """Send one request on a connection of its own: nothing is ever sent on one that the server is closing."""
     reader, writer = await asyncio.open_unix_connection(str(server.socket))
     try:
-        head = (
-            f"POST /predict HTTP/1.1\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n"
-        )
+        head = f"POST /predict HTTP/1.1\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write(head.encode("latin-1") + body)
         status_line, *lines = (await reader.readuntil(_HEAD_END)).decode("latin-1").strip().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -47,9 +47,7 @@ def unpack(archive: Path, folder: Path, limits: ArtifactLimits = ArtifactLimits(
 
 def _check_size(members: list[zipfile.ZipInfo], limits: ArtifactLimits) -> None:
     if len(members) > limits.files:
-        raise ArtifactError(
-            f"The model artifact has {len(members)} files; at most {limits.files} are allowed."
-        )
+        raise ArtifactError(f"The model artifact has {len(members)} files; at most {limits.files} are allowed.")
     total = sum(member.file_size for member in members)
     if total > limits.total_bytes:
         raise ArtifactError(

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,11 @@ def emulator(shared_emulator: RunningEmulator) -> RunningEmulator:
     return shared_emulator
 
 
+@pytest.fixture(scope="session")
+def clients() -> dict[Any, Any]:
+    return {}
+
+
 @pytest.fixture
-def cloud(emulator: RunningEmulator) -> Cloud:
-    return Cloud(emulator)
+def cloud(emulator: RunningEmulator, clients: dict[Any, Any]) -> Cloud:
+    return Cloud(emulator, clients)

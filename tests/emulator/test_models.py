@@ -10,9 +10,7 @@ from tests.emulator.clouds import Cloud, artifact, refusal
 
 
 def version_set(cloud: Cloud, name: str = "recommender") -> str:
-    details = models.CreateModelVersionSetDetails(
-        compartment_id=cloud.compartment, project_id=cloud.project, name=name
-    )
+    details = models.CreateModelVersionSetDetails(compartment_id=cloud.compartment, project_id=cloud.project, name=name)
     return str(cloud.science.create_model_version_set(details).data.id)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,8 +24,7 @@ class Signer:
         config = cloud.emulator.config
         self.url = urlsplit(cloud.emulator.url)
         self.key_id = f"{config['tenancy']}/{config['user']}/{config['fingerprint']}"
-        with open(config["key_file"], "rb") as file:
-            self.key = serialization.load_pem_private_key(file.read(), password=None)
+        self.key = serialization.load_pem_private_key(Path(config["key_file"]).read_bytes(), password=None)
         self.signed = ["date", "(request-target)", "host"]
         self.algorithm = "rsa-sha256"
 
@@ -182,9 +182,7 @@ def test_a_wrongly_signed_request_is_refused(
 
 def test_a_body_that_was_changed_after_signing_is_refused(signer: Signer, cloud: Cloud) -> None:
     signed, sent = b'{"displayName": "a"}', b'{"displayName": "b"}'
-    status, body = signer.send(
-        "POST", "/20190101/projects", signer.headers("POST", "/20190101/projects", signed), sent
-    )
+    status, body = signer.send("POST", "/20190101/projects", signer.headers("POST", "/20190101/projects", signed), sent)
     assert status == 401
     assert b"x-content-sha256" in body
 
