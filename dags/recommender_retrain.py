@@ -17,7 +17,7 @@ the same; a retrained artifact that differs gets a new version number and is ask
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, Param
 
@@ -49,7 +49,7 @@ with DAG(
     description="Retrain the product recommender, try it on TEST, ask a person, promote or reject",
     doc_md=__doc__,
     schedule=settings.schedule,
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     tags=["recommender"],

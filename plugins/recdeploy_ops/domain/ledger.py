@@ -342,7 +342,8 @@ def _close(book: Book, entry: Entry) -> Book:
     return replace(_with_release(book, release), holder=holder)
 
 
-_CHANGES: dict[Kind, Callable[[Book, Entry], Book]] = dict.fromkeys(Kind, _note) | {
+_CHANGES: Mapping[Kind, Callable[[Book, Entry], Book]] = {
+    **dict.fromkeys(Kind, _note),
     Kind.RELEASE_OPENED: _open,
     Kind.ARTIFACT_BUILT: _build,
     Kind.MODEL_REGISTERED: _register,

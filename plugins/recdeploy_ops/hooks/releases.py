@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 
-from recdeploy_ops.extraction import Source
 from recdeploy_ops.hooks.oci import OciHook
-from recdeploy_ops.hooks.sources import source_for
 from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import Settings, load_settings
 from recdeploy_ops.storage.stores import open_store
+
+if TYPE_CHECKING:
+    from recdeploy_ops.extraction import Source
 
 
 class ReleasesHook(BaseHook):
@@ -30,4 +32,6 @@ class ReleasesHook(BaseHook):
 
     def source(self) -> Source:
         """Return the source database; raises `SettingsError`."""
+        from recdeploy_ops.hooks.sources import source_for
+
         return source_for(self.settings.connections.database)

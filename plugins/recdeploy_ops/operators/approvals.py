@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Param
-from airflow.sdk.definitions.context import Context
 
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.operators.release_steps import failing_for_good
 from recdeploy_ops.steps import approvals
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
 
 
 class RequestApprovalOperator(HITLBranchOperator):
@@ -45,9 +47,7 @@ class RequestApprovalOperator(HITLBranchOperator):
     def execute(self, context: Context) -> Any:
         """Ask."""
         with failing_for_good():
-            question = approvals.ask(
-                self.hook.releases, context["run_id"], attempt=context["ti"].try_number
-            )
+            question = approvals.ask(self.hook.releases, context["run_id"], attempt=context["ti"].try_number)
         self.subject, self.body = question.subject, question.body
         self.response_timeout = timedelta(hours=context["params"]["approval_timeout_hours"])
         self.log.info("%s Answer under Required Actions: %s", question.subject, self._link(context))

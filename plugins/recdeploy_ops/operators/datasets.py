@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from airflow.sdk.definitions.context import Context
+from typing import TYPE_CHECKING
 
 from recdeploy_ops.operators.release_steps import ReleaseStepOperator
-from recdeploy_ops.steps import check_data, extract
-from recdeploy_ops.steps.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+    from recdeploy_ops.steps.outcomes import Outcome
 
 
 class ExtractTablesOperator(ReleaseStepOperator):
@@ -14,6 +17,8 @@ class ExtractTablesOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Extract interactions, users and items."""
+        from recdeploy_ops.steps import extract
+
         return extract.advance(self.hook.releases, context["run_id"], source=self.hook.source())
 
 
@@ -22,4 +27,6 @@ class CheckDataOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Judge the extract."""
+        from recdeploy_ops.steps import check_data
+
         return check_data.advance(self.hook.releases, context["run_id"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from airflow.sdk.definitions.context import Context
+from typing import TYPE_CHECKING
 
 from recdeploy_ops.operators.release_steps import ReleaseStepOperator
-from recdeploy_ops.steps import deploy_test, promote, reject, validate_test
-from recdeploy_ops.steps.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+    from recdeploy_ops.steps.outcomes import Outcome
 
 
 class DeployTestOperator(ReleaseStepOperator):
@@ -14,6 +17,8 @@ class DeployTestOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Bring TEST up."""
+        from recdeploy_ops.steps import deploy_test
+
         return deploy_test.advance(self.hook.releases, context["run_id"])
 
 
@@ -22,6 +27,8 @@ class ValidateTestOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Judge what TEST answers."""
+        from recdeploy_ops.steps import validate_test
+
         return validate_test.advance(self.hook.releases, context["run_id"])
 
 
@@ -32,6 +39,8 @@ class PromoteReleaseOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Take the promotion one move further."""
+        from recdeploy_ops.steps import promote
+
         return promote.advance(self.hook.releases, context["run_id"])
 
 
@@ -42,4 +51,6 @@ class RejectReleaseOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Take the rejection one move further."""
+        from recdeploy_ops.steps import reject
+
         return reject.advance(self.hook.releases, context["run_id"])

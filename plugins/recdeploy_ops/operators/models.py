@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from airflow.sdk.definitions.context import Context
+from typing import TYPE_CHECKING
 
 from recdeploy_ops.operators.release_steps import ReleaseStepOperator
-from recdeploy_ops.steps import build_artifact, check_candidate, register_model, run_ads_operator
-from recdeploy_ops.steps.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+    from recdeploy_ops.steps.outcomes import Outcome
 
 
 class RunAdsOperatorOperator(ReleaseStepOperator):
@@ -14,6 +17,8 @@ class RunAdsOperatorOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Train on the extract."""
+        from recdeploy_ops.steps import run_ads_operator
+
         return run_ads_operator.advance(self.hook.releases, context["run_id"])
 
 
@@ -22,6 +27,8 @@ class BuildArtifactOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Build the artifact of the release's version."""
+        from recdeploy_ops.steps import build_artifact
+
         return build_artifact.advance(self.hook.releases, context["run_id"])
 
 
@@ -30,6 +37,8 @@ class CheckCandidateOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Judge the candidate's lists and its behaviour in a clean process."""
+        from recdeploy_ops.steps import check_candidate
+
         return check_candidate.advance(self.hook.releases, context["run_id"])
 
 
@@ -38,4 +47,6 @@ class RegisterModelOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Register the artifact."""
+        from recdeploy_ops.steps import register_model
+
         return register_model.advance(self.hook.releases, context["run_id"])

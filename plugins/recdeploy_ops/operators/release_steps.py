@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from recdeploy_ops.domain.errors import RecdeployError, TransientError
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.hooks.releases import ReleasesHook
-from recdeploy_ops.steps.outcomes import Outcome
 from recdeploy_ops.triggers.deployments import DeploymentSettledTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow.sdk.definitions.context import Context
+
+    from recdeploy_ops.steps.outcomes import Outcome
 
 
 class ReleaseStepOperator(BaseOperator):
@@ -34,9 +38,13 @@ class ReleaseStepOperator(BaseOperator):
 
     @abstractmethod
     def advance(self, context: Context) -> Outcome:
-        """Take the step one move further."""
+        """Take the step one move further.
 
-    def execute(self, context: Context) -> Any:
+        Steps are imported here and not at the top: Airflow parses a DAG file all the time, and they need
+        pyarrow and more.
+        """
+
+    def execute(self, context: Context) -> dict[str, Any]:
         """Advance the step; wait in the triggerer while OCI is at work."""
         with failing_for_good():
             outcome = self.advance(context)
@@ -52,8 +60,9 @@ class ReleaseStepOperator(BaseOperator):
             ),
             method_name="resume",
         )
+        return None
 
-    def resume(self, context: Context, event: dict[str, Any]) -> Any:
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after waiting: the step looks for itself at what has become of the deployment."""
         self.log.info("%s is settled, or its deadline has passed.", event["deployment_id"])
         return self.execute(context)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowRuntimeError
 
 from recdeploy_ops.operators.release_steps import ReleaseStepOperator
-from recdeploy_ops.steps import backup_production, close_release, plan_release
-from recdeploy_ops.steps.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+    from recdeploy_ops.steps.outcomes import Outcome
 
 ENDED = frozenset({"success", "failed"})
 
@@ -19,6 +21,8 @@ class PlanReleaseOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Open this run's release, or open it again."""
+        from recdeploy_ops.steps import plan_release
+
         task_instance: Any = context["ti"]
 
         def has_ended(dag_id: str, run_id: str) -> bool:
@@ -42,6 +46,8 @@ class BackupProductionOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Back up the champion."""
+        from recdeploy_ops.steps import backup_production
+
         return backup_production.advance(self.hook.releases, context["run_id"])
 
 
@@ -50,4 +56,6 @@ class CloseReleaseOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Close this run's release."""
+        from recdeploy_ops.steps import close_release
+
         return close_release.advance(self.hook.releases, context["run_id"])

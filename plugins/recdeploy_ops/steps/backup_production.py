@@ -41,7 +41,13 @@ def advance(releases: Releases, run_id: str) -> Outcome:
     verify_bundle(releases.store, backup)
     facts = {"version": serving.version, "prefix": prefix, "digest": backup.digest}
     releases.record(Kind.PRODUCTION_BACKED_UP, run_id, facts)
-    log.info("v%s is backed up under %s/%s (%s files)", serving.version, releases.store.uri, prefix, len(backup.files))
+    log.info(
+        "v%s is backed up under %s/%s (%s files)",
+        serving.version,
+        releases.store.uri,
+        prefix,
+        len(backup.files),
+    )
     return {"backup": prefix, "version": serving.version}
 
 

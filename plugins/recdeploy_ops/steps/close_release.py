@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import DeploymentFailedError, RecdeployError
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.steps import reject, removals, restorations
 
 if TYPE_CHECKING:

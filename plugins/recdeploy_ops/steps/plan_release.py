@@ -69,9 +69,7 @@ def advance(
             "champion": book.production.version if book.production else None,
             "opening": opening,
         }
-        releases.ledger.append(
-            Kind.RELEASE_OPENED, run_id, facts, guard=lambda newest: _require_free(newest, run_id)
-        )
+        releases.ledger.append(Kind.RELEASE_OPENED, run_id, facts, guard=lambda newest: _require_free(newest, run_id))
     for line in found.summary:
         log.info("%s", line)
     return {"version": found.version, "plan": list(found.summary)}

@@ -81,7 +81,11 @@ def check_approval(releases: Releases, release: Release) -> Approved:
                 "Clear the task 'build_artifact' with its downstream, so that it is asked for again."
             )
     return Approved(
-        release.version, artifact.digest, registered["model_id"], registered["artifact"], registered["results"]
+        release.version,
+        artifact.digest,
+        registered["model_id"],
+        registered["artifact"],
+        registered["results"],
     )
 
 
@@ -169,7 +173,11 @@ def _tidy_up(releases: Releases, run_id: str) -> Outcome:
         if waiting:
             return waiting
     except RecdeployError as err:
-        log.warning("v%s is in production, but what is left of its TEST could not be tidied up: %s", done["version"], err)
+        log.warning(
+            "v%s is in production, but what is left of its TEST could not be tidied up: %s",
+            done["version"],
+            err,
+        )
     return {"version": done["version"], "url": done["url"], "digest": done["digest"]}
 
 

@@ -65,10 +65,25 @@ def _describe(releases: Releases, release: Release, artifact: Bundle) -> NewMode
         tags=releases.tags(release.run_id, release.version, artifact.digest),
         metadata=(
             ("digest", artifact.digest, "sha256 of the artifact's manifest.json", "other"),
-            ("rmse", _number(metrics.get("rmse")), "root mean squared error on held-out ratings", "Performance"),
+            (
+                "rmse",
+                _number(metrics.get("rmse")),
+                "root mean squared error on held-out ratings",
+                "Performance",
+            ),
             ("mae", _number(metrics.get("mae")), "mean absolute error on held-out ratings", "Performance"),
-            ("num_users", _number(metrics.get("users")), "users in the extract", "Training and Validation Datasets"),
-            ("num_products", _number(metrics.get("items")), "products in the extract", "Training and Validation Datasets"),
+            (
+                "num_users",
+                _number(metrics.get("users")),
+                "users in the extract",
+                "Training and Validation Datasets",
+            ),
+            (
+                "num_products",
+                _number(metrics.get("items")),
+                "products in the extract",
+                "Training and Validation Datasets",
+            ),
         ),
         provenance={
             "repository_url": code.repository,

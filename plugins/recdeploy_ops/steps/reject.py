@@ -49,4 +49,9 @@ def refuse(releases: Releases, run_id: str, *, by: str, reason: str) -> dict[str
     releases.publish_state()
     serving = f"production stays on v{champion.number}" if champion else "there is no production yet"
     log.info("v%s is rejected by %s (%s); %s.", version, by, reason, serving)
-    return {"version": version, "by": by, "reason": reason, "production": champion.number if champion else None}
+    return {
+        "version": version,
+        "by": by,
+        "reason": reason,
+        "production": champion.number if champion else None,
+    }

@@ -24,9 +24,7 @@ log = logging.getLogger(__name__)
 LEVEL = {Verdict.PASS: logging.INFO, Verdict.HOLD: logging.WARNING, Verdict.FAIL: logging.ERROR}
 
 
-def settle(
-    releases: Releases, run_id: str, kind: Kind, report: GateReport, details: Mapping[str, Any]
-) -> Outcome:
+def settle(releases: Releases, run_id: str, kind: Kind, report: GateReport, details: Mapping[str, Any]) -> Outcome:
     """Store a gate report, record its verdict, and raise when it says FAIL.
 
     Args:

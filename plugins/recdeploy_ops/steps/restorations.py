@@ -54,7 +54,11 @@ def _restore(releases: Releases, release: Release, champion: Serving) -> Waiting
         ) from err
     if isinstance(restored, Waiting):
         return restored
-    facts = {"version": champion.version, "model_id": champion.model_id, "deployment_id": champion.deployment_id}
+    facts = {
+        "version": champion.version,
+        "model_id": champion.model_id,
+        "deployment_id": champion.deployment_id,
+    }
     releases.record(Kind.CHAMPION_RESTORED, release.run_id, facts)
     log.info("v%s serves again at %s, verified.", champion.version, champion.url)
     return None

@@ -46,9 +46,7 @@ def _train(releases: Releases, run_id: str, extract: Bundle, inputs: dict[str, A
         source, target = Path(name, "extract"), Path(name, "results")
         fetch_bundle(releases.store, extract, source)
         target.mkdir()
-        metrics = train(
-            source, target, releases.settings, top_k=inputs["top_k"], seed=inputs["seed"], report=log.info
-        )
+        metrics = train(source, target, releases.settings, top_k=inputs["top_k"], seed=inputs["seed"], report=log.info)
         write_manifest(target, {"inputs": inputs, "metrics": metrics})
         return store_bundle(releases.store, releases.folder(run_id, "results"), target)
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import DeploymentFailedError, TransientError
 from recdeploy_ops.domain.promotion import Move, SwitchIntent, decide_switch
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.probes import ask_served_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from recdeploy_ops.domain.ledger import Facts, Kind
     from recdeploy_ops.domain.records import Deployment
+    from recdeploy_ops.domain.replies import Reply
     from recdeploy_ops.releases import Releases
 
 log = logging.getLogger(__name__)
@@ -91,13 +92,20 @@ def prove(releases: Releases, deployment: Deployment, *, version: int, digest: s
             reply = ask({"user_id": "recdeploy-probe", "top_k": 1})
         except TransientError as err:
             raise DeploymentFailedError(f"{deployment.url} did not answer probe {number}: {err}") from err
-        served = ask_served_version(reply)
+        served = _served(reply)
         if served != (version, digest):
             raise DeploymentFailedError(
                 f"{deployment.url} answered probe {number} of {probes.consecutive_answers} with {served or reply}, "
                 f"not with v{version} and the digest {digest}."
             )
     log.info("%s answered %s times with v%s (%s)", deployment.url, probes.consecutive_answers, version, digest[:12])
+
+
+def _served(reply: Reply) -> tuple[object, object] | None:
+    body = reply.body
+    if reply.status != HTTPStatus.OK or not isinstance(body, dict) or "recommendations" not in body:
+        return None
+    return body.get("model_version"), body.get("digest")
 
 
 def _intend(releases: Releases, run_id: str, kind: Kind, switch: Switch) -> SwitchIntent:

@@ -68,14 +68,14 @@ class Store(Protocol):
         ...
 
 
-def open_store(uri: str, session: OciSession) -> Store:
+def open_store(uri: str, session: OciSession | None) -> Store:
     """Return the store of a ``file:///folder`` or ``oci://bucket@namespace/prefix`` root.
 
     Args:
         uri: the setting ``storage``.
-        session: signs the requests to Object Storage.
+        session: signs the requests to Object Storage; a local folder needs none.
     """
-    if uri.startswith("oci://"):
+    if uri.startswith("oci://") and session:
         from recdeploy_ops.storage.buckets import BucketStore
 
         return BucketStore(uri, session)

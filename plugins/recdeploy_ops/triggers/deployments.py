@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from recdeploy_ops.domain.errors import TransientError
 from recdeploy_ops.domain.waiting import Progress, judge_deployment, judge_work_request
 from recdeploy_ops.hooks.releases import ReleasesHook
-from recdeploy_ops.releases import Releases
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from recdeploy_ops.releases import Releases
 
 # Airflow 3.3.2 fails a task whose trigger fires while its worker is still parking it.
 FIRST_LOOK_SECONDS = 5.0

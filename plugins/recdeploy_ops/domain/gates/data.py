@@ -192,9 +192,7 @@ def _freshness(facts: DataFacts, gates: DataThresholds, now: datetime) -> Findin
     hours = (now - newest) / timedelta(hours=1)
     message = f"the newest interaction is of {newest:%Y-%m-%d %H:%M} UTC, {hours:,.1f} hours ago"
     if newest - now > TOLERATED_FUTURE:
-        message = (
-            f"the newest interaction lies in the future ({newest:%Y-%m-%d %H:%M} UTC): clock or time zone"
-        )
+        message = f"the newest interaction lies in the future ({newest:%Y-%m-%d %H:%M} UTC): clock or time zone"
         return Finding("freshness", Verdict.HOLD, hours, f"<= {gates.max_age_hours:g}", message)
     return at_most("freshness", hours, gates.max_age_hours, message, otherwise=Verdict.HOLD)
 
