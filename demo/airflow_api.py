@@ -69,9 +69,9 @@ class AirflowApi:
         return [name for name in COMPONENTS if (health.get(name) or {}).get("status") != "healthy"]
 
     def has_dag(self) -> bool:
-        """Say whether the DAG can be triggered; unpauses it when it is paused."""
+        """Say whether the DAG, as its file is now, can be triggered; unpauses it when it is paused."""
         answer = self._send("GET", DAG, accept=(httpx.codes.NOT_FOUND,))
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        if answer.status_code == httpx.codes.NOT_FOUND or answer.json()["has_import_errors"]:
             return False
         if answer.json()["is_paused"]:
             self._send("PATCH", DAG, json={"is_paused": False})
@@ -98,9 +98,7 @@ class AirflowApi:
             "order_by": "id",
             "limit": "100",
         }
-        return [
-            run["dag_run_id"] for run in self._send("GET", f"{DAG}/dagRuns", params=params).json()["dag_runs"]
-        ]
+        return [run["dag_run_id"] for run in self._send("GET", f"{DAG}/dagRuns", params=params).json()["dag_runs"]]
 
     def fail_run(self, run_id: str) -> None:
         """Mark a run as failed; Airflow then runs its teardown."""
@@ -158,15 +156,11 @@ class AirflowApi:
         except httpx.TransportError as err:
             raise DemoError(f"Airflow at {self.url} does not answer {method} {path}: {err!r}") from err
         if answer.is_error and answer.status_code not in accept:
-            raise DemoError(
-                f"Airflow answers {method} {path} with {answer.status_code}: {answer.text[:1000]}"
-            )
+            raise DemoError(f"Airflow answers {method} {path} with {answer.status_code}: {answer.text[:1000]}")
         return answer
 
     def _log_in(self) -> None:
         answer = self._client.post("/auth/token", json={"username": self._user, "password": self._user})
         if answer.is_error:
-            raise DemoError(
-                f"Airflow refuses the user {self._user}: {answer.status_code} {answer.text[:500]}"
-            )
+            raise DemoError(f"Airflow refuses the user {self._user}: {answer.status_code} {answer.text[:500]}")
         self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"

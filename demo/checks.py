@@ -55,7 +55,7 @@ class Inspector:
         self._cloud = cloud
         self._home = home
         self._settings = load_settings(home.settings)
-        self._objects = open_store(self._settings.storage)
+        self._objects = open_store(self._settings.storage, None)
 
     def book(self) -> Book:
         """Return what the ledger adds up to."""
@@ -125,12 +125,8 @@ class Inspector:
 
     def _unknown_user(self, endpoint: Endpoint) -> Check:
         answer = self._cloud.recommend(endpoint, UNKNOWN_USER, self._settings.training.top_k)
-        passed = (
-            answer.get("message") == UNKNOWN_MESSAGE and answer.get("count") == self._settings.training.top_k
-        )
-        return Check(
-            "an unknown user gets the fallback", passed, f"{answer.get('message')} ({answer.get('count')})"
-        )
+        passed = answer.get("message") == UNKNOWN_MESSAGE and answer.get("count") == self._settings.training.top_k
+        return Check("an unknown user gets the fallback", passed, f"{answer.get('message')} ({answer.get('count')})")
 
     def _same_lists(self, run_id: str, endpoint: Endpoint) -> Check:
         name = "known users get this run's recommendations.csv, nothing that they rated"
@@ -152,14 +148,10 @@ class Inspector:
         facts = self.book().releases[run_id].get(Kind.MODEL_TRAINED)
         if facts is None:
             raise DemoError(f"The ledger has no trained model of the run {run_id}.")
-        bundle = open_bundle(
-            self._objects, facts["prefix"], digest=facts["digest"], made_by="run_ads_operator"
-        )
+        bundle = open_bundle(self._objects, facts["prefix"], digest=facts["digest"], made_by="run_ads_operator")
         key = next((name for name in bundle.files if name.endswith("recommendations.csv")), None)
         if key is None:
-            raise DemoError(
-                f"{facts['prefix']} holds no recommendations.csv, only {', '.join(bundle.files)}."
-            )
+            raise DemoError(f"{facts['prefix']} holds no recommendations.csv, only {', '.join(bundle.files)}.")
         text = self._objects.read(bundle.key(key)).decode("utf-8")
         lists: dict[str, list[str]] = {}
         source = self._settings.source

@@ -97,9 +97,7 @@ class Cloud:
         """
         found = self.endpoints("production")
         if len(found) > 1:
-            raise DemoError(
-                f"There are {len(found)} production deployments: {', '.join(e.ocid for e in found)}."
-            )
+            raise DemoError(f"There are {len(found)} production deployments: {', '.join(e.ocid for e in found)}.")
         return found[0] if found else None
 
     def recommend(self, endpoint: Endpoint, user: str, top_k: int) -> dict[str, Any]:

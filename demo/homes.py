@@ -73,13 +73,7 @@ class Home:
 
     def task_log(self, run_id: str, task: str, attempt: int) -> Path:
         """Return the log of one try of a task."""
-        return (
-            self.task_logs
-            / f"dag_id={DAG_ID}"
-            / f"run_id={run_id}"
-            / f"task_id={task}"
-            / f"attempt={attempt}.log"
-        )
+        return self.task_logs / f"dag_id={DAG_ID}" / f"run_id={run_id}" / f"task_id={task}" / f"attempt={attempt}.log"
 
 
 def write_settings(home: Home, *, has_timestamps: bool) -> dict[str, Any]:
@@ -89,9 +83,7 @@ def write_settings(home: Home, *, has_timestamps: bool) -> dict[str, Any]:
         home: where it goes.
         has_timestamps: whether the store's interactions say when.
     """
-    settings: dict[str, Any] = yaml.safe_load(
-        (PROJECT / "include" / "recommender.yaml").read_text(encoding="utf-8")
-    )
+    settings: dict[str, Any] = yaml.safe_load((PROJECT / "include" / "recommender.yaml").read_text(encoding="utf-8"))
     settings["schedule"] = None
     settings["storage"] = home.storage.as_uri()
     settings["source"]["sql_folder"] = str(PROJECT / "include" / "sql")
@@ -130,9 +122,7 @@ def airflow_environment(
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
-            f"{user}:{role}" for user, role in USERS.items()
-        ),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home.airflow / "passwords.json"),
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(port),

@@ -69,9 +69,7 @@ def load_store(folder: Path, path: Path, columns: Columns | None = None) -> Load
     """
     columns = columns or Columns()
     if not folder.is_dir():
-        raise DemoError(
-            f"DATA={folder} is no folder. It must hold users.csv, items.csv and interactions.csv."
-        )
+        raise DemoError(f"DATA={folder} is no folder. It must hold users.csv, items.csv and interactions.csv.")
     with (
         _open(folder / "users.csv") as users,
         _open(folder / "items.csv") as items,
@@ -166,9 +164,7 @@ def _rating(table: _Table, line: int, row: list[str], index: int) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        problem = (
-            f"{row[index]!r} is not a number: correct it, or name another column with DATA_RATING=column"
-        )
+        problem = f"{row[index]!r} is not a number: correct it, or name another column with DATA_RATING=column"
         raise table.error(line, index, problem)
     return value
 
@@ -180,9 +176,7 @@ def _moment(table: _Table, line: int, row: list[str], index: int) -> str | None:
     try:
         moment = _parse_moment(text)
     except (ValueError, OverflowError, OSError):
-        problem = (
-            f"{row[index]!r} is neither epoch seconds nor ISO 8601: correct it, or name another column with"
-        )
+        problem = f"{row[index]!r} is neither epoch seconds nor ISO 8601: correct it, or name another column with"
         raise table.error(line, index, f"{problem} DATA_TIMESTAMP=column") from None
     return moment.astimezone(UTC).isoformat(timespec="seconds")
 
@@ -204,9 +198,7 @@ def _refuse_empty(table: _Table, empty: bool) -> None:
 @contextmanager
 def _open(path: Path) -> Iterator[_Table]:
     if not path.is_file():
-        raise DemoError(
-            f"{path} is missing. DATA must name a folder with users.csv, items.csv and interactions.csv."
-        )
+        raise DemoError(f"{path} is missing. DATA must name a folder with users.csv, items.csv and interactions.csv.")
     with path.open(encoding="utf-8-sig", newline="") as stream:
         lines = _lines(path, csv.reader(stream, strict=True))
         _, header = next(lines, (1, []))
@@ -215,14 +207,10 @@ def _open(path: Path) -> Iterator[_Table]:
         yield _Table(path, header, _rows(path, header, lines))
 
 
-def _rows(
-    path: Path, header: list[str], lines: Iterator[tuple[int, list[str]]]
-) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, header: list[str], lines: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
     for line, row in lines:
         if row and len(row) != len(header):
-            raise DemoError(
-                f"{path}, line {line}: {len(row)} values, but the header names {len(header)} columns."
-            )
+            raise DemoError(f"{path}, line {line}: {len(row)} values, but the header names {len(header)} columns.")
         if row:
             yield line, row
 

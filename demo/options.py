@@ -72,9 +72,7 @@ def _decision(text: str | None) -> Decision | None:
         return "promote"
     if text.lower() == "reject":
         return "reject"
-    raise DemoError(
-        f"DECISION={text} is neither promote nor reject. Leave it away to decide in Airflow's own page."
-    )
+    raise DemoError(f"DECISION={text} is neither promote nor reject. Leave it away to decide in Airflow's own page.")
 
 
 def _flag(name: str, text: str) -> bool:

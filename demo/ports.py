@@ -35,9 +35,7 @@ def choose_ports(path: Path, wanted: Mapping[str, int | None]) -> dict[str, int]
         known = {}
     ports: dict[str, int] = {}
     for service, port in wanted.items():
-        ports[service] = (
-            port or known.get(service) or _find_free_port(f"{service}@{path}", set(ports.values()))
-        )
+        ports[service] = port or known.get(service) or _find_free_port(f"{service}@{path}", set(ports.values()))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(ports), encoding="utf-8")
     return ports

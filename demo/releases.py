@@ -23,9 +23,7 @@ AWAITING = "awaiting_input"
 ANSWER_AFTER_SECONDS = 11.0
 POLL_SECONDS = 1.0
 ANSWERS = {"promote": "Promote", "reject": "Reject"}
-SHOWN = frozenset(
-    {"running", "deferred", AWAITING, "success", "failed", "skipped", "upstream_failed", "up_for_retry"}
-)
+SHOWN = frozenset({"running", "deferred", AWAITING, "success", "failed", "skipped", "upstream_failed", "up_for_retry"})
 
 
 @dataclass
@@ -104,9 +102,7 @@ class ReleaseRun:
 
     def explain_failures(self, outcome: Outcome) -> list[str]:
         """Return what each failed task said, and where the rest stands."""
-        return [
-            self._explain(outcome.run_id, task) for task in outcome.tasks.values() if task.state == "failed"
-        ]
+        return [self._explain(outcome.run_id, task) for task in outcome.tasks.values() if task.state == "failed"]
 
     def _attend(self, run_id: str, task: Task, decision: Decision | None, comment: str) -> None:
         first = task.attempt not in self._asked

@@ -59,9 +59,7 @@ def make_report(
         "production": asdict(production) if production else None,
         "production_before": asdict(before) if before else None,
         "answers": outcome.answers,
-        "tasks": {
-            name: {"state": task.state, "seconds": task.seconds} for name, task in outcome.tasks.items()
-        },
+        "tasks": {name: {"state": task.state, "seconds": task.seconds} for name, task in outcome.tasks.items()},
         "checks": [asdict(check) for check in checks],
     }
     return Report(succeeded, checks, json.dumps(facts, indent=2, ensure_ascii=False))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from demo.console import Console
     from demo.options import Options
 
-EMULATOR_SECONDS, AIRFLOW_SECONDS, DAG_SECONDS = 60.0, 240.0, 90.0
+EMULATOR_SECONDS, AIRFLOW_SECONDS, DAG_SECONDS = 60.0, 240.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -114,17 +114,13 @@ class Services:
         """
         for service in (self._emulator, self._airflow):
             if not service.is_running():
-                raise DemoError(
-                    f"The demo's {service.name} has ended. Its log {service.log} ends:\n{service.tail()}"
-                )
+                raise DemoError(f"The demo's {service.name} has ended. Its log {service.log} ends:\n{service.tail()}")
 
     def _attach(self, wanted: dict[str, int | None], fill_store: Callable[[], None]) -> Running:
         ports = read_ports(self._home.ports)
         for service, port in wanted.items():
             if port not in {None, ports[service]}:
-                raise DemoError(
-                    f"The demo's {service} runs on port {ports[service]}, not on {port}. First: make stop"
-                )
+                raise DemoError(f"The demo's {service} runs on port {ports[service]}, not on {port}. First: make stop")
         self._console.step("attaching to the services that are running")
         fill_store()
         cloud = Cloud(self._await_emulator(ports["emulator"]))
@@ -171,15 +167,11 @@ class Services:
         self._console.step("Airflow is ready")
 
     @staticmethod
-    def _wait(
-        service: Service, ready: Callable[[], bool], seconds: float, explain: Callable[[], str]
-    ) -> None:
+    def _wait(service: Service, ready: Callable[[], bool], seconds: float, explain: Callable[[], str]) -> None:
         deadline = time.monotonic() + seconds
         while not ready():
             if not service.is_running():
-                raise DemoError(
-                    f"The demo's {service.name} ended early. {service.log} ends:\n{service.tail()}"
-                )
+                raise DemoError(f"The demo's {service.name} ended early. {service.log} ends:\n{service.tail()}")
             if time.monotonic() > deadline:
                 problem = f"was not ready in {seconds:.0f} s: {explain()}. See {service.log}"
                 raise DemoError(f"The demo's {service.name} {problem}")

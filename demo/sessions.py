@@ -116,9 +116,7 @@ class Session:
         deadline = time.monotonic() + ABANDON_SECONDS
         while any(admin.run_state(run_id) not in RUN_ENDED for run_id in runs):
             if time.monotonic() > deadline:
-                raise DemoError(
-                    f"The releases {', '.join(runs)} do not end. Remove the demo with: make clean"
-                )
+                raise DemoError(f"The releases {', '.join(runs)} do not end. Remove the demo with: make clean")
             time.sleep(1)
 
     def _linger(self, running: Running) -> None:

@@ -24,4 +24,4 @@ class SubCommand(standalone_command.SubCommand):
 
 if __name__ == "__main__":
     standalone_command.SubCommand = SubCommand  # type: ignore[misc]
-    standalone_command.StandaloneCommand().run()  # type: ignore[no-untyped-call]
+    standalone_command.StandaloneCommand().run()

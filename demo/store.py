@@ -86,9 +86,7 @@ def generate_store(path: Path, *, today: date, seed: int = 7) -> Counts:
     )
 
 
-def write_store(
-    path: Path, *, users: Iterable[Row], products: Iterable[Row], interactions: Iterable[Row]
-) -> Counts:
+def write_store(path: Path, *, users: Iterable[Row], products: Iterable[Row], interactions: Iterable[Row]) -> Counts:
     """Stream rows into a new SQLite file that takes the place of ``path`` when it is whole."""
     partial = path.with_name(f"{path.name}.partial")
     partial.unlink(missing_ok=True)
@@ -100,9 +98,7 @@ def write_store(
                 counts = Counts(
                     users=_insert(connection, "INSERT INTO users VALUES (?, ?, ?, ?)", users),
                     products=_insert(connection, "INSERT INTO products VALUES (?, ?, ?, ?)", products),
-                    interactions=_insert(
-                        connection, "INSERT INTO interactions VALUES (?, ?, ?, ?)", interactions
-                    ),
+                    interactions=_insert(connection, "INSERT INTO interactions VALUES (?, ?, ?, ?)", interactions),
                 )
         partial.replace(path)
     finally:
@@ -148,9 +144,7 @@ def _products(rng: np.random.Generator, products: list[str]) -> Iterator[Row]:
         yield product, f"{look} {thing}", category, round(float(price), 2)
 
 
-def _orders(
-    rng: np.random.Generator, users: list[str], products: list[str], midnight: datetime
-) -> Iterator[Row]:
+def _orders(rng: np.random.Generator, users: list[str], products: list[str], midnight: datetime) -> Iterator[Row]:
     """Yield each user's orders: what sells well or suits the user's taste, rated by taste."""
     tastes = rng.normal(0, 1, (len(users), TASTES))
     traits = rng.normal(0, 1, (len(products), TASTES))

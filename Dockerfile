@@ -1,0 +1,49 @@
+# Airflow with recdeploy: one image for the API server, the scheduler, the DAG processor, the triggerer, the
+# workers, and for the OCI emulator. Its packages are requirements.txt, by hash.
+
+ARG PYTHON_VERSION=3.12
+
+FROM python:${PYTHON_VERSION}-slim-bookworm AS packages
+ARG UV_VERSION=0.13.9
+# Some packages are compiled where no wheel fits the machine.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc g++ libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+RUN pip install --no-cache-dir "uv==${UV_VERSION}"
+RUN uv venv /opt/recdeploy/venv
+COPY requirements.txt /tmp/requirements.txt
+RUN uv pip sync --no-cache --python /opt/recdeploy/venv/bin/python \
+    --require-hashes --compile-bytecode /tmp/requirements.txt
+
+FROM python:${PYTHON_VERSION}-slim-bookworm
+# What scikit-learn and numba load at run time.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libgomp1 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 50000 --gid 0 --create-home --shell /usr/sbin/nologin airflow
+
+COPY --from=packages /opt/recdeploy/venv /opt/recdeploy/venv
+WORKDIR /opt/recdeploy
+COPY dags dags
+COPY plugins plugins
+COPY include include
+COPY oci_emulator oci_emulator
+COPY demo demo
+
+# Volumes take over the owner of these folders when they are first used.
+RUN /opt/recdeploy/venv/bin/python -m compileall -q dags plugins include oci_emulator demo \
+    && mkdir -p airflow/logs auth connections emulator storage \
+    && chown -R airflow:root airflow auth connections emulator storage
+
+ENV PATH=/opt/recdeploy/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    AIRFLOW_HOME=/opt/recdeploy/airflow \
+    AIRFLOW__CORE__DAGS_FOLDER=/opt/recdeploy/dags \
+    AIRFLOW__CORE__PLUGINS_FOLDER=/opt/recdeploy/plugins \
+    AIRFLOW__CORE__LOAD_EXAMPLES=False \
+    AIRFLOW__LOGGING__BASE_LOG_FOLDER=/opt/recdeploy/airflow/logs
+
+USER airflow
+EXPOSE 8080
+ENTRYPOINT []
+CMD ["airflow", "version"]

@@ -1,0 +1,252 @@
+"""docker-compose.yaml, Dockerfile and .env.example: no engine is at hand, so every name in them is looked up."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from airflow.cli.cli_parser import get_parser
+from airflow.configuration import conf
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+HOME = "/opt/recdeploy"
+# A value that begins with this is not a secret, whatever its variable is called.
+NO_SECRETS = ("${", "airflow.secrets.", "/opt/recdeploy/", '{"connections_file_path"')
+
+# The parts of the Compose Specification that this file uses; anything else is a typing error, or belongs here.
+STRINGS = {"type": "array", "items": {"type": "string"}}
+COMMAND = {"anyOf": [{"type": "string"}, STRINGS]}
+DURATION = {"type": "string", "pattern": r"^(\d+h)?(\d+m)?(\d+s)?$"}
+SERVICE = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["image", "healthcheck"],
+    "properties": {
+        "image": {"type": "string"},
+        "build": {"type": "string"},
+        "restart": {"enum": ["no", "always", "on-failure", "unless-stopped"]},
+        "init": {"type": "boolean"},
+        "cap_drop": STRINGS,
+        "security_opt": STRINGS,
+        "hostname": {"type": "string"},
+        "profiles": STRINGS,
+        "command": COMMAND,
+        "stop_grace_period": DURATION,
+        "environment": {"type": "object", "additionalProperties": {"type": ["string", "number"]}},
+        "volumes": STRINGS,
+        "ports": STRINGS,
+        "depends_on": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["condition"],
+                "properties": {
+                    "condition": {"enum": ["service_started", "service_healthy", "service_completed_successfully"]},
+                    "required": {"type": "boolean"},
+                },
+            },
+        },
+        "healthcheck": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["test"],
+            "properties": {
+                "test": {**STRINGS, "minItems": 2},
+                "interval": DURATION,
+                "timeout": DURATION,
+                "start_period": DURATION,
+                "retries": {"type": "integer"},
+            },
+        },
+    },
+}
+ONE_TIME = {"init", "emulator-connections"}
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["services"],
+    "patternProperties": {"^x-": {}},
+    "properties": {
+        "name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"},
+        "volumes": {"type": "object", "additionalProperties": {"type": ["object", "null"]}},
+        "services": {
+            "type": "object",
+            "properties": {name: {**SERVICE, "required": ["image", "command"]} for name in ONE_TIME},
+            "additionalProperties": SERVICE,
+        },
+    },
+}
+
+
+def command_of(service: dict[str, Any]) -> list[str]:
+    command = service.get("command", [])
+    return shlex.split(command) if isinstance(command, str) else command
+
+
+def programs() -> list[list[str]]:
+    """Every command line in the file: commands, health checks and the lines of shell scripts."""
+    found = []
+    for service in SERVICES.values():
+        for command in (command_of(service), service.get("healthcheck", {}).get("test", [])):
+            if command[:1] == ["CMD-SHELL"] or command[:1] == ["sh"]:
+                found += [shlex.split(line, comments=True) for line in command[-1].splitlines() if "'" not in line]
+            elif command:
+                found.append(command[1:] if command[0] == "CMD" else command)
+    return [command for command in found if command]
+
+
+def variables(text: str) -> set[str]:
+    return set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text))
+
+
+def test_compose_file_keeps_to_the_specification() -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate(COMPOSE)
+
+
+@pytest.mark.parametrize(
+    "name", ["api-server", "scheduler", "dag-processor", "triggerer", "worker", "postgres", "redis", "init", "emulator"]
+)
+def test_every_part_of_airflow_is_there(name: str) -> None:
+    assert name in SERVICES
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_depends_on_services_that_are_there(name: str) -> None:
+    for other, how in SERVICES[name].get("depends_on", {}).items():
+        assert other in SERVICES
+        if how["condition"] == "service_healthy":
+            assert "healthcheck" in SERVICES[other]
+        if how["condition"] == "service_completed_successfully":
+            assert other in ONE_TIME
+            assert SERVICES[other]["restart"] == "no"
+        if "profiles" in SERVICES[other] and "profiles" not in SERVICES[name]:
+            assert how["required"] is False
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_named_volumes_are_declared_and_mounted_on_folders_of_the_image(name: str) -> None:
+    for volume in SERVICES[name].get("volumes", []):
+        source, target = volume.rsplit(":", 1)
+        source = source.removeprefix("${RECDEPLOY_CONNECTIONS:-").removesuffix("}")
+        assert source in COMPOSE["volumes"]
+        if target.startswith(HOME):
+            folder = target.removeprefix(f"{HOME}/")
+            assert re.search(rf"mkdir -p [^&]*\b{re.escape(folder)}\b", DOCKERFILE)
+            assert re.search(rf"chown -R airflow:root [^&]*\b{re.escape(folder.split('/')[0])}\b", DOCKERFILE)
+
+
+def test_every_declared_volume_is_used() -> None:
+    used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
+
+    assert set(COMPOSE["volumes"]) - {"connections"} <= used
+
+
+@pytest.mark.parametrize("command", [c for c in programs() if c[0] == "airflow"], ids=" ".join)
+def test_airflow_understands_the_command(command: list[str]) -> None:
+    get_parser().parse_args(command[1:])
+
+
+@pytest.mark.parametrize("command", [c for c in programs() if "-m" in c], ids=" ".join)
+def test_modules_that_are_run_exist(command: list[str]) -> None:
+    module = command[command.index("-m") + 1]
+
+    assert importlib.util.find_spec(module) or importlib.util.find_spec(f"{module}.__main__")
+    assert f"COPY {module.split('.')[0]} " in DOCKERFILE
+
+
+def test_the_worker_is_asked_through_an_application_that_exists() -> None:
+    check = SERVICES["worker"]["healthcheck"]["test"][-1]
+
+    assert importlib.util.find_spec(re.findall(r"--app ([a-z_.]+)\.app ", check)[0])
+
+
+@pytest.mark.parametrize("name", sorted({n for s in SERVICES.values() for n in s.get("environment", {}) if "__" in n}))
+def test_airflow_knows_the_option_of_each_variable(name: str) -> None:
+    _, section, option = name.lower().split("__")
+
+    assert option in conf.configuration_description[section]["options"]
+
+
+def test_the_classes_that_are_named_exist() -> None:
+    environment = SERVICES["scheduler"]["environment"]
+    module, _, name = environment["AIRFLOW__SECRETS__BACKEND"].rpartition(".")
+
+    assert hasattr(importlib.import_module(module), name)
+    assert "connections_file_path" in json.loads(environment["AIRFLOW__SECRETS__BACKEND_KWARGS"])
+
+
+def test_no_secret_is_written_down() -> None:
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            if re.search(r"PASSWORD|SECRET|KEY|TOKEN|AUTH$|CONN|URL|BACKEND", name):
+                literal = re.sub(r"\$\{[^}]+\}", "", str(value))
+                assert str(value).startswith(NO_SECRETS) or not re.search(r"://[^/@]*:[^/@]+@", literal), name
+    assert not re.search(r"^[A-Z_]+=(?!$)", EXAMPLE, re.MULTILINE)
+
+
+def test_what_is_secret_is_required_with_a_message() -> None:
+    text = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
+
+    required = set(re.findall(r"\$\{([A-Z_]+):\?[^}]+\}", text))
+
+    assert required == set(re.findall(r"^([A-Z_]+)=$", EXAMPLE, re.MULTILINE))
+
+
+def test_every_variable_stands_in_the_example() -> None:
+    used = variables((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
+
+    assert used == set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE))
+
+
+def test_paths_that_the_image_copies_exist_and_are_not_ignored() -> None:
+    kept = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    for sources in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE):
+        for source in sources.split()[:-1]:
+            assert (ROOT / source).exists()
+            assert f"!{source}" in kept
+
+
+def test_the_image_installs_the_lock_by_hash_and_runs_as_nobody_special() -> None:
+    instructions = [line for line in DOCKERFILE.splitlines() if line and not line.startswith("#")]
+
+    assert re.search(r"--require-hashes\s+--compile-bytecode /tmp/requirements.txt", DOCKERFILE)
+    assert instructions[-4] == "USER airflow"
+    assert not re.search(r"^(ENV|ARG) .*(PASSWORD|SECRET|TOKEN)", DOCKERFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\b(AIRFLOW__[A-Z_]+)=", DOCKERFILE))))
+def test_variables_of_the_image_are_options_of_airflow(name: str) -> None:
+    _, section, option = name.lower().split("__")
+
+    assert option in conf.configuration_description[section]["options"]
+
+
+def test_only_the_api_server_is_published_and_only_on_this_machine_by_default() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+
+    assert published == {"api-server": ["${AIRFLOW_BIND:-127.0.0.1}:${AIRFLOW_PORT:-8080}:8080"]}
+
+
+def test_the_connections_of_the_emulator_profile_are_of_a_format_that_airflow_reads(tmp_path: Path) -> None:
+    from airflow.secrets.local_filesystem import load_connections_dict
+
+    path = tmp_path / "connections.json"
+    shop = {"conn_type": "sqlite", "host": "/opt/shop.db", "extra": {"mode": "ro"}}
+    path.write_text(json.dumps({"oci_default": {"conn_type": "oci", "extra": {"region": "r"}}, "recommender_db": shop}))
+
+    connections = load_connections_dict(str(path))
+
+    assert connections["oci_default"].extra_dejson == {"region": "r"}
+    assert connections["recommender_db"].host == "/opt/shop.db"
