@@ -26,9 +26,7 @@ MEASURES = "measures.json"
 def main() -> None:
     """Parse the command line and run the operator."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "config", help="the operator's recommender.yaml; its paths start in the current folder"
-    )
+    parser.add_argument("config", help="the operator's recommender.yaml; its paths start in the current folder")
     parser.add_argument("--seed", type=int, required=True, help="the same data and seed give the same bytes")
     parser.add_argument("--end-with-parent", action="store_true", help="end when standard input is closed")
     arguments = parser.parse_args()

@@ -82,9 +82,7 @@ class _Codes:
         """Return how many rows repeat an id, and the first such ids."""
         counts = np.bincount(self.codes, minlength=len(self.ids))
         first = np.flatnonzero(counts > 1)[:EXAMPLES]
-        return int(len(self.codes) - np.count_nonzero(counts)), [
-            repr(self.ids[int(i)].as_py()) for i in first
-        ]
+        return int(len(self.codes) - np.count_nonzero(counts)), [repr(self.ids[int(i)].as_py()) for i in first]
 
 
 @dataclass(frozen=True)
@@ -104,9 +102,7 @@ class _Pairs:
 
     def describe(self, rows: NDArray[np.int64]) -> tuple[str, ...]:
         """Return the user and item of the first of these rows."""
-        return tuple(
-            self._name(int(self.users.codes[row]), int(self.items.codes[row])) for row in rows[:EXAMPLES]
-        )
+        return tuple(self._name(int(self.users.codes[row]), int(self.items.codes[row])) for row in rows[:EXAMPLES])
 
     def _name(self, user: int, item: int) -> str:
         return f"user {self.users.ids[user].as_py()!r} item {self.items.ids[item].as_py()!r}"
@@ -124,9 +120,7 @@ def _schema_problems(path: Path, kinds: Mapping[str, pa.DataType]) -> tuple[str,
     schema = pq.read_schema(path)
     found = {name: schema.field(name).type if name in schema.names else None for name in kinds}
     return tuple(
-        f"column {name} is missing"
-        if found[name] is None
-        else f"column {name} is {found[name]}, must be {kind}"
+        f"column {name} is missing" if found[name] is None else f"column {name} is {found[name]}, must be {kind}"
         for name, kind in kinds.items()
         if found[name] != kind
     )

@@ -79,9 +79,7 @@ class ArrowSource:
         with closing(connection):
             try:
                 # Decimals, because a NUMBER that becomes a float loses digits of long ids.
-                for frame in connection.fetch_df_batches(
-                    sql, dict(parameters), size=batch_rows, fetch_decimals=True
-                ):
+                for frame in connection.fetch_df_batches(sql, dict(parameters), size=batch_rows, fetch_decimals=True):
                     yield pa.table(frame)
             except errors as err:
                 raise QueryFailedError(f"{self.name} says: {_message(err)}") from err

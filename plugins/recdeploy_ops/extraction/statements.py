@@ -68,9 +68,7 @@ def read_query(path: Path) -> Query:
         ) from err
     end = next((m.start() for m in TOKEN.finditer(text) if m["end"]), len(text))
     if _without_comments(text[end:]).strip("; \t\r\n"):
-        raise SourceDataError(
-            f"{path.name} holds more than one statement: leave only the query before the ';'."
-        )
+        raise SourceDataError(f"{path.name} holds more than one statement: leave only the query before the ';'.")
     if not _without_comments(text[:end]).strip():
         raise SourceDataError(f"{path.name} holds no query: write the SELECT there.")
     names = frozenset(m["variable"] for m in TOKEN.finditer(text[:end]) if m["variable"])

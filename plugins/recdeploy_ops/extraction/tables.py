@@ -31,9 +31,7 @@ ROW_GROUP_ROWS = 131_072
 REPORT_SECONDS = 5.0
 
 
-def extract_tables(
-    source: Source, settings: Settings, folder: Path, report: Callable[[str], None]
-) -> dict[str, Any]:
+def extract_tables(source: Source, settings: Settings, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
     """Run ``interactions.sql``, ``users.sql`` and ``items.sql`` and write a Parquet file of each.
 
     Memory is bounded by the batch and the row group, whatever the number of rows. Interactions come first:
@@ -143,17 +141,13 @@ class Writing:
 def _tables(source: SourceSettings) -> tuple[Table, Table, Table]:
     user, item = source.user_column, source.item_column
     tables = (
-        Table(
-            "interactions", (user, item), source.rating_column, source.timestamp_column, keeps_others=False
-        ),
+        Table("interactions", (user, item), source.rating_column, source.timestamp_column, keeps_others=False),
         Table("users", (user,)),
         Table("items", (item,)),
     )
     names = [name.casefold() for name in tables[0].required]
     if len(set(names)) < len(names):
-        raise SettingsError(
-            f"The columns {', '.join(tables[0].required)} in the settings (source) must differ."
-        )
+        raise SettingsError(f"The columns {', '.join(tables[0].required)} in the settings (source) must differ.")
     return tables
 
 
@@ -192,9 +186,7 @@ def _match_columns(query: Query, table: Table, returned: tuple[str, ...]) -> dic
         columns[name] = found[0]
     for found in positions.values() if table.keeps_others else ():
         if len(found) > 1:
-            raise SourceDataError(
-                f"{query.file} returns {returned[found[0]]!r} more than once: give each an alias."
-            )
+            raise SourceDataError(f"{query.file} returns {returned[found[0]]!r} more than once: give each an alias.")
         columns[returned[found[0]]] = found[0]
     return columns
 
@@ -202,9 +194,7 @@ def _match_columns(query: Query, table: Table, returned: tuple[str, ...]) -> dic
 def _warn_of_unused(source: SourceSettings, plans: list[Plan], report: Callable[[str], None]) -> None:
     unused = set(source.parameters).difference(*(plan.query.variables for plan in plans))
     if unused:
-        report(
-            f"No query names the parameters {', '.join(sorted(unused))} of the settings; they have no effect."
-        )
+        report(f"No query names the parameters {', '.join(sorted(unused))} of the settings; they have no effect.")
 
 
 def _write(plan: Plan, path: Path, report: Callable[[str], None]) -> Writing:

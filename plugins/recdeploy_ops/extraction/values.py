@@ -81,9 +81,7 @@ def ratings(values: pa.Array, place: Place) -> pa.Array:
         return values.cast(pa.uint8()).cast(pa.float64())
     if not _is_text(kind):
         raise place.error(values, _first_valid(values), "is no number: let the query return a number.")
-    return _each(
-        values, place, _rating_of, pa.float64(), "is no number: let the query return a number or NULL."
-    )
+    return _each(values, place, _rating_of, pa.float64(), "is no number: let the query return a number or NULL.")
 
 
 def timestamps(values: pa.Array, place: Place) -> pa.Array:
@@ -210,9 +208,7 @@ def _epochs(values: pa.Array, place: Place) -> pa.Array:
     return pa.array(micros, mask=~valid).cast(TIMESTAMP)
 
 
-def _each(
-    values: pa.Array, place: Place, convert: Callable[[str], Any], kind: pa.DataType, problem: str
-) -> pa.Array:
+def _each(values: pa.Array, place: Place, convert: Callable[[str], Any], kind: pa.DataType, problem: str) -> pa.Array:
     converted: list[Any] = []
     for index, value in enumerate(values.to_pylist()):
         try:

@@ -77,9 +77,7 @@ def _engine(hook: Any, connection: Any) -> Engine:
     file = engine.url.database
     if engine.dialect.name == "sqlite" and file and ":" not in file and not Path(file).is_file():
         # SQLite would make an empty database there, and then miss the tables.
-        raise SettingsError(
-            f"Connection {connection.conn_id!r}: there is no SQLite file {file}. Correct its host."
-        )
+        raise SettingsError(f"Connection {connection.conn_id!r}: there is no SQLite file {file}. Correct its host.")
     return engine
 
 

@@ -42,9 +42,7 @@ class Inputs:
     dropped: Mapping[str, int]
 
 
-def prepare_inputs(
-    extract_folder: Path, work: Path, source: SourceSettings, report: Callable[[str], None]
-) -> Inputs:
+def prepare_inputs(extract_folder: Path, work: Path, source: SourceSettings, report: Callable[[str], None]) -> Inputs:
     """Write ``users.parquet``, ``items.parquet`` and ``interactions.parquet`` for the operator.
 
     Users and items keep their first row, interactions those with a finite rating. How much of either is

@@ -47,9 +47,7 @@ def read_measures(work: Path, last_lines: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def verify_outputs(
-    outputs: Path, inputs: Inputs, source: SourceSettings, last_lines: Sequence[str]
-) -> Counted:
+def verify_outputs(outputs: Path, inputs: Inputs, source: SourceSettings, last_lines: Sequence[str]) -> Counted:
     """Check that the outputs are there and that ids and scores are what they should be.
 
     Raises:

@@ -60,10 +60,6 @@ def run_process(
     """
     last_lines: deque[str] = deque(maxlen=QUOTED_LINES)
 
-    def take(line: str) -> None:
-        last_lines.append(line)
-        report(line)
-
     child = subprocess.Popen(
         command,
         cwd=folder,
@@ -75,7 +71,8 @@ def run_process(
     )
     try:
         for line in _lines_until_end(child, timeout_seconds, stop, report):
-            take(line)
+            last_lines.append(line)
+            report(line)
         status = child.wait(timeout=LOOK_SECONDS)
     except _Unfinished as err:
         raise _failed(str(err), last_lines) from None
@@ -111,17 +108,14 @@ def _lines_until_end(
     stop: StopSignal | None,
     report: Callable[[str], None],
 ) -> Iterator[str]:
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     pump = threading.Thread(target=_pump, args=(child.stdout, lines), daemon=True)
     pump.start()
     started = heard = time.monotonic()
     # A process may have closed its output and go on, or have ended while its own child still writes.
     while child.poll() is None or not lines.empty():
         now = time.monotonic()
-        if now - started > timeout_seconds:
-            raise _Unfinished(f"took longer than {timeout_seconds / 60:g} minutes and was killed")
-        if stop is not None and stop.is_set():
-            raise _Unfinished("was stopped on request")
+        _check_patience(now - started, timeout_seconds, stop)
         try:
             line = lines.get(timeout=LOOK_SECONDS)
         except queue.Empty:
@@ -130,14 +124,27 @@ def _lines_until_end(
                 report(f"Still running, {(now - started) / 60:.0f} minutes so far")
             continue
         heard = now
-        yield line
+        if line is not None:
+            yield line
+        else:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(LOOK_SECONDS)
     pump.join(LOOK_SECONDS)
     while not lines.empty():
-        yield lines.get()
+        if line := lines.get():
+            yield line
 
 
-def _pump(stream: IO[bytes], lines: queue.SimpleQueue[str]) -> None:
+def _check_patience(seconds: float, timeout_seconds: float, stop: StopSignal | None) -> None:
+    if seconds > timeout_seconds:
+        raise _Unfinished(f"took longer than {timeout_seconds / 60:g} minutes and was killed")
+    if stop is not None and stop.is_set():
+        raise _Unfinished("was stopped on request")
+
+
+def _pump(stream: IO[bytes], lines: queue.SimpleQueue[str | None]) -> None:
     with stream:
         for raw in stream:
             if line := raw.decode(errors="replace").rstrip():
                 lines.put(line)
+    lines.put(None)

@@ -33,9 +33,10 @@ NEW_USERS = "new_users.csv"
 RESULTS = ("recommendations.csv", "report.html", "metrics.json", CONFIG, NEW_USERS)
 # What the child gets from the environment; not the connections and keys that Airflow's has.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
-# One thread: the order in which a sum is added up is part of the result.
+# One thread: the order in which a sum is added up is part of the result. Unbuffered: errors in their place.
 FIXED = {
     "PYTHONHASHSEED": "0",
+    "PYTHONUNBUFFERED": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -86,7 +87,7 @@ def train(
         inputs = prepare_inputs(extract_folder, work, settings.source, report)
         _write_config(work / CONFIG, settings, top_k)
         last_lines = run_process(
-            [sys.executable, "-X", "utf8", str(OPERATOR), CONFIG, "--seed", str(seed), "--end-with-parent"],
+            [sys.executable, "-P", "-X", "utf8", str(OPERATOR), CONFIG, "--seed", str(seed), "--end-with-parent"],
             folder=work,
             environment=_environment(work),
             timeout_seconds=settings.training.timeout_minutes * 60,
@@ -156,7 +157,5 @@ def _write_results(
 ) -> None:
     outputs = work / OUTPUTS
     write_new_users(outputs / "report.html", outputs / NEW_USERS, inputs, settings.source, top_k, report)
-    (outputs / "metrics.json").write_text(
-        json.dumps(metrics, indent=1, sort_keys=True) + "\n", encoding="utf-8"
-    )
+    (outputs / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     shutil.copyfile(work / CONFIG, outputs / CONFIG)
