@@ -54,7 +54,7 @@ lint: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(MYPY)
-	$(BIN)/lint-imports
+	PYTHONPATH=plugins:. $(BIN)/lint-imports
 
 format: setup ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
