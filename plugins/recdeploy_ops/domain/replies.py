@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer of a model deployment.
+    """The answer to one predict request.
 
     Attributes:
-        status: HTTP status.
-        body: the parsed JSON, or the text when it is none.
-        seconds: from sending the request to having the whole answer.
+        status: HTTP status; 0 when none came (no connection, or not in time).
+        body: the parsed JSON; None when there was none.
+        seconds: from the request to the last byte.
     """
 
     status: int

@@ -1,0 +1,257 @@
+"""Serve the precomputed recommendations beside this file, on OCI Data Science Model Deployment.
+
+Standard library only, Python 3.9 or newer. OCI's server imports this file and calls `predict` with the body
+of each request. The artifact is verified and opened at import: a damaged one never starts to serve.
+
+Request: ``{"user_id": "42", "top_k": 5}``, where ``top_k`` may be left out. The same as JSON text, as bytes,
+or as the first element of a list is understood too. A user id is text, compared as it is; an integer is taken
+as its decimal text.
+
+Answer: ``{"user_id", "recommendations": [{"product_id", "rating"}], "count", "message", "model_version",
+"digest"}``, best first. Who is not in the model gets the list for new users. A request that cannot be
+understood gets ``{"error": {"code", "message"}, "model_version", "digest"}``. No request makes `predict`
+raise; a model that cannot be read does, so that OCI counts a server error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import pickle
+import sqlite3
+import struct
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+FOLDER = Path(__file__).resolve().parent
+FORMAT = 1  # of the files beside this one; the manifest must say the same
+MANIFEST = "manifest.json"
+DATABASE = "recommendations.sqlite"
+FALLBACK = "new_user_fallback.pkl"
+WRAPPINGS = 8  # text in bytes in a list and so on: more than a client ever needs, and an end for cycles
+
+FOUND = "Recommendations for known user"
+NEW_USER = "Recommendations for new user (popular items)"
+NOTHING_LEFT = "No recommendations: the user has rated every item"
+
+
+class ArtifactError(Exception):
+    """The files beside ``score.py`` are not a whole artifact."""
+
+
+class MalformedRequestError(Exception):
+    """A request that cannot be understood.
+
+    Args:
+        code: what is wrong, for programs.
+        message: what is wrong and what is expected, for people; it repeats nothing of the request.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Model:
+    """One verified artifact.
+
+    Attributes:
+        release: what every answer says about the model: ``model_version`` and ``digest``.
+        top_k: length of the stored lists, and of an answer when the request does not say.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        facts, digest = _verify(folder)
+        self.release = {"model_version": facts["version"], "digest": digest}
+        self.top_k: int = facts["top_k"]
+        self._fallback = _read_fallback(folder / FALLBACK)
+        self._database = Database(folder / DATABASE)
+        self._products = self._database.read_products()
+
+    def recommend(self, user_id: str, top_k: int) -> tuple[list[dict[str, Any]], str]:
+        """Return the first ``top_k`` recommendations of a user, and what kind of list it is."""
+        row = self._database.find(user_id)
+        if row is None:
+            return [dict(recommendation) for recommendation in self._fallback[:top_k]], NEW_USER
+        ranked, ratings = row
+        size = len(ratings) // 8
+        positions = struct.unpack(f"<{size}I", ranked)[:top_k]
+        pairs = zip(positions, struct.unpack(f"<{size}d", ratings))  # noqa: B905 - strict= needs Python 3.10
+        products = self._products
+        found = [{"product_id": products[position], "rating": rating} for position, rating in pairs]
+        return found, FOUND if size else NOTHING_LEFT
+
+
+class Database(threading.local):
+    """Read-only access to the lists: one connection per thread and process, it may cross neither."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # A parent's connection stays referenced after a fork: closing it in the child is not safe.
+        self.connections: dict[int, sqlite3.Connection] = {}
+
+    def read_products(self) -> list[str]:
+        """Return the product ids by their position in the lists."""
+        connection = self._open()
+        try:
+            return [row[0] for row in connection.execute("SELECT product_id FROM products ORDER BY position")]
+        except sqlite3.Error as err:
+            raise ArtifactError(f"{self.path.name} cannot be read: {err}") from err
+        finally:
+            connection.close()
+
+    def find(self, user_id: str) -> tuple[bytes, bytes] | None:
+        """Return positions and ratings of a user, packed; None for a user who is not in the model."""
+        connection = self.connections.get(os.getpid())
+        if connection is None:
+            connection = self.connections[os.getpid()] = self._open()
+        found = connection.execute("SELECT positions, ratings FROM lists WHERE user_id = ?", (user_id,))
+        row: tuple[bytes, bytes] | None = found.fetchone()
+        return row
+
+    def _open(self) -> sqlite3.Connection:
+        # Immutable: no lock, no journal, nothing written beside the file. Without mmap, so that a damaged
+        # file is an error and not the end of the process.
+        connection = sqlite3.connect(self.path.as_uri() + "?mode=ro&immutable=1", uri=True)
+        connection.execute("PRAGMA cache_size = -1024")  # KiB, for each thread
+        return connection
+
+
+class PlainUnpickler(pickle.Unpickler):
+    """Reads lists, strings and numbers; refuses everything that could run code."""
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        """Refuse every class and function.
+
+        Raises:
+            ArtifactError: always.
+        """
+        raise ArtifactError(f"{FALLBACK} names {module}.{name}: only lists, strings and numbers are read")
+
+
+def _verify(folder: Path) -> tuple[dict[str, Any], str]:
+    """Return the manifest and its sha256, once every file in it has been found unchanged."""
+    try:
+        content = (folder / MANIFEST).read_bytes()
+        facts: Any = json.loads(content)
+    except (OSError, ValueError) as err:
+        raise ArtifactError(f"{folder / MANIFEST} cannot be read: {err}") from err
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        raise ArtifactError(f"{MANIFEST} is not of format {FORMAT}, the one that this score.py reads")
+    missing = {DATABASE, FALLBACK}.difference(facts["files"])
+    if missing:
+        raise ArtifactError(f"{MANIFEST} does not list {' and '.join(sorted(missing))}")
+    for name, expected in facts["files"].items():
+        found = _sha256(folder / name)
+        if found != expected:
+            raise ArtifactError(f"{name} has the sha256 {found}, {MANIFEST} says {expected}")
+    return facts, hashlib.sha256(content).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            for chunk in iter(lambda: stream.read(1 << 20), b""):
+                digest.update(chunk)
+    except OSError as err:
+        raise ArtifactError(f"{path.name} cannot be read: {err}") from err
+    return digest.hexdigest()
+
+
+def _read_fallback(path: Path) -> list[dict[str, Any]]:
+    """Return the ranked list for users who are not in the model."""
+    try:
+        with path.open("rb") as stream:
+            ranked = [(product, rating) for product, rating in PlainUnpickler(stream).load()]
+    except (pickle.UnpicklingError, EOFError, TypeError, ValueError) as err:
+        raise ArtifactError(f"{path.name} is not a list of products and ratings: {err}") from err
+    for product, rating in ranked:
+        if type(product) is not str or type(rating) not in (int, float) or not math.isfinite(rating):
+            raise ArtifactError(f"{path.name} holds something else than product ids and finite ratings")
+    return [{"product_id": product, "rating": rating} for product, rating in ranked]
+
+
+def _parse(data: Any) -> tuple[str, int | None]:
+    """Return user id and top_k of a request.
+
+    Raises:
+        MalformedRequestError: it cannot be understood.
+    """
+    request = _unwrap(data)
+    if "user_id" not in request:
+        raise MalformedRequestError("MissingUserId", 'The request has no "user_id".')
+    top_k = request.get("top_k", 1)
+    if type(top_k) is not int or top_k < 1:
+        raise MalformedRequestError("InvalidTopK", '"top_k" must be a whole number of at least 1.')
+    return _text(request["user_id"]), request.get("top_k")
+
+
+def _unwrap(data: Any) -> dict[str, Any]:
+    """Return the request's object out of JSON text, bytes and lists."""
+    for _ in range(WRAPPINGS):
+        if isinstance(data, dict):
+            return data
+        if isinstance(data, list):
+            if not data:
+                raise MalformedRequestError("MalformedRequest", "The list holds no request.")
+            data = data[0]
+        elif isinstance(data, (str, bytes, bytearray)):
+            try:
+                data = json.loads(data)
+            except (ValueError, RecursionError):
+                raise MalformedRequestError("MalformedJson", "The request is not readable JSON.") from None
+        else:
+            break
+    raise MalformedRequestError(
+        "MalformedRequest", 'The request must be an object such as {"user_id": "42", "top_k": 10}.'
+    )
+
+
+def _text(user_id: Any) -> str:
+    """Return a user id as text: text itself, or an integer's decimal digits."""
+    if type(user_id) not in (str, int):
+        raise MalformedRequestError("InvalidUserId", '"user_id" must be text or a whole number.')
+    try:
+        text = str(user_id)  # Python refuses integers of thousands of digits
+        text.encode()  # half a surrogate pair is in no model, and no server could send it back
+    except ValueError:
+        raise MalformedRequestError("InvalidUserId", '"user_id" is not text that can be stored.') from None
+    return text
+
+
+# Last in the file, because the default of `model` needs everything above.
+
+
+@cache
+def load_model(folder: Path = FOLDER) -> Model:
+    """Verify the artifact in ``folder`` and open it; a second call returns the same model.
+
+    Raises:
+        ArtifactError: a file is missing, is not the one in the manifest, or cannot be used.
+    """
+    return Model(Path(folder))
+
+
+def predict(data: Any, model: Model = load_model()) -> dict[str, Any]:  # noqa: B008 - fails at start, not at work
+    """Return the answer to one request; see the top of this file.
+
+    Raises:
+        sqlite3.Error, struct.error, IndexError: the model's database is gone or damaged.
+    """
+    try:
+        user_id, top_k = _parse(data)
+    except MalformedRequestError as err:
+        return {"error": {"code": err.code, "message": str(err)}, **model.release}
+    recommendations, message = model.recommend(user_id, model.top_k if top_k is None else top_k)
+    return {
+        "user_id": user_id,
+        "recommendations": recommendations,
+        "count": len(recommendations),
+        "message": message,
+        **model.release,
+    }

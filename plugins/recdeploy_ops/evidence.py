@@ -1,0 +1,224 @@
+"""The evidence that a person reads before answering Promote or Reject, as Markdown for Airflow's UI.
+
+Product names, user ids and messages come from data that anybody may have written. What is shown of them is
+text and nothing else: no Markdown, no HTML, no link, no table cell, no line break, no change of reading direction.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
+
+LIMIT = 8_000  # bytes of the whole text
+CUT = "\n_Cut to fit: the whole report is kept beside the run._\n"
+ID_LENGTH = 40  # characters shown of an id: a UUID has 36
+MESSAGE_LENGTH = 300
+SAMPLE_ITEMS = 5
+MARKS = {"FAIL": "❌ **FAIL**", "HOLD": "⚠️ **HOLD**", "PASS": "✅ PASS"}  # the worst first
+UNKNOWN_VERDICT = "❓ **not judged**"
+NOT_MEASURED = "not measured"
+# Words that a renderer would turn into a link by itself, or that would turn the reading direction around them.
+TRAPS = re.compile(
+    "\\S*(?:://|www\\.|@|mailto:|xmpp:|[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff])\\S*",
+    re.IGNORECASE,
+)
+SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~>$-])")
+RIGHT_TO_LEFT = {"R", "AL", "AN"}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything the approver sees. Mappings go from a label of ours to a value from data.
+
+    Attributes:
+        version: of the candidate.
+        digest: of its artifact, which the approval is bound to.
+        production: what production serves now, in words; None before the first release.
+        notices: what to know before all else, e.g. ``TEST was skipped.``.
+        data: e.g. rows, users, items, newest interaction.
+        metrics: offline metrics, e.g. RMSE and MAE.
+        gates: gate reports as `GateReport.to_json` gives them, by the name of the gate run.
+        endpoint: what TEST answered.
+        latency: of TEST, in turn with production.
+        changes: against production.
+        samples: lists of some users, best first.
+        titles: names of items by id, shown beside the ids.
+    """
+
+    version: int
+    digest: str
+    production: str | None = None
+    notices: Sequence[str] = ()
+    data: Mapping[str, object] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    gates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    endpoint: EndpointFacts | None = None
+    latency: LatencyFacts | None = None
+    changes: ChangeFacts | None = None
+    samples: Mapping[str, Sequence[tuple[str, float]]] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+
+def render_evidence(evidence: Evidence) -> str:
+    """Return the approval's body: GitHub-flavoured Markdown of less than 8 kB, most important first."""
+    blocks = [
+        [f"> **Note:** {escape_text(notice)}\n" for notice in evidence.notices],
+        _table(("", "candidate"), _summarise(evidence)),
+        _findings(evidence.gates),
+        _table(("validation of TEST", "result"), _validation(evidence)),
+        _table(("user", "recommendations, best first"), _samples(evidence)),
+    ]
+    text = ""
+    for lines in blocks:
+        for line in lines:
+            if len((text + line + CUT).encode()) > LIMIT:
+                return text + CUT
+            text += line + "\n"
+        text += "\n" if lines else ""
+    return text
+
+
+def escape_text(text: str, length: int = MESSAGE_LENGTH) -> str:
+    """Return a sentence that may quote data as Markdown that shows exactly its characters.
+
+    Words that look like links, or are written from right to left, are shown as code, isolated from the rest.
+    """
+    shown = _shorten(text, length)
+    parts, end = [], 0
+    for trap in TRAPS.finditer(shown):
+        parts += [_escape_words(shown[end : trap.start()]), escape_id(trap.group(), length)]
+        end = trap.end()
+    return "".join([*parts, _escape_words(shown[end:])])
+
+
+def escape_id(text: str, length: int = ID_LENGTH) -> str:
+    """Return an id or a name as a code span that shows exactly its characters; a long one without its middle."""
+    shown = _shorten(text, length)
+    body = "".join(_spell(character) if character in "`|\\" else _visible(character) for character in shown)
+    if body.startswith(" ") or body.endswith(" "):
+        body = re.sub(r"^ | $", r"\\u0020", body)
+    if not body:
+        return "_(empty)_"
+    isolated = any(unicodedata.bidirectional(character) in RIGHT_TO_LEFT for character in body)
+    return f"\u2068`{body}`\u2069" if isolated else f"`{body}`"
+
+
+def _escape_words(text: str) -> str:
+    visible = "".join(map(_visible, text))
+    return SPECIAL.sub(r"\\\1", visible.replace("&", "&amp;").replace("<", "&lt;"))
+
+
+def _visible(character: str) -> str:
+    """Return a character, spelled out where it is a control, an invisible one, or another space than the space."""
+    return _spell(character) if unicodedata.category(character)[0] in "CZ" and character != " " else character
+
+
+def _spell(character: str) -> str:
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def _shorten(text: str, length: int) -> str:
+    if len(text) <= length:
+        return text
+    half = (length - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [head, tuple("---" for _ in head), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _summarise(evidence: Evidence) -> list[tuple[str, str]]:
+    production = "nothing: this is the first release" if evidence.production is None else evidence.production
+    return [
+        ("version", f"**{evidence.version}**"),
+        ("digest", escape_id(evidence.digest, 64)),
+        ("production serves", escape_text(production)),
+        *((escape_text(name), escape_text(_number(value))) for name, value in evidence.data.items()),
+        *((escape_text(name), escape_text(_number(value))) for name, value in evidence.metrics.items()),
+    ]
+
+
+def _findings(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    found = [(name, finding) for name, report in gates.items() for finding in report["findings"]]
+    order = list(MARKS)
+    found.sort(key=lambda pair: order.index(pair[1]["verdict"]) if pair[1]["verdict"] in order else -1)
+    rows = [
+        (
+            MARKS.get(finding["verdict"], UNKNOWN_VERDICT),
+            escape_text(f"{name}: {finding['gate']}", 80),
+            f"{escape_text(_number(finding['value']), 40)}{_interval(finding.get('interval'))}",
+            escape_text(str(finding["threshold"]), 60),
+            escape_text(str(finding["message"])),
+        )
+        for name, finding in found
+    ]
+    return _table(("verdict", "gate", "value", "needs", "what was seen"), rows)
+
+
+def _validation(evidence: Evidence) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    if evidence.endpoint is not None:
+        facts = evidence.endpoint
+        rows += [
+            ("known users, agreement with recommendations.csv", _agreement(facts.known)),
+            ("unknown users, the list for new users", _agreement(facts.unknown)),
+            ("malformed input, an error object", _agreement(facts.malformed)),
+            ("server errors", str(facts.server_errors)),
+            ("served", escape_text(" and ".join(facts.served) or "no release that the answers name")),
+        ]
+    if evidence.latency is not None:
+        latency = evidence.latency
+        rows.append(("latency of TEST, p50 / p95", _latency(latency.test_p50, latency.test_p95)))
+        production = _latency(latency.production_p50, latency.production_p95)
+        rows.append(("latency of production in turn", production if latency.production_asked else "no production yet"))
+    if evidence.changes is not None:
+        changes = evidence.changes
+        share = NOT_MEASURED if changes.jaccard is None else f"{changes.jaccard:.2f}"
+        rows.append(("lists that would change", f"{changes.changed} of {changes.users}, mean Jaccard {share}"))
+    return rows
+
+
+def _samples(evidence: Evidence) -> list[tuple[str, str]]:
+    return [
+        (escape_id(user), ", ".join(_item(evidence, *entry) for entry in ranking[:SAMPLE_ITEMS]) or "_(none)_")
+        for user, ranking in evidence.samples.items()
+    ]
+
+
+def _item(evidence: Evidence, item: str, rating: float) -> str:
+    title = evidence.titles.get(item)
+    name = escape_id(item) if title is None else f"{escape_id(item)} {escape_id(title)}"
+    return f"{name} {rating:.2f}"
+
+
+def _agreement(agreement: Agreement) -> str:
+    mark = MARKS["PASS" if agreement.asked and agreement.agreed == agreement.asked else "FAIL"]
+    return f"{mark} {agreement.agreed} of {agreement.asked}"
+
+
+def _latency(p50: float | None, p95: float | None) -> str:
+    return " / ".join(NOT_MEASURED if value is None else f"{value * 1000:.1f} ms" for value in (p50, p95))
+
+
+def _number(value: object) -> str:
+    if value is None:
+        return NOT_MEASURED
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    return "" if bounds is None else f" ({bounds[0]:.4g} to {bounds[1]:.4g})"

@@ -1,0 +1,314 @@
+"""Ask an endpoint, or an artifact, what its users would ask, and compare with what must come back."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recdeploy_ops.artifact import load_in_clean_process
+from recdeploy_ops.domain.gates.endpoint import (
+    Agreement,
+    ChangeFacts,
+    EndpointFacts,
+    LatencyFacts,
+    describe_release,
+    jaccard,
+    percentile,
+)
+from recdeploy_ops.domain.replies import Reply
+from recdeploy_ops.list_facts import USERS, read_ids, read_lists
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recdeploy_ops.settings import Settings
+
+Ask = Callable[[object], Reply]
+Ranking = tuple[tuple[str, float], ...]
+
+NEW_USER = "Recommendations for new user (popular items)"
+PROBLEMS = 3  # told of each kind
+DEEP = json.loads("[" * 50 + "]" * 50)
+
+# Valid JSON, so that every client can send it, but no request.
+MALFORMED: tuple[object, ...] = (
+    {},
+    [],
+    {"user_id": None},
+    {"user_id": True},
+    {"user_id": 1.5},
+    {"user_id": ["1"]},
+    {"user_id": {"id": "1"}},
+    {"user": "1"},
+    {"USER_ID": "1"},
+    {"top_k": 10},
+    {"user_id": "1", "top_k": 0},
+    {"user_id": "1", "top_k": -1},
+    {"user_id": "1", "top_k": 2.5},
+    {"user_id": "1", "top_k": "10"},
+    {"user_id": "1", "top_k": None},
+    {"user_id": "1", "top_k": True},
+    {"user_id": "1", "top_k": [10]},
+    [[], {"user_id": "1"}],
+    [None],
+    {"user_id": DEEP},
+)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What one release must answer.
+
+    Attributes:
+        version: of the model.
+        digest: of its artifact.
+        top_k: length of a list when the request does not say.
+        known: lists of a sample of its users, best first.
+        unknown: ids of nobody.
+        fallback: the list for new users, best first.
+    """
+
+    version: int
+    digest: str
+    top_k: int
+    known: dict[str, Ranking]
+    unknown: tuple[str, ...]
+    fallback: Ranking
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One request, and what must come back; `recommendations` is None where an error must."""
+
+    request: object
+    user_id: str | None = None
+    recommendations: Ranking | None = None
+
+
+def expect_answers(
+    results_folder: Path,
+    extract_folder: Path,
+    *,
+    settings: Settings,
+    version: int,
+    digest: str,
+    top_k: int,
+    fallback: Sequence[tuple[str, float]],
+    seed: int,
+) -> Expectation:
+    """Draw the users to ask for, with their lists as they stand in ``recommendations.csv``.
+
+    The same files and seed give the same users. The first, the last and the one with the longest id are always
+    among them; of the ids of nobody, half differ from a user's by very little.
+
+    Raises:
+        TrainingFailedError: ``recommendations.csv`` cannot be read.
+    """
+    probes, source = settings.probes, settings.source
+    known = _sample_lists(results_folder, settings, probes.known_users, seed)
+    near = [twisted for user in known for twisted in (f"0{user}", f"{user} ", user.swapcase(), user[:-1], f"{user}.0")]
+    far = [f"nobody-{_draw(seed, str(number)):x}" for number in range(probes.unknown_users)]
+    random.Random(seed).shuffle(near)  # noqa: S311 - a sample, not a secret
+    candidates = list(dict.fromkeys(near[: probes.unknown_users // 2] + far))
+    users = read_ids(extract_folder / USERS, source.user_column)
+    taken = pc.is_in(pa.array(candidates, pa.string()), value_set=users).to_pylist()
+    unknown = [user for user, is_user in zip(candidates, taken, strict=True) if not is_user and user not in known]
+    return Expectation(
+        version=version,
+        digest=digest,
+        top_k=top_k,
+        known=known,
+        unknown=tuple(unknown[: probes.unknown_users]),
+        fallback=tuple(fallback),
+    )
+
+
+def probe_endpoint(ask: Ask, *, expected: Expectation, malformed: int = len(MALFORMED)) -> EndpointFacts:
+    """Ask a live endpoint for every user of the expectation, and ``malformed`` times for nonsense."""
+    probes = plan_probes(expected, malformed)
+    return measure_replies(probes, [ask(probe.request) for probe in probes], expected)
+
+
+def probe_artifact(folder: Path, *, expected: Expectation, malformed: int = len(MALFORMED)) -> EndpointFacts:
+    """Ask an artifact the same in a clean process, before it is deployed.
+
+    Raises:
+        IntegrityError: it does not load, or does not answer.
+    """
+    probes = plan_probes(expected, malformed)
+    answers = load_in_clean_process(folder, [probe.request for probe in probes])
+    return measure_replies(probes, [Reply(200, answer, 0.0) for answer in answers], expected)
+
+
+def compare_latency(ask_test: Ask, ask_production: Ask | None, requests: Sequence[object]) -> LatencyFacts:
+    """Measure both endpoints in turn, so that a slow minute of the network meets both.
+
+    The first request to each is not counted: it pays for the connection.
+
+    Args:
+        ask_test: the endpoint to judge.
+        ask_production: the one it is compared with; None before the first release.
+        requests: well-formed ones.
+    """
+    asks = [ask_test] if ask_production is None else [ask_test, ask_production]
+    replies: list[list[Reply]] = [[] for _ in asks]
+    for number, request in enumerate([*requests[:1], *requests]):
+        turn = range(len(asks)) if number % 2 else reversed(range(len(asks)))
+        for which in turn:
+            reply = asks[which](request)
+            if number:
+                replies[which].append(reply)
+    seconds = [[reply.seconds for reply in side if _ranking_of(reply) is not None] for side in replies]
+    production = seconds[1] if ask_production else []
+    return LatencyFacts(
+        requests=len(requests),
+        test_p50=percentile(seconds[0], 0.5),
+        test_p95=percentile(seconds[0], 0.95),
+        production_p50=percentile(production, 0.5),
+        production_p95=percentile(production, 0.95),
+        production_asked=ask_production is not None,
+        test_failed=len(requests) - len(seconds[0]),
+        production_failed=len(requests) - len(production) if ask_production else 0,
+    )
+
+
+def compare_with_production(ask_production: Ask, expected: Expectation) -> ChangeFacts:
+    """Compare the candidate's lists of the sampled users with what production answers to the same users."""
+    changed, unreadable, overlaps = 0, 0, []
+    for user, ranking in expected.known.items():
+        served = _ranking_of(ask_production({"user_id": user, "top_k": expected.top_k}))
+        if served is None:
+            unreadable += 1
+            continue
+        changed += served != ranking
+        overlaps.append(jaccard([item for item, _ in served], [item for item, _ in ranking]))
+    mean = sum(overlaps) / len(overlaps) if overlaps else None
+    return ChangeFacts(len(overlaps), changed, mean, unreadable)
+
+
+def latency_requests(expected: Expectation, count: int) -> list[object]:
+    """Return ``count`` requests for users of the model, over and over where the sample is smaller."""
+    users = list(expected.known)
+    return [{"user_id": users[n % len(users)], "top_k": expected.top_k} for n in range(count if users else 0)]
+
+
+def plan_probes(expected: Expectation, malformed: int) -> list[Probe]:
+    """Return every request with its answer: users of the model, nobody, and nonsense.
+
+    The length asked for goes in turn: not at all, the model's, one, more than there is.
+    """
+    lengths = (None, expected.top_k, 1, 10 * expected.top_k)
+    users = [*expected.known.items(), *((user, expected.fallback) for user in expected.unknown)]
+    probes = []
+    for number, (user, ranking) in enumerate(users):
+        length = lengths[number % len(lengths)]
+        request = {"user_id": user} if length is None else {"user_id": user, "top_k": length}
+        probes.append(Probe(request, user, ranking[: length or expected.top_k]))
+    return probes + [Probe(MALFORMED[number % len(MALFORMED)]) for number in range(malformed)]
+
+
+def measure_replies(probes: Sequence[Probe], replies: Sequence[Reply], expected: Expectation) -> EndpointFacts:
+    """Compare the replies with what the probes expect."""
+    known: list[str] = []
+    unknown: list[str] = []
+    malformed: list[str] = []
+    releases: list[tuple[object, object]] = []
+    for probe, reply in zip(probes, replies, strict=True):
+        if probe.recommendations is None:
+            malformed.append(_find_fault_in_error(probe, reply))
+            continue
+        (known if probe.user_id in expected.known else unknown).append(
+            _find_fault(probe, reply, is_known=probe.user_id in expected.known)
+        )
+        if isinstance(reply.body, dict):
+            releases.append((reply.body.get("model_version"), reply.body.get("digest")))
+    return EndpointFacts(
+        version=expected.version,
+        digest=expected.digest,
+        known=_agreement(known),
+        unknown=_agreement(unknown),
+        malformed=_agreement(malformed),
+        server_errors=sum(reply.status >= 500 or reply.status <= 0 for reply in replies),
+        served=tuple(dict.fromkeys(describe_release(*release) for release in releases)),
+        wrong_release=sum(release != (expected.version, expected.digest) for release in releases),
+    )
+
+
+def _sample_lists(results_folder: Path, settings: Settings, count: int, seed: int) -> dict[str, Ranking]:
+    vocabulary: dict[str, int] = {}
+    items: list[str] = []
+    drawn: list[tuple[int, str, Ranking]] = []  # a heap, the next to go on top
+    special: list[tuple[str, Ranking]] = []  # the first, the longest so far, the last so far
+    for lists in read_lists(results_folder, settings.source, vocabulary):
+        items.extend(islice(vocabulary, len(items), None))
+        users = lists.users.to_pylist()
+        for number, user in enumerate(users):
+            order = -_draw(seed, user)
+            if len(drawn) < count:
+                heapq.heappush(drawn, (order, user, lists.ranking(number, items)))
+            elif order > drawn[0][0]:
+                heapq.heapreplace(drawn, (order, user, lists.ranking(number, items)))
+        far = max(range(len(users)), key=lambda number: len(users[number]))
+        first, longest, last = ((users[n], lists.ranking(n, items)) for n in (0, far, -1))
+        if special:
+            first, longest = special[0], max(special[1], longest, key=lambda found: len(found[0]))
+        special = [first, longest, last]
+    ordered = dict([*special, *((user, ranking) for _, user, ranking in sorted(drawn, reverse=True))])
+    return dict(islice(ordered.items(), count))
+
+
+def _draw(seed: int, text: str) -> int:
+    """Return a number that is spread evenly and depends on seed and text only."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), key=seed.to_bytes(8, "big"), digest_size=8).digest(), "big")
+
+
+def _find_fault(probe: Probe, reply: Reply, *, is_known: bool) -> str:
+    """Return what is wrong with the answer for a user, empty when nothing is."""
+    body = reply.body
+    if reply.status != 200 or not isinstance(body, dict):
+        return f"{probe.user_id} got status {reply.status}"
+    if body.get("user_id") != probe.user_id:
+        return f"{probe.user_id} was answered as {body.get('user_id')}"
+    if not is_known and body.get("message") != NEW_USER:
+        return f"{probe.user_id} is nobody but was answered with {body.get('message')!r}"
+    if _ranking_of(reply) != probe.recommendations:
+        return f"{probe.user_id} got {_describe(_ranking_of(reply))} instead of {_describe(probe.recommendations)}"
+    return "" if body.get("count") == len(probe.recommendations or ()) else f"{probe.user_id} got a wrong count"
+
+
+def _find_fault_in_error(probe: Probe, reply: Reply) -> str:
+    error = reply.body.get("error") if isinstance(reply.body, dict) else None
+    if reply.status >= 500 or reply.status <= 0:
+        return f"{json.dumps(probe.request)[:80]} got status {reply.status}"
+    fields = (error.get("code"), error.get("message")) if isinstance(error, dict) else (None,)
+    right = all(isinstance(field, str) and field for field in fields)
+    return "" if right else f"{json.dumps(probe.request)[:80]} got no error object"
+
+
+def _ranking_of(reply: Reply) -> Ranking | None:
+    """Return the list in an answer; None when there is none."""
+    found = reply.body.get("recommendations") if reply.status == 200 and isinstance(reply.body, dict) else None
+    try:
+        return tuple((str(row["product_id"]), row["rating"]) for row in found)  # type: ignore[union-attr]
+    except (TypeError, KeyError):
+        return None
+
+
+def _describe(ranking: Ranking | None) -> str:
+    if ranking is None:
+        return "no list"
+    return f"{len(ranking)} items ({', '.join(f'{item} {rating}' for item, rating in ranking[:2])}, ...)"
+
+
+def _agreement(faults: list[str]) -> Agreement:
+    problems = [fault for fault in faults if fault]
+    return Agreement(len(faults), len(faults) - len(problems), tuple(problems[:PROBLEMS]))
