@@ -8,7 +8,7 @@ from typing import Any
 
 from oci_emulator.tenancies import timestamp
 
-MAX_CALLS = 20_000
+MAX_CALLS = 50_000
 _DEPLOYMENT = re.compile(r"ocid1\.datasciencemodeldeployment\.[\w.-]+")
 
 

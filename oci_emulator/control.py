@@ -90,9 +90,10 @@ class ControlPlane:
         self.emulator.faults.clear()
         return {}
 
-    async def get_calls(self) -> list[dict[str, Any]]:
-        """Return the calls received, in order."""
-        return [call.shown() for call in self.emulator.calls.received]
+    async def get_calls(self, operation: str | None = None) -> list[dict[str, Any]]:
+        """Return the calls received, in order; those of one operation, if given."""
+        calls = self.emulator.calls.received
+        return [call.shown() for call in calls if operation in (None, call.operation)]
 
     async def delete_calls(self) -> dict[str, Any]:
         """Forget the calls received."""

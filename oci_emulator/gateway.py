@@ -87,12 +87,13 @@ class Gateway:
     async def _perform(self, request: Request, match: Match, call: Call) -> Response:
         operation = match.operation
         endpoint = self.endpoints.get((operation.service, operation.name))
+        _check_length(request, endpoint)
         digest = self.signatures.verify(_signed(request, call, streams_body=operation.streams_body))
         if endpoint is None:
             raise NotImplementedByEmulatorError(
                 f"{operation.name} ({operation.service}) is an operation of OCI, but not of this emulator."
             )
-        body = b"" if isinstance(endpoint, Uploading) else await _read_body(request, endpoint)
+        body = b"" if isinstance(endpoint, Uploading) else await _read_body(request)
         if not isinstance(endpoint, Uploading):
             _check_digest(digest, body_digest(body))
         asked = OciRequest(operation, match.parameters, request.query_params, request.headers, call.request_id, body)
@@ -131,12 +132,16 @@ async def _before(fault: Fault | None) -> None:
         raise OciError(fault.message, code=fault.code, status=fault.status)
 
 
-async def _read_body(request: Request, endpoint: Endpoint | None) -> bytes:
+def _check_length(request: Request, endpoint: Endpoint | None) -> None:
+    """Refuse by its header a body that would be too large to read, before the signature, as a gateway does."""
     length = request.headers.get("content-length")
     if isinstance(endpoint, Proxied) and length is None:
         raise LengthRequiredError("The request has no content-length.")
-    if int(length or 0) > MAX_BODY_BYTES:
+    if not isinstance(endpoint, Uploading) and int(length or 0) > MAX_BODY_BYTES:
         raise PayloadTooLargeError(f"The body has {length} bytes; at most {MAX_BODY_BYTES} are accepted.")
+
+
+async def _read_body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

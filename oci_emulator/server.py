@@ -19,6 +19,7 @@ from oci_emulator.app import create_app
 from oci_emulator.emulator import Emulator
 
 _GRACE_SECONDS = 1
+_KEEP_ALIVE_SECONDS = 120
 
 
 class StartError(Exception):
@@ -56,6 +57,8 @@ async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
             access_log=False,
             log_level="warning",
             server_header=False,
+            # Longer than clients wait between two polls: none sends on a connection that is just being closed.
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         ),
         lambda: _announce(settings, emulator),

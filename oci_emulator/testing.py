@@ -74,8 +74,8 @@ class RunningEmulator:
 
     def calls(self, operation: str | None = None) -> list[dict[str, Any]]:
         """Return the calls received so far, in order; those of one operation, if given."""
-        calls: list[dict[str, Any]] = self._control("GET", "calls")
-        return [call for call in calls if operation in (None, call["operation"])]
+        calls: list[dict[str, Any]] = self._control("GET", f"calls?operation={operation}" if operation else "calls")
+        return calls
 
     def clear_calls(self) -> None:
         """Forget the calls received so far."""

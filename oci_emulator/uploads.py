@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,8 +25,6 @@ async def received(request: Request, folder: Path) -> AsyncIterator[Upload]:
                 md5.update(chunk)
                 sha256.update(chunk)
                 size += len(chunk)
-            file.flush()
-            os.fsync(file.fileno())
         yield Upload(path, size, _text(md5.digest()), _text(sha256.digest()))
     finally:
         path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ import importlib
 import inspect
 import json
 import os
+import queue
 import select
 import signal
 import socket
@@ -139,8 +140,7 @@ def run_worker(listener: socket.socket, spec: dict[str, Any], life: int, report:
     except BaseException as err:  # noqa: BLE001 - whatever score.py raises is the reason to report
         tell(report, event="failed", message=f"{type(err).__name__}: {err}", traceback=traceback.format_exc())
         os._exit(1)
-    for _ in range(spec["threads"]):
-        threading.Thread(target=accept_forever, args=(listener, predict), daemon=True).start()
+    threading.Thread(target=accept_forever, args=(listener, predict, spec["threads"]), daemon=True).start()
     tell(report, event="ready")
     os.read(life, 1)
     os._exit(0)
@@ -169,12 +169,29 @@ def load_predict(folder: Path) -> Predict:
     return lambda data: score.predict(data)
 
 
-def accept_forever(listener: socket.socket, predict: Predict) -> None:
+def accept_forever(listener: socket.socket, predict: Predict, threads: int) -> None:
+    """Accept connections while a thread is free, and leave them to the other workers while none is.
+
+    One thread alone accepts: the kernel wakes those who wait in turn, so that the workers share the requests.
+    """
+    free = threading.Semaphore(threads)
+    accepted: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
+    for _ in range(threads):
+        threading.Thread(target=answer_forever, args=(accepted, predict, free), daemon=True).start()
+    while True:
+        free.acquire()
+        accepted.put(listener.accept()[0])
+
+
+def answer_forever(accepted: "queue.SimpleQueue[socket.socket]", predict: Predict, free: threading.Semaphore) -> None:
     """Answer one connection after the other."""
     while True:
-        connection, _ = listener.accept()
-        with connection, contextlib.suppress(OSError):  # the caller has gone
-            PredictHandler(predict, connection)
+        connection = accepted.get()
+        try:
+            with connection, contextlib.suppress(OSError):  # the caller has gone
+                PredictHandler(predict, connection)
+        finally:
+            free.release()
 
 
 class PredictHandler(BaseHTTPRequestHandler):

@@ -231,6 +231,7 @@ def test_replaced_contents_leave_no_file_behind(shelf: Shelf) -> None:
     for content in (b"1", b"2", b"3"):
         shelf.put_object("a", content)
     refusal(shelf.put_object, "a", b"4", if_none_match="*")
+    refusal(shelf.put_object, "a", b"4", content_md5="wrong")
     shelf.put_object("b", b"5")
     shelf.delete_object("b")
     folder = shelf.cloud.emulator.data_dir

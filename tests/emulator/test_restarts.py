@@ -130,6 +130,8 @@ def test_objects_are_whole_after_a_kill_in_the_middle_of_writing(tmp_path: Path)
             pool.map(write, contents)
             time.sleep(0.7)
             emulator.kill()
+    for folder in ("objects", "incoming"):  # as if killed between writing and committing
+        (tmp_path / folder / "orphan").write_bytes(b"x")
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
         listed = cloud.storage.list_objects(emulator.namespace, bucket, fields="size").data.objects
@@ -156,9 +158,9 @@ def test_no_process_outlives_the_emulator(own: RunningEmulator, number: signal.S
 def test_no_worker_outlives_its_server(own: RunningEmulator) -> None:
     cloud = Cloud(own)
     deployment = cloud.deployment(cloud.model(artifact(PIDS)))
-    worker, server = cloud.predict(deployment)
-    own.kill()
-    assert wait_until_dead({worker, server}) == set()
+    workers, server = {cloud.predict(deployment)[0] for _ in range(20)}, cloud.predict(deployment)[1]
+    os.kill(server, signal.SIGKILL)
+    assert wait_until_dead(workers) == set()
 
 
 def test_a_deployment_that_ends_leaves_no_process_and_no_folder(own: RunningEmulator) -> None:

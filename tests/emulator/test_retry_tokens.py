@@ -83,3 +83,20 @@ def test_an_artifact_whose_response_was_lost_can_be_sent_again(cloud: Cloud) -> 
     for _ in range(2):
         assert cloud.science.create_model_artifact(model, artifact(), opc_retry_token="once").status == 204
     assert refusal(cloud.science.create_model_artifact, model, artifact(), opc_retry_token="twice")[0] == 409
+
+
+def test_equal_tokens_at_the_same_time_upload_once(cloud: Cloud) -> None:
+    model, content, answers = cloud.empty_model(), bytes(4_000_000), []
+    threads = [
+        threading.Thread(
+            target=lambda: answers.append(
+                cloud.science.create_model_artifact(model, content, opc_retry_token="same").status
+            )
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [204] * 4

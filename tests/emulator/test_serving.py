@@ -1,8 +1,10 @@
 import asyncio
+import http.client
 import json
 import os
 import signal
 import stat
+import sys
 import threading
 import time
 import zipfile
@@ -11,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import oci
 import pytest
 from oci.model_deployment import ModelDeploymentClient
 
+from oci_emulator.serving import child
 from oci_emulator.serving.unpacking import ArtifactError, ArtifactLimits, unpack
 from tests.emulator.clouds import RUNTIME, Cloud, archive, artifact, echo_score, model_switch, refusal
 
@@ -59,6 +63,12 @@ def test_what_fails_in_predict_is_a_clean_500(cloud: Cloud, deploy: Any, body: s
     deployment = deploy(score(body))
     for _ in range(3):
         assert refusal(cloud.predict, deployment) == (500, "InternalServerError")
+
+
+def test_a_500_says_what_score_raised(cloud: Cloud, deploy: Any) -> None:
+    deployment = deploy(score("return data['absent']"))
+    with pytest.raises(oci.exceptions.ServiceError, match="KeyError: 'absent'"):
+        cloud.predict(deployment)
 
 
 def test_a_worker_that_dies_is_replaced(cloud: Cloud, deploy: Any) -> None:
@@ -109,6 +119,17 @@ def test_the_environment_reaches_score_and_says_how_many_workers(cloud: Cloud, d
 def test_score_cannot_import_the_project(cloud: Cloud, name: str) -> None:
     errors = cloud.failed(cloud.begin_deployment(cloud.model(artifact(f"import {name}\n" + echo_score()))))
     assert f"ModuleNotFoundError: No module named '{name}'" in errors
+
+
+def test_what_an_editable_installation_adds_is_not_importable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    finder = type("Finder", (), {"__module__": "__editable___recdeploy_0_1_0_finder"})
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "", *sys.path])
+    monkeypatch.setattr(sys, "meta_path", [finder, finder(), *sys.meta_path])
+    child.isolate()
+    assert str(tmp_path) not in sys.path
+    assert "" not in sys.path
+    assert any("site-packages" in entry for entry in sys.path)
+    assert [item for item in sys.meta_path if "__editable__" in getattr(item, "__module__", "")] == []
 
 
 def test_score_finds_its_files_beside_it(cloud: Cloud, deploy: Any) -> None:
@@ -216,6 +237,14 @@ def test_a_large_body_is_refused(cloud: Cloud, deploy: Any) -> None:
     assert json.loads(cloud.predict_raw(deployment, fits, "text/plain")) == len(fits)
     answer = refusal(cloud.predict_raw, deployment, fits + b"x", "text/plain")
     assert answer == (413, "PayloadTooLarge")
+
+
+def test_a_body_of_unknown_length_is_refused(cloud: Cloud, deploy: Any) -> None:
+    connection = http.client.HTTPConnection(cloud.emulator.url.removeprefix("http://"), timeout=10)
+    connection.request("POST", f"/{deploy(echo_score())}/predict", iter([b"{}"]), encode_chunked=True)
+    response = connection.getresponse()
+    assert (response.status, json.load(response)["code"]) == (411, "LengthRequired")
+    connection.close()
 
 
 def test_a_large_answer_comes_whole(cloud: Cloud, deploy: Any) -> None:
