@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.domain.gates.verdicts import Finding
 
-pytestmark = pytest.mark.unit
 
 NOW = dt.datetime(2026, 2, 1, 12, tzinfo=dt.UTC)
 GATES = GateSettings()

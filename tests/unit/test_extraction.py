@@ -31,7 +31,6 @@ from recdeploy_ops.extraction.statements import escape_colons, read_query
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-pytestmark = pytest.mark.unit
 
 FILES = ["interactions.parquet", "items.parquet", "users.parquet"]
 HERE = values.Place("users.sql", "user_id", 1)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.unit
 
 TCPS = "tcps://adb.eu-frankfurt-1.oraclecloud.com:1522/g1_shop_low.adb.oraclecloud.com"
 ALIAS = "shop_low = (DESCRIPTION=(ADDRESS=(PROTOCOL=tcps)(HOST=adb.example.com)(PORT=1522)))\n"

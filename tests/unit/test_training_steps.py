@@ -23,8 +23,6 @@ from recdeploy_ops.domain.errors import SourceDataError, TrainingFailedError
 from recdeploy_ops.training import inputs, processes, reports, runs, train
 from recdeploy_ops.training.processes import run_process
 
-pytestmark = pytest.mark.unit
-
 SOURCE = shops.settings_with().source
 RATINGS = [("u1", "p1", 1.0), ("u1", "p2", 5.0), ("u2", "p1", 3.0), ("u3", "p3", 4.0)]
 LISTS = "user_id,product_id,rating\nu1,p3,4.5\nu2,p2,4.0\nu2,p3,3.5\nu3,p1,2.0\nu3,p2,1.0\n"

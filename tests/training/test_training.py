@@ -1,0 +1,139 @@
+"""Training by ADS itself: each test starts its real operator, which takes some seconds to load."""
+
+from __future__ import annotations
+
+import csv
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+import shops
+
+from recdeploy_ops.extraction import extract_tables
+from recdeploy_ops.training import train
+
+if TYPE_CHECKING:
+    from recdeploy_ops.settings import Settings
+
+# As many as there are strange items, so that the list for new users must hold every one of them.
+TOP_K = 18
+MOVIES = Path(os.environ.get("RECDEPLOY_MOVIELENS", Path(__file__).parents[3] / "shared" / "data" / "ml-100k"))
+STRANGE = [
+    "00420",
+    "1e5",
+    "NaN",
+    "nan",
+    "None",
+    "ユーザー7",
+    "A39HTATAQ9V7YF",
+    "0205616461",
+    "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+    'say "hi"',
+    "a,b",
+    "two\nlines",
+    " padded ",
+    "<script>alert(1)</script>",
+    "tab\there",
+    "=1+1",
+    "true",
+    "42",
+]
+
+
+def trained(extract: Path, out: Path, seed: int, chosen: Settings, lines: list[str] | None = None) -> dict[str, Any]:
+    told = [] if lines is None else lines
+    return train(extract, out, chosen, top_k=TOP_K, seed=seed, report=told.append)
+
+
+def both(*runs: tuple[Path, Path, int, Settings]) -> list[bytes]:
+    """Train each in a process of its own, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda run: trained(*run), runs))
+    return [(out / "recommendations.csv").read_bytes() for _, out, _, _ in runs]
+
+
+def test_strange_ids_come_from_the_database_to_the_lists_unchanged_and_repeatably(tmp_path: Path) -> None:
+    users = list(STRANGE)
+    full = users[0]
+    ratings = [
+        (user, item, 1 + (u * 7 + i * 3) % 5, "2026-01-01")
+        for u, user in enumerate(users)
+        for i, item in enumerate(STRANGE)
+        if user == full or (u + i) % 3
+    ]
+    shop = shops.make_shop(
+        tmp_path / "shop.db",
+        interactions=ratings,
+        users=[(user, "x") for user in users] + [(users[3], "again")],
+        products=[(item, "t", "c") for item in STRANGE],
+        kind="TEXT",
+    )
+    chosen, extract = shops.settings_with(), tmp_path / "extract"
+    extract_tables(shops.source_of(shop), chosen, extract, list[str]().append)
+    first, again, other = both(
+        (extract, tmp_path / "a", 1, chosen), (extract, tmp_path / "b", 1, chosen), (extract, tmp_path / "c", 2, chosen)
+    )
+    assert first == again
+    assert first != other
+
+    with (tmp_path / "a" / "recommendations.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["user_id"] for row in rows} == set(users) - {full}, "who has rated everything gets no list"
+    rated = {row[:2] for row in ratings}
+    assert {row["product_id"] for row in rows} <= set(STRANGE)
+    assert not rated & {(row["user_id"], row["product_id"]) for row in rows}
+
+    with (tmp_path / "a" / "new_users.csv").open(encoding="utf-8", newline="") as stream:
+        new = list(csv.DictReader(stream))
+    assert len(new) == TOP_K
+    assert {row["product_id"] for row in new} == set(STRANGE)
+
+    outputs = {path.name for path in (tmp_path / "a").iterdir()}
+    assert outputs == {"metrics.json", "new_users.csv", "recommendations.csv", "recommender.yaml", "report.html"}
+    for name in ("report.html", "recommender.yaml"):
+        assert str(tmp_path) not in (tmp_path / "a" / name).read_text(encoding="utf-8")
+
+
+def test_what_would_break_the_stock_operator_is_out_of_its_way(tmp_path: Path) -> None:
+    users = [str(n) for n in range(30)]
+    items = [str(n) for n in range(12)]
+    ratings: list[tuple[str, str, float | None]] = [
+        (user, item, float(1 + (int(user) * int(item)) % 5))
+        for user in users
+        for item in items
+        if (int(user) + int(item)) % 4
+    ]
+    extract = shops.write_extract(
+        tmp_path / "extract",
+        [*ratings, ("3", "1", None), ("4", "0", float("nan")), ("nobody", "1", 3.0), ("5", "nothing", 3.0)],
+        users=[*users, "new", "7", "7"],
+        items=[*items, "3"],
+    )
+    lines: list[str] = []
+    metrics = trained(extract, tmp_path / "out", 3, shops.settings_with(), lines)
+    assert metrics["dropped"] == {"duplicate_users": 2, "duplicate_items": 1, "interactions_without_rating": 2}
+    assert metrics["users_without_list"] == 0
+    found = pd.read_csv(tmp_path / "out" / "recommendations.csv", dtype=str, keep_default_na=False)
+    assert set(found["user_id"]) == {*users, "new"}
+    assert not found.duplicated(["user_id", "product_id"]).any()
+    assert 0 < metrics["mae"] <= metrics["rmse"] < 5
+    assert any(line.startswith("RMSE: ") for line in lines), "the operator's own lines are reported"
+
+
+@pytest.mark.skipif(not MOVIES.is_dir(), reason=f"MovieLens-100k is not at {MOVIES.name} (RECDEPLOY_MOVIELENS)")
+def test_movielens_gives_equal_bytes_in_two_processes(tmp_path: Path) -> None:
+    tables = {name: pd.read_csv(MOVIES / f"{name}.csv", dtype=str) for name in ("interactions", "users", "items")}
+    interactions = tables["interactions"]
+    extract = shops.write_extract(
+        tmp_path / "extract",
+        list(zip(interactions["user_id"], interactions["movie_id"], interactions["rating"].astype(float), strict=True)),
+        users=tables["users"]["user_id"],
+        items=tables["items"]["movie_id"],
+    )
+    chosen = shops.settings_with()
+    one, two = both((extract, tmp_path / "one", 42, chosen), (extract, tmp_path / "two", 42, chosen))
+    assert one == two
+    assert one.count(b"\n") == 1 + 943 * TOP_K
