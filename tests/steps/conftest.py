@@ -36,9 +36,7 @@ def emulator(emulator_process):
 @pytest.fixture
 def project_id(emulator):
     client = oci.data_science.DataScienceClient(emulator.config, service_endpoint=emulator.url)
-    details = oci.data_science.models.CreateProjectDetails(
-        compartment_id=emulator.compartment_id, display_name="shop"
-    )
+    details = oci.data_science.models.CreateProjectDetails(compartment_id=emulator.compartment_id, display_name="shop")
     return client.create_project(details).data.id
 
 

@@ -272,6 +272,9 @@ def _open(book: Book, entry: Entry) -> Book:
     made = book.versions.get(version)
     if made and made.stage is Stage.REJECTED:
         book = _with_stage(book, version, Stage.CANDIDATE)
+        validated = book.releases[entry.run_id].get(Kind.TEST_VALIDATED)
+        if validated and validated["verdict"] != "FAIL":
+            book = _with_stage(book, version, Stage.VALIDATED)
     return book
 
 

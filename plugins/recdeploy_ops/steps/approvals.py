@@ -6,11 +6,15 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.evidence import Evidence, render_evidence
+from recdeploy_ops.steps.reports import read_report
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from recdeploy_ops.domain.ledger import Release
     from recdeploy_ops.releases import Releases
 
 log = logging.getLogger(__name__)
@@ -73,7 +77,7 @@ def ask(releases: Releases, run_id: str, *, attempt: int) -> Question:
     replaces = f", which replaces v{serving.version} in production" if serving else ", the first in production"
     return Question(
         subject=f"Promote v{release.version} of {releases.settings.project_name}{replaces}?",
-        body=describe_evidence(releases, release, asked_again=again),
+        body=_describe_evidence(releases, release, _note(release, asked_again=again)),
         version=release.version,
         digest=artifact.digest,
     )
@@ -99,3 +103,47 @@ def keep(releases: Releases, run_id: str, answer: Answer, *, attempt: int) -> di
     releases.record(Kind.APPROVAL_ANSWERED, run_id, facts)
     log.info("%s answered %s for v%s (%s).", facts["by"], answer.decision, asked["version"], asked["digest"][:12])
     return facts
+
+
+def _note(release: Release, *, asked_again: bool) -> list[str]:
+    notices = []
+    if asked_again:
+        notices.append("Asked again: an earlier answer to this question was lost or is void, and does not count.")
+    if release.params["skip_test_deployment"]:
+        notices.append("TEST was skipped (skip_test_deployment): nothing was served before this approval.")
+    return notices
+
+
+def _describe_evidence(releases: Releases, release: Release, notices: list[str]) -> str:
+    """Return everything that was measured on the way here, as Markdown."""
+    extracted = releases.facts(release, Kind.DATA_EXTRACTED)
+    offline = read_report(releases, releases.facts(release, Kind.CANDIDATE_CHECKED))
+    live = read_report(releases, releases.facts(release, Kind.TEST_VALIDATED))
+    details = live["details"]
+    serving = releases.ledger.book().production
+    metrics = releases.facts(release, Kind.MODEL_TRAINED)["metrics"]
+    gates = {
+        "data": read_report(releases, releases.facts(release, Kind.DATA_CHECKED)),
+        "candidate": offline,
+        "TEST": live,
+    }
+    return render_evidence(
+        Evidence(
+            version=release.version,
+            digest=offline["details"]["digest"],
+            production=f"v{serving.version} since {serving.since}" if serving else None,
+            notices=notices,
+            data={**extracted["rows"], "newest interaction": extracted["newest_interaction"] or "unknown"},
+            metrics={"RMSE": metrics.get("rmse"), "MAE": metrics.get("mae")},
+            gates=gates,
+            endpoint=_read_endpoint(details["endpoint"]) if "endpoint" in details else None,
+            latency=LatencyFacts(**details["latency"]) if "latency" in details else None,
+            changes=ChangeFacts(**details["changes"]) if details.get("changes") else None,
+            samples=details.get("samples", {}),
+        )
+    )
+
+
+def _read_endpoint(stored: dict[str, Any]) -> EndpointFacts:
+    agreements = {name: Agreement(**stored[name]) for name in ("known", "unknown", "malformed")}
+    return EndpointFacts(**{**stored, **agreements})

@@ -36,6 +36,12 @@ def advance(releases: Releases, run_id: str, *, source: Source) -> Outcome:
         facts = extract_tables(source, releases.settings, folder, log.info)
         write_manifest(folder, facts)
         bundle = store_bundle(releases.store, releases.folder(run_id, "extract"), folder)
-    rows = {table: found["rows"] for table, found in facts["tables"].items()}
-    releases.record(Kind.DATA_EXTRACTED, run_id, {"prefix": bundle.prefix, "digest": bundle.digest, "rows": rows})
+    rows = {table: facts[table]["rows"] for table in ("interactions", "users", "items")}
+    recorded = {
+        "prefix": bundle.prefix,
+        "digest": bundle.digest,
+        "rows": rows,
+        "newest_interaction": facts["newest_interaction"],
+    }
+    releases.record(Kind.DATA_EXTRACTED, run_id, recorded)
     return {"prefix": bundle.prefix, **rows}

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain import stages
 from recdeploy_ops.domain.errors import (
     ApprovalError,
     DeploymentFailedError,
@@ -15,6 +16,7 @@ from recdeploy_ops.domain.errors import (
 )
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Deployment, Role
+from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.releases import DIGEST_TAG, LEASE_TAG, VERSION_TAG
 from recdeploy_ops.steps import removals
@@ -63,6 +65,7 @@ def check_approval(releases: Releases, release: Release) -> Approved:
 
     Raises:
         ApprovalError: nobody approved this digest, or the catalog's model is another.
+        IllegalTransitionError: the version was not validated.
     """
     artifact = releases.bundle(release, Kind.ARTIFACT_BUILT)
     registered = releases.facts(release, Kind.MODEL_REGISTERED)
@@ -80,6 +83,8 @@ def check_approval(releases: Releases, release: Release) -> Approved:
                 f"v{release.version} is not promoted: the artifact's digest is {artifact.digest}, but {where} {digest}. "
                 "Clear the task 'build_artifact' with its downstream, so that it is asked for again."
             )
+    # Asked before OCI is: the ledger would refuse to record the promotion only after it was done.
+    stages.advance(releases.ledger.book().versions[release.version].stage, Stage.CHAMPION)
     return Approved(
         release.version,
         artifact.digest,

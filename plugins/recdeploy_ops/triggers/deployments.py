@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from recdeploy_ops.domain.errors import TransientError
-from recdeploy_ops.domain.waiting import Progress, judge_deployment, judge_work_request
 from recdeploy_ops.hooks.releases import ReleasesHook
+from recdeploy_ops.steps.waits import is_settled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -63,11 +63,3 @@ class DeploymentSettledTrigger(BaseTrigger):
             await asyncio.sleep(self.poll_seconds)
         yield TriggerEvent({"deployment_id": self.deployment_id})
 
-
-def is_settled(releases: Releases, deployment_id: str) -> bool:
-    """Return whether nothing is under way with a deployment."""
-    newest = releases.deployments.newest_work_request(deployment_id)
-    if newest and judge_work_request(newest.status) is Progress.RUNNING:
-        return False
-    state = releases.deployments.get(deployment_id).lifecycle_state
-    return judge_deployment(state) is not Progress.RUNNING

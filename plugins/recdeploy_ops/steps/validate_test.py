@@ -1,0 +1,80 @@
+"""Step 10: probe the live TEST endpoint, in turn with production."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.domain.errors import StateMismatchError
+from recdeploy_ops.domain.gates.endpoint import judge_endpoint
+from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.probes import compare_latency, compare_with_production, latency_requests, probe_endpoint
+from recdeploy_ops.steps.candidates import fetch_candidate
+from recdeploy_ops.steps.reports import settle
+
+if TYPE_CHECKING:
+    from recdeploy_ops.domain.ledger import Facts
+    from recdeploy_ops.probes import Ask, Expectation
+    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.steps.outcomes import Outcome
+
+log = logging.getLogger(__name__)
+
+SKIPPED = GateReport(
+    (
+        Finding(
+            gate="test_endpoint",
+            verdict=Verdict.HOLD,
+            value=None,
+            threshold="a TEST deployment",
+            message="skip_test_deployment is set: the candidate was never served before this approval.",
+        ),
+    )
+)
+
+
+def advance(releases: Releases, run_id: str) -> Outcome:
+    """Judge what TEST answers.
+
+    Raises:
+        GateFailedError: an answer is not the one that `recommendations.csv` and the contract promise.
+    """
+    release = releases.release(run_id)
+    tested = releases.facts(release, Kind.TEST_DEPLOYED)
+    if tested["skipped"]:
+        log.warning("TEST was skipped: there is no endpoint to validate.")
+        return settle(releases, run_id, Kind.TEST_VALIDATED, SKIPPED, {"skipped": True})
+    with fetch_candidate(releases, release) as candidate:
+        report, details = _probe(releases, tested, candidate.expected)
+    return settle(releases, run_id, Kind.TEST_VALIDATED, report, details)
+
+
+def _probe(releases: Releases, tested: Facts, expected: Expectation) -> tuple[GateReport, dict[str, object]]:
+    probes = releases.settings.probes
+    ask_test = _asker(releases, tested["deployment_id"])
+    serving = releases.ledger.book().production
+    ask_production = _asker(releases, serving.deployment_id) if serving else None
+    answers = probe_endpoint(ask_test, expected=expected, malformed=probes.malformed_requests)
+    latency = compare_latency(ask_test, ask_production, latency_requests(expected, probes.latency_requests))
+    changes = compare_with_production(ask_production, expected) if ask_production else None
+    details = {
+        "digest": expected.digest,
+        "url": tested["url"],
+        "endpoint": asdict(answers),
+        "latency": asdict(latency),
+        "changes": asdict(changes) if changes else None,
+        "samples": {user: ranking[:3] for user, ranking in list(expected.known.items())[:3]},
+    }
+    return judge_endpoint(answers, latency, changes), details
+
+
+def _asker(releases: Releases, deployment_id: str) -> Ask:
+    deployment = releases.deployments.get(deployment_id)
+    if deployment.lifecycle_state != "ACTIVE":
+        raise StateMismatchError(
+            f"{deployment.name} ({deployment_id}) is {deployment.lifecycle_state}, so it cannot be probed. Clear the "
+            "task 'deploy_test' to make TEST anew, or bring production back to ACTIVE in the OCI console."
+        )
+    return releases.deployments.asker(deployment, timeout_seconds=releases.settings.probes.timeout_seconds)

@@ -1,0 +1,136 @@
+"""A release taken as far as a test needs it, with results made by hand instead of trained."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from pathlib import Path
+
+from recdeploy_ops.bundles import store_bundle, write_manifest
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.steps import (
+    approvals,
+    backup_production,
+    build_artifact,
+    check_candidate,
+    check_data,
+    close_release,
+    deploy_test,
+    extract,
+    plan_release,
+    promote,
+    register_model,
+    reject,
+    validate_test,
+)
+from recdeploy_ops.steps.waits import finish
+
+from shops import make_shop, source_of
+
+PARAMS = {
+    "top_k": 2,
+    "seed": 42,
+    "instance_shape": "VM.Standard.E4.Flex",
+    "ocpus": 1,
+    "memory_gb": 16,
+    "instance_count": 1,
+    "skip_test_deployment": False,
+    "approval_timeout_hours": 1,
+}
+USERS = ["0205616461", "A39HTATAQ9V7YF", "ユーザー7", "5e7f6f4e-6b0a-4a4e-9d43-5d0c4dbb1e02", "NaN", "1e5"]
+PRODUCTS = ["p-1", "p-2", "00420", "p,4", 'p"5', "<b>p6</b>"]
+
+
+def shop(folder: Path) -> Path:
+    """A shop in which each user has rated two products."""
+    interactions = [
+        (user, PRODUCTS[(number + step) % len(PRODUCTS)], 3.0 + step, f"2026-11-{10 + number:02d} 10:00:00")
+        for number, user in enumerate(USERS)
+        for step in range(2)
+    ]
+    return make_shop(
+        folder / "shop.db",
+        interactions=interactions,
+        users=[(user, f"name of {user}") for user in USERS],
+        products=[(product, f"title of {product}", "things") for product in PRODUCTS],
+        kind="TEXT",
+    )
+
+
+class Run:
+    """One run of the release process, step by step, as the operators take it.
+
+    ``shift`` makes the lists of different runs differ, as retraining on new data would.
+    """
+
+    def __init__(self, releases, run_id, folder, *, shift=0, **params):
+        self.releases, self.run_id, self.shift = releases, run_id, shift
+        self.params = {**PARAMS, **params}
+        self.database = folder / "shop.db"
+        if not self.database.exists():
+            shop(folder)
+
+    def plan(self, has_ended=lambda dag_id, run_id: False):
+        return self._finish(plan_release, dag_id="recommender_retrain", params=self.params, has_ended=has_ended)
+
+    def extract(self):
+        self._finish(backup_production)
+        self._finish(extract, source=source_of(self.database))
+        self._finish(check_data)
+
+    def train(self):
+        settings = self.releases.settings
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            source = settings.source
+            with (folder / "recommendations.csv").open("w", newline="", encoding="utf-8") as stream:
+                writer = csv.writer(stream, lineterminator="\n")
+                writer.writerow([source.user_column, source.item_column, source.rating_column])
+                for number, user in enumerate(USERS):
+                    for rank in range(self.params["top_k"]):
+                        product = PRODUCTS[(number + 2 + (self.shift + rank) % 4) % len(PRODUCTS)]
+                        writer.writerow([user, product, 4.5 - rank])
+            write_manifest(folder, {})
+            bundle = store_bundle(self.releases.store, self.releases.folder(self.run_id, "results"), folder)
+        facts = {"prefix": bundle.prefix, "digest": bundle.digest, "inputs": {}, "metrics": {"rmse": 0.9}}
+        self.releases.record(Kind.MODEL_TRAINED, self.run_id, facts)
+
+    def register(self):
+        self.plan()
+        self.extract()
+        self.train()
+        for step in (build_artifact, check_candidate, register_model):
+            self._finish(step)
+
+    def validate(self):
+        self.register()
+        self.test()
+
+    def test(self):
+        self._finish(deploy_test)
+        return self._finish(validate_test)
+
+    def answer(self, decision, *, comment="", attempt=1):
+        question = approvals.ask(self.releases, self.run_id, attempt=attempt)
+        reply = approvals.Answer(decision, "ann", self.releases.now(), comment, timed_out=False)
+        approvals.keep(self.releases, self.run_id, reply, attempt=attempt)
+        return question
+
+    def promote(self):
+        return self._finish(promote)
+
+    def reject(self):
+        return self._finish(reject)
+
+    def close(self):
+        return self._finish(close_release)
+
+    def release_fully(self):
+        """Take the run from its plan to a verified production."""
+        self.validate()
+        self.answer(approvals.PROMOTE)
+        self.promote()
+        self.close()
+
+    def _finish(self, step, **arguments):
+        return finish(self.releases, lambda: step.advance(self.releases, self.run_id, **arguments))

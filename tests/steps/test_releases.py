@@ -1,0 +1,402 @@
+"""Whole releases against the emulator: what is in production, what is left, what the ledger says."""
+
+import json
+
+import pytest
+from recdeploy_ops.domain.errors import (
+    ApprovalError,
+    DeploymentFailedError,
+    LockHeldError,
+    MissingInputError,
+    PromotionFailedError,
+)
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.records import Role
+from recdeploy_ops.domain.stages import Stage
+from recdeploy_ops.releases import CURRENT, DIGEST_TAG, STATE, VERSION_TAG
+from recdeploy_ops.steps import approvals
+
+from steps.factories import PRODUCTS, USERS, Run
+
+
+@pytest.fixture
+def run(releases, tmp_path):
+    return lambda run_id, **how: Run(releases, run_id, tmp_path, **how)
+
+
+def answer_of(releases, deployment_id, user):
+    deployment = releases.deployments.get(deployment_id)
+    return releases.deployments.asker(deployment, timeout_seconds=10)({"user_id": user}).body
+
+
+def living(releases, role=None):
+    found = [d for d in releases.deployments.all() if d.lifecycle_state != "DELETED"]
+    return [d for d in found if role is None or d.tags["recdeploy-role"] == role]
+
+
+def kinds(releases, run_id):
+    return [str(entry.kind) for entry in releases.ledger.entries() if entry.run_id == run_id]
+
+
+def test_the_first_release_turns_test_into_production(releases, run):
+    first = run("run-1")
+    first.release_fully()
+
+    book = releases.ledger.book()
+    [production] = living(releases)
+    assert book.production.deployment_id == production.deployment_id
+    assert production.name == "product-recommender-production"
+    assert production.tags["recdeploy-role"] == "production"
+    assert "recdeploy-lease" not in production.tags
+    body = answer_of(releases, production.deployment_id, USERS[0])
+    assert [entry["product_id"] for entry in body["recommendations"]] == [PRODUCTS[2], PRODUCTS[3]]
+    assert (body["model_version"], body["digest"]) == (1, book.production.digest)
+    assert book.holder is None
+    assert book.versions[1].stage is Stage.CHAMPION
+
+
+def test_every_id_comes_back_unchanged_from_database_to_answer(releases, run):
+    run("run-1").release_fully()
+    deployment_id = releases.ledger.book().production.deployment_id
+
+    for number, user in enumerate(USERS):
+        body = answer_of(releases, deployment_id, user)
+        assert body["user_id"] == user
+        expected = [PRODUCTS[(number + 2 + rank % 4) % len(PRODUCTS)] for rank in range(2)]
+        assert [entry["product_id"] for entry in body["recommendations"]] == expected
+    assert answer_of(releases, deployment_id, "205616461")["message"].startswith("Recommendations for new user")
+
+
+def test_a_second_release_updates_production_at_the_same_url(releases, run):
+    run("run-1").release_fully()
+    before = releases.ledger.book().production
+    run("run-2", shift=1).release_fully()
+
+    after = releases.ledger.book().production
+    assert (after.deployment_id, after.url) == (before.deployment_id, before.url)
+    assert after.version == 2
+    [production] = living(releases)
+    assert answer_of(releases, production.deployment_id, USERS[0])["model_version"] == 2
+    assert production.tags[VERSION_TAG] == "2"
+    assert production.tags[DIGEST_TAG] == after.digest
+    assert releases.ledger.book().previous_champion == before
+
+
+def test_the_switch_sends_only_the_model_id(releases, run, emulator):
+    run("run-1", ocpus=2).release_fully()
+    shape = living(releases)[0].shape
+    run("run-2", shift=1, ocpus=4, instance_count=3).release_fully()
+
+    assert living(releases)[0].shape == shape
+
+
+def test_a_backup_of_the_champion_is_complete_and_named_as_in_the_guide(releases, run):
+    run("run-1").release_fully()
+    run("run-2", shift=1).register()
+
+    keys = [found.key for found in releases.store.list("backups/v1_")]
+    names = {key.split("/", 2)[2] for key in keys}
+    assert {
+        "manifest.json",
+        "metadata.json",
+        "recommender_model_artifact/score.py",
+        "recommender_model_artifact/recommendations.sqlite",
+        "recommender_model_artifact/new_user_fallback.pkl",
+        "results/recommendations.csv",
+    } <= names
+    [metadata] = [key for key in keys if key.endswith("metadata.json")]
+    assert json.loads(releases.store.read(metadata))["endpoint"] == releases.ledger.book().production.url
+
+
+def test_a_rejection_leaves_production_untouched_and_no_test_deployment(releases, run):
+    run("run-1").release_fully()
+    [before] = living(releases)
+    second = run("run-2", shift=1)
+    second.validate()
+    assert len(living(releases, Role.TEST)) == 1
+    second.answer(approvals.REJECT, comment="the lists look odd")
+    second.reject()
+    second.close()
+
+    assert living(releases) == [before]
+    book = releases.ledger.book()
+    assert book.production.version == 1
+    assert book.versions[2].stage is Stage.REJECTED
+    assert book.releases["run-2"].facts[Kind.RELEASE_REJECTED]["by"] == "ann"
+    assert book.releases["run-2"].facts[Kind.RELEASE_REJECTED]["reason"] == "the lists look odd"
+    current = json.loads(releases.store.read(CURRENT))
+    assert current["version"] == 1
+
+
+def test_the_number_of_a_rejected_version_is_not_used_again(releases, run):
+    first = run("run-1")
+    first.validate()
+    first.answer(approvals.REJECT)
+    first.reject()
+    first.close()
+    run("run-2", shift=1).release_fully()
+
+    assert releases.ledger.book().production.version == 2
+
+
+def test_a_run_that_ends_anywhere_leaves_no_deployment_and_no_lock(releases, run):
+    first = run("run-1")
+    first.validate()
+    first.close()
+
+    assert living(releases) == []
+    book = releases.ledger.book()
+    assert book.holder is None
+    assert book.releases["run-1"].outcome == "failed"
+    assert book.versions[1].stage is Stage.REJECTED
+
+
+def test_closing_twice_changes_nothing(releases, run):
+    first = run("run-1")
+    first.register()
+    first.close()
+    before = releases.ledger.entries()
+
+    assert first.close()["outcome"] == "failed"
+    assert releases.ledger.entries() == before
+
+
+def test_every_step_may_run_twice(releases, run, emulator):
+    first = run("run-1")
+    first.validate()
+    entries = [k for k in kinds(releases, "run-1") if k != "test_validated"]
+    models, deployments = releases.models(), living(releases)
+    first.validate()
+
+    assert [k for k in kinds(releases, "run-1") if k != "test_validated"] == entries
+    assert releases.models() == models
+    assert living(releases) == deployments
+
+
+def test_a_second_run_is_told_who_holds_the_lock(releases, run):
+    run("run-1").plan()
+
+    with pytest.raises(LockHeldError, match="run run-1"):
+        run("run-2").plan()
+
+
+def test_the_lock_of_a_dead_run_is_taken_over_after_its_release_was_closed(releases, run):
+    run("run-1").validate()
+    run("run-2").plan(has_ended=lambda dag_id, run_id: run_id == "run-1")
+
+    book = releases.ledger.book()
+    assert book.holder == "run-2"
+    assert book.releases["run-1"].outcome == "failed"
+    assert book.releases["run-2"].version == 2
+    assert living(releases) == []
+
+
+def test_a_run_that_lost_its_lock_may_not_go_on(releases, run):
+    first = run("run-1")
+    first.validate()
+    first.answer(approvals.PROMOTE)
+    run("run-2").plan(has_ended=lambda dag_id, run_id: True)
+
+    with pytest.raises(LockHeldError, match="run-2 has taken the release lock"):
+        first.promote()
+    assert releases.ledger.book().production is None
+
+
+def test_nothing_is_promoted_without_an_approval(releases, run):
+    first = run("run-1")
+    first.validate()
+
+    with pytest.raises(MissingInputError, match="clear the task 'request_approval'"):
+        first.promote()
+
+
+def test_a_refusal_is_no_approval(releases, run):
+    first = run("run-1")
+    first.validate()
+    first.answer(approvals.REJECT)
+
+    with pytest.raises(ApprovalError, match="ann answered Reject"):
+        first.promote()
+
+
+def test_an_approval_does_not_cover_what_was_retrained_after_it(releases, run):
+    first = run("run-1")
+    first.validate()
+    first.answer(approvals.PROMOTE)
+    first.shift = 1
+    first.train()
+
+    with pytest.raises(MissingInputError):
+        first.promote()
+
+
+def test_clearing_a_closed_run_opens_it_again_with_the_same_version(releases, run):
+    first = run("run-1")
+    first.validate()
+    first.close()
+    first.validate()
+    first.answer(approvals.PROMOTE, attempt=2)
+    first.promote()
+    first.close()
+
+    assert releases.ledger.book().production.version == 1
+    assert len(releases.models()) == 1
+
+
+def test_a_retrained_artifact_of_a_registered_version_gets_a_new_number(releases, run):
+    first = run("run-1")
+    first.validate()
+    first.close()
+    first.shift = 1
+    first.release_fully()
+
+    book = releases.ledger.book()
+    assert book.production.version == 2
+    assert book.releases["run-1"].version == 2
+    assert sorted(model.tags[VERSION_TAG] for model in releases.models()) == ["1", "2"]
+
+
+def test_a_test_deployment_that_fails_quotes_oci_and_is_deleted(releases, run, emulator):
+    first = run("run-1")
+    first.register()
+    emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Out of host capacity")
+
+    with pytest.raises(DeploymentFailedError, match="Out of host capacity"):
+        first.test()
+    first.close()
+    assert living(releases) == []
+
+
+def test_a_failed_test_deployment_can_be_tried_again(releases, run, emulator):
+    first = run("run-1")
+    first.register()
+    emulator.fail_next("CreateModelDeployment", kind="work_request_failed")
+    with pytest.raises(DeploymentFailedError):
+        first.test()
+
+    first.test()
+
+    assert [d.lifecycle_state for d in living(releases, Role.TEST)] == ["ACTIVE"]
+
+
+def test_a_failed_switch_ends_with_the_champion_verified_serving(releases, run, emulator):
+    run("run-1").release_fully()
+    second = run("run-2", shift=1)
+    second.validate()
+    second.answer(approvals.PROMOTE)
+    emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity for the new pool")
+
+    with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified(?s:.)*No capacity"):
+        second.promote()
+    second.close()
+
+    book = releases.ledger.book()
+    assert book.production.version == 1
+    assert book.releases["run-2"].outcome == "failed"
+    [production] = living(releases)
+    assert answer_of(releases, production.deployment_id, USERS[0])["model_version"] == 1
+    assert kinds(releases, "run-2")[-6:] == [
+        "promotion_started",
+        "promotion_failed",
+        "restore_started",
+        "champion_restored",
+        "release_rejected",
+        "release_closed",
+    ]
+
+
+def test_a_failed_promotion_can_be_cleared_and_succeeds(releases, run, emulator):
+    run("run-1").release_fully()
+    second = run("run-2", shift=1)
+    second.validate()
+    second.answer(approvals.PROMOTE)
+    emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
+    with pytest.raises(PromotionFailedError):
+        second.promote()
+    second.close()
+
+    second.plan()
+    second.promote()
+    second.close()
+
+    assert releases.ledger.book().production.version == 2
+
+
+def test_a_run_killed_while_switching_is_settled_by_its_teardown(releases, run, emulator):
+    run("run-1").release_fully()
+    second = run("run-2", shift=1)
+    second.validate()
+    second.answer(approvals.PROMOTE)
+    from recdeploy_ops.steps import promote
+
+    promote.advance(releases, "run-2")  # asks OCI, and is never resumed
+    second.close()
+
+    [production] = living(releases)
+    assert releases.ledger.book().production.version == 1
+    assert answer_of(releases, production.deployment_id, USERS[0])["model_version"] == 1
+
+
+def test_a_first_production_that_does_not_verify_is_deleted(releases, run, emulator):
+    first = run("run-1")
+    first.validate()
+    first.answer(approvals.PROMOTE)
+    emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
+
+    with pytest.raises(PromotionFailedError, match="was deleted"):
+        first.promote()
+    first.close()
+    assert living(releases) == []
+    assert releases.ledger.book().production is None
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_skipping_test_still_checks_and_asks(releases, run, number):
+    if number == 2:
+        run("run-1").release_fully()
+    skipping = run(f"run-{number}", shift=number, skip_test_deployment=True)
+    skipping.validate()
+    assert living(releases, Role.TEST) == []
+    question = skipping.answer(approvals.PROMOTE)
+    assert "TEST was skipped" in question.body
+    skipping.promote()
+    skipping.close()
+
+    [production] = living(releases)
+    assert releases.ledger.book().production.version == number
+    assert answer_of(releases, production.deployment_id, USERS[0])["model_version"] == number
+
+
+def test_a_test_deployment_that_cannot_be_deleted_does_not_undo_a_promotion(releases, run, emulator):
+    run("run-1").release_fully()
+    second = run("run-2", shift=1)
+    second.validate()
+    second.answer(approvals.PROMOTE)
+    emulator.fail_next("DeleteModelDeployment", kind="status", status=400, code="InvalidParameter", times=1)
+
+    assert second.promote()["version"] == 2
+    second.close()  # deletes it after all
+    assert [d.tags["recdeploy-role"] for d in living(releases)] == ["production"]
+
+
+def test_closing_frees_the_lock_even_when_test_cannot_be_deleted(releases, run, emulator):
+    first = run("run-1")
+    first.validate()
+    emulator.fail_next("DeleteModelDeployment", kind="status", status=400, code="InvalidParameter", times=1)
+
+    with pytest.raises(DeploymentFailedError, match="could not be deleted"):
+        first.close()
+    assert releases.ledger.book().holder is None
+
+    first.close()
+    assert living(releases) == []
+
+
+def test_the_state_file_has_the_guides_fields(releases, run):
+    run("run-1").release_fully()
+    state = json.loads(releases.store.read(STATE))
+
+    assert state["current_version"] == 1
+    assert state["production"]["endpoint"] == releases.ledger.book().production.url
+    assert state["test"] is None
+    assert [(item["version"], item["outcome"]) for item in state["history"]] == [(1, "promoted")]
