@@ -66,9 +66,7 @@ class Ledger:
         self.book()
         return tuple(self._entries)
 
-    def append(
-        self, kind: Kind, run_id: str, facts: Mapping[str, Any], *, guard: Callable[[Book], None]
-    ) -> Book:
+    def append(self, kind: Kind, run_id: str, facts: Mapping[str, Any], *, guard: Callable[[Book], None]) -> Book:
         """Append one entry, unless the release's valid facts of this kind are these very ones.
 
         Args:
@@ -97,7 +95,9 @@ class Ledger:
             self._entries.append(entry)
             log.info("Ledger entry %s: %s", entry.seq, kind)
             return after
-        raise LedgerConflictError(f"Could not append {kind} for the run {run_id}: other writers were faster, {TRIES} times.")
+        raise LedgerConflictError(
+            f"Could not append {kind} for the run {run_id}: other writers were faster, {TRIES} times."
+        )
 
     def write_snapshot(self) -> None:
         """Store all entries in one object, so that the next reader needs one request instead of hundreds."""

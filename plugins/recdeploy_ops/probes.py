@@ -277,9 +277,9 @@ def _find_fault(probe: Probe, reply: Reply, *, is_known: bool) -> str:
     if reply.status != 200 or not isinstance(body, dict):
         return f"{probe.user_id} got status {reply.status}"
     if body.get("user_id") != probe.user_id:
-        return f"{probe.user_id} was answered as {body.get('user_id')}"
+        return f"{probe.user_id} was answered as {_quote(body.get('user_id'))}"
     if not is_known and body.get("message") != NEW_USER:
-        return f"{probe.user_id} is nobody but was answered with {body.get('message')!r}"
+        return f"{probe.user_id} is nobody but was answered with {_quote(body.get('message'))}"
     if _ranking_of(reply) != probe.recommendations:
         return f"{probe.user_id} got {_describe(_ranking_of(reply))} instead of {_describe(probe.recommendations)}"
     return "" if body.get("count") == len(probe.recommendations or ()) else f"{probe.user_id} got a wrong count"
@@ -306,7 +306,12 @@ def _ranking_of(reply: Reply) -> Ranking | None:
 def _describe(ranking: Ranking | None) -> str:
     if ranking is None:
         return "no list"
-    return f"{len(ranking)} items ({', '.join(f'{item} {rating}' for item, rating in ranking[:2])}, ...)"
+    return f"{len(ranking)} items ({', '.join(f'{_quote(item)} {_quote(rating)}' for item, rating in ranking[:2])}, ...)"
+
+
+def _quote(value: object) -> str:
+    """Return what an endpoint said in a form that can be stored and printed, whatever it was."""
+    return ascii(value)[:60]
 
 
 def _agreement(faults: list[str]) -> Agreement:

@@ -104,7 +104,9 @@ class Releases:
         """
         facts = release.get(kind)
         if facts is None:
-            raise MissingInputError(f"The run {release.run_id} has no valid {kind}", clear_task=TASK_OF.get(kind, "plan_release"))
+            raise MissingInputError(
+                f"The run {release.run_id} has no valid {kind}", clear_task=TASK_OF.get(kind, "plan_release")
+            )
         return facts
 
     def bundle(self, release: Release, kind: Kind) -> Bundle:
@@ -162,8 +164,7 @@ class Releases:
         return [
             deployment
             for deployment in self.deployments.all()
-            if deployment.tags.get(PROJECT_TAG) == self.settings.project_name
-            and deployment.tags.get(ROLE_TAG) == role
+            if deployment.tags.get(PROJECT_TAG) == self.settings.project_name and deployment.tags.get(ROLE_TAG) == role
         ]
 
     def deployments_of_run(self, role: Role, run_id: str) -> list[Deployment]:
@@ -181,7 +182,12 @@ class Releases:
 
     def point_current(self, *, version: int, digest: str, artifact: str, results: str) -> None:
         """Make an artifact and its results the current ones."""
-        value = {"version": version, "digest": digest, "recommender_model_artifact": artifact, "results": results}
+        value = {
+            "version": version,
+            "digest": digest,
+            "recommender_model_artifact": artifact,
+            "results": results,
+        }
         self.store.replace(CURRENT, canonical_json(value))
 
     def current(self) -> dict[str, Any] | None:

@@ -81,9 +81,7 @@ class ModelDeployments:
     def create(self, new: NewDeployment) -> str:
         """Create a deployment and return its OCID; asking again gives the same one."""
         with calling(f"create the model deployment {new.name}"):
-            answer = self._client.create_model_deployment(
-                self._details(new), opc_retry_token=retry_token(new.token)
-            )
+            answer = self._client.create_model_deployment(self._details(new), opc_retry_token=retry_token(new.token))
         return str(answer.data.id)
 
     def switch_model(self, deployment: Deployment, model_id: str) -> None:
@@ -100,9 +98,7 @@ class ModelDeployments:
         """Ask for another name, description and tags, and for nothing else."""
         import oci.data_science.models as sdk
 
-        details = sdk.UpdateModelDeploymentDetails(
-            display_name=name, description=description, freeform_tags=dict(tags)
-        )
+        details = sdk.UpdateModelDeploymentDetails(display_name=name, description=description, freeform_tags=dict(tags))
         self._update(deployment, details, f"rename and tag {deployment.name}")
 
     def delete(self, deployment: Deployment) -> None:
@@ -179,13 +175,12 @@ class ModelDeployments:
             model_id=new.model_id,
             bandwidth_mbps=new.bandwidth_mbps,
             instance_configuration=sdk.InstanceConfiguration(
-                instance_shape_name=new.shape.instance_shape, model_deployment_instance_shape_config_details=size
+                instance_shape_name=new.shape.instance_shape,
+                model_deployment_instance_shape_config_details=size,
             ),
             scaling_policy=sdk.FixedSizeScalingPolicy(instance_count=new.shape.instance_count),
         )
-        logs = {
-            category: sdk.LogDetails(log_group_id=group, log_id=log) for category, (group, log) in new.logs.items()
-        }
+        logs = {category: sdk.LogDetails(log_group_id=group, log_id=log) for category, (group, log) in new.logs.items()}
         return sdk.CreateModelDeploymentDetails(
             compartment_id=self._profile.compartment_id,
             project_id=self._profile.project_id,

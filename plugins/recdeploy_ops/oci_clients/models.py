@@ -157,9 +157,7 @@ class ModelCatalog:
 
         details = sdk.CreateModelProvenanceDetails(**new.provenance)
         with calling(f"record the provenance of the model {model_id}"):
-            self._client.create_model_provenance(
-                model_id, details, opc_retry_token=retry_token("provenance", model_id)
-            )
+            self._client.create_model_provenance(model_id, details, opc_retry_token=retry_token("provenance", model_id))
 
 
 def _to_record(model: Any) -> CatalogModel:

@@ -195,7 +195,11 @@ def calling(what: str) -> Iterator[None]:
     import requests.exceptions
     from circuitbreaker import CircuitBreakerError
 
-    no_answer = (oci.exceptions.RequestException, oci.exceptions.ConnectTimeout, requests.exceptions.RequestException)
+    no_answer = (
+        oci.exceptions.RequestException,
+        oci.exceptions.ConnectTimeout,
+        requests.exceptions.RequestException,
+    )
     try:
         yield
     except oci.exceptions.ServiceError as err:

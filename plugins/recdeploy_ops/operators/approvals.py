@@ -30,6 +30,7 @@ class RequestApprovalOperator(HITLBranchOperator):
     """
 
     def __init__(self, *, promote_task_id: str, reject_task_id: str, **kwargs: Any) -> None:
+        kwargs.pop("params", None)  # the DAG's: Airflow merges them again in the base class
         super().__init__(
             subject="Promote the candidate?",
             options=[approvals.PROMOTE, approvals.REJECT],

@@ -158,7 +158,7 @@ def _judge_served(facts: EndpointFacts) -> Finding:
 
 def describe_release(version: object, digest: object) -> str:
     """Return version and digest as the words of a finding."""
-    return f"version {version}, digest {str(digest)[:12]}"
+    return f"version {ascii(version)[:20]}, digest {str(digest)[:12].encode('ascii', 'backslashreplace').decode()}"
 
 
 def _judge_latency(latency: LatencyFacts) -> Finding:
