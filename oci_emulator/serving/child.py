@@ -25,9 +25,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 RESTART_SECONDS = 0.5
 Predict = Callable[[Any], Any]
@@ -189,39 +188,43 @@ def answer_forever(accepted: "queue.SimpleQueue[socket.socket]", predict: Predic
         connection = accepted.get()
         try:
             with connection, contextlib.suppress(OSError):  # the caller has gone
-                PredictHandler(predict, connection)
+                answer(connection, predict)
         finally:
             free.release()
 
 
-class PredictHandler(BaseHTTPRequestHandler):
-    """Answers one request; the connection closes after it."""
+def answer(connection: socket.socket, predict: Predict) -> None:
+    """Read one HTTP request, run predict() on its body and send the response; the connection ends with it."""
+    with connection.makefile("rb") as stream:
+        headers = read_headers(stream)
+        length = int(headers.get("content-length", 0))
+        body = stream.read(length)
+    if len(body) < length:
+        return  # the caller has gone
+    status, content = respond(predict, body, headers.get("content-type", ""))
+    start = f"HTTP/1.1 {status} {'OK' if status == 200 else 'Error'}\r\ncontent-type: application/json\r\n"
+    connection.sendall(f"{start}content-length: {len(content)}\r\n\r\n".encode() + content)
 
-    def __init__(self, predict: Predict, connection: socket.socket) -> None:
-        """Read the request from `connection` and answer it."""
-        self.predict = predict
-        super().__init__(connection, ("emulator", 0), None)  # type: ignore[arg-type]  # needs no server object
 
-    def do_POST(self) -> None:
-        """Run predict() on the body."""
-        body = self.rfile.read(int(self.headers["content-length"]))
-        try:
-            data = parse(body, self.headers.get("content-type", ""))
-            answer = json.dumps(self.predict(data), ensure_ascii=False, allow_nan=False).encode()
-        except BadRequestError as err:
-            self._send(400, error("CannotParseRequest", str(err)))
-        except BaseException as err:  # noqa: BLE001 - whatever score.py raises becomes a 500, never a dropped connection
-            traceback.print_exc()
-            self._send(500, error("InternalServerError", f"predict() in score.py raised {type(err).__name__}: {err}"))
-        else:
-            self._send(200, answer)
+def read_headers(stream: BinaryIO) -> dict[str, str]:
+    """Read a request up to its empty line; return its headers by name in lower case."""
+    headers = {}
+    while line := stream.readline().strip():
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.lower()] = value.strip()
+    return headers
 
-    def _send(self, status: int, body: bytes) -> None:
-        head = f"HTTP/1.1 {status} {'OK' if status == 200 else 'Error'}\r\ncontent-type: application/json\r\n"
-        self.wfile.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
 
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name is http.server's
-        """Log nothing: the emulator keeps the list of calls."""
+def respond(predict: Predict, body: bytes, content_type: str) -> tuple[int, bytes]:
+    """Run predict() on the body; return the status and the body of the response."""
+    try:
+        result = predict(parse(body, content_type))
+        return 200, json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
+    except BadRequestError as err:
+        return 400, error("CannotParseRequest", str(err))
+    except BaseException as err:  # noqa: BLE001 - whatever score.py raises becomes a 500, never a dropped connection
+        traceback.print_exc()
+        return 500, error("InternalServerError", f"predict() in score.py raised {type(err).__name__}: {err}")
 
 
 def parse(body: bytes, content_type: str) -> Any:
