@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         cloud = Cloud(json.loads(given.ready_file.read_text(encoding="utf-8")))
         connections = {
             "oci_default": {"conn_type": "oci", "extra": cloud.connection()},
-            "recommender_db": {"conn_type": "sqlite", "host": str(given.store), "extra": {"mode": "ro"}},
+            "recommender_db": {"conn_type": "sqlite", "host": str(given.store)},
         }
     except (OSError, ValueError, DemoError) as err:
         sys.stderr.write(f"error: {err}\n")

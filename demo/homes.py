@@ -137,10 +137,7 @@ def airflow_environment(
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "RECDEPLOY_SETTINGS": str(home.settings),
         "AIRFLOW_CONN_OCI_DEFAULT": json.dumps({"conn_type": "oci", "extra": dict(oci)}),
-        # Read-only: a release never writes to the shop.
-        "AIRFLOW_CONN_RECOMMENDER_DB": json.dumps(
-            {"conn_type": "sqlite", "host": str(home.store), "extra": {"mode": "ro"}}
-        ),
+        "AIRFLOW_CONN_RECOMMENDER_DB": json.dumps({"conn_type": "sqlite", "host": str(home.store)}),
     }
 
 

@@ -66,6 +66,7 @@ class Service:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        process.returncode = 0  # it outlives this object on purpose: no warning that nobody waits for it
         created = psutil.Process(process.pid).create_time()
         self.record.write_text(json.dumps({"pid": process.pid, "created": created}), encoding="utf-8")
 
@@ -97,12 +98,12 @@ class Service:
             # Only its own session is asked: what the program itself started is for the program to end.
             if session is None or _is_in(process, session):
                 _send(process, signal.SIGTERM)
-        psutil.wait_procs(family, timeout=GRACE_SECONDS if family else 0)
+        _await_end(family, GRACE_SECONDS)
         deadline = time.monotonic() + KILL_SECONDS
         while left := self.processes():
             for process in left:
                 _send(process, signal.SIGKILL)
-            psutil.wait_procs(left, timeout=1)
+            _await_end(left, 1)
             if time.monotonic() > deadline:
                 pids = ", ".join(str(process.pid) for process in left)
                 raise DemoError(f"Processes of {self.name} do not end: {pids}. End them with: kill -9 {pids}")
@@ -133,6 +134,14 @@ class Service:
         except (OSError, ValueError, KeyError):
             return None
         return pid if self._leader() is not None or not psutil.pid_exists(pid) else None
+
+
+def _await_end(processes: Sequence[psutil.Process], seconds: float) -> None:
+    """Wait until all have ended; one that only waits to be buried by its parent has."""
+    deadline = time.monotonic() + seconds
+    while any(_lives(process) for process in processes) and time.monotonic() < deadline:
+        psutil.wait_procs(processes, timeout=0)  # buries our own
+        time.sleep(0.05)
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -31,13 +31,14 @@ class Report:
 
 
 def make_report(
-    inspector: Inspector, outcome: Outcome, *, decision: Decision | None, before: Endpoint | None
+    inspector: Inspector, outcome: Outcome, failures: list[str], *, decision: Decision | None, before: Endpoint | None
 ) -> Report:
     """Look at what a finished run left behind.
 
     Args:
         inspector: looks.
         outcome: how the run ended.
+        failures: what the failed tasks said.
         decision: what it should have come to; None for what a person decided, as the ledger has it.
         before: production before the run.
     """
@@ -60,6 +61,7 @@ def make_report(
         "production_before": asdict(before) if before else None,
         "answers": outcome.answers,
         "tasks": {name: {"state": task.state, "seconds": task.seconds} for name, task in outcome.tasks.items()},
+        "failures": failures,
         "checks": [asdict(check) for check in checks],
     }
     return Report(succeeded, checks, json.dumps(facts, indent=2, ensure_ascii=False))

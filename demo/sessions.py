@@ -86,7 +86,7 @@ class Session:
             )
             outcome = self._follow(admin, watch)
             failures = watch.explain_failures(outcome)
-        report = make_report(inspector, outcome, decision=self._options.decision, before=before)
+        report = make_report(inspector, outcome, failures, decision=self._options.decision, before=before)
         for line in [*failures, *describe(report.checks)]:
             self._console.say(line)
         return report

@@ -26,7 +26,7 @@ CREATE TABLE products (product_id TEXT, title TEXT, category TEXT, price REAL);
 CREATE TABLE interactions (user_id TEXT, product_id TEXT, rating REAL, ordered_at TEXT);
 """
 
-USERS, PRODUCTS, ORDERS, TASTES = 2_500, 800, 120_000, 6
+USERS, PRODUCTS, ORDERS_PER_USER, TASTES = 2_500, 800, 48, 6
 FEWEST_ORDERS, MOST_ORDERS = 8, 400
 DAYS = 540
 
@@ -66,16 +66,17 @@ class Counts:
         return f"{self.users:,} users, {self.products:,} products, {self.interactions:,} interactions"
 
 
-def generate_store(path: Path, *, today: date, seed: int = 7) -> Counts:
+def generate_store(path: Path, *, today: date, seed: int = 7, size: int = USERS) -> Counts:
     """Write an invented shop whose newest order is of ``today``.
 
     Args:
         path: the SQLite file, replaced when it is there.
         today: the day (UTC) of the newest orders.
         seed: another seed is another shop.
+        size: number of users.
     """
     rng = np.random.default_rng(seed)
-    users = _ids(rng, USERS, AWKWARD_USERS, "U")
+    users = _ids(rng, size, AWKWARD_USERS, "U")
     products = _ids(rng, PRODUCTS, AWKWARD_PRODUCTS, "P")
     midnight = datetime.combine(today, time(), UTC)
     return write_store(
@@ -166,7 +167,7 @@ def _orders(rng: np.random.Generator, users: list[str], products: list[str], mid
 
 
 def _amounts(rng: np.random.Generator, users: int) -> list[int]:
-    """Return orders per user, log-normal, ``ORDERS`` in all up to the bounds."""
+    """Return orders per user, log-normal, ``ORDERS_PER_USER`` on average but for the bounds."""
     weights = rng.lognormal(0, 0.9, users)
-    amounts = np.rint(weights * ORDERS / weights.sum())
+    amounts = np.rint(weights * ORDERS_PER_USER / weights.mean())
     return [int(amount) for amount in np.clip(amounts, FEWEST_ORDERS, MOST_ORDERS)]

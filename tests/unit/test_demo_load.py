@@ -14,8 +14,6 @@ from demo.load import Columns, load_store
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.unit
-
 IDS = [
     "0205616461",
     "205616461",
@@ -66,9 +64,7 @@ def test_an_id_survives_byte_for_byte(folder: Path, identifier: str) -> None:
     quoted = '"' + identifier.replace('"', '""') + '"'
     (folder / "users.csv").write_text(f"user_id\n{quoted}\n", encoding="utf-8")
     (folder / "items.csv").write_text(f"movie_id\n{quoted}\n", encoding="utf-8")
-    (folder / "interactions.csv").write_text(
-        f"user_id,movie_id,rating\n{quoted},{quoted},1\n", encoding="utf-8"
-    )
+    (folder / "interactions.csv").write_text(f"user_id,movie_id,rating\n{quoted},{quoted},1\n", encoding="utf-8")
 
     loaded = load_store(folder, folder / "store.db")
 
@@ -129,9 +125,7 @@ def test_columns_may_have_other_names(folder: Path) -> None:
         ("users.csv", 'user_id\n"1\n', r"users\.csv, line 2: this is not CSV"),
     ],
 )
-def test_what_cannot_be_used_is_named_with_the_fix(
-    folder: Path, name: str, text: str | None, message: str
-) -> None:
+def test_what_cannot_be_used_is_named_with_the_fix(folder: Path, name: str, text: str | None, message: str) -> None:
     if text is None:
         (folder / name).unlink()
     else:

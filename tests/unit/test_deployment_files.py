@@ -243,7 +243,7 @@ def test_the_connections_of_the_emulator_profile_are_of_a_format_that_airflow_re
     from airflow.secrets.local_filesystem import load_connections_dict
 
     path = tmp_path / "connections.json"
-    shop = {"conn_type": "sqlite", "host": "/opt/shop.db", "extra": {"mode": "ro"}}
+    shop = {"conn_type": "sqlite", "host": "/opt/shop.db"}
     path.write_text(json.dumps({"oci_default": {"conn_type": "oci", "extra": {"region": "r"}}, "recommender_db": shop}))
 
     connections = load_connections_dict(str(path))

@@ -1,0 +1,67 @@
+"""What ``make demo NAME=value`` may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from demo.errors import DemoError
+from demo.load import Columns
+from demo.options import read_options
+
+
+def test_nothing_given_is_a_person_deciding_about_a_generated_store() -> None:
+    options = read_options({})
+
+    assert options.home == Path(".demo").resolve()
+    assert options.decision is None
+    assert options.data is None
+    assert not options.keep
+    assert options.timeout_minutes == 20
+
+
+def test_an_empty_value_is_not_given() -> None:
+    assert read_options({"DECISION": "", "DATA": "", "KEEP": "", "PORT": ""}) == read_options({})
+
+
+def test_everything_that_can_be_given_is_read(tmp_path: Path) -> None:
+    options = read_options(
+        {
+            "DEMO_HOME": str(tmp_path),
+            "DECISION": "Reject",
+            "DATA": str(tmp_path / "shop"),
+            "DATA_USER": "customer",
+            "DATA_ITEM": "sku",
+            "DATA_RATING": "stars",
+            "DATA_TIMESTAMP": "at",
+            "DATA_TITLE": "label",
+            "KEEP": "1",
+            "PORT": "18001",
+            "AIRFLOW_PORT": "18002",
+            "TIMEOUT": "7.5",
+        }
+    )
+
+    assert (options.home, options.decision, options.data) == (tmp_path, "reject", tmp_path / "shop")
+    assert options.columns == Columns("customer", "sku", "stars", "at", "label")
+    assert (options.keep, options.emulator_port, options.airflow_port) == (True, 18001, 18002)
+    assert options.timeout_minutes == 7.5
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("DECISION", "maybe", "DECISION=maybe is neither promote nor reject"),
+        ("KEEP", "perhaps", "KEEP=perhaps is neither 1 nor 0"),
+        ("PORT", "80", "PORT=80 is no port"),
+        ("AIRFLOW_PORT", "high", "AIRFLOW_PORT=high is no port"),
+        ("PORT", "70000", "PORT=70000 is no port"),
+        ("TIMEOUT", "soon", "TIMEOUT=soon is no number of minutes"),
+        ("TIMEOUT", "0", "TIMEOUT=0 is no number of minutes"),
+        ("TIMEOUT", "nan", "TIMEOUT=nan is no number of minutes"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_named(name: str, value: str, message: str) -> None:
+    with pytest.raises(DemoError, match=message):
+        read_options({name: value})

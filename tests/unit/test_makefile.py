@@ -1,0 +1,131 @@
+"""The one door: make help says what there is, and set-up does nothing twice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "setup.sh"
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = [
+    "setup",
+    "demo",
+    "stop",
+    "test",
+    "test-unit",
+    "lint",
+    "format",
+    "bench",
+    "status",
+    "backups",
+    "clean",
+    "lock",
+]
+
+
+def run(*command: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+    base = {name: value for name, value in os.environ.items() if name not in {"PYTHON", "MAKEFLAGS", "MAKELEVEL"}}
+    return subprocess.run(command, cwd=cwd, env=base | variables, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose environment is this one, and whole."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "setup.sh").write_bytes(SCRIPT.read_bytes())
+    (tmp_path / "requirements-dev.txt").write_text("# nothing\n", encoding="utf-8")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    digest = hashlib.sha256((tmp_path / "requirements-dev.txt").read_bytes()).hexdigest()
+    (tmp_path / ".venv" / ".recdeploy").write_text(f"{digest} {sys.version.split()[0]}\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_help_names_every_target_with_a_sentence() -> None:
+    said = run("make", "help").stdout
+
+    for target in TARGETS:
+        assert re.search(rf"^  {target} +\S.+", said, re.MULTILINE)
+    assert run("make").stdout == said
+
+
+def test_every_target_is_phony_so_that_a_file_of_its_name_does_not_hide_it() -> None:
+    phony = re.findall(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)[0].split()
+
+    assert set(phony) == {*TARGETS, "help"}
+
+
+@pytest.mark.parametrize("target", [target for target in TARGETS if target not in {"setup", "clean"}])
+def test_a_target_makes_the_environment_first(target: str) -> None:
+    assert re.search(rf"^{target}: setup ", MAKEFILE, re.MULTILINE)
+
+
+def test_every_option_of_the_demo_is_explained() -> None:
+    read = set(re.findall(r'"([A-Z_]+)"', (ROOT / "demo" / "options.py").read_text(encoding="utf-8")))
+
+    for option in read:
+        assert f"{option}=" in run("make", "help").stdout
+
+
+def test_set_up_does_nothing_when_the_environment_is_there(project: Path) -> None:
+    done = run("/bin/sh", "scripts/setup.sh", cwd=project, PYTHON="")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_no_python_that_fits_is_said_with_the_fix(project: Path, tmp_path: Path) -> None:
+    (project / ".venv" / ".recdeploy").unlink()
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("sh", "dirname", "head", "cut", "cat", "date", "rm"):
+        found = next(Path(folder, tool) for folder in os.defpath.split(":") if Path(folder, tool).exists())
+        (tools / tool).symlink_to(found)
+
+    done = run("/bin/sh", "scripts/setup.sh", cwd=project, PATH=str(tools))
+
+    assert done.returncode == 1
+    assert "No Python 3.11, 3.12 or 3.13 is on PATH" in done.stderr
+    assert "make setup PYTHON=" in done.stderr
+    assert (project / ".venv" / "bin" / "python").exists()
+
+
+def test_a_python_that_does_not_fit_is_said(project: Path) -> None:
+    done = run("/bin/sh", "scripts/setup.sh", cwd=project, PYTHON="/bin/false")
+
+    assert done.returncode == 1
+    assert "PYTHON=/bin/false is no Python 3.11, 3.12 or 3.13" in done.stderr
+    assert (project / ".venv" / ".recdeploy").exists()
+
+
+def test_a_lock_that_is_missing_is_said(project: Path) -> None:
+    (project / "requirements-dev.txt").unlink()
+
+    done = run("/bin/sh", "scripts/setup.sh", cwd=project)
+
+    assert done.returncode == 1
+    assert "requirements-dev.txt is not in" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["scripts/setup.sh", ".ci/run"])
+def test_scripts_are_executable_and_of_valid_syntax(script: str) -> None:
+    path = ROOT / script
+    shell = path.read_text(encoding="utf-8").splitlines()[0].split("/")[-1].split()[-1]
+
+    assert os.access(path, os.X_OK)
+    assert run(shell, "-n", str(path)).returncode == 0
+
+
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+def test_every_package_of_a_lock_has_a_hash(lock: str) -> None:
+    text = (ROOT / lock).read_text(encoding="utf-8").replace("\\\n", " ")
+    packages = [line for line in text.splitlines() if re.match(r"[a-z0-9]", line)]
+
+    assert len(packages) > 100
+    assert all("--hash=sha256:" in package for package in packages)
