@@ -1,7 +1,7 @@
 """The control plane at `/_emulator/`: unsigned JSON for tests and the demo."""
 
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oci_emulator.emulator import Emulator
-from oci_emulator.faults import ANY_OPERATION, Fault
+from oci_emulator.faults import ANY_OPERATION, KINDS, UPDATE_KINDS, UPDATE_OPERATION, Fault
 from oci_emulator.operations import read_real_operations
 from oci_emulator.timings import Timings
 
@@ -20,7 +20,7 @@ class FaultOrder(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     operation: str
-    kind: Literal["status", "slow", "drop_before", "drop_after", "work_request_failed", "needs_attention"]
+    kind: str
     status: int = Field(500, ge=400, le=599)
     code: str = "InternalServerError"
     message: str = "This fault was ordered from the emulator."
@@ -79,6 +79,10 @@ class ControlPlane:
         """Order a fault."""
         if order.operation not in self.operations:
             return _refused(f"operation: {order.operation!r} is not an operation of OCI in CamelCase, or '*'")
+        if order.kind not in KINDS:
+            return _refused(f"kind: {order.kind!r} is not one of {', '.join(sorted(KINDS))}")
+        if order.kind in UPDATE_KINDS and order.operation != UPDATE_OPERATION:
+            return _refused(f"operation: {order.kind} is a fault of {UPDATE_OPERATION} only")
         return asdict(self.emulator.faults.add(Fault(**order.model_dump())))
 
     async def get_faults(self) -> list[dict[str, Any]]:

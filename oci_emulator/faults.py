@@ -1,14 +1,38 @@
 """Faults that a test orders: what goes wrong, in which operation, when and how often."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
 ANY_OPERATION = "*"
 # What the gateway does to a request or its response.
 REQUEST_KINDS = frozenset({"status", "slow", "drop_before", "drop_after"})
-# What becomes of a change that was accepted.
-OUTCOME_KINDS = frozenset({"work_request_failed", "needs_attention"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What becomes of a change to a deployment that was accepted."""
+
+    fails: bool = False
+    state_after_failure: str | None = None
+    records_changes: bool = True
+    switches_server: bool = True
+    keeps_old_server: bool = False
+
+
+AS_ASKED = Outcome()
+# The lies that a cloud can tell about an update: the first two admit that something failed, the others do not.
+OUTCOMES: Mapping[str, Outcome] = {
+    "work_request_failed": Outcome(fails=True),
+    "needs_attention": Outcome(fails=True, state_after_failure="NEEDS_ATTENTION"),
+    "silently_reverted": Outcome(records_changes=False, switches_server=False),
+    "old_still_serves": Outcome(switches_server=False),
+    "stale_replica": Outcome(keeps_old_server=True),
+}
+OUTCOME_KINDS = frozenset(OUTCOMES)
+# Lies about a deployment that serves already.
+UPDATE_KINDS = frozenset(kind for kind, outcome in OUTCOMES.items() if not outcome.fails)
+UPDATE_OPERATION = "UpdateModelDeployment"
 KINDS = REQUEST_KINDS | OUTCOME_KINDS
 
 

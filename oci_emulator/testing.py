@@ -57,7 +57,8 @@ class RunningEmulator:
         """Order a fault for the next matching call.
 
         `operation` is the SDK's operation in CamelCase, or "*". `kind` is status, slow, drop_before,
-        drop_after, work_request_failed or needs_attention.
+        drop_after, work_request_failed or needs_attention; for UpdateModelDeployment also the lies
+        silently_reverted, old_still_serves and stale_replica.
         `details` are status, code, message, seconds, times and after.
         """
         fault: dict[str, Any] = self._control("POST", "faults", {"operation": operation, "kind": kind, **details})

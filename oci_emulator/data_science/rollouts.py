@@ -14,6 +14,7 @@ from oci_emulator.data_science.configurations import CONFIGURATION, ENVIRONMENT_
 from oci_emulator.data_science.lifecycles import SERVING, TRANSITIONS
 from oci_emulator.data_science.work_requests import KIND as WORK_REQUEST
 from oci_emulator.data_science.work_requests import WorkRequests
+from oci_emulator.faults import AS_ASKED, OUTCOMES, Outcome
 from oci_emulator.serving.proxy import Proxy
 from oci_emulator.serving.supervisor import ModelServer, ServerSpec, ServerStartError
 from oci_emulator.store import Json, Resource, Store
@@ -79,21 +80,22 @@ class Rollouts:
     async def _change(self, work_request: Resource) -> None:
         transition = TRANSITIONS[work_request.private["operation"]]
         deployment = self._deployment(work_request)
-        server = await self._prepare(deployment, work_request)
+        outcome = _outcome(work_request)
+        if outcome.fails:
+            raise ServerStartError(work_request.private["fault"]["message"])
+        server = await self._prepare(deployment, work_request) if outcome.switches_server else None
         if transition.during == "DELETING":
             await self.proxy.remove(deployment.id)
         await _until_due(work_request)
         after = transition.succeeds[work_request.private["before"]]
         if server is not None:
-            await self.proxy.switch(deployment.id, server)
+            await self.proxy.switch(deployment.id, server, keep_before=outcome.keeps_old_server)
         elif after not in SERVING:
             await self.proxy.remove(deployment.id)
         self._succeed(work_request, after)
 
     async def _prepare(self, deployment: Resource, work_request: Resource) -> ModelServer | None:
         """Start the server that the change needs, if it needs one."""
-        if fault := work_request.private["fault"]:
-            raise ServerStartError(fault["message"])
         transition = TRANSITIONS[work_request.private["operation"]]
         if transition.succeeds[work_request.private["before"]] not in SERVING:
             return None
@@ -124,7 +126,8 @@ class Rollouts:
 
     def _succeed(self, work_request: Resource, state: str) -> None:
         deployment = self._deployment(work_request)
-        deployment.body.update(work_request.private["changes"], lifecycleState=state)
+        changes = work_request.private["changes"] if _outcome(work_request).records_changes else {}
+        deployment.body.update(changes, lifecycleState=state)
         deployment.body.pop("lifecycleDetails", None)
         self._settle(deployment)
         with self.store.transaction():
@@ -133,9 +136,8 @@ class Rollouts:
 
     def _fail(self, work_request: Resource, message: str, traceback: str) -> None:
         deployment = self._deployment(work_request)
-        state = TRANSITIONS[work_request.private["operation"]].fails[work_request.private["before"]]
-        if (work_request.private["fault"] or {}).get("kind") == "needs_attention":
-            state = "NEEDS_ATTENTION"
+        regular = TRANSITIONS[work_request.private["operation"]].fails[work_request.private["before"]]
+        state = _outcome(work_request).state_after_failure or regular
         deployment.body.update(lifecycleState=state, lifecycleDetails=message)
         self._settle(deployment)
         with self.store.transaction():
@@ -151,6 +153,12 @@ class Rollouts:
         if deployment is None:
             raise LookupError(f"Work request {work_request.id} is about an unknown model deployment.")
         return deployment
+
+
+def _outcome(work_request: Resource) -> Outcome:
+    """Return the outcome that was ordered for the change; it is stored, so that a restart does not undo it."""
+    fault = work_request.private["fault"]
+    return OUTCOMES[fault["kind"]] if fault else AS_ASKED
 
 
 def _served_part(body: Json) -> tuple[str, Json]:

@@ -7,6 +7,7 @@ from oci_emulator.errors import InternalServerError, ResourceNotFoundError
 from oci_emulator.serving.supervisor import ModelServer, Supervisor
 
 PREDICT_SECONDS = 60.0
+STALE_TURN = 4
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -20,16 +21,34 @@ class Prediction:
 
 
 @dataclass
+class Route:
+    """Who answers for a deployment. A stale server, which an ordered fault leaves behind, gives one answer in four."""
+
+    server: ModelServer
+    stale: ModelServer | None = None
+    asked: int = 0
+
+    def next_server(self) -> ModelServer:
+        """Return the server of the next request."""
+        self.asked += 1
+        return self.stale if self.stale and self.asked % STALE_TURN == 0 else self.server
+
+    def servers(self) -> list[ModelServer]:
+        """Return the server, and the stale one if there is one."""
+        return [self.server] if self.stale is None else [self.server, self.stale]
+
+
+@dataclass
 class Proxy:
     """Knows which server answers for which deployment, and switches from one to the next without a gap."""
 
     supervisor: Supervisor
     predict_seconds: float = PREDICT_SECONDS
-    _servers: dict[str, ModelServer] = field(default_factory=dict)
+    _routes: dict[str, Route] = field(default_factory=dict)
 
     def serves(self, deployment: str) -> bool:
         """Return whether a server answers for the deployment."""
-        return deployment in self._servers
+        return deployment in self._routes
 
     async def predict(self, deployment: str, content_type: str, body: bytes) -> Prediction:
         """Pass a request to the deployment's server and return its answer.
@@ -37,9 +56,10 @@ class Proxy:
         Raises ResourceNotFoundError when nothing is served there, InternalServerError when the server gives
         no answer or takes more than a minute.
         """
-        server = self._servers.get(deployment)
-        if server is None:
+        route = self._routes.get(deployment)
+        if route is None:
             raise ResourceNotFoundError(f"model deployment {deployment} serves no model")
+        server = route.next_server()
         with server.answering():
             try:
                 return await asyncio.wait_for(_exchange(server, content_type, body), self.predict_seconds)
@@ -50,21 +70,28 @@ class Proxy:
             except (OSError, asyncio.IncompleteReadError) as err:
                 raise InternalServerError(f"The model server gave no answer: {err}") from err
 
-    async def switch(self, deployment: str, server: ModelServer) -> None:
-        """Send requests to `server` from now on; return when the one before is idle and stopped."""
-        before = self._servers.get(deployment)
-        self._servers[deployment] = server
-        if before is not None:
-            await self._retire(before)
+    async def switch(self, deployment: str, server: ModelServer, *, keep_before: bool = False) -> None:
+        """Send requests to `server` from now on; return when the one before is idle and stopped.
+
+        With `keep_before` it is not stopped, and goes on giving one answer in four.
+        """
+        before = self._routes.get(deployment)
+        route = self._routes[deployment] = Route(server)
+        if before is not None and keep_before:
+            route.stale = before.server
+        for old in before.servers() if before else ():
+            if old is not route.stale:
+                await self._retire(old)
 
     async def remove(self, deployment: str) -> None:
         """Serve the deployment no longer; return when its last request is answered and the server stopped."""
-        if server := self._servers.pop(deployment, None):
-            await self._retire(server)
+        if route := self._routes.pop(deployment, None):
+            for server in route.servers():
+                await self._retire(server)
 
     async def clear(self) -> None:
         """Stop serving anything, at once."""
-        self._servers.clear()
+        self._routes.clear()
         await self.supervisor.stop_all()
 
     async def _retire(self, server: ModelServer) -> None:

@@ -41,6 +41,7 @@ def test_health_needs_no_signature(cloud: Cloud) -> None:
         ("POST", "faults", b'{"operation": "GetModel", "kind": "slow", "seconds": -1}', "seconds"),
         ("POST", "faults", b'{"operation": "GetModel", "kind": "status", "often": 3}', "often"),
         ("POST", "faults", b'{"kind": "status"}', "operation"),
+        ("POST", "faults", b'{"operation": "*", "kind": "stale_replica"}', "UpdateModelDeployment only"),
         ("POST", "faults", b"{", "JSON"),
         ("PUT", "timings", b'{"create": "soon"}', "create"),
         ("PUT", "timings", b'{"create": -1}', "create"),
@@ -190,6 +191,28 @@ def test_an_update_can_leave_a_deployment_in_need_of_attention(cloud: Cloud) -> 
     cloud.succeeded(cloud.science.update_model_deployment(deployment, model_switch(new)))
     assert cloud.state(deployment) == "ACTIVE"
     assert cloud.predict(deployment)["version"] == "new"
+
+
+@pytest.mark.parametrize(
+    ("kind", "shows_new", "versions"),
+    [
+        ("silently_reverted", False, ["old"] * 8),
+        ("old_still_serves", True, ["old"] * 8),
+        ("stale_replica", True, ["new", "new", "new", "old"] * 2),
+    ],
+)
+def test_an_update_can_be_a_lie(cloud: Cloud, kind: str, shows_new: bool, versions: list[str]) -> None:
+    deployment = cloud.deployment(cloud.model(artifact(echo_score("old"))))
+    old, new = cloud.deployed_model(deployment), cloud.model(artifact(echo_score("new")))
+    cloud.emulator.fail_next("UpdateModelDeployment", kind)
+    cloud.succeeded(cloud.science.update_model_deployment(deployment, model_switch(new)))
+    assert cloud.state(deployment) == "ACTIVE"
+    assert cloud.deployed_model(deployment) == (new if shows_new else old)
+    assert [cloud.predict(deployment)["version"] for _ in versions] == versions
+    last = cloud.model(artifact(echo_score("last")))
+    cloud.succeeded(cloud.science.update_model_deployment(deployment, model_switch(last)))
+    assert {cloud.predict(deployment)["version"] for _ in range(8)} == {"last"}
+    assert len(list((cloud.emulator.data_dir / "deployments" / deployment).iterdir())) == 1
 
 
 def test_calls_are_listed_in_order(cloud: Cloud) -> None:

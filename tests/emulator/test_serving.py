@@ -122,7 +122,8 @@ def test_score_cannot_import_the_project(cloud: Cloud, name: str) -> None:
 
 
 def test_what_an_editable_installation_adds_is_not_importable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    finder = type("Finder", (), {"__module__": "__editable___recdeploy_0_1_0_finder"})
+    finds_nothing = {"find_spec": classmethod(lambda *_: None), "__module__": "__editable___x_finder"}
+    finder = type("Finder", (), finds_nothing)
     monkeypatch.setattr(sys, "path", [str(tmp_path), "", *sys.path])
     monkeypatch.setattr(sys, "meta_path", [finder, finder(), *sys.meta_path])
     child.isolate()
