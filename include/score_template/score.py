@@ -23,11 +23,12 @@ import pickle
 import sqlite3
 import struct
 import threading
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-FOLDER = Path(__file__).resolve().parent
+FOLDER = Path(__file__).absolute().parent
 FORMAT = 1  # of the files beside this one; the manifest must say the same
 MANIFEST = "manifest.json"
 DATABASE = "recommendations.sqlite"
@@ -96,13 +97,11 @@ class Database(threading.local):
 
     def read_products(self) -> list[str]:
         """Return the product ids by their position in the lists."""
-        connection = self._open()
         try:
-            return [row[0] for row in connection.execute("SELECT product_id FROM products ORDER BY position")]
+            with closing(self._open()) as connection:
+                return [row[0] for row in connection.execute("SELECT product_id FROM products ORDER BY position")]
         except sqlite3.Error as err:
             raise ArtifactError(f"{self.path.name} cannot be read: {err}") from err
-        finally:
-            connection.close()
 
     def find(self, user_id: str) -> tuple[bytes, bytes] | None:
         """Return positions and ratings of a user, packed; None for a user who is not in the model."""

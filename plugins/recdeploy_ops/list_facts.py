@@ -81,7 +81,7 @@ def read_lists(results_folder: Path, source: SourceSettings, vocabulary: dict[st
             rest = rows.slice(starts[-1]) if len(starts) else rows
     except (pa.ArrowException, OSError, KeyError, StopIteration) as err:
         raise TrainingFailedError(
-            f"{path.name} of the operator cannot be read: {err or 'it is empty'}. "
+            f"{path.name} of the operator cannot be read: {str(err) or 'it is empty'}. "
             f"It must have the columns {', '.join(columns)}."
         ) from err
     if rest.num_rows:
@@ -160,7 +160,8 @@ def measure_lists(
     pairs = table.user[table.owner] * len(catalogue) + table.item
     in_extract = known[table.owner] & (table.item >= 0)
     seen = np.append(rated, -1)[np.searchsorted(rated, pairs)] == pairs
-    rises = np.append(False, (np.diff(table.rating) > 0) & (np.diff(table.owner) == 0))
+    higher = table.rating[1:] > table.rating[:-1]
+    rises = np.append(False, higher & (table.owner[1:] == table.owner[:-1]))
     return ListFacts(
         users=len(users),
         items=len(catalogue),

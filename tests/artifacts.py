@@ -1,0 +1,79 @@
+"""Small operator results and the artifacts made of them: factories for tests of serving."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from shops import write_extract
+
+from recdeploy_ops.artifact import TEMPLATE, build_artifact
+from recdeploy_ops.settings import DEFAULT_PATH, load_settings
+
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+SETTINGS = load_settings(DEFAULT_PATH)
+ITEMS = [f"p{number}" for number in range(6)]
+LISTS = {
+    "u1": [("p2", 4.5), ("p3", 4.25), ("p4", 1.1)],
+    "u2": [("p3", 5.0), ("p2", 3.3333333333333335), ("p5", 3.0)],
+    "u3": [("p5", 2.5)],
+}
+RATED = [
+    ("u1", "p0", 4.0),
+    ("u1", "p1", 2.0),
+    ("u2", "p0", 5.0),
+    ("u3", "p0", 3.0),
+    *(("u3", item, 1.0) for item in ITEMS[1:5]),
+    *(("full", item, 1.0) for item in ITEMS),
+]
+NEW_USERS = [("p0", 4.9), ("p3", 4.0), ("p5", 3.5)]
+
+
+def write_results(
+    folder: Path,
+    lists: Mapping[str, Sequence[tuple[str, float | str]]] = LISTS,
+    new_users: Sequence[tuple[str, float | str]] | None = NEW_USERS,
+) -> Path:
+    """``recommendations.csv``, and ``new_users.csv`` if there are any, as the operator leaves them."""
+    rows = [(user, item, rating) for user, ranking in lists.items() for item, rating in ranking]
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_csv(folder / "recommendations.csv", ("user_id", "product_id", "rating"), rows)
+    if new_users is not None:
+        _write_csv(folder / "new_users.csv", ("product_id", "rating"), new_users)
+    return folder
+
+
+def _write_csv(file: Path, header: tuple[str, ...], rows: Sequence[Any]) -> None:
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([header, *rows])
+
+
+def write_inputs(folder: Path, **results: Any) -> tuple[Path, Path]:
+    """Results and extract that fit together: three users with lists, one who has rated everything."""
+    extract = write_extract(folder / "extract", RATED, items=ITEMS)
+    return write_results(folder / "results", **results), extract
+
+
+def make_artifact(folder: Path, *, version: int = 7, top_k: int = 3, **results: Any) -> Path:
+    """An artifact built of small inputs."""
+    inputs = write_inputs(folder / "inputs", **results)
+    build_artifact(*inputs, folder / "artifact", settings=SETTINGS, version=version, top_k=top_k)
+    return folder / "artifact"
+
+
+def load_score(folder: Path) -> types.ModuleType:
+    """The template's ``score.py`` imported as if it lay in ``folder``: coverage follows the link to its lines."""
+    link = folder / "linked_score.py"
+    if not link.exists():
+        link.symlink_to(TEMPLATE / "score.py")
+    spec = importlib.util.spec_from_file_location("score", link)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,303 @@
+"""What ``score.py`` answers, whatever it is asked."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import json
+import os
+import pickle
+import sqlite3
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from artifacts import LISTS, NEW_USERS, load_score, make_artifact
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recdeploy_ops.artifact import TEMPLATE
+from recdeploy_ops.bundles import write_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+# Connections that live until their thread ends are not closed, and Python 3.13 says so.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+NEW_USER = "Recommendations for new user (popular items)"
+NOTHING_LEFT = "No recommendations: the user has rated every item"
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_artifact(tmp_path_factory.mktemp("score"))
+
+
+@pytest.fixture(scope="module")
+def score(artifact: Path) -> ModuleType:
+    return load_score(artifact)
+
+
+def rows(ranking: Any) -> list[dict[str, Any]]:
+    return [{"product_id": item, "rating": rating} for item, rating in ranking]
+
+
+def test_answer_to_a_known_user_has_every_field_of_the_contract(score: ModuleType, artifact: Path) -> None:
+    assert score.predict({"user_id": "u2", "top_k": 2}) == {
+        "user_id": "u2",
+        "recommendations": rows(LISTS["u2"][:2]),
+        "count": 2,
+        "message": "Recommendations for known user",
+        "model_version": 7,
+        "digest": hashlib.sha256((artifact / "manifest.json").read_bytes()).hexdigest(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("request_", "ranking", "message"),
+    [
+        ({"user_id": "u1"}, LISTS["u1"], "Recommendations for known user"),
+        ({"user_id": "u1", "top_k": 1}, LISTS["u1"][:1], "Recommendations for known user"),
+        ({"user_id": "u1", "top_k": 10**30}, LISTS["u1"], "Recommendations for known user"),
+        ({"user_id": "u3", "top_k": 3}, LISTS["u3"], "Recommendations for known user"),
+        ({"user_id": "full"}, [], NOTHING_LEFT),
+        ({"user_id": "nobody"}, NEW_USERS, NEW_USER),
+        ({"user_id": "nobody", "top_k": 2}, NEW_USERS[:2], NEW_USER),
+        ({"user_id": ""}, NEW_USERS, NEW_USER),
+        ({"user_id": "U1"}, NEW_USERS, NEW_USER),
+        ({"user_id": "u1 "}, NEW_USERS, NEW_USER),
+        ({"user_id": "u1\0"}, NEW_USERS, NEW_USER),
+        ({"user_id": "x" * 10_000_000}, NEW_USERS, NEW_USER),
+        ({"user_id": "' OR 1=1 --"}, NEW_USERS, NEW_USER),
+        ({"user_id": "u1", "colour": "red"}, LISTS["u1"], "Recommendations for known user"),
+        ('{"user_id": "u1"}', LISTS["u1"], "Recommendations for known user"),
+        (b'{"user_id": "u1"}', LISTS["u1"], "Recommendations for known user"),
+        (bytearray(b'{"user_id": "u1"}'), LISTS["u1"], "Recommendations for known user"),
+        ('{"user_id": "u1"}'.encode("utf-16"), LISTS["u1"], "Recommendations for known user"),
+        ([{"user_id": "u1"}, {"user_id": "u2"}], LISTS["u1"], "Recommendations for known user"),
+        (['{"user_id": "u1"}'], LISTS["u1"], "Recommendations for known user"),
+        (b'["{\\"user_id\\": \\"u1\\"}"]', LISTS["u1"], "Recommendations for known user"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_users_get_their_list_or_the_one_for_new_users(
+    score: ModuleType, request_: Any, ranking: Any, message: str
+) -> None:
+    answer = score.predict(request_)
+    assert (answer["recommendations"], answer["message"]) == (rows(ranking), message)
+    assert answer["count"] == len(ranking)
+
+
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (None, "MalformedRequest"),
+        (1, "MalformedRequest"),
+        ([], "MalformedRequest"),
+        ([[]], "MalformedRequest"),
+        (CYCLE, "MalformedRequest"),
+        ({}, "MissingUserId"),
+        ({"USER_ID": "u1"}, "MissingUserId"),
+        ("", "MalformedJson"),
+        ("{", "MalformedJson"),
+        ('\ufeff{"user_id": "u1"}', "MalformedJson"),
+        (b"\xff\xfe\xfd", "MalformedJson"),
+        ("[" * 1_000_000, "MalformedJson"),
+        ('{"user_id": ' + "1" * 5000 + "}", "MalformedJson"),
+        *(({"user_id": user}, "InvalidUserId") for user in (None, True, 1.0, float("nan"), [], ["u1"], {}, b"u1")),
+        ({"user_id": 10**5000}, "InvalidUserId"),
+        ({"user_id": "\ud800"}, "InvalidUserId"),
+        ('{"user_id": "\\udfff"}', "InvalidUserId"),
+        ('{"user_id": NaN}', "InvalidUserId"),
+        *(({"user_id": "u1", "top_k": k}, "InvalidTopK") for k in (0, -1, True, None, 2.0, "2", [2], float("inf"))),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_malformed_request_gets_an_error_object(score: ModuleType, request_: Any, code: str) -> None:
+    answer = score.predict(request_)
+    assert answer["error"]["code"] == code
+    assert answer["error"]["message"].endswith(".")
+    assert set(answer) == {"error", "model_version", "digest"}
+
+
+def test_integer_user_id_is_its_decimal_text(tmp_path: Path) -> None:
+    score = load_score(make_artifact(tmp_path, lists={"-42": [("p1", 1.0)], "042": [("p2", 2.0)], "42": [("p3", 3.0)]}))
+    answers = [score.predict({"user_id": user}) for user in (-42, 42, "042")]
+    assert [answer["user_id"] for answer in answers] == ["-42", "42", "042"]
+    assert [answer["recommendations"][0]["product_id"] for answer in answers] == ["p1", "p3", "p2"]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+requests = st.fixed_dictionaries(
+    {},
+    optional={
+        "user_id": st.sampled_from(sorted(LISTS)) | st.text(st.characters(codec=None)) | json_values,
+        "top_k": st.integers(1, 5) | json_values,
+    },
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=json_values | requests | st.lists(requests) | st.binary() | st.text() | requests.map(json.dumps))
+def test_any_value_gets_an_answer_that_is_strict_json(score: ModuleType, data: Any) -> None:
+    answer = score.predict(data)
+    json.dumps(answer, allow_nan=False, ensure_ascii=False).encode()
+    assert ("error" in answer) != ("recommendations" in answer)
+    if "recommendations" in answer:
+        assert answer["count"] == len(answer["recommendations"]) <= 3
+
+
+def test_an_answer_may_be_changed_without_changing_the_next(score: ModuleType) -> None:
+    for user in ("nobody", "u1"):
+        first = score.predict({"user_id": user})
+        first["recommendations"][0]["rating"] = -1
+        first["recommendations"].clear()
+        assert score.predict({"user_id": user})["recommendations"]
+
+
+def test_threads_and_forks_have_connections_of_their_own(score: ModuleType) -> None:
+    score.predict({"user_id": "u1"})  # opens this thread's connection before the fork
+    answers: list[Any] = []
+
+    def ask() -> None:
+        answers.extend(score.predict({"user_id": "u1"})["count"] for _ in range(50))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [3] * 400
+    child = os.fork()
+    if not child:
+        right = score.predict({"user_id": "u1"})["count"] == 3 and len(score.load_model()._database.connections) == 2
+        os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert score.predict({"user_id": "u1"})["count"] == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["recommendations.sqlite", "new_user_fallback.pkl", "score.py", "runtime.yaml", "README.md"]
+)
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_damaged_file_keeps_the_artifact_from_loading(tmp_path: Path, name: str, damage: str) -> None:
+    folder = make_artifact(tmp_path)
+    if damage == "gone":
+        (folder / name).unlink()
+    else:
+        content = bytearray((folder / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (folder / name).write_bytes(content)
+    with pytest.raises(Exception, match=f"^{name}") as caught:
+        load_score(folder)
+    assert type(caught.value).__name__ == "ArtifactError"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (None, "cannot be read"),
+        (b"{", "cannot be read"),
+        (b"[]", "not of format"),
+        (b'{"format": 2}', "not of format"),
+        (b'{"format": 1, "files": {"new_user_fallback.pkl": ""}}', "does not list recommendations.sqlite"),
+    ],
+)
+def test_unusable_manifest_keeps_the_artifact_from_loading(
+    tmp_path: Path, manifest: bytes | None, message: str
+) -> None:
+    folder = make_artifact(tmp_path)
+    (folder / "manifest.json").unlink()
+    if manifest is not None:
+        (folder / "manifest.json").write_bytes(manifest)
+    with pytest.raises(Exception, match=message):
+        load_score(folder)
+
+
+def forge(folder: Path, name: str, content: bytes) -> None:
+    """Replace a file and the manifest with it, as somebody with write access could."""
+    (folder / name).write_bytes(content)
+    facts = json.loads((folder / "manifest.json").read_bytes())
+    write_manifest(folder, {key: value for key, value in facts.items() if key != "files"})
+
+
+class Malice:
+    def __reduce__(self) -> Any:
+        return os.system, ("exit 1",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pickle.dumps(Malice()), "names posix.system"),
+        (pickle.dumps([[Malice(), 1.0]]), "names posix.system"),
+        (pickle.dumps([["p1", complex(1)]]), "names builtins.complex"),
+        (b"", "not a list of products"),
+        (b"garbage", "not a list of products"),
+        (pickle.dumps(7), "not a list of products"),
+        (pickle.dumps([["p1"]]), "not a list of products"),
+        (pickle.dumps([["p1", "5"]]), "something else"),
+        (pickle.dumps([[1, 5.0]]), "something else"),
+        (pickle.dumps([["p1", True]]), "something else"),
+        (pickle.dumps([["p1", float("nan")]]), "something else"),
+    ],
+    ids=range(11),
+)
+def test_fallback_is_never_unpickled_into_anything_but_plain_values(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    folder = make_artifact(tmp_path)
+    forge(folder, "new_user_fallback.pkl", content)
+    with pytest.raises(Exception, match=message):
+        load_score(folder)
+
+
+def test_database_that_is_none_keeps_the_artifact_from_loading(tmp_path: Path) -> None:
+    folder = make_artifact(tmp_path)
+    forge(folder, "recommendations.sqlite", b"not a database" * 100)
+    with pytest.raises(Exception, match=r"recommendations\.sqlite cannot be read"):
+        load_score(folder)
+
+
+def test_database_lost_after_loading_is_a_server_error(tmp_path: Path) -> None:
+    folder = make_artifact(tmp_path)
+    score = load_score(folder)
+    (folder / "recommendations.sqlite").unlink()
+    with pytest.raises(sqlite3.Error):
+        score.predict({"user_id": "u1"})
+    assert "error" in score.predict({})
+
+
+def test_model_is_loaded_once_however_often_the_server_asks(score: ModuleType) -> None:
+    assert score.load_model() is score.load_model()
+
+
+def test_source_keeps_the_rules_of_the_data_science_server() -> None:
+    tree = ast.parse((TEMPLATE / "score.py").read_text(encoding="utf-8"), feature_version=(3, 9))
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    arguments = functions["predict"].args
+    assert "load_model" in functions
+    assert [argument.arg for argument in arguments.args] == ["data", "model"]
+    assert len(arguments.defaults) == len(arguments.args) - 1
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert imported == {"hashlib", "json", "math", "os", "pickle", "sqlite3", "struct", "threading"}
+
+
+def test_pickled_fallback_holds_no_class_at_all(artifact: Path) -> None:
+    class Plain(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            raise AssertionError(f"{module}.{name}")
+
+    content = (artifact / "new_user_fallback.pkl").read_bytes()
+    assert Plain(io.BytesIO(content)).load() == [list(entry) for entry in NEW_USERS]
