@@ -20,6 +20,7 @@ from oci_emulator.data_science.work_requests import WorkRequests
 from oci_emulator.faults import Faults
 from oci_emulator.gateway import Endpoints, Gateway
 from oci_emulator.object_storage.buckets import Buckets
+from oci_emulator.object_storage.multipart import MultipartUploads
 from oci_emulator.object_storage.objects import Objects
 from oci_emulator.object_storage.routes import ObjectStorage
 from oci_emulator.operations import DATA_SCIENCE, MODEL_DEPLOYMENT, OBJECT_STORAGE, OperationTable
@@ -31,7 +32,7 @@ from oci_emulator.store import Store
 from oci_emulator.tenancies import Tenancy
 from oci_emulator.timings import Timings
 
-_FOLDERS = ("artifacts", "objects", "incoming", "deployments")
+_FOLDERS = ("artifacts", "objects", "parts", "incoming", "deployments")
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Emulator:
         self.proxy = Proxy(Supervisor())
         self.work_requests = WorkRequests(self.store, self.tenancy)
         self.objects = Objects(self.store, Buckets(self.store, self.tenancy), self.data_dir / "objects")
+        self.uploads = MultipartUploads(self.store, self.objects, self.data_dir / "parts")
         self.rollouts = Rollouts(
             self.store,
             self.work_requests,
@@ -82,13 +84,14 @@ class Emulator:
         services = {
             DATA_SCIENCE: self._data_science().endpoints(),
             MODEL_DEPLOYMENT: Prediction(self.proxy).endpoints(),
-            OBJECT_STORAGE: ObjectStorage(self.objects.buckets, self.objects).endpoints(),
+            OBJECT_STORAGE: ObjectStorage(self.objects.buckets, self.objects, self.uploads).endpoints(),
         }
         return {(service, name): point for service, points in services.items() for name, point in points.items()}
 
     async def start(self) -> None:
         """Clear what a killed emulator left half done, and serve what it served."""
         self.objects.remove_orphans()
+        self.uploads.remove_orphans()
         await self.rollouts.resume()
 
     async def reset(self) -> None:

@@ -26,7 +26,7 @@ _KEPT_HEADERS = (
     "content-disposition",
     "cache-control",
 )
-_METADATA_PREFIX = "opc-meta-"
+METADATA_PREFIX = "opc-meta-"
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,19 @@ class Objects:
             raise InvalidParameterError(
                 f"The object name {name!r} is too long or has a line break.", code="InvalidObjectName"
             )
-        check_preconditions(request, _etag(self._find(bucket, name)))
+        check_preconditions(request, self.etag_of(bucket, name))
 
     def put(self, request: OciRequest, upload: Upload) -> Response:
         """Answer PutObject. The precondition is checked again here, where nothing can come between."""
         bucket, name = self._named(request)
-        before = self._find(bucket, name)
-        check_preconditions(request, _etag(before))
         if request.headers.get("content-md5") not in (None, upload.md5):
             raise InvalidParameterError("content-md5 is not the MD5 of the body.", code="UnmatchedContentMD5")
-        body = self._described(request, upload, before)
-        upload.keep(self.folder / body["file"])
-        self.store.connection.execute(
-            "INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", (bucket, name, json.dumps(body))
-        )
-        if before is not None:
-            self._forget(before)
+        headers = request.headers
+        described = {
+            "headers": {name: headers[name] for name in _KEPT_HEADERS if name in headers},
+            "metadata": {name: value for name, value in headers.items() if name.startswith(METADATA_PREFIX)},
+        }
+        body = self.write(request, bucket, name, upload, described)
         return empty(
             status=200,
             etag=body["etag"],
@@ -67,6 +64,35 @@ class Objects:
             last_modified=body["modified"],
             version_id=body["version"],
         )
+
+    def write(self, request: OciRequest, bucket: str, name: str, upload: Upload, described: Json) -> Json:
+        """Make `upload` the content of an object, if the request's precondition holds; return what is kept."""
+        before = self._find(bucket, name)
+        check_preconditions(request, before["etag"] if before else None)
+        now = timestamp()
+        body = {
+            "file": uuid.uuid4().hex,
+            "etag": str(uuid.uuid4()),
+            "version": str(uuid.uuid4()),
+            "size": upload.size,
+            "md5": upload.md5,
+            "timeCreated": before["timeCreated"] if before else now,
+            "timeModified": now,
+            "modified": formatdate(usegmt=True),
+            **described,
+        }
+        upload.keep(self.folder / body["file"])
+        self.store.connection.execute(
+            "INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", (bucket, name, json.dumps(body))
+        )
+        if before is not None:
+            self._forget(before)
+        return body
+
+    def etag_of(self, bucket: str, name: str) -> str | None:
+        """Return the etag of an object, or None when there is none."""
+        body = self._find(bucket, name)
+        return body["etag"] if body else None
 
     def get(self, request: OciRequest) -> Response:
         """Answer GetObject."""
@@ -122,27 +148,6 @@ class Objects:
             raise ResourceNotFoundError(f"object {name} in bucket {bucket}", code="ObjectNotFound")
         return body
 
-    def _described(self, request: OciRequest, upload: Upload, before: Json | None) -> Json:
-        """Return what is kept of an object beside its content."""
-        now = timestamp()
-        headers = request.headers
-        return {
-            "file": uuid.uuid4().hex,
-            "etag": str(uuid.uuid4()),
-            "version": str(uuid.uuid4()),
-            "size": upload.size,
-            "md5": upload.md5,
-            "timeCreated": before["timeCreated"] if before else now,
-            "timeModified": now,
-            "modified": formatdate(usegmt=True),
-            "headers": {name: headers[name] for name in _KEPT_HEADERS if name in headers},
-            "metadata": {name: value for name, value in headers.items() if name.startswith(_METADATA_PREFIX)},
-        }
-
-
-def _etag(body: Json | None) -> str | None:
-    return body["etag"] if body else None
-
 
 def _headers(body: Json) -> Mapping[str, str]:
     return {
@@ -150,7 +155,7 @@ def _headers(body: Json) -> Mapping[str, str]:
         **body["headers"],
         **body["metadata"],
         "etag": body["etag"],
-        "content-md5": body["md5"],
+        "opc-multipart-md5" if "parts" in body else "content-md5": body["md5"],
         "last-modified": body["modified"],
         "version-id": body["version"],
         "storage-tier": "Standard",

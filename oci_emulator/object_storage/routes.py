@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from oci_emulator.messages import Endpoint, Plain, Uploading
 from oci_emulator.object_storage.buckets import Buckets
+from oci_emulator.object_storage.multipart import MultipartUploads
 from oci_emulator.object_storage.objects import Objects
 
 
@@ -13,6 +14,7 @@ class ObjectStorage:
 
     buckets: Buckets
     objects: Objects
+    uploads: MultipartUploads
 
     def endpoints(self) -> dict[str, Endpoint]:
         """Return the endpoint of each operation that is emulated."""
@@ -29,4 +31,10 @@ class ObjectStorage:
             "HeadObject": Plain(self.objects.head),
             "DeleteObject": Plain(self.objects.delete),
             "ListObjects": Plain(self.objects.list_all),
+            "CreateMultipartUpload": Plain(self.uploads.create),
+            "UploadPart": Uploading(self.uploads.admit_part, self.uploads.put_part),
+            "CommitMultipartUpload": Plain(self.uploads.commit),
+            "AbortMultipartUpload": Plain(self.uploads.abort),
+            "ListMultipartUploads": Plain(self.uploads.list_all),
+            "ListMultipartUploadParts": Plain(self.uploads.list_parts),
         }

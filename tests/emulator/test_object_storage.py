@@ -2,10 +2,17 @@ import base64
 import hashlib
 import io
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
-from oci.object_storage.models import CreateBucketDetails
+from oci.object_storage import UploadManager
+from oci.object_storage.models import (
+    CommitMultipartUploadDetails,
+    CommitMultipartUploadPartDetails,
+    CreateBucketDetails,
+    CreateMultipartUploadDetails,
+)
 
 from tests.emulator.clouds import Cloud, refusal
 
@@ -237,3 +244,60 @@ def test_replaced_contents_leave_no_file_behind(shelf: Shelf) -> None:
     folder = shelf.cloud.emulator.data_dir
     assert len(list((folder / "objects").iterdir())) == 1
     assert list((folder / "incoming").iterdir()) == []
+
+
+def test_the_sdks_upload_manager_sends_parts(shelf: Shelf, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4096 * 25
+    path = tmp_path / "big"
+    path.write_bytes(content)
+    manager = UploadManager(shelf.cloud.storage, allow_parallel_uploads=True)
+    manager.upload_file(
+        shelf.cloud.emulator.namespace,
+        shelf.cloud.bucket,
+        "folder/big",
+        str(path),
+        part_size=10 * 1024 * 1024,
+        content_type="text/x",
+        metadata={"k": "v"},
+    )
+    assert len(shelf.cloud.emulator.calls("UploadPart")) == 3
+    read = shelf.get_object("folder/big")
+    assert read.data.content == content
+    assert (read.headers["content-type"], read.headers["opc-meta-k"]) == ("text/x", "v")
+    assert read.headers["opc-multipart-md5"].endswith("-3")
+    assert list((shelf.cloud.emulator.data_dir / "parts").iterdir()) == []
+
+
+def begin(shelf: Shelf, *parts: bytes) -> tuple[str, list[CommitMultipartUploadPartDetails]]:
+    upload = shelf.create_multipart_upload(CreateMultipartUploadDetails(object="m")).data.upload_id
+    etags = [shelf.upload_part("m", upload, n, part).headers["etag"] for n, part in enumerate(parts, 1)]
+    return upload, [CommitMultipartUploadPartDetails(part_num=n, etag=etag) for n, etag in enumerate(etags, 1)]
+
+
+def test_parts_are_joined_in_order_and_only_those_named(shelf: Shelf) -> None:
+    upload, parts = begin(shelf, b"1", b"2", b"3")
+    assert [part.part_number for part in shelf.list_multipart_upload_parts("m", upload).data] == [1, 2, 3]
+    assert [item.upload_id for item in shelf.list_multipart_uploads().data] == [upload]
+    assert refusal(shelf.get_object, "m")[0] == 404
+    details = CommitMultipartUploadDetails(parts_to_commit=[parts[2], parts[0]])
+    assert shelf.commit_multipart_upload("m", upload, details).headers["etag"] == shelf.head_object("m").headers["etag"]
+    assert shelf.get_object("m").data.content == b"13"
+    assert refusal(shelf.commit_multipart_upload, "m", upload, details) == (404, "NoSuchUpload")
+
+
+def test_a_commit_keeps_to_its_precondition(shelf: Shelf) -> None:
+    upload, parts = begin(shelf, b"parts")
+    shelf.put_object("m", b"first")
+    details = CommitMultipartUploadDetails(parts_to_commit=parts)
+    answer = refusal(shelf.commit_multipart_upload, "m", upload, details, if_none_match="*")
+    assert answer == (412, "IfNoneMatchFailed")
+    assert shelf.get_object("m").data.content == b"first"
+    parts[0].etag = "other"
+    assert refusal(shelf.commit_multipart_upload, "m", upload, details) == (400, "InvalidUploadPart")
+
+
+def test_an_aborted_upload_is_gone(shelf: Shelf) -> None:
+    upload, _ = begin(shelf, b"1")
+    shelf.abort_multipart_upload("m", upload)
+    assert refusal(shelf.upload_part, "m", upload, 2, b"2") == (404, "NoSuchUpload")
+    assert list((shelf.cloud.emulator.data_dir / "parts").iterdir()) == []
