@@ -218,6 +218,7 @@ def test_any_text_id_comes_from_sqlite_to_parquet_unchanged(ids: list[str]) -> N
         ([b"\x0a\xff", memoryview(b"\x01")], ["0AFF", "01"]),
         ([uuid.UUID(int=7)], [str(uuid.UUID(int=7))]),
         ([1, "01", b"\x01"], ["1", "01", "01"]),
+        (["b", b"\x0a"], ["b", "0A"]),
         ([1, 2.0, Decimal(3)], ["1", "2", "3"]),
         ([None, None], [None, None]),
     ],
@@ -316,6 +317,9 @@ def test_timestamps_with_and_without_a_zone_may_be_mixed() -> None:
     tokyo = NOON.astimezone(dt.timezone(dt.timedelta(hours=9)))
     made = table_of(["ordered_at"], [(NOON.replace(tzinfo=None),), (tokyo,), (dt.date(2026, 1, 31),)])
     midnight = NOON.replace(hour=0)
+    for pair in ([NOON.replace(tzinfo=None), tokyo], [tokyo, NOON.replace(tzinfo=None)]):
+        twice = table_of(["ordered_at"], [(moment,) for moment in pair])
+        assert values.timestamps(twice.column(0), HERE).to_pylist() == [NOON, NOON]
     assert values.timestamps(made.column(0), HERE).to_pylist() == [NOON, NOON, midnight]
     assert values.timestamps(pa.array([dt.date(2026, 1, 31)]), HERE).to_pylist() == [midnight]
 

@@ -132,11 +132,9 @@ def table_of(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
 def _array_of(values: Sequence[Any]) -> pa.Array:
     kinds = set(map(type, values)) - {type(None)}
     try:
-        if kinds == {datetime} and len({v.tzinfo is None for v in values if v is not None}) > 1:
-            pass  # pyarrow would drop the offset of some
-        elif len(kinds) <= 1 and kinds <= ARROW_KINDS:
+        if len(kinds) <= 1 and kinds <= ARROW_KINDS:
             return pa.array(values)
-        elif kinds <= NUMBERS:
+        if kinds <= NUMBERS:
             return pa.array([None if v is None else Decimal(str(v)) for v in values])
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         pass  # too long for Arrow's numbers: kept as text, digit by digit
