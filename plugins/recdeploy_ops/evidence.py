@@ -26,9 +26,10 @@ UNKNOWN_VERDICT = "❓ **not judged**"
 NOT_MEASURED = "not measured"
 # Words that a renderer would turn into a link by itself, or that would turn the reading direction around them.
 TRAPS = re.compile(
-    "\\S*(?:://|www\\.|@|mailto:|xmpp:|[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff])\\S*",
+    r"://|www\.|@|mailto:|xmpp:|[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]",
     re.IGNORECASE,
 )
+WORDS = re.compile(r"(\s+)")
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~>$-])")
 RIGHT_TO_LEFT = {"R", "AL", "AN"}
 
@@ -90,12 +91,8 @@ def escape_text(text: str, length: int = MESSAGE_LENGTH) -> str:
 
     Words that look like links, or are written from right to left, are shown as code, isolated from the rest.
     """
-    shown = _shorten(text, length)
-    parts, end = [], 0
-    for trap in TRAPS.finditer(shown):
-        parts += [_escape_words(shown[end : trap.start()]), escape_id(trap.group(), length)]
-        end = trap.end()
-    return "".join([*parts, _escape_words(shown[end:])])
+    words = WORDS.split(_shorten(text, length))
+    return "".join(escape_id(word, length) if TRAPS.search(word) else _escape_words(word) for word in words)
 
 
 def escape_id(text: str, length: int = ID_LENGTH) -> str:

@@ -306,7 +306,9 @@ def _ranking_of(reply: Reply) -> Ranking | None:
 def _describe(ranking: Ranking | None) -> str:
     if ranking is None:
         return "no list"
-    return f"{len(ranking)} items ({', '.join(f'{_quote(item)} {_quote(rating)}' for item, rating in ranking[:2])}, ...)"
+    return (
+        f"{len(ranking)} items ({', '.join(f'{_quote(item)} {_quote(rating)}' for item, rating in ranking[:2])}, ...)"
+    )
 
 
 def _quote(value: object) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recdeploy_ops.bundles import store_bundle, write_manifest
 from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.steps import (
     approvals,
     backup_production,
@@ -128,7 +129,7 @@ class Run:
     def release_fully(self):
         """Take the run from its plan to a verified production."""
         self.validate()
-        self.answer(approvals.PROMOTE)
+        self.answer(Decision.PROMOTE)
         self.promote()
         self.close()
 

@@ -11,10 +11,9 @@ from recdeploy_ops.domain.errors import (
     PromotionFailedError,
 )
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.domain.records import Role
+from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.releases import CURRENT, DIGEST_TAG, STATE, VERSION_TAG
-from recdeploy_ops.steps import approvals
 
 from steps.factories import PRODUCTS, USERS, Run
 
@@ -114,7 +113,7 @@ def test_a_rejection_leaves_production_untouched_and_no_test_deployment(releases
     second = run("run-2", shift=1)
     second.validate()
     assert len(living(releases, Role.TEST)) == 1
-    second.answer(approvals.REJECT, comment="the lists look odd")
+    second.answer(Decision.REJECT, comment="the lists look odd")
     second.reject()
     second.close()
 
@@ -131,7 +130,7 @@ def test_a_rejection_leaves_production_untouched_and_no_test_deployment(releases
 def test_the_number_of_a_rejected_version_is_not_used_again(releases, run):
     first = run("run-1")
     first.validate()
-    first.answer(approvals.REJECT)
+    first.answer(Decision.REJECT)
     first.reject()
     first.close()
     run("run-2", shift=1).release_fully()
@@ -194,7 +193,7 @@ def test_the_lock_of_a_dead_run_is_taken_over_after_its_release_was_closed(relea
 def test_a_run_that_lost_its_lock_may_not_go_on(releases, run):
     first = run("run-1")
     first.validate()
-    first.answer(approvals.PROMOTE)
+    first.answer(Decision.PROMOTE)
     run("run-2").plan(has_ended=lambda dag_id, run_id: True)
 
     with pytest.raises(LockHeldError, match="run-2 has taken the release lock"):
@@ -213,7 +212,7 @@ def test_nothing_is_promoted_without_an_approval(releases, run):
 def test_a_refusal_is_no_approval(releases, run):
     first = run("run-1")
     first.validate()
-    first.answer(approvals.REJECT)
+    first.answer(Decision.REJECT)
 
     with pytest.raises(ApprovalError, match="ann answered Reject"):
         first.promote()
@@ -222,7 +221,7 @@ def test_a_refusal_is_no_approval(releases, run):
 def test_an_approval_does_not_cover_what_was_retrained_after_it(releases, run):
     first = run("run-1")
     first.validate()
-    first.answer(approvals.PROMOTE)
+    first.answer(Decision.PROMOTE)
     first.shift = 1
     first.train()
 
@@ -235,7 +234,7 @@ def test_clearing_a_closed_run_opens_it_again_with_the_same_version(releases, ru
     first.validate()
     first.close()
     first.validate()
-    first.answer(approvals.PROMOTE, attempt=2)
+    first.answer(Decision.PROMOTE, attempt=2)
     first.promote()
     first.close()
 
@@ -283,7 +282,7 @@ def test_a_failed_switch_ends_with_the_champion_verified_serving(releases, run, 
     run("run-1").release_fully()
     second = run("run-2", shift=1)
     second.validate()
-    second.answer(approvals.PROMOTE)
+    second.answer(Decision.PROMOTE)
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity for the new pool")
 
     with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified(?s:.)*No capacity"):
@@ -309,7 +308,7 @@ def test_a_failed_promotion_can_be_cleared_and_succeeds(releases, run, emulator)
     run("run-1").release_fully()
     second = run("run-2", shift=1)
     second.validate()
-    second.answer(approvals.PROMOTE)
+    second.answer(Decision.PROMOTE)
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
     with pytest.raises(PromotionFailedError):
         second.promote()
@@ -326,7 +325,7 @@ def test_a_run_killed_while_switching_is_settled_by_its_teardown(releases, run, 
     run("run-1").release_fully()
     second = run("run-2", shift=1)
     second.validate()
-    second.answer(approvals.PROMOTE)
+    second.answer(Decision.PROMOTE)
     from recdeploy_ops.steps import promote
 
     promote.advance(releases, "run-2")  # asks OCI, and is never resumed
@@ -340,7 +339,7 @@ def test_a_run_killed_while_switching_is_settled_by_its_teardown(releases, run, 
 def test_a_first_production_that_does_not_verify_is_deleted(releases, run, emulator):
     first = run("run-1")
     first.validate()
-    first.answer(approvals.PROMOTE)
+    first.answer(Decision.PROMOTE)
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
 
     with pytest.raises(PromotionFailedError, match="was deleted"):
@@ -357,7 +356,7 @@ def test_skipping_test_still_checks_and_asks(releases, run, number):
     skipping = run(f"run-{number}", shift=number, skip_test_deployment=True)
     skipping.validate()
     assert living(releases, Role.TEST) == []
-    question = skipping.answer(approvals.PROMOTE)
+    question = skipping.answer(Decision.PROMOTE)
     assert "TEST was skipped" in question.body
     skipping.promote()
     skipping.close()
@@ -371,7 +370,7 @@ def test_a_test_deployment_that_cannot_be_deleted_does_not_undo_a_promotion(rele
     run("run-1").release_fully()
     second = run("run-2", shift=1)
     second.validate()
-    second.answer(approvals.PROMOTE)
+    second.answer(Decision.PROMOTE)
     emulator.fail_next("DeleteModelDeployment", kind="status", status=400, code="InvalidParameter", times=1)
 
     assert second.promote()["version"] == 2

@@ -18,6 +18,16 @@ class Role(StrEnum):
     PRODUCTION = "production"
 
 
+class Decision(StrEnum):
+    """What a person may answer to the question whether a candidate is to be promoted."""
+
+    PROMOTE = "Promote"
+    REJECT = "Reject"
+
+
+DECISIONS = tuple(map(str, Decision))
+
+
 @dataclass(frozen=True)
 class CatalogModel:
     """A model in OCI's Model Catalog.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Param
 
+from recdeploy_ops.domain.records import DECISIONS, Decision
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.operators.release_steps import failing_for_good
 from recdeploy_ops.steps import approvals
@@ -33,9 +34,9 @@ class RequestApprovalOperator(HITLBranchOperator):
         kwargs.pop("params", None)  # the DAG's: Airflow merges them again in the base class
         super().__init__(
             subject="Promote the candidate?",
-            options=[approvals.PROMOTE, approvals.REJECT],
-            options_mapping={approvals.PROMOTE: promote_task_id, approvals.REJECT: reject_task_id},
-            defaults=approvals.REJECT,
+            options=list(DECISIONS),
+            options_mapping={str(Decision.PROMOTE): promote_task_id, str(Decision.REJECT): reject_task_id},
+            defaults=str(Decision.REJECT),
             params={"comment": Param(None, type=["null", "string"], title="Comment", maxLength=2000)},
             **kwargs,
         )
@@ -71,7 +72,7 @@ class RequestApprovalOperator(HITLBranchOperator):
 def _read(event: dict[str, Any]) -> approvals.Answer:
     user = event.get("responded_by_user") or {}
     return approvals.Answer(
-        decision=event["chosen_options"][0],
+        decision=Decision(event["chosen_options"][0]),
         by=user.get("name") or user.get("id"),
         at=event.get("responded_at") or datetime.now(UTC),
         comment=(event.get("params_input") or {}).get("comment") or "",

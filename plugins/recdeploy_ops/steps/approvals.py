@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.evidence import Evidence, render_evidence
 from recdeploy_ops.steps.reports import read_report
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from recdeploy_ops.releases import Releases
 
 log = logging.getLogger(__name__)
-
-PROMOTE = "Promote"
-REJECT = "Reject"
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,14 @@ class Answer:
     """What a person answered, or a timeout.
 
     Attributes:
-        decision: `PROMOTE` or `REJECT`.
+        decision: Promote or Reject.
         by: name of who answered; None after a timeout.
         at: when.
         comment: what was written beside it.
         timed_out: nobody answered in time.
     """
 
-    decision: str
+    decision: Decision
     by: str | None
     at: datetime
     comment: str
@@ -91,7 +89,7 @@ def keep(releases: Releases, run_id: str, answer: Answer, *, attempt: int) -> di
     """
     asked = releases.facts(releases.release(run_id), Kind.APPROVAL_REQUESTED)
     facts = {
-        "decision": answer.decision,
+        "decision": str(answer.decision),
         "by": answer.by or "nobody (timeout)",
         "at": answer.at.isoformat(),
         "comment": answer.comment,

@@ -15,7 +15,7 @@ from recdeploy_ops.domain.errors import (
     RecdeployError,
 )
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.domain.records import Deployment, Role
+from recdeploy_ops.domain.records import Decision, Deployment, Role
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.releases import DIGEST_TAG, LEASE_TAG, VERSION_TAG
@@ -70,7 +70,7 @@ def check_approval(releases: Releases, release: Release) -> Approved:
     artifact = releases.bundle(release, Kind.ARTIFACT_BUILT)
     registered = releases.facts(release, Kind.MODEL_REGISTERED)
     answer = releases.facts(release, Kind.APPROVAL_ANSWERED)
-    if answer["decision"] != "Promote":
+    if answer["decision"] != Decision.PROMOTE:
         raise ApprovalError(f"v{release.version} was not approved: {answer['by']} answered {answer['decision']}.")
     catalog_digest = releases.catalog.get(registered["model_id"]).tags.get(DIGEST_TAG)
     for where, digest in (

@@ -33,7 +33,7 @@ class DeploymentSettledTrigger(BaseTrigger):
     """
 
     def __init__(self, *, deployment_id: str, deadline: str, poll_seconds: float) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call] # Airflow annotates it not at all
         self.deployment_id = deployment_id
         self.deadline = deadline
         self.poll_seconds = poll_seconds
@@ -62,4 +62,3 @@ class DeploymentSettledTrigger(BaseTrigger):
                 self.log.warning("Looking again in %s s: %s", self.poll_seconds, err)
             await asyncio.sleep(self.poll_seconds)
         yield TriggerEvent({"deployment_id": self.deployment_id})
-
