@@ -1,0 +1,202 @@
+"""The evidence: what the approver sees, and that data cannot be anything but text in it."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
+from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
+from recdeploy_ops.evidence import LIMIT, Evidence, escape_id, escape_text, render_evidence
+
+MARKDOWN = MarkdownIt("gfm-like", {"html": True})
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "[click](https://evil.example)",
+    "![](https://evil.example/pixel.png)",
+    "[id]: https://evil.example",
+    "https://evil.example/a_b?c=d&e",
+    "HTTP://EVIL.EXAMPLE",
+    "www.evil.example",
+    "ftp://evil.example",
+    "mailto:a@evil.example",
+    "me@evil.example",
+    "a|b",
+    "a\\|b",
+    "a\\\\|b",
+    "| x | y |",
+    "`code` and ``more``",
+    "`",
+    "\\",
+    "\\`",
+    "two\nlines",
+    "two\r\n\r\n# lines",
+    "**bold** __bold__ ~~gone~~ _em_",
+    "&lt;b&gt; &#60; &amp;",
+    "<!-- hidden",
+    "[^1]",
+    "\u202egnp.exe",
+    "\u2066isolated",
+    "zero\u200bwidth",
+    "no\u00a0break",
+    "\u2028line",
+    "\x00\x1b[31m",
+    "\ud800",
+    "\U000e0041tag",
+    " padded ",
+    "  ",
+    "",
+    "- [ ] todo",
+    "$x$ :smile: @me #1",
+]
+
+
+def cells_of(markdown: str) -> list[str]:
+    """The HTML of every cell of the tables' bodies; a table that was broken has other cells than were put in."""
+    html = MARKDOWN.render(markdown)
+    return re.findall(r"<td>(.*?)</td>", html, re.DOTALL)
+
+
+def text_of(html: str) -> str:
+    return unescape(re.sub(r"</?(?:code|em|strong)>", "", html))
+
+
+hostile = st.text(st.sampled_from("`|\\<>&[]()*_~@:/.w!# \n\t$hafst\u202e\u05d0é"), max_size=30) | st.text(max_size=20)
+
+
+def with_examples(test: Any) -> Any:
+    for text in HOSTILE:
+        test = example(text)(test)
+    return test
+
+
+@pytest.mark.parametrize("escape", [escape_id, escape_text])
+@with_examples
+@settings(max_examples=150, deadline=None)
+@given(hostile)
+def test_whatever_data_says_it_stays_text_in_its_cell(escape: Any, text: str) -> None:
+    shown = escape(text)
+    found = cells_of(f"| a | b |\n| --- | --- |\n| {shown} | end |\n")
+    assert len(found) == 2
+    assert found[1] == "end"
+    assert set(re.findall(r"<\s*/?\s*(\w+)", found[0])) <= {"code", "em"}
+    assert "<a" not in found[0]
+    assert all(character.isprintable() or character in "\u2068\u2069" for character in shown)
+
+
+@pytest.mark.parametrize("text", ["plain", "a_b*c", "1 < 2 & 3 > 2", "[x](y)", "ユーザー7", "50 % of 3,000 ~ #1"])
+def test_harmless_text_is_shown_as_it_is(text: str) -> None:
+    for escape in (escape_id, escape_text):
+        assert text_of(cells_of(f"| a |\n| --- |\n| {escape(text)} |\n")[0]) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("42", "`42`"),
+        ("", "_(empty)_"),
+        (" 7", "`\\u00207`"),
+        ("  ", "`\\u0020\\u0020`"),
+        ("a`b|c\\d", "`a\\u0060b\\u007cc\\u005cd`"),
+        ("a\nb", "`a\\u000ab`"),
+        ("\u202eabc", "`\\u202eabc`"),
+        ("שלום", "\u2068`שלום`\u2069"),
+        ("5f2c1d3e-8a4b-4c6d-9e7f-0a1b2c3d4e5f", "`5f2c1d3e-8a4b-4c6d-9e7f-0a1b2c3d4e5f`"),
+        ("x" * 30 + "y" * 30, "`" + "x" * 19 + "…" + "y" * 19 + "`"),
+    ],
+)
+def test_ids_are_shown_exactly_and_long_ones_without_their_middle(text: str, shown: str) -> None:
+    assert escape_id(text) == shown
+
+
+def report(*findings: tuple[str, Verdict, str]) -> dict[str, Any]:
+    return GateReport(tuple(Finding(g, v, 0.5, ">= 0.9", message, 10) for g, v, message in findings)).to_json()
+
+
+def full_evidence(text: str = "u-1", times: int = 1) -> Evidence:
+    """Everything there is to show, with ``text`` wherever data is shown."""
+    agreement = Agreement(200, 199, (text,) * times)
+    findings = [("user_coverage", Verdict.PASS, f"one {text}"), ("freshness", Verdict.HOLD, f"two {text}")]
+    return Evidence(
+        version=3,
+        digest="d" * 64,
+        production=f"version 2 since {text}",
+        notices=[f"Asked again: {text}"] * times,
+        data={"interactions": 100_000, "users": 943, text: text},
+        metrics={"RMSE": 0.9412345, "MAE": None},
+        gates={"data": report(*findings * times), "lists": report(("list_order", Verdict.FAIL, text))},
+        endpoint=EndpointFacts(3, "d" * 64, agreement, Agreement(50, 50), Agreement(20, 20), 0, (text,), 1),
+        latency=LatencyFacts(50, 0.0123, 0.0456, 0.011, 0.044, production_asked=True),
+        changes=ChangeFacts(200, 150, 0.3333),
+        samples={f"{text}{number}": [(text, 4.5), ("p2", 4.25)] for number in range(times)},
+        titles={text: f"Title {text}", "p2": "Tea"},
+    )
+
+
+def test_everything_is_shown() -> None:
+    text = render_evidence(full_evidence())
+    found = list(map(text_of, cells_of(text)))
+    rows = dict(itertools.pairwise(found))
+    assert text.startswith("> **Note:** Asked again: u\\-1\n")
+    assert rows["version"] == "3"
+    assert rows["digest"] == "d" * 64
+    assert rows["production serves"] == "version 2 since u-1"
+    assert (rows["interactions"], rows["users"]) == ("100,000", "943")
+    assert (rows["RMSE"], rows["MAE"]) == ("0.9412", "not measured")
+    assert rows["known users, agreement with recommendations.csv"] == "❌ FAIL 199 of 200"
+    assert rows["unknown users, the list for new users"] == "✅ PASS 50 of 50"
+    assert rows["malformed input, an error object"] == "✅ PASS 20 of 20"
+    assert rows["latency of TEST, p50 / p95"] == "12.3 ms / 45.6 ms"
+    assert rows["latency of production in turn"] == "11.0 ms / 44.0 ms"
+    assert rows["lists that would change"] == "150 of 200, mean Jaccard 0.33"
+    assert rows["u-10"] == "u-1 Title u-1 4.50, p2 Tea 4.25"
+
+
+def test_failures_and_holds_stand_first() -> None:
+    marks = re.findall(r"^\| (❌|⚠️|✅|❓)", render_evidence(full_evidence()), re.MULTILINE)
+    assert marks == ["❌", "⚠️", "✅"]
+
+
+def test_verdict_that_nobody_knows_stands_before_all_others() -> None:
+    gates = {"data": report(("freshness", Verdict.FAIL, "old"), ("keys", Verdict.PASS, "odd"))}
+    gates["data"]["findings"][1]["verdict"] = "MAYBE"
+    marks = re.findall(r"^\| (❌|⚠️|✅|❓)", render_evidence(Evidence(1, "d", gates=gates)), re.MULTILINE)
+    assert marks == ["❓", "❌"]
+
+
+def test_first_release_has_nothing_to_compare_with() -> None:
+    evidence = Evidence(1, "d", latency=LatencyFacts(50, 0.01, None))
+    rows = list(map(text_of, cells_of(render_evidence(evidence))))
+    assert "nothing: this is the first release" in rows
+    assert "10.0 ms / not measured" in rows
+    assert "no production yet" in rows
+
+
+def test_interval_of_a_sampled_value_is_shown() -> None:
+    finding = Finding("ndcg", Verdict.HOLD, 0.1, ">= -0.05", "wide", 10, (-0.125, 0.25))
+    text = render_evidence(Evidence(1, "d", gates={"ranking": GateReport((finding,)).to_json()}))
+    assert "0.1 (-0.125 to 0.25)" in list(map(text_of, cells_of(text)))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_data_changes_neither_links_nor_the_shape_of_the_tables(text: str) -> None:
+    html = MARKDOWN.render(render_evidence(full_evidence(text)))
+    calm = MARKDOWN.render(render_evidence(full_evidence()))
+    allowed = r"<(?!/?(?:code|em)>)/?\w+[^>]*>"
+    assert re.findall(allowed, html) == re.findall(allowed, calm)
+
+
+@pytest.mark.parametrize("text", ["u-1", "\U000e0041" * 1000, "`|<&" * 500, "ユ" * 1000])
+def test_size_is_bounded_and_whole_rows_are_cut_from_the_end(text: str) -> None:
+    shown = render_evidence(full_evidence(text, times=60))
+    assert len(shown.encode()) <= LIMIT
+    assert shown.endswith("the whole report is kept beside the run._\n")
+    assert all(line.endswith(" |") for line in shown.splitlines() if line.startswith("|"))
