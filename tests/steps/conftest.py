@@ -8,6 +8,7 @@ from pathlib import Path
 import oci
 import pytest
 import yaml
+
 from oci_emulator.testing import running_emulator
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.releases import Releases

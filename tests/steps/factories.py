@@ -6,6 +6,8 @@ import csv
 import tempfile
 from pathlib import Path
 
+from shops import make_shop, source_of
+
 from recdeploy_ops.bundles import store_bundle, write_manifest
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision
@@ -25,8 +27,6 @@ from recdeploy_ops.steps import (
     validate_test,
 )
 from recdeploy_ops.steps.waits import finish
-
-from shops import make_shop, source_of
 
 PARAMS = {
     "top_k": 2,

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from steps.factories import PRODUCTS, USERS, Run
+
 from recdeploy_ops.domain.errors import (
     ApprovalError,
     DeploymentFailedError,
@@ -14,8 +16,6 @@ from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.releases import CURRENT, DIGEST_TAG, STATE, VERSION_TAG
-
-from steps.factories import PRODUCTS, USERS, Run
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.evidence import Evidence, render_evidence
 from recdeploy_ops.steps.reports import read_report
 
 if TYPE_CHECKING:
+    from recdeploy_ops.domain.records import Decision
     from datetime import datetime
 
     from recdeploy_ops.domain.ledger import Release

@@ -72,7 +72,8 @@ def _open(releases: Releases, version: Version, prefix: str) -> Bundle:
     except MissingInputError as err:
         raise StorageError(
             f"v{version.number} is in production, but its files under {releases.store.uri}/{prefix} are gone: it "
-            "could not be brought back. Restore them from a backup, or let recommender_adopt fetch them from the catalog."
+            "could not be brought back. Restore them from a backup, or let recommender_adopt fetch them from the "
+            "catalog."
         ) from err
 
 

@@ -69,7 +69,8 @@ def _follow(releases: Releases, deployment: Deployment) -> Waiting | Deployment:
     raise DeploymentFailedError(
         f"The deployment {deployment.name} ({deployment.deployment_id}) {reason} and is being deleted. "
         f"{deployment.details}\nOCI says:\n{explanation}\n"
-        "Common causes: insufficient compute quota, a conda environment whose path is not accessible, a corrupt artifact."
+        "Common causes: insufficient compute quota, a conda environment whose path is not accessible, a corrupt "
+        "artifact."
     )
 
 

@@ -80,7 +80,7 @@ def check_approval(releases: Releases, release: Release) -> Approved:
     ):
         if digest != artifact.digest:
             raise ApprovalError(
-                f"v{release.version} is not promoted: the artifact's digest is {artifact.digest}, but {where} {digest}. "
+                f"v{release.version} is not promoted: its artifact has digest {artifact.digest}, but {where} {digest}. "
                 "Clear the task 'build_artifact' with its downstream, so that it is asked for again."
             )
     # Asked before OCI is: the ledger would refuse to record the promotion only after it was done.

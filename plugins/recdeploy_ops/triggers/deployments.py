@@ -15,7 +15,6 @@ from recdeploy_ops.steps.waits import is_settled
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from recdeploy_ops.releases import Releases
 
 # Airflow 3.3.2 fails a task whose trigger fires while its worker is still parking it.
 FIRST_LOOK_SECONDS = 5.0
