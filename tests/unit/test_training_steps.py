@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import html
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -196,7 +198,7 @@ def test_silence_is_broken_by_a_sign_of_life(tmp_path: Path, monkeypatch: pytest
 
 def test_the_operator_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     config = tmp_path / "recommender.yaml"
-    config.touch()
+    os.mkfifo(config)  # read for ever by an operator that is not ended
     parent = f"""
         import subprocess, sys, time
         child = subprocess.Popen(
@@ -210,7 +212,10 @@ def test_the_operator_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None
         pid = int(process.stdout.readline())
         time.sleep(0.2)
         process.kill()
-    assert gone(pid)
+    ended = gone(pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    assert ended
 
 
 # The whole, with a script in the place of the operator
