@@ -26,7 +26,7 @@ RECOMMENDATIONS = "recommendations.csv"
 USERS = "users.parquet"
 ITEMS = "items.parquet"
 INTERACTIONS = "interactions.parquet"
-BLOCK_BYTES = 1 << 21
+BLOCK_BYTES = 1 << 22
 BATCH_ROWS = 100_000
 EXAMPLES = 3
 

@@ -1,0 +1,167 @@
+"""Measure the serving artifact: build, open, look-up and list gates, for N users with 36-character ids.
+
+    python benchmarks/serving.py --users 1000000
+
+Prints one JSON object. Each part runs in a process of its own, so that its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
+TOP_K = 10
+LOOK_UPS = 20_000
+RATED_PER_USER = 10
+
+
+def main() -> None:
+    """Generate inputs, measure each part in a child process, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--part", choices=sorted(PARTS), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.part:
+        sys.stdout.write(json.dumps(PARTS[arguments.part](arguments.folder)))
+        return
+    with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name:
+        folder = Path(name)
+        generate(folder, arguments.users, arguments.items)
+        figures: dict[str, Any] = {"users": arguments.users, "items": arguments.items, "top_k": TOP_K}
+        for part in PARTS:
+            command = [sys.executable, __file__, "--part", part, "--folder", name]
+            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            figures[part] = json.loads(output)
+    sys.stdout.write(json.dumps(figures, indent=1) + "\n")
+
+
+def generate(folder: Path, users: int, items: int) -> None:
+    """Write an extract and its recommendations, users in an order that is not the sorted one."""
+    (folder / "results").mkdir()
+    (folder / "extract").mkdir()
+    user_ids, item_ids = _uuids(users, 1), _uuids(items, 2)
+    draw = np.random.default_rng(3)
+    raters = np.sort(draw.integers(0, users, RATED_PER_USER * users))
+    rated = draw.integers(0, items // 2, len(raters))
+    pq.write_table(pa.table({"user_id": user_ids}), folder / "extract" / "users.parquet")
+    pq.write_table(pa.table({"product_id": item_ids}), folder / "extract" / "items.parquet")
+    columns = {"user_id": user_ids.take(pa.array(raters)), "product_id": item_ids.take(pa.array(rated))}
+    pq.write_table(
+        pa.table({**columns, "rating": draw.random(len(raters))}), folder / "extract" / "interactions.parquet"
+    )
+    first = draw.integers(items // 2, items - TOP_K, users)
+    columns = {
+        "user_id": user_ids.take(pa.array(np.repeat(np.arange(users), TOP_K))),
+        "product_id": item_ids.take(pa.array((first[:, None] + np.arange(TOP_K)).ravel())),
+        "rating": pa.array(1 + 4 * -np.sort(-draw.random((users, TOP_K)), axis=1).ravel()),
+    }
+    pyarrow.csv.write_csv(pa.table(columns), folder / "results" / "recommendations.csv")
+
+
+def _uuids(count: int, seed: int) -> pa.Array:
+    content = np.random.default_rng(seed).bytes(16 * count)
+    return pa.array([str(uuid.UUID(bytes=content[at : at + 16])) for at in range(0, len(content), 16)])
+
+
+def measure_build(folder: Path) -> dict[str, float]:
+    """Build the artifact."""
+    from recdeploy_ops.artifact import build_artifact
+    from recdeploy_ops.settings import load_settings
+
+    settings, before = load_settings(), time.process_time()
+    build_artifact(
+        folder / "results", folder / "extract", folder / "artifact", settings=settings, version=1, top_k=TOP_K
+    )
+    seconds = time.process_time() - before
+    megabytes = (folder / "artifact" / "recommendations.sqlite").stat().st_size / 1e6
+    return {"cpu_seconds": round(seconds, 2), "peak_mb": _peak_mb(), "database_mb": round(megabytes, 1)}
+
+
+def measure_zip(folder: Path) -> dict[str, float]:
+    """Zip it."""
+    from recdeploy_ops.artifact import zip_artifact
+
+    before = time.process_time()
+    zip_artifact(folder / "artifact", folder / "artifact.zip")
+    megabytes = (folder / "artifact.zip").stat().st_size / 1e6
+    return {"cpu_seconds": round(time.process_time() - before, 2), "peak_mb": _peak_mb(), "zip_mb": round(megabytes, 1)}
+
+
+def measure_look_ups(folder: Path) -> dict[str, float]:
+    """Import ``score.py`` and ask for random users."""
+    users = pq.read_table(folder / "extract" / "users.parquet").column(0)
+    draw = random.Random(1)  # noqa: S311 - a sample, not a secret
+    asked = [users[draw.randrange(len(users))].as_py() for _ in range(LOOK_UPS)]
+    private = _private_mb()
+    spec = importlib.util.spec_from_file_location("score", folder / "artifact" / "score.py")
+    if spec is None or spec.loader is None:
+        raise ImportError("score.py cannot be imported")
+    score = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(score)
+    started = time.perf_counter()
+    manifest = score._verify(score.FOLDER)
+    verified = time.perf_counter()
+    score._verify = lambda _folder: manifest
+    score.Model(score.FOLDER)
+    opened = time.perf_counter()
+    took = []
+    for user in asked:
+        request = {"user_id": user, "top_k": TOP_K}
+        before = time.perf_counter_ns()
+        score.predict(request)
+        took.append((time.perf_counter_ns() - before) / 1000)
+    took.sort()
+    return {
+        "verify_seconds": round(verified - started, 3),
+        "open_seconds": round(opened - verified, 3),
+        "p50_us": round(took[LOOK_UPS // 2], 1),
+        "p99_us": round(took[LOOK_UPS * 99 // 100], 1),
+        "private_mb": round(_private_mb() - private, 1),
+    }
+
+
+def measure_gates(folder: Path) -> dict[str, float]:
+    """Measure the lists of all users for the gates."""
+    from recdeploy_ops.list_facts import measure_lists
+    from recdeploy_ops.settings import load_settings
+
+    settings, before = load_settings(), time.process_time()
+    measure_lists(folder / "results", folder / "extract", settings=settings, top_k=TOP_K, fallback=[])
+    return {"cpu_seconds": round(time.process_time() - before, 2), "peak_mb": _peak_mb()}
+
+
+def _peak_mb() -> float:
+    return round(_sum_kb("status", "VmHWM:") / 1024, 1)  # getrusage would count the parent's as well
+
+
+def _private_mb() -> float:
+    return _sum_kb("smaps_rollup", "Private_") / 1024
+
+
+def _sum_kb(file: str, label: str) -> int:
+    lines = Path("/proc/self", file).read_text(encoding="ascii").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(label))
+
+
+PARTS = {"build": measure_build, "zip": measure_zip, "look_up": measure_look_ups, "gates": measure_gates}
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(PLUGINS))
+    main()
