@@ -134,10 +134,18 @@ class OciSession:
         import oci.exceptions
         import oci.signer
 
-        config = {**self.profile.key, "region": self.profile.region}
+        key = self.profile.key
+        config = {**key, "region": self.profile.region}
         try:
             oci.config.validate_config(config)
-            signer = oci.signer.Signer.from_config(config)
+            signer = oci.signer.Signer(
+                key["tenancy"],
+                key["user"],
+                key["fingerprint"],
+                private_key_file_location=key.get("key_file"),
+                pass_phrase=key.get("pass_phrase"),
+                private_key_content=key.get("key_content"),
+            )
         except oci.exceptions.InvalidConfig as err:
             raise SettingsError(f"{self.profile.source}: {err}") from err
         except (oci.exceptions.InvalidPrivateKey, oci.exceptions.MissingPrivateKeyPassphrase) as err:

@@ -1,0 +1,142 @@
+"""What every store must do; `TestDirectoryStore` and `TestBucketStore` inherit it."""
+
+import threading
+
+import pytest
+
+from recdeploy_ops.bundles import (
+    MANIFEST,
+    fetch_bundle,
+    open_bundle,
+    store_bundle,
+    verify_bundle,
+    write_manifest,
+)
+from recdeploy_ops.domain.errors import (
+    IntegrityError,
+    KeyExistsError,
+    KeyNotFoundError,
+    MissingInputError,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A local folder with two files and their manifest."""
+    folder = tmp_path / "made"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "one.csv").write_text("1")
+    (folder / "sub" / "two.csv").write_text("2")
+    write_manifest(folder, {"rows": 2})
+    return folder
+
+
+class StoreContract:
+    """Needs a fixture ``store``."""
+
+    def test_what_is_created_is_read_and_listed(self, store):
+        store.create("a/b.txt", b"one")
+        store.create("a/c.txt", b"three")
+        store.create("b.txt", b"x")
+
+        assert store.read("a/b.txt") == b"one"
+        assert [tuple(found) for found in store.list("a/")] == [("a/b.txt", 3), ("a/c.txt", 5)]
+        assert [found.key for found in store.list("", start="a/c.txt")] == ["a/c.txt", "b.txt"]
+        assert list(store.list("nothing/")) == []
+
+    def test_a_key_is_written_once_and_ones_own_content_is_success(self, store):
+        store.create("key", b"one")
+        store.create("key", b"one")
+
+        with pytest.raises(KeyExistsError, match="never overwritten"):
+            store.create("key", b"two")
+        assert store.read("key") == b"one"
+
+    def test_of_many_writers_exactly_one_wins(self, store):
+        outcomes = []
+        barrier = threading.Barrier(8)
+
+        def write(number):
+            barrier.wait()
+            try:
+                store.create("ledger/1", str(number).encode())
+                outcomes.append(number)
+            except KeyExistsError:
+                pass
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert len(outcomes) == 1
+        assert store.read("ledger/1") == str(outcomes[0]).encode()
+
+    def test_replacing_and_deleting(self, store):
+        store.replace("snapshot", b"one")
+        store.replace("snapshot", b"two")
+        assert store.read("snapshot") == b"two"
+
+        store.delete("snapshot")
+        store.delete("snapshot")
+        with pytest.raises(KeyNotFoundError, match="'snapshot'"):
+            store.read("snapshot")
+
+    def test_a_copy_does_not_follow_its_source(self, store):
+        store.create("one", b"1")
+        store.copy("one", "two")
+        store.delete("one")
+
+        assert store.read("two") == b"1"
+        with pytest.raises(KeyNotFoundError):
+            store.copy("gone", "three")
+
+    def test_a_bundle_comes_back_as_it_went(self, store, folder, tmp_path):
+        bundle = store_bundle(store, "releases/r/extract", folder)
+        found = open_bundle(store, bundle.prefix, digest=bundle.digest, made_by="extract")
+        fetch_bundle(store, found, tmp_path / "back")
+
+        assert found == bundle
+        assert found.facts == {"rows": 2}
+        for name in ("one.csv", "sub/two.csv", MANIFEST):
+            assert (tmp_path / "back" / name).read_bytes() == (folder / name).read_bytes()
+
+    def test_a_bundle_without_its_manifest_does_not_exist(self, store, folder):
+        bundle = store_bundle(store, "x", folder)
+        store.delete(bundle.key(MANIFEST))
+
+        with pytest.raises(MissingInputError, match="clear the task 'extract'"):
+            open_bundle(store, bundle.prefix, made_by="extract")
+
+        assert store_bundle(store, "x", folder) == bundle  # a second try finishes it
+
+    def test_other_content_gets_another_key(self, store, folder):
+        one = store_bundle(store, "x", folder)
+        (folder / "one.csv").write_text("other")
+        write_manifest(folder, {"rows": 2})
+
+        assert store_bundle(store, "x", folder).prefix != one.prefix
+
+    @pytest.mark.parametrize("fetching", [True, False])
+    def test_a_file_that_was_changed_or_removed_is_noticed(self, store, folder, tmp_path, fetching):
+        def check(store, bundle):
+            if fetching:
+                fetch_bundle(store, bundle, tmp_path / "target")
+            else:
+                verify_bundle(store, bundle)
+
+        bundle = store_bundle(store, "x", folder)
+        store.replace(bundle.key("one.csv"), b"tampered")
+        with pytest.raises(IntegrityError, match=r"one\.csv has the sha256"):
+            check(store, bundle)
+
+        store.delete(bundle.key("one.csv"))
+        with pytest.raises(IntegrityError, match=r"one\.csv is listed in its manifest but is gone"):
+            check(store, bundle)
+
+    def test_a_manifest_that_was_exchanged_is_noticed(self, store, folder):
+        bundle = store_bundle(store, "x", folder)
+
+        with pytest.raises(IntegrityError, match="changed after it was written"):
+            open_bundle(store, bundle.prefix, digest="0" * 64, made_by="extract")

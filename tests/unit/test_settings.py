@@ -1,0 +1,80 @@
+"""include/recommender.yaml: what is refused, and how it is said."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, load_settings
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write the committed settings with one of them changed; a dot goes down one level."""
+
+    def write(name=None, value=None) -> Path:
+        values = yaml.safe_load(DEFAULT_PATH.read_text())
+        if name:
+            *sections, last = name.split(".")
+            section = values
+            for part in sections:
+                section = section[part]
+            section[last] = value
+        path = tmp_path / "recommender.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write
+
+
+def test_the_committed_file_is_valid_and_its_queries_are_there():
+    settings = load_settings(DEFAULT_PATH)
+
+    assert {path.name for path in settings.sql_folder.glob("*.sql")} == {"interactions.sql", "users.sql", "items.sql"}
+
+
+def test_the_variable_names_another_file(write, monkeypatch):
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(write("project_name", "other-shop")))
+
+    assert load_settings().project_name == "other-shop"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("project_name", "Has Spaces", r"project_name: .*'Has Spaces'"),
+        ("storage", "s3://bucket/x", "storage: .*is neither file:///folder nor oci://bucket@namespace/prefix"),
+        ("storage", "relative/folder", "storage: .*is neither"),
+        ("training.top_k", 0, "training.top_k: .*greater than or equal to 1"),
+        ("training.top_k", "many", "training.top_k: .*integer"),
+        ("training.topk", 10, "training.topk is not a setting"),
+        ("serving.conda_environment", None, "serving.conda_environment"),
+        ("serving.instance_shape", "huge", "serving.instance_shape"),
+        ("serving.log_group_id", "not-an-ocid", "serving.log_group_id"),
+        ("gates.min_user_coverage", 1.2, "gates.min_user_coverage: .*less than or equal to 1"),
+        ("release.poll_seconds", 0, "release.poll_seconds: .*greater than 0"),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_file(write, name, value, message):
+    path = write(name, value)
+
+    with pytest.raises(SettingsError, match=f"{re.escape(str(path))}: {message}"):
+        load_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("a: [", "not valid YAML"), ("- x", "must hold a mapping"), ("", "mapping")]
+)
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, content, message):
+    path = tmp_path / "x.yaml"
+    path.write_text(content)
+
+    with pytest.raises(SettingsError, match=message):
+        load_settings(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"Cannot read the settings file .*gone\.yaml: No such file"):
+        load_settings(tmp_path / "gone.yaml")
