@@ -19,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
         data_dir=options.data_dir,
         ready_file=options.ready_file,
         compartments=tuple(dict.fromkeys([*options.compartment, COMPARTMENT, TENANCY])),
+        public_url=options.public_url and options.public_url.rstrip("/"),
         exit_with_parent=options.exit_with_parent,
     )
     try:
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m oci_emulator", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="the port; 0 for any that is free (default)")
+    parser.add_argument("--public-url", help="what clients reach it by, if that is not http://HOST:PORT")
     parser.add_argument("--data-dir", type=Path, required=True, help="the folder that keeps everything")
     parser.add_argument("--ready-file", type=Path, help="written as JSON once connections are accepted")
     parser.add_argument(

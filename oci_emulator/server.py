@@ -35,6 +35,7 @@ class ServerSettings:
     data_dir: Path
     ready_file: Path | None
     compartments: Collection[str]
+    public_url: str | None = None
     exit_with_parent: bool = False
 
 
@@ -47,7 +48,10 @@ def serve(settings: ServerSettings) -> None:
 
 async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
-    emulator = Emulator(settings.data_dir.resolve(), f"http://{host}:{port}", settings.compartments)
+    url = settings.public_url or f"http://{host}:{port}"
+    if settings.ready_file:
+        settings.ready_file.unlink(missing_ok=True)  # one that was killed could not remove its own
+    emulator = Emulator(settings.data_dir.resolve(), url, settings.compartments)
     server = _AnnouncingServer(
         uvicorn.Config(
             create_app(emulator),

@@ -43,6 +43,7 @@ class Master:
         """Listen on the socket; nothing is accepted before a worker has loaded the model."""
         self.spec = spec
         self.report = report
+        Path(spec["socket"]).unlink(missing_ok=True)  # a server that was killed could not remove its own
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(spec["socket"])
         self.listener.listen(1024)

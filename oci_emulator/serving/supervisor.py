@@ -151,6 +151,7 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-I",
+                "-u",
                 str(_CHILD),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -203,4 +204,4 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 def _environment(spec: ServerSpec) -> dict[str, str]:
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    return {**inherited, "PYTHONUNBUFFERED": "1", **spec.environment}
+    return {**inherited, **spec.environment}

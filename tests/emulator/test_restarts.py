@@ -85,7 +85,7 @@ def test_what_was_in_progress_goes_on(tmp_path: Path) -> None:
         deployment = cloud.deployment(cloud.model(artifact(echo_score("old"))))
         doomed = cloud.deployment()
         new = cloud.model(artifact(echo_score("new")))
-        emulator.set_timings(update=1.5, create=1.5, delete=1.5)
+        emulator.set_timings(update=5, create=5, delete=5)
         update = cloud.science.update_model_deployment(deployment, model_switch(new))
         create = cloud.begin_deployment(new)
         delete = cloud.science.delete_model_deployment(doomed)
@@ -155,25 +155,38 @@ def test_no_process_outlives_the_emulator(own: RunningEmulator, number: signal.S
         assert own.process.wait(5) == 0
 
 
-def test_no_worker_outlives_its_server(own: RunningEmulator) -> None:
-    cloud = Cloud(own)
+def test_no_worker_outlives_its_server(cloud: Cloud) -> None:
     deployment = cloud.deployment(cloud.model(artifact(PIDS)))
     workers, server = {cloud.predict(deployment)[0] for _ in range(20)}, cloud.predict(deployment)[1]
     os.kill(server, signal.SIGKILL)
     assert wait_until_dead(workers) == set()
 
 
-def test_a_deployment_that_ends_leaves_no_process_and_no_folder(own: RunningEmulator) -> None:
-    cloud = Cloud(own)
+def test_a_deployment_that_ends_leaves_no_process_and_no_folder(cloud: Cloud) -> None:
     first = cloud.deployment(cloud.model(artifact(PIDS)))
     old = {pid for _ in range(20) for pid in cloud.predict(first)}
     cloud.succeeded(cloud.science.update_model_deployment(first, model_switch(cloud.model(artifact(PIDS)))))
     assert wait_until_dead(old) == set()
     new = {pid for _ in range(20) for pid in cloud.predict(first)}
-    assert len(list((own.data_dir / "deployments" / first).iterdir())) == 1
+    assert len(list((cloud.emulator.data_dir / "deployments" / first).iterdir())) == 1
     cloud.succeeded(cloud.science.delete_model_deployment(first))
     assert wait_until_dead(new) == set()
-    assert not list((own.data_dir / "deployments").glob("*/*"))
+    assert not list((cloud.emulator.data_dir / "deployments").glob("*/*"))
+
+
+def test_the_emulator_of_a_killed_test_run_stops(tmp_path: Path) -> None:
+    script = (
+        "import sys, time\n"
+        "from oci_emulator.testing import running_emulator\n"
+        f"with running_emulator({str(tmp_path)!r}) as emulator:\n"
+        "    print(emulator.pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as tests:
+        assert tests.stdout is not None
+        pid = int(tests.stdout.readline())
+        tests.kill()
+    assert wait_until_dead({pid}) == set()
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -192,8 +205,8 @@ def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
             pass
 
 
-def test_a_data_folder_has_one_emulator(own: RunningEmulator) -> None:
-    ended = run("--data-dir", str(own.data_dir))
+def test_a_data_folder_has_one_emulator(emulator: RunningEmulator) -> None:
+    ended = run("--data-dir", str(emulator.data_dir))
     assert ended.returncode == 1
     assert "Another emulator is using" in ended.stderr
 
@@ -219,6 +232,19 @@ def test_the_ready_file_and_the_credentials(tmp_path: Path) -> None:
             assert cloud.science.list_models(compartment).data == []
     assert "OCI emulator at http://127.0.0.1:" in (tmp_path / "emulator.log").read_text()
     assert not (tmp_path / "ready.json").exists()
+
+
+def test_deployments_name_the_url_that_clients_know(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    ready.write_text("of one that was killed")
+    command = [sys.executable, "-m", "oci_emulator", "--data-dir", str(tmp_path), "--ready-file", str(ready)]
+    with subprocess.Popen([*command, "--public-url", "http://emulator:4599/"], text=True) as process:
+        deadline = time.monotonic() + 20
+        while "url" not in (ready.read_text() if ready.exists() else ""):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert json.loads(ready.read_text())["url"] == "http://emulator:4599"
+        process.terminate()
 
 
 def test_the_same_port_can_be_taken_again_at_once(tmp_path: Path) -> None:
