@@ -83,7 +83,7 @@ class Inspector:
         if decision == "promote":
             checks += self._promoted(run_id, before, after)
         else:
-            checks += [Check("production is as it was", after == before, f"{after}"), self._outcome(run_id)]
+            checks += [Check("production is as it was", after == before, _describe(after)), self._outcome(run_id)]
             if after is not None:
                 checks.append(self._serves(after, after.version))
         return checks
@@ -169,3 +169,7 @@ class Inspector:
         with closing(sqlite3.connect(self._home.store)) as shop:
             found = shop.execute("SELECT product_id FROM interactions WHERE user_id = ?", (user,))
             return {item for (item,) in found}
+
+
+def _describe(endpoint: Endpoint | None) -> str:
+    return f"version {endpoint.version} at {endpoint.url}" if endpoint else "there is none"
