@@ -67,7 +67,7 @@ class Gateway:
             return
         except OciError as err:
             response = failure(err)
-        except Exception:
+        except Exception:  # whatever is wrong in the emulator, a client gets OCI's error, not a closed connection
             log.exception("%s %s failed", request.method, call.path)
             response = failure(InternalServerError("The emulator failed; its log has the traceback."))
         call.status = response.status_code
@@ -79,10 +79,11 @@ class Gateway:
         call.operation = match.operation.name
         fault = self.faults.take(match.operation.name, REQUEST_KINDS)
         await _before(fault)
-        response = await self._perform(request, match, call)
-        if fault and fault.kind == "drop_after":
-            raise ConnectionDroppedError
-        return response
+        try:
+            return await self._perform(request, match, call)
+        finally:
+            if fault and fault.kind == "drop_after":  # whatever the response was
+                raise ConnectionDroppedError
 
     async def _perform(self, request: Request, match: Match, call: Call) -> Response:
         operation = match.operation

@@ -73,7 +73,7 @@ class Rollouts:
         except ServerStartError as err:
             await _until_due(work_request)
             self._fail(work_request, str(err), err.traceback)
-        except Exception as err:
+        except Exception as err:  # a mistake in the emulator must not leave the work request open for ever
             log.exception("Work request %s failed", identifier)
             self._fail(work_request, f"The emulator failed: {err!r}", "")
 

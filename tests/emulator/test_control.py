@@ -135,6 +135,13 @@ def test_a_connection_dropped_after_has_done_the_work(cloud: Cloud) -> None:
     assert cloud.science.get_model(model).data.lifecycle_state == "DELETED"
 
 
+def test_a_refusal_can_be_lost_too(cloud: Cloud) -> None:
+    cloud.emulator.fail_next("GetModel", "drop_after")
+    with pytest.raises(oci.exceptions.RequestException):
+        cloud.science.get_model("ocid1.datasciencemodel.oc1..no")
+    assert refusal(cloud.science.get_model, "ocid1.datasciencemodel.oc1..no")[0] == 404
+
+
 @pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
 def test_a_dropped_create_makes_one_resource_with_a_token(cloud: Cloud, kind: str) -> None:
     details = models.CreateProjectDetails(compartment_id=cloud.compartment, display_name="one")
