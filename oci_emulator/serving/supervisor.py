@@ -122,6 +122,7 @@ class Supervisor:
         """Stop a server and remove its folder."""
         server.stopping = True
         await _end(server.process)
+        server.socket.unlink(missing_ok=True)
         if server in self._servers:
             self._servers.remove(server)
         await asyncio.to_thread(shutil.rmtree, server.spec.folder, ignore_errors=True)
@@ -137,6 +138,7 @@ class Supervisor:
             if server.stopping:
                 return
             log.warning("The model server of %s ended unexpectedly and is started again", server.spec.folder)
+            server.socket.unlink(missing_ok=True)
             await asyncio.sleep(RESTART_SECONDS)
             try:
                 server.socket, server.process = await self._launch(server.spec)

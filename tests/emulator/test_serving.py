@@ -18,6 +18,7 @@ import pytest
 from oci.model_deployment import ModelDeploymentClient
 
 from oci_emulator.serving import child
+from oci_emulator.serving.supervisor import THREADS
 from oci_emulator.serving.unpacking import ArtifactError, ArtifactLimits, unpack
 from tests.emulator.clouds import RUNTIME, Cloud, archive, artifact, echo_score, model_switch, refusal
 
@@ -98,11 +99,12 @@ def test_a_server_that_is_killed_is_started_again(cloud: Cloud, deploy: Any) -> 
 
 
 def test_requests_run_in_several_workers_and_threads(cloud: Cloud, deploy: Any) -> None:
-    deployment = deploy(score("time.sleep(0.4); return os.getpid()", head="import os, time\n"))
+    deployment = deploy(score("time.sleep(1); return os.getpid()", head="import os, time\n"))
+    requests = THREADS + 8  # more than one worker has threads for
     start = time.monotonic()
-    with ThreadPoolExecutor(8) as pool:
-        workers = set(pool.map(lambda _: cloud.predict(deployment), range(8)))
-    assert time.monotonic() - start < 1.6  # one after the other they would take 3.2 s
+    with ThreadPoolExecutor(requests) as pool:
+        workers = set(pool.map(lambda _: cloud.predict(deployment), range(requests)))
+    assert time.monotonic() - start < requests / 2  # one after the other they would take a second each
     assert len(workers) == 2
 
 
