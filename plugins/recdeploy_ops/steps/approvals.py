@@ -12,10 +12,10 @@ from recdeploy_ops.evidence import Evidence, render_evidence
 from recdeploy_ops.steps.reports import read_report
 
 if TYPE_CHECKING:
-    from recdeploy_ops.domain.records import Decision
     from datetime import datetime
 
     from recdeploy_ops.domain.ledger import Release
+    from recdeploy_ops.domain.records import Decision
     from recdeploy_ops.releases import Releases
 
 log = logging.getLogger(__name__)

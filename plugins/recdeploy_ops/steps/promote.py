@@ -173,16 +173,17 @@ def _become_production(releases: Releases, release: Release, approved: Approved)
 def _tidy_up(releases: Releases, run_id: str) -> Outcome:
     """Label production and delete TEST: whatever fails here never undoes a verified promotion."""
     done = releases.facts(releases.release(run_id), Kind.PROMOTED)
-    try:
-        waiting = _label(releases, run_id, done["deployment_id"]) or removals.advance_test_removal(releases, run_id)
-        if waiting:
-            return waiting
-    except RecdeployError as err:
-        log.warning(
-            "v%s is in production, but what is left of its TEST could not be tidied up: %s",
-            done["version"],
-            err,
-        )
+    waits = []
+    for tidy in (
+        lambda: _label(releases, run_id, done["deployment_id"]),
+        lambda: removals.advance_test_removal(releases, run_id),
+    ):
+        try:
+            waits.append(tidy())
+        except RecdeployError as err:
+            log.warning("v%s is in production, but something is left to tidy up: %s", done["version"], err)
+    for waiting in filter(None, waits):
+        return waiting
     return {"version": done["version"], "url": done["url"], "digest": done["digest"]}
 
 
