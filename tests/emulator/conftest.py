@@ -1,17 +1,10 @@
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from oci_emulator.testing import RunningEmulator, running_emulator
 from tests.emulator.clouds import Cloud
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.emulator)
 
 
 @pytest.fixture(scope="session")
