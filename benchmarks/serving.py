@@ -113,7 +113,7 @@ def measure_look_ups(folder: Path) -> dict[str, float]:
     spec = importlib.util.spec_from_file_location("score", folder / "artifact" / "score.py")
     if spec is None or spec.loader is None:
         raise ImportError("score.py cannot be imported")
-    score = importlib.util.module_from_spec(spec)
+    score: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(score)
     started = time.perf_counter()
     manifest = score._verify(score.FOLDER)

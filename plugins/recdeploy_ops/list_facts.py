@@ -71,21 +71,20 @@ def read_lists(results_folder: Path, source: SourceSettings, vocabulary: dict[st
     path = results_folder / RECOMMENDATIONS
     columns = [source.user_column, source.item_column, source.rating_column]
     try:
-        batches = iter(_open_csv(path, columns))
+        batches = (batch for batch in _open_csv(path, columns) if batch.num_rows)
         rest = next(batches)
         for batch in batches:
             rows = pa.concat_batches([rest, batch])
             starts = _starts(rows.column(0))
             if len(starts) > 1:
                 yield _lists_of(rows.slice(0, starts[-1]), starts[:-1], vocabulary)
-            rest = rows.slice(starts[-1]) if len(starts) else rows
+            rest = rows.slice(starts[-1])
     except (pa.ArrowException, OSError, KeyError, StopIteration) as err:
         raise TrainingFailedError(
             f"{path.name} of the operator cannot be read: {str(err) or 'it is empty'}. "
             f"It must have the columns {', '.join(columns)}."
         ) from err
-    if rest.num_rows:
-        yield _lists_of(rest, _starts(rest.column(0)), vocabulary)
+    yield _lists_of(rest, _starts(rest.column(0)), vocabulary)
 
 
 def _open_csv(path: Path, columns: list[str]) -> Any:
@@ -104,8 +103,6 @@ def _open_csv(path: Path, columns: list[str]) -> Any:
 
 def _starts(users: pa.Array) -> NDArray[np.int64]:
     """Return the rows at which another user's list begins."""
-    if not len(users):
-        return np.empty(0, np.int64)
     changes = pc.not_equal(users.slice(1), users.slice(0, len(users) - 1))
     return np.concatenate([[0], np.flatnonzero(changes.to_numpy(zero_copy_only=False)) + 1])
 

@@ -17,6 +17,8 @@ from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 from recdeploy_ops.evidence import LIMIT, Evidence, escape_id, escape_text, render_evidence
 
 MARKDOWN = MarkdownIt("gfm-like", {"html": True})
+# Bare names of domains are links to this renderer, but to neither GitHub nor Airflow (remark-gfm).
+MARKDOWN.linkify.set({"fuzzy_link": False})
 HOSTILE = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -96,6 +98,13 @@ def test_whatever_data_says_it_stays_text_in_its_cell(escape: Any, text: str) ->
 def test_harmless_text_is_shown_as_it_is(text: str) -> None:
     for escape in (escape_id, escape_text):
         assert text_of(cells_of(f"| a |\n| --- |\n| {escape(text)} |\n")[0]) == text
+
+
+@pytest.mark.parametrize(
+    "word", ["www.evil.example", "(WWW.evil.example)", "https://evil.example", "a@b.example", "שלום", "xmpp:a@b"]
+)
+def test_words_that_a_renderer_would_turn_into_more_are_code(word: str) -> None:
+    assert escape_text(f"see {word} *now*") == f"see {escape_id(word)} \\*now\\*"
 
 
 @pytest.mark.parametrize(

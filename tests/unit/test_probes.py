@@ -315,6 +315,12 @@ def test_change_against_a_mute_production_is_unknown(expected: Expectation) -> N
     assert judge_endpoint(ENDPOINT, None, changes).findings[-1].value is None
 
 
+def test_change_is_reported_and_judges_nothing() -> None:
+    finding = judge_endpoint(ENDPOINT, None, ChangeFacts(10, 10, 0.0)).findings[-1]
+    assert finding.message == "10 of 10 lists would change; on average they share 0% of their items (Jaccard)."
+    assert finding.verdict is Verdict.PASS
+
+
 def test_latency_requests_go_round_the_sample(expected: Expectation) -> None:
     requests = latency_requests(expected, 7)
     assert len(requests) == 7

@@ -10,6 +10,7 @@ import os
 import pickle
 import sqlite3
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -158,12 +159,23 @@ def test_any_value_gets_an_answer_that_is_strict_json(score: ModuleType, data: A
         assert answer["count"] == len(answer["recommendations"]) <= 3
 
 
-def test_an_answer_may_be_changed_without_changing_the_next(score: ModuleType) -> None:
-    for user in ("nobody", "u1"):
-        first = score.predict({"user_id": user})
-        first["recommendations"][0]["rating"] = -1
-        first["recommendations"].clear()
-        assert score.predict({"user_id": user})["recommendations"]
+@pytest.mark.parametrize(("user", "ranking"), [("nobody", NEW_USERS), ("u1", LISTS["u1"])])
+def test_an_answer_may_be_changed_without_changing_the_next(score: ModuleType, user: str, ranking: Any) -> None:
+    first = score.predict({"user_id": user})
+    first["recommendations"][0]["rating"] = -1
+    first["recommendations"].pop()
+    assert score.predict({"user_id": user})["recommendations"] == rows(ranking)
+
+
+def test_database_is_read_without_locks(score: ModuleType, artifact: Path) -> None:
+    with closing(sqlite3.connect(artifact / "recommendations.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        answers: list[Any] = []
+        thread = threading.Thread(target=lambda: answers.append(score.predict({"user_id": "u1"})))
+        thread.start()
+        thread.join()
+        other.execute("ROLLBACK")
+    assert answers[0]["count"] == 3
 
 
 def test_threads_and_forks_have_connections_of_their_own(score: ModuleType) -> None:
