@@ -159,8 +159,14 @@ def test_opening_a_release_again_keeps_the_answer_and_voids_the_outcome():
     assert release.is_open
     assert release.get(Kind.APPROVAL_ANSWERED) == {"decision": "Reject"}
     assert release.get(Kind.RELEASE_REJECTED) is None
-    assert book.versions[1].stage is Stage.CANDIDATE
+    assert book.versions[1].stage is Stage.VALIDATED
     assert book.holder == "run-1"
+
+
+def test_a_version_rejected_before_it_was_validated_is_a_candidate_again_when_reopened():
+    book = fold(chain(opened(), registered(), rejected(), closed(outcome="failed"), opened(opening=2)))
+
+    assert book.versions[1].stage is Stage.CANDIDATE
 
 
 def test_a_candidate_that_failed_its_gates_is_not_validated():
