@@ -1,22 +1,27 @@
 """The calls that the emulator has received, in order."""
 
+import json
 import re
-from collections import deque
-from dataclasses import asdict, dataclass, field
-from itertools import count
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from oci_emulator.store import Store
 from oci_emulator.tenancies import timestamp
 
 MAX_CALLS = 50_000
+_TRIM_EVERY = 1_000
 _DEPLOYMENT = re.compile(r"ocid1\.datasciencemodeldeployment\.[\w.-]+")
 
 
 @dataclass
 class Call:
-    """One call; `status` is None while it runs, and when its connection was dropped."""
+    """One call; `status` is None while it runs, and when its connection was dropped.
+
+    `nth` counts from 1 since the calls were last forgotten: a fault can be placed there.
+    """
 
     number: int
+    nth: int
     time: str
     method: str
     path: str
@@ -25,6 +30,7 @@ class Call:
     operation: str | None = None
     status: int | None = None
     dropped: bool = False
+    killed: int | None = None
 
     def shown(self) -> dict[str, Any]:
         """Return the call as the control plane shows it."""
@@ -34,19 +40,46 @@ class Call:
         return {**shown, "deployment_id": deployment.group() if deployment else None}
 
 
-@dataclass
 class Calls:
-    """The last calls; older ones are forgotten."""
+    """The last calls; older ones are forgotten, a restart forgets none."""
 
-    received: deque[Call] = field(default_factory=lambda: deque(maxlen=MAX_CALLS))
-    _numbers: "count[int]" = field(default_factory=lambda: count(1))
+    def __init__(self, store: Store) -> None:
+        """Know the calls in `store`; those that were under way when the emulator ended were dropped."""
+        self._run = store.connection.execute
+        self.count = 0
+        for call in self.received():
+            self.count = max(self.count, call.nth)
+            if call.status is None and not call.dropped:
+                call.dropped = True
+                self.note(call)
 
     def add(self, method: str, path: str, query: str, request_id: str) -> Call:
         """Record a call at its arrival."""
-        call = Call(next(self._numbers), timestamp(), method, path, query, request_id)
-        self.received.append(call)
+        self.count += 1
+        call = Call(0, self.count, timestamp(), method, path, query, request_id)
+        call.number = self._run("INSERT INTO calls (call) VALUES (?)", (_text(call),)).lastrowid or 0
+        if call.number % _TRIM_EVERY == 0:
+            self._run("DELETE FROM calls WHERE number <= ?", (call.number - MAX_CALLS,))
         return call
 
+    def note(self, call: Call) -> None:
+        """Record what became of a call."""
+        self._run(
+            "UPDATE calls SET operation = ?, call = ? WHERE number = ?", (call.operation, _text(call), call.number)
+        )
+
+    def received(self, operation: str | None = None) -> list[Call]:
+        """Return the calls in order; those of one operation, if given."""
+        rows = self._run(
+            "SELECT number, call FROM calls WHERE ?1 IS NULL OR operation = ?1 ORDER BY number", (operation,)
+        )
+        return [Call(**{**json.loads(text), "number": number}) for number, text in rows]
+
     def clear(self) -> None:
-        """Forget all."""
-        self.received.clear()
+        """Forget all, and count from 1 again."""
+        self._run("DELETE FROM calls")
+        self.count = 0
+
+
+def _text(call: Call) -> str:
+    return json.dumps(asdict(call))

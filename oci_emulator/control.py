@@ -6,12 +6,24 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oci_emulator.emulator import Emulator
-from oci_emulator.faults import ANY_OPERATION, KINDS, UPDATE_KINDS, UPDATE_OPERATION, Fault
+from oci_emulator.faults import ANY_OPERATION, KINDS, Fault, operations_of
 from oci_emulator.operations import read_real_operations
+from oci_emulator.store import KEEP_VERSIONS_SECONDS
 from oci_emulator.timings import Timings
+
+# The codes that OCI has for a status; https://docs.oracle.com/en-us/iaas/Content/API/References/apierrors.htm
+_CODES = {
+    400: "InvalidParameter",
+    401: "NotAuthenticated",
+    404: "NotAuthorizedOrNotFound",
+    409: "IncorrectState",
+    412: "NoEtagMatch",
+    429: "TooManyRequests",
+    503: "ServiceUnavailable",
+}
 
 
 class FaultOrder(BaseModel):
@@ -22,11 +34,26 @@ class FaultOrder(BaseModel):
     operation: str
     kind: str
     status: int = Field(500, ge=400, le=599)
-    code: str = "InternalServerError"
+    code: str = ""
     message: str = "This fault was ordered from the emulator."
     seconds: float = Field(0.0, ge=0)
-    times: int = Field(1, ge=1)
+    times: int | None = Field(1, ge=1)
     after: int = Field(0, ge=0)
+    nth: int | None = Field(None, ge=1)
+    state: str = Field("PONDERING", min_length=1)
+    probability: float = Field(0.25, ge=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def any_operation_at_nth(cls, values: Any) -> Any:
+        """Let a fault that names its call leave out the operation."""
+        if isinstance(values, dict) and "nth" in values:
+            return {"operation": ANY_OPERATION, **values}
+        return values
+
+    def fault(self) -> Fault:
+        """Return the fault, with the code that OCI has for its status when none is named."""
+        return Fault(**{**self.model_dump(), "code": self.code or _CODES.get(self.status, "InternalServerError")})
 
 
 class ControlPlane:
@@ -71,8 +98,7 @@ class ControlPlane:
     async def put_timings(self, changes: Annotated[dict[str, Any], Body()]) -> dict[str, float]:
         """Change some timings; one wrong value changes nothing."""
         checked = Timings.model_validate({**self.emulator.timings.model_dump(), **changes})
-        for name, value in checked:
-            setattr(self.emulator.timings, name, value)
+        self.emulator.set_timings(checked)
         return checked.model_dump()
 
     async def post_fault(self, order: FaultOrder) -> dict[str, Any] | JSONResponse:
@@ -81,9 +107,9 @@ class ControlPlane:
             return _refused(f"operation: {order.operation!r} is not an operation of OCI in CamelCase, or '*'")
         if order.kind not in KINDS:
             return _refused(f"kind: {order.kind!r} is not one of {', '.join(sorted(KINDS))}")
-        if order.kind in UPDATE_KINDS and order.operation != UPDATE_OPERATION:
-            return _refused(f"operation: {order.kind} is a fault of {UPDATE_OPERATION} only")
-        return asdict(self.emulator.faults.add(Fault(**order.model_dump())))
+        if refusal := self._refusal(order):
+            return _refused(refusal)
+        return asdict(self.emulator.faults.add(order.fault()))
 
     async def get_faults(self) -> list[dict[str, Any]]:
         """Return the faults that are still to come."""
@@ -96,8 +122,7 @@ class ControlPlane:
 
     async def get_calls(self, operation: str | None = None) -> list[dict[str, Any]]:
         """Return the calls received, in order; those of one operation, if given."""
-        calls = self.emulator.calls.received
-        return [call.shown() for call in calls if operation in (None, call.operation)]
+        return [call.shown() for call in self.emulator.calls.received(operation)]
 
     async def delete_calls(self) -> dict[str, Any]:
         """Forget the calls received."""
@@ -108,6 +133,20 @@ class ControlPlane:
         """Forget everything but the credentials."""
         await self.emulator.reset()
         return {}
+
+    def _refusal(self, order: FaultOrder) -> str | None:
+        """Return why an order that is well formed makes no sense."""
+        admitted, count = operations_of(order.kind), self.emulator.calls.count
+        names = {*(admitted or self.operations), ANY_OPERATION} if order.nth else admitted
+        if names is not None and order.operation not in names:
+            return f"operation: {order.kind} is a fault of {', '.join(sorted(admitted or ()))} only"
+        if order.nth and order.after:
+            return "after: a fault at the nth call skips none"
+        if order.nth and order.nth <= count:
+            return f"nth: call {order.nth} has passed; {count} calls have come since DELETE calls"
+        if order.kind == "stale_read" and not 0 < order.seconds <= KEEP_VERSIONS_SECONDS:
+            return f"seconds: how old the answer is, more than 0 and at most {KEEP_VERSIONS_SECONDS:.0f}"
+        return None
 
     async def unknown(self, rest: str) -> JSONResponse:
         """Keep what is mistyped here from OCI's 401."""

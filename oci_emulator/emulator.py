@@ -23,7 +23,15 @@ from oci_emulator.object_storage.buckets import Buckets
 from oci_emulator.object_storage.multipart import MultipartUploads
 from oci_emulator.object_storage.objects import Objects
 from oci_emulator.object_storage.routes import ObjectStorage
-from oci_emulator.operations import DATA_SCIENCE, MODEL_DEPLOYMENT, OBJECT_STORAGE, OperationTable
+from oci_emulator.operations import (
+    DATA_SCIENCE,
+    MODEL_DEPLOYMENT,
+    OBJECT_STORAGE,
+    RESOURCE_SEARCH,
+    OperationTable,
+)
+from oci_emulator.resource_search.routes import ResourceSearch
+from oci_emulator.resource_search.searches import Searches
 from oci_emulator.retry_tokens import RetryTokens
 from oci_emulator.serving.proxy import Proxy
 from oci_emulator.serving.supervisor import Supervisor
@@ -37,14 +45,11 @@ _FOLDERS = ("artifacts", "objects", "parts", "incoming", "deployments")
 
 @dataclass
 class Emulator:
-    """One emulated tenancy; all that it knows lies in `data_dir`, except calls, faults and timings."""
+    """One emulated tenancy; all that it knows lies in `data_dir`."""
 
     data_dir: Path
     url: str
     compartments: Collection[str] = (COMPARTMENT, TENANCY)
-    timings: Timings = field(default_factory=Timings)
-    faults: Faults = field(default_factory=Faults)
-    calls: Calls = field(default_factory=Calls)
     connections: Connections = field(default_factory=Connections)
 
     def __post_init__(self) -> None:
@@ -52,6 +57,9 @@ class Emulator:
         self._make_folders()
         self.credentials: Credentials = load_credentials(self.data_dir / "credentials")
         self.store = Store(self.data_dir / "state.sqlite")
+        self.timings = Timings.model_validate(self.store.setting("timings") or {})
+        self.faults = Faults(self.store)
+        self.calls = Calls(self.store)
         self.tenancy = Tenancy(tuple(self.compartments))
         self.proxy = Proxy(Supervisor())
         self.work_requests = WorkRequests(self.store, self.tenancy)
@@ -63,6 +71,7 @@ class Emulator:
             self.proxy,
             self.data_dir / "artifacts",
             self.data_dir / "deployments",
+            self.faults,
         )
 
     def gateway(self) -> Gateway:
@@ -85,6 +94,7 @@ class Emulator:
             DATA_SCIENCE: self._data_science().endpoints(),
             MODEL_DEPLOYMENT: Prediction(self.proxy).endpoints(),
             OBJECT_STORAGE: ObjectStorage(self.objects.buckets, self.objects, self.uploads).endpoints(),
+            RESOURCE_SEARCH: ResourceSearch(Searches(self.store)).endpoints(),
         }
         return {(service, name): point for service, points in services.items() for name, point in points.items()}
 
@@ -103,8 +113,13 @@ class Emulator:
         self._make_folders()
         self.faults.clear()
         self.calls.clear()
-        for name, value in Timings():
+        self.set_timings(Timings())
+
+    def set_timings(self, timings: Timings) -> None:
+        """Take these times from now on, and after a restart."""
+        for name, value in timings:
             setattr(self.timings, name, value)
+        self.store.keep_setting("timings", timings.model_dump())
 
     async def stop(self) -> None:
         """Stop every server."""

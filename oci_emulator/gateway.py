@@ -1,9 +1,10 @@
 """What every OCI request goes through: the operation, ordered faults, the signature, retry tokens, errors."""
 
-import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from oci_emulator.calls import Call, Calls
 from oci_emulator.connections import Connections
+from oci_emulator.disturbances import ConnectionDroppedError, after_work, before_work
 from oci_emulator.errors import (
     InternalServerError,
     LengthRequiredError,
@@ -34,10 +36,6 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 log = logging.getLogger(__name__)
 
 Endpoints = Mapping[tuple[str, str], Endpoint]
-
-
-class ConnectionDroppedError(Exception):
-    """An ordered fault: the connection closes without an answer."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,7 @@ class Gateway:
             response = await self._answer(request, call)
         except (ConnectionDroppedError, ClientDisconnect):
             call.dropped = True
+            self.calls.note(call)
             await self.connections.cut(scope)
             return
         except OciError as err:
@@ -71,21 +70,22 @@ class Gateway:
             log.exception("%s %s failed", request.method, call.path)
             response = failure(InternalServerError("The emulator failed; its log has the traceback."))
         call.status = response.status_code
+        self.calls.note(call)
         MutableHeaders(raw=response.raw_headers)["opc-request-id"] = request_id
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, call: Call) -> Response:
         match = self.operations.match(request.method, call.path)
         call.operation = match.operation.name
-        fault = self.faults.take(match.operation.name, REQUEST_KINDS)
-        await _before(fault)
+        self.calls.note(call)
+        fault = self.faults.take(match.operation.name, REQUEST_KINDS, call.nth)
+        await before_work(fault, request.headers, call)
         try:
-            return await self._perform(request, match, call)
+            return await self._perform(request, match, call, fault)
         finally:
-            if fault and fault.kind == "drop_after":  # whatever the response was
-                raise ConnectionDroppedError
+            after_work(fault, request.headers, call)
 
-    async def _perform(self, request: Request, match: Match, call: Call) -> Response:
+    async def _perform(self, request: Request, match: Match, call: Call, fault: Fault | None) -> Response:
         operation = match.operation
         endpoint = self.endpoints.get((operation.service, operation.name))
         _check_length(request, endpoint)
@@ -97,7 +97,8 @@ class Gateway:
         body = b"" if isinstance(endpoint, Uploading) else await _read_body(request)
         if not isinstance(endpoint, Uploading):
             _check_digest(digest, body_digest(body))
-        asked = OciRequest(operation, match.parameters, request.query_params, request.headers, call.request_id, body)
+        parts = (operation, match.parameters, request.query_params, request.headers, call.request_id, body)
+        asked = OciRequest(*parts, nth=call.nth, fault=fault)
         if isinstance(endpoint, Proxied):
             return await endpoint.run(asked)
         async with self.retry_tokens.alone(asked):
@@ -107,30 +108,25 @@ class Gateway:
         self, request: Request, asked: OciRequest, endpoint: Plain | Uploading, digest: str | None
     ) -> Response:
         """Run an endpoint in one transaction, together with the memory of its retry token."""
+        keep = asked.fault is None or asked.fault.kind != "not_done"
         if isinstance(endpoint, Plain):
-            with self.store.transaction():
+            with self._seen_by(asked), self.store.transaction(keep=keep):
                 response = endpoint.run(asked)
                 self.retry_tokens.remember(asked, response)
             return response
         endpoint.admit(asked)
         async with received(request, self.incoming) as upload:
             _check_digest(digest, upload.sha256)
-            with self.store.transaction():
+            with self.store.transaction(keep=keep):
                 response = endpoint.run(asked, upload)
                 self.retry_tokens.remember(asked, response)
         return response
 
-
-async def _before(fault: Fault | None) -> None:
-    """Do what an ordered fault does before the work."""
-    if fault is None:
-        return
-    if fault.seconds:
-        await asyncio.sleep(fault.seconds)
-    if fault.kind == "drop_before":
-        raise ConnectionDroppedError
-    if fault.kind == "status":
-        raise OciError(fault.message, code=fault.code, status=fault.status)
+    def _seen_by(self, asked: OciRequest) -> AbstractContextManager[None]:
+        """Return the state that the request sees: the present one, or that of a while ago."""
+        if asked.fault is None or asked.fault.kind != "stale_read":
+            return nullcontext()
+        return self.store.as_of(time.time() - asked.fault.seconds)
 
 
 def _check_length(request: Request, endpoint: Endpoint | None) -> None:

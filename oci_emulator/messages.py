@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 
 from oci_emulator.errors import CannotParseRequestError, MissingParameterError, NoEtagMatchError, OciError
+from oci_emulator.faults import Fault
 from oci_emulator.operations import Operation
 from oci_emulator.store import Json, Resource
 
@@ -32,7 +33,10 @@ class Upload:
 
 @dataclass(frozen=True)
 class OciRequest:
-    """One authenticated request for one operation. `path` has the parameters of the operation's path."""
+    """One authenticated request for one operation. `path` has the parameters of the operation's path.
+
+    `nth` is its number among the calls, `fault` what was ordered for it.
+    """
 
     operation: Operation
     path: Mapping[str, str]
@@ -40,6 +44,8 @@ class OciRequest:
     headers: Headers
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex.upper())
     body: bytes = b""
+    nth: int = 0
+    fault: Fault | None = None
 
     def json(self) -> Json:
         """Return the body as a JSON object."""

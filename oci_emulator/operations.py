@@ -13,6 +13,7 @@ from oci_emulator.errors import MethodNotAllowedError, NotFoundError
 DATA_SCIENCE = "Data Science"
 MODEL_DEPLOYMENT = "Model Deployment"
 OBJECT_STORAGE = "Object Storage"
+RESOURCE_SEARCH = "Resource Search"
 
 # A parameter that may hold slashes; every other one ends at the next slash.
 _GREEDY_PARAMETERS = frozenset({"objectName"})

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,41 @@ CREATE TABLE IF NOT EXISTS retry_tokens (
     expires REAL NOT NULL,
     reply TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS versions (
+    since REAL NOT NULL,
+    position INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    etag TEXT NOT NULL,
+    body TEXT NOT NULL,
+    private TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS versions_by_id ON versions (id, since);
+CREATE INDEX IF NOT EXISTS versions_by_kind ON versions (kind);
+CREATE TABLE IF NOT EXISTS settings (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS calls (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    operation TEXT,
+    call TEXT NOT NULL
+);
 """
+_TABLES = ("resources", "objects", "retry_tokens", "versions", "settings", "calls")
+# Of the present, and as of a time: there, the bare columns belong to the row that has the maximum, which is
+# SQLite's documented rule for one max() in a query.
+_FIND = "SELECT kind, id, body, private, etag FROM resources WHERE id = :which"
+_FIND_THEN = (
+    "SELECT kind, id, body, private, etag, max(since) FROM versions WHERE id = :which AND since <= :moment GROUP BY id"
+)
+_ALL = "SELECT kind, id, body, private, etag FROM resources WHERE kind = :which ORDER BY position"
+_ALL_THEN = (
+    "SELECT kind, id, body, private, etag, max(since) FROM versions"
+    " WHERE kind = :which AND since <= :moment GROUP BY id ORDER BY position"
+)
+# How far back a stale read can look.
+KEEP_VERSIONS_SECONDS = 600.0
 
 
 @dataclass
@@ -61,6 +96,7 @@ class Store:
         self._connection.executescript(_SCHEMA)
         self._depth = 0
         self._afterwards: list[Callable[[], object]] = []
+        self._moment: float | None = None
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -68,8 +104,11 @@ class Store:
         return self._connection
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit what happens inside together, or nothing of it; a nested one joins the outermost."""
+    def transaction(self, *, keep: bool = True) -> Iterator[None]:
+        """Commit what happens inside together, or nothing of it; a nested one joins the outermost.
+
+        Without `keep` nothing of it is committed: what an ordered fault pretends to do.
+        """
         if self._depth:
             yield
             return
@@ -81,20 +120,30 @@ class Store:
             self._connection.execute("ROLLBACK")
             raise
         else:
-            self._connection.execute("COMMIT")
+            self._connection.execute("COMMIT" if keep else "ROLLBACK")
         finally:
             self._depth = 0
-        for action in self._afterwards:
+        for action in self._afterwards if keep else ():
             action()
+
+    @contextmanager
+    def as_of(self, moment: float) -> Iterator[None]:
+        """Read resources as they were at this time: what has been made since is not there."""
+        self._moment = moment
+        try:
+            yield
+        finally:
+            self._moment = None
 
     def afterwards(self, action: Callable[[], object]) -> None:
         """Do something once the present transaction is durable, such as removing a file that it replaced."""
         self._afterwards.append(action)
 
     def save(self, resource: Resource) -> Resource:
-        """Insert or replace `resource` and give it a new etag."""
+        """Insert or replace `resource` and give it a new etag; the version before is kept for a while."""
         resource.etag = uuid.uuid4().hex
-        self._connection.execute(
+        run, now = self._connection.execute, time.time()
+        run(
             "INSERT INTO resources (kind, id, etag, body, private) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id)"
             " DO UPDATE SET etag = excluded.etag, body = excluded.body, private = excluded.private",
             (
@@ -105,45 +154,62 @@ class Store:
                 json.dumps(resource.private),
             ),
         )
+        old = now - KEEP_VERSIONS_SECONDS
+        run(
+            "DELETE FROM versions WHERE id = ?1 AND since <"
+            " (SELECT max(since) FROM versions WHERE id = ?1 AND since <= ?2)",
+            (resource.id, old),
+        )
+        run(
+            "INSERT INTO versions SELECT ?, position, kind, id, etag, body, private FROM resources WHERE id = ?",
+            (now, resource.id),
+        )
         return resource
 
     def find(self, kind: str, identifier: str) -> Resource | None:
         """Return the resource of this kind with this id, if there is one."""
-        row = self._connection.execute(
-            "SELECT kind, id, body, private, etag FROM resources WHERE id = ? AND kind = ?",
-            (identifier, kind),
-        ).fetchone()
-        return _resource(row) if row else None
+        resource = self.find_any(identifier)
+        return resource if resource and resource.kind == kind else None
 
     def find_any(self, identifier: str) -> Resource | None:
         """Return the resource with this id, whatever its kind."""
-        row = self._connection.execute(
-            "SELECT kind, id, body, private, etag FROM resources WHERE id = ?", (identifier,)
-        ).fetchone()
-        return _resource(row) if row else None
+        rows = self._read(_FIND, _FIND_THEN, identifier)
+        return rows[0] if rows else None
 
     def all_of(self, kind: str) -> list[Resource]:
         """Return every resource of this kind, the oldest first."""
-        rows = self._connection.execute(
-            "SELECT kind, id, body, private, etag FROM resources WHERE kind = ? ORDER BY position", (kind,)
-        )
+        return self._read(_ALL, _ALL_THEN, kind)
+
+    def _read(self, now: str, then: str, which: str) -> list[Resource]:
+        query = now if self._moment is None else then
+        rows = self._connection.execute(query, {"which": which, "moment": self._moment})
         return [_resource(row) for row in rows]
 
     def delete(self, identifier: str) -> None:
         """Forget the resource with this id."""
-        self._connection.execute("DELETE FROM resources WHERE id = ?", (identifier,))
+        for table in ("resources", "versions"):
+            self._connection.execute(f"DELETE FROM {table} WHERE id = ?", (identifier,))  # noqa: S608 - the two above
 
     def clear(self) -> None:
         """Forget everything."""
         with self.transaction():
-            for table in ("resources", "objects", "retry_tokens"):
-                self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - the names are the three above
+            for table in _TABLES:
+                self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - the names are those above
+
+    def setting(self, name: str) -> Any:
+        """Return what was kept by this name, or None."""
+        row = self._connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def keep_setting(self, name: str, value: Any) -> None:
+        """Keep a value by its name."""
+        self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
 
     def close(self) -> None:
         """Close the database."""
         self._connection.close()
 
 
-def _resource(row: tuple[str, str, str, str, str]) -> Resource:
-    kind, identifier, body, private, etag = row
+def _resource(row: tuple[Any, ...]) -> Resource:
+    kind, identifier, body, private, etag = row[:5]
     return Resource(kind=kind, id=identifier, body=json.loads(body), private=json.loads(private), etag=etag)

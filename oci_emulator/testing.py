@@ -56,12 +56,15 @@ class RunningEmulator:
     def fail_next(self, operation: str, kind: str = "status", **details: object) -> dict[str, Any]:
         """Order a fault for the next matching call.
 
-        `operation` is the SDK's operation in CamelCase, or "*". `kind` is status, slow, drop_before,
-        drop_after, work_request_failed or needs_attention; for UpdateModelDeployment also the lies
-        silently_reverted, old_still_serves and stale_replica.
-        `details` are status, code, message, seconds, times and after.
+        `operation` is the SDK's operation in CamelCase, or "*". The README's table has the kinds, and which of
+        `details` each has: status, code, message, seconds, state, probability; all have times and after.
         """
         fault: dict[str, Any] = self._control("POST", "faults", {"operation": operation, "kind": kind, **details})
+        return fault
+
+    def fail_at(self, nth: int, kind: str = "status", **details: object) -> dict[str, Any]:
+        """Order a fault for the nth call since `clear_calls`, whatever its operation; see `fail_next`."""
+        fault: dict[str, Any] = self._control("POST", "faults", {"nth": nth, "kind": kind, **details})
         return fault
 
     def faults(self) -> list[dict[str, Any]]:
@@ -70,7 +73,7 @@ class RunningEmulator:
         return pending
 
     def clear_faults(self) -> None:
-        """Forget the faults that are still to come."""
+        """Take back the faults that are still to come, and let go the work requests that are stuck in one."""
         self._control("DELETE", "faults")
 
     def calls(self, operation: str | None = None) -> list[dict[str, Any]]:
@@ -79,7 +82,7 @@ class RunningEmulator:
         return calls
 
     def clear_calls(self) -> None:
-        """Forget the calls received so far."""
+        """Forget the calls received so far; the next one is the first."""
         self._control("DELETE", "calls")
 
     def reset(self) -> None:

@@ -1,7 +1,7 @@
 """Model deployments: what is asked of them. `rollouts` carries it out."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from starlette.responses import Response
 
@@ -54,7 +54,7 @@ class Deployments:
         self._check_model(configuration)
         resource = self.catalog.draft(DEPLOYMENT, body, ("compartmentId", "projectId", *_FIELDS), lifecycleState=UNBORN)
         resource.body[CONFIGURATION] = configuration
-        work_request = self._begin(request.operation.name, resource, {})
+        work_request = self._begin(request, resource, {})
         return document(
             self._shown(resource),
             resource,
@@ -104,13 +104,14 @@ class Deployments:
         return resource
 
     def _accepted(self, request: OciRequest, resource: Resource, changes: Json) -> Response:
-        work_request = self._begin(request.operation.name, resource, changes)
+        work_request = self._begin(request, resource, changes)
         return empty(status=202, opc_work_request_id=work_request.id)
 
-    def _begin(self, operation: str, resource: Resource, changes: Json) -> Resource:
+    def _begin(self, request: OciRequest, resource: Resource, changes: Json) -> Resource:
         """Record a work request that is to make these changes, and the deployment's state meanwhile."""
+        operation = request.operation.name
         transition: Transition = TRANSITIONS[operation]
-        fault = self.faults.take(operation, OUTCOME_KINDS)
+        fault = self.faults.take(operation, OUTCOME_KINDS, request.nth)
         work_request = self.work_requests.accept(
             transition.operation_type,
             resource,
@@ -119,9 +120,10 @@ class Deployments:
             operation=operation,
             before=resource.body["lifecycleState"],
             changes=changes,
-            fault={"kind": fault.kind, "message": fault.message} if fault else None,
+            fault=asdict(fault) if fault else None,
         )
         resource.body["lifecycleState"] = transition.during
+        resource.private["invented_state"] = None
         resource.private["models"] = sorted(_models((resource.body, changes)))
         self.catalog.store.save(resource)
         self.carry_out(work_request.id)
@@ -147,6 +149,7 @@ class Deployments:
         configuration = resource.body[CONFIGURATION]
         return {
             **resource.body,
+            "lifecycleState": resource.private.get("invented_state") or resource.body["lifecycleState"],
             "modelDeploymentUrl": f"{self.url}/{resource.id}",
             "modelDeploymentSystemData": {
                 "systemInfraType": "INSTANCE_POOL",

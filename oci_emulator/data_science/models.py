@@ -189,7 +189,8 @@ def check_metadata(body: Json) -> None:
     """Refuse custom metadata in a category that OCI does not have."""
     for entry in body.get("customMetadataList") or []:
         category = entry.get("category") if isinstance(entry, dict) else None
-        if category is not None and category not in METADATA_CATEGORIES:
+        # Whatever its case: ADS writes `Other`, the API's reference `other`.
+        if category is not None and str(category).lower() not in map(str.lower, METADATA_CATEGORIES):
             raise InvalidParameterError(
                 f"The category of custom metadata {entry.get('key')!r} is {category!r},"
                 f" not one of {', '.join(METADATA_CATEGORIES)}."

@@ -14,7 +14,7 @@ from oci_emulator.data_science.configurations import CONFIGURATION, ENVIRONMENT_
 from oci_emulator.data_science.lifecycles import SERVING, TRANSITIONS
 from oci_emulator.data_science.work_requests import KIND as WORK_REQUEST
 from oci_emulator.data_science.work_requests import WorkRequests
-from oci_emulator.faults import AS_ASKED, OUTCOMES, Outcome
+from oci_emulator.faults import AS_ASKED, OUTCOMES, Faults, Outcome
 from oci_emulator.serving.proxy import Proxy
 from oci_emulator.serving.supervisor import ModelServer, ServerSpec, ServerStartError
 from oci_emulator.store import Json, Resource, Store
@@ -32,6 +32,7 @@ class Rollouts:
     proxy: Proxy
     artifacts: Path
     folder: Path
+    faults: Faults
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def carry_out(self, work_request: str) -> None:
@@ -40,15 +41,8 @@ class Rollouts:
 
     async def resume(self) -> None:
         """After a start: serve again what was served, and go on with what was in progress."""
-        unfinished = {item.private["target"]: item for item in self.work_requests.unfinished()}
-        served = []
-        for deployment in self.store.all_of(DEPLOYMENT):
-            work_request = unfinished.get(deployment.id)
-            state = work_request.private["before"] if work_request else deployment.body["lifecycleState"]
-            if state in SERVING:
-                served.append(self._serve_again(deployment))
-        await asyncio.gather(*served)
-        for work_request in unfinished.values():
+        await asyncio.gather(*(self._serve_again(deployment) for deployment in self.store.all_of(DEPLOYMENT)))
+        for work_request in self.work_requests.unfinished():
             self.carry_out(work_request.id)
 
     async def cancel(self) -> None:
@@ -78,61 +72,82 @@ class Rollouts:
             self._fail(work_request, f"The emulator failed: {err!r}", "")
 
     async def _change(self, work_request: Resource) -> None:
-        transition = TRANSITIONS[work_request.private["operation"]]
-        deployment = self._deployment(work_request)
         outcome = _outcome(work_request)
+        if outcome.waits:
+            await self.faults.until_cleared(work_request.private["fault"]["id"])
+        if outcome.switches:
+            await self._switch(work_request, outcome)
         if outcome.fails:
             raise ServerStartError(work_request.private["fault"]["message"])
-        server = await self._prepare(deployment, work_request) if outcome.switches_server else None
-        if transition.during == "DELETING":
-            await self.proxy.remove(deployment.id)
         await _until_due(work_request)
-        after = transition.succeeds[work_request.private["before"]]
-        if server is not None:
-            await self.proxy.switch(deployment.id, server, keep_before=outcome.keeps_old_server)
-        elif after not in SERVING:
-            await self.proxy.remove(deployment.id)
-        self._succeed(work_request, after)
+        self._succeed(work_request, outcome)
 
-    async def _prepare(self, deployment: Resource, work_request: Resource) -> ModelServer | None:
-        """Start the server that the change needs, if it needs one."""
+    async def _switch(self, work_request: Resource, outcome: Outcome) -> None:
+        """Make the servers what the change asks for: none, the same, or new ones."""
+        deployment = self._deployment(work_request)
         transition = TRANSITIONS[work_request.private["operation"]]
         if transition.succeeds[work_request.private["before"]] not in SERVING:
-            return None
+            if transition.during != "DELETING":
+                await _until_due(work_request)
+            await self.proxy.remove(deployment.id)
+            self._keep_served(deployment.id, None)
+            return
         planned = {**deployment.body, **work_request.private["changes"]}
-        if self.proxy.serves(deployment.id) and _served_part(planned) == _served_part(deployment.body):
-            return None
-        server = await self._start(deployment.id, planned)
+        before, after = self._served(deployment.id), {"now": _served_part(planned)}
+        if before == after:
+            return
+        server = await self._start(deployment.id, after["now"])
         self.work_requests.log(work_request, f"The model is loaded in {server.spec.workers} worker processes.")
-        return server
+        await _until_due(work_request)
+        stale = self.proxy.server_of(deployment.id) if outcome.leaves_stale else None
+        probability = work_request.private["fault"]["probability"] if outcome.random else None
+        kept = {"stale": before["now"], "probability": probability} if before and stale else {}
+        self._keep_served(deployment.id, after | kept)
+        await self.proxy.switch(deployment.id, server, stale=stale, probability=probability)
 
-    async def _start(self, deployment: str, body: Json) -> ModelServer:
-        configuration = body[CONFIGURATION]
+    async def _start(self, deployment: str, part: Json) -> ModelServer:
         spec = ServerSpec(
-            archive=self.artifacts / configuration[MODEL_PART]["modelId"],
+            archive=self.artifacts / part["modelId"],
             folder=self.folder / deployment / uuid.uuid4().hex,
-            environment=configuration[ENVIRONMENT_PART]["environmentVariables"],
+            environment=part["environmentVariables"],
         )
         return await self.proxy.supervisor.start(spec)
 
     async def _serve_again(self, deployment: Resource) -> None:
+        served = self._served(deployment.id)
+        if served is None:
+            return
         try:
-            await self.proxy.switch(deployment.id, await self._start(deployment.id, deployment.body))
+            server = await self._start(deployment.id, served["now"])
+            stale = await self._start(deployment.id, served["stale"]) if "stale" in served else None
+            await self.proxy.switch(deployment.id, server, stale=stale, probability=served.get("probability"))
         except ServerStartError as err:
             log.warning("Model deployment %s cannot be served again: %s", deployment.id, err)
             if deployment.body["lifecycleState"] in SERVING:
                 deployment.body.update(lifecycleState="NEEDS_ATTENTION", lifecycleDetails=str(err))
                 self.store.save(deployment)
 
-    def _succeed(self, work_request: Resource, state: str) -> None:
+    def _served(self, deployment: str) -> Json | None:
+        """Return what is served: not always what the deployment says, for an ordered fault can part them."""
+        served: Json | None = self.store.setting(f"served/{deployment}")
+        return served
+
+    def _keep_served(self, deployment: str, served: Json | None) -> None:
+        self.store.keep_setting(f"served/{deployment}", served)
+
+    def _succeed(self, work_request: Resource, outcome: Outcome) -> None:
         deployment = self._deployment(work_request)
-        changes = work_request.private["changes"] if _outcome(work_request).records_changes else {}
-        deployment.body.update(changes, lifecycleState=state)
+        transition, before = TRANSITIONS[work_request.private["operation"]], work_request.private["before"]
+        if outcome.records:
+            deployment.body.update(work_request.private["changes"])
+        deployment.body["lifecycleState"] = transition.succeeds[before] if outcome.records else before
         deployment.body.pop("lifecycleDetails", None)
+        if outcome.invents_state:
+            deployment.private["invented_state"] = work_request.private["fault"]["state"]
         self._settle(deployment)
         with self.store.transaction():
             self.store.save(deployment)
-            self.work_requests.succeed(work_request, TRANSITIONS[work_request.private["operation"]].action)
+            self.work_requests.succeed(work_request, transition.action)
 
     def _fail(self, work_request: Resource, message: str, traceback: str) -> None:
         deployment = self._deployment(work_request)
@@ -161,10 +176,13 @@ def _outcome(work_request: Resource) -> Outcome:
     return OUTCOMES[fault["kind"]] if fault else AS_ASKED
 
 
-def _served_part(body: Json) -> tuple[str, Json]:
+def _served_part(body: Json) -> Json:
     """Return what a server depends on: the model and the environment."""
     configuration = body[CONFIGURATION]
-    return configuration[MODEL_PART]["modelId"], configuration[ENVIRONMENT_PART]
+    return {
+        "modelId": configuration[MODEL_PART]["modelId"],
+        "environmentVariables": configuration[ENVIRONMENT_PART]["environmentVariables"],
+    }
 
 
 async def _until_due(work_request: Resource) -> None:

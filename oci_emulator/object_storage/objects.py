@@ -12,6 +12,7 @@ from starlette.responses import Response
 from oci_emulator.errors import InvalidParameterError, ResourceNotFoundError
 from oci_emulator.files import file_response
 from oci_emulator.messages import OciRequest, Upload, document, empty
+from oci_emulator.object_storage import service_packs
 from oci_emulator.object_storage.buckets import Buckets
 from oci_emulator.object_storage.listings import list_page
 from oci_emulator.object_storage.preconditions import check_preconditions, is_unchanged
@@ -96,14 +97,14 @@ class Objects:
 
     def get(self, request: OciRequest) -> Response:
         """Answer GetObject."""
-        body = self._existing(request)
+        body = service_packs.find(request) or self._existing(request)
         if is_unchanged(request, body["etag"]):
             return empty(status=304, etag=body["etag"])
         return file_response(self.folder / body["file"], _headers(body), request.headers.get("range"))
 
     def head(self, request: OciRequest) -> Response:
         """Answer HeadObject."""
-        body = self._existing(request)
+        body = service_packs.find(request) or self._existing(request)
         if is_unchanged(request, body["etag"]):
             return empty(status=304, etag=body["etag"])
         return Response(b"", 200, {**_headers(body), "content-length": str(body["size"]), "accept-ranges": "bytes"})

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from random import SystemRandom
 
 from oci_emulator.errors import InternalServerError, ResourceNotFoundError
 from oci_emulator.serving.supervisor import ModelServer, Supervisor
@@ -9,6 +10,7 @@ from oci_emulator.serving.supervisor import ModelServer, Supervisor
 PREDICT_SECONDS = 60.0
 STALE_TURN = 4
 _HEAD_END = b"\r\n\r\n"
+_CHANCE = SystemRandom()
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,24 @@ class Prediction:
 
 @dataclass
 class Route:
-    """Who answers for a deployment. A stale server, which an ordered fault leaves behind, gives one answer in four."""
+    """Who answers for a deployment.
+
+    A stale server, which an ordered fault leaves behind, gives one answer in four, or each answer with a probability.
+    """
 
     server: ModelServer
     stale: ModelServer | None = None
+    probability: float | None = None
     asked: int = 0
 
     def next_server(self) -> ModelServer:
         """Return the server of the next request."""
         self.asked += 1
-        return self.stale if self.stale and self.asked % STALE_TURN == 0 else self.server
+        if self.stale is None:
+            return self.server
+        if self.probability is None:
+            return self.server if self.asked % STALE_TURN else self.stale
+        return self.stale if _CHANCE.random() < self.probability else self.server
 
     def servers(self) -> list[ModelServer]:
         """Return the server, and the stale one if there is one."""
@@ -46,9 +56,10 @@ class Proxy:
     predict_seconds: float = PREDICT_SECONDS
     _routes: dict[str, Route] = field(default_factory=dict)
 
-    def serves(self, deployment: str) -> bool:
-        """Return whether a server answers for the deployment."""
-        return deployment in self._routes
+    def server_of(self, deployment: str) -> ModelServer | None:
+        """Return the server that answers for the deployment, not the stale one; None when there is none."""
+        route = self._routes.get(deployment)
+        return route.server if route else None
 
     async def predict(self, deployment: str, content_type: str, body: bytes) -> Prediction:
         """Pass a request to the deployment's server and return its answer.
@@ -70,17 +81,22 @@ class Proxy:
             except (OSError, asyncio.IncompleteReadError) as err:
                 raise InternalServerError(f"The model server gave no answer: {err}") from err
 
-    async def switch(self, deployment: str, server: ModelServer, *, keep_before: bool = False) -> None:
+    async def switch(
+        self,
+        deployment: str,
+        server: ModelServer,
+        *,
+        stale: ModelServer | None = None,
+        probability: float | None = None,
+    ) -> None:
         """Send requests to `server` from now on; return when the one before is idle and stopped.
 
-        With `keep_before` it is not stopped, and goes on giving one answer in four.
+        A `stale` one is not stopped: see `Route`.
         """
         before = self._routes.get(deployment)
-        route = self._routes[deployment] = Route(server)
-        if before is not None and keep_before:
-            route.stale = before.server
+        route = self._routes[deployment] = Route(server, stale, probability)
         for old in before.servers() if before else ():
-            if old is not route.stale:
+            if old not in route.servers():
                 await self._retire(old)
 
     async def remove(self, deployment: str) -> None:

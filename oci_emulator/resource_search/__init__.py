@@ -1,0 +1,1 @@
+"""Resource Search: resources found by a query."""
