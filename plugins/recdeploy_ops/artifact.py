@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -21,7 +22,7 @@ import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-from recdeploy_ops.bundles import CHUNK, write_manifest
+from recdeploy_ops.bundles import CHUNK, MANIFEST, sha256_of, write_manifest
 from recdeploy_ops.domain.errors import IntegrityError, StorageError, TrainingFailedError
 from recdeploy_ops.domain.fallback import Popularity, rank_by_popularity
 from recdeploy_ops.list_facts import (
@@ -161,6 +162,33 @@ def zip_artifact(folder: Path, target: Path) -> None:
                 shutil.copyfileobj(source, sink, CHUNK)
             entry = archive.getinfo(path.name)  # its time is fixed: zipfile's own 1980-01-01
             entry.create_system, entry.external_attr = UNIX, FILE_MODE
+
+
+def unzip_artifact(archive: Path, folder: Path) -> str:
+    """Unpack what `zip_artifact` packed, verify every file against the manifest, and return the digest.
+
+    Args:
+        archive: the zip, e.g. from the model catalog.
+        folder: made here.
+
+    Raises:
+        IntegrityError: it is no such zip, a file is missing, too many, or not the one in the manifest.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            names = opened.namelist()
+            if any(Path(name).name != name for name in names) or MANIFEST not in names:
+                raise IntegrityError(f"{archive.name} is no artifact of ours: it holds {sorted(names)[:10]}.")
+            opened.extractall(folder)
+    except zipfile.BadZipFile as err:
+        raise IntegrityError(f"{archive.name} is no zip: {err}") from err
+    content = (folder / MANIFEST).read_bytes()
+    files: dict[str, str] = json.loads(content)["files"]
+    found = {path.name: sha256_of(path) for path in folder.iterdir() if path.name != MANIFEST}
+    wrong = sorted(name for name in {*files, *found} if files.get(name) != found.get(name))
+    if wrong:
+        raise IntegrityError(f"{archive.name} does not match its manifest: {', '.join(wrong)}.")
+    return hashlib.sha256(content).hexdigest()
 
 
 def load_in_clean_process(folder: Path, requests: Sequence[object], *, timeout_seconds: float = 300) -> list[Any]:

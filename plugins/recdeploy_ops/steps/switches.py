@@ -86,7 +86,7 @@ def prove(releases: Releases, deployment: Deployment, *, version: int, digest: s
         DeploymentFailedError: one of them did not.
     """
     probes = releases.settings.probes
-    ask = releases.deployments.asker(deployment, timeout_seconds=probes.timeout_seconds)
+    ask = releases.deployments.asker(deployment, timeout_seconds=probes.timeout_seconds, fresh=True)
     for number in range(1, probes.consecutive_answers + 1):
         try:
             reply = ask({"user_id": "recdeploy-probe", "top_k": 1})
