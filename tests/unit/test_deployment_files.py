@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
-from airflow.cli.cli_parser import get_parser
-from airflow.configuration import conf
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
@@ -23,6 +24,27 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 HOME = "/opt/recdeploy"
 # A value that begins with this is not a secret, whatever its variable is called.
 NO_SECRETS = ("${", "airflow.secrets.", "/opt/recdeploy/", '{"connections_file_path"')
+
+# Asks Airflow in a process of its own: importing it makes a home folder.
+ASK_AIRFLOW = """
+import importlib.util, json, sys
+from airflow.cli.cli_parser import get_parser
+from airflow.configuration import conf
+from airflow.secrets.local_filesystem import LocalFilesystemBackend, load_connections_dict
+
+asked = json.load(sys.stdin)
+for command in asked["commands"]:
+    get_parser().parse_args(command)  # exits with a message when it is wrong
+sections = conf.configuration_description.items()
+known = [f"{section}__{option}" for section, text in sections for option in text["options"]]
+connections = load_connections_dict(asked["connections"])
+print(json.dumps({
+    "options": known,
+    "worker": bool(importlib.util.find_spec(asked["worker"])),
+    "backend": f"{LocalFilesystemBackend.__module__}.{LocalFilesystemBackend.__qualname__}",
+    "connections": {name: [c.conn_type, c.host, c.extra_dejson] for name, c in connections.items()},
+}))
+"""
 
 # The parts of the Compose Specification that this file uses; anything else is a typing error, or belongs here.
 STRINGS = {"type": "array", "items": {"type": "string"}}
@@ -153,9 +175,37 @@ def test_every_declared_volume_is_used() -> None:
     assert set(COMPOSE["volumes"]) - {"connections"} <= used
 
 
-@pytest.mark.parametrize("command", [c for c in programs() if c[0] == "airflow"], ids=" ".join)
-def test_airflow_understands_the_command(command: list[str]) -> None:
-    get_parser().parse_args(command[1:])
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What Airflow knows of; it has understood every command line."""
+    home = tmp_path_factory.mktemp("airflow")
+    shop = {"conn_type": "sqlite", "host": "/opt/shop.db"}
+    connections = {"oci_default": {"conn_type": "oci", "extra": {"region": "r"}}, "recommender_db": shop}
+    (home / "connections.json").write_text(json.dumps(connections), encoding="utf-8")
+    asked = {
+        "commands": [command[1:] for command in programs() if command[0] == "airflow"],
+        "connections": str(home / "connections.json"),
+        "worker": re.findall(r"--app ([a-z_.]+)\.app ", SERVICES["worker"]["healthcheck"]["test"][-1])[0],
+    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK_AIRFLOW],
+        input=json.dumps(asked),
+        env={**environment, "AIRFLOW_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def test_airflow_understands_every_command(airflow: dict[str, Any]) -> None:
+    found = {" ".join(command[:3]) for command in programs() if command[0] == "airflow"}
+
+    assert airflow
+    assert {"airflow db migrate", "airflow celery worker", "airflow dag-processor"} <= found
 
 
 @pytest.mark.parametrize("command", [c for c in programs() if "-m" in c], ids=" ".join)
@@ -166,24 +216,19 @@ def test_modules_that_are_run_exist(command: list[str]) -> None:
     assert f"COPY {module.split('.')[0]} " in DOCKERFILE
 
 
-def test_the_worker_is_asked_through_an_application_that_exists() -> None:
-    check = SERVICES["worker"]["healthcheck"]["test"][-1]
-
-    assert importlib.util.find_spec(re.findall(r"--app ([a-z_.]+)\.app ", check)[0])
+def test_the_worker_is_asked_through_an_application_that_exists(airflow: dict[str, Any]) -> None:
+    assert airflow["worker"]
 
 
 @pytest.mark.parametrize("name", sorted({n for s in SERVICES.values() for n in s.get("environment", {}) if "__" in n}))
-def test_airflow_knows_the_option_of_each_variable(name: str) -> None:
-    _, section, option = name.lower().split("__")
-
-    assert option in conf.configuration_description[section]["options"]
+def test_airflow_knows_the_option_of_each_variable(name: str, airflow: dict[str, Any]) -> None:
+    assert name.lower().removeprefix("airflow__") in airflow["options"]
 
 
-def test_the_classes_that_are_named_exist() -> None:
+def test_the_secrets_backend_that_is_named_exists(airflow: dict[str, Any]) -> None:
     environment = SERVICES["scheduler"]["environment"]
-    module, _, name = environment["AIRFLOW__SECRETS__BACKEND"].rpartition(".")
 
-    assert hasattr(importlib.import_module(module), name)
+    assert environment["AIRFLOW__SECRETS__BACKEND"] == airflow["backend"]
     assert "connections_file_path" in json.loads(environment["AIRFLOW__SECRETS__BACKEND_KWARGS"])
 
 
@@ -227,10 +272,8 @@ def test_the_image_installs_the_lock_by_hash_and_runs_as_nobody_special() -> Non
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"\b(AIRFLOW__[A-Z_]+)=", DOCKERFILE))))
-def test_variables_of_the_image_are_options_of_airflow(name: str) -> None:
-    _, section, option = name.lower().split("__")
-
-    assert option in conf.configuration_description[section]["options"]
+def test_variables_of_the_image_are_options_of_airflow(name: str, airflow: dict[str, Any]) -> None:
+    assert name.lower().removeprefix("airflow__") in airflow["options"]
 
 
 def test_only_the_api_server_is_published_and_only_on_this_machine_by_default() -> None:
@@ -239,14 +282,8 @@ def test_only_the_api_server_is_published_and_only_on_this_machine_by_default() 
     assert published == {"api-server": ["${AIRFLOW_BIND:-127.0.0.1}:${AIRFLOW_PORT:-8080}:8080"]}
 
 
-def test_the_connections_of_the_emulator_profile_are_of_a_format_that_airflow_reads(tmp_path: Path) -> None:
-    from airflow.secrets.local_filesystem import load_connections_dict
-
-    path = tmp_path / "connections.json"
-    shop = {"conn_type": "sqlite", "host": "/opt/shop.db"}
-    path.write_text(json.dumps({"oci_default": {"conn_type": "oci", "extra": {"region": "r"}}, "recommender_db": shop}))
-
-    connections = load_connections_dict(str(path))
-
-    assert connections["oci_default"].extra_dejson == {"region": "r"}
-    assert connections["recommender_db"].host == "/opt/shop.db"
+def test_the_connections_of_the_emulator_profile_are_of_a_format_that_airflow_reads(airflow: dict[str, Any]) -> None:
+    assert airflow["connections"] == {
+        "oci_default": ["oci", None, {"region": "r"}],
+        "recommender_db": ["sqlite", "/opt/shop.db", {}],
+    }

@@ -1,0 +1,268 @@
+"""Operators: each takes its step, waits without a worker, and says to Airflow what is worth another try."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.standard.operators.hitl import HITLBranchOperator
+from airflow.sdk.bases.operator import ExecutorSafeguard
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType, TaskDeferred
+from airflow.sdk.execution_time.comms import ErrorResponse
+
+from recdeploy_ops.domain import errors
+from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.operators import approvals, datasets, deployments, models, releases
+from recdeploy_ops.operators.release_steps import failing_for_good
+from recdeploy_ops.steps.approvals import Answer, Question
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STEPS = {
+    "plan_release": releases.PlanReleaseOperator,
+    "backup_production": releases.BackupProductionOperator,
+    "extract": datasets.ExtractTablesOperator,
+    "check_data": datasets.CheckDataOperator,
+    "run_ads_operator": models.RunAdsOperatorOperator,
+    "build_artifact": models.BuildArtifactOperator,
+    "check_candidate": models.CheckCandidateOperator,
+    "register_model": models.RegisterModelOperator,
+    "deploy_test": deployments.DeployTestOperator,
+    "validate_test": deployments.ValidateTestOperator,
+    "promote": deployments.PromoteReleaseOperator,
+    "reject": deployments.RejectReleaseOperator,
+    "close_release": releases.CloseReleaseOperator,
+}
+ERRORS = [
+    found
+    for _, found in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(found, errors.RecdeployError) and found is not errors.RecdeployError
+]
+DEADLINE = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ANSWERED_AT = datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def no_task_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `execute` be called outside of Airflow's task runner."""
+    monkeypatch.setattr(ExecutorSafeguard, "test_mode", True)
+
+
+class Pushed:
+    """A task instance that keeps what is pushed."""
+
+    def __init__(self, try_number: int = 1) -> None:
+        self.try_number = try_number
+        self.xcoms: dict[str, Any] = {}
+        self.dag_id, self.task_id, self.run_id, self.map_index = "recommender_retrain", "request_approval", "run-1", -1
+
+    def xcom_push(self, *, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+
+def operator_of(task_id: str) -> Any:
+    operator = STEPS[task_id](task_id=task_id)
+    hook = SimpleNamespace(
+        releases="the releases",
+        settings=SimpleNamespace(release=SimpleNamespace(poll_seconds=3)),
+        source=lambda: "the source",
+    )
+    operator.__dict__["hook"] = hook
+    return operator
+
+
+def context_of(task_instance: Any = None) -> Any:
+    return {"run_id": "run-1", "params": {"top_k": 3, "approval_timeout_hours": 0.5}, "ti": task_instance or Pushed()}
+
+
+def step(monkeypatch: pytest.MonkeyPatch, task_id: str, outcome: Any) -> list[tuple[Any, ...]]:
+    """Replace a step; returns its calls."""
+    calls: list[tuple[Any, ...]] = []
+
+    def advance(*args: Any, **kwargs: Any) -> Any:
+        calls.append((*args, kwargs))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(importlib.import_module(f"recdeploy_ops.steps.{task_id}"), "advance", advance)
+    return calls
+
+
+@pytest.mark.parametrize("task_id", STEPS)
+def test_an_operator_takes_its_step_and_hands_on_what_came_of_it(monkeypatch: pytest.MonkeyPatch, task_id: str) -> None:
+    calls = step(monkeypatch, task_id, {"version": 3})
+
+    assert operator_of(task_id).execute(context_of()) == {"version": 3}
+    [(given, run_id, _)] = calls
+    assert (given, run_id) == ("the releases", "run-1")
+
+
+@pytest.mark.parametrize("task_id", STEPS)
+def test_an_operator_waits_without_a_worker(monkeypatch: pytest.MonkeyPatch, task_id: str) -> None:
+    step(monkeypatch, task_id, Waiting("ocid1.x", "it is CREATING", DEADLINE))
+
+    with pytest.raises(TaskDeferred) as deferred:
+        operator_of(task_id).execute(context_of())
+
+    assert deferred.value.method_name == "resume"
+    _, arguments = deferred.value.trigger.serialize()
+    assert arguments == {"deployment_id": "ocid1.x", "deadline": DEADLINE.isoformat(), "poll_seconds": 3}
+
+
+def test_a_resumed_operator_looks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = step(monkeypatch, "deploy_test", {"url": "u"})
+
+    assert operator_of("deploy_test").resume(context_of(), {"deployment_id": "ocid1.x"}) == {"url": "u"}
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
+def test_only_an_error_that_may_pass_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, error: type[errors.RecdeployError]
+) -> None:
+    raised = error.__new__(error, "what, which, and what now")
+    step(monkeypatch, "deploy_test", raised)
+
+    with pytest.raises(Exception, match=r"^what, which, and what now$") as seen:
+        operator_of("deploy_test").execute(context_of())
+
+    is_final = isinstance(seen.value, AirflowFailException)
+    assert is_final is not issubclass(error, errors.TransientError)
+    assert (seen.value.__cause__ if is_final else seen.value) is raised
+
+
+def test_a_defect_is_left_to_airflow() -> None:
+    with pytest.raises(ZeroDivisionError), failing_for_good():
+        _ = 1 / 0
+
+
+@pytest.mark.parametrize(
+    ("state", "ended"), [("success", True), ("failed", True), ("running", False), ("queued", False)]
+)
+def test_a_run_has_ended_when_airflow_says_so(monkeypatch: pytest.MonkeyPatch, state: str, ended: bool) -> None:
+    task_instance = SimpleNamespace(get_dagrun_state=lambda dag_id, run_id: state)
+
+    assert has_ended(monkeypatch, task_instance)("recommender_retrain", "run-0") is ended
+
+
+def test_a_run_that_airflow_does_not_know_any_more_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(dag_id: str, run_id: str) -> str:
+        raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR))
+
+    assert has_ended(monkeypatch, SimpleNamespace(get_dagrun_state=unknown))("recommender_retrain", "run-0") is True
+
+
+def has_ended(monkeypatch: pytest.MonkeyPatch, task_instance: Any) -> Callable[[str, str], bool]:
+    calls = step(monkeypatch, "plan_release", {})
+    operator_of("plan_release").execute(context_of(task_instance))
+    found: Callable[[str, str], bool] = calls[0][2]["has_ended"]
+    return found
+
+
+@pytest.fixture
+def approval() -> Any:
+    operator = approvals.RequestApprovalOperator(
+        task_id="request_approval", promote_task_id="promote", reject_task_id="reject"
+    )
+    operator.__dict__["hook"] = SimpleNamespace(releases="the releases")
+    return operator
+
+
+def test_the_approval_shows_the_evidence_of_this_try_and_waits_as_long_as_the_run_says(
+    monkeypatch: pytest.MonkeyPatch, approval: Any
+) -> None:
+    asked: list[Any] = []
+
+    def ask(given: Any, run_id: str, *, attempt: int) -> Question:
+        asked.append((given, run_id, attempt))
+        return Question("Promote v3?", "the evidence", 3, "d1")
+
+    monkeypatch.setattr(approvals.approvals, "ask", ask)
+    monkeypatch.setattr(HITLBranchOperator, "execute", lambda self, context: "parked")
+    monkeypatch.setattr(approval, "_link", lambda context: "http://link")
+
+    assert approval.execute(context_of(Pushed(try_number=2))) == "parked"
+    assert asked == [("the releases", "run-1", 2)]
+    assert (approval.subject, approval.body) == ("Promote v3?", "the evidence")
+    assert approval.response_timeout == timedelta(minutes=30)
+
+
+@pytest.mark.xfail(raises=ValueError, reason="the approval asks Airflow for its own address, which may be unset")
+def test_the_approval_is_asked_where_airflow_does_not_know_its_own_address(
+    monkeypatch: pytest.MonkeyPatch, approval: Any
+) -> None:
+    monkeypatch.setattr(
+        approvals.approvals, "ask", lambda given, run_id, *, attempt: Question("Promote v3?", "the evidence", 3, "d1")
+    )
+    monkeypatch.setattr(HITLBranchOperator, "execute", lambda self, context: "parked")
+    monkeypatch.delenv("AIRFLOW__API__BASE_URL", raising=False)
+
+    assert approval.execute(context_of()) == "parked"
+
+
+def event_of(**changes: Any) -> dict[str, Any]:
+    event = {
+        "chosen_options": ["Promote"],
+        "params_input": {"comment": "ship it"},
+        "responded_at": ANSWERED_AT,
+        "responded_by_user": {"id": "7", "name": "ann"},
+        "timedout": False,
+    }
+    return {**event, **changes}
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Answer, int]]:
+    answers: list[tuple[Answer, int]] = []
+
+    def keep(given: Any, run_id: str, answer: Answer, *, attempt: int) -> dict[str, Any]:
+        answers.append((answer, attempt))
+        return {"decision": str(answer.decision)}
+
+    monkeypatch.setattr(approvals.approvals, "keep", keep)
+    monkeypatch.setattr(HITLBranchOperator, "execute_complete", lambda self, context, event: "branched")
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("event", "answer"),
+    [
+        (event_of(), Answer("Promote", "ann", ANSWERED_AT, "ship it", timed_out=False)),
+        (
+            event_of(chosen_options=["Reject"], params_input={"comment": None}),
+            Answer("Reject", "ann", ANSWERED_AT, "", timed_out=False),
+        ),
+        (event_of(params_input=None), Answer("Promote", "ann", ANSWERED_AT, "", timed_out=False)),
+        (
+            event_of(responded_by_user={"id": "7", "name": ""}),
+            Answer("Promote", "7", ANSWERED_AT, "ship it", timed_out=False),
+        ),
+        (
+            event_of(chosen_options=["Reject"], params_input={}, responded_by_user=None, timedout=True),
+            Answer("Reject", None, ANSWERED_AT, "", timed_out=True),
+        ),
+    ],
+)
+def test_an_answer_is_kept_with_who_gave_it_and_when(
+    approval: Any, kept: list[tuple[Answer, int]], event: dict[str, Any], answer: Answer
+) -> None:
+    task_instance = Pushed(try_number=2)
+
+    assert approval.execute_complete(context_of(task_instance), event) == "branched"
+    assert kept == [(answer, 2)]
+    assert task_instance.xcoms == {"decision": {"decision": answer.decision}}
+
+
+def test_an_approval_that_ended_in_an_error_is_no_answer(approval: Any, kept: list[tuple[Answer, int]]) -> None:
+    task_instance = Pushed()
+
+    approval.execute_complete(context_of(task_instance), {"error": "timeout", "error_type": "timeout"})
+
+    assert kept == []
+    assert task_instance.xcoms == {}

@@ -1,0 +1,91 @@
+"""Waiting without a worker: what is stored, when it ends, what it survives."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError
+from recdeploy_ops.triggers import deployments
+from recdeploy_ops.triggers.deployments import DeploymentSettledTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ARGUMENTS = {"deployment_id": "ocid1.x", "deadline": "2026-11-23T01:02:03+00:00", "poll_seconds": 0.001}
+LATER = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the trigger looked at; the answers to its looks are set by `answer`."""
+    seen: list[str] = []
+    monkeypatch.setattr(deployments, "FIRST_LOOK_SECONDS", 0)
+    monkeypatch.setattr(deployments, "ReleasesHook", lambda: type("Hook", (), {"releases": "the releases"}))
+    return seen
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, looks: list[str], answers: Iterable[bool | Exception]) -> None:
+    remaining = iter(answers)
+
+    def look(releases: object, deployment_id: str) -> bool:
+        looks.append(deployment_id)
+        found = next(remaining)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(deployments, "is_settled", look)
+
+
+async def events(deadline: str = LATER) -> list[dict[str, Any]]:
+    trigger = DeploymentSettledTrigger(**{**ARGUMENTS, "deadline": deadline})
+    return [event.payload async for event in trigger.run()]
+
+
+def test_its_arguments_survive_the_database() -> None:
+    path, arguments = DeploymentSettledTrigger(**ARGUMENTS).serialize()
+
+    module, _, name = path.rpartition(".")
+    again = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
+
+    assert type(again) is DeploymentSettledTrigger
+    assert again.serialize() == (path, ARGUMENTS)
+
+
+def test_it_gives_the_worker_time_to_park_the_task() -> None:
+    assert deployments.FIRST_LOOK_SECONDS >= 5
+
+
+async def test_it_fires_once_the_deployment_is_settled(monkeypatch: pytest.MonkeyPatch, looks: list[str]) -> None:
+    answer(monkeypatch, looks, [False, False, True])
+
+    assert await events() == [{"deployment_id": "ocid1.x"}]
+    assert looks == ["ocid1.x"] * 3
+
+
+async def test_a_failure_that_may_pass_is_looked_past(monkeypatch: pytest.MonkeyPatch, looks: list[str]) -> None:
+    answer(monkeypatch, looks, [CloudUnavailableError("429"), True])
+
+    assert await events() == [{"deployment_id": "ocid1.x"}]
+    assert len(looks) == 2
+
+
+async def test_it_fires_at_its_deadline_and_lets_the_step_judge(
+    monkeypatch: pytest.MonkeyPatch, looks: list[str]
+) -> None:
+    answer(monkeypatch, looks, [])
+
+    assert await events(deadline=datetime.now(UTC).isoformat()) == [{"deployment_id": "ocid1.x"}]
+    assert looks == []
+
+
+async def test_a_refusal_ends_it(monkeypatch: pytest.MonkeyPatch, looks: list[str]) -> None:
+    answer(monkeypatch, looks, [CloudRefusedError("404", status=404, code="NotAuthorizedOrNotFound")])
+
+    with pytest.raises(CloudRefusedError):
+        await events()

@@ -1,0 +1,102 @@
+"""What happens to the releases under the scheduler, and what is kept of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from services import APPROVAL, AWAITING, lives, wait_for
+
+if TYPE_CHECKING:
+    import httpx
+    from services import Installation, Poller, Sight
+
+OTHER_PARAMS = {"seed": 7, "top_k": 5}
+TOO_EARLY, LATER = "answered too early", "answered when it was asked again"
+# Longer than a bot waits before it answers, and short enough to be waited for.
+TIMEOUT_SECONDS = 25
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The second release, to which everything happens that may happen to one.
+
+    Attributes:
+        seen: at its end.
+        poller: the client that asked production all the while.
+        asked: the approval as it was put after the answer that Airflow lost; None when it lost none.
+        early: Airflow's reply to that answer.
+        training_survived: whether the ADS operator outlived the task that was killed.
+        models: names in the catalog.
+        creations: calls that made a deployment.
+    """
+
+    seen: Sight
+    poller: Poller
+    asked: dict[str, Any] | None
+    early: httpx.Response
+    training_survived: bool
+    models: list[str]
+    creations: int
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """The release that was rejected, and opened again.
+
+    Attributes:
+        cleared: the tasks that Airflow cleared.
+        first: the approval as it was first put.
+        asked: as it was put anew.
+        viewer: Airflow's reply to an answer of somebody who may only look.
+        kinds: what the ledger said when it was asked anew.
+        seen: at its end, when nobody had answered.
+    """
+
+    cleared: list[str]
+    first: dict[str, Any]
+    asked: dict[str, Any]
+    viewer: httpx.Response
+    kinds: list[str]
+    seen: Sight
+
+
+def kill_training(installation: Installation, run_id: str) -> bool:
+    """Kill the task that trains, and say whether the ADS operator went on without it."""
+    training = wait_for("the ADS operator runs", installation.training_process, every=0.05)
+    task = installation.task_process(run_id, "run_ads_operator")
+    assert task is not None
+    assert training.ppid() == task.pid
+    task.kill()
+    try:
+        wait_for("the ADS operator has ended", lambda: not lives(training), seconds=20, every=0.05)
+    except AssertionError:
+        return True
+    return False
+
+
+def answer_too_early(installation: Installation, run_id: str) -> httpx.Response:
+    """Answer the moment the task is parked, before Airflow has heard that its process has ended.
+
+    Holding the scheduler makes sure of what otherwise depends on the load: Airflow 3.3.2 takes the news of the
+    process that parked the task for that of the one that is to resume it, and fails the task.
+    """
+    alive = installation.services.require_alive
+    wait_for("the approval begins", lambda: installation.state(run_id, APPROVAL) == "running", every=0.05, alive=alive)
+    with installation.held_scheduler():
+        installation.wait_for_state(run_id, APPROVAL, AWAITING, every=0.05)
+        wait_for("the task's process has ended", lambda: installation.task_process(run_id, APPROVAL) is None)
+        return installation.approver.respond(run_id, "Promote", TOO_EARLY)
+
+
+def question_after(installation: Installation, run_id: str, early: httpx.Response) -> dict[str, Any] | None:
+    """Return the approval as it is put again; None when the early answer was taken."""
+    assert early.is_success, early.text
+
+    def settled() -> str | None:
+        task = next(found for found in installation.admin.tasks(run_id) if found.name == APPROVAL)
+        asks_again = task.state == AWAITING and task.attempt > 1
+        return task.state if asks_again or task.state in {"success", "failed"} else None
+
+    state = wait_for("the early answer counts, or is asked for again", settled)
+    return installation.admin.question(run_id) if state == AWAITING else None

@@ -1,0 +1,43 @@
+"""Bad input as a user sees it in Airflow; every kind of it is tried without a scheduler in `tests/airflow`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from services import Installation, Sight
+
+
+@pytest.fixture(scope="session")
+def release_of_an_empty_shop(installation: Installation, first_release: Sight) -> Sight:
+    before = installation.production()
+    with installation.emptied_table("interactions"):
+        run_id = installation.trigger("empty")
+        return installation.look(run_id, installation.follow(run_id), before)
+
+
+def test_an_empty_table_stops_the_run_at_the_extract_and_says_what_to_do(
+    installation: Installation, release_of_an_empty_shop: Sight
+) -> None:
+    seen = release_of_an_empty_shop
+    error = installation.admin.error_of(seen.run_id, "extract")
+
+    assert seen.outcome.state == "failed"
+    assert [task.name for task in seen.outcome.tasks.values() if task.state == "failed"] == ["extract"]
+    assert seen.outcome.tasks["extract"].attempt == 1
+    assert "interactions.sql" in error
+    assert "returned no rows" in error
+    assert "check that the table is filled" in error
+
+
+def test_a_run_that_fails_is_closed_and_leaves_nothing(
+    installation: Installation, release_of_an_empty_shop: Sight
+) -> None:
+    seen = release_of_an_empty_shop
+
+    assert seen.outcome.tasks["close_release"].state == "success"
+    assert seen.kinds == ["release_opened", "production_backed_up", "release_rejected", "release_closed"]
+    assert (seen.holder, seen.tests, installation.partial_objects()) == (None, [], [])
+    assert seen.after == seen.before

@@ -1,0 +1,60 @@
+"""A worker that is killed, and an answer that comes too early: the release goes on, and nothing is doubled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scheduler.releases import LATER, TOO_EARLY
+from services import APPROVAL
+
+from recdeploy_ops.domain.ledger import Kind
+
+if TYPE_CHECKING:
+    from scheduler.releases import Interrupted
+    from services import Installation
+
+
+def test_a_killed_training_takes_the_ads_operator_with_it(second_release: Interrupted) -> None:
+    assert not second_release.training_survived
+
+
+def test_a_killed_training_is_tried_again(second_release: Interrupted) -> None:
+    task = second_release.seen.outcome.tasks["run_ads_operator"]
+
+    assert (task.state, task.attempt) == ("success", 2)
+
+
+def test_a_killed_training_doubles_nothing(installation: Installation, second_release: Interrupted) -> None:
+    seen = second_release.seen
+    version = seen.facts(Kind.PROMOTED)["version"]
+
+    assert seen.kinds.count("model_trained") == 1
+    assert [name for name in second_release.models if name.endswith(f"-v{version}")] == [
+        f"product-recommender-v{version}"
+    ]
+    assert second_release.creations == 1
+    assert installation.partial_objects() == []
+
+
+def test_an_answer_that_comes_too_early_does_not_lose_the_release(second_release: Interrupted) -> None:
+    assert second_release.early.status_code == 200
+    assert second_release.seen.outcome.state == "success"
+    assert second_release.seen.outcome.tasks["promote"].state == "success"
+
+
+def test_an_answer_that_was_lost_is_asked_for_again_and_only_the_new_one_counts(
+    installation: Installation, second_release: Interrupted
+) -> None:
+    seen, asked = second_release.seen, second_release.asked
+    decision = installation.admin.xcom(seen.run_id, APPROVAL, "decision")
+    requested = seen.kinds.count("approval_requested")
+
+    assert seen.kinds.count("approval_answered") == 1
+    assert decision["attempt"] == requested
+    if asked is None:  # Airflow took it after all
+        assert (requested, decision["comment"]) == (1, TOO_EARLY)
+    else:
+        assert (requested, decision["comment"]) == (2, LATER)
+        assert "Asked again" in asked["body"]
+        assert not asked["response_received"]
+        assert f"v{decision['version']} " in asked["subject"]

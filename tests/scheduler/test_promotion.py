@@ -1,0 +1,147 @@
+"""A release that is promoted, and the one that replaces it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from services import APPROVAL, SPECIAL_PRODUCTS, SPECIAL_USERS, UNKNOWN_USER, USERS
+
+from recdeploy_ops.domain.ledger import Kind
+
+if TYPE_CHECKING:
+    from scheduler.releases import Interrupted
+    from services import Installation, Sight
+
+TOP_K = 10
+STEPS = [
+    "release_opened",
+    "production_backed_up",
+    "data_extracted",
+    "data_checked",
+    "model_trained",
+    "artifact_built",
+    "candidate_checked",
+    "model_registered",
+    "test_deployed",
+    "test_validated",
+    "approval_requested",
+    "approval_answered",
+    "promotion_started",
+    "promoted",
+    "label_started",
+    "release_closed",
+]
+
+
+def test_a_promoted_release_is_a_successful_run(first_release: Sight) -> None:
+    assert first_release.outcome.state == "success"
+    states = {name: task.state for name, task in first_release.outcome.tasks.items()}
+    assert states.pop("reject") == "skipped"
+    assert set(states.values()) == {"success"}
+
+
+def test_the_ledger_tells_every_step_once_and_in_order(first_release: Sight) -> None:
+    assert first_release.kinds == STEPS
+
+
+def test_every_user_gets_the_list_of_the_runs_file(installation: Installation, first_release: Sight) -> None:
+    lists = installation.recommendations(first_release)
+    answers = first_release.answers
+    assert set(lists) == set(USERS)
+
+    assert set(answers) == {*SPECIAL_USERS, UNKNOWN_USER}
+    for user in SPECIAL_USERS:
+        answer = answers[user]
+        assert answer["user_id"] == user
+        assert [(item["product_id"], item["rating"]) for item in answer["recommendations"]] == lists[user]
+        assert answer["count"] == TOP_K
+        assert answer["message"] != answers[UNKNOWN_USER]["message"]
+
+
+def test_special_products_come_from_the_database_to_the_answer_unchanged(first_release: Sight) -> None:
+    products = {item["product_id"] for user in SPECIAL_USERS for item in first_release.answers[user]["recommendations"]}
+
+    assert products >= set(SPECIAL_PRODUCTS)
+
+
+def test_a_user_who_is_known_only_by_another_spelling_gets_the_fallback(first_release: Sight) -> None:
+    answer = first_release.answers[UNKNOWN_USER]
+
+    assert answer["user_id"] == UNKNOWN_USER
+    assert answer["message"] == "Recommendations for new user (popular items)"
+    assert answer["count"] == TOP_K
+
+
+def test_a_promotion_leaves_no_test_deployment_and_no_lock(first_release: Sight) -> None:
+    assert first_release.tests == []
+    assert first_release.holder is None
+
+
+def test_who_decided_what_and_when_is_handed_on(installation: Installation, first_release: Sight) -> None:
+    decision = installation.admin.xcom(first_release.run_id, APPROVAL, "decision")
+    promoted = first_release.facts(Kind.PROMOTED)
+
+    assert (decision["decision"], decision["by"], decision["comment"]) == ("Promote", "approver", "ship it")
+    assert datetime.fromisoformat(decision["at"]).tzinfo is not None
+    assert decision["digest"] == promoted["digest"] == first_release.answers[SPECIAL_USERS[0]]["digest"]
+    assert promoted["approved_by"] == "approver"
+
+
+def test_what_was_shown_of_hostile_names_is_text(installation: Installation, first_release: Sight) -> None:
+    body = installation.admin.question(first_release.run_id)["body"]
+
+    assert "`<img src=y onerror=alert(2)>`" in body or "`[y](javascript:alert(2))`" in body
+    for line in body.splitlines():
+        outside = "".join(line.split("`")[::2])
+        assert "<" not in outside
+        assert "](" not in outside
+
+
+def test_the_next_release_answers_at_the_same_url(second_release: Interrupted) -> None:
+    seen = second_release.seen
+
+    assert seen.outcome.state == "success"
+    assert seen.after.url == seen.before.url
+    assert seen.after.ocid == seen.before.ocid
+    assert int(seen.after.version) == seen.facts(Kind.PROMOTED)["version"] > int(seen.before.version)
+    assert seen.tests == []
+    assert seen.holder is None
+
+
+def test_the_next_release_serves_what_its_params_made(installation: Installation, second_release: Interrupted) -> None:
+    lists = installation.recommendations(second_release.seen)
+    answers = second_release.seen.answers
+
+    for user in SPECIAL_USERS:
+        answered = [(item["product_id"], item["rating"]) for item in answers[user]["recommendations"]]
+        assert answered == lists[user]
+        assert len(answered) == 5
+
+
+def test_a_client_sees_no_error_and_one_change_of_version(second_release: Interrupted) -> None:
+    seen, poller = second_release.seen, second_release.poller
+
+    assert poller.errors == []
+    assert poller.versions == [int(seen.before.version), int(seen.after.version)]
+    assert poller.rate >= 4
+
+
+@pytest.mark.parametrize(
+    ("params", "named"),
+    [
+        ({"top_k": 0}, "top_k"),
+        ({"top_k": "10"}, "top_k"),
+        ({"seed": -1}, "seed"),
+        ({"instance_shape": "a big one"}, "instance_shape"),
+        ({"approval_timeout_hours": 0}, "approval_timeout_hours"),
+    ],
+)
+def test_a_param_out_of_range_is_refused_at_the_trigger(
+    installation: Installation, params: dict[str, object], named: str
+) -> None:
+    answer = installation.admin.try_trigger(params)
+
+    assert answer.status_code == 400
+    assert f"Invalid input for param {named}" in answer.json()["detail"]

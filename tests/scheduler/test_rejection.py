@@ -1,0 +1,88 @@
+"""A release that somebody rejects, that is opened again, and that nobody answers then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from services import APPROVAL, SPECIAL_USERS
+
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.stages import Stage
+
+if TYPE_CHECKING:
+    from scheduler.releases import Reopened
+    from services import Installation, Sight
+
+
+def test_a_rejection_is_a_successful_run(rejected_release: tuple[Sight, dict[str, Any]]) -> None:
+    tasks = rejected_release[0].outcome.tasks
+
+    assert rejected_release[0].outcome.state == "success"
+    assert (tasks["promote"].state, tasks["reject"].state) == ("skipped", "success")
+    assert tasks["close_release"].state == "success"
+
+
+def test_a_rejection_leaves_production_untouched(rejected_release: tuple[Sight, dict[str, Any]]) -> None:
+    seen, _ = rejected_release
+
+    assert seen.after == seen.before
+    assert seen.answers[SPECIAL_USERS[0]]["model_version"] == int(seen.before.version)
+    assert seen.tests == []
+    assert seen.holder is None
+
+
+def test_the_ledger_says_who_rejected_and_why(rejected_release: tuple[Sight, dict[str, Any]]) -> None:
+    rejected = rejected_release[0].facts(Kind.RELEASE_REJECTED)
+
+    assert (rejected["by"], rejected["reason"]) == ("approver", "the lists look odd")
+    assert rejected_release[0].kinds[-4:] == [
+        "approval_requested",
+        "approval_answered",
+        "release_rejected",
+        "release_closed",
+    ]
+    assert "promotion_started" not in rejected_release[0].kinds
+
+
+def test_the_version_of_a_rejection_is_rejected(
+    installation: Installation, rejected_release: tuple[Sight, dict[str, Any]]
+) -> None:
+    version = rejected_release[0].facts(Kind.RELEASE_REJECTED)["version"]
+
+    assert installation.inspector.book().versions[version].stage is Stage.REJECTED
+
+
+def test_clearing_the_approval_of_an_ended_run_clears_what_opens_its_release(reopened_release: Reopened) -> None:
+    assert set(reopened_release.cleared) == {"plan_release", APPROVAL, "promote", "reject", "close_release"}
+    assert reopened_release.kinds[-2:] == ["release_opened", "approval_requested"]
+
+
+def test_the_question_of_a_reopened_release_is_the_new_one(reopened_release: Reopened) -> None:
+    first, asked = reopened_release.first, reopened_release.asked
+
+    assert "Asked again" not in first["body"]
+    assert "Asked again" in asked["body"]
+    assert asked["subject"] == first["subject"]
+    assert asked["body"].partition("|  | candidate |")[2] == first["body"].partition("|  | candidate |")[2]
+
+
+def test_an_answer_from_before_a_release_was_reopened_does_not_count(reopened_release: Reopened) -> None:
+    assert not reopened_release.asked["response_received"]
+    assert reopened_release.asked["chosen_options"] in (None, [])
+    assert reopened_release.kinds.count("approval_answered") == 1
+
+
+def test_who_may_only_look_cannot_answer(reopened_release: Reopened) -> None:
+    assert reopened_release.viewer.status_code == 403
+
+
+def test_an_approval_that_nobody_answers_in_time_is_a_rejection(reopened_release: Reopened) -> None:
+    seen = reopened_release.seen
+    answer, rejected = seen.facts(Kind.APPROVAL_ANSWERED), seen.facts(Kind.RELEASE_REJECTED)
+
+    assert seen.outcome.state == "success"
+    assert (answer["decision"], answer["timed_out"], answer["attempt"]) == ("Reject", True, 2)
+    assert rejected["reason"] == "nobody answered in time"
+    assert seen.after == seen.before
+    assert seen.tests == []
+    assert seen.holder is None

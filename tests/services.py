@@ -1,0 +1,449 @@
+"""The emulator, a shop and Airflow for the tests that need all three: started once, stopped to the last process."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sqlite3
+import threading
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+import pytest
+
+from demo.airflow_api import DAG, AirflowApi
+from demo.checks import Inspector
+from demo.console import Console
+from demo.errors import DemoError
+from demo.homes import Home, write_settings
+from demo.options import Options
+from demo.processes import Service
+from demo.releases import ReleaseRun, last_error
+from demo.services import Services
+from demo.store import write_store
+from recdeploy_ops.bundles import open_bundle
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.ledgers import Ledger
+from recdeploy_ops.settings import load_settings
+from recdeploy_ops.storage.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from demo.cloud import Cloud, Endpoint
+    from demo.releases import Outcome
+    from demo.services import Running
+    from recdeploy_ops.domain.ledger import Entry
+
+APPROVAL, AWAITING = "request_approval", "awaiting_input"
+# Airflow 3.3.2 loses an answer that comes within about 5 s.
+SAFE_SECONDS = 11.0
+PATIENCE_SECONDS = 240.0
+
+# Ids that careless code reads as numbers, as a missing value, as HTML, as Markdown or as a table cell. The first three
+# in the order of their bytes are those whose lists the approver is shown.
+SPECIAL_USERS = (
+    "0205616461",
+    "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+    "<img src=x onerror=alert(1)>",
+    "A39HTATAQ9V7YF",
+    "NaN",
+    "[x](javascript:alert(1))",
+    "a|b",
+    "ユーザー7",
+)
+SPECIAL_PRODUCTS = (
+    "0205616462",
+    "<img src=y onerror=alert(2)>",
+    "[y](javascript:alert(2))",
+    "c|d",
+    "`code`",
+    "**NaN**",
+    "商品-12",
+    "https://example.com/?<b>x</b>",
+)
+USERS = (*SPECIAL_USERS, *(f"user-{number:02d}" for number in range(22)))
+PRODUCTS = (*SPECIAL_PRODUCTS, *(f"product-{number:02d}" for number in range(24)))
+UNKNOWN_USER = "205616461"  # a known one without its leading zero
+
+
+def fill_store(path: Path) -> None:
+    """Write a shop in which the special users have not bought the special products, which everybody else likes."""
+    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    interactions = []
+    for number, user in enumerate(USERS):
+        liked = SPECIAL_PRODUCTS if user not in SPECIAL_USERS else ()
+        others = [PRODUCTS[len(SPECIAL_PRODUCTS) + (5 * number + 7 * step) % 24] for step in range(8)]
+        for step, product in enumerate((*liked, *dict.fromkeys(others))):
+            rating = 5.0 if product in SPECIAL_PRODUCTS else 1.0 + (number + 3 * step) % 4
+            moment = (day - timedelta(hours=number + 24 * step)).isoformat()
+            interactions.append((user, product, rating, moment))
+    write_store(
+        path,
+        users=[(user, "consumer", "JP", "2026-01-01") for user in USERS],
+        products=[(product, f"Title of {product}", "Books", 9.5) for product in PRODUCTS],
+        interactions=interactions,
+    )
+
+
+class Rest(AirflowApi):
+    """Airflow's REST API, with what only a test asks of it."""
+
+    def question(self, run_id: str) -> dict[str, Any]:
+        """Return the approval as a person gets it."""
+        found: dict[str, Any] = self._send(
+            "GET", f"{DAG}/dagRuns/{run_id}/taskInstances/{APPROVAL}/-1/hitlDetails"
+        ).json()
+        return found
+
+    def respond(self, run_id: str, option: str, comment: str = "") -> httpx.Response:
+        """Answer the approval, whatever comes of it."""
+        body = {"chosen_options": [option], "params_input": {"comment": comment}}
+        return self._send("PATCH", _question(run_id), json=body, accept=(400, 403, 404, 409))
+
+    def clear(self, run_id: str, task: str) -> list[str]:
+        """Clear a task and what comes after it, as the button does; returns what Airflow cleared."""
+        body = {
+            "dag_run_id": run_id,
+            "task_ids": [task],
+            "dry_run": False,
+            "only_failed": False,
+            "include_downstream": True,
+            "reset_dag_runs": True,
+        }
+        found = self._send("POST", f"{DAG}/clearTaskInstances", json=body).json()
+        return [item["task_id"] for item in found["task_instances"]]
+
+    def try_trigger(self, conf: Mapping[str, Any]) -> httpx.Response:
+        """Trigger a run, whatever comes of it."""
+        return self._send("POST", f"{DAG}/dagRuns", json={"logical_date": None, "conf": dict(conf)}, accept=(400, 422))
+
+    def task_instance_id(self, run_id: str, task: str) -> str:
+        """Return the id that stands in the title of the task's process."""
+        return str(self._send("GET", f"{DAG}/dagRuns/{run_id}/taskInstances/{task}").json()["id"])
+
+    def log_text(self, run_id: str, task: str, attempt: int = 1) -> str:
+        """Return what stands in the log of one try, a line per event."""
+        return "\n".join(str(event.get("event", "")) for event in self.task_log(run_id, task, attempt))
+
+    def error_of(self, run_id: str, task: str, attempt: int = 1) -> str:
+        """Return the last error in the log of one try."""
+        return str(last_error(self.task_log(run_id, task, attempt)))
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What could be seen of a run once it had ended.
+
+    Attributes:
+        run_id: of the run.
+        outcome: how it ended.
+        before: production before the run.
+        after: production after it.
+        tests: TEST deployments that were left.
+        holder: of the release lock.
+        entries: of the run in the ledger.
+        answers: of production to the special users and an unknown one.
+    """
+
+    run_id: str
+    outcome: Outcome
+    before: Endpoint | None
+    after: Endpoint | None
+    tests: list[Endpoint]
+    holder: str | None
+    entries: list[Entry]
+    answers: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def kinds(self) -> list[str]:
+        """Return what the ledger says has happened, in order."""
+        return [str(entry.kind) for entry in self.entries]
+
+    def facts(self, kind: Kind) -> Mapping[str, Any]:
+        """Return the newest facts of a kind."""
+        return [entry.facts for entry in self.entries if entry.kind is kind][-1]
+
+
+@dataclass
+class Installation:
+    """What a user has after installing: a shop, a tenancy, and Airflow with the DAG."""
+
+    home: Home
+    services: Services
+    running: Running
+    console: Console
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    @property
+    def cloud(self) -> Cloud:
+        return self.running.cloud
+
+    @cached_property
+    def admin(self) -> Rest:
+        return Rest(self.running.airflow_url, "admin")
+
+    @cached_property
+    def approver(self) -> Rest:
+        return Rest(self.running.airflow_url, "approver")
+
+    @cached_property
+    def viewer(self) -> Rest:
+        return Rest(self.running.airflow_url, "viewer")
+
+    @cached_property
+    def inspector(self) -> Inspector:
+        return Inspector(self.cloud, self.home)
+
+    @cached_property
+    def objects(self) -> Any:
+        return open_store(load_settings(self.home.settings).storage, None)
+
+    def close(self) -> None:
+        for name in ("admin", "approver", "viewer"):
+            if name in self.__dict__:
+                self.__dict__[name].__exit__()
+
+    def trigger(self, name: str, **params: Any) -> str:
+        run_id = f"{name}-{next(self._numbers)}"
+        self.admin.trigger(run_id, params)
+        return run_id
+
+    def follow(self, run_id: str, decision: Any = None, comment: str = "") -> Outcome:
+        """Watch a run to its end; answer the approval like the demo, 11 s after it is asked."""
+        watch = ReleaseRun(
+            self.approver, self.home, self.console, require_alive=self.services.require_alive, timeout_minutes=6
+        )
+        return watch.follow(run_id, decision, comment)
+
+    def state(self, run_id: str, task: str) -> str:
+        return next(found.state for found in self.admin.tasks(run_id) if found.name == task)
+
+    def wait_for_state(self, run_id: str, task: str, *states: str, every: float = 0.2) -> None:
+        wanted = f"{task} of {run_id} is {' or '.join(states)}"
+        wait_for(wanted, lambda: self.state(run_id, task) in states, every=every, alive=self.services.require_alive)
+
+    def entries(self, run_id: str) -> list[Entry]:
+        entries = Ledger(self.objects, lambda: datetime.now(UTC)).entries()
+        return [entry for entry in entries if entry.run_id == run_id]
+
+    def look(self, run_id: str, outcome: Outcome, before: Endpoint | None) -> Sight:
+        """Return what can be seen now of a run that has ended."""
+        after = self.cloud.production()
+        asked = (*SPECIAL_USERS, UNKNOWN_USER) if after else ()
+        return Sight(
+            run_id=run_id,
+            outcome=outcome,
+            before=before,
+            after=after,
+            tests=self.cloud.endpoints("test"),
+            holder=self.inspector.book().holder,
+            entries=self.entries(run_id),
+            answers={user: self.cloud.recommend(after, user, 10) for user in asked if after},
+        )
+
+    def recommendations(self, seen: Sight) -> dict[str, list[tuple[str, float]]]:
+        """Return the lists of the run's ``recommendations.csv``, read through storage as text."""
+        trained = seen.facts(Kind.MODEL_TRAINED)
+        bundle = open_bundle(self.objects, trained["prefix"], digest=trained["digest"], made_by="run_ads_operator")
+        text = self.objects.read(bundle.key("recommendations.csv")).decode("utf-8")
+        lists: dict[str, list[tuple[str, float]]] = {}
+        for row in csv.DictReader(io.StringIO(text, newline="")):
+            lists.setdefault(row["user_id"], []).append((row["product_id"], float(row["rating"])))
+        return lists
+
+    def production(self) -> Endpoint:
+        found = self.cloud.production()
+        assert found is not None, "there is no production deployment"
+        return found
+
+    def models(self) -> list[str]:
+        """Return the names of the catalog's models."""
+        found = self.cloud._science.list_models(self.cloud.compartment).data
+        return sorted(model.display_name for model in found if model.lifecycle_state != "DELETED")
+
+    def partial_objects(self) -> list[str]:
+        """Return what a writer has begun and neither finished nor removed."""
+        return [str(path) for path in self.home.storage.rglob(".partial*")]
+
+    def order_fault(self, operation: str, kind: str, **details: Any) -> None:
+        order = {"operation": operation, "kind": kind, **details}
+        httpx.post(f"{self.cloud.url}/_emulator/faults", json=order, trust_env=False).raise_for_status()
+
+    def calls(self, operation: str) -> list[dict[str, Any]]:
+        url = f"{self.cloud.url}/_emulator/calls"
+        found: list[dict[str, Any]] = httpx.get(url, params={"operation": operation}, trust_env=False).json()
+        return found
+
+    def airflow_processes(self) -> list[psutil.Process]:
+        return Service("airflow", self.home.path).processes()
+
+    def training_process(self) -> psutil.Process | None:
+        """Return the process of the ADS operator, which the task's process has started."""
+        return next((process for process in self.airflow_processes() if "run_operator.py" in _title(process)), None)
+
+    def task_process(self, run_id: str, task: str) -> psutil.Process | None:
+        """Return the process in which a task's code runs now: not its supervisor."""
+        title = f"airflow worker -- {self.admin.task_instance_id(run_id, task)}"
+        return next((process for process in self.airflow_processes() if title in _title(process)), None)
+
+    def scheduler_process(self) -> psutil.Process:
+        found = [process for process in self.airflow_processes() if "/airflow scheduler" in _title(process)]
+        return min(found, key=lambda process: process.create_time())  # a worker just forked has the same title
+
+    @contextmanager
+    def held_scheduler(self) -> Iterator[None]:
+        """Let Airflow's scheduler do nothing while the block lasts, as if the machine were very busy."""
+        scheduler = self.scheduler_process()
+        scheduler.suspend()
+        try:
+            yield
+        finally:
+            scheduler.resume()
+
+    @contextmanager
+    def emptied_table(self, table: str) -> Iterator[None]:
+        """Empty a table of the shop while the block lasts."""
+        with closing(sqlite3.connect(self.home.store)) as shop:
+            with shop:
+                shop.execute(f"CREATE TABLE kept AS SELECT * FROM {table}")
+                shop.execute(f"DELETE FROM {table}")
+            try:
+                yield
+            finally:
+                with shop:
+                    shop.execute(f"INSERT INTO {table} SELECT * FROM kept")
+                    shop.execute("DROP TABLE kept")
+
+
+class Poller:
+    """A client that asks production several times a second while a block lasts.
+
+    Attributes:
+        versions: that answered, in order, without repetitions.
+        errors: what went wrong.
+        rate: answers per second.
+    """
+
+    def __init__(self, cloud: Cloud, endpoint: Endpoint, user: str, *, every: float = 0.15) -> None:
+        self.versions: list[int] = []
+        self.errors: list[str] = []
+        self.rate = 0.0
+        self._answers = 0
+        self._ask = lambda: cloud.recommend(endpoint, user, 5)["model_version"]
+        self._every = every
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Poller:
+        self._started = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+        self.rate = self._answers / (time.monotonic() - self._started)
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._stopped.wait(max(0.0, due - time.monotonic())):
+            due = max(due + self._every, time.monotonic() - 1)
+            try:
+                version = self._ask()
+            except (DemoError, KeyError) as err:
+                self.errors.append(repr(err))
+                continue
+            self._answers += 1
+            if self.versions[-1:] != [version]:
+                self.versions.append(version)
+
+
+def wait_for(
+    what: str,
+    condition: Callable[[], Any],
+    *,
+    seconds: float = PATIENCE_SECONDS,
+    every: float = 0.2,
+    alive: Callable[[], None] | None = None,
+) -> Any:
+    """Wait until a condition gives something true and return that."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if alive is not None:
+            alive()
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(every)
+    return found
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Installation]:
+    """Run the emulator and Airflow on a small shop while the block lasts; raises when a process outlives it."""
+    home, console = Home(folder), Console()
+    services = Services(home, console)
+
+    def prepare() -> None:
+        fill_store(home.store)
+        write_settings(home, has_timestamps=True)
+
+    family: list[psutil.Process] = []
+    try:
+        running = services.start(Options(home=folder), prepare)
+        installation = Installation(home, services, running, console)
+        try:
+            yield installation
+        finally:
+            installation.close()
+            family = [p for name in ("airflow", "emulator") for p in Service(name, folder).processes()]
+    finally:
+        services.stop()
+    left = [process for process in family if lives(process)]
+    left += [process for process in psutil.process_iter() if str(folder) in _title(process)]
+    assert not left, f"these processes outlive the services: {left}"
+
+
+KEPT = pytest.StashKey[Installation]()
+
+
+@pytest.fixture(scope="session")
+def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Share one `Installation` among all folders whose ``conftest.py`` imports this."""
+    stash = request.config.stash
+    if KEPT not in stash:
+        running = started(tmp_path_factory.mktemp("installation"))
+        stash[KEPT] = running.__enter__()
+        request.session.addfinalizer(lambda: running.__exit__(None, None, None))
+    return stash[KEPT]
+
+
+def move_to_the_end(items: list[pytest.Item]) -> None:
+    """Let the tests that share the installation be neighbours, after all that need none; those in a browser last."""
+    items.sort(key=lambda item: ("installation" in getattr(item, "fixturenames", ()), "browser" in item.path.parts))
+
+
+def _question(run_id: str) -> str:
+    return f"{DAG}/dagRuns/{run_id}/taskInstances/{APPROVAL}/-1/hitlDetails"
+
+
+def lives(process: psutil.Process) -> bool:
+    """Say whether a process runs; one that only waits to be buried does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
