@@ -174,21 +174,35 @@ def unzip_artifact(archive: Path, folder: Path) -> str:
     Raises:
         IntegrityError: it is no such zip, a file is missing, too many, or not the one in the manifest.
     """
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            names = opened.namelist()
-            if any(Path(name).name != name for name in names) or MANIFEST not in names:
-                raise IntegrityError(f"{archive.name} is no artifact of ours: it holds {sorted(names)[:10]}.")
-            opened.extractall(folder)
-    except zipfile.BadZipFile as err:
-        raise IntegrityError(f"{archive.name} is no zip: {err}") from err
+    names = unzip(archive, folder)
+    if MANIFEST not in names:
+        raise IntegrityError(f"{archive.name} is no artifact of ours: it holds {sorted(names)[:10]}.")
     content = (folder / MANIFEST).read_bytes()
     files: dict[str, str] = json.loads(content)["files"]
-    found = {path.name: sha256_of(path) for path in folder.iterdir() if path.name != MANIFEST}
+    found = {name: sha256_of(folder / name) for name in names if name != MANIFEST}
     wrong = sorted(name for name in {*files, *found} if files.get(name) != found.get(name))
     if wrong:
         raise IntegrityError(f"{archive.name} does not match its manifest: {', '.join(wrong)}.")
     return hashlib.sha256(content).hexdigest()
+
+
+def unzip(archive: Path, folder: Path) -> list[str]:
+    """Unpack a zip from the model catalog, none of whose names may lead out of ``folder``; return the file names.
+
+    Raises:
+        IntegrityError: it is no zip, or a name in it is unsafe.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            entries = [entry for entry in opened.infolist() if not entry.is_dir()]
+            for entry in entries:
+                if not (folder / entry.filename).resolve().is_relative_to(folder.resolve()):
+                    raise IntegrityError(f"{archive.name} holds {entry.filename!r}, which leads out of its folder.")
+                opened.extract(entry, folder)
+    except zipfile.BadZipFile as err:
+        raise IntegrityError(f"{archive.name} is no zip: {err}") from err
+    return [entry.filename for entry in entries]
 
 
 def load_in_clean_process(folder: Path, requests: Sequence[object], *, timeout_seconds: float = 300) -> list[Any]:

@@ -17,7 +17,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.bundles import Bundle, canonical_json, open_bundle
+from recdeploy_ops.bundles import MANIFEST, Bundle, canonical_json, open_bundle
 from recdeploy_ops.domain.errors import KeyNotFoundError, LockHeldError, MissingInputError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
@@ -42,6 +42,7 @@ DIGEST_TAG = "recdeploy-digest"
 LEASE_TAG = "recdeploy-lease"
 LEDGER_TAG = "recdeploy-ledger"
 HOLDER_TAG = "recdeploy-holder"
+SERVED_TAG = "recdeploy-served"
 
 CURRENT = "current/manifest.json"
 STATE = "backups/deployment_state.json"
@@ -124,6 +125,11 @@ class Releases:
     def folder(self, run_id: str, what: str) -> str:
         """Return the storage prefix for one kind of thing of a run."""
         return f"releases/{run_slug(run_id)}/{what}"
+
+    def find_results(self, slug: str) -> str:
+        """Return the prefix of a run's newest training results, or an empty text."""
+        manifests = [s.key for s in self.store.list(f"releases/{slug}/results/") if s.key.endswith(f"/{MANIFEST}")]
+        return manifests[-1].removesuffix(f"/{MANIFEST}") if manifests else ""
 
     def keep_settings(self, run_id: str) -> dict[str, str]:
         """Store the settings that a run works with; return their ``key`` and ``sha256``."""

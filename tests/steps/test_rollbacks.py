@@ -19,7 +19,7 @@ from recdeploy_ops.domain.errors import (
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.releases import LEDGER_TAG
+from recdeploy_ops.releases import LEDGER_TAG, Releases
 
 
 @pytest.fixture
@@ -283,12 +283,13 @@ def test_productions_tag_names_the_head_of_the_ledger(releases, two_versions):
     assert releases.production().tags[LEDGER_TAG] == f"{book.seq}:{book.head}"
 
 
-def test_two_runs_that_plan_at_once_end_with_one_holder(releases, run):
+def test_two_runs_that_plan_at_once_end_with_one_holder(releases, run, tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
     def plan(number):
         try:
-            return run(f"run-{number}").plan()
+            mine = Releases(releases.settings, releases.store, releases.catalog._session)
+            return Run(mine, f"run-{number}", tmp_path).plan()
         except LockHeldError as err:
             return err
 

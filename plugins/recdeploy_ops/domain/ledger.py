@@ -149,14 +149,16 @@ class Serving:
 class Version:
     """One model version, as far as the ledger knows it.
 
+    A version that another project made has no digest: what serves it is told by its model id alone.
+
     Attributes:
         number: 1, 2, 3, ...
         stage: where it stands.
         run_id: the release that made it.
-        digest: the artifact's digest.
+        digest: the artifact's digest; empty for a version that this project did not make.
         model_id: OCID in the Model Catalog.
         artifact: storage prefix of the artifact.
-        results: storage prefix of the training results.
+        results: storage prefix of the training results; empty when there are none.
     """
 
     number: int
@@ -265,7 +267,10 @@ def fold(entries: Iterable[Entry], book: Book | None = None) -> Book:
                 f"The ledger is broken at entry {entry.seq}: it does not follow entry {book.seq} "
                 f"({book.head[:12]}...). Run 'python -m recdeploy_ops verify' to see which entry was changed."
             )
-        book = replace(_CHANGES[entry.kind](book, entry), seq=entry.seq, head=entry.sha256)
+        try:
+            book = replace(_CHANGES[entry.kind](book, entry), seq=entry.seq, head=entry.sha256)
+        except KeyError as err:
+            raise IntegrityError(f"Ledger entry {entry.seq} speaks of {err}, unknown before it.") from err
     return book
 
 

@@ -133,6 +133,15 @@ class ModelCatalog:
                 opc_retry_token=retry_token("artifact", model_id),
             )
 
+    def tag(self, model_id: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a model; those that it has stay."""
+        import oci.data_science.models as sdk
+
+        with calling(f"tag the model {model_id}"):
+            answer = self._client.get_model(model_id)
+            details = sdk.UpdateModelDetails(freeform_tags={**(answer.data.freeform_tags or {}), **tags})
+            self._client.update_model(model_id, details, if_match=answer.headers.get("etag"))
+
     def download_artifact(self, model_id: str, path: Path) -> None:
         """Write the model's artifact, a zip, to a file."""
         with calling(f"download the artifact of the model {model_id}"), path.open("wb") as sink:

@@ -56,7 +56,8 @@ def advance(releases: Releases, run_id: str) -> Outcome:
 
 def _copy(releases: Releases, serving: Serving, version: Version, prefix: str) -> Bundle:
     files: dict[str, str] = {}
-    for part, source in ((ARTIFACT, version.artifact), (RESULTS, version.results)):
+    parts = {ARTIFACT: version.artifact, RESULTS: version.results}
+    for part, source in ((part, source) for part, source in parts.items() if source):
         bundle = _open(releases, version, source)
         for name, sha256 in {**bundle.files, MANIFEST: bundle.digest}.items():
             releases.store.copy(bundle.key(name), f"{prefix}/{part}/{name}")
@@ -70,7 +71,7 @@ def _copy(releases: Releases, serving: Serving, version: Version, prefix: str) -
 
 def _open(releases: Releases, version: Version, prefix: str) -> Bundle:
     try:
-        digest = version.digest if prefix == version.artifact else None
+        digest = version.digest or None if prefix == version.artifact else None
         return open_bundle(releases.store, prefix, digest=digest, made_by="backup_production")
     except MissingInputError as err:
         raise StorageError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import MissingInputError, RecdeployError
 from recdeploy_ops.domain.waiting import Progress, Waiting, judge_work_request
-from recdeploy_ops.releases import LEASE_TAG
+from recdeploy_ops.releases import LEASE_TAG, SERVED_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,11 +21,15 @@ log = logging.getLogger(__name__)
 def advance_label(releases: Releases) -> Waiting | None:
     """Bring production's tags in line with the ledger, where there is a production; tags of other people's stay.
 
+    The model in the catalog keeps when it was verified to serve, so that the ledger could be rebuilt.
+
     OCI takes tags in an update of their own. A label that cannot be set is a warning: it never undoes a release.
     """
-    if releases.ledger.book().production is None:
+    serving = releases.ledger.book().production
+    if serving is None:
         return None
     try:
+        releases.catalog.tag(serving.model_id, {SERVED_TAG: serving.since})
         return advance_tags(releases, releases.production_tags())
     except RecdeployError as err:
         log.warning("Production keeps its old tags: %s", err)

@@ -46,7 +46,7 @@ def advance(
     releases.catalog.check_access()
     known = releases.ledger.book().releases.get(run_id)
     target = releases.ledger.book().versions[known.version] if known else None
-    target = target or choose_target(releases.ledger.book(), params["version"])
+    target = target or choose_target(releases.ledger.book(), _wanted(params["version"]))
     waiting = locks.advance_takeover(releases, run_id, has_ended=has_ended, preempting=True)
     if waiting:
         return waiting
@@ -66,3 +66,8 @@ def advance(
         locks.take(releases, run_id, facts)
     log.info("Production goes from v%s back to v%s: %s", serving, target.number, params["reason"] or "no reason given")
     return {"version": target.number, "from": serving}
+
+
+def _wanted(version: int | str) -> int | str:
+    """Return the param as a number where it is one: Airflow's form gives text."""
+    return int(version) if isinstance(version, str) and version.isdecimal() else version

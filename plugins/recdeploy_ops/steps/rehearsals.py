@@ -11,9 +11,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.artifact import DATABASE, load_in_clean_process, unzip_artifact, zip_artifact
+from recdeploy_ops.artifact import DATABASE, load_in_clean_process, unzip, unzip_artifact, zip_artifact
 from recdeploy_ops.backups import list_backups
-from recdeploy_ops.bundles import fetch_bundle, open_bundle
+from recdeploy_ops.bundles import MANIFEST, fetch_bundle, open_bundle, sha256_of
 from recdeploy_ops.domain.errors import CloudRefusedError, IntegrityError, MissingInputError, StorageError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.oci_clients.models import NewModel
@@ -46,8 +46,11 @@ def rehearse(releases: Releases, run_id: str, version: Version) -> None:
     model = find_or_restore(releases, run_id, version)
     with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
         folder, archive = Path(name, "artifact"), Path(name, "artifact.zip")
-        fetch_from_catalog(releases, model.model_id, version.digest, archive, folder)
-        _ask(folder, version)
+        if version.digest:
+            fetch_from_catalog(releases, model.model_id, version.digest, archive, folder)
+            _ask(folder, version)
+        else:
+            _compare_with_stored(releases, version, model.model_id, archive, folder)
     seconds = round(time.monotonic() - started, 1)
     facts = {"version": version.number, "digest": version.digest, "model_id": model.model_id}
     known = releases.release(run_id).get(Kind.ROLLBACK_REHEARSED)
@@ -89,6 +92,16 @@ def find_or_restore(releases: Releases, run_id: str, version: Version) -> Catalo
     releases.record(Kind.MODEL_RESTORED, run_id, facts)
     log.warning("The catalog's model of v%s was gone: it is registered again as %s.", version.number, model.model_id)
     return model
+
+
+def _compare_with_stored(releases: Releases, version: Version, model_id: str, archive: Path, folder: Path) -> None:
+    """Rehearse a version of another project: its score.py may need packages that only its deployment has."""
+    releases.catalog.download_artifact(model_id, archive)
+    found = {name: sha256_of(folder / name) for name in unzip(archive, folder) if name != MANIFEST}
+    stored = open_bundle(releases.store, version.artifact, made_by="recommender_adopt").files
+    if found != stored:
+        raise IntegrityError(f"The artifact of the model {model_id} is not the one that was adopted: it was exchanged.")
+    log.warning("v%s was not made by this project: it is fetched and compared, but not loaded.", version.number)
 
 
 def _find(releases: Releases, version: Version) -> CatalogModel | None:

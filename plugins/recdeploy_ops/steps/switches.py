@@ -82,6 +82,8 @@ def advance_switch(releases: Releases, run_id: str, kind: Kind, switch: Switch) 
 def prove(releases: Releases, deployment: Deployment, *, version: int, digest: str) -> None:
     """Ask a deployment's URL until enough answers in a row carry the version and digest.
 
+    Without a digest, which a version of another project has not, it must answer each time.
+
     Raises:
         DeploymentFailedError: one of them did not.
     """
@@ -93,7 +95,7 @@ def prove(releases: Releases, deployment: Deployment, *, version: int, digest: s
         except TransientError as err:
             raise DeploymentFailedError(f"{deployment.url} did not answer probe {number}: {err}") from err
         served = _served(reply)
-        if served != (version, digest):
+        if served != (version, digest) and (digest or reply.status != HTTPStatus.OK):
             raise DeploymentFailedError(
                 f"{deployment.url} answered probe {number} of {probes.consecutive_answers} with {served or reply}, "
                 f"not with v{version} and the digest {digest}."
