@@ -14,7 +14,8 @@ BIN := .venv/bin
 # The demo's settings and connections, where there is a demo; else the project's own.
 RECDEPLOY := $(BIN)/python -m demo run-tool $(BIN)/python -m recdeploy_ops
 ARGS ?=
-MYPY := $(wildcard plugins/recdeploy_ops include/training include/score_template oci_emulator demo)
+MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags include/training include/score_template \
+  oci_emulator demo benchmarks)
 
 .PHONY: help setup demo stop test test-unit lint format bench status backups clean lock
 
