@@ -1,4 +1,4 @@
-"""Look at the releases from a shell: ``python -m recdeploy_ops status | history | backups``."""
+"""Look at the releases from a shell: ``python -m recdeploy_ops status | history | backups | verify``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.audits import audit
 from recdeploy_ops.backups import list_backups
 from recdeploy_ops.domain.errors import RecdeployError, SettingsError
+from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.release_status import describe_backups, describe_history, summarise
 from recdeploy_ops.ledgers import Ledger
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.releases import LEDGER_TAG, Releases
 from recdeploy_ops.settings import Settings, load_settings
 from recdeploy_ops.storage.stores import open_store
 
@@ -28,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("status", help="what is in production, on TEST, and going on")
     commands.add_parser("history", help="every entry of the ledger")
     commands.add_parser("backups", help="the backups, oldest first")
+    commands.add_parser("verify", help="whether the ledger is whole: no entry edited, missing, reordered or cut off")
     command = parser.parse_args(arguments).command
     try:
         settings = load_settings()
@@ -37,12 +41,38 @@ def main(arguments: list[str] | None = None) -> int:
             print(summarise(ledger.book(), settings.project_name))
         elif command == "history":
             print(describe_history(ledger.entries()))
+        elif command == "verify":
+            return _verify(settings, store)
         else:
             print(describe_backups(list_backups(store)))
     except RecdeployError as err:
         print(err, file=sys.stderr)
         return 1
     return 0
+
+
+def _verify(settings: Settings, store: Store) -> int:
+    tagged_head = _read_tag(settings, store)
+    if tagged_head is None:
+        print("Production's tag could not be compared: a tail cut off together with the snapshot would not be noticed.")
+    faults = audit(store, tagged_head=tagged_head)
+    for fault in faults:
+        print(fault)
+    print(
+        "The ledger is damaged. Run the DAG recommender_adopt to rebuild it from OCI."
+        if faults
+        else "The ledger is whole."
+    )
+    return 1 if faults else 0
+
+
+def _read_tag(settings: Settings, store: Store) -> str | None:
+    """Return the head that production's tag names; None without a connection or without a production."""
+    if f"AIRFLOW_CONN_{settings.connections.oci.upper()}" not in os.environ:
+        return None
+    releases = Releases(settings, store, OciSession(_profile(settings.connections.oci)))
+    tagged = [d.tags[LEDGER_TAG] for d in releases.deployments_of(Role.PRODUCTION) if LEDGER_TAG in d.tags]
+    return tagged[0] if tagged else None
 
 
 def _open(settings: Settings) -> Store:

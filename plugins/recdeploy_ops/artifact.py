@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -21,7 +22,7 @@ import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-from recdeploy_ops.bundles import CHUNK, write_manifest
+from recdeploy_ops.bundles import CHUNK, MANIFEST, sha256_of, write_manifest
 from recdeploy_ops.domain.errors import IntegrityError, StorageError, TrainingFailedError
 from recdeploy_ops.domain.fallback import Popularity, rank_by_popularity
 from recdeploy_ops.list_facts import (
@@ -161,6 +162,47 @@ def zip_artifact(folder: Path, target: Path) -> None:
                 shutil.copyfileobj(source, sink, CHUNK)
             entry = archive.getinfo(path.name)  # its time is fixed: zipfile's own 1980-01-01
             entry.create_system, entry.external_attr = UNIX, FILE_MODE
+
+
+def unzip_artifact(archive: Path, folder: Path) -> str:
+    """Unpack what `zip_artifact` packed, verify every file against the manifest, and return the digest.
+
+    Args:
+        archive: the zip, e.g. from the model catalog.
+        folder: made here.
+
+    Raises:
+        IntegrityError: it is no such zip, a file is missing, too many, or not the one in the manifest.
+    """
+    names = unzip(archive, folder)
+    if MANIFEST not in names:
+        raise IntegrityError(f"{archive.name} is no artifact of ours: it holds {sorted(names)[:10]}.")
+    content = (folder / MANIFEST).read_bytes()
+    files: dict[str, str] = json.loads(content)["files"]
+    found = {name: sha256_of(folder / name) for name in names if name != MANIFEST}
+    wrong = sorted(name for name in {*files, *found} if files.get(name) != found.get(name))
+    if wrong:
+        raise IntegrityError(f"{archive.name} does not match its manifest: {', '.join(wrong)}.")
+    return hashlib.sha256(content).hexdigest()
+
+
+def unzip(archive: Path, folder: Path) -> list[str]:
+    """Unpack a zip from the model catalog, none of whose names may lead out of ``folder``; return the file names.
+
+    Raises:
+        IntegrityError: it is no zip, or a name in it is unsafe.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            entries = [entry for entry in opened.infolist() if not entry.is_dir()]
+            for entry in entries:
+                if not (folder / entry.filename).resolve().is_relative_to(folder.resolve()):
+                    raise IntegrityError(f"{archive.name} holds {entry.filename!r}, which leads out of its folder.")
+                opened.extract(entry, folder)
+    except zipfile.BadZipFile as err:
+        raise IntegrityError(f"{archive.name} is no zip: {err}") from err
+    return [entry.filename for entry in entries]
 
 
 def load_in_clean_process(folder: Path, requests: Sequence[object], *, timeout_seconds: float = 300) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+CODE = ("plugins", "include")
 COMMIT_VARIABLE = "RECDEPLOY_GIT_COMMIT"  # set by the image, which carries no repository
 
 
@@ -19,6 +21,15 @@ class CodeVersion:
     repository: str | None
     branch: str | None
     commit: str | None
+
+
+def digest_of_code() -> str:
+    """Return one sha256 over the product's own source files, whether or not they are committed."""
+    digest = hashlib.sha256()
+    for folder in CODE:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def describe_code() -> CodeVersion:

@@ -17,7 +17,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.bundles import Bundle, canonical_json, open_bundle
+from recdeploy_ops.bundles import MANIFEST, Bundle, canonical_json, open_bundle
 from recdeploy_ops.domain.errors import KeyNotFoundError, LockHeldError, MissingInputError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
@@ -40,6 +40,9 @@ ROLE_TAG = "recdeploy-role"
 RUN_TAG = "recdeploy-run"
 DIGEST_TAG = "recdeploy-digest"
 LEASE_TAG = "recdeploy-lease"
+LEDGER_TAG = "recdeploy-ledger"
+HOLDER_TAG = "recdeploy-holder"
+SERVED_TAG = "recdeploy-served"
 
 CURRENT = "current/manifest.json"
 STATE = "backups/deployment_state.json"
@@ -122,6 +125,33 @@ class Releases:
     def folder(self, run_id: str, what: str) -> str:
         """Return the storage prefix for one kind of thing of a run."""
         return f"releases/{run_slug(run_id)}/{what}"
+
+    def find_results(self, slug: str) -> str:
+        """Return the prefix of a run's newest training results, or an empty text."""
+        manifests = [s.key for s in self.store.list(f"releases/{slug}/results/") if s.key.endswith(f"/{MANIFEST}")]
+        return manifests[-1].removesuffix(f"/{MANIFEST}") if manifests else ""
+
+    def keep_settings(self, run_id: str) -> dict[str, str]:
+        """Store the settings that a run works with; return their ``key`` and ``sha256``."""
+        content = canonical_json(self.settings.model_dump(mode="json", exclude={"folder"}))
+        sha256 = hashlib.sha256(content).hexdigest()
+        key = f"{self.folder(run_id, 'settings')}/{sha256[:16]}.json"
+        self.store.create(key, content)
+        return {"key": key, "sha256": sha256}
+
+    def production_tags(self) -> dict[str, str]:
+        """Return the tags that production shall carry: what it serves, and the head of the ledger.
+
+        Raises:
+            MissingInputError: nothing is in production.
+        """
+        book = self.ledger.book()
+        if book.production is None:
+            raise MissingInputError("Nothing is in production", clear_task="promote")
+        serving = book.production
+        run_id = book.versions[serving.version].run_id
+        tags = self.tags(run_id, serving.version, serving.digest, Role.PRODUCTION)
+        return {**tags, LEDGER_TAG: f"{book.seq}:{book.head}"}
 
     def tags(self, run_id: str, version: int, digest: str, role: Role | None = None) -> dict[str, str]:
         """Return the free-form tags of a model, or with a role those of a deployment."""

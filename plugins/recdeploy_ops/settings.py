@@ -95,7 +95,7 @@ class ProbeSettings(Section):
     unknown_users: PositiveInt = 50
     malformed_requests: PositiveInt = 20
     latency_requests: PositiveInt = 50
-    consecutive_answers: PositiveInt = 5
+    consecutive_answers: PositiveInt = 40
     timeout_seconds: PositiveFloat = 60
 
 

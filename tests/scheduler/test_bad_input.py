@@ -38,6 +38,7 @@ def test_a_run_that_fails_is_closed_and_leaves_nothing(
     seen = release_of_an_empty_shop
 
     assert seen.outcome.tasks["close_release"].state == "success"
-    assert seen.kinds == ["release_opened", "production_backed_up", "release_rejected", "release_closed"]
+    begun = [kind for kind in seen.kinds if kind != "rollback_rehearsed"]  # only where there is a champion
+    assert begun == ["release_opened", "production_backed_up", "release_rejected", "release_closed"]
     assert (seen.holder, seen.tests, installation.partial_objects()) == (None, [], [])
     assert seen.after == seen.before

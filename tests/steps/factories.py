@@ -21,9 +21,12 @@ from recdeploy_ops.steps import (
     deploy_test,
     extract,
     plan_release,
+    plan_rollback,
     promote,
     register_model,
+    rehearse_rollback,
     reject,
+    roll_back,
     validate_test,
 )
 from recdeploy_ops.steps.waits import finish
@@ -72,7 +75,9 @@ class Run:
             shop(folder)
 
     def plan(self, has_ended=lambda dag_id, run_id: False):
-        return self._finish(plan_release, dag_id="recommender_retrain", params=self.params, has_ended=has_ended)
+        return self._finish(
+            plan_release, dag_id="recommender_retrain", params=self.params, triggered_by="bo", has_ended=has_ended
+        )
 
     def extract(self):
         self._finish(backup_production)
@@ -91,7 +96,7 @@ class Run:
                     for rank in range(self.params["top_k"]):
                         product = PRODUCTS[(number + 2 + (self.shift + rank) % 4) % len(PRODUCTS)]
                         writer.writerow([user, product, 4.5 - rank])
-            write_manifest(folder, {})
+            write_manifest(folder, {"inputs": {"seed": self.params["seed"]}})
             bundle = store_bundle(self.releases.store, self.releases.folder(self.run_id, "results"), folder)
         facts = {"prefix": bundle.prefix, "digest": bundle.digest, "inputs": {}, "metrics": {"rmse": 0.9}}
         self.releases.record(Kind.MODEL_TRAINED, self.run_id, facts)
@@ -111,14 +116,30 @@ class Run:
         self._finish(deploy_test)
         return self._finish(validate_test)
 
-    def answer(self, decision, *, comment="", attempt=1):
-        question = approvals.ask(self.releases, self.run_id, attempt=attempt)
+    def ask(self, *, attempt=1):
+        return approvals.ask(self.releases, self.run_id, attempt=attempt)
+
+    def keep(self, decision, *, comment="", attempt=1):
         reply = approvals.Answer(decision, "ann", self.releases.now(), comment, timed_out=False)
         approvals.keep(self.releases, self.run_id, reply, attempt=attempt)
+
+    def answer(self, decision, *, comment="", attempt=1):
+        question = self.ask(attempt=attempt)
+        self.keep(decision, comment=comment, attempt=attempt)
         return question
 
     def promote(self):
         return self._finish(promote)
+
+    def roll_back(self, version="previous", *, has_ended=lambda dag_id, run_id: False):
+        """Take the run as a rollback, from its plan to its end."""
+        params = {"version": version, "reason": "it looks odd", "require_approval": False}
+        arguments = {"dag_id": "recommender_rollback", "params": params, "triggered_by": "bo", "has_ended": has_ended}
+        self._finish(plan_rollback, **arguments)
+        self._finish(rehearse_rollback)
+        done = self._finish(roll_back)
+        self.close()
+        return done
 
     def reject(self):
         return self._finish(reject)

@@ -13,7 +13,7 @@ from recdeploy_ops.domain.errors import (
     PromotionFailedError,
 )
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.domain.records import Decision, Role
+from recdeploy_ops.domain.records import Decision, Role, Shape
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.releases import CURRENT, DIGEST_TAG, STATE, VERSION_TAG
 
@@ -81,12 +81,38 @@ def test_a_second_release_updates_production_at_the_same_url(releases, run):
     assert releases.ledger.book().previous_champion == before
 
 
-def test_the_switch_sends_only_the_model_id(releases, run, emulator):
+def test_production_is_resized_after_the_switch_in_an_update_of_its_own(releases, run, emulator):
     run("run-1", ocpus=2).release_fully()
-    shape = living(releases)[0].shape
+    emulator.clear_calls()
     run("run-2", shift=1, ocpus=4, instance_count=3).release_fully()
 
-    assert living(releases)[0].shape == shape
+    [production] = living(releases)
+    assert production.shape == Shape("VM.Standard.E4.Flex", 4.0, 16.0, 3)
+    assert "resized" in kinds(releases, "run-2")
+    assert len(emulator.calls("UpdateModelDeployment")) == 3  # model, size, tags: OCI takes one at a time
+    assert answer_of(releases, production.deployment_id, USERS[0])["model_version"] == 2
+
+
+def test_a_size_that_stays_is_not_asked_for(releases, run, emulator):
+    run("run-1").release_fully()
+    emulator.clear_calls()
+    run("run-2", shift=1).release_fully()
+
+    assert len(emulator.calls("UpdateModelDeployment")) == 2  # model, tags
+
+
+def test_a_size_that_cannot_be_had_is_said_and_the_promotion_stands(releases, run, emulator):
+    run("run-1").release_fully()
+    second = run("run-2", shift=1, instance_count=3)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="Out of host capacity", after=1)
+
+    with pytest.raises(DeploymentFailedError, match=r"v2 is in production(?s:.)*Out of host capacity"):
+        second.promote()
+    second.close()
+    assert releases.ledger.book().production.version == 2
+    assert releases.ledger.book().releases["run-2"].outcome == "promoted"
 
 
 def test_a_backup_of_the_champion_is_complete_and_named_as_in_the_guide(releases, run):

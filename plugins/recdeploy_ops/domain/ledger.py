@@ -21,6 +21,8 @@ from recdeploy_ops.domain.stages import Stage, advance
 
 Facts = Mapping[str, Any]
 NO_ENTRY = "0" * 64
+RETRAIN = "retrain"
+ROLLBACK = "rollback"
 NO_FACTS: Facts = MappingProxyType({})
 
 
@@ -44,7 +46,12 @@ class Kind(StrEnum):
     PROMOTION_FAILED = "promotion_failed"
     RESTORE_STARTED = "restore_started"
     CHAMPION_RESTORED = "champion_restored"
-    LABEL_STARTED = "label_started"
+    RESIZE_STARTED = "resize_started"
+    RESIZED = "resized"
+    ROLLBACK_REHEARSED = "rollback_rehearsed"
+    MODEL_RESTORED = "model_restored"
+    ROLLED_BACK = "rolled_back"
+    ADOPTED = "adopted"
     RELEASE_REJECTED = "release_rejected"
     RELEASE_CLOSED = "release_closed"
 
@@ -67,7 +74,9 @@ BUILT_ON_EACH_OTHER = (
     Kind.RESTORE_STARTED,
     Kind.CHAMPION_RESTORED,
     Kind.PROMOTED,
-    Kind.LABEL_STARTED,
+    Kind.ROLLED_BACK,
+    Kind.RESIZE_STARTED,
+    Kind.RESIZED,
     Kind.RELEASE_REJECTED,
 )
 
@@ -140,14 +149,16 @@ class Serving:
 class Version:
     """One model version, as far as the ledger knows it.
 
+    A version that another project made has no digest: what serves it is told by its model id alone.
+
     Attributes:
         number: 1, 2, 3, ...
         stage: where it stands.
         run_id: the release that made it.
-        digest: the artifact's digest.
+        digest: the artifact's digest; empty for a version that this project did not make.
         model_id: OCID in the Model Catalog.
         artifact: storage prefix of the artifact.
-        results: storage prefix of the training results.
+        results: storage prefix of the training results; empty when there are none.
     """
 
     number: int
@@ -165,17 +176,22 @@ class Release:
 
     Attributes:
         run_id: Airflow's run id.
-        version: the version number that it makes.
+        purpose: ``retrain`` or ``rollback``.
+        version: the version number that it makes, or goes back to.
         opened_at: when it was first opened, ISO 8601.
+        last_opened_at: when it was last opened, ISO 8601.
         is_open: whether it is under way.
-        outcome: how it was closed: ``promoted``, ``rejected`` or ``failed``; None while open.
+        outcome: how it was closed: ``promoted``, ``rejected``, ``rolled back``, ``pre-empted`` or ``failed``; None
+            while open.
         params: the run's params.
         facts: the valid facts by kind; a step that was recorded anew voids those built on it.
     """
 
     run_id: str
+    purpose: str
     version: int
     opened_at: str
+    last_opened_at: str
     is_open: bool
     outcome: str | None
     params: Facts
@@ -251,7 +267,10 @@ def fold(entries: Iterable[Entry], book: Book | None = None) -> Book:
                 f"The ledger is broken at entry {entry.seq}: it does not follow entry {book.seq} "
                 f"({book.head[:12]}...). Run 'python -m recdeploy_ops verify' to see which entry was changed."
             )
-        book = replace(_CHANGES[entry.kind](book, entry), seq=entry.seq, head=entry.sha256)
+        try:
+            book = replace(_CHANGES[entry.kind](book, entry), seq=entry.seq, head=entry.sha256)
+        except KeyError as err:
+            raise IntegrityError(f"Ledger entry {entry.seq} speaks of {err}, unknown before it.") from err
     return book
 
 
@@ -260,8 +279,10 @@ def _open(book: Book, entry: Entry) -> Book:
     version = int(entry.facts["version"])
     release = Release(
         run_id=entry.run_id,
+        purpose=entry.facts.get("purpose", RETRAIN),
         version=version,
         opened_at=known.opened_at if known else entry.at.isoformat(),
+        last_opened_at=entry.at.isoformat(),
         is_open=True,
         outcome=None,
         params=entry.facts["params"],
@@ -270,7 +291,7 @@ def _open(book: Book, entry: Entry) -> Book:
     book = _with_facts(book, release, entry)
     book = replace(book, holder=entry.run_id, highest_version=max(book.highest_version, version))
     made = book.versions.get(version)
-    if made and made.stage is Stage.REJECTED:
+    if release.purpose == RETRAIN and made and made.stage is Stage.REJECTED:
         book = _with_stage(book, version, Stage.CANDIDATE)
         validated = book.releases[entry.run_id].get(Kind.TEST_VALIDATED)
         if validated and validated["verdict"] != "FAIL":
@@ -330,6 +351,28 @@ def _promote(book: Book, entry: Entry) -> Book:
     return replace(_with_stage(book, serving.version, Stage.CHAMPION), production=serving)
 
 
+def _restore_model(book: Book, entry: Entry) -> Book:
+    book = _note(book, entry)
+    version = replace(book.versions[entry.facts["version"]], model_id=entry.facts["model_id"])
+    return replace(book, versions=MappingProxyType({**book.versions, version.number: version}))
+
+
+def _adopt(book: Book, entry: Entry) -> Book:
+    """Take over what a person has compared with OCI: the only entry that says what is, not what was done."""
+    facts = entry.facts
+    versions = {
+        number: Version(**{**stored, "stage": Stage(stored["stage"])})
+        for number, stored in ((stored["number"], stored) for stored in facts["versions"])
+    }
+    return replace(
+        book,
+        versions=MappingProxyType(versions),
+        highest_version=max(book.highest_version, facts["highest_version"]),
+        production=Serving(**facts["production"]) if facts["production"] else None,
+        previous_champion=Serving(**facts["previous_champion"]) if facts["previous_champion"] else None,
+    )
+
+
 def _reject(book: Book, entry: Entry) -> Book:
     book = _note(book, entry)
     version = book.versions.get(book.releases[entry.run_id].version)
@@ -352,6 +395,9 @@ _CHANGES: Mapping[Kind, Callable[[Book, Entry], Book]] = {
     Kind.MODEL_REGISTERED: _register,
     Kind.TEST_VALIDATED: _validate,
     Kind.PROMOTED: _promote,
+    Kind.ROLLED_BACK: _promote,
+    Kind.MODEL_RESTORED: _restore_model,
+    Kind.ADOPTED: _adopt,
     Kind.RELEASE_REJECTED: _reject,
     Kind.RELEASE_CLOSED: _close,
 }

@@ -37,6 +37,7 @@ class CatalogModel:
         name: display name.
         lifecycle_state: OCI's word: ACTIVE, INACTIVE, FAILED, DELETED.
         tags: free-form tags.
+        metadata: custom metadata; empty in lists, where OCI leaves it out.
         created_at: UTC.
     """
 
@@ -44,6 +45,7 @@ class CatalogModel:
     name: str
     lifecycle_state: str
     tags: Mapping[str, str]
+    metadata: Mapping[str, str]
     created_at: datetime
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import LockHeldError, StateMismatchError
+from recdeploy_ops.domain import stages
+from recdeploy_ops.domain.errors import IllegalTransitionError, LockHeldError, SettingsError, StateMismatchError
 from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.stages import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recdeploy_ops.domain.ledger import Book, Release
+    from recdeploy_ops.domain.ledger import Book, Release, Version
     from recdeploy_ops.domain.records import Deployment
 
+PREVIOUS = "previous"
 GONE = frozenset({"DELETING", "DELETED", "FAILED"})
 
 
@@ -69,6 +72,37 @@ def plan(book: Book, run_id: str, *, highest_in_catalog: int, production: Deploy
         version = max(book.highest_version, highest_in_catalog) + 1
         return ReleasePlan(version, record=True, summary=(*lines, f"This release makes v{version}."))
     return ReleasePlan(release.version, record=not release.is_open, summary=(*lines, _describe_return(release)))
+
+
+def choose_target(book: Book, wanted: int | str) -> Version:
+    """Return the version that a rollback goes to.
+
+    Args:
+        book: what the ledger adds up to.
+        wanted: a version number, or ``previous``.
+
+    Raises:
+        SettingsError: there is no such version.
+        IllegalTransitionError: it never served, or serves now.
+    """
+    if book.production is None:
+        raise SettingsError("Nothing is in production: there is nothing to roll back.")
+    if wanted == PREVIOUS:
+        if book.previous_champion is None:
+            raise SettingsError(
+                f"v{book.production.version} is the first that ever served: there is no previous version. Name one."
+            )
+        wanted = book.previous_champion.version
+    version = book.versions.get(wanted) if isinstance(wanted, int) else None
+    if version is None:
+        known = ", ".join(f"v{number}" for number, v in sorted(book.versions.items()) if v.stage is Stage.RETIRED)
+        raise SettingsError(
+            f"There is no version {wanted!r} to roll back to. Those that served before: {known or 'none'}."
+        )
+    stages.advance(version.stage, Stage.CHAMPION)
+    if version.stage is not Stage.RETIRED:
+        raise IllegalTransitionError(version.stage, Stage.CHAMPION)
+    return version
 
 
 def describe_holder(book: Book) -> str:

@@ -94,12 +94,31 @@ class ModelDeployments:
         details = sdk.UpdateModelDeploymentDetails(model_deployment_configuration_details=configuration)
         self._update(deployment, details, f"switch {deployment.name} to the model {model_id}")
 
+    def resize(self, deployment: Deployment, shape: Shape) -> None:
+        """Ask for another size: only compute is sent, so that nothing else changes."""
+        import oci.data_science.models as sdk
+
+        model = sdk.UpdateModelConfigurationDetails(
+            instance_configuration=_instance(shape),
+            scaling_policy=sdk.FixedSizeScalingPolicy(instance_count=shape.instance_count),
+        )
+        configuration = sdk.UpdateSingleModelDeploymentConfigurationDetails(model_configuration_details=model)
+        details = sdk.UpdateModelDeploymentDetails(model_deployment_configuration_details=configuration)
+        self._update(deployment, details, f"resize {deployment.name}")
+
     def describe(self, deployment: Deployment, *, name: str, description: str, tags: Mapping[str, str]) -> None:
         """Ask for another name, description and tags, and for nothing else."""
         import oci.data_science.models as sdk
 
         details = sdk.UpdateModelDeploymentDetails(display_name=name, description=description, freeform_tags=dict(tags))
         self._update(deployment, details, f"rename and tag {deployment.name}")
+
+    def tag(self, deployment: Deployment, tags: Mapping[str, str]) -> None:
+        """Ask for other tags, and for nothing else."""
+        import oci.data_science.models as sdk
+
+        details = sdk.UpdateModelDeploymentDetails(freeform_tags=dict(tags))
+        self._update(deployment, details, f"tag {deployment.name}")
 
     def delete(self, deployment: Deployment) -> None:
         """Ask for a deployment's deletion, if it is still what was read."""
@@ -137,18 +156,23 @@ class ModelDeployments:
         lines += [f"log: {log.message}" for log in logs[-5:]]
         return "\n".join(lines) or "OCI gives no errors and no logs for it"
 
-    def asker(self, deployment: Deployment, *, timeout_seconds: float) -> Callable[[object], Reply]:
+    def asker(
+        self, deployment: Deployment, *, timeout_seconds: float, fresh: bool = False
+    ) -> Callable[[object], Reply]:
         """Return a function that sends one request to a deployment's URL and returns the reply.
 
         Args:
             deployment: whose URL is asked.
             timeout_seconds: longest time to wait for an answer.
+            fresh: a connection of its own for each request, so that a load balancer spreads them over all replicas.
         """
         base_url, _, name = deployment.url.rpartition("/")
         client = self._session.predictions(base_url, timeout_seconds=timeout_seconds)
 
         def ask(request: object) -> Reply:
             body = request if isinstance(request, str) else json.dumps(request, ensure_ascii=True)
+            if fresh:
+                client.base_client.session.close()
             started = time.perf_counter()
             status, text = _predict(client, name, body, deployment.url)
             return Reply(status, text, time.perf_counter() - started)
@@ -166,18 +190,10 @@ class ModelDeployments:
     def _details(self, new: NewDeployment) -> Any:
         import oci.data_science.models as sdk
 
-        size = None
-        if new.shape.ocpus is not None:
-            size = sdk.ModelDeploymentInstanceShapeConfigDetails(
-                ocpus=new.shape.ocpus, memory_in_gbs=new.shape.memory_gb
-            )
         model = sdk.ModelConfigurationDetails(
             model_id=new.model_id,
             bandwidth_mbps=new.bandwidth_mbps,
-            instance_configuration=sdk.InstanceConfiguration(
-                instance_shape_name=new.shape.instance_shape,
-                model_deployment_instance_shape_config_details=size,
-            ),
+            instance_configuration=_instance(new.shape),
             scaling_policy=sdk.FixedSizeScalingPolicy(instance_count=new.shape.instance_count),
         )
         logs = {category: sdk.LogDetails(log_group_id=group, log_id=log) for category, (group, log) in new.logs.items()}
@@ -195,6 +211,17 @@ class ModelDeployments:
             category_log_details=sdk.CategoryLogDetails(**logs) if logs else None,
             freeform_tags=dict(new.tags),
         )
+
+
+def _instance(shape: Shape) -> Any:
+    import oci.data_science.models as sdk
+
+    size = None
+    if shape.ocpus is not None:
+        size = sdk.ModelDeploymentInstanceShapeConfigDetails(ocpus=shape.ocpus, memory_in_gbs=shape.memory_gb)
+    return sdk.InstanceConfiguration(
+        instance_shape_name=shape.instance_shape, model_deployment_instance_shape_config_details=size
+    )
 
 
 def _predict(client: Any, deployment_id: str, body: str, url: str) -> tuple[int, object]:

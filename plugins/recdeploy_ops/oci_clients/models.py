@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.oci_clients.sessions import OciSession
 
+CHUNK = 1 << 20
+
 
 @dataclass(frozen=True)
 class NewModel:
@@ -131,6 +133,22 @@ class ModelCatalog:
                 opc_retry_token=retry_token("artifact", model_id),
             )
 
+    def tag(self, model_id: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a model; those that it has stay."""
+        import oci.data_science.models as sdk
+
+        with calling(f"tag the model {model_id}"):
+            answer = self._client.get_model(model_id)
+            details = sdk.UpdateModelDetails(freeform_tags={**(answer.data.freeform_tags or {}), **tags})
+            self._client.update_model(model_id, details, if_match=answer.headers.get("etag"))
+
+    def download_artifact(self, model_id: str, path: Path) -> None:
+        """Write the model's artifact, a zip, to a file."""
+        with calling(f"download the artifact of the model {model_id}"), path.open("wb") as sink:
+            answer = self._client.get_model_artifact_content(model_id)
+            for chunk in answer.data.raw.stream(CHUNK, decode_content=False):
+                sink.write(chunk)
+
     @property
     def _client(self) -> Any:
         return self._session.data_science
@@ -166,5 +184,6 @@ def _to_record(model: Any) -> CatalogModel:
         name=model.display_name,
         lifecycle_state=model.lifecycle_state,
         tags=dict(model.freeform_tags or {}),
+        metadata={item.key: item.value for item in getattr(model, "custom_metadata_list", None) or []},
         created_at=model.time_created,
     )

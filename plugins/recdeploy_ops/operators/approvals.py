@@ -10,6 +10,7 @@ from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Param
 
 from recdeploy_ops.domain.records import DECISIONS, Decision
+from recdeploy_ops.evidence import escape_text
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.operators.release_steps import failing_for_good
 from recdeploy_ops.steps import approvals
@@ -67,6 +68,43 @@ class RequestApprovalOperator(HITLBranchOperator):
 
     def _link(self, context: Context) -> str:
         return self.generate_link_to_ui(task_instance=context["ti"])
+
+
+class RequestRollbackApprovalOperator(HITLBranchOperator):
+    """Asks a person whether to roll back, when the run's param ``require_approval`` is set; else goes on at once.
+
+    Args:
+        proceed_task_id: the task that rolls back; refusing, or not answering in time, skips it.
+    """
+
+    ROLL_BACK, KEEP = "Roll back", "Keep"
+
+    def __init__(self, *, proceed_task_id: str, **kwargs: Any) -> None:
+        kwargs.pop("params", None)  # the DAG's: Airflow merges them again in the base class
+        self.proceed_task_id = proceed_task_id
+        super().__init__(
+            subject="Roll production back?",
+            options=[self.ROLL_BACK, self.KEEP],
+            options_mapping={self.ROLL_BACK: proceed_task_id},
+            defaults=self.KEEP,
+            **kwargs,
+        )
+
+    def execute(self, context: Context) -> Any:
+        """Ask, or go on."""
+        params = context["params"]
+        if not params["require_approval"]:
+            return self.do_branch(context, [self.proceed_task_id])
+        self.subject = f"Roll production back to version {params['version']}?"
+        self.body = escape_text(f"Reason: {params['reason'] or 'none given'}")
+        self.response_timeout = timedelta(hours=params["approval_timeout_hours"])
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Take the branch; refusing skips the rollback."""
+        if event.get("chosen_options") == [self.KEEP]:
+            return self.do_branch(context, [])
+        return super().execute_complete(context, event)
 
 
 def _read(event: dict[str, Any]) -> approvals.Answer:

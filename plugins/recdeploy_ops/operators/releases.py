@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
@@ -14,6 +15,22 @@ if TYPE_CHECKING:
     from recdeploy_ops.steps.outcomes import Outcome
 
 ENDED = frozenset({"success", "failed"})
+log = logging.getLogger(__name__)
+
+
+def has_ended(context: Context, dag_id: str, run_id: str) -> bool:
+    """Return whether a run has ended; one that Airflow does not know any more has."""
+    task_instance: Any = context["ti"]
+    try:
+        return task_instance.get_dagrun_state(dag_id, run_id) in ENDED
+    except AirflowRuntimeError as err:
+        log.warning("Airflow does not know the run %s of %s any more: %s", run_id, dag_id, err)
+        return True
+
+
+def triggered_by(context: Context) -> str | None:
+    """Return the name of the person who triggered a run; None for the schedule."""
+    return getattr(context["dag_run"], "triggering_user_name", None)
 
 
 class PlanReleaseOperator(ReleaseStepOperator):
@@ -23,21 +40,13 @@ class PlanReleaseOperator(ReleaseStepOperator):
         """Open this run's release, or open it again."""
         from recdeploy_ops.steps import plan_release
 
-        task_instance: Any = context["ti"]
-
-        def has_ended(dag_id: str, run_id: str) -> bool:
-            try:
-                return task_instance.get_dagrun_state(dag_id, run_id) in ENDED
-            except AirflowRuntimeError as err:
-                self.log.warning("Airflow does not know the run %s of %s any more: %s", run_id, dag_id, err)
-                return True
-
         return plan_release.advance(
             self.hook.releases,
             context["run_id"],
             dag_id=self.dag_id,
             params=dict(context["params"]),
-            has_ended=has_ended,
+            triggered_by=triggered_by(context),
+            has_ended=lambda dag_id, run_id: has_ended(context, dag_id, run_id),
         )
 
 

@@ -6,9 +6,11 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.errors import ApprovalError
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.evidence import Evidence, render_evidence
+from recdeploy_ops.steps import fingerprints
 from recdeploy_ops.steps.reports import read_report
 
 if TYPE_CHECKING:
@@ -69,7 +71,14 @@ def ask(releases: Releases, run_id: str, *, attempt: int) -> Question:
     artifact = releases.bundle(release, Kind.ARTIFACT_BUILT)
     earlier = release.get(Kind.APPROVAL_REQUESTED)
     again = earlier is not None and earlier["attempt"] != attempt
-    facts = {"attempt": attempt, "version": release.version, "digest": artifact.digest}
+    parts = fingerprints.read_parts(releases, release)
+    facts = {
+        "attempt": attempt,
+        "version": release.version,
+        "digest": artifact.digest,
+        "parts": parts,
+        "fingerprint": fingerprints.fingerprint_of(parts),
+    }
     release = releases.record(Kind.APPROVAL_REQUESTED, run_id, facts)
     serving = releases.ledger.book().production
     replaces = f", which replaces v{serving.version} in production" if serving else ", the first in production"
@@ -86,8 +95,14 @@ def keep(releases: Releases, run_id: str, answer: Answer, *, attempt: int) -> di
 
     Raises:
         MissingInputError: nobody was asked, or what was asked about was made anew meanwhile.
+        ApprovalError: the answer is to an earlier try.
     """
     asked = releases.facts(releases.release(run_id), Kind.APPROVAL_REQUESTED)
+    if asked["attempt"] != attempt:
+        raise ApprovalError(
+            f"This answers try {attempt} of the question, but try {asked['attempt']} was asked last. Clear the task "
+            "'request_approval' to ask again."
+        )
     facts = {
         "decision": str(answer.decision),
         "by": answer.by or "nobody (timeout)",
@@ -97,6 +112,7 @@ def keep(releases: Releases, run_id: str, answer: Answer, *, attempt: int) -> di
         "attempt": attempt,
         "version": asked["version"],
         "digest": asked["digest"],
+        "fingerprint": asked["fingerprint"],
     }
     releases.record(Kind.APPROVAL_ANSWERED, run_id, facts)
     log.info("%s answered %s for v%s (%s).", facts["by"], answer.decision, asked["version"], asked["digest"][:12])

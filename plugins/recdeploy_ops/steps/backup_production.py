@@ -1,4 +1,4 @@
-"""Step 2: copy what production serves to ``backups/v{N}_{YYYYMMDD_HHMMSS}/``."""
+"""Step 2: copy what production serves to ``backups/v{N}_{YYYYMMDD_HHMMSS}/``, and prove that it could come back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.bundles import MANIFEST, Bundle, canonical_json, open_bundle, verify_bundle
 from recdeploy_ops.domain.errors import MissingInputError, StorageError
 from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.steps import rehearsals
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.ledger import Serving, Version
@@ -23,10 +24,11 @@ RESULTS = "results"
 
 
 def advance(releases: Releases, run_id: str) -> Outcome:
-    """Back up the champion's artifact, results and deployment metadata, and verify the copy.
+    """Back up the champion's artifact, results and deployment metadata, verify the copy, rehearse a rollback.
 
     Raises:
-        StorageError: the champion's files are gone or were changed.
+        StorageError: the champion's files are gone.
+        IntegrityError: they were changed.
     """
     release = releases.release(run_id)
     book = releases.ledger.book()
@@ -35,12 +37,13 @@ def advance(releases: Releases, run_id: str) -> Outcome:
         log.info("No previous version to backup: this is normal on first run.")
         releases.record(Kind.PRODUCTION_BACKED_UP, run_id, {"version": None, "prefix": None})
         return {"backup": None}
-    opened = datetime.fromisoformat(release.opened_at)
+    opened = datetime.fromisoformat(release.last_opened_at)
     prefix = f"backups/v{serving.version}_{opened:%Y%m%d_%H%M%S}"
     backup = _copy(releases, serving, book.versions[serving.version], prefix)
     verify_bundle(releases.store, backup)
     facts = {"version": serving.version, "prefix": prefix, "digest": backup.digest}
     releases.record(Kind.PRODUCTION_BACKED_UP, run_id, facts)
+    rehearsals.rehearse(releases, run_id, book.versions[serving.version])
     log.info(
         "v%s is backed up under %s/%s (%s files)",
         serving.version,
@@ -53,7 +56,8 @@ def advance(releases: Releases, run_id: str) -> Outcome:
 
 def _copy(releases: Releases, serving: Serving, version: Version, prefix: str) -> Bundle:
     files: dict[str, str] = {}
-    for part, source in ((ARTIFACT, version.artifact), (RESULTS, version.results)):
+    parts = {ARTIFACT: version.artifact, RESULTS: version.results}
+    for part, source in ((part, source) for part, source in parts.items() if source):
         bundle = _open(releases, version, source)
         for name, sha256 in {**bundle.files, MANIFEST: bundle.digest}.items():
             releases.store.copy(bundle.key(name), f"{prefix}/{part}/{name}")
@@ -67,7 +71,7 @@ def _copy(releases: Releases, serving: Serving, version: Version, prefix: str) -
 
 def _open(releases: Releases, version: Version, prefix: str) -> Bundle:
     try:
-        digest = version.digest if prefix == version.artifact else None
+        digest = version.digest or None if prefix == version.artifact else None
         return open_bundle(releases.store, prefix, digest=digest, made_by="backup_production")
     except MissingInputError as err:
         raise StorageError(

@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import DeploymentFailedError, RecdeployError
-from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.steps import reject, removals, restorations
+from recdeploy_ops.domain.ledger import ROLLBACK, Kind
+from recdeploy_ops.steps import labels, reject, removals, restorations
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.ledger import Release
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
+
+CHANGED_PRODUCTION = frozenset({"promoted", "rolled back"})
 
 
 def advance(releases: Releases, run_id: str) -> Outcome:
@@ -29,23 +31,22 @@ def advance(releases: Releases, run_id: str) -> Outcome:
     if release is None:
         log.info("The run %s never opened a release: there is nothing to close.", run_id)
         return {"outcome": None}
-    if release.is_open:
-        waiting = restorations.advance_settlement(releases, release)
-        if waiting:
-            return waiting
+    waiting = restorations.advance_settlement(releases, release) if release.is_open else None
     trouble = None
     try:
-        waiting = removals.advance_test_removal(releases, run_id)
-        if waiting:
-            return waiting
+        waiting = waiting or removals.advance_test_removal(releases, run_id)
     except RecdeployError as err:
         trouble = err
+    if waiting:
+        return waiting
     outcome = _close(releases, releases.ledger.book().releases[run_id])
     if trouble:
         raise DeploymentFailedError(
             f"The release of {run_id} is closed ({outcome}), but its TEST deployment could not be deleted: {trouble}"
         ) from trouble
-    return {"outcome": outcome, "version": release.version}
+    # A release that left production alone does not touch its tags either.
+    labelling = labels.advance_label(releases) if outcome in CHANGED_PRODUCTION else None
+    return labelling or {"outcome": outcome, "version": release.version}
 
 
 def _close(releases: Releases, release: Release) -> str:
@@ -53,6 +54,10 @@ def _close(releases: Releases, release: Release) -> str:
         return release.outcome or "failed"
     if release.get(Kind.PROMOTED):
         outcome = "promoted"
+    elif release.get(Kind.ROLLED_BACK):
+        outcome = "rolled back"
+    elif release.purpose == ROLLBACK:
+        outcome = "failed"
     elif release.get(Kind.RELEASE_REJECTED):
         outcome = "rejected"
     else:

@@ -83,29 +83,35 @@ def explain_newest(releases: Releases, deployment: Deployment) -> str:
 def _describe(
     releases: Releases, release: Release, role: Role, digest: str, model_id: str, *, attempt: int
 ) -> NewDeployment:
-    settings, params = releases.settings, release.params
+    settings = releases.settings
     serving = settings.serving
     logs = {}
     if serving.log_group_id:
         for category, log_id in (("access", serving.access_log_id), ("predict", serving.predict_log_id)):
             if log_id:
                 logs[category] = (serving.log_group_id, log_id)
-    flexible = params["instance_shape"].endswith(".Flex")
     return NewDeployment(
         name=deployment_name(settings.project_name, role, release.version),
         description=f"v{release.version} of {settings.project_name}, made by the run {release.run_id}"[:400],
         model_id=model_id,
-        shape=Shape(
-            instance_shape=params["instance_shape"],
-            ocpus=params["ocpus"] if flexible else None,
-            memory_gb=params["memory_gb"] if flexible else None,
-            instance_count=params["instance_count"],
-        ),
+        shape=wanted_shape(release),
         bandwidth_mbps=serving.bandwidth_mbps,
         environment={"WEB_CONCURRENCY": str(serving.workers)},
         logs=logs,
         tags=releases.tags(release.run_id, release.version, digest, role),
         token=f"{settings.project_name}/{release.run_id}/{role}/{digest}/{attempt}",
+    )
+
+
+def wanted_shape(release: Release) -> Shape:
+    """Return the size that a run's params ask for; OCPUs and memory belong to flexible shapes only."""
+    params = release.params
+    flexible = params["instance_shape"].endswith(".Flex")
+    return Shape(
+        instance_shape=params["instance_shape"],
+        ocpus=float(params["ocpus"]) if flexible else None,
+        memory_gb=float(params["memory_gb"]) if flexible else None,
+        instance_count=params["instance_count"],
     )
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import LockHeldError
-from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.domain.release_plan import describe_holder, find_dead_holder, plan
-from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.steps import close_release
+from recdeploy_ops.domain.ledger import RETRAIN, Kind
+from recdeploy_ops.domain.release_plan import plan
+from recdeploy_ops.steps import locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from recdeploy_ops.domain.ledger import Book
     from recdeploy_ops.releases import Releases
     from recdeploy_ops.steps.outcomes import Outcome
 
@@ -27,6 +24,7 @@ def advance(
     *,
     dag_id: str,
     params: Mapping[str, Any],
+    triggered_by: str | None,
     has_ended: Callable[[str, str], bool],
 ) -> Outcome:
     """Open the release of a run, or open it again.
@@ -38,6 +36,7 @@ def advance(
         run_id: the run.
         dag_id: the DAG of the run.
         params: the run's params, kept in the ledger.
+        triggered_by: name of the person who triggered the run; None for the schedule.
         has_ended: says of a DAG id and a run id whether that run has ended.
 
     Raises:
@@ -46,12 +45,9 @@ def advance(
     """
     releases.store.check_writable()
     releases.catalog.check_access()
-    dead = find_dead_holder(releases.ledger.book(), run_id, has_ended=has_ended)
-    if dead is not None:
-        log.warning("The run %s ended without freeing the release lock: its release is closed first.", dead)
-        closed = close_release.advance(releases, dead)
-        if isinstance(closed, Waiting):
-            return closed
+    waiting = locks.advance_takeover(releases, run_id, has_ended=has_ended)
+    if waiting:
+        return waiting
     book = releases.ledger.book()
     found = plan(
         book,
@@ -63,18 +59,16 @@ def advance(
         before = book.releases.get(run_id)
         opening = before.facts[Kind.RELEASE_OPENED]["opening"] + 1 if before else 1
         facts = {
+            "purpose": RETRAIN,
             "version": found.version,
             "dag_id": dag_id,
             "params": dict(params),
             "champion": book.production.version if book.production else None,
+            "settings": releases.keep_settings(run_id),
+            "triggered_by": triggered_by,
             "opening": opening,
         }
-        releases.ledger.append(Kind.RELEASE_OPENED, run_id, facts, guard=lambda newest: _require_free(newest, run_id))
+        locks.take(releases, run_id, facts)
     for line in found.summary:
         log.info("%s", line)
     return {"version": found.version, "plan": list(found.summary)}
-
-
-def _require_free(book: Book, run_id: str) -> None:
-    if book.holder not in {None, run_id}:
-        raise LockHeldError(describe_holder(book))

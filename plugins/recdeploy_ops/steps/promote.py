@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain import stages
 from recdeploy_ops.domain.errors import (
     ApprovalError,
     DeploymentFailedError,
+    IntegrityError,
     MissingInputError,
     PromotionFailedError,
     RecdeployError,
@@ -19,15 +22,15 @@ from recdeploy_ops.domain.records import Decision, Deployment, Role
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.releases import DIGEST_TAG, LEASE_TAG, VERSION_TAG
-from recdeploy_ops.steps import removals
-from recdeploy_ops.steps.creations import advance_creation, deployment_name
+from recdeploy_ops.steps import fingerprints, rehearsals, removals
+from recdeploy_ops.steps.creations import advance_creation, deployment_name, wanted_shape
 from recdeploy_ops.steps.restorations import advance_settlement, model_switch
 from recdeploy_ops.steps.switches import Switch, advance_switch, prove
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from recdeploy_ops.domain.ledger import Release
+    from recdeploy_ops.domain.ledger import Facts, Release, Serving
     from recdeploy_ops.releases import Releases
     from recdeploy_ops.steps.outcomes import Outcome
 
@@ -53,45 +56,69 @@ def advance(releases: Releases, run_id: str) -> Outcome:
         PromotionFailedError: production did not verify; says what it serves now.
     """
     release = releases.release(run_id)
-    if release.get(Kind.PROMOTED) is None:
+    done = release.get(Kind.PROMOTED)
+    if done is None:
         waiting = _promote(releases, release)
         if waiting:
             return waiting
-    return _tidy_up(releases, run_id)
+    else:
+        _require_unused(releases, done)
+    return _resize_and_tidy_up(releases, run_id)
+
+
+def _require_unused(releases: Releases, done: Facts) -> None:
+    """Refuse to take an approval for a second promotion of a version that was rolled back since."""
+    serving = releases.ledger.book().production
+    if serving is None or serving.version != done["version"]:
+        raise ApprovalError(
+            f"v{done['version']} was promoted by this run before, and production serves "
+            f"v{serving.version if serving else '?'} since: an approval counts once. Clear the task "
+            "'request_approval' to ask again."
+        )
 
 
 def check_approval(releases: Releases, release: Release) -> Approved:
     """Return what was approved, after comparing it with storage and catalog.
 
     Raises:
-        ApprovalError: nobody approved this digest, or the catalog's model is another.
+        ApprovalError: nobody approved this, it has changed since, or the approval was used before.
         IllegalTransitionError: the version was not validated.
     """
-    artifact = releases.bundle(release, Kind.ARTIFACT_BUILT)
     registered = releases.facts(release, Kind.MODEL_REGISTERED)
     answer = releases.facts(release, Kind.APPROVAL_ANSWERED)
     if answer["decision"] != Decision.PROMOTE:
         raise ApprovalError(f"v{release.version} was not approved: {answer['by']} answered {answer['decision']}.")
-    catalog_digest = releases.catalog.get(registered["model_id"]).tags.get(DIGEST_TAG)
-    for where, digest in (
-        ("the approval is for", answer["digest"]),
-        ("registered was", registered["digest"]),
-        ("the model in the catalog has", catalog_digest),
-    ):
-        if digest != artifact.digest:
-            raise ApprovalError(
-                f"v{release.version} is not promoted: its artifact has digest {artifact.digest}, but {where} {digest}. "
-                "Clear the task 'build_artifact' with its downstream, so that it is asked for again."
-            )
+    asked = releases.facts(release, Kind.APPROVAL_REQUESTED)
+    fingerprints.require_unchanged(asked, fingerprints.read_parts(releases, release))
     # Asked before OCI is: the ledger would refuse to record the promotion only after it was done.
     stages.advance(releases.ledger.book().versions[release.version].stage, Stage.CHAMPION)
     return Approved(
-        release.version,
-        artifact.digest,
-        registered["model_id"],
-        registered["artifact"],
-        registered["results"],
+        version=release.version,
+        digest=asked["digest"],
+        model_id=registered["model_id"],
+        artifact=registered["artifact"],
+        results=registered["results"],
     )
+
+
+def _require_way_back(release: Release, champion: Serving) -> None:
+    """Refuse a promotion whose rollback was not rehearsed in this run."""
+    rehearsed = release.get(Kind.ROLLBACK_REHEARSED)
+    if rehearsed is None or (rehearsed["version"], rehearsed["digest"]) != (champion.version, champion.digest):
+        raise MissingInputError(
+            f"v{champion.version} serves, and this run has not proved that it could be brought back",
+            clear_task="backup_production",
+        )
+
+
+def _require_registered_artifact(releases: Releases, approved: Approved) -> None:
+    """Refuse an artifact that was exchanged in the catalog, whatever its tags say."""
+    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
+        archive, folder = Path(name, "artifact.zip"), Path(name, "artifact")
+        try:
+            rehearsals.fetch_from_catalog(releases, approved.model_id, approved.digest, archive, folder)
+        except IntegrityError as err:
+            raise ApprovalError(f"v{approved.version} is not promoted, as it is not what was approved: {err}") from err
 
 
 def _promote(releases: Releases, release: Release) -> Waiting | None:
@@ -100,9 +127,12 @@ def _promote(releases: Releases, release: Release) -> Waiting | None:
     approved = check_approval(releases, release)
     champion = releases.ledger.book().production
     try:
+        if release.get(Kind.PROMOTION_STARTED) is None:
+            _require_registered_artifact(releases, approved)
         if champion is None:
             serving = _become_production(releases, release, approved)
         else:
+            _require_way_back(release, champion)
             switch = model_switch(
                 releases, champion.deployment_id, approved.version, approved.digest, approved.model_id
             )
@@ -170,31 +200,52 @@ def _become_production(releases: Releases, release: Release, approved: Approved)
     return advance_switch(releases, release.run_id, Kind.PROMOTION_STARTED, switch)
 
 
-def _tidy_up(releases: Releases, run_id: str) -> Outcome:
-    """Label production and delete TEST: whatever fails here never undoes a verified promotion."""
+def _resize_and_tidy_up(releases: Releases, run_id: str) -> Outcome:
+    """Bring production to the configured size and delete TEST; neither undoes a verified promotion.
+
+    Raises:
+        DeploymentFailedError: production serves the new version, but not in the configured size.
+    """
     done = releases.facts(releases.release(run_id), Kind.PROMOTED)
     waits = []
-    for tidy in (
-        lambda: _label(releases, run_id, done["deployment_id"]),
-        lambda: removals.advance_test_removal(releases, run_id),
-    ):
-        try:
-            waits.append(tidy())
-        except RecdeployError as err:
-            log.warning("v%s is in production, but something is left to tidy up: %s", done["version"], err)
+    trouble = None
+    try:
+        waits.append(_resize(releases, run_id, done))
+    except DeploymentFailedError as err:
+        trouble = err
+    try:
+        waits.append(removals.advance_test_removal(releases, run_id))
+    except RecdeployError as err:
+        log.warning("v%s is in production, but its TEST deployment could not be deleted: %s", done["version"], err)
     for waiting in filter(None, waits):
         return waiting
+    if trouble:
+        raise DeploymentFailedError(
+            f"v{done['version']} is in production, verified, but not in the configured size: {trouble}"
+        ) from trouble
     return {"version": done["version"], "url": done["url"], "digest": done["digest"]}
 
 
-def _label(releases: Releases, run_id: str, deployment_id: str) -> Waiting | None:
-    """Bring production's tags in line with what it serves: OCI takes them only in an update of their own."""
-    done = releases.facts(releases.release(run_id), Kind.PROMOTED)
-    tags = releases.tags(run_id, done["version"], done["digest"], Role.PRODUCTION)
-    name = deployment_name(releases.settings.project_name, Role.PRODUCTION, done["version"])
-    switch = _tag_switch(releases, deployment_id, name, tags, goal=f"labelled v{done['version']}")
-    labelled = advance_switch(releases, run_id, Kind.LABEL_STARTED, switch)
-    return labelled if isinstance(labelled, Waiting) else None
+def _resize(releases: Releases, run_id: str, done: Facts) -> Waiting | None:
+    """Change production's shape and size where the run's params differ, in an update of their own."""
+    release = releases.release(run_id)
+    wanted = wanted_shape(release)
+    deployment = releases.deployments.get(done["deployment_id"])
+    if release.get(Kind.RESIZED) or (deployment.shape == wanted and release.get(Kind.RESIZE_STARTED) is None):
+        return None
+    switch = Switch(
+        deployment_id=done["deployment_id"],
+        goal=f"sized {wanted.instance_count} x {wanted.instance_shape} ({wanted.ocpus} OCPU, {wanted.memory_gb} GB)",
+        version=done["version"],
+        digest=done["digest"],
+        reached=lambda found: found.shape == wanted,
+        ask=lambda found: releases.deployments.resize(found, wanted),
+    )
+    resized = advance_switch(releases, run_id, Kind.RESIZE_STARTED, switch)
+    if isinstance(resized, Waiting):
+        return resized
+    releases.record(Kind.RESIZED, run_id, asdict(wanted))
+    return None
 
 
 def _tag_switch(releases: Releases, deployment_id: str, name: str, tags: Mapping[str, str], *, goal: str) -> Switch:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.artifact import zip_artifact
 from recdeploy_ops.bundles import fetch_bundle
-from recdeploy_ops.code_version import describe_code
+from recdeploy_ops.code_version import describe_code, digest_of_code
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.oci_clients.models import NewModel
+from recdeploy_ops.steps.fingerprints import CODE_METADATA
 
 if TYPE_CHECKING:
     from recdeploy_ops.bundles import Bundle
@@ -65,6 +66,7 @@ def _describe(releases: Releases, release: Release, artifact: Bundle) -> NewMode
         tags=releases.tags(release.run_id, release.version, artifact.digest),
         metadata=(
             ("digest", artifact.digest, "sha256 of the artifact's manifest.json", "other"),
+            (CODE_METADATA, digest_of_code(), "sha256 over the source files that made it", "other"),
             (
                 "rmse",
                 _number(metrics.get("rmse")),

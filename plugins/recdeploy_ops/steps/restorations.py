@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SETTLED = (Kind.PROMOTED, Kind.ROLLED_BACK, Kind.CHAMPION_RESTORED)
+
 
 def advance_settlement(releases: Releases, release: Release) -> Waiting | None:
     """Bring production back to the champion when a promotion was begun and never verified.
@@ -29,7 +31,7 @@ def advance_settlement(releases: Releases, release: Release) -> Waiting | None:
     Raises:
         PromotionFailedError: the champion could not be brought back: a person must.
     """
-    if release.get(Kind.PROMOTED) or release.get(Kind.CHAMPION_RESTORED):
+    if any(release.get(kind) for kind in SETTLED):
         return None
     champion = releases.ledger.book().production
     if champion is None:
@@ -48,7 +50,7 @@ def _restore(releases: Releases, release: Release, champion: Serving) -> Waiting
         restored = advance_switch(releases, release.run_id, Kind.RESTORE_STARTED, switch)
     except DeploymentFailedError as err:
         raise PromotionFailedError(
-            f"PRODUCTION NEEDS A PERSON. The promotion of v{release.version} failed, and v{champion.version} could "
+            f"PRODUCTION NEEDS A PERSON. The switch to v{release.version} failed, and v{champion.version} could "
             f"not be brought back at {champion.url}: {err}\nSet the deployment's model to {champion.model_id} in the "
             "OCI console, then clear this task."
         ) from err

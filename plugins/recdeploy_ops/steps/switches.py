@@ -82,18 +82,20 @@ def advance_switch(releases: Releases, run_id: str, kind: Kind, switch: Switch) 
 def prove(releases: Releases, deployment: Deployment, *, version: int, digest: str) -> None:
     """Ask a deployment's URL until enough answers in a row carry the version and digest.
 
+    Without a digest, which a version of another project has not, it must answer each time.
+
     Raises:
         DeploymentFailedError: one of them did not.
     """
     probes = releases.settings.probes
-    ask = releases.deployments.asker(deployment, timeout_seconds=probes.timeout_seconds)
+    ask = releases.deployments.asker(deployment, timeout_seconds=probes.timeout_seconds, fresh=True)
     for number in range(1, probes.consecutive_answers + 1):
         try:
             reply = ask({"user_id": "recdeploy-probe", "top_k": 1})
         except TransientError as err:
             raise DeploymentFailedError(f"{deployment.url} did not answer probe {number}: {err}") from err
         served = _served(reply)
-        if served != (version, digest):
+        if served != (version, digest) and (digest or reply.status != HTTPStatus.OK):
             raise DeploymentFailedError(
                 f"{deployment.url} answered probe {number} of {probes.consecutive_answers} with {served or reply}, "
                 f"not with v{version} and the digest {digest}."

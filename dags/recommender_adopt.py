@@ -1,0 +1,42 @@
+"""### Take over what OCI has
+
+Rebuilds what the ledger says from OCI's tags, the Model Catalog and the deployments: after the ledger was lost, after
+somebody changed production by hand in the console, or to import a deployment that this project did not make.
+
+**When it runs.** By hand. Run it first with *apply* off: the task's log and result show the difference and nothing is
+written. With *apply* on, one entry that says what is goes into the ledger; production serves on, untouched.
+
+**When it fails.** A release is under way; production is not ACTIVE or does not answer; more than one deployment is
+tagged as production (name one of them).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, Param
+
+from recdeploy_ops.operators.adoptions import AdoptProductionOperator
+
+with DAG(
+    dag_id="recommender_adopt",
+    description="Rebuild the ledger from what OCI has, after showing the difference",
+    doc_md=__doc__,
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    tags=["recommender"],
+    default_args={"owner": "recommender", "retries": 2, "retry_delay": timedelta(seconds=30)},
+    params={
+        "apply": Param(False, type="boolean", title="Write it", description_md="Off: only the difference is shown."),
+        "deployment_id": Param(
+            None,
+            type=["null", "string"],
+            pattern=r"^ocid1\.",
+            title="OCID of production",
+            description_md="Empty: the deployment that carries the tag `recdeploy-role: production`.",
+        ),
+    },
+) as dag:
+    AdoptProductionOperator(task_id="adopt_production")

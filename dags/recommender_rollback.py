@@ -1,0 +1,62 @@
+"""### Bring an earlier version back
+
+Production goes back to an earlier version at the same URL: from the Model Catalog, or from the verified backup where
+the catalog's model is gone. Before production is touched, the version is fetched, verified, loaded and asked.
+
+**When it runs.** By hand, at any time: it pre-empts a release that only waits for an approval, whose approval then
+refuses. *Trigger* shows its params.
+
+**When it fails.** The version never served, or no whole copy of it is left; a live release is past its approval. A
+rollback that does not verify puts back what served before and says so.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, Param
+
+from recdeploy_ops.operators.approvals import RequestRollbackApprovalOperator
+from recdeploy_ops.operators.releases import CloseReleaseOperator
+from recdeploy_ops.operators.rollbacks import PlanRollbackOperator, RehearseRollbackOperator, RollBackOperator
+from recdeploy_ops.settings import load_settings
+
+settings = load_settings()
+
+with DAG(
+    dag_id="recommender_rollback",
+    description="Bring production back to an earlier version at the same URL",
+    doc_md=__doc__,
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    tags=["recommender"],
+    default_args={"owner": "recommender", "retries": 2, "retry_delay": timedelta(seconds=30)},
+    params={
+        "version": Param(
+            "previous",
+            type="string",
+            pattern=r"^(previous|[1-9][0-9]*)$",
+            title="Version",
+            description_md="A number, or `previous`: what production served before.",
+        ),
+        "reason": Param("", type=["null", "string"], maxLength=2000, title="Reason"),
+        "require_approval": Param(False, type="boolean", title="Ask a person first"),
+        "approval_timeout_hours": Param(
+            settings.release.approval_timeout_hours,
+            type="number",
+            exclusiveMinimum=0,
+            maximum=24 * 30,
+            title="Hours to wait for an answer",
+            description_md="Nobody answers: production stays as it is.",
+        ),
+    },
+) as dag:
+    plan_rollback = PlanRollbackOperator(task_id="plan_rollback")
+    rehearse_rollback = RehearseRollbackOperator(task_id="rehearse_rollback")
+    request_approval = RequestRollbackApprovalOperator(task_id="request_approval", proceed_task_id="roll_back")
+    roll_back = RollBackOperator(task_id="roll_back")
+    close_release = CloseReleaseOperator(task_id="close_release").as_teardown(setups=plan_rollback)
+
+    plan_rollback >> rehearse_rollback >> request_approval >> roll_back >> close_release

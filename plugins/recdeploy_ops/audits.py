@@ -1,0 +1,78 @@
+"""Whether the ledger is whole: every entry, the snapshot's copy, and the head that production's tag names."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError
+from recdeploy_ops.domain.ledger import Entry, decode, fold
+from recdeploy_ops.ledgers import FOLDER, SNAPSHOT, key_of
+
+if TYPE_CHECKING:
+    from recdeploy_ops.storage.stores import Store
+
+ENTRY = re.compile(re.escape(FOLDER) + r"\d{8}\.json")
+
+
+def audit(store: Store, *, tagged_head: str | None) -> list[str]:
+    """Read every entry and return the faults found, an empty list when there is none.
+
+    Args:
+        store: the storage root.
+        tagged_head: ``{seq}:{sha256}`` from production's tag; None when there is none to compare with.
+    """
+    faults: list[str] = []
+    entries = _read_chain(store, faults)
+    faults += _compare_snapshot(store, entries)
+    if tagged_head is not None:
+        faults += _compare_tag(entries, tagged_head)
+    try:
+        fold(entries)
+    except IntegrityError as err:
+        faults.append(str(err))
+    return list(dict.fromkeys(faults))
+
+
+def _read_chain(store: Store, faults: list[str]) -> list[Entry]:
+    """Return the entries as far as they can be read, in the order of their keys."""
+    entries: list[Entry] = []
+    for expected, stored in enumerate((s for s in store.list(FOLDER) if ENTRY.fullmatch(s.key)), start=1):
+        if stored.key != key_of(expected):
+            faults.append(f"{key_of(expected)} is missing: {stored.key} comes in its place.")
+            break
+        try:
+            entry = decode(store.read(stored.key))
+        except IntegrityError as err:
+            faults.append(f"{stored.key}: {err}")
+            break
+        if entry.seq != expected:
+            faults.append(f"{stored.key} holds entry {entry.seq}: entries were exchanged.")
+        elif entries and entry.previous != entries[-1].sha256:
+            faults.append(f"{key_of(expected - 1)} was edited: {stored.key} names another sha256 for it.")
+        entries.append(entry)
+    return entries
+
+
+def _compare_snapshot(store: Store, entries: list[Entry]) -> list[str]:
+    try:
+        copied = [decode(line) for line in store.read(SNAPSHOT).splitlines(keepends=True)]
+    except KeyNotFoundError:
+        return []
+    except IntegrityError as err:
+        return [f"{SNAPSHOT}: {err}"]
+    if len(copied) > len(entries):
+        return [f"{SNAPSHOT} holds {len(copied)} entries, but only {len(entries)} are there: the tail was cut off."]
+    differing = [copy.seq for copy, entry in zip(copied, entries, strict=False) if copy != entry]
+    return [f"{SNAPSHOT} and {key_of(differing[0])} differ: one of them was edited."] if differing else []
+
+
+def _compare_tag(entries: list[Entry], tagged_head: str) -> list[str]:
+    seq, _, sha256 = tagged_head.partition(":")
+    if not seq.isdecimal():
+        return [f"Production's tag names {tagged_head!r}, which is no head of a ledger."]
+    if int(seq) > len(entries):
+        return [f"Production's tag names entry {seq}, but only {len(entries)} are there: the tail was cut off."]
+    if entries[int(seq) - 1].sha256 != sha256:
+        return [f"Entry {seq} is not the one that production's tag names: the ledger was rewritten."]
+    return []

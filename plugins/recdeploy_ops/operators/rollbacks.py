@@ -1,0 +1,52 @@
+"""Bringing production back to an earlier version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.operators.release_steps import ReleaseStepOperator
+from recdeploy_ops.operators.releases import has_ended, triggered_by
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+    from recdeploy_ops.steps.outcomes import Outcome
+
+
+class PlanRollbackOperator(ReleaseStepOperator):
+    """Chooses the version and takes the release lock, even from a release that only waits for an approval."""
+
+    def advance(self, context: Context) -> Outcome:
+        """Open this run's rollback."""
+        from recdeploy_ops.steps import plan_rollback
+
+        return plan_rollback.advance(
+            self.hook.releases,
+            context["run_id"],
+            dag_id=self.dag_id,
+            params=dict(context["params"]),
+            triggered_by=triggered_by(context),
+            has_ended=lambda dag_id, run_id: has_ended(context, dag_id, run_id),
+        )
+
+
+class RehearseRollbackOperator(ReleaseStepOperator):
+    """Proves that the version can serve, before production is touched."""
+
+    def advance(self, context: Context) -> Outcome:
+        """Fetch, verify, load and ask the version."""
+        from recdeploy_ops.steps import rehearse_rollback
+
+        return rehearse_rollback.advance(self.hook.releases, context["run_id"])
+
+
+class RollBackOperator(ReleaseStepOperator):
+    """Switches production to the earlier version at the same URL, and proves it."""
+
+    ui_color = "#dff0d8"
+
+    def advance(self, context: Context) -> Outcome:
+        """Take the rollback one move further."""
+        from recdeploy_ops.steps import roll_back
+
+        return roll_back.advance(self.hook.releases, context["run_id"])

@@ -1,0 +1,68 @@
+"""The approval fingerprint: everything that a person's answer rests on, read where it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.bundles import canonical_json
+from recdeploy_ops.domain.errors import ApprovalError, IntegrityError, KeyNotFoundError
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.releases import DIGEST_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from recdeploy_ops.domain.ledger import Facts, Release
+    from recdeploy_ops.releases import Releases
+
+CODE_METADATA = "code"
+REPORTS = (Kind.DATA_CHECKED, Kind.CANDIDATE_CHECKED, Kind.TEST_VALIDATED)
+
+
+def read_parts(releases: Releases, release: Release) -> dict[str, str]:
+    """Return what an approval covers, each part read anew from storage or from the Model Catalog.
+
+    Raises:
+        MissingInputError: a part was never made, or is gone.
+        IntegrityError: a part is not what was recorded.
+    """
+    results = releases.bundle(release, Kind.MODEL_TRAINED)
+    registered = releases.catalog.get(releases.facts(release, Kind.MODEL_REGISTERED)["model_id"])
+    parts = {
+        "artifact": releases.bundle(release, Kind.ARTIFACT_BUILT).digest,
+        "registered artifact": registered.tags.get(DIGEST_TAG, "none"),
+        "extract": releases.bundle(release, Kind.DATA_EXTRACTED).digest,
+        "settings": _sha256(releases, releases.facts(release, Kind.RELEASE_OPENED)["settings"]["key"]),
+        "seed": str(results.facts["inputs"]["seed"]),
+        "code": registered.metadata.get(CODE_METADATA, "none"),
+    }
+    for kind in REPORTS:
+        parts[f"report of {kind}"] = _sha256(releases, releases.facts(release, kind)["report"])
+    return parts
+
+
+def fingerprint_of(parts: Mapping[str, str]) -> str:
+    """Return the sha256 over all parts."""
+    return hashlib.sha256(canonical_json(dict(parts))).hexdigest()
+
+
+def require_unchanged(asked: Facts, parts: Mapping[str, str]) -> None:
+    """Compare what was asked about with what is there now.
+
+    Raises:
+        ApprovalError: names every part that differs.
+    """
+    changed = [name for name in {**asked["parts"], **parts} if asked["parts"].get(name) != parts.get(name)]
+    if changed or asked["fingerprint"] != fingerprint_of(parts):
+        raise ApprovalError(
+            f"v{asked['version']} is not promoted: since it was approved, these have changed: "
+            f"{', '.join(changed) or 'the fingerprint'}. Clear the task 'request_approval', so that it is asked again."
+        )
+
+
+def _sha256(releases: Releases, key: str) -> str:
+    try:
+        return hashlib.sha256(releases.store.read(key)).hexdigest()
+    except KeyNotFoundError as err:
+        raise IntegrityError(f"{releases.store.uri}/{key} is gone: the evidence of this release was removed.") from err

@@ -1,0 +1,85 @@
+"""The release lock: the newest open release in the ledger holds it.
+
+OCI knows no fencing token. Instead, whoever changes a deployment reads its etag, confirms the lock in the
+ledger, and sends the change with ``if-match``. A takeover first changes production's etag by a tag, so that a
+change which the former holder has prepared and not yet sent is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.errors import LockHeldError
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.release_plan import describe_holder, find_dead_holder
+from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.releases import HOLDER_TAG, run_slug
+from recdeploy_ops.steps import close_release, labels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from recdeploy_ops.domain.ledger import Book
+    from recdeploy_ops.releases import Releases
+
+log = logging.getLogger(__name__)
+
+
+def advance_takeover(
+    releases: Releases, run_id: str, *, has_ended: Callable[[str, str], bool], preempting: bool = False
+) -> Waiting | None:
+    """Free the lock of a dead holder, or with ``preempting`` of one that only waits for an approval.
+
+    Returns:
+        What to wait for, or None when the lock is free or one's own.
+
+    Raises:
+        LockHeldError: a live run holds the lock.
+    """
+    book = releases.ledger.book()
+    if preempting and book.holder not in {None, run_id} and _only_waits(book):
+        _preempt(releases, book, run_id)
+    dead = find_dead_holder(releases.ledger.book(), run_id, has_ended=has_ended)
+    if dead is None:
+        return None
+    log.warning("The run %s ended without freeing the release lock: its release is closed first.", dead)
+    if releases.ledger.book().production:
+        waiting = labels.advance_tags(releases, {HOLDER_TAG: run_slug(run_id)})
+        if waiting:
+            return waiting
+    closed = close_release.advance(releases, dead)
+    return closed if isinstance(closed, Waiting) else None
+
+
+def take(releases: Releases, run_id: str, facts: Mapping[str, Any]) -> None:
+    """Open a release, which takes the lock.
+
+    Raises:
+        LockHeldError: another run was faster.
+    """
+
+    def require_free(book: Book) -> None:
+        if book.holder not in {None, run_id}:
+            raise LockHeldError(describe_holder(book))
+
+    releases.ledger.append(Kind.RELEASE_OPENED, run_id, facts, guard=require_free)
+
+
+def _only_waits(book: Book) -> bool:
+    release = book.releases[book.holder or ""]
+    return release.get(Kind.APPROVAL_REQUESTED) is not None and release.get(Kind.APPROVAL_ANSWERED) is None
+
+
+def _preempt(releases: Releases, seen: Book, run_id: str) -> None:
+    """Close a release that waits for an approval, unless it was answered meanwhile; its approval then refuses."""
+    holder = seen.holder or ""
+
+    def still_waits(book: Book) -> None:
+        if book.holder != holder or not _only_waits(book):
+            raise LockHeldError(describe_holder(book))
+
+    version = seen.releases[holder].version
+    closing = {"outcome": "pre-empted", "version": version, "by": run_id}
+    releases.ledger.append(Kind.RELEASE_CLOSED, holder, closing, guard=still_waits)
+    log.warning("The release of v%s (run %s) only waited for an approval: this rollback pre-empts it.", version, holder)

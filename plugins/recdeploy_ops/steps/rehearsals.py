@@ -1,0 +1,159 @@
+"""Proof that a version could be brought back: fetched, verified, loaded in a clean process, asked."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import tempfile
+import time
+from contextlib import closing
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.artifact import DATABASE, load_in_clean_process, unzip, unzip_artifact, zip_artifact
+from recdeploy_ops.backups import list_backups
+from recdeploy_ops.bundles import MANIFEST, fetch_bundle, open_bundle, sha256_of
+from recdeploy_ops.domain.errors import CloudRefusedError, IntegrityError, MissingInputError, StorageError
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.oci_clients.models import NewModel
+
+if TYPE_CHECKING:
+    from recdeploy_ops.domain.ledger import Version
+    from recdeploy_ops.domain.records import CatalogModel
+    from recdeploy_ops.releases import Releases
+
+log = logging.getLogger(__name__)
+
+SAMPLE = "SELECT user_id FROM lists LIMIT 20"
+
+
+def rehearse(releases: Releases, run_id: str, version: Version) -> None:
+    """Prove that a version can be brought back, and record how long that took.
+
+    Where the catalog's model is gone it is registered again from storage or from a backup first.
+
+    Args:
+        releases: what the steps work with.
+        run_id: the run that may need the version.
+        version: the one to bring back.
+
+    Raises:
+        IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
+        StorageError: there is no whole copy of it anywhere.
+    """
+    started = time.monotonic()
+    model = find_or_restore(releases, run_id, version)
+    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
+        folder, archive = Path(name, "artifact"), Path(name, "artifact.zip")
+        if version.digest:
+            fetch_from_catalog(releases, model.model_id, version.digest, archive, folder)
+            _ask(folder, version)
+        else:
+            _compare_with_stored(releases, version, model.model_id, archive, folder)
+    seconds = round(time.monotonic() - started, 1)
+    facts = {"version": version.number, "digest": version.digest, "model_id": model.model_id}
+    known = releases.release(run_id).get(Kind.ROLLBACK_REHEARSED)
+    if known is None or {**known, "seconds": None} != {**facts, "seconds": None}:
+        releases.record(Kind.ROLLBACK_REHEARSED, run_id, {**facts, "seconds": seconds})
+    log.info("v%s can be brought back: fetched, verified, loaded and asked in %s s.", version.number, seconds)
+
+
+def fetch_from_catalog(releases: Releases, model_id: str, digest: str, archive: Path, folder: Path) -> None:
+    """Download a model's artifact and verify that it is the one with this digest.
+
+    Raises:
+        IntegrityError: it is another.
+    """
+    releases.catalog.download_artifact(model_id, archive)
+    found = unzip_artifact(archive, folder)
+    if found != digest:
+        raise IntegrityError(
+            f"The artifact of the model {model_id} in the catalog has the digest {found}, recorded is {digest}: it was "
+            "exchanged. Delete that model in the OCI console; it is registered again from storage."
+        )
+
+
+def find_or_restore(releases: Releases, run_id: str, version: Version) -> CatalogModel:
+    """Return a version's catalog model; registered again from storage or a backup when it is gone."""
+    model = _find(releases, version)
+    if model is not None:
+        return model
+    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
+        folder, archive = Path(name, "artifact"), Path(name, "artifact.zip")
+        _fetch_copy(releases, version, folder)
+        zip_artifact(folder, archive)
+        model = releases.find_model(version.number, version.digest) or releases.catalog.create(
+            _describe(releases, version)
+        )
+        if not releases.catalog.has_artifact(model.model_id):
+            releases.catalog.upload_artifact(model.model_id, archive)
+    facts = {"version": version.number, "model_id": model.model_id, "replaces": version.model_id}
+    releases.record(Kind.MODEL_RESTORED, run_id, facts)
+    log.warning("The catalog's model of v%s was gone: it is registered again as %s.", version.number, model.model_id)
+    return model
+
+
+def _compare_with_stored(releases: Releases, version: Version, model_id: str, archive: Path, folder: Path) -> None:
+    """Rehearse a version of another project: its score.py may need packages that only its deployment has."""
+    releases.catalog.download_artifact(model_id, archive)
+    found = {name: sha256_of(folder / name) for name in unzip(archive, folder) if name != MANIFEST}
+    stored = open_bundle(releases.store, version.artifact, made_by="recommender_adopt").files
+    if found != stored:
+        raise IntegrityError(f"The artifact of the model {model_id} is not the one that was adopted: it was exchanged.")
+    log.warning("v%s was not made by this project: it is fetched and compared, but not loaded.", version.number)
+
+
+def _find(releases: Releases, version: Version) -> CatalogModel | None:
+    try:
+        model = releases.catalog.get(version.model_id)
+    except CloudRefusedError as err:
+        if err.status == HTTPStatus.NOT_FOUND:
+            return None
+        raise
+    return model if model.lifecycle_state == "ACTIVE" and releases.catalog.has_artifact(model.model_id) else None
+
+
+def _fetch_copy(releases: Releases, version: Version, folder: Path) -> None:
+    """Fetch a version's artifact from where it was built, else from a backup whose manifest matches."""
+    places = [version.artifact] + [
+        f"{backup['prefix']}/recommender_model_artifact"
+        for backup in reversed(list_backups(releases.store))
+        if backup["version"] == version.number
+    ]
+    for place in places:
+        try:
+            bundle = open_bundle(releases.store, place, digest=version.digest, made_by="backup_production")
+            fetch_bundle(releases.store, bundle, folder)
+        except (MissingInputError, IntegrityError) as err:
+            log.warning("%s cannot be used: %s", place, err)
+            continue
+        return
+    raise StorageError(
+        f"Rollback failed - backup not found: v{version.number} is neither in the Model Catalog nor whole in any of "
+        f"{', '.join(places)} below {releases.store.uri}. Its backup directory may have been deleted."
+    )
+
+
+def _describe(releases: Releases, version: Version) -> NewModel:
+    name = f"{releases.settings.project_name}-v{version.number}"
+    return NewModel(
+        name=name,
+        description=f"Product recommender v{version.number}, registered again from storage",
+        version_set=releases.settings.project_name,
+        version_label=f"v{version.number}",
+        tags=releases.tags(version.run_id, version.number, version.digest),
+        metadata=(("digest", version.digest, "sha256 of the artifact's manifest.json", "other"),),
+        provenance={},
+        token=f"{name}/{version.digest}/{releases.count_models(name)}",
+    )
+
+
+def _ask(folder: Path, version: Version) -> None:
+    with closing(sqlite3.connect(f"file:{folder / DATABASE}?mode=ro&immutable=1", uri=True)) as database:
+        users = [user for (user,) in database.execute(SAMPLE)]
+    requests = [{"user_id": user} for user in [*users, "recdeploy-probe"]]
+    for request, answer in zip(requests, load_in_clean_process(folder, requests), strict=True):
+        served = (answer.get("model_version"), answer.get("digest"), answer.get("user_id"))
+        if served != (version.number, version.digest, request["user_id"]):
+            raise IntegrityError(f"The artifact of v{version.number} answers {answer!r} to {request!r}.")

@@ -1,0 +1,299 @@
+"""Rollbacks, rehearsals, the lock's takeover, and approvals that no longer count."""
+
+import zipfile
+
+import pytest
+from steps.factories import USERS, Run
+
+from recdeploy_ops.domain.errors import (
+    ApprovalError,
+    CloudUnavailableError,
+    IllegalTransitionError,
+    IntegrityError,
+    LockHeldError,
+    MissingInputError,
+    PromotionFailedError,
+    SettingsError,
+    StorageError,
+)
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.domain.stages import Stage
+from recdeploy_ops.releases import LEDGER_TAG, Releases
+
+
+@pytest.fixture
+def run(releases, tmp_path):
+    return lambda run_id, **how: Run(releases, run_id, tmp_path, **how)
+
+
+@pytest.fixture
+def two_versions(run):
+    run("run-1").release_fully()
+    run("run-2", shift=1).release_fully()
+
+
+def served(releases):
+    production = releases.production()
+    body = releases.deployments.asker(production, timeout_seconds=10)({"user_id": USERS[0]}).body
+    return body["model_version"]
+
+
+def test_a_rollback_to_the_previous_version_keeps_the_url(releases, run, two_versions):
+    url = releases.ledger.book().production.url
+    done = run("back").roll_back()
+
+    assert (done["version"], done["url"]) == (1, url)
+    assert served(releases) == 1
+    book = releases.ledger.book()
+    assert (book.production.version, book.previous_champion.version) == (1, 2)
+    assert {number: version.stage for number, version in book.versions.items()} == {
+        1: Stage.CHAMPION,
+        2: Stage.RETIRED,
+    }
+    assert book.releases["back"].outcome == "rolled back"
+    assert book.holder is None
+    assert releases.current()["version"] == 1
+
+
+def test_any_version_that_ever_served_can_be_named(releases, run, two_versions):
+    run("run-3", shift=2).release_fully()
+    run("back").roll_back(1)
+
+    assert served(releases) == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error"), [(9, SettingsError), ("first", SettingsError), (2, IllegalTransitionError)]
+)
+def test_a_version_that_cannot_be_gone_back_to_is_refused_before_anything_is_begun(
+    releases, run, two_versions, wanted, error
+):
+    with pytest.raises(error):
+        run("back").roll_back(wanted)
+    assert releases.ledger.book().holder is None
+    assert "back" not in releases.ledger.book().releases
+
+
+def test_the_first_version_has_no_previous_one(run):
+    run("run-1").release_fully()
+
+    with pytest.raises(SettingsError, match="there is no previous version"):
+        run("back").roll_back()
+
+
+def test_a_rejected_version_cannot_be_rolled_back_to(releases, run):
+    run("run-1").release_fully()
+    second = run("run-2", shift=1)
+    second.validate()
+    second.answer(Decision.REJECT)
+    second.reject()
+    second.close()
+
+    with pytest.raises(IllegalTransitionError):
+        run("back").roll_back(2)
+
+
+def test_a_version_whose_model_is_gone_is_registered_again(releases, run, two_versions):
+    gone = releases.ledger.book().versions[1].model_id
+    releases.catalog._client.delete_model(gone)
+    run("back").roll_back(1)
+
+    version = releases.ledger.book().versions[1]
+    assert version.model_id != gone
+    assert releases.production().model_id == version.model_id
+    assert served(releases) == 1
+
+
+def test_a_version_whose_model_and_artifact_are_gone_comes_from_its_backup(releases, run, two_versions):
+    version = releases.ledger.book().versions[1]
+    releases.catalog._client.delete_model(version.model_id)
+    for found in list(releases.store.list(version.artifact)):
+        releases.store.delete(found.key)
+    run("back").roll_back(1)
+
+    assert served(releases) == 1
+
+
+def test_a_version_of_which_nothing_whole_is_left_is_refused_with_production_untouched(releases, run, two_versions):
+    version = releases.ledger.book().versions[1]
+    releases.catalog._client.delete_model(version.model_id)
+    for folder in (version.artifact, "backups/v1_"):
+        for found in list(releases.store.list(folder)):
+            releases.store.delete(found.key)
+
+    back = run("back")
+    with pytest.raises(StorageError, match="Rollback failed - backup not found"):
+        back.roll_back(1)
+    back.close()
+    assert served(releases) == 2
+    assert releases.ledger.book().holder is None
+
+
+def test_a_failed_rollback_leaves_the_champion_verified_serving(releases, run, two_versions, emulator):
+    emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity")
+    back = run("back")
+
+    with pytest.raises(PromotionFailedError, match=r"v2 still serves at .*, verified(?s:.)*No capacity"):
+        back.roll_back()
+    back.close()
+    assert served(releases) == 2
+    assert releases.ledger.book().releases["back"].outcome == "failed"
+
+
+def test_a_rollback_pre_empts_a_release_that_only_waits_for_an_approval(releases, run, two_versions):
+    third = run("run-3", shift=2)
+    third.validate()
+    third.ask()
+    run("back").roll_back()
+
+    assert served(releases) == 1
+    assert releases.ledger.book().releases["run-3"].outcome == "pre-empted"
+    with pytest.raises(MissingInputError, match="release of the run run-3 is closed"):
+        third.answer(Decision.PROMOTE)
+
+
+def test_a_rollback_waits_for_a_release_that_was_answered(releases, run, two_versions):
+    third = run("run-3", shift=2)
+    third.validate()
+    third.answer(Decision.PROMOTE)
+
+    with pytest.raises(LockHeldError, match="run run-3"):
+        run("back").roll_back()
+
+
+def test_nothing_is_promoted_unless_the_way_back_was_rehearsed_in_this_run(releases, run, two_versions):
+    third = run("run-3", shift=2)
+    third.validate()
+    rehearsed = releases.ledger.book().releases["run-3"].facts[Kind.ROLLBACK_REHEARSED]
+    assert (rehearsed["version"], rehearsed["seconds"] >= 0) == (2, True)
+    releases.record(Kind.ROLLBACK_REHEARSED, "run-3", {**rehearsed, "version": 1})
+    third.answer(Decision.PROMOTE)
+
+    with pytest.raises(MissingInputError, match="clear the task 'backup_production'"):
+        third.promote()
+    assert served(releases) == 2
+
+
+def exchange(emulator, model_id):
+    """Put another artifact into the catalog behind OCI's back."""
+    [path] = [
+        path
+        for path in emulator.data_dir.rglob("*")
+        if path.is_file() and model_id in str(path) and zipfile.is_zipfile(path)
+    ]
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files["score.py"] += b"\n# exchanged\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def test_an_artifact_that_was_exchanged_in_the_catalog_is_not_promoted(releases, run, two_versions, emulator):
+    third = run("run-3", shift=2)
+    third.validate()
+    third.answer(Decision.PROMOTE)
+    exchange(emulator, releases.ledger.book().versions[3].model_id)
+
+    with pytest.raises(ApprovalError, match=r"not what was approved(?s:.)*score\.py"):
+        third.promote()
+    assert served(releases) == 2
+
+
+def test_a_champion_that_was_exchanged_in_the_catalog_stops_the_next_release(releases, run, two_versions, emulator):
+    exchange(emulator, releases.ledger.book().production.model_id)
+
+    with pytest.raises(IntegrityError, match=r"score\.py"):
+        run("run-3", shift=2).register()
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [(Kind.DATA_CHECKED, "report of data_checked"), (Kind.TEST_VALIDATED, "report of test_validated")],
+)
+def test_a_report_that_was_edited_after_the_approval_stops_the_promotion(releases, run, kind, part):
+    first = run("run-1")
+    first.validate()
+    first.answer(Decision.PROMOTE)
+    key = releases.ledger.book().releases["run-1"].facts[kind]["report"]
+    releases.store.replace(key, releases.store.read(key).replace(b"HOLD", b"PASS") + b" ")
+
+    with pytest.raises(ApprovalError, match=f"these have changed: {part}"):
+        first.promote()
+
+
+def test_settings_that_were_edited_after_the_approval_stop_the_promotion(releases, run):
+    first = run("run-1")
+    first.validate()
+    first.answer(Decision.PROMOTE)
+    key = releases.ledger.book().releases["run-1"].facts[Kind.RELEASE_OPENED]["settings"]["key"]
+    releases.store.replace(key, b"{}")
+
+    with pytest.raises(ApprovalError, match="these have changed: settings"):
+        first.promote()
+
+
+def test_an_approval_counts_once(releases, run, two_versions):
+    run("back").roll_back()
+    second = run("run-2", shift=1)
+    second.plan()
+
+    with pytest.raises(ApprovalError, match="an approval counts once"):
+        second.promote()
+    assert served(releases) == 1
+
+
+def test_a_version_that_was_rolled_back_can_be_promoted_after_asking_again(releases, run, two_versions):
+    run("back").roll_back()
+    second = run("run-2", shift=1)
+    second.plan()
+    second.extract()  # the rollback target is another one now
+    second.answer(Decision.PROMOTE, attempt=2)
+    second.promote()
+    second.close()
+
+    assert served(releases) == 2
+
+
+def test_an_answer_to_an_earlier_try_does_not_count(run):
+    first = run("run-1")
+    first.validate()
+    first.ask(attempt=2)
+
+    with pytest.raises(ApprovalError, match="answers try 1 of the question, but try 2"):
+        first.keep(Decision.PROMOTE, attempt=1)
+
+
+def test_a_former_holder_that_wakes_up_cannot_change_production(releases, run, two_versions, monkeypatch):
+    third = run("run-3", shift=2)
+    third.validate()
+    third.answer(Decision.PROMOTE)
+    zombie = releases.deployments.get(releases.ledger.book().production.deployment_id)  # read, and not yet sent
+    run("run-4", shift=3).plan(has_ended=lambda dag_id, run_id: run_id == "run-3")
+
+    with pytest.raises(CloudUnavailableError, match="412"):
+        releases.deployments.switch_model(zombie, releases.ledger.book().versions[3].model_id)
+    assert served(releases) == 2
+
+
+def test_productions_tag_names_the_head_of_the_ledger(releases, two_versions):
+    book = releases.ledger.book()
+
+    assert releases.production().tags[LEDGER_TAG] == f"{book.seq}:{book.head}"
+
+
+def test_two_runs_that_plan_at_once_end_with_one_holder(releases, run, tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def plan(number):
+        try:
+            mine = Releases(releases.settings, releases.store, releases.catalog._session)
+            return Run(mine, f"run-{number}", tmp_path).plan()
+        except LockHeldError as err:
+            return err
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(plan, range(4)))
+
+    assert sum(not isinstance(outcome, LockHeldError) for outcome in outcomes) == 1
