@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -36,7 +37,6 @@ from recdeploy_ops.storage.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from demo.cloud import Cloud, Endpoint
     from demo.releases import Outcome
@@ -301,8 +301,16 @@ class Installation:
 
     @contextmanager
     def held_scheduler(self) -> Iterator[None]:
-        """Let Airflow's scheduler do nothing while the block lasts, as if the machine were very busy."""
+        """Let Airflow's scheduler do nothing while the block lasts, as if the machine were very busy.
+
+        It is held while it sleeps between two rounds, so that it goes on with a new one; at once where the system
+        does not say when that is.
+        """
         scheduler = self.scheduler_process()
+        place = Path(f"/proc/{scheduler.pid}/wchan")
+        deadline = time.monotonic() + 2
+        while "nanosleep" not in place.read_text(encoding="ascii") and time.monotonic() < deadline:
+            time.sleep(0.001)
         scheduler.suspend()
         try:
             yield

@@ -16,7 +16,7 @@ from airflow.sdk.execution_time.comms import ErrorResponse
 
 from recdeploy_ops.domain import errors
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.operators import approvals, datasets, deployments, models, releases
+from recdeploy_ops.operators import adoptions, approvals, datasets, deployments, models, releases, rollbacks
 from recdeploy_ops.operators.release_steps import failing_for_good
 from recdeploy_ops.steps.approvals import Answer, Question
 
@@ -37,6 +37,10 @@ STEPS = {
     "promote": deployments.PromoteReleaseOperator,
     "reject": deployments.RejectReleaseOperator,
     "close_release": releases.CloseReleaseOperator,
+    "plan_rollback": rollbacks.PlanRollbackOperator,
+    "rehearse_rollback": rollbacks.RehearseRollbackOperator,
+    "roll_back": rollbacks.RollBackOperator,
+    "adopt": adoptions.AdoptProductionOperator,
 }
 ERRORS = [
     found
@@ -77,7 +81,12 @@ def operator_of(task_id: str) -> Any:
 
 
 def context_of(task_instance: Any = None) -> Any:
-    return {"run_id": "run-1", "params": {"top_k": 3, "approval_timeout_hours": 0.5}, "ti": task_instance or Pushed()}
+    return {
+        "run_id": "run-1",
+        "params": {"top_k": 3, "approval_timeout_hours": 0.5, "deployment_id": None, "apply": False},
+        "ti": task_instance or Pushed(),
+        "dag_run": SimpleNamespace(triggering_user_name="ann"),
+    }
 
 
 def step(monkeypatch: pytest.MonkeyPatch, task_id: str, outcome: Any) -> list[tuple[Any, ...]]:
@@ -113,6 +122,15 @@ def test_an_operator_waits_without_a_worker(monkeypatch: pytest.MonkeyPatch, tas
     assert deferred.value.method_name == "resume"
     _, arguments = deferred.value.trigger.serialize()
     assert arguments == {"deployment_id": "ocid1.x", "deadline": DEADLINE.isoformat(), "poll_seconds": 3}
+
+
+@pytest.mark.parametrize("task_id", ["plan_release", "plan_rollback"])
+def test_a_plan_is_told_who_triggered_its_run(monkeypatch: pytest.MonkeyPatch, task_id: str) -> None:
+    calls = step(monkeypatch, task_id, {})
+
+    operator_of(task_id).execute(context_of())
+
+    assert calls[0][2]["triggered_by"] == "ann"
 
 
 def test_a_resumed_operator_looks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,6 @@ STEPS = [
     "approval_answered",
     "promotion_started",
     "promoted",
-    "label_started",
     "release_closed",
 ]
 
