@@ -99,6 +99,11 @@ class Releases:
         _require_lock(book, run_id)
         return book.releases[run_id]
 
+    def dag_of(self, run_id: str) -> str:
+        """Return the DAG that a run's release was opened by."""
+        opened = self.ledger.book().releases[run_id].facts[Kind.RELEASE_OPENED]
+        return str(opened["dag_id"])
+
     def facts(self, release: Release, kind: Kind) -> Facts:
         """Return what an earlier step recorded.
 

@@ -1,0 +1,31 @@
+"""### Leave nothing running
+
+Closes the release of a run that died without its teardown, which settles production and frees the release lock, and
+deletes TEST deployments whose release is closed or whose lease is over. Whatever a live release needs is left alone.
+
+**When it runs.** Every day at 05:30 UTC, and by hand.
+
+**When it fails.** OCI does not answer, or production could not be settled: the error begins with PRODUCTION NEEDS A
+PERSON.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG
+
+from recdeploy_ops.operators.housekeeping import KeepHouseOperator
+
+with DAG(
+    dag_id="recommender_housekeeping",
+    description="Close what dead runs left open, delete TEST deployments that nobody needs",
+    doc_md=__doc__,
+    schedule="30 5 * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    tags=["recommender"],
+    default_args={"owner": "recommender", "retries": 2, "retry_delay": timedelta(seconds=30)},
+) as dag:
+    KeepHouseOperator(task_id="keep_house")

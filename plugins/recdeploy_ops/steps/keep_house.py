@@ -1,0 +1,60 @@
+"""The last net: closes what a dead run left open, and deletes TEST deployments that nobody needs."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.domain.records import Role
+from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.releases import LEASE_TAG, RUN_TAG, run_slug
+from recdeploy_ops.steps import close_release, removals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recdeploy_ops.domain.ledger import Book
+    from recdeploy_ops.domain.records import Deployment
+    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.steps.outcomes import Outcome
+
+log = logging.getLogger(__name__)
+
+
+def advance(releases: Releases, *, has_ended: Callable[[str, str], bool]) -> Outcome:
+    """Tidy up; whatever a live release needs is left alone.
+
+    Args:
+        releases: what the steps work with.
+        has_ended: says of a DAG id and a run id whether that run has ended.
+    """
+    book = releases.ledger.book()
+    if book.holder is not None and has_ended(releases.dag_of(book.holder), book.holder):
+        log.warning("The run %s ended without closing its release: that is done now.", book.holder)
+        closed = close_release.advance(releases, book.holder)
+        if isinstance(closed, Waiting):
+            return closed
+        book = releases.ledger.book()
+    orphans = [d for d in releases.deployments_of(Role.TEST) if _is_orphan(d, book, releases.now())]
+    waiting = removals.advance_removal(releases, orphans)
+    return waiting or {"deleted": [d.name for d in orphans if d.lifecycle_state != "DELETED"]}
+
+
+def _is_orphan(deployment: Deployment, book: Book, now: datetime) -> bool:
+    """Return whether a TEST deployment's release is closed, or its lease is over and no release holds it."""
+    if deployment.lifecycle_state == "DELETED":
+        return False
+    slug = deployment.tags.get(RUN_TAG)
+    if book.holder is not None and run_slug(book.holder) == slug:
+        return False
+    if any(run_slug(run_id) == slug for run_id in book.releases):
+        return True
+    return _is_over(deployment.tags.get(LEASE_TAG, ""), now)
+
+
+def _is_over(lease: str, now: datetime) -> bool:
+    try:
+        return datetime.fromisoformat(lease) <= now
+    except (ValueError, TypeError):
+        return False  # no lease of ours: a person must look
