@@ -17,7 +17,7 @@ ARGS ?=
 MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags include/training include/score_template \
   oci_emulator demo benchmarks)
 
-.PHONY: help setup demo stop test test-unit lint format bench status backups clean lock
+.PHONY: help setup demo stop test test-unit test-chaos lint format bench status backups clean lock
 
 help: ## Say what there is
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
@@ -50,6 +50,9 @@ test: setup ## Run every test
 
 test-unit: setup ## Run the fast tests only
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+test-chaos: setup ## Run the chaos tests in full: every lie a hundred times, long random histories
+	CHAOS_TRIES=100 CHAOS_HISTORIES=30 CHAOS_STEPS=20 $(BIN)/python -m pytest tests/chaos -s $(ARGS)
 
 lint: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
