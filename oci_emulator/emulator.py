@@ -124,6 +124,7 @@ class Emulator:
     async def stop(self) -> None:
         """Stop every server."""
         await self.rollouts.cancel()
+        await self.proxy.supervisor.close()
         self.store.close()
 
     def _make_folders(self) -> None:

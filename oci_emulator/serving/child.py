@@ -5,9 +5,9 @@ gets a process in which nothing of the emulator, nor of the project around it, c
 
 The first line on stdin is a JSON object: `folder` (the unpacked artifact, which becomes the current
 directory), `socket` (the path of the Unix socket to listen on), `workers` and `threads` (processes, and
-threads in each). End of file on stdin means stop, so that the servers die with the emulator however it dies.
-stdout carries one JSON line: `{"event": "ready"}` or `{"event": "failed", "message": ..., "traceback": ...}`;
-what score.py prints goes to stderr.
+threads in each), `environment` (variables) and `log` (the file for what score.py prints). End of file on stdin
+means stop, so that the servers die with the emulator however it dies. stdout carries one JSON line:
+`{"event": "ready"}` or `{"event": "failed", "message": ..., "traceback": ...}`.
 """
 
 import contextlib
@@ -259,9 +259,15 @@ def _origin(finder: object) -> str:
 
 def main() -> None:
     """Read the specification from stdin and serve."""
-    spec = json.loads(sys.stdin.readline())
+    line = sys.stdin.readline()
+    if not line:  # started ahead, and not needed
+        return
+    spec = json.loads(line)
+    os.environ.update(spec["environment"])
     report = os.dup(1)
-    os.dup2(2, 1)
+    log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (1, 2):
+        os.dup2(log, stream)
     isolate()
     os.chdir(spec["folder"])
     Master(spec, lambda **message: tell(report, **message)).run()

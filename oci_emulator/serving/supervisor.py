@@ -94,6 +94,7 @@ class Supervisor:
         self._limits = limits or ArtifactLimits()
         self._servers: list[ModelServer] = []
         self._watchers: set[asyncio.Task[None]] = set()
+        self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
         self._numbers = count(1)
         # Unix socket paths are short by law, data folders are not: so the sockets live elsewhere.
         self._sockets = Path(tempfile.gettempdir())
@@ -131,6 +132,12 @@ class Supervisor:
         """Stop every server."""
         await asyncio.gather(*(self.stop(server) for server in list(self._servers)))
 
+    async def close(self) -> None:
+        """Stop every server, and the process that was started ahead."""
+        await self.stop_all()
+        if self._spare is not None:
+            await _end(await self._spare)
+
     async def _watch(self, server: ModelServer) -> None:
         """Replace the server's process when it ends without having been told to."""
         while True:
@@ -149,19 +156,7 @@ class Supervisor:
 
     async def _launch(self, spec: ServerSpec) -> tuple[Path, asyncio.subprocess.Process]:
         path = self._sockets / f"oci-emulator-{os.getpid()}-{next(self._numbers)}.sock"
-        with (spec.folder / "server.log").open("ab") as server_log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-I",
-                "-u",
-                str(_CHILD),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=server_log,
-                env=_environment(spec),
-                start_new_session=True,
-                limit=_MAX_REPORT_BYTES,
-            )
+        process = await self._take_process()
         try:
             await asyncio.wait_for(_await_ready(process, spec, path), START_SECONDS)
         except BaseException as err:
@@ -170,6 +165,27 @@ class Supervisor:
                 raise ServerStartError(f"score.py was not loaded within {START_SECONDS:.0f} s.") from err
             raise
         return path, process
+
+    async def _take_process(self) -> asyncio.subprocess.Process:
+        """Return a process that waits for its order; the next one is started ahead, for Python takes a while."""
+        spare, self._spare = self._spare or asyncio.create_task(_spawn()), asyncio.create_task(_spawn())
+        process = await spare
+        return process if process.returncode is None else await _spawn()
+
+
+async def _spawn() -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-u",
+        str(_CHILD),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+        start_new_session=True,
+        limit=_MAX_REPORT_BYTES,
+    )
 
 
 async def _await_ready(process: asyncio.subprocess.Process, spec: ServerSpec, socket: Path) -> None:
@@ -181,6 +197,8 @@ async def _await_ready(process: asyncio.subprocess.Process, spec: ServerSpec, so
         "socket": str(socket),
         "workers": spec.workers,
         "threads": THREADS,
+        "environment": dict(spec.environment),
+        "log": str(spec.folder / "server.log"),
     }
     with contextlib.suppress(ConnectionError):  # it died at once: the missing report says so below
         pipe_in.write(json.dumps(order).encode() + b"\n")
@@ -202,8 +220,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
-
-
-def _environment(spec: ServerSpec) -> dict[str, str]:
-    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    return {**inherited, **spec.environment}

@@ -1,10 +1,11 @@
 """Faults at a chosen call, and what of them survives a restart."""
 
-import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import oci
 import pytest
 from oci.data_science import DataScienceClient, models
 
+from oci_emulator.faults import KINDS
 from oci_emulator.testing import EmulatorError, running_emulator
 from tests.emulator.clouds import Cloud, artifact, echo_score, model_switch, refusal
 
@@ -184,6 +186,11 @@ def test_no_other_process_is_killed(cloud: Cloud, pid: str) -> None:
     assert cloud.emulator.calls("CreateProject")[0]["killed"] is None
 
 
+def test_the_readme_has_every_kind() -> None:
+    text = files("oci_emulator").joinpath("README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE)) == KINDS
+
+
 def test_timings_faults_and_calls_survive(tmp_path: Path) -> None:
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
@@ -191,11 +198,21 @@ def test_timings_faults_and_calls_survive(tmp_path: Path) -> None:
         emulator.clear_calls()
         emulator.set_timings(update=0.5)
         emulator.fail_next("ListModels", status=429, times=2, after=1)
-        emulator.fail_at(4)
+        emulator.fail_at(5)
         cloud.science.list_models(cloud.compartment)
         refusal(cloud.science.list_models, cloud.compartment)
-        calls, faults = emulator.calls(), emulator.faults()
+        faults = emulator.faults()
+        emulator.fail_at(3, "slow", operation="ListProjects", seconds=60)
+        waiting = os.fork()
+        if waiting == 0:
+            try:
+                projects(cloud)
+            finally:
+                os._exit(0)
+        while len(calls := emulator.calls()) < 3:
+            time.sleep(0.01)
         emulator.kill()
+        os.waitpid(waiting, 0)
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
         assert emulator.set_timings() == {
@@ -205,11 +222,13 @@ def test_timings_faults_and_calls_survive(tmp_path: Path) -> None:
             "activate": 0.2,
             "deactivate": 0.2,
         }
+        assert [(call["status"], call["dropped"]) for call in calls] == [(200, False), (429, False), (None, False)]
+        calls[2]["dropped"] = True  # it was under way
         assert (emulator.calls(), emulator.faults()) == (calls, faults)
         assert [fault["times"] for fault in faults] == [1, 1]
         assert refusal(cloud.science.list_models, cloud.compartment) == (429, "TooManyRequests")
         assert refusal(projects, cloud)[0] == 500
-        assert [call["nth"] for call in emulator.calls()] == [1, 2, 3, 4]
+        assert [call["nth"] for call in emulator.calls()] == [1, 2, 3, 4, 5]
         numbers = [call["number"] for call in emulator.calls()]
         emulator.reset()
         assert (emulator.set_timings()["update"], emulator.faults(), emulator.calls()) == (0.2, [], [])
@@ -252,22 +271,3 @@ def test_lies_survive(tmp_path: Path) -> None:
         emulator.clear_faults()
         cloud.succeeded(updates["stuck"])
         assert answers(cloud, deployments["stuck"]) == ["new"] * 4
-
-
-def test_a_call_that_was_under_way_is_listed_as_dropped(tmp_path: Path) -> None:
-    with running_emulator(tmp_path) as emulator:
-        cloud = Cloud(emulator)
-        emulator.fail_next("ListProjects", "slow", seconds=60)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                projects(cloud)
-            finally:
-                os._exit(0)
-        while not emulator.calls("ListProjects"):
-            time.sleep(0.01)
-        emulator.kill()
-        os.waitpid(pid, 0)
-    with running_emulator(tmp_path) as emulator:
-        assert [(call["status"], call["dropped"]) for call in emulator.calls("ListProjects")] == [(None, True)]
-        assert json.dumps(emulator.calls())

@@ -60,6 +60,8 @@ def test_head_has_what_readers_need(shelf: Shelf) -> None:
     assert head["version-id"] == put.headers["version-id"]
     assert head["etag"] == put.headers["etag"]
     assert head["content-length"] == "7"
+    assert head["content-md5"] == put.headers["opc-content-md5"]
+    assert "opc-multipart-md5" not in head
     assert head["last-modified"]
     assert head["content-type"]
 

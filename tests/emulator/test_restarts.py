@@ -54,8 +54,7 @@ def own(tmp_path: Path) -> Iterator[RunningEmulator]:
         yield emulator
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
-def test_all_state_survives(tmp_path: Path, end: str) -> None:
+def test_all_state_survives(tmp_path: Path) -> None:
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
         active = cloud.deployment(cloud.model(artifact(echo_score("kept"))))
@@ -64,53 +63,51 @@ def test_all_state_survives(tmp_path: Path, end: str) -> None:
         cloud.storage.put_object(emulator.namespace, cloud.bucket, "a", b"content", opc_meta={"k": "v"})
         before = cloud.science.get_model_deployment(active)
         key = Path(emulator.config["key_file"]).read_bytes()
-        getattr(emulator, end)()
-    with running_emulator(tmp_path) as emulator:
-        cloud = Cloud(emulator)
-        after = cloud.science.get_model_deployment(active)
-        assert after.headers["etag"] == before.headers["etag"]
-        assert after.data.lifecycle_state == "ACTIVE"
-        assert after.data.model_deployment_url == f"{emulator.url}/{active}"
-        assert cloud.predict(active)["version"] == "kept"
-        assert refusal(cloud.predict, inactive)[0] == 404
-        cloud.succeeded(cloud.science.activate_model_deployment(inactive))
-        read = cloud.storage.get_object(emulator.namespace, "shelf", "a")
-        assert (read.data.content, read.headers["opc-meta-k"]) == (b"content", "v")
-        assert Path(emulator.config["key_file"]).read_bytes() == key
+    for _ in ("stopped", "killed"):
+        with running_emulator(tmp_path) as emulator:
+            cloud = Cloud(emulator)
+            after = cloud.science.get_model_deployment(active)
+            assert after.headers["etag"] == before.headers["etag"]
+            assert after.data.lifecycle_state == "ACTIVE"
+            assert after.data.model_deployment_url == f"{emulator.url}/{active}"
+            assert cloud.predict(active)["version"] == "kept"
+            assert refusal(cloud.predict, inactive)[0] == 404
+            cloud.succeeded(cloud.science.activate_model_deployment(inactive))
+            cloud.succeeded(cloud.science.deactivate_model_deployment(inactive))
+            read = cloud.storage.get_object(emulator.namespace, "shelf", "a")
+            assert (read.data.content, read.headers["opc-meta-k"]) == (b"content", "v")
+            assert Path(emulator.config["key_file"]).read_bytes() == key
+            emulator.kill()
 
 
 def test_what_was_in_progress_goes_on(tmp_path: Path) -> None:
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
+        emulator.set_timings(create=0, update=0.5, delete=0)
         deployment = cloud.deployment(cloud.model(artifact(echo_score("old"))))
         doomed = cloud.deployment()
         new = cloud.model(artifact(echo_score("new")))
-        emulator.set_timings(update=5, create=5, delete=5)
+        for operation in ("UpdateModelDeployment", "CreateModelDeployment", "DeleteModelDeployment"):
+            emulator.fail_next(operation, "stuck")
         update = cloud.science.update_model_deployment(deployment, model_switch(new))
         create = cloud.begin_deployment(new)
         delete = cloud.science.delete_model_deployment(doomed)
+        emulator.fail_next("CreateModelArtifact", "drop_after")
+        replayed = cloud.empty_model()
+        with pytest.raises(oci.exceptions.RequestException):
+            cloud.science.create_model_artifact(replayed, b"x", opc_retry_token="t")
         emulator.kill()
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
         assert cloud.state(deployment) == "UPDATING"
         assert cloud.predict(deployment)["version"] == "old"
+        assert cloud.science.create_model_artifact(replayed, b"x", opc_retry_token="t").status == 204
+        emulator.clear_faults()
         for response in (update, create, delete):
             cloud.succeeded(response)
         assert cloud.predict(deployment)["version"] == "new"
         assert cloud.predict(create.data.id)["version"] == "new"
         assert cloud.state(doomed) == "DELETED"
-
-
-def test_a_replay_survives(tmp_path: Path) -> None:
-    with running_emulator(tmp_path) as emulator:
-        cloud = Cloud(emulator)
-        model = cloud.empty_model()
-        emulator.fail_next("CreateModelArtifact", "drop_after")
-        with pytest.raises(oci.exceptions.RequestException):
-            cloud.science.create_model_artifact(model, b"x", opc_retry_token="t")
-        emulator.kill()
-    with running_emulator(tmp_path) as emulator:
-        assert Cloud(emulator).science.create_model_artifact(model, b"x", opc_retry_token="t").status == 204
 
 
 def test_objects_are_whole_after_a_kill_in_the_middle_of_writing(tmp_path: Path) -> None:
