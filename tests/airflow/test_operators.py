@@ -211,7 +211,6 @@ def test_the_approval_shows_the_evidence_of_this_try_and_waits_as_long_as_the_ru
     assert approval.response_timeout == timedelta(minutes=30)
 
 
-@pytest.mark.xfail(raises=ValueError, reason="the approval asks Airflow for its own address, which may be unset")
 def test_the_approval_is_asked_where_airflow_does_not_know_its_own_address(
     monkeypatch: pytest.MonkeyPatch, approval: Any
 ) -> None:

@@ -293,6 +293,7 @@ def test_two_runs_that_plan_at_once_end_with_one_holder(releases, run, tmp_path)
         except LockHeldError as err:
             return err
 
+    run("the shop's database is made before they start")
     with ThreadPoolExecutor(4) as pool:
         outcomes = list(pool.map(plan, range(4)))
 

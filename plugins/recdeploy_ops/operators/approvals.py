@@ -53,7 +53,7 @@ class RequestApprovalOperator(HITLBranchOperator):
             question = approvals.ask(self.hook.releases, context["run_id"], attempt=context["ti"].try_number)
         self.subject, self.body = question.subject, question.body
         self.response_timeout = timedelta(hours=context["params"]["approval_timeout_hours"])
-        self.log.info("%s Answer under Required Actions: %s", question.subject, self._link(context))
+        self.log.info("%s Answer under Required Actions%s", question.subject, self._link(context))
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -67,7 +67,10 @@ class RequestApprovalOperator(HITLBranchOperator):
         return super().execute_complete(context, event)
 
     def _link(self, context: Context) -> str:
-        return self.generate_link_to_ui(task_instance=context["ti"])
+        try:
+            return f": {self.generate_link_to_ui(task_instance=context['ti'])}"
+        except ValueError:  # Airflow's own address, api.base_url, is not set
+            return "."
 
 
 class RequestRollbackApprovalOperator(HITLBranchOperator):
