@@ -62,14 +62,17 @@ class Reopened:
 
 
 def kill_training(installation: Installation, run_id: str) -> bool:
-    """Kill the task that trains, and say whether the ADS operator went on without it."""
+    """Kill the task that trains, and say whether the ADS operator went on without it.
+
+    It would need some seconds more to end by itself.
+    """
     training = wait_for("the ADS operator runs", installation.training_process, every=0.05)
     task = installation.task_process(run_id, "run_ads_operator")
     assert task is not None
     assert training.ppid() == task.pid
     task.kill()
     try:
-        wait_for("the ADS operator has ended", lambda: not lives(training), seconds=20, every=0.05)
+        wait_for("the ADS operator has ended", lambda: not lives(training), seconds=3, every=0.05)
     except AssertionError:
         return True
     return False
