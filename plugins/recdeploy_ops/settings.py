@@ -83,6 +83,7 @@ class ReleaseSettings(Section):
     """Deadlines of a release."""
 
     approval_timeout_hours: PositiveFloat = 72
+    self_approval: bool = True
     test_lease_hours: PositiveFloat = 96
     deployment_timeout_minutes: PositiveFloat = 60
     poll_seconds: PositiveFloat = 30

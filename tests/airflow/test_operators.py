@@ -215,7 +215,9 @@ def test_the_approval_is_asked_where_airflow_does_not_know_its_own_address(
     monkeypatch: pytest.MonkeyPatch, approval: Any
 ) -> None:
     monkeypatch.setattr(
-        approvals.approvals, "ask", lambda given, run_id, *, attempt: Question("Promote v3?", "the evidence", 3, "d1")
+        approvals.approvals,
+        "ask",
+        lambda given, run_id, *, attempt, notice: Question("Promote v3?", "the evidence", 3, "d1"),
     )
     monkeypatch.setattr(HITLBranchOperator, "execute", lambda self, context: "parked")
     monkeypatch.delenv("AIRFLOW__API__BASE_URL", raising=False)

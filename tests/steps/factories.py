@@ -119,8 +119,8 @@ class Run:
     def ask(self, *, attempt=1):
         return approvals.ask(self.releases, self.run_id, attempt=attempt)
 
-    def keep(self, decision, *, comment="", attempt=1):
-        reply = approvals.Answer(decision, "ann", self.releases.now(), comment, timed_out=False)
+    def keep(self, decision, *, by="ann", comment="", attempt=1):
+        reply = approvals.Answer(decision, by, self.releases.now(), comment, timed_out=False)
         approvals.keep(self.releases, self.run_id, reply, attempt=attempt)
 
     def answer(self, decision, *, comment="", attempt=1):

@@ -13,6 +13,7 @@ from recdeploy_ops.domain.errors import (
     LockHeldError,
     MissingInputError,
     PromotionFailedError,
+    SelfApprovalError,
     SettingsError,
     StorageError,
 )
@@ -263,6 +264,20 @@ def test_an_answer_to_an_earlier_try_does_not_count(run):
 
     with pytest.raises(ApprovalError, match="answers try 1 of the question, but try 2"):
         first.keep(Decision.PROMOTE, attempt=1)
+
+
+def test_whoever_triggered_a_run_may_not_approve_it_where_the_settings_say_so(releases, run):
+    releases.settings = releases.settings.model_copy(
+        update={"release": releases.settings.release.model_copy(update={"self_approval": False})}
+    )
+    first = run("run-1")
+    first.validate()  # triggered by bo
+    first.ask()
+
+    with pytest.raises(SelfApprovalError, match="bo triggered this run"):
+        first.keep(Decision.PROMOTE, by="bo")
+    first.keep(Decision.PROMOTE, by="ann")
+    assert first.promote()["version"] == 1
 
 
 def test_a_former_holder_that_wakes_up_cannot_change_production(releases, run, two_versions, monkeypatch):

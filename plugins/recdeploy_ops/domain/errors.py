@@ -12,6 +12,7 @@
     ├── IllegalTransitionError      a version cannot go from this stage to that one
     ├── LockHeldError               another release or rollback is under way
     ├── ApprovalError               the approval does not cover what would be promoted
+    │   └── SelfApprovalError       whoever triggered the run may not approve it
     ├── StateMismatchError          OCI runs something that the ledger does not know
     ├── DeploymentFailedError       OCI did not do what it was asked, with its work-request logs
     ├── PromotionFailedError        production did not verify; the champion serves again
@@ -93,6 +94,10 @@ class LockHeldError(RecdeployError):
 
 class ApprovalError(RecdeployError):
     """There is no approval for what would be promoted."""
+
+
+class SelfApprovalError(ApprovalError):
+    """Whoever triggered the run has answered Promote, which the settings forbid."""
 
 
 class StateMismatchError(RecdeployError):

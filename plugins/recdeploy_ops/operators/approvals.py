@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Param
 
+from recdeploy_ops.domain.errors import SelfApprovalError
 from recdeploy_ops.domain.records import DECISIONS, Decision
 from recdeploy_ops.evidence import escape_text
 from recdeploy_ops.hooks.releases import ReleasesHook
@@ -47,10 +48,12 @@ class RequestApprovalOperator(HITLBranchOperator):
         """Return what opens storage, ledger and OCI."""
         return ReleasesHook()
 
-    def execute(self, context: Context) -> Any:
+    def execute(self, context: Context, notice: str | None = None) -> Any:
         """Ask."""
         with failing_for_good():
-            question = approvals.ask(self.hook.releases, context["run_id"], attempt=context["ti"].try_number)
+            question = approvals.ask(
+                self.hook.releases, context["run_id"], attempt=context["ti"].try_number, notice=notice
+            )
         self.subject, self.body = question.subject, question.body
         self.response_timeout = timedelta(hours=context["params"]["approval_timeout_hours"])
         self.log.info("%s Answer under Required Actions%s", question.subject, self._link(context))
@@ -59,10 +62,14 @@ class RequestApprovalOperator(HITLBranchOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Keep the answer, then take the branch."""
         if "error" not in event:
-            with failing_for_good():
-                kept = approvals.keep(
-                    self.hook.releases, context["run_id"], _read(event), attempt=context["ti"].try_number
-                )
+            try:
+                with failing_for_good(besides=SelfApprovalError):
+                    kept = approvals.keep(
+                        self.hook.releases, context["run_id"], _read(event), attempt=context["ti"].try_number
+                    )
+            except SelfApprovalError as err:
+                self.log.warning("%s", err)
+                return self.execute(context, notice=str(err))
             context["ti"].xcom_push(key="decision", value=kept)
         return super().execute_complete(context, event)
 

@@ -69,11 +69,15 @@ class ReleaseStepOperator(BaseOperator):
 
 
 @contextmanager
-def failing_for_good() -> Iterator[None]:
-    """Turn errors that no retry can mend into the one that Airflow does not retry."""
+def failing_for_good(besides: type[RecdeployError] = TransientError) -> Iterator[None]:
+    """Turn errors that no retry can mend into the one that Airflow does not retry.
+
+    Args:
+        besides: an error that the caller answers itself.
+    """
     try:
         yield
-    except TransientError:
+    except (TransientError, besides):
         raise
     except RecdeployError as err:
         raise AirflowFailException(str(err)) from err

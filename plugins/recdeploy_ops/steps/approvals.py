@@ -6,9 +6,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import ApprovalError
+from recdeploy_ops.domain.errors import ApprovalError, SelfApprovalError
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.evidence import Evidence, render_evidence
 from recdeploy_ops.steps import fingerprints
 from recdeploy_ops.steps.reports import read_report
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from recdeploy_ops.domain.ledger import Release
-    from recdeploy_ops.domain.records import Decision
     from recdeploy_ops.releases import Releases
 
 log = logging.getLogger(__name__)
@@ -59,13 +59,14 @@ class Answer:
     timed_out: bool
 
 
-def ask(releases: Releases, run_id: str, *, attempt: int) -> Question:
+def ask(releases: Releases, run_id: str, *, attempt: int, notice: str | None = None) -> Question:
     """Record that a person is asked, and return the question with its evidence.
 
     Args:
         releases: what the steps work with.
         run_id: the run.
         attempt: Airflow's try number: an answer to an earlier try does not count.
+        notice: what to say before all else, e.g. why it is asked again.
     """
     release = releases.release(run_id)
     artifact = releases.bundle(release, Kind.ARTIFACT_BUILT)
@@ -84,7 +85,7 @@ def ask(releases: Releases, run_id: str, *, attempt: int) -> Question:
     replaces = f", which replaces v{serving.version} in production" if serving else ", the first in production"
     return Question(
         subject=f"Promote v{release.version} of {releases.settings.project_name}{replaces}?",
-        body=_describe_evidence(releases, release, _note(release, asked_again=again)),
+        body=_describe_evidence(releases, release, [*filter(None, [notice]), *_note(release, asked_again=again)]),
         version=release.version,
         digest=artifact.digest,
     )
@@ -96,12 +97,20 @@ def keep(releases: Releases, run_id: str, answer: Answer, *, attempt: int) -> di
     Raises:
         MissingInputError: nobody was asked, or what was asked about was made anew meanwhile.
         ApprovalError: the answer is to an earlier try.
+        SelfApprovalError: whoever triggered the run has approved it, which the settings forbid.
     """
-    asked = releases.facts(releases.release(run_id), Kind.APPROVAL_REQUESTED)
+    release = releases.release(run_id)
+    asked = releases.facts(release, Kind.APPROVAL_REQUESTED)
     if asked["attempt"] != attempt:
         raise ApprovalError(
             f"This answers try {attempt} of the question, but try {asked['attempt']} was asked last. Clear the task "
             "'request_approval' to ask again."
+        )
+    triggered_by = releases.facts(release, Kind.RELEASE_OPENED)["triggered_by"]
+    promotes = answer.decision == Decision.PROMOTE
+    if promotes and answer.by == triggered_by and not releases.settings.release.self_approval:
+        raise SelfApprovalError(
+            f"{answer.by} triggered this run and may not approve it (setting release.self_approval)."
         )
     facts = {
         "decision": str(answer.decision),
