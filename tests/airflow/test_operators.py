@@ -197,7 +197,7 @@ def test_the_approval_shows_the_evidence_of_this_try_and_waits_as_long_as_the_ru
 ) -> None:
     asked: list[Any] = []
 
-    def ask(given: Any, run_id: str, *, attempt: int) -> Question:
+    def ask(given: Any, run_id: str, *, attempt: int, notice: str | None) -> Question:
         asked.append((given, run_id, attempt))
         return Question("Promote v3?", "the evidence", 3, "d1")
 
@@ -223,6 +223,26 @@ def test_the_approval_is_asked_where_airflow_does_not_know_its_own_address(
     monkeypatch.delenv("AIRFLOW__API__BASE_URL", raising=False)
 
     assert approval.execute(context_of()) == "parked"
+
+
+def test_an_answer_of_whoever_triggered_the_run_is_asked_for_again_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, approval: Any
+) -> None:
+    notices: list[str | None] = []
+
+    def keep(*_: Any, **__: Any) -> None:
+        raise errors.SelfApprovalError("bo triggered this run and may not approve it")
+
+    def ask(given: Any, run_id: str, *, attempt: int, notice: str | None) -> Question:
+        notices.append(notice)
+        return Question("Promote v3?", "the evidence", 3, "d1")
+
+    monkeypatch.setattr(approvals.approvals, "keep", keep)
+    monkeypatch.setattr(approvals.approvals, "ask", ask)
+    monkeypatch.setattr(HITLBranchOperator, "execute", lambda self, context: "parked")
+
+    assert approval.execute_complete(context_of(), event_of()) == "parked"
+    assert notices == ["bo triggered this run and may not approve it"]
 
 
 def event_of(**changes: Any) -> dict[str, Any]:
