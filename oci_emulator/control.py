@@ -56,6 +56,14 @@ class FaultOrder(BaseModel):
         return Fault(**{**self.model_dump(), "code": self.code or _CODES.get(self.status, "InternalServerError")})
 
 
+class SnapshotOrder(BaseModel):
+    """The name of a snapshot, which is a folder's as well."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")
+
+
 class ControlPlane:
     """What can be ordered from an emulator, and asked about it."""
 
@@ -77,6 +85,9 @@ class ControlPlane:
             ("GET", "/calls", self.get_calls),
             ("DELETE", "/calls", self.delete_calls),
             ("POST", "/reset", self.reset),
+            ("GET", "/idle", self.idle),
+            ("POST", "/snapshot", self.snapshot),
+            ("POST", "/restore", self.restore),
         ):
             router.add_api_route(path, endpoint, methods=[method], response_model=None)
         router.add_api_route("/{rest:path}", self.unknown, methods=["GET", "PUT", "POST", "DELETE"])
@@ -132,6 +143,24 @@ class ControlPlane:
     async def reset(self) -> dict[str, Any]:
         """Forget everything but the credentials."""
         await self.emulator.reset()
+        return {}
+
+    async def idle(self) -> dict[str, Any]:
+        """Answer once every work request has ended."""
+        await self.emulator.rollouts.until_idle()
+        return {}
+
+    async def snapshot(self, order: SnapshotOrder) -> dict[str, Any]:
+        """Keep the state by a name, once no work request is under way."""
+        await self.emulator.snapshot(order.name)
+        return {}
+
+    async def restore(self, order: SnapshotOrder) -> dict[str, Any] | JSONResponse:
+        """Make the state what it was."""
+        try:
+            await self.emulator.restore(order.name)
+        except KeyError:
+            return _refused(f"name: there is no snapshot {order.name!r}")
         return {}
 
     def _refusal(self, order: FaultOrder) -> str | None:

@@ -36,6 +36,7 @@ from oci_emulator.retry_tokens import RetryTokens
 from oci_emulator.serving.proxy import Proxy
 from oci_emulator.serving.supervisor import Supervisor
 from oci_emulator.signatures import SignatureVerifier
+from oci_emulator.snapshots import Snapshots
 from oci_emulator.store import Store
 from oci_emulator.tenancies import Tenancy
 from oci_emulator.timings import Timings
@@ -73,6 +74,7 @@ class Emulator:
             self.data_dir / "deployments",
             self.faults,
         )
+        self.snapshots = Snapshots(self.store, self.proxy, self.data_dir, self.data_dir / "snapshots")
 
     def gateway(self) -> Gateway:
         """Return the application that answers OCI's requests."""
@@ -107,6 +109,7 @@ class Emulator:
     async def reset(self) -> None:
         """Forget everything but the credentials."""
         await self.rollouts.cancel()
+        self.snapshots.forget_all()
         self.store.clear()
         for name in _FOLDERS:
             shutil.rmtree(self.data_dir / name)
@@ -114,6 +117,20 @@ class Emulator:
         self.faults.clear()
         self.calls.clear()
         self.set_timings(Timings())
+
+    async def snapshot(self, name: str) -> None:
+        """Keep the state by this name, once no work request is under way."""
+        await self.rollouts.until_idle()
+        self.snapshots.take(name)
+
+    async def restore(self, name: str) -> None:
+        """Make the state what it was; faults and calls are forgotten. Raises KeyError for an unknown name."""
+        self.faults.clear()
+        await self.rollouts.until_idle()
+        await self.snapshots.restore(name)
+        self.faults.clear()
+        self.calls.clear()
+        self.set_timings(Timings.model_validate(self.store.setting("timings") or {}))
 
     def set_timings(self, timings: Timings) -> None:
         """Take these times from now on, and after a restart."""
@@ -128,9 +145,9 @@ class Emulator:
         self.store.close()
 
     def _make_folders(self) -> None:
-        for name in ("incoming", "deployments"):  # nothing in these outlives a run
+        for name in ("incoming", "deployments", "snapshots"):  # nothing in these outlives a run
             shutil.rmtree(self.data_dir / name, ignore_errors=True)
-        for name in _FOLDERS:
+        for name in (*_FOLDERS, "snapshots"):
             (self.data_dir / name).mkdir(parents=True, exist_ok=True)
 
     def _data_science(self) -> DataScience:

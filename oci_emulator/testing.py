@@ -89,6 +89,18 @@ class RunningEmulator:
         """Make the emulator forget everything but the credentials."""
         self._control("POST", "reset")
 
+    def wait_until_idle(self) -> None:
+        """Return once every work request has ended."""
+        self._control("GET", "idle")
+
+    def snapshot(self, name: str) -> None:
+        """Keep the state by this name, once no work request is under way."""
+        self._control("POST", "snapshot", {"name": name})
+
+    def restore(self, name: str) -> None:
+        """Make the state what it was at the snapshot; faults and calls are forgotten."""
+        self._control("POST", "restore", {"name": name})
+
     def stop(self) -> None:
         """End the emulator as SIGTERM does, by force if that takes too long."""
         if self.process.poll() is None:

@@ -45,6 +45,11 @@ class Rollouts:
         for work_request in self.work_requests.unfinished():
             self.carry_out(work_request.id)
 
+    async def until_idle(self) -> None:
+        """Wait until every work request has ended."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def cancel(self) -> None:
         """Stop carrying out anything, and serving anything."""
         for task in list(self._tasks):

@@ -1,7 +1,8 @@
 """The way of a predict request to the server of its deployment."""
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from random import SystemRandom
 
 from oci_emulator.errors import InternalServerError, ResourceNotFoundError
@@ -55,6 +56,7 @@ class Proxy:
     supervisor: Supervisor
     predict_seconds: float = PREDICT_SECONDS
     _routes: dict[str, Route] = field(default_factory=dict)
+    _kept: list[ModelServer] = field(default_factory=list)
 
     def server_of(self, deployment: str) -> ModelServer | None:
         """Return the server that answers for the deployment, not the stale one; None when there is none."""
@@ -73,7 +75,8 @@ class Proxy:
         server = route.next_server()
         with server.answering():
             try:
-                return await asyncio.wait_for(_exchange(server, content_type, body), self.predict_seconds)
+                async with asyncio.timeout(self.predict_seconds):
+                    return await _exchange(server, content_type, body)
             except TimeoutError as err:
                 raise InternalServerError(
                     f"The model gave no answer within {self.predict_seconds:.0f} seconds."
@@ -105,14 +108,31 @@ class Proxy:
             for server in route.servers():
                 await self._retire(server)
 
+    def routes(self) -> dict[str, Route]:
+        """Return who answers for each deployment now."""
+        return {deployment: replace(route, asked=0) for deployment, route in self._routes.items()}
+
+    def keep(self, servers: Iterable[ModelServer]) -> None:
+        """Let these, and no others, run on when they answer for no deployment any more."""
+        self._kept = list(servers)
+
+    async def restore(self, routes: Mapping[str, Route]) -> None:
+        """Let these servers answer, which were kept; return when all others but the kept ones are stopped."""
+        before = [server for route in self._routes.values() for server in route.servers()]
+        self._routes = {deployment: replace(route, asked=0) for deployment, route in routes.items()}
+        for server in before:
+            await self._retire(server)
+
     async def clear(self) -> None:
         """Stop serving anything, at once."""
         self._routes.clear()
+        self._kept.clear()
         await self.supervisor.stop_all()
 
     async def _retire(self, server: ModelServer) -> None:
         await server.drain(self.predict_seconds)
-        await self.supervisor.stop(server)
+        if server not in self._kept:
+            await self.supervisor.stop(server)
 
 
 async def _exchange(server: ModelServer, content_type: str, body: bytes) -> Prediction:

@@ -83,7 +83,8 @@ class ModelServer:
         """Wait until no request is being answered, but no longer than `seconds`."""
         if self.in_flight:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._idle.wait()
 
 
 class Supervisor:
@@ -158,7 +159,8 @@ class Supervisor:
         path = self._sockets / f"oci-emulator-{os.getpid()}-{next(self._numbers)}.sock"
         process = await self._take_process()
         try:
-            await asyncio.wait_for(_await_ready(process, spec, path), START_SECONDS)
+            async with asyncio.timeout(START_SECONDS):  # wait_for() can lose a cancellation, before Python 3.12
+                await _await_ready(process, spec, path)
         except BaseException as err:
             await _end(process)
             if isinstance(err, TimeoutError):
@@ -215,7 +217,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.stdin is not None:
         process.stdin.close()
     try:
-        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
