@@ -1,0 +1,398 @@
+"""Crash a release at any call to OCI, let it be tried again, and compare what is there then with an undisturbed one.
+
+Run as a program it is one worker of `test_crash_matrix`: it has an emulator of its own, takes every WORKERS-th case
+and writes JSON lines: first the recorded calls, then one line a case.
+
+A try is a child process, as a task's try is in Airflow: forked with everything imported, so that it costs little.
+"""
+
+import argparse
+import itertools
+import json
+import logging
+import os
+import pickle
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import oci
+import oci.retry.retry
+import yaml
+from steps.factories import USERS, Run
+
+from oci_emulator.testing import RunningEmulator, running_emulator
+from recdeploy_ops.audits import audit
+from recdeploy_ops.domain.errors import RecdeployError, TransientError
+from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.oci_clients import sessions
+from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.releases import DIGEST_TAG, LEDGER_TAG, ROLE_TAG, SERVED_TAG, VERSION_TAG, Releases
+from recdeploy_ops.settings import Settings, load_settings
+from recdeploy_ops.steps import close_release, plan_rollback, promote, rehearse_rollback, reject, roll_back, waits
+from recdeploy_ops.storage.stores import open_store
+
+INCLUDE = Path(__file__).parents[2] / "include"
+TRIES = 6  # the first, and five more
+CHILD_SECONDS = 60
+CLIENT_SECONDS = 0.4  # a try's patience when the cloud is slow
+SLOW_SECONDS = 0.6
+PATIENT = (10, 60)
+ROLLBACK = {
+    "dag_id": "recommender_rollback",
+    "params": {"version": "previous", "reason": "it looks odd", "require_approval": False},
+    "triggered_by": "bo",
+    "has_ended": lambda dag_id, run_id: False,
+}
+
+STEPS: Mapping[str, Callable[..., Any]] = {
+    "promote": promote.advance,
+    "reject": reject.advance,
+    "close_release": close_release.advance,
+    "plan_rollback": lambda releases, run_id: plan_rollback.advance(releases, run_id, **ROLLBACK),
+    "rehearse_rollback": rehearse_rollback.advance,
+    "roll_back": roll_back.advance,
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Steps of a run, and the version that production serves after them."""
+
+    name: str
+    run_id: str
+    steps: tuple[str, ...]
+    version: int
+
+
+SCENARIOS = (
+    Scenario("first release", "run-1", ("promote", "close_release"), 1),
+    Scenario("promotion over a champion", "run-2", ("promote", "close_release"), 2),
+    Scenario("rejection", "run-2", ("reject", "close_release"), 1),
+    Scenario("rollback", "back", ("plan_rollback", "rehearse_rollback", "roll_back", "close_release"), 1),
+)
+
+
+@dataclass(frozen=True)
+class Crash:
+    """A fault of the emulator, and how often the SDK sends a request again by itself (never, if once)."""
+
+    kind: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    attempts: int = 1
+
+
+CRASHES: Mapping[str, Crash] = {
+    "killed before": Crash("kill_client_before"),
+    "killed after": Crash("kill_client_after"),
+    "dropped before": Crash("drop_before"),
+    "response lost": Crash("drop_after"),
+    "response lost, sent again": Crash("drop_after", attempts=3),
+    "timeout": Crash("slow", {"seconds": SLOW_SECONDS}),
+    **{str(status): Crash("status", {"status": status}) for status in (409, 412, 429, 500, 503)},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One crash at one call of one step."""
+
+    scenario: str
+    step: int
+    nth: int
+    operation: str
+    crash: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a child ended: `done`, `again` when a retry may help, `final` when not."""
+
+    how: str
+    why: str = ""
+
+
+@dataclass
+class Worker:
+    """An emulator with every scenario's start, and the tries of the steps."""
+
+    emulator: RunningEmulator
+    folder: Path
+    recorded: dict[str, list[list[str]]] = field(default_factory=dict)
+    expected: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def profile(self) -> OciProfile:
+        """Return the profile of a project of the emulator."""
+        emulator = self.emulator
+        client = oci.data_science.DataScienceClient(emulator.config, service_endpoint=emulator.url)
+        details = oci.data_science.models.CreateProjectDetails(
+            compartment_id=emulator.compartment_id, display_name="shop"
+        )
+        fields = {
+            "auth": "api_key",
+            **emulator.config,
+            "compartment_id": emulator.compartment_id,
+            "project_id": client.create_project(details).data.id,
+            "service_endpoint": emulator.url,
+        }
+        storage = OciSession(OciProfile.from_fields(fields, source="the test")).object_storage
+        bucket = oci.object_storage.models.CreateBucketDetails(name="shop", compartment_id=emulator.compartment_id)
+        storage.create_bucket(emulator.namespace, bucket)
+        return OciProfile.from_fields(fields, source="the test")
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Return settings with storage in the emulator and few probes."""
+        values = yaml.safe_load((INCLUDE / "recommender.yaml").read_text())
+        values["storage"] = f"oci://shop@{self.emulator.namespace}/recdeploy"
+        values["release"]["poll_seconds"] = 0.02
+        values["probes"] |= {"known_users": 6, "unknown_users": 2, "malformed_requests": 2, "latency_requests": 2}
+        values["probes"]["consecutive_answers"] = 2
+        values["source"]["sql_folder"] = str(INCLUDE / "sql")
+        path = self.folder / "recommender.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return load_settings(path)
+
+    def releases(self, settings: Settings | None = None) -> Releases:
+        """Return what the steps work with, opened anew."""
+        session = OciSession(self.profile)
+        used = settings or self.settings
+        return Releases(used, open_store(used.storage, session), session)
+
+    def record(self) -> None:
+        """Bring every scenario to its start, take its steps undisturbed, keep the calls and what was there then."""
+        self.emulator.set_timings(create=0, update=0, delete=0)
+        first = Run(self.releases(), "run-1", self.folder)
+        first.validate()
+        first.answer(Decision.PROMOTE)
+        self._record(SCENARIOS[0])
+        second = Run(self.releases(), "run-2", self.folder, shift=1)
+        second.validate()
+        second.ask()
+        self.emulator.snapshot("asked")
+        second.keep(Decision.REJECT)
+        self._record(SCENARIOS[2])
+        self.emulator.restore("asked")
+        Run(self.releases(), "run-2", self.folder).keep(Decision.PROMOTE)
+        self._record(SCENARIOS[1])
+        self._record(SCENARIOS[3])
+
+    def _record(self, scenario: Scenario) -> None:
+        calls = self.recorded[scenario.name] = []
+        for number, step in enumerate(scenario.steps):
+            self.emulator.snapshot(_start(scenario, number))
+            self.emulator.clear_calls()
+            outcome = self.attempt(scenario, step)
+            if outcome.how != "done":
+                raise AssertionError(f"{scenario.name}, {step}, undisturbed: {outcome}")
+            calls.append([str(call["operation"]) for call in self.emulator.calls()])
+        self.expected[scenario.name] = self.look()
+        if wrong := broken_rules(self.expected[scenario.name], scenario):
+            raise AssertionError(f"{scenario.name}, undisturbed: {wrong}")
+
+    def cases(self) -> Iterator[Case]:
+        """Yield every crash at every recorded call."""
+        for scenario in SCENARIOS:
+            for number, calls in enumerate(self.recorded[scenario.name]):
+                for (nth, operation), crash in itertools.product(enumerate(calls, start=1), CRASHES):
+                    yield Case(scenario.name, number, nth, operation, crash)
+
+    def run(self, case: Case) -> str:
+        """Crash, try again until it is done, and return what is wrong then: an empty text when nothing is."""
+        scenario = next(scenario for scenario in SCENARIOS if scenario.name == case.scenario)
+        crash = CRASHES[case.crash]
+        self.emulator.restore(_start(scenario, case.step))
+        self.emulator.fail_at(case.nth, crash.kind, **crash.details)
+        for number, step in enumerate(scenario.steps[case.step :]):
+            if trouble := self._try_until_done(scenario, step, crash if number == 0 else None):
+                return trouble
+        self._wait_for_answers()
+        if self.emulator.faults():
+            return "the fault was never met: the calls differ from the recorded ones"
+        self.emulator.wait_until_idle()
+        found = self.look()
+        wrong = broken_rules(found, scenario)
+        for what, value in self.expected[scenario.name].items():
+            if found[what] != value:
+                wrong.append(f"{what}: {found[what]!r} instead of {value!r}")
+        return "; ".join(wrong)
+
+    def _try_until_done(self, scenario: Scenario, step: str, crash: Crash | None) -> str:
+        outcome = Outcome("never tried")
+        for _ in range(TRIES):
+            outcome = self.attempt(scenario, step, crash)
+            if outcome.how == "done":
+                return ""
+            if outcome.how == "final":
+                return f"{step} ended for good: {outcome.why}"
+            crash = None
+        return f"{step} did not succeed in {TRIES} tries: {outcome.why}"
+
+    def attempt(self, scenario: Scenario, step: str, crash: Crash | None = None) -> Outcome:
+        """Take a step in a child process, in which `crash` says how patient the clients are."""
+        readable, writable = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(readable)
+            signal.alarm(CHILD_SECONDS)
+            os.write(writable, pickle.dumps(self._take(scenario, step, crash)))
+            os._exit(0)
+        os.close(writable)
+        with os.fdopen(readable, "rb") as stream:
+            told = stream.read()
+        _, status = os.waitpid(pid, 0)
+        if os.WIFSIGNALED(status):
+            killed = os.WTERMSIG(status) == signal.SIGKILL
+            return Outcome("again", "killed") if killed else Outcome("final", f"hung for {CHILD_SECONDS} seconds")
+        outcome: Outcome = pickle.loads(told)  # noqa: S301 - written by our own child
+        return outcome
+
+    def _take(self, scenario: Scenario, step: str, crash: Crash | None) -> Outcome:
+        """Take a step as an operator does: advance it, wait, advance it again."""
+        try:
+            settings = self._prepare(crash)
+            releases = self.releases(settings)
+            while isinstance(outcome := STEPS[step](releases, scenario.run_id), Waiting):
+                self.emulator.wait_until_idle()
+                while not waits._look(releases, outcome.deployment_id):
+                    time.sleep(settings.release.poll_seconds)
+        except TransientError as err:
+            return Outcome("again", repr(err))
+        except RecdeployError as err:
+            return Outcome("final", repr(err))
+        except Exception:  # noqa: BLE001 - whatever else it is, it is told
+            return Outcome("final", traceback.format_exc(limit=-4))
+        return Outcome("done")
+
+    def _prepare(self, crash: Crash | None) -> Settings:
+        """Let the SDK retry without sleeping, name this process in every request, and be as patient as asked for."""
+        oci.retry.retry.time = SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
+        make = OciSession._client
+
+        def named(self: OciSession, *arguments: Any, **options: Any) -> Any:
+            client = make(self, *arguments, **options)
+            client.base_client.session.headers["x-recdeploy-test-pid"] = str(os.getpid())
+            return client
+
+        OciSession._client = named  # type: ignore[method-assign]
+        if crash is None:
+            return self.settings
+        if crash.attempts == 1:
+            sessions._retry_strategy = oci.retry.NoneRetryStrategy
+        sessions.ATTEMPTS = crash.attempts
+        if crash.kind != "slow":
+            return self.settings
+        sessions.TIMEOUTS = (PATIENT[0], CLIENT_SECONDS)
+        probes = self.settings.probes.model_copy(update={"timeout_seconds": CLIENT_SECONDS})
+        return self.settings.model_copy(update={"probes": probes})
+
+    def _wait_for_answers(self) -> None:
+        """Wait for requests whose client has gone, and which the emulator is still at."""
+        while any(call["status"] is None and not call["dropped"] for call in self.emulator.calls()):
+            time.sleep(0.02)
+
+    def look(self) -> dict[str, Any]:
+        """Return what is there: cloud, ledger, storage and answers, without times."""
+        releases = self.releases()
+        book = releases.ledger.book()
+        living = [found for found in releases.deployments.all() if found.lifecycle_state != "DELETED"]
+        production = [found for found in living if found.tags.get(ROLE_TAG) == "production"]
+        head = production[0].tags.get(LEDGER_TAG) if production else None
+        return {
+            "deployments": [
+                {
+                    "name": found.name,
+                    "id": found.deployment_id,
+                    "state": found.lifecycle_state,
+                    "model": found.model_id,
+                    "shape": asdict(found.shape),
+                    "tags": {**found.tags, LEDGER_TAG: (found.tags.get(LEDGER_TAG) or "none").partition(":")[0]},
+                }
+                for found in living
+            ],
+            "answers": [self._ask(releases, found) for found in production],
+            "models": sorted(
+                [m.tags[VERSION_TAG], m.tags[DIGEST_TAG], m.name, m.lifecycle_state, str(SERVED_TAG in m.tags)]
+                for m in releases.catalog.models()
+            ),
+            "kinds": [f"{entry.run_id}: {entry.kind}" for entry in releases.ledger.entries()],
+            "book": {
+                "production": _serving(book.production),
+                "previous champion": _serving(book.previous_champion),
+                "stages": {number: str(version.stage) for number, version in book.versions.items()},
+                "highest version": book.highest_version,
+                "holder": book.holder,
+                "outcomes": {run_id: release.outcome for run_id, release in book.releases.items()},
+            },
+            "current": releases.current(),
+            "objects": [found.key for found in releases.store.list("")],
+            "audit": audit(releases.store, tagged_head=head),
+        }
+
+    def _ask(self, releases: Releases, deployment: Any) -> list[list[Any]]:
+        ask = releases.deployments.asker(deployment, timeout_seconds=10)
+        bodies: list[Any] = [ask({"user_id": user}).body for user in USERS[:3]]
+        return [[body["model_version"], body["digest"]] for body in bodies]
+
+
+def broken_rules(found: Mapping[str, Any], scenario: Scenario) -> list[str]:
+    """Return what must hold whatever the undisturbed run did, and does not."""
+    wrong = []
+    roles = [deployment["tags"].get(ROLE_TAG) for deployment in found["deployments"]]
+    if roles != ["production"]:
+        wrong.append(f"the deployments are {roles} instead of one production")
+    versions = {version for answers in found["answers"] for version, _ in answers}
+    if versions != {scenario.version}:
+        wrong.append(f"production answers with {versions} instead of v{scenario.version}")
+    numbers = [model[0] for model in found["models"]]
+    if numbers != [str(number) for number in range(1, len(numbers) + 1)]:
+        wrong.append(f"the catalog's versions are {numbers}")
+    if found["audit"]:
+        wrong.append(f"the ledger is not whole: {found['audit']}")
+    return wrong
+
+
+def _serving(serving: Any) -> Any:
+    return {**asdict(serving), "since": None} if serving else None
+
+
+def _start(scenario: Scenario, number: int) -> str:
+    return f"{scenario.name.replace(' ', '-')}-{number}"
+
+
+def main() -> None:
+    """Run one worker's share of the cases."""
+    parser = argparse.ArgumentParser()
+    for name in ("--worker", "--workers", "--every"):
+        parser.add_argument(name, type=int, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--only", default="")
+    asked = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    with running_emulator(asked.folder / "emulator") as emulator:
+        worker = Worker(emulator, asked.folder)
+        worker.record()
+        _tell(recorded=worker.recorded)
+        chosen = [case for case in itertools.islice(worker.cases(), 0, None, asked.every) if asked.only in str(case)]
+        for case in chosen[asked.worker :: asked.workers]:
+            started = time.monotonic()
+            failure = worker.run(case)
+            _tell(case=asdict(case), failure=failure, seconds=time.monotonic() - started)
+
+
+def _tell(**facts: Any) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

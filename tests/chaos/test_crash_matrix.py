@@ -1,0 +1,70 @@
+"""Crash anywhere: every call of a release, times every fault; the next tries end as if nothing had happened.
+
+`make test` takes a sample of the cases, `make test-chaos` all of them (CHAOS_MATRIX=full).
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from chaos.crashes import CRASHES
+
+ROOT = Path(__file__).parents[2]
+WORKERS = 2
+FULL = os.environ.get("CHAOS_MATRIX") == "full"
+EVERY = 1 if FULL else int(os.environ.get("CHAOS_EVERY", "61"))  # no multiple of the faults, so that each has its turn
+
+
+@pytest.mark.timeout(7200 if FULL else 600)
+def test_whatever_call_fails_the_next_tries_end_as_if_nothing_had_happened(tmp_path, capsys):
+    started = time.monotonic()
+    reports = run_workers(tmp_path)
+    recorded = [line["recorded"] for lines in reports for line in lines if "recorded" in line]
+    cases = [line for lines in reports for line in lines if "case" in line]
+    failures = [f"{line['case']}: {line['failure']}" for line in cases if line["failure"]]
+    with capsys.disabled():
+        print(describe(recorded[0], cases, failures, time.monotonic() - started))  # noqa: T201 - a person reads it
+
+    assert all(calls == recorded[0] for calls in recorded), "the workers did not record the same calls"
+    total = len(CRASHES) * sum(len(step) for calls in recorded[0].values() for step in calls)
+    if not os.environ.get("CHAOS_ONLY"):
+        assert len(cases) == -(-total // EVERY)
+    assert not failures, "\n".join(failures)
+
+
+def run_workers(folder):
+    """Return what each worker told."""
+    processes = []
+    for number in range(WORKERS):
+        home = folder / str(number)
+        home.mkdir()
+        arguments = {"worker": number, "workers": WORKERS, "every": EVERY, "folder": home}
+        command = [sys.executable, "-m", "chaos.crashes", "--only", os.environ.get("CHAOS_ONLY", "")]
+        command += [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
+        # What killed children leave in their temporary folders goes with the test's own.
+        paths = os.pathsep.join(str(ROOT / name) for name in ("", "plugins", "tests"))
+        environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(home)}
+        with (home / "told").open("w") as told, (home / "errors").open("w") as errors:
+            processes.append(subprocess.Popen(command, stdout=told, stderr=errors, env=environment, cwd=ROOT))
+    codes = [process.wait() for process in processes]
+    for number, code in enumerate(codes):
+        assert code == 0, (folder / str(number) / "errors").read_text()[-4000:]
+    return [
+        [json.loads(line) for line in (folder / str(number) / "told").read_text().splitlines()]
+        for number in range(WORKERS)
+    ]
+
+
+def describe(recorded, cases, failures, seconds):
+    """Return the matrix in words: its size, and how it went."""
+    calls = {name: sum(map(len, steps)) for name, steps in recorded.items()}
+    total = len(CRASHES) * sum(calls.values())
+    lines = [f"\ncrash matrix: {total} cases = {sum(calls.values())} recorded calls x {len(CRASHES)} faults"]
+    lines += [f"  {name}: {count} calls" for name, count in calls.items()]
+    share = "" if len(cases) == total else f" (every {EVERY}th; all: CHAOS_MATRIX=full)"
+    lines.append(f"  {len(cases)} run{share}, {len(cases) - len(failures)} right, {seconds:.0f} s")
+    return "\n".join(lines)
