@@ -1,0 +1,59 @@
+"""A real browser in front of a real Airflow."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import sync_playwright
+from services import installation, move_to_the_end
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+__all__ = ["installation"]
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+# It stays on this machine, and may run as root in a container.
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    move_to_the_end(items)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's program."""
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        pytest.fail("There is no browser for this test. Install one with: apt-get install chromium", pytrace=False)
+    return found
+
+
+@pytest.fixture
+def page(chromium: str, tmp_path: Path) -> Iterator[Page]:
+    """An empty page that asks nobody but 127.0.0.1; a script that it should not run is an error."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=OPTIONS)
+        context = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-US")
+        context.route(
+            "**/*",
+            lambda route: route.continue_() if "//127.0.0.1:" in route.request.url else route.abort(),
+        )
+        try:
+            yield context.new_page()
+        finally:
+            browser.close()

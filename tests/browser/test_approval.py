@@ -1,0 +1,145 @@
+"""Somebody approves a release in Airflow's own page."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+from services import APPROVAL, AWAITING, SAFE_SECONDS, SPECIAL_USERS, Installation, wait_for
+
+from demo.airflow_api import RUN_ENDED
+from demo.homes import DAG_ID
+from recdeploy_ops.domain.ledger import Kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Dialog, Page, Request
+
+# Airflow's page is one program; the first time, a busy machine needs long to load it.
+PATIENCE_MS = 60_000
+USER = "approver"
+COMMENT = "looks good to me"
+# Tall enough for all of the evidence, which scrolls within the page.
+TALL = {"width": 1400, "height": 3200}
+
+
+@pytest.fixture
+def release(installation: Installation) -> str:
+    """The run of a release that waits for its approval."""
+    run_id = installation.trigger("browser", seed=11)
+    installation.wait_for_state(run_id, APPROVAL, AWAITING)
+    return run_id
+
+
+def test_somebody_reads_the_evidence_promotes_and_sees_the_run_end(
+    chromium: str, installation: Installation, release: str, page: Page, tmp_path: Path
+) -> None:
+    before = installation.cloud.production()
+    alarms = watch(page)
+    page.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
+
+    sign_in(page, installation.running.airflow_url)
+    open_required_action(page, release)
+    read_evidence(page, installation, release, tmp_path / "evidence.png")
+    answer(page)
+    see_it_end(page, installation, release, tmp_path / "run.png")
+
+    assert alarms == []
+    production = installation.production()
+    assert installation.inspector.version(release) == int(production.version)
+    assert before is None or production.url == before.url
+    assert installation.cloud.endpoints("test") == []
+    lists = installation.recommendations(installation.look(release, installation.follow(release), before))
+    for user in SPECIAL_USERS:
+        answered = installation.cloud.recommend(production, user, 10)["recommendations"]
+        assert [(item["product_id"], item["rating"]) for item in answered] == lists[user]
+
+
+def watch(page: Page) -> list[str]:
+    """Keep what a page does that text would not make it do: dialogs, errors, requests for what data names."""
+    alarms: list[str] = []
+
+    def dialog(found: Dialog) -> None:
+        alarms.append(f"dialog: {found.message}")
+        found.dismiss()
+
+    def request(found: Request) -> None:
+        if re.search(r"/[xy]$|example\.com", found.url):
+            alarms.append(f"request: {found.url}")
+
+    page.on("dialog", dialog)
+    page.on("request", request)
+    page.on("pageerror", lambda error: alarms.append(f"error: {error}"))
+    return alarms
+
+
+def sign_in(page: Page, url: str) -> None:
+    page.goto(url)
+    page.get_by_label("Username").fill(USER)
+    page.get_by_label("Password").fill(USER)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("Required Actions").first).to_be_visible()
+
+
+def open_required_action(page: Page, release: str) -> None:
+    """Go from the front page to the question as a person does: by the menu and a link."""
+    page.get_by_role("button", name="Browse").click()
+    page.get_by_role("menuitem", name="Required Actions").click()
+    row = page.get_by_role("row").filter(has_text=release)
+    row.get_by_role("link", name=re.compile(r"^Promote v\d+ of product-recommender")).click()
+    page.wait_for_url(f"**/dags/{DAG_ID}/runs/{release}/tasks/{APPROVAL}/required_actions*")
+    expect(page.get_by_role("button", name="Promote", exact=True)).to_be_visible()
+
+
+def read_evidence(page: Page, installation: Installation, release: str, picture: Path) -> None:
+    page.set_viewport_size(TALL)
+    tables = page.get_by_role("table")
+    expect(tables.filter(has_text="recommendations, best first")).to_be_visible()
+    page.screenshot(path=picture)
+    text = "\n".join(tables.all_inner_texts())
+    digest = next(e.facts["digest"] for e in installation.entries(release) if e.kind is Kind.APPROVAL_REQUESTED)
+
+    assert tables.count() == 4
+    assert page.get_by_role("columnheader").all_inner_texts()[2:7] == [
+        "verdict",
+        "gate",
+        "value",
+        "needs",
+        "what was seen",
+    ]
+    expect(page.get_by_role("cell", name=digest, exact=True)).to_be_visible()
+    assert text.count("✅ PASS") > 20
+    assert "FAIL" not in text
+    assert_hostile_names_are_text(page, text, installation.admin.question(release)["body"])
+
+
+def assert_hostile_names_are_text(page: Page, text: str, body: str) -> None:
+    hostile = set(re.findall(r"`([^`]*(?:<|\]\(|\*\*|://)[^`]*)`", body))
+    assert hostile, "the evidence shows no hostile name: this test shows nothing"
+    for name in hostile:
+        assert name in text
+    cells = page.locator("table")
+    for element in ("img", "a", "script", "iframe", "b", "svg"):
+        assert cells.locator(element).count() == 0, f"<{element}> in the evidence"
+
+
+def answer(page: Page) -> None:
+    page.wait_for_timeout(SAFE_SECONDS * 1000)  # as a person, who reads; Airflow 3.3.2 loses answers before
+    page.locator("[name=element_comment]").fill(COMMENT)
+    page.get_by_role("button", name="Promote", exact=True).click()
+
+
+def see_it_end(page: Page, installation: Installation, release: str, picture: Path) -> None:
+    wait_for("the answer is kept", lambda: installation.state(release, APPROVAL) == "success")
+    decision = installation.admin.xcom(release, APPROVAL, "decision")
+    assert (decision["decision"], decision["by"], decision["comment"]) == ("Promote", USER, COMMENT)
+    wait_for("the run has ended", lambda: installation.admin.run_state(release) in RUN_ENDED)
+    page.goto(f"{installation.running.airflow_url}/dags/{DAG_ID}/runs/{release}")
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible()
+    page.screenshot(path=picture)
+    assert page.get_by_text("Failed", exact=True).count() == 0
+    assert installation.admin.run_state(release) == "success"
