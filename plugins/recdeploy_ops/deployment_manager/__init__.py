@@ -1,0 +1,8 @@
+"""The guide's deployment manager for notebooks: its methods run the very steps that the Airflow operators run."""
+
+from recdeploy_ops.deployment_manager.backup_lists import print_backups
+from recdeploy_ops.deployment_manager.endpoints import ModelDeployment
+from recdeploy_ops.deployment_manager.managers import RecommenderDeploymentManager
+from recdeploy_ops.deployment_manager.notebook_sessions import CellOrderError
+
+__all__ = ["CellOrderError", "ModelDeployment", "RecommenderDeploymentManager", "print_backups"]

@@ -1,0 +1,68 @@
+"""A person's decision in a notebook: who runs the cell is who decides, and the ledger says so."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.errors import DeploymentFailedError, PromotionFailedError, RecdeployError
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.steps import approvals, close_release, promote, reject, validate_test
+
+if TYPE_CHECKING:
+    from recdeploy_ops.deployment_manager.notebook_sessions import NotebookSession
+
+
+def ask(session: NotebookSession, run_id: str) -> approvals.Question:
+    """Record that a decision is wanted, and return the question with its evidence."""
+    asked = session.releases.release(run_id).get(Kind.APPROVAL_REQUESTED)
+    with session.explaining():
+        return approvals.ask(session.releases, run_id, attempt=asked["attempt"] + 1 if asked else 1)
+
+
+def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict[str, Any]:
+    """Validate what was not validated yet, keep the caller's approval, promote, close the release.
+
+    A promotion that was interrupted goes on with the approval that it has.
+
+    Returns:
+        ``version``, ``url`` and ``digest`` of what production serves.
+    """
+    release = session.releases.release(run_id)
+    if not (release.get(Kind.PROMOTION_STARTED) or release.get(Kind.PROMOTED)):
+        validated = release.get(Kind.TEST_VALIDATED)
+        if validated is None or validated["verdict"] == "FAIL":
+            session.finish(validate_test.advance, run_id)
+        _answer(session, run_id, Decision.PROMOTE, comment)
+    try:
+        done = dict(session.finish(promote.advance, run_id))
+    except (PromotionFailedError, DeploymentFailedError):
+        with suppress(RecdeployError):  # the promotion's own error says more
+            session.finish(close_release.advance, run_id)
+        raise
+    session.finish(close_release.advance, run_id)
+    return done
+
+
+def reject_release(session: NotebookSession, run_id: str, reason: str) -> None:
+    """Keep the caller's refusal; a promotion that has begun is left to the teardown, which settles production."""
+    release = session.releases.release(run_id)
+    if release.get(Kind.PROMOTION_STARTED) or release.get(Kind.PROMOTED):
+        return
+    validated = release.get(Kind.TEST_VALIDATED)
+    if validated and validated["verdict"] != "FAIL":
+        _answer(session, run_id, Decision.REJECT, reason)
+        session.finish(reject.advance, run_id)
+    else:  # there is nothing yet that a question could be about
+        reject.refuse(session.releases, run_id, by=session.caller, reason=reason)
+
+
+def _answer(session: NotebookSession, run_id: str, decision: Decision, comment: str) -> None:
+    """Keep the caller's answer; asked anew when there is an earlier answer, which counts only once."""
+    release = session.releases.release(run_id)
+    if release.get(Kind.APPROVAL_REQUESTED) is None or release.get(Kind.APPROVAL_ANSWERED):
+        ask(session, run_id)
+    asked = session.releases.facts(session.releases.release(run_id), Kind.APPROVAL_REQUESTED)
+    answer = approvals.Answer(decision, session.caller, session.releases.now(), comment, timed_out=False)
+    approvals.keep(session.releases, run_id, answer, attempt=asked["attempt"])

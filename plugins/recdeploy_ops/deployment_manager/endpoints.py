@@ -1,0 +1,53 @@
+"""A deployed model as a notebook's cells use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.errors import DeploymentFailedError
+
+if TYPE_CHECKING:
+    from recdeploy_ops.releases import Releases
+
+
+@dataclass(frozen=True)
+class ModelDeployment:
+    """A model deployment that can be asked for recommendations.
+
+    Attributes:
+        model_deployment_id: OCID.
+        url: where it answers, without ``/predict``.
+        version: the version that it was made to serve.
+        is_test: whether it is the TEST deployment.
+    """
+
+    model_deployment_id: str
+    url: str
+    version: int
+    is_test: bool
+    _releases: Releases = field(repr=False, compare=False)
+
+    @property
+    def lifecycle_state(self) -> str:
+        """Return OCI's word for its state, as it is now."""
+        return self._releases.deployments.get(self.model_deployment_id).lifecycle_state
+
+    def predict(self, data: Any = None, *, json_input: Any = None) -> dict[str, Any]:
+        """Ask for recommendations; ``json_input`` is another name for ``data``, which ADS uses as well.
+
+        Args:
+            data: the request, e.g. ``{"user_id": "42", "top_k": 5}``.
+            json_input: the same.
+
+        Raises:
+            DeploymentFailedError: it answered with another status than 200, or with no object.
+        """
+        deployment = self._releases.deployments.get(self.model_deployment_id)
+        seconds = self._releases.settings.probes.timeout_seconds
+        reply = self._releases.deployments.asker(deployment, timeout_seconds=seconds)(
+            json_input if data is None else data
+        )
+        if reply.status != 200 or not isinstance(reply.body, dict):
+            raise DeploymentFailedError(f"{self.url}/predict answered {reply.status}: {reply.body!r:.500}")
+        return reply.body

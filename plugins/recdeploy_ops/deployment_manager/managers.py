@@ -1,0 +1,453 @@
+"""`RecommenderDeploymentManager`: the guide's methods, each of them one or a few steps of a release."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.bundles import open_bundle
+from recdeploy_ops.deployment_manager import brought_models, decisions, folders
+from recdeploy_ops.deployment_manager.backup_lists import LOCAL, read_backups
+from recdeploy_ops.deployment_manager.endpoints import ModelDeployment
+from recdeploy_ops.deployment_manager.notebook_sessions import SESSION, CellOrderError, NotebookSession, name_caller
+from recdeploy_ops.deployment_manager.overrides import adapt_settings, check_size
+from recdeploy_ops.deployment_manager.profiles import find_profile
+from recdeploy_ops.deployment_manager.sources import source_of
+from recdeploy_ops.domain.errors import DeploymentFailedError, RecdeployError, SettingsError
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.records import Role
+from recdeploy_ops.domain.release_plan import plan
+from recdeploy_ops.domain.release_status import summarise
+from recdeploy_ops.oci_clients.sessions import OciSession
+from recdeploy_ops.releases import Releases
+from recdeploy_ops.settings import load_settings
+from recdeploy_ops.steps import (
+    adopt,
+    build_artifact,
+    check_candidate,
+    check_data,
+    close_release,
+    deploy_test,
+    extract,
+    register_model,
+    rehearse_rollback,
+    removals,
+    roll_back,
+    run_ads_operator,
+    validate_test,
+)
+from recdeploy_ops.steps.creations import wanted_shape
+from recdeploy_ops.storage.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from recdeploy_ops.domain.ledger import Release
+    from recdeploy_ops.extraction import Source
+    from recdeploy_ops.settings import Settings
+    from recdeploy_ops.steps.outcomes import Outcome
+
+log = logging.getLogger(__name__)
+
+PHASE_MARK = "🩺"  # of a line that the guide's summary does not have
+NO_BACKUP = "No previous version to backup"
+NO_TEST = "Cannot promote to production - no test deployment"
+TEST_FAILED = "Test deployment failed"
+ROLLBACK_FAILED = "Rollback failed - backup not found"
+
+
+class RecommenderDeploymentManager:
+    """Retrains, tests, promotes, rejects and rolls back from a notebook.
+
+    One session makes one release at a time. It holds the release lock from `backup_current_artifacts` or
+    `save_new_model` until `promote_to_production` or `cleanup_test_deployment`.
+
+    Args:
+        project_name: e.g. ``Product Recommender``; by default the one in the settings.
+        backup_root: folder or URI named ``backups``; ledger and releases lie beside it. By default below the
+            settings' ``storage``, which Airflow uses as well.
+        artifact_dir: local folder of the current artifact; by default ``~/recommender_model_artifact``.
+        results_dir: local folder of the current results; by default ``~/results``.
+        settings: by default those that ``RECDEPLOY_SETTINGS`` names, else ``include/recommender.yaml``.
+        oci: by default as ``AIRFLOW_CONN_OCI_DEFAULT``, ``~/.oci/config`` or the resource principal says.
+        session: tells kernels apart.
+
+    Raises:
+        SettingsError: something is missing or wrong; says what to set.
+    """
+
+    def __init__(
+        self,
+        project_name: str | None = None,
+        backup_root: str | Path | None = None,
+        artifact_dir: str | Path | None = None,
+        results_dir: str | Path | None = None,
+        *,
+        settings: Settings | None = None,
+        oci: OciSession | None = None,
+        session: str = SESSION,
+    ) -> None:
+        self.settings = adapt_settings(settings or load_settings(), project_name, backup_root)
+        oci = oci or OciSession(find_profile(self.settings.connections.oci))
+        self.releases = Releases(self.settings, open_store(self.settings.storage, oci), oci)
+        self.artifact_dir = Path(artifact_dir or Path.home() / "recommender_model_artifact").expanduser().absolute()
+        self.results_dir = Path(results_dir or Path.home() / "results").expanduser().absolute()
+        self._session = NotebookSession(self.releases, name_caller(oci.profile.key), session)
+
+    @property
+    def current_version(self) -> int:
+        """Return the version in production, 0 when there is none."""
+        serving = self.releases.ledger.book().production
+        return serving.version if serving else 0
+
+    def get_next_version(self) -> int:
+        """Return the number that the next release makes, or the one that this session's release is making.
+
+        Raises:
+            StateMismatchError: OCI's production is not what the ledger says.
+        """
+        own = self._session.own()
+        return plan(
+            self.releases.ledger.book(),
+            own.run_id if own else "",
+            highest_in_catalog=self.releases.highest_version_in_catalog(),
+            production=self.releases.production(),
+        ).version
+
+    def backup_current_artifacts(self, version: int | None = None) -> Path | None:
+        """Take the release lock and back up what production serves; return the backup's folder.
+
+        Args:
+            version: the one in production, which is what is backed up.
+
+        Returns:
+            Where the backup lies; a verified local copy when the storage is remote. None on the first run.
+
+        Raises:
+            SettingsError: another version is in production.
+            LockHeldError: another release is under way.
+        """
+        if version and self.current_version and version != self.current_version:
+            raise SettingsError(
+                f"v{version} is not in production, v{self.current_version} is: only what production serves is backed "
+                "up. Earlier versions have their backups already: manager.list_backups()."
+            )
+        release = self._session.open(self._params())
+        prefix: str | None = release.facts[Kind.PRODUCTION_BACKED_UP]["prefix"]
+        if prefix is None:
+            log.warning("%s: this is normal on the first run.", NO_BACKUP)
+            return None
+        if self.settings.storage.startswith(LOCAL):
+            return Path(self.settings.storage.removeprefix(LOCAL)) / prefix
+        copy = self.artifact_dir.parent / prefix
+        folders.fetch_folder(self.releases, open_bundle(self.releases.store, prefix, made_by="backup_production"), copy)
+        return copy
+
+    def extract_data(self, connection: Mapping[str, Any] | Source) -> dict[str, int]:
+        """Extract interactions, users and items, and judge them; return the rows of each.
+
+        Args:
+            connection: the guide's ``connection_parameters``, or a `Source`.
+
+        Raises:
+            SourceDataError: the database does not hold what the queries promise.
+            GateFailedError: the data gate said FAIL.
+        """
+        source: Any = connection if hasattr(connection, "batches") else source_of(connection)
+        run_id = self._session.open(self._params()).run_id
+        summary = self._session.finish(extract.advance, run_id, source=source)
+        self._session.finish(check_data.advance, run_id)
+        return {table: summary[table] for table in ("interactions", "users", "items")}
+
+    def train_model(self, *, top_k: int | None = None, seed: int | None = None) -> dict[str, Any]:
+        """Train with the ADS operator on the extract; leave its results in `results_dir`, return its metrics.
+
+        Args:
+            top_k: recommendations per user; by default the settings'.
+            seed: the same data and seed give the same bytes; by default the settings'.
+
+        Raises:
+            CellOrderError: nothing was extracted.
+            TrainingFailedError: the operator failed, or left outputs that cannot be used.
+        """
+        release = self._session.require_undecided("There is nothing to train on")
+        chosen = {name: value for name, value in (("top_k", top_k), ("seed", seed)) if value is not None}
+        release = self._session.change_params(release, **chosen)
+        summary = self._session.finish(run_ads_operator.advance, release.run_id)
+        self._fetch(Kind.MODEL_TRAINED, self.results_dir)
+        return dict(summary["metrics"])
+
+    def build_artifact(self) -> Path:
+        """Build what is served from the results, leave it in `artifact_dir`, and return that folder.
+
+        Raises:
+            CellOrderError: nothing was trained.
+        """
+        release = self._session.require_undecided("There is nothing to build an artifact from")
+        self._session.finish(build_artifact.advance, release.run_id)
+        self._fetch(Kind.ARTIFACT_BUILT, self.artifact_dir)
+        return self.artifact_dir
+
+    def save_new_model(self, model: Any, version: int, num_users: int, num_products: int, is_test: bool = True) -> str:
+        """Check a model, put it into the Model Catalog and return its OCID.
+
+        Args:
+            model: an artifact folder, or an ADS ``GenericModel`` that has one.
+            version: as `get_next_version` gave it.
+            num_users: users that it was trained on.
+            num_products: products that it was trained on.
+            is_test: whether `deploy_model` makes a TEST deployment; else it goes straight into production.
+
+        Raises:
+            SettingsError: it is no artifact of this project, or not of this version.
+            GateFailedError: the candidate gate said FAIL.
+            LockHeldError: another release is under way.
+        """
+        folder = brought_models.folder_of(model)
+        release = self._session.open(self._params())
+        if version != release.version:
+            raise SettingsError(
+                f"This release makes v{release.version}, not v{version}: that number was taken. Run Cell 1 again "
+                "(next_version = manager.get_next_version()), then Cell 8."
+            )
+        release = self._session.change_params(release, skip_test_deployment=not is_test)
+        counts = {"users": num_users, "items": num_products}
+        top_k = brought_models.take_in(self.releases, release, folder, self.results_dir, counts)
+        release = self._session.change_params(self.releases.release(release.run_id), top_k=top_k)
+        self._compare_counts(release, counts)
+        self._session.finish(check_candidate.advance, release.run_id)
+        return str(self._session.finish(register_model.advance, release.run_id)["model_id"])
+
+    def deploy_model(
+        self,
+        model: Any,  # noqa: ARG002 - the guide's cells pass it; what is deployed is what was registered
+        model_id: str,
+        version: int,
+        is_test: bool = True,
+        instance_shape: str = "VM.Standard.E4.Flex",
+        ocpus: float = 1,
+        memory_gb: float = 16,
+    ) -> ModelDeployment:
+        """Deploy a saved model to TEST and return the deployment once it is ACTIVE.
+
+        Without TEST (``is_test=False`` here or in `save_new_model`) it goes straight into production: calling this is
+        then the approval.
+
+        Args:
+            model: as given to `save_new_model`.
+            model_id: as `save_new_model` returned it.
+            version: as given to `save_new_model`.
+            is_test: whether to make a TEST deployment.
+            instance_shape: of TEST, and of production after a promotion.
+            ocpus: per instance.
+            memory_gb: per instance.
+
+        Raises:
+            CellOrderError: this model was not saved by this session.
+            DeploymentFailedError: OCI could not bring it up; quotes OCI.
+        """
+        release = self._session.require_undecided(TEST_FAILED)
+        saved = release.get(Kind.MODEL_REGISTERED)
+        if saved is None or (saved["model_id"], saved["version"]) != (model_id, version):
+            has = f"has saved v{saved['version']} as {saved['model_id']}" if saved else "has saved no model"
+            raise CellOrderError(f"{TEST_FAILED}: this session {has}, not v{version} as {model_id}. Run Cell 9 first.")
+        skip = bool(release.params["skip_test_deployment"]) or not is_test
+        size = check_size(self.settings, instance_shape=instance_shape, ocpus=ocpus, memory_gb=memory_gb)
+        release = self._session.change_params(release, **size, skip_test_deployment=skip)
+        try:
+            self._session.finish(self._remove_other_sizes, release.run_id)
+            self._session.finish(deploy_test.advance, release.run_id)
+        except DeploymentFailedError as err:
+            raise DeploymentFailedError(f"{TEST_FAILED}: {err}") from err
+        if skip:
+            return self._deploy_without_test(release)
+        return self._endpoint(Kind.TEST_DEPLOYED, release.run_id, is_test=True)
+
+    def validate_test(self) -> str:
+        """Probe TEST as the release does, ask for a decision, and return the evidence for it (Markdown).
+
+        Raises:
+            CellOrderError: there is no TEST deployment.
+            GateFailedError: an answer is wrong: reject it with Cell 13.
+        """
+        release = self._session.require_undecided("There is no test deployment to validate")
+        self._session.finish(validate_test.advance, release.run_id)
+        return decisions.ask(self._session, release.run_id).body
+
+    def promote_to_production(self, test_deployment_id: str | None = None) -> dict[str, Any]:
+        """Switch production to what TEST serves, prove it, delete TEST; whoever calls this is the approver.
+
+        Args:
+            test_deployment_id: OCID of the TEST deployment; by default this session's. Naming that of another
+                notebook is how a second person approves it.
+
+        Returns:
+            ``version``, ``url`` and ``digest`` of what production serves.
+
+        Raises:
+            CellOrderError: there is no such TEST deployment.
+            GateFailedError: TEST gave a wrong answer.
+            PromotionFailedError: production did not verify; says what it serves now.
+        """
+        release = self._session.find_tested(test_deployment_id) or self._session.require(NO_TEST)
+        tested = release.get(Kind.TEST_DEPLOYED)
+        known = tested["deployment_id"] if tested else None
+        if known is None:
+            raise CellOrderError(f"{NO_TEST}: run Cells 9-10 first, which make it.")
+        if test_deployment_id not in {None, known}:
+            raise CellOrderError(f"{NO_TEST} {test_deployment_id}: this session's is {known} (v{release.version}).")
+        return decisions.promote_release(self._session, release.run_id, "promoted from a notebook")
+
+    def cleanup_test_deployment(self, reason: str = "rejected from a notebook") -> None:
+        """Refuse the candidate, delete TEST and free the release lock; production stays as it is.
+
+        Args:
+            reason: kept in the ledger.
+
+        Raises:
+            DeploymentFailedError: TEST could not be deleted; says what is left.
+        """
+        release = self._session.newest()
+        if release is None:
+            log.warning("No test deployment to clean up.")
+            return
+        if release.is_open:
+            decisions.reject_release(self._session, release.run_id, reason)
+        self._session.finish(close_release.advance, release.run_id)
+
+    def rollback_artifacts(self, version: int) -> bool:
+        """Make `artifact_dir` and `results_dir` hold a version again; production stays as it is.
+
+        Returns:
+            Whether there was a whole copy of that version.
+        """
+        place = folders.restore(self.releases, version, self.artifact_dir, self.results_dir)
+        if place is None:
+            log.error("%s: there is no whole copy of v%s below %s.", ROLLBACK_FAILED, version, self.releases.store.uri)
+            return False
+        log.info("%s and %s hold v%s again, from %s.", self.artifact_dir, self.results_dir, version, place)
+        return True
+
+    def roll_back_production(self, version: int | str = "previous", reason: str = "") -> dict[str, Any]:
+        """Bring production at the same URL back to an earlier version, rehearsed first and proved after.
+
+        Args:
+            version: a number, or ``previous``.
+            reason: kept in the ledger.
+
+        Returns:
+            ``version``, ``url`` and ``digest`` of what production serves.
+
+        Raises:
+            SettingsError: there is no such version.
+            LockHeldError: another release is past its approval.
+            PromotionFailedError: production did not verify; says what it serves now.
+        """
+        params = {"version": version, "reason": reason or "rolled back from a notebook", "require_approval": False}
+        run_id = self._session.open_rollback(params)
+        try:
+            self._session.finish(rehearse_rollback.advance, run_id)
+            done = dict(self._session.finish(roll_back.advance, run_id))
+        except RecdeployError:
+            with suppress(RecdeployError):
+                self._session.finish(close_release.advance, run_id)
+            raise
+        self._session.finish(close_release.advance, run_id)
+        return done
+
+    def get_deployment_summary(self) -> str:
+        """Return what is in production and on TEST, in the guide's layout."""
+        summary = summarise(self.releases.ledger.book(), self.settings.project_name)
+        return "\n".join(line for line in summary.splitlines() if not line.startswith(PHASE_MARK))
+
+    def list_backups(self) -> list[dict[str, Any]]:
+        """Return the whole backups, oldest first.
+
+        Returns:
+            Of each: ``version``, ``timestamp``, ``backup_path``, ``files`` (how many), ``digest`` and
+            ``production_deployment`` (what served it: ``model_id``, ``deployment_id``, ``endpoint``, ...).
+        """
+        return read_backups(self.releases.store)
+
+    def import_existing_deployment(self, deployment_id: str) -> list[str]:
+        """Make a deployment that this project did not make its production; return what that changes in the ledger.
+
+        Raises:
+            StateMismatchError: it is not ACTIVE.
+            LockHeldError: a release is under way.
+        """
+        return self._adopt(deployment_id)
+
+    def repair_production_state(self) -> list[str]:
+        """Bring the ledger in line with what OCI has, e.g. after changes by hand; return what differed.
+
+        Raises:
+            SettingsError: it cannot be told which deployment is production.
+            LockHeldError: a release is under way.
+        """
+        return self._adopt(None)
+
+    def resume_release(self) -> str:
+        """Go on with the release that an ended kernel of yours has left open; return a sentence about it."""
+        release = self._session.resume()
+        at = list(release.facts)[-1]
+        return f"This session goes on with v{release.version} (run {release.run_id}), which is past {at}."
+
+    def abandon_release(self) -> str:
+        """Close the release that a kernel of yours has open, delete its TEST deployment; return a sentence about it."""
+        release = self._session.abandon()
+        return f"The release v{release.version} (run {release.run_id}) is closed, and the release lock is free."
+
+    def _params(self) -> dict[str, Any]:
+        """Return the params that the DAG's form would start with."""
+        serving, training = self.settings.serving, self.settings.training
+        return {
+            "top_k": training.top_k,
+            "seed": training.seed,
+            "instance_shape": serving.instance_shape,
+            "ocpus": serving.ocpus,
+            "memory_gb": serving.memory_gb,
+            "instance_count": serving.instance_count,
+            "skip_test_deployment": False,
+            "approval_timeout_hours": self.settings.release.approval_timeout_hours,
+        }
+
+    def _fetch(self, kind: Kind, folder: Path) -> None:
+        release = self._session.require("The release is gone")
+        folders.fetch_folder(self.releases, self.releases.bundle(release, kind), folder)
+
+    def _compare_counts(self, release: Release, counts: dict[str, int]) -> None:
+        metrics = self.releases.facts(release, Kind.MODEL_TRAINED)["metrics"]
+        for name, given in counts.items():
+            if metrics.get(name) not in {None, given}:
+                log.warning("Trained on %s %s, not on %s: the catalog gets the former.", metrics[name], name, given)
+
+    def _remove_other_sizes(self, releases: Releases, run_id: str) -> Outcome:
+        """Delete a TEST deployment that was made with other parameters of Cell 10."""
+        release = releases.release(run_id)
+        wanted = wanted_shape(release)
+        made = [d for d in releases.deployments_of_run(Role.TEST, run_id) if d.lifecycle_state != "DELETED"]
+        unwanted = made if release.params["skip_test_deployment"] else [d for d in made if d.shape != wanted]
+        return removals.advance_removal(releases, unwanted) or {}
+
+    def _deploy_without_test(self, release: Release) -> ModelDeployment:
+        self._session.finish(validate_test.advance, release.run_id)
+        decisions.promote_release(
+            self._session, release.run_id, "deployed from a notebook without TEST (is_test=False)"
+        )
+        return self._endpoint(Kind.PROMOTED, release.run_id, is_test=False)
+
+    def _endpoint(self, kind: Kind, run_id: str, *, is_test: bool) -> ModelDeployment:
+        release = self.releases.ledger.book().releases[run_id]
+        made = self.releases.facts(release, kind)
+        return ModelDeployment(made["deployment_id"], made["url"], release.version, is_test, self.releases)
+
+    def _adopt(self, deployment_id: str | None) -> list[str]:
+        """Show the difference, then take over what OCI has."""
+        run_id = f"adopt-{self.releases.now():%Y%m%dT%H%M%S}"
+        with self._session.explaining():
+            shown = adopt.advance(self.releases, run_id, deployment_id=deployment_id, apply=False)
+        self._session.finish(adopt.advance, run_id, deployment_id=deployment_id, apply=True)
+        return list(shown["difference"]) if isinstance(shown, dict) else []  # it waits only when it writes

@@ -1,0 +1,65 @@
+"""What a notebook may say otherwise than the settings file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.settings import ServingSettings, Settings
+
+BACKUPS = "/backups"
+
+
+def adapt_settings(settings: Settings, project_name: str | None, backup_root: str | Path | None) -> Settings:
+    """Return the settings with another project or storage.
+
+    Args:
+        settings: as the file has them.
+        project_name: e.g. ``Product Recommender``, which names the project ``product-recommender``.
+        backup_root: folder or URI of the backups, which lie below the storage root.
+
+    Raises:
+        SettingsError: one of them cannot be used.
+    """
+    changes: dict[str, Any] = {}
+    if project_name:
+        changes["project_name"] = re.sub(r"[^a-z0-9]+", "-", project_name.lower()).strip("-")
+    if backup_root:
+        changes["storage"] = _storage_of(str(backup_root))
+    if not changes:
+        return settings
+    try:
+        return Settings.model_validate({**settings.model_dump(), **changes})
+    except ValidationError as err:
+        raise SettingsError(f"{', '.join(changes)} of the manager cannot be used: {_describe(err)}.") from err
+
+
+def check_size(settings: Settings, **size: Any) -> dict[str, Any]:
+    """Return a size of a deployment that the settings would take.
+
+    Raises:
+        SettingsError: they would not.
+    """
+    try:
+        ServingSettings.model_validate({**settings.serving.model_dump(), **size})
+    except ValidationError as err:
+        raise SettingsError(f"These parameters of deploy_model (Cell 10) cannot be used: {_describe(err)}.") from err
+    return size
+
+
+def _storage_of(backup_root: str) -> str:
+    uri = backup_root if "://" in backup_root else Path(backup_root).expanduser().absolute().as_uri()
+    if not uri.rstrip("/").endswith(BACKUPS):
+        raise SettingsError(
+            f"backup_root must be named 'backups' (it is {backup_root!r}): it is a folder of the storage root with the "
+            "ledger beside it. Leave it out to use the storage of the settings."
+        )
+    return uri.rstrip("/").removesuffix(BACKUPS)
+
+
+def _describe(err: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in err.errors())

@@ -1,0 +1,73 @@
+"""The shop's database as the guide's ``connection_parameters`` name it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.extraction import ArrowSource, CursorSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from recdeploy_ops.extraction import Source
+
+ORACLE = ("user_name", "password", "service_name")
+WALLET = ("wallet_location", "wallet_password")
+# As Airflow's side sets it: a query sees one order and one date format, whatever the database's territory.
+SESSION = (
+    "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY NLS_NUMERIC_CHARACTERS = '.,' "
+    "NLS_DATE_FORMAT = 'YYYY-MM-DD HH24:MI:SS' NLS_TIMESTAMP_FORMAT = 'YYYY-MM-DD HH24:MI:SS.FF'"
+)
+
+
+def source_of(connection_parameters: Mapping[str, Any]) -> Source:
+    """Return the database behind the guide's parameters; nothing is connected yet.
+
+    Args:
+        connection_parameters: ``user_name``, ``password``, ``service_name`` and, for a wallet, ``wallet_location``
+            and ``wallet_password``; or ``url`` alone, a SQLAlchemy URL of any other database.
+
+    Raises:
+        SettingsError: a parameter is missing or unknown.
+    """
+    unknown = sorted(set(connection_parameters) - {*ORACLE, *WALLET, "url"})
+    if unknown:
+        raise SettingsError(f"connection_parameters has {', '.join(unknown)}, which nothing reads.")
+    if connection_parameters.get("url"):
+        return CursorSource(lambda: _engine(connection_parameters["url"]), "the notebook's database")
+    missing = [name for name in ORACLE if not connection_parameters.get(name)]
+    if missing:
+        raise SettingsError(
+            f"connection_parameters lacks {', '.join(missing)} (Cell 3). Take them from environment variables or from "
+            "OCI Vault, never from the notebook's text."
+        )
+    return ArrowSource(lambda: _open_oracle(connection_parameters), f"Oracle {connection_parameters['service_name']}")
+
+
+def _engine(url: str) -> Any:
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    return create_engine(url, poolclass=NullPool)
+
+
+def _open_oracle(parameters: Mapping[str, Any]) -> Any:
+    import oracledb
+
+    wallet = parameters.get("wallet_location")
+    opened = oracledb.connect(
+        user=parameters["user_name"],
+        password=parameters["password"],
+        dsn=parameters["service_name"],
+        config_dir=wallet,
+        wallet_location=wallet,
+        wallet_password=parameters.get("wallet_password"),
+    )
+    try:
+        with opened.cursor() as cursor:
+            cursor.execute(SESSION)
+    except oracledb.Error:
+        opened.close()
+        raise
+    return opened

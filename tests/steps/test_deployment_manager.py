@@ -1,0 +1,850 @@
+"""The guide's API: every method's result and message, on the steps that the operators run."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import shutil
+from pathlib import Path
+
+import artifacts
+import pytest
+from shops import source_of
+from steps.factories import PRODUCTS, USERS, Run, shop
+
+from recdeploy_ops.deployment_manager import CellOrderError, RecommenderDeploymentManager, print_backups
+from recdeploy_ops.deployment_manager.profiles import find_profile
+from recdeploy_ops.deployment_manager.sources import source_of as source_of_parameters
+from recdeploy_ops.domain.errors import (
+    DeploymentFailedError,
+    GateFailedError,
+    IntegrityError,
+    LockHeldError,
+    PromotionFailedError,
+    SettingsError,
+)
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.records import Role, Shape
+from recdeploy_ops.domain.release_status import Phase, judge
+from recdeploy_ops.domain.stages import Stage
+from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+
+
+@pytest.fixture
+def make_manager(settings, profile_fields, tmp_path):
+    """Managers as kernels have them; equal names are the same kernel."""
+
+    def make(session="kernel-1", **how):
+        home = tmp_path / "home"
+        how = {"settings": settings, "artifact_dir": home / "artifact", "results_dir": home / "results", **how}
+        oci = OciSession(OciProfile.from_fields(profile_fields, source="the test's connection"))
+        return RecommenderDeploymentManager(oci=oci, session=session, **how)
+
+    return make
+
+
+@pytest.fixture
+def manager(make_manager):
+    return make_manager()
+
+
+@pytest.fixture
+def cells(manager, tmp_path):
+    return Cells(manager, tmp_path)
+
+
+class Cells:
+    """The guide's cells, with results made by hand instead of trained."""
+
+    def __init__(self, manager, folder, *, shift=0):
+        self.manager, self.folder, self.shift = manager, folder, shift
+        if not (folder / "shop.db").exists():
+            shop(folder)
+
+    def prepare(self):
+        self.version = self.manager.get_next_version()
+        self.backup = self.manager.backup_current_artifacts(self.manager.current_version)
+
+    def train(self):
+        rows = self.manager.extract_data(source_of(self.folder / "shop.db"))
+        self.users, self.products = rows["users"], rows["items"]
+        own = self.manager._session.own()
+        Run(self.manager.releases, own.run_id, self.folder, shift=self.shift, top_k=own.params["top_k"]).train()
+        self.manager._fetch(Kind.MODEL_TRAINED, self.manager.results_dir)
+        self.model = self.manager.build_artifact()
+
+    def save(self, **how):
+        self.model_id = self.manager.save_new_model(self.model, self.version, self.users, self.products, **how)
+        return self.model_id
+
+    def deploy(self, **how):
+        self.test = self.manager.deploy_model(self.model, self.model_id, self.version, **how)
+        return self.test
+
+    def until_test(self):
+        self.prepare()
+        self.train()
+        self.save()
+        return self.deploy()
+
+    def release(self):
+        self.until_test()
+        return self.manager.promote_to_production(self.test.model_deployment_id)
+
+
+@pytest.fixture(autouse=True)
+def short_lists(settings, monkeypatch):
+    """Lists of two, as the small shop allows."""
+    training = settings.training.model_copy(update={"top_k": 2})
+    monkeypatch.setitem(settings.__dict__, "training", training)
+
+
+@pytest.fixture
+def two_versions(manager, tmp_path):
+    for shift in range(2):
+        Cells(manager, tmp_path, shift=shift).release()
+
+
+def living(manager, role=None):
+    found = [d for d in manager.releases.deployments.all() if d.lifecycle_state != "DELETED"]
+    return [d for d in found if role is None or d.tags["recdeploy-role"] == role]
+
+
+def kinds(manager):
+    run_id = manager._session.newest().run_id
+    return [str(entry.kind) for entry in manager.releases.ledger.entries() if entry.run_id == run_id]
+
+
+def test_the_first_release_of_a_notebook_takes_every_step_of_the_operators(manager, cells):
+    assert manager.get_next_version() == 1
+    assert manager.current_version == 0
+
+    done = cells.release()
+
+    assert kinds(manager) == [
+        "release_opened",
+        "production_backed_up",
+        "data_extracted",
+        "data_checked",
+        "model_trained",
+        "artifact_built",
+        "candidate_checked",
+        "model_registered",
+        "test_deployed",
+        "test_validated",
+        "approval_requested",
+        "approval_answered",
+        "promotion_started",
+        "promoted",
+        "release_closed",
+    ]
+    book = manager.releases.ledger.book()
+    assert done == {"version": 1, "url": book.production.url, "digest": book.production.digest}
+    assert book.holder is None
+    assert manager.current_version == 1
+    assert manager.get_next_version() == 2
+    assert [d.tags["recdeploy-role"] for d in living(manager)] == ["production"]
+
+
+def test_promoting_records_the_caller_as_approver(manager, cells, emulator):
+    cells.release()
+
+    answer = manager.releases.ledger.book().releases[manager._session.newest().run_id].facts[Kind.APPROVAL_ANSWERED]
+    assert answer["by"] == f"{getpass.getuser()} ({emulator.config['user']})"
+    assert (answer["decision"], answer["comment"]) == ("Promote", "promoted from a notebook")
+
+
+def test_deploy_model_returns_what_the_cells_use(manager, cells):
+    test = cells.until_test()
+
+    assert test.model_deployment_id.startswith("ocid1.datasciencemodeldeployment.")
+    assert test.url.endswith(test.model_deployment_id)
+    assert test.lifecycle_state == "ACTIVE"
+    answer = test.predict({"user_id": USERS[0]})
+    assert [found["product_id"] for found in answer["recommendations"]] == [PRODUCTS[2], PRODUCTS[3]]
+    assert answer["model_version"] == test.version == 1
+    assert test.predict(json_input={"user_id": "nobody"})["message"].startswith("Recommendations for new user")
+    assert [d.deployment_id for d in living(manager, Role.TEST)] == [test.model_deployment_id]
+
+
+def test_a_prediction_that_fails_is_an_error(manager, cells, emulator):
+    test = cells.until_test()
+    emulator.fail_next("Predict", status=500)
+
+    with pytest.raises(DeploymentFailedError, match="answered 500"):
+        test.predict({"user_id": USERS[0]})
+
+
+def test_the_first_run_has_no_previous_version_to_backup(manager, caplog):
+    assert manager.backup_current_artifacts(0) is None
+    assert "No previous version to backup" in caplog.text
+    assert manager.list_backups() == []
+
+
+def test_a_backup_is_a_folder_as_in_the_guide(manager, cells, tmp_path, capsys):
+    cells.release()
+    second = Cells(manager, tmp_path, shift=1)
+    second.prepare()
+
+    assert isinstance(second.backup, Path)
+    assert second.backup.parent == tmp_path / "storage" / "backups"
+    assert second.backup.name.startswith("v1_")
+    assert {path.name for path in second.backup.iterdir()} == {
+        "recommender_model_artifact",
+        "results",
+        "metadata.json",
+        "manifest.json",
+    }
+    [backup] = manager.list_backups()
+    assert (backup["version"], backup["backup_path"]) == (1, str(second.backup))
+    assert backup["production_deployment"]["endpoint"] == manager.releases.ledger.book().production.url
+
+    assert print_backups([backup]) is None
+    printed = capsys.readouterr().out
+    assert "📌 Version 1" in printed
+    assert str(second.backup) in printed
+    print_backups([])
+    assert "No backups found" in capsys.readouterr().out
+
+
+def test_only_what_serves_can_be_backed_up(manager, cells):
+    cells.release()
+
+    with pytest.raises(SettingsError, match="v7 is not in production, v1 is"):
+        manager.backup_current_artifacts(7)
+    assert manager.releases.ledger.book().holder is None
+
+
+def test_a_second_release_keeps_the_url_and_makes_the_local_folders_current(manager, cells, tmp_path):
+    first = cells.release()
+    second = Cells(manager, tmp_path, shift=1)
+
+    done = second.release()
+
+    assert (done["version"], done["url"]) == (2, first["url"])
+    assert json.loads((manager.artifact_dir / "manifest.json").read_text())["version"] == 2
+    assert (manager.results_dir / "recommendations.csv").is_file()
+    assert len(living(manager)) == 1
+
+
+def test_rejecting_deletes_test_and_leaves_production(manager, cells, tmp_path):
+    cells.release()
+    second = Cells(manager, tmp_path, shift=1)
+    second.until_test()
+    manager.validate_test()
+
+    assert manager.cleanup_test_deployment("the lists look odd") is None
+
+    book = manager.releases.ledger.book()
+    assert living(manager, Role.TEST) == []
+    assert (book.production.version, book.holder, book.versions[2].stage) == (1, None, Stage.REJECTED)
+    rejected = book.releases[manager._session.newest().run_id]
+    assert rejected.outcome == "rejected"
+    assert rejected.facts[Kind.RELEASE_REJECTED]["reason"] == "the lists look odd"
+    assert rejected.facts[Kind.RELEASE_REJECTED]["by"].startswith(getpass.getuser())
+    assert manager.get_next_version() == 3
+
+
+@pytest.mark.parametrize("at", ["prepared", "trained", "on TEST"])
+def test_a_release_can_be_given_up_at_any_cell(manager, cells, at):
+    cells.prepare()
+    if at != "prepared":
+        cells.train()
+    if at == "on TEST":
+        cells.save()
+        cells.deploy()
+
+    manager.cleanup_test_deployment()
+
+    book = manager.releases.ledger.book()
+    assert (book.holder, living(manager)) == (None, [])
+    assert book.releases[manager._session.newest().run_id].outcome == "rejected"
+
+
+def test_cleaning_up_nothing_says_so(manager, caplog):
+    manager.cleanup_test_deployment()
+
+    assert "No test deployment to clean up" in caplog.text
+
+
+def test_validation_shows_the_evidence_and_waits_for_a_decision(manager, cells):
+    cells.until_test()
+
+    evidence = manager.validate_test()
+
+    assert "validation of TEST" in evidence
+    assert judge(manager.releases.ledger.book()).phase is Phase.PAUSED
+    manager.validate_test()
+    assert manager.promote_to_production()["version"] == 1
+
+
+def test_a_test_that_answers_wrongly_is_not_promoted(manager, cells, emulator):
+    cells.until_test()
+    emulator.fail_next("Predict", status=500, times=3)
+
+    with pytest.raises(GateFailedError):
+        manager.promote_to_production(cells.test.model_deployment_id)
+    assert manager.releases.ledger.book().production is None
+
+    assert manager.promote_to_production(cells.test.model_deployment_id)["version"] == 1
+
+
+def test_the_summary_has_the_guides_layout(manager, cells):
+    rule = "=" * 60
+    empty = manager.get_deployment_summary().splitlines()
+    assert empty[:3] == [rule, "🎯 Product Recommender - Deployment Status", rule]
+    assert "🧪 TEST: No test deployment" in empty
+
+    cells.release()
+
+    serving = manager.releases.ledger.book().production
+    assert manager.get_deployment_summary().splitlines() == [
+        rule,
+        "🎯 Product Recommender - Deployment Status",
+        rule,
+        "",
+        "✅ PRODUCTION (v1)",
+        f"   Model: {serving.model_id}",
+        f"   Endpoint: {serving.url}",
+        f"   Deployed: {serving.since}",
+        "",
+        "🧪 TEST: No test deployment",
+        "",
+        "📊 Current Version: v1",
+        "📦 Total Deployments: 1",
+        rule,
+    ]
+
+
+class TestWrongOrder:
+    def test_promoting_first(self, manager):
+        with pytest.raises(CellOrderError, match=r"^Cannot promote to production - no test deployment"):
+            manager.promote_to_production("ocid1.datasciencemodeldeployment.oc1..x")
+
+    def test_promoting_before_deploying(self, manager, cells):
+        cells.prepare()
+        cells.train()
+        cells.save()
+
+        with pytest.raises(CellOrderError, match=r"^Cannot promote to production - no test deployment.*Cells 9-10"):
+            manager.promote_to_production()
+
+    def test_promoting_another_test(self, manager, cells):
+        cells.until_test()
+
+        with pytest.raises(CellOrderError, match=r"^Cannot promote to production - no test deployment ocid1\.other"):
+            manager.promote_to_production("ocid1.other")
+
+    def test_promoting_twice(self, manager, cells):
+        cells.release()
+
+        with pytest.raises(CellOrderError, match=r"no test deployment: the release v1 .* is closed \(promoted\)"):
+            manager.promote_to_production(cells.test.model_deployment_id)
+
+    def test_deploying_what_was_not_saved(self, manager, cells):
+        cells.prepare()
+        cells.train()
+
+        with pytest.raises(CellOrderError, match=r"^Test deployment failed: this session has saved no model"):
+            manager.deploy_model(cells.model, "ocid1.datasciencemodel.oc1..x", 1)
+
+    def test_training_before_extracting(self, manager, cells):
+        with pytest.raises(CellOrderError, match="run Cells 1 to 10 first"):
+            manager.train_model()
+        cells.prepare()
+        with pytest.raises(CellOrderError, match="run Cell 5 again"):
+            manager.train_model()
+        with pytest.raises(CellOrderError, match="run Cell 5 again"):
+            manager.build_artifact()
+
+    def test_saving_without_an_artifact(self, manager, tmp_path):
+        with pytest.raises(SettingsError, match="run Cell 8 first"):
+            manager.save_new_model(tmp_path / "nothing", 1, 6, 6)
+        with pytest.raises(SettingsError, match="must be an ADS GenericModel or an artifact folder"):
+            manager.save_new_model(3, 1, 6, 6)
+        assert manager.releases.ledger.book().holder is None
+
+    def test_saving_under_another_number(self, manager, cells):
+        cells.prepare()
+        cells.train()
+
+        with pytest.raises(SettingsError, match="makes v1, not v4"):
+            manager.save_new_model(cells.model, 4, 6, 6)
+
+    def test_validating_without_test(self, manager, cells):
+        cells.prepare()
+
+        with pytest.raises(CellOrderError, match="run Cell 10 again"):
+            manager.validate_test()
+
+    def test_rolling_back_to_what_never_was(self, manager, cells, caplog):
+        assert manager.rollback_artifacts(version=4) is False
+        assert "Rollback failed - backup not found" in caplog.text
+        with pytest.raises(SettingsError, match="nothing to roll back"):
+            manager.roll_back_production(4)
+        cells.release()
+        with pytest.raises(SettingsError, match="There is no version 4"):
+            manager.roll_back_production(4)
+        assert manager.releases.ledger.book().holder is None
+
+
+def test_a_test_deployment_that_fails_says_so_with_ocis_words(manager, cells, emulator):
+    cells.prepare()
+    cells.train()
+    cells.save()
+    emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Out of host capacity")
+
+    with pytest.raises(DeploymentFailedError, match=r"^Test deployment failed(?s:.)*Out of host capacity"):
+        cells.deploy()
+
+    assert cells.deploy().lifecycle_state == "ACTIVE"
+
+
+def test_the_deployments_size_can_be_chosen_and_changed(manager, cells):
+    cells.until_test()
+
+    cells.deploy(ocpus=2, memory_gb=32)
+
+    [test] = living(manager, Role.TEST)
+    assert test.shape == Shape("VM.Standard.E4.Flex", 2.0, 32.0, 1)
+    manager.promote_to_production()
+    [production] = living(manager)
+    assert production.shape == test.shape
+
+
+def test_a_size_that_cannot_be_is_refused_before_oci_is_asked(manager, cells):
+    cells.prepare()
+    cells.train()
+    cells.save()
+
+    with pytest.raises(SettingsError, match=r"deploy_model \(Cell 10\) cannot be used: ocpus"):
+        cells.deploy(ocpus=0)
+    assert living(manager) == []
+
+
+@pytest.mark.parametrize("cell", [9, 10])
+@pytest.mark.parametrize("number", [1, 2])
+def test_test_can_be_skipped_which_is_then_the_approval(manager, cells, tmp_path, cell, number):
+    if number == 2:
+        cells.release()
+    skipping = Cells(manager, tmp_path, shift=1)
+    skipping.prepare()
+    skipping.train()
+    skipping.save(is_test=cell != 9)
+    deployed = skipping.deploy(is_test=cell != 10)
+
+    book = manager.releases.ledger.book()
+    assert (book.production.version, book.holder) == (number, None)
+    assert deployed.model_deployment_id == book.production.deployment_id
+    assert not deployed.is_test
+    assert deployed.predict({"user_id": USERS[0]})["model_version"] == number
+    assert "without TEST" in book.releases[manager._session.newest().run_id].facts[Kind.APPROVAL_ANSWERED]["comment"]
+
+
+class TestRollingBack:
+    def test_the_local_folders_from_the_backup(self, manager, two_versions):
+        shutil.rmtree(manager.results_dir)
+
+        assert manager.rollback_artifacts(version=1) is True
+
+        assert json.loads((manager.artifact_dir / "manifest.json").read_text())["version"] == 1
+        assert (manager.results_dir / "recommendations.csv").is_file()
+        assert manager.current_version == 2
+        [backup] = manager.list_backups()
+        restored = {path.name: path.read_bytes() for path in manager.artifact_dir.iterdir()}
+        assert restored == {
+            path.name: path.read_bytes() for path in Path(backup["backup_path"], "recommender_model_artifact").iterdir()
+        }
+
+    def test_the_local_folders_from_where_they_were_built(self, manager, two_versions):
+        """v2 has no backup: nothing has replaced it yet."""
+        manager.rollback_artifacts(version=1)
+        (manager.artifact_dir / "left over").touch()
+
+        assert manager.rollback_artifacts(version=2) is True
+
+        assert json.loads((manager.artifact_dir / "manifest.json").read_text())["version"] == 2
+        assert not (manager.artifact_dir / "left over").exists()
+
+    def test_a_damaged_backup_is_passed_over(self, manager, two_versions, caplog):
+        [backup] = manager.list_backups()
+        damaged = Path(backup["backup_path"], "recommender_model_artifact", "runtime.yaml")
+        content = damaged.read_bytes()
+        damaged.unlink()
+        damaged.write_bytes(b"tampered")
+
+        assert manager.rollback_artifacts(version=1) is True
+
+        assert "cannot be used" in caplog.text
+        assert (manager.artifact_dir / "runtime.yaml").read_bytes() == content
+
+    def test_without_any_whole_copy_nothing_is_touched(self, manager, two_versions, caplog):
+        version = manager.releases.ledger.book().versions[1]
+        for prefix in ("backups/v1_", version.artifact):
+            for stored in list(manager.releases.store.list(prefix)):
+                manager.releases.store.delete(stored.key)
+
+        assert manager.rollback_artifacts(version=1) is False
+
+        assert "Rollback failed - backup not found" in caplog.text
+        assert json.loads((manager.artifact_dir / "manifest.json").read_text())["version"] == 2
+
+    @pytest.mark.parametrize("wanted", [1, "previous"])
+    def test_production_at_the_same_url(self, manager, two_versions, wanted):
+        before = manager.releases.ledger.book().production
+
+        done = manager.roll_back_production(wanted, "it looks odd")
+
+        book = manager.releases.ledger.book()
+        assert (done["version"], done["url"]) == (1, before.url)
+        assert (book.production.version, book.holder) == (1, None)
+        assert list(book.releases.values())[-1].outcome == "rolled back"
+
+    def test_a_rollback_that_does_not_verify_keeps_the_champion(self, manager, two_versions, emulator):
+        emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity")
+
+        with pytest.raises(PromotionFailedError, match="v2 still serves"):
+            manager.roll_back_production()
+
+        book = manager.releases.ledger.book()
+        assert (book.production.version, book.holder) == (2, None)
+
+    def test_a_rollback_preempts_a_release_that_waits_for_a_decision(self, manager, two_versions, tmp_path):
+        third = Cells(manager, tmp_path, shift=2)
+        third.until_test()
+        manager.validate_test()
+
+        assert manager.roll_back_production()["version"] == 1
+
+        with pytest.raises(CellOrderError, match=r"closed \(pre-empted\)"):
+            manager.promote_to_production(third.test.model_deployment_id)
+        manager.cleanup_test_deployment()
+        assert len(living(manager)) == 1
+
+
+def test_a_failed_promotion_says_what_serves_and_leaves_nothing(manager, cells, tmp_path, emulator):
+    cells.release()
+    second = Cells(manager, tmp_path, shift=1)
+    second.until_test()
+    emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity for the new pool")
+
+    with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified(?s:.)*No capacity"):
+        manager.promote_to_production(second.test.model_deployment_id)
+
+    book = manager.releases.ledger.book()
+    assert (book.production.version, book.holder) == (1, None)
+    assert len(living(manager)) == 1
+
+
+def test_a_promotion_that_was_interrupted_goes_on_and_cannot_be_undone_half_way(manager, cells, tmp_path, monkeypatch):
+    from recdeploy_ops.steps import promote
+
+    cells.release()
+    second = Cells(manager, tmp_path, shift=1)
+    second.until_test()
+
+    def interrupted(releases, run_id):
+        promote_advance(releases, run_id)  # asks OCI
+        raise KeyboardInterrupt
+
+    promote_advance = promote.advance
+    monkeypatch.setattr(promote, "advance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        manager.promote_to_production()
+    monkeypatch.undo()
+
+    for cell in (manager.validate_test, manager.build_artifact, manager.backup_current_artifacts, second.deploy):
+        with pytest.raises(CellOrderError, match="run Cell 12 again"):
+            cell()
+    assert manager.promote_to_production()["version"] == 2
+    assert kinds(manager).count("approval_answered") == 1
+
+
+def test_rejecting_an_interrupted_promotion_brings_the_champion_back(manager, cells, tmp_path, monkeypatch):
+    from recdeploy_ops.steps import promote
+
+    cells.release()
+    second = Cells(manager, tmp_path, shift=1)
+    second.until_test()
+    promote_advance = promote.advance
+
+    def interrupted(releases, run_id):
+        promote_advance(releases, run_id)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(promote, "advance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        manager.promote_to_production()
+    monkeypatch.undo()
+
+    manager.cleanup_test_deployment()
+
+    [production] = living(manager)
+    book = manager.releases.ledger.book()
+    assert (book.production.version, book.holder) == (1, None)
+    assert production.model_id == book.production.model_id
+
+
+class TestTwoSessions:
+    def test_the_second_is_told_who_holds_the_lock(self, manager, make_manager):
+        manager.backup_current_artifacts()
+        second = make_manager("kernel-2")
+
+        with pytest.raises(LockHeldError, match=r"run notebook-.*resume_release\(\).*abandon_release\(\)"):
+            second.backup_current_artifacts()
+        with pytest.raises(CellOrderError, match=r"no test deployment: .*resume_release\(\)"):
+            second.promote_to_production()
+
+    def test_a_manager_made_again_in_the_same_kernel_goes_on(self, manager, make_manager, cells):
+        cells.until_test()
+
+        assert make_manager().promote_to_production(cells.test.model_deployment_id)["version"] == 1
+
+    def test_a_new_kernel_resumes_the_release_of_one_that_ended(self, make_manager, cells):
+        cells.until_test()
+        second = make_manager("kernel-2")
+
+        assert "goes on with v1" in second.resume_release()
+        assert second.promote_to_production()["version"] == 1
+
+    def test_an_abandoned_release_is_closed_and_its_kernel_may_not_go_on(self, manager, make_manager, cells, tmp_path):
+        cells.release()
+        first = Cells(manager, tmp_path, shift=1)
+        first.until_test()
+        second = make_manager("kernel-2")
+
+        assert "is closed" in second.abandon_release()
+
+        assert living(manager, Role.TEST) == []
+        with pytest.raises(CellOrderError, match=r"no test deployment: the release v2 of this session is closed"):
+            manager.promote_to_production(first.test.model_deployment_id)
+        assert Cells(second, tmp_path, shift=2).release()["version"] == 3
+
+    def test_nobody_takes_the_release_of_somebody_else(self, manager, make_manager, monkeypatch):
+        manager.backup_current_artifacts()
+        monkeypatch.setenv("LOGNAME", "somebody-else")
+        second = make_manager("kernel-2")
+
+        for method in (second.abandon_release, second.resume_release):
+            with pytest.raises(CellOrderError, match="is not yours"):
+                method()
+        with pytest.raises(LockHeldError) as refused:
+            second.backup_current_artifacts()
+        assert "abandon" not in str(refused.value)
+
+    def test_a_run_of_airflow_is_taken_to_be_alive(self, manager, tmp_path):
+        Run(manager.releases, "scheduled__1", tmp_path).plan()
+
+        with pytest.raises(LockHeldError, match="run scheduled__1"):
+            manager.backup_current_artifacts()
+        with pytest.raises(CellOrderError, match="recommender_retrain"):
+            manager.abandon_release()
+
+    def test_there_is_nothing_to_abandon_without_a_release(self, manager):
+        with pytest.raises(CellOrderError, match="no release is under way"):
+            manager.abandon_release()
+
+    def test_a_second_retraining_in_one_session_gets_a_new_number(self, manager, cells):
+        cells.until_test()
+        cells.shift = 1
+        cells.train()
+        with pytest.raises(SettingsError, match="makes v2, not v1"):
+            cells.save()
+        cells.version = manager.get_next_version()
+        cells.save()
+        cells.deploy()
+
+        assert manager.promote_to_production(cells.test.model_deployment_id)["version"] == 2
+        assert len(living(manager)) == 1
+
+
+class TestBroughtArtifacts:
+    def test_an_artifact_made_elsewhere_is_released_with_a_note(self, manager, tmp_path):
+        folder = artifacts.make_artifact(tmp_path / "made", version=1)
+
+        model_id = manager.save_new_model(folder, version=1, num_users=4, num_products=6)
+        test = manager.deploy_model(folder, model_id, 1)
+
+        model = manager.releases.catalog.get(model_id)
+        assert (model.metadata["num_users"], model.metadata["num_products"]) == ("4", "6")
+        assert test.predict({"user_id": "u2"})["recommendations"][1] == {
+            "product_id": "p2",
+            "rating": 3.3333333333333335,
+        }
+        assert "without the data" in manager.validate_test()
+        assert manager.promote_to_production()["version"] == 1
+
+    def test_its_results_are_kept_when_they_are_there(self, manager, tmp_path):
+        folder = artifacts.make_artifact(tmp_path / "made", version=1)
+        shutil.copytree(tmp_path / "made" / "inputs" / "results", manager.results_dir)
+
+        manager.save_new_model(folder, version=1, num_users=4, num_products=6)
+
+        release = manager._session.own()
+        assert "new_users.csv" in manager.releases.bundle(release, Kind.MODEL_TRAINED).files
+
+    def test_results_of_another_model_are_noticed(self, manager, tmp_path):
+        folder = artifacts.make_artifact(tmp_path / "made", version=1)
+        lists = {**artifacts.LISTS, "u1": [("p4", 4.5), ("p3", 4.25), ("p2", 1.1)]}
+        artifacts.write_results(manager.results_dir, lists)
+
+        with pytest.raises(GateFailedError, match="u1"):
+            manager.save_new_model(folder, version=1, num_users=4, num_products=6)
+
+    def test_what_is_no_artifact_of_this_project_is_refused(self, manager, tmp_path):
+        (tmp_path / "score.py").touch()
+
+        with pytest.raises(SettingsError, match=r"lacks runtime.yaml.*build_artifact\(\)"):
+            manager.save_new_model(tmp_path, version=1, num_users=4, num_products=6)
+
+    def test_an_artifact_of_another_version_is_refused(self, manager, tmp_path):
+        folder = artifacts.make_artifact(tmp_path / "made", version=3)
+
+        with pytest.raises(SettingsError, match="holds v3, this release makes v1"):
+            manager.save_new_model(folder, version=1, num_users=4, num_products=6)
+
+    @pytest.mark.parametrize(
+        ("name", "error", "says"),
+        [
+            ("recommendations.sqlite", IntegrityError, "does not match its manifest"),
+            ("score.py", SettingsError, "score_py_uri"),
+        ],
+    )
+    def test_a_changed_file_is_refused(self, manager, tmp_path, name, error, says):
+        folder = artifacts.make_artifact(tmp_path / "made", version=1)
+        with (folder / name).open("ab") as stream:
+            stream.write(b"#")
+
+        with pytest.raises(error, match=says):
+            manager.save_new_model(folder, version=1, num_users=4, num_products=6)
+
+    def test_a_registered_version_keeps_its_content(self, manager, tmp_path):
+        first, other = (
+            artifacts.make_artifact(tmp_path / name, version=1, new_users=new_users)
+            for name, new_users in (("one", artifacts.NEW_USERS), ("two", None))
+        )
+        manager.save_new_model(first, version=1, num_users=4, num_products=6)
+        assert manager.save_new_model(first, version=1, num_users=4, num_products=6)
+
+        with pytest.raises(SettingsError, match="v1 is registered with other content"):
+            manager.save_new_model(other, version=1, num_users=4, num_products=6)
+
+
+class TestAdoption:
+    def test_an_existing_deployment_is_imported(self, manager, cells):
+        cells.release()
+        production = manager.releases.production()
+        for found in list(manager.releases.store.list("ledger/")):
+            manager.releases.store.delete(found.key)
+        manager.releases.ledger.__init__(manager.releases.store, manager.releases.now)
+
+        difference = manager.import_existing_deployment(production.deployment_id)
+
+        assert difference[0].startswith("production: the ledger has nothing, OCI has v1")
+        assert manager.current_version == 1
+
+    def test_the_state_is_repaired_after_a_change_by_hand(self, manager, two_versions):
+        production = manager.releases.production()
+        manager.releases.deployments.switch_model(production, manager.releases.ledger.book().versions[1].model_id)
+
+        assert manager.repair_production_state()[0].startswith("production: the ledger has v2")
+        assert manager.current_version == 1
+        assert manager.repair_production_state() == []
+
+
+class TestMakingAManager:
+    def test_a_backup_root_of_ones_own(self, make_manager, tmp_path):
+        manager = make_manager(project_name="My Shop", backup_root=tmp_path / "data" / "backups")
+
+        assert manager.settings.storage == (tmp_path / "data").as_uri()
+        assert manager.settings.project_name == "my-shop"
+        assert "🎯 My Shop - Deployment Status" in manager.get_deployment_summary()
+        assert make_manager(backup_root="oci://b@ns/x/backups/").settings.storage == "oci://b@ns/x"
+
+    def test_what_cannot_be_used_is_said(self, make_manager, tmp_path):
+        with pytest.raises(SettingsError, match="backup_root must be named 'backups'"):
+            make_manager(backup_root=tmp_path)
+        with pytest.raises(SettingsError, match="project_name"):
+            make_manager(project_name="!")
+
+    def test_the_sdks_own_file_and_the_sessions_variables(self, monkeypatch, emulator, project_id):
+        monkeypatch.delenv("AIRFLOW_CONN_OCI_DEFAULT", raising=False)
+        monkeypatch.setenv("OCI_CONFIG_LOCATION", str(emulator.config_file))
+        with pytest.raises(SettingsError, match="Set NB_SESSION_COMPARTMENT_OCID and PROJECT_OCID"):
+            find_profile("oci_default")
+        monkeypatch.setenv("NB_SESSION_COMPARTMENT_OCID", emulator.compartment_id)
+        monkeypatch.setenv("PROJECT_OCID", project_id)
+        monkeypatch.setenv("OCI_ODSC_SERVICE_ENDPOINT", emulator.url)
+
+        profile = find_profile("oci_default")
+
+        assert (profile.auth, profile.project_id, profile.service_endpoint) == ("api_key", project_id, emulator.url)
+        assert profile.key["user"] == emulator.config["user"]
+        monkeypatch.setenv("OCI_CONFIG_PROFILE", "OTHER")
+        with pytest.raises(SettingsError, match="no profile 'OTHER'"):
+            find_profile("oci_default")
+
+    def test_the_variable_of_airflows_connection_comes_first(self, monkeypatch, profile_fields):
+        monkeypatch.setenv("AIRFLOW_CONN_OCI_DEFAULT", json.dumps({"conn_type": "oci", "extra": profile_fields}))
+        assert find_profile("oci_default").project_id == profile_fields["project_id"]
+        monkeypatch.setenv("AIRFLOW_CONN_OCI_DEFAULT", "oci://x")
+        with pytest.raises(SettingsError, match="AIRFLOW_CONN_OCI_DEFAULT is no JSON connection"):
+            find_profile("oci_default")
+
+    def test_a_resource_principal_or_an_error_that_says_what_to_set(self, monkeypatch, tmp_path):
+        monkeypatch.delenv("AIRFLOW_CONN_OCI_DEFAULT", raising=False)
+        monkeypatch.setenv("OCI_CONFIG_LOCATION", str(tmp_path / "none"))
+        monkeypatch.delenv("OCI_RESOURCE_PRINCIPAL_VERSION", raising=False)
+        with pytest.raises(SettingsError, match="Set AIRFLOW_CONN_OCI_DEFAULT"):
+            find_profile("oci_default")
+        for name, value in (("OCI_RESOURCE_PRINCIPAL_VERSION", "2.2"), ("PROJECT_OCID", "p")):
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("PROJECT_COMPARTMENT_OCID", "c")
+        assert find_profile("oci_default").auth == "resource_principal"
+
+
+ORACLE = {"user_name": "ADMIN", "password": "x", "service_name": "shop_medium", "wallet_location": "/wallet"}
+
+
+class TestConnectionParameters:
+    @pytest.mark.parametrize("missing", ["user_name", "password", "service_name"])
+    def test_a_missing_one_is_named(self, missing):
+        with pytest.raises(SettingsError, match=rf"lacks {missing} \(Cell 3\)"):
+            source_of_parameters({**ORACLE, missing: None})
+
+    def test_an_unknown_one_is_named(self):
+        with pytest.raises(SettingsError, match="has host"):
+            source_of_parameters({**ORACLE, "host": "x"})
+
+    def test_oracle_gets_the_wallet_and_one_date_format(self, monkeypatch):
+        import oracledb
+
+        statements = []
+
+        class Connection:
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                pass
+
+            def cursor(self):
+                return self
+
+            def execute(self, statement):
+                statements.append(statement)
+
+        given = {}
+        monkeypatch.setattr(oracledb, "connect", lambda **how: given.update(how) or Connection())
+
+        source = source_of_parameters(ORACLE)
+
+        assert source.name == "Oracle shop_medium"
+        source._connect()
+        assert (given["dsn"], given["config_dir"], given["wallet_location"]) == ("shop_medium", "/wallet", "/wallet")
+        assert "NLS_SORT = BINARY" in statements[0]
+
+    def test_a_url_leads_to_any_other_database(self, manager, tmp_path):
+        rows = manager.extract_data({"url": f"sqlite:///{shop(tmp_path)}"})
+
+        assert rows == {"interactions": 12, "users": 6, "items": 6}
