@@ -43,6 +43,7 @@ class SourceSettings(Section):
     item_column: str = "product_id"
     rating_column: str = "rating"
     timestamp_column: str | None = "ordered_at"
+    title_column: str | None = "title"
     parameters: dict[str, str | int | float | None] = {}
     batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
 

@@ -66,6 +66,15 @@ def test_every_id_comes_back_unchanged_from_database_to_answer(releases, run):
     assert answer_of(releases, deployment_id, "205616461")["message"].startswith("Recommendations for new user")
 
 
+def test_the_approver_sees_titles_beside_the_ids_as_text(releases, run):
+    first = run("run-1")
+    first.validate()
+    body = first.ask().body
+
+    assert "`p-1` `title of p-1`" in body
+    assert "`title of <b>p6</b>`" in body  # a code span: shown, never read as HTML
+
+
 def test_a_second_release_updates_production_at_the_same_url(releases, run):
     run("run-1").release_fully()
     before = releases.ledger.book().production

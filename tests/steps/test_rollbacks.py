@@ -257,6 +257,19 @@ def test_a_version_that_was_rolled_back_can_be_promoted_after_asking_again(relea
     assert served(releases) == 2
 
 
+def test_a_version_that_serves_may_be_approved_again_and_is_proved_again(releases, run, two_versions):
+    second = run("run-2", shift=1)
+    second.plan()
+    question = second.answer(Decision.PROMOTE, attempt=2)
+    second.promote()
+    second.close()
+
+    assert "which serves already" in question.subject
+    book = releases.ledger.book()
+    assert (book.production.version, book.previous_champion.version) == (2, 1)
+    assert book.releases["run-2"].outcome == "promoted"
+
+
 def test_an_answer_to_an_earlier_try_does_not_count(run):
     first = run("run-1")
     first.validate()

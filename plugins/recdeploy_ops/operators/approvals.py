@@ -62,6 +62,8 @@ class RequestApprovalOperator(HITLBranchOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Keep the answer, then take the branch."""
         if "error" not in event:
+            self.validate_chosen_options(event["chosen_options"])
+            self.validate_params_input(event["params_input"] or {})
             try:
                 with failing_for_good(besides=SelfApprovalError):
                     kept = approvals.keep(

@@ -82,7 +82,9 @@ def ask(releases: Releases, run_id: str, *, attempt: int, notice: str | None = N
     }
     release = releases.record(Kind.APPROVAL_REQUESTED, run_id, facts)
     serving = releases.ledger.book().production
-    replaces = f", which replaces v{serving.version} in production" if serving else ", the first in production"
+    if again:
+        log.warning("Asking again: an earlier answer was lost or is void, and does not count.")
+    replaces = _describe_place(release.version, serving.version if serving else None)
     return Question(
         subject=f"Promote v{release.version} of {releases.settings.project_name}{replaces}?",
         body=_describe_evidence(releases, release, [*filter(None, [notice]), *_note(release, asked_again=again)]),
@@ -128,6 +130,12 @@ def keep(releases: Releases, run_id: str, answer: Answer, *, attempt: int) -> di
     return facts
 
 
+def _describe_place(version: int, serving: int | None) -> str:
+    if serving is None:
+        return ", the first in production"
+    return ", which serves already" if version == serving else f", which replaces v{serving} in production"
+
+
 def _note(release: Release, *, asked_again: bool) -> list[str]:
     notices = []
     if asked_again:
@@ -163,6 +171,7 @@ def _describe_evidence(releases: Releases, release: Release, notices: list[str])
             latency=LatencyFacts(**details["latency"]) if "latency" in details else None,
             changes=ChangeFacts(**details["changes"]) if details.get("changes") else None,
             samples=details.get("samples", {}),
+            titles=details.get("titles", {}),
         )
     )
 

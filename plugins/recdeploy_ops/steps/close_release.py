@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import DeploymentFailedError, RecdeployError
+from recdeploy_ops.domain.errors import DeploymentFailedError, RecdeployError, TransientError
 from recdeploy_ops.domain.ledger import ROLLBACK, Kind
 from recdeploy_ops.steps import labels, reject, removals, restorations
 
@@ -22,10 +22,11 @@ CHANGED_PRODUCTION = frozenset({"promoted", "rolled back"})
 def advance(releases: Releases, run_id: str) -> Outcome:
     """Settle production, delete this run's TEST deployment, record the outcome and free the lock.
 
-    The lock is freed even when the deletion fails: the task then fails and names what is left.
+    The lock is freed even when the deletion is refused: the task then fails and names what is left.
 
     Raises:
         DeploymentFailedError: production or TEST could not be settled; says what a person must do.
+        TransientError: trying again may help; nothing is closed yet.
     """
     release = releases.ledger.book().releases.get(run_id)
     if release is None:
@@ -35,6 +36,8 @@ def advance(releases: Releases, run_id: str) -> Outcome:
     trouble = None
     try:
         waiting = waiting or removals.advance_test_removal(releases, run_id)
+    except TransientError:
+        raise
     except RecdeployError as err:
         trouble = err
     if waiting:

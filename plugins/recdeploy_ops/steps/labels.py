@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import MissingInputError, RecdeployError
+from recdeploy_ops.domain.errors import MissingInputError, RecdeployError, TransientError
 from recdeploy_ops.domain.waiting import Progress, Waiting, judge_work_request
 from recdeploy_ops.releases import LEASE_TAG, SERVED_TAG
 
@@ -23,7 +23,10 @@ def advance_label(releases: Releases) -> Waiting | None:
 
     The model in the catalog keeps when it was verified to serve, so that the ledger could be rebuilt.
 
-    OCI takes tags in an update of their own. A label that cannot be set is a warning: it never undoes a release.
+    OCI takes tags in an update of their own. A label that OCI refuses is a warning: it never undoes a release.
+
+    Raises:
+        TransientError: trying again may help.
     """
     serving = releases.ledger.book().production
     if serving is None:
@@ -31,6 +34,8 @@ def advance_label(releases: Releases) -> Waiting | None:
     try:
         releases.catalog.tag(serving.model_id, {SERVED_TAG: serving.since})
         return advance_tags(releases, releases.production_tags())
+    except TransientError:
+        raise
     except RecdeployError as err:
         log.warning("Production keeps its old tags: %s", err)
         return None

@@ -91,7 +91,9 @@ def check_approval(releases: Releases, release: Release) -> Approved:
     asked = releases.facts(release, Kind.APPROVAL_REQUESTED)
     fingerprints.require_unchanged(asked, fingerprints.read_parts(releases, release))
     # Asked before OCI is: the ledger would refuse to record the promotion only after it was done.
-    stages.advance(releases.ledger.book().versions[release.version].stage, Stage.CHAMPION)
+    stage = releases.ledger.book().versions[release.version].stage
+    if stage is not Stage.CHAMPION:  # one that serves may be approved again: it is proved again
+        stages.advance(stage, Stage.CHAMPION)
     return Approved(
         version=release.version,
         digest=asked["digest"],
@@ -132,7 +134,8 @@ def _promote(releases: Releases, release: Release) -> Waiting | None:
         if champion is None:
             serving = _become_production(releases, release, approved)
         else:
-            _require_way_back(release, champion)
+            if champion.version != approved.version:
+                _require_way_back(release, champion)
             switch = model_switch(
                 releases, champion.deployment_id, approved.version, approved.digest, approved.model_id
             )

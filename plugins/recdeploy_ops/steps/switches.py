@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import DeploymentFailedError, TransientError
 from recdeploy_ops.domain.promotion import Move, SwitchIntent, decide_switch
+from recdeploy_ops.domain.replies import Reply
 from recdeploy_ops.domain.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.domain.ledger import Facts, Kind
     from recdeploy_ops.domain.records import Deployment
-    from recdeploy_ops.domain.replies import Reply
     from recdeploy_ops.releases import Releases
 
 log = logging.getLogger(__name__)
+
+LOST_PROBES = 3  # so many may get no answer, or an error, before a switch has failed
 
 
 @dataclass(frozen=True)
@@ -82,25 +85,40 @@ def advance_switch(releases: Releases, run_id: str, kind: Kind, switch: Switch) 
 def prove(releases: Releases, deployment: Deployment, *, version: int, digest: str) -> None:
     """Ask a deployment's URL until enough answers in a row carry the version and digest.
 
+    A probe that is lost says nothing about what is served: the row begins anew, but only `LOST_PROBES` times.
     Without a digest, which a version of another project has not, it must answer each time.
 
     Raises:
-        DeploymentFailedError: one of them did not.
+        DeploymentFailedError: one of them answered with something else, or too many were lost.
     """
     probes = releases.settings.probes
     ask = releases.deployments.asker(deployment, timeout_seconds=probes.timeout_seconds, fresh=True)
-    for number in range(1, probes.consecutive_answers + 1):
-        try:
-            reply = ask({"user_id": "recdeploy-probe", "top_k": 1})
-        except TransientError as err:
-            raise DeploymentFailedError(f"{deployment.url} did not answer probe {number}: {err}") from err
+    in_a_row = lost = 0
+    while in_a_row < probes.consecutive_answers:
+        probe = f"probe {in_a_row + 1} of {probes.consecutive_answers}"
+        reply = _probe(ask)
+        if not isinstance(reply, Reply) or reply.status != HTTPStatus.OK:
+            lost += 1
+            if lost > LOST_PROBES:
+                raise DeploymentFailedError(f"{deployment.url} did not answer {probe}, and {lost} in all: {reply}")
+            log.warning("%s did not answer %s: %s", deployment.url, probe, reply)
+            in_a_row = 0
+            time.sleep(releases.settings.release.poll_seconds)
+            continue
         served = _served(reply)
-        if served != (version, digest) and (digest or reply.status != HTTPStatus.OK):
-            raise DeploymentFailedError(
-                f"{deployment.url} answered probe {number} of {probes.consecutive_answers} with {served or reply}, "
-                f"not with v{version} and the digest {digest}."
-            )
+        if served != (version, digest) and digest:
+            wanted = f"v{version} and the digest {digest}"
+            raise DeploymentFailedError(f"{deployment.url} answered {probe} with {served or reply}, not with {wanted}.")
+        in_a_row += 1
     log.info("%s answered %s times with v%s (%s)", deployment.url, probes.consecutive_answers, version, digest[:12])
+
+
+def _probe(ask: Callable[[object], Reply]) -> Reply | TransientError:
+    """Return the reply to a probe, or why there is none."""
+    try:
+        return ask({"user_id": "recdeploy-probe", "top_k": 1})
+    except TransientError as err:
+        return err
 
 
 def _served(reply: Reply) -> tuple[object, object] | None:

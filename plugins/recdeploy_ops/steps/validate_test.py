@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from recdeploy_ops.domain.errors import StateMismatchError
 from recdeploy_ops.domain.gates.endpoint import judge_endpoint
@@ -15,9 +19,12 @@ from recdeploy_ops.steps.candidates import fetch_candidate
 from recdeploy_ops.steps.reports import settle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from recdeploy_ops.domain.ledger import Facts
     from recdeploy_ops.probes import Ask, Expectation
     from recdeploy_ops.releases import Releases
+    from recdeploy_ops.steps.candidates import Candidate
     from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
@@ -48,10 +55,11 @@ def advance(releases: Releases, run_id: str) -> Outcome:
         return settle(releases, run_id, Kind.TEST_VALIDATED, SKIPPED, {"skipped": True})
     with fetch_candidate(releases, release) as candidate:
         report, details = _probe(releases, tested, candidate.expected)
+        details["titles"] = _read_titles(releases, candidate, details["samples"])
     return settle(releases, run_id, Kind.TEST_VALIDATED, report, details)
 
 
-def _probe(releases: Releases, tested: Facts, expected: Expectation) -> tuple[GateReport, dict[str, object]]:
+def _probe(releases: Releases, tested: Facts, expected: Expectation) -> tuple[GateReport, dict[str, Any]]:
     probes = releases.settings.probes
     ask_test = _asker(releases, tested["deployment_id"])
     serving = releases.ledger.book().production
@@ -59,7 +67,7 @@ def _probe(releases: Releases, tested: Facts, expected: Expectation) -> tuple[Ga
     answers = probe_endpoint(ask_test, expected=expected, malformed=probes.malformed_requests)
     latency = compare_latency(ask_test, ask_production, latency_requests(expected, probes.latency_requests))
     changes = compare_with_production(ask_production, expected) if ask_production else None
-    details = {
+    details: dict[str, Any] = {
         "digest": expected.digest,
         "url": tested["url"],
         "endpoint": asdict(answers),
@@ -68,6 +76,22 @@ def _probe(releases: Releases, tested: Facts, expected: Expectation) -> tuple[Ga
         "samples": {user: ranking[:3] for user, ranking in list(expected.known.items())[:3]},
     }
     return judge_endpoint(answers, latency, changes), details
+
+
+def _read_titles(
+    releases: Releases, candidate: Candidate, samples: dict[str, Sequence[tuple[str, float]]]
+) -> dict[str, str]:
+    """Return the titles of the items in the samples, where the query for items gives them."""
+    source = releases.settings.source
+    path = candidate.extract / "items.parquet"
+    title = source.title_column
+    if title is None or title not in pq.read_schema(path).names:
+        return {}
+    wanted = pa.array({item for ranking in samples.values() for item, _ in ranking}, pa.string())
+    rows = pq.read_table(path, columns=[source.item_column, title], filters=pc.field(source.item_column).isin(wanted))
+    return {
+        item: str(text) for item, text in zip(*(column.to_pylist() for column in rows.columns), strict=True) if text
+    }
 
 
 def _asker(releases: Releases, deployment_id: str) -> Ask:
