@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import artifacts
+import oci
 import pytest
 from shops import source_of
 from steps.factories import PRODUCTS, USERS, Run, shop
 
+from recdeploy_ops.bundles import sha256_of
 from recdeploy_ops.deployment_manager import CellOrderError, RecommenderDeploymentManager, print_backups
 from recdeploy_ops.deployment_manager.profiles import find_profile
 from recdeploy_ops.deployment_manager.sources import source_of as source_of_parameters
@@ -21,6 +28,7 @@ from recdeploy_ops.domain.errors import (
     IntegrityError,
     LockHeldError,
     PromotionFailedError,
+    SelfApprovalError,
     SettingsError,
 )
 from recdeploy_ops.domain.ledger import Kind
@@ -28,6 +36,7 @@ from recdeploy_ops.domain.records import Role, Shape
 from recdeploy_ops.domain.release_status import Phase, judge
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.steps.waits import is_settled
 
 
 @pytest.fixture
@@ -422,8 +431,7 @@ def test_a_size_that_cannot_be_is_refused_before_oci_is_asked(manager, cells):
     assert living(manager) == []
 
 
-@pytest.mark.parametrize("cell", [9, 10])
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize(("cell", "number"), [(9, 1), (10, 2)])
 def test_test_can_be_skipped_which_is_then_the_approval(manager, cells, tmp_path, cell, number):
     if number == 2:
         cells.release()
@@ -442,31 +450,27 @@ def test_test_can_be_skipped_which_is_then_the_approval(manager, cells, tmp_path
 
 
 class TestRollingBack:
-    def test_the_local_folders_from_the_backup(self, manager, two_versions):
+    def test_the_local_folders_from_the_backup_or_from_where_they_were_built(self, manager, two_versions):
         shutil.rmtree(manager.results_dir)
 
         assert manager.rollback_artifacts(version=1) is True
 
-        assert json.loads((manager.artifact_dir / "manifest.json").read_text())["version"] == 1
         assert (manager.results_dir / "recommendations.csv").is_file()
         assert manager.current_version == 2
         [backup] = manager.list_backups()
-        restored = {path.name: path.read_bytes() for path in manager.artifact_dir.iterdir()}
-        assert restored == {
-            path.name: path.read_bytes() for path in Path(backup["backup_path"], "recommender_model_artifact").iterdir()
+        saved = Path(backup["backup_path"], "recommender_model_artifact")
+        assert {path.name: path.read_bytes() for path in manager.artifact_dir.iterdir()} == {
+            path.name: path.read_bytes() for path in saved.iterdir()
         }
 
-    def test_the_local_folders_from_where_they_were_built(self, manager, two_versions):
-        """v2 has no backup: nothing has replaced it yet."""
-        manager.rollback_artifacts(version=1)
         (manager.artifact_dir / "left over").touch()
-
-        assert manager.rollback_artifacts(version=2) is True
-
-        assert json.loads((manager.artifact_dir / "manifest.json").read_text())["version"] == 2
+        assert manager.rollback_artifacts(version=2) is True  # which has no backup: nothing has replaced it yet
+        assert self.version_of(manager) == 2
         assert not (manager.artifact_dir / "left over").exists()
 
-    def test_a_damaged_backup_is_passed_over(self, manager, two_versions, caplog):
+    def test_a_damaged_copy_is_passed_over_and_without_a_whole_one_nothing_is_touched(
+        self, manager, two_versions, caplog
+    ):
         [backup] = manager.list_backups()
         damaged = Path(backup["backup_path"], "recommender_model_artifact", "runtime.yaml")
         content = damaged.read_bytes()
@@ -474,26 +478,24 @@ class TestRollingBack:
         damaged.write_bytes(b"tampered")
 
         assert manager.rollback_artifacts(version=1) is True
-
         assert "cannot be used" in caplog.text
         assert (manager.artifact_dir / "runtime.yaml").read_bytes() == content
 
-    def test_without_any_whole_copy_nothing_is_touched(self, manager, two_versions, caplog):
-        version = manager.releases.ledger.book().versions[1]
-        for prefix in ("backups/v1_", version.artifact):
-            for stored in list(manager.releases.store.list(prefix)):
-                manager.releases.store.delete(stored.key)
-
+        manager.rollback_artifacts(version=2)
+        for stored in list(manager.releases.store.list(manager.releases.ledger.book().versions[1].artifact)):
+            manager.releases.store.delete(stored.key)
         assert manager.rollback_artifacts(version=1) is False
-
         assert "Rollback failed - backup not found" in caplog.text
-        assert json.loads((manager.artifact_dir / "manifest.json").read_text())["version"] == 2
+        assert self.version_of(manager) == 2
 
-    @pytest.mark.parametrize("wanted", [1, "previous"])
-    def test_production_at_the_same_url(self, manager, two_versions, wanted):
+    @staticmethod
+    def version_of(manager):
+        return json.loads((manager.artifact_dir / "manifest.json").read_text())["version"]
+
+    def test_production_at_the_same_url(self, manager, two_versions):
         before = manager.releases.ledger.book().production
 
-        done = manager.roll_back_production(wanted, "it looks odd")
+        done = manager.roll_back_production(1, "it looks odd")
 
         book = manager.releases.ledger.book()
         assert (done["version"], done["url"]) == (1, before.url)
@@ -632,6 +634,33 @@ class TestTwoSessions:
             second.backup_current_artifacts()
         assert "abandon" not in str(refused.value)
 
+    def test_a_second_person_approves_by_naming_the_test_deployment(
+        self, manager, make_manager, cells, settings, monkeypatch
+    ):
+        monkeypatch.setitem(settings.release.__dict__, "self_approval", False)
+        cells.until_test()
+        with pytest.raises(SelfApprovalError, match=r"Another person can run manager\.promote_to_production\('ocid1"):
+            manager.promote_to_production()
+        monkeypatch.setenv("LOGNAME", "second")
+        second = make_manager("kernel-2")
+
+        assert second.promote_to_production(cells.test.model_deployment_id)["version"] == 1
+
+        [release] = manager.releases.ledger.book().releases.values()
+        assert release.facts[Kind.APPROVAL_ANSWERED]["by"].startswith("second")
+
+    def test_a_kernel_that_is_gone_cannot_keep_the_lock_for_ever(self, manager, make_manager, monkeypatch, settings):
+        manager.backup_current_artifacts()
+        monkeypatch.setenv("LOGNAME", "somebody-else")
+        second = make_manager("kernel-2")
+        lease = timedelta(hours=settings.release.test_lease_hours)
+        second.releases.now = lambda: datetime.now(UTC) + lease
+
+        second.backup_current_artifacts()
+
+        book = manager.releases.ledger.book()
+        assert [release.outcome for release in book.releases.values()] == ["failed", None]
+
     def test_a_run_of_airflow_is_taken_to_be_alive(self, manager, tmp_path):
         Run(manager.releases, "scheduled__1", tmp_path).plan()
 
@@ -730,6 +759,71 @@ class TestBroughtArtifacts:
             manager.save_new_model(other, version=1, num_users=4, num_products=6)
 
 
+GENERIC_MODEL = """
+import json, logging, os, sys
+import ads
+from ads.model.generic_model import GenericModel
+from recdeploy_ops.deployment_manager import RecommenderDeploymentManager
+
+url, config_file, folder, score, slug = sys.argv[1:]
+ads.set_auth("api_key", oci_config_location=config_file, client_kwargs={"service_endpoint": url})
+model = GenericModel(estimator=None, artifact_dir=folder, serialize=False)
+model.prepare(
+    inference_conda_env=slug, model_file_name="recommendations.sqlite", score_py_uri=score, force_overwrite=True
+)
+manager = RecommenderDeploymentManager()
+version = manager.get_next_version()
+model_id = manager.save_new_model(model=model, version=version, num_users=4, num_products=6)
+test_deployment = manager.deploy_model(model=model, model_id=model_id, version=version)
+answer = test_deployment.predict({"user_id": "u2"})
+manager.promote_to_production(test_deployment.model_deployment_id)
+print(json.dumps([model_id, sorted(os.listdir(folder)), answer]))
+"""
+
+
+def test_an_ads_generic_model_is_saved_deployed_and_promoted(settings, releases, profile_fields, emulator, tmp_path):
+    """In a process of its own, for ADS changes much of the one that imports it."""
+    folder = artifacts.make_artifact(tmp_path / "made", version=1)
+    slug = settings.serving.conda_environment.slug
+    facts = [emulator.url, str(emulator.config_file), str(folder), str(artifacts.TEMPLATE / "score.py"), slug]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(artifacts.TEMPLATE.parents[1] / "plugins"),
+        "RECDEPLOY_SETTINGS": str(settings.folder / "recommender.yaml"),
+        "AIRFLOW_CONN_OCI_DEFAULT": json.dumps({"conn_type": "oci", "extra": profile_fields}),
+        "FSSPEC_OCI": json.dumps({"config_kwargs": {"service_endpoint": emulator.url}}),
+    }
+    command = [sys.executable, "-c", GENERIC_MODEL, *facts]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+
+    assert done.returncode == 0, done.stderr[-4000:]
+    model_id, names, answer = json.loads(done.stdout.splitlines()[-1])
+    assert ".model-ignore" in names, "ADS has prepared the folder"
+    book = releases.ledger.book()
+    assert (book.production.version, book.production.model_id) == (1, model_id)
+    assert (answer["model_version"], answer["digest"]) == (1, book.production.digest)
+    served = releases.bundle(next(iter(book.releases.values())), Kind.ARTIFACT_BUILT).files
+    assert set(served) == {"README.md", "new_user_fallback.pkl", "recommendations.sqlite", "runtime.yaml", "score.py"}
+    assert served["runtime.yaml"] == sha256_of(folder / "runtime.yaml"), "the environment that ADS was told"
+
+
+def test_a_backup_in_object_storage_is_copied_beside_the_artifact(make_manager, tmp_path, profile_fields, emulator):
+    session = OciSession(OciProfile.from_fields(profile_fields, source="the test's connection"))
+    details = oci.object_storage.models.CreateBucketDetails(name="shop", compartment_id=emulator.compartment_id)
+    session.object_storage.create_bucket(emulator.namespace, details)
+    manager = make_manager(backup_root=f"oci://shop@{emulator.namespace}/recommender/backups")
+    Cells(manager, tmp_path).release()
+
+    backup = manager.backup_current_artifacts(1)
+
+    assert backup.parent == tmp_path / "home" / "backups"
+    assert json.loads((backup / "metadata.json").read_text())["version"] == 1
+    [listed] = manager.list_backups()
+    assert listed["backup_path"] == f"oci://shop@{emulator.namespace}/recommender/backups/{backup.name}"
+    assert manager.rollback_artifacts(1) is True
+
+
 class TestAdoption:
     def test_an_existing_deployment_is_imported(self, manager, cells):
         cells.release()
@@ -746,6 +840,8 @@ class TestAdoption:
     def test_the_state_is_repaired_after_a_change_by_hand(self, manager, two_versions):
         production = manager.releases.production()
         manager.releases.deployments.switch_model(production, manager.releases.ledger.book().versions[1].model_id)
+        while not is_settled(manager.releases, production.deployment_id):
+            time.sleep(0.02)
 
         assert manager.repair_production_state()[0].startswith("production: the ledger has v2")
         assert manager.current_version == 1

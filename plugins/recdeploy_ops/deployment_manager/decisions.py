@@ -5,7 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import DeploymentFailedError, PromotionFailedError, RecdeployError
+from recdeploy_ops.domain.errors import (
+    DeploymentFailedError,
+    PromotionFailedError,
+    RecdeployError,
+    SelfApprovalError,
+)
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.steps import approvals, close_release, promote, reject, validate_test
@@ -65,4 +70,9 @@ def _answer(session: NotebookSession, run_id: str, decision: Decision, comment: 
         ask(session, run_id)
     asked = session.releases.facts(session.releases.release(run_id), Kind.APPROVAL_REQUESTED)
     answer = approvals.Answer(decision, session.caller, session.releases.now(), comment, timed_out=False)
-    approvals.keep(session.releases, run_id, answer, attempt=asked["attempt"])
+    try:
+        approvals.keep(session.releases, run_id, answer, attempt=asked["attempt"])
+    except SelfApprovalError as err:
+        tested = session.releases.facts(release, Kind.TEST_DEPLOYED)["deployment_id"]
+        how = f"run manager.promote_to_production({tested!r})" if tested else "approve it after a TEST (is_test=True)"
+        raise SelfApprovalError(f"{err} Another person can {how} in a notebook of their own.") from err

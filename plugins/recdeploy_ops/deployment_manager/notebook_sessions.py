@@ -1,7 +1,8 @@
 """A notebook session as a release: a run id of its own, the lock from the first cell to the decision.
 
 The ledger says which release belongs to which session, so that a second manager in the same kernel goes on with
-it. Airflow cannot be asked from here whether a holder of the lock has ended: it is taken to be alive.
+it. Airflow cannot be asked from here whether a holder of the lock has ended: it is taken to be alive. A notebook has
+nobody who knows whether its kernel lives: its release ends with the lease of a TEST deployment.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import uuid
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -181,9 +183,14 @@ class NotebookSession:
             raise LockHeldError(f"{err}{self._advice()}") from err
 
     def _plan(self, advance: Callable[..., Outcome], run_id: str, params: Mapping[str, Any]) -> None:
-        params = {**params, "session": self.session}
-        arguments = {"dag_id": NOTEBOOK, "params": params, "triggered_by": self.caller, "has_ended": _has_ended}
-        self.finish(advance, run_id, **arguments)
+        self.finish(
+            advance,
+            run_id,
+            dag_id=NOTEBOOK,
+            params={**params, "session": self.session},
+            triggered_by=self.caller,
+            has_ended=partial(has_ended, self.releases),
+        )
 
     def _is_mine(self, release: Release) -> bool:
         return release.params.get("session") == self.session
@@ -240,6 +247,20 @@ def name_caller(key: Mapping[str, str]) -> str:
     return f"{user} ({ocid})" if ocid else user
 
 
+def has_ended(releases: Releases, dag_id: str, run_id: str) -> bool:
+    """Return whether a holder of the lock may be taken for dead.
+
+    Args:
+        releases: what the steps work with.
+        dag_id: `NOTEBOOK` for a notebook's release, which has ended with its lease; any other is taken to be alive.
+        run_id: the holder.
+    """
+    if dag_id != NOTEBOOK:
+        return False
+    opened = datetime.fromisoformat(releases.ledger.book().releases[run_id].last_opened_at)
+    return releases.now() >= opened + timedelta(hours=releases.settings.release.test_lease_hours)
+
+
 def _undecided(release: Release) -> Release:
     if release.get(Kind.PROMOTION_STARTED) or release.get(Kind.PROMOTED):
         raise CellOrderError(f"The promotion of v{release.version} is under way and must end first: run Cell 12 again.")
@@ -253,7 +274,3 @@ def _is_from_notebook(release: Release) -> bool:
 def _is_of(book: Book, caller: str) -> bool:
     release = book.releases[book.holder or ""]
     return _is_from_notebook(release) and release.facts[Kind.RELEASE_OPENED]["triggered_by"] == caller
-
-
-def _has_ended(_dag_id: str, _run_id: str) -> bool:
-    return False
