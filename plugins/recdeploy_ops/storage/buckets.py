@@ -9,7 +9,13 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from recdeploy_ops.domain.errors import CloudRefusedError, KeyExistsError, KeyNotFoundError, StorageError
+from recdeploy_ops.domain.errors import (
+    CloudRefusedError,
+    KeyExistsError,
+    KeyNotFoundError,
+    StorageError,
+    StorageUnavailableError,
+)
 from recdeploy_ops.oci_clients.sessions import calling
 from recdeploy_ops.storage.stores import StoredObject
 
@@ -139,14 +145,27 @@ class BucketStore:
                     if err.status == 412:
                         raise KeyExistsError(key) from err
                     raise
-        except KeyExistsError:
+        except KeyExistsError as err:
             stream.seek(0)
-            if self._md5(key) != _md5_of(stream):
+            stored = self._md5(key)
+            if stored is None:
+                raise StorageUnavailableError(
+                    f"Object Storage refused to write {self.uri}/{key} as existing, and it does not exist."
+                ) from err
+            if stored != _md5_of(stream):
                 raise
 
-    def _md5(self, key: str) -> str:
+    def _md5(self, key: str) -> str | None:
+        import oci.exceptions
+
         with self._calling("read", key):
-            return str(self._client.head_object(self._namespace, self._bucket, self._name(key)).headers["content-md5"])
+            try:
+                answer = self._client.head_object(self._namespace, self._bucket, self._name(key))
+            except oci.exceptions.ServiceError as err:
+                if err.status == 404:  # an answer to HEAD has no body, and so no code
+                    return None
+                raise
+        return str(answer.headers["content-md5"])
 
     @contextmanager
     def _calling(self, what: str, key: str) -> Iterator[None]:

@@ -1,0 +1,84 @@
+"""Faults that pass: what is tried again is not given up, and nothing is left half done."""
+
+import pytest
+from steps.factories import Run
+
+from recdeploy_ops.domain.errors import CloudUnavailableError, PromotionFailedError, StorageUnavailableError
+from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.oci_clients import sessions
+from recdeploy_ops.releases import LEDGER_TAG
+from recdeploy_ops.steps import close_release
+from recdeploy_ops.storage.stores import open_store
+
+
+@pytest.fixture(autouse=True)
+def no_retries(monkeypatch):
+    """Let no fault be met by the SDK."""
+    import oci.retry
+
+    monkeypatch.setattr(sessions, "_retry_strategy", oci.retry.NoneRetryStrategy)
+
+
+@pytest.fixture
+def approved(releases, tmp_path):
+    Run(releases, "run-1", tmp_path).release_fully()
+    second = Run(releases, "run-2", tmp_path, shift=1)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    return second
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "drop_after"}])
+def test_a_probe_that_is_lost_begins_the_row_anew(releases, emulator, approved, fault):
+    emulator.clear_calls()
+    emulator.fail_next("Predict", after=2, **fault)
+
+    assert approved.promote()["version"] == 2
+    assert len(emulator.calls("Predict")) == 3 + releases.settings.probes.consecutive_answers
+
+
+def test_probes_that_are_lost_again_and_again_fail_the_switch(releases, emulator, approved):
+    emulator.fail_next("Predict", status=503, times=4)
+
+    with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified(?s:.)*4 in all"):
+        approved.promote()
+    assert releases.ledger.book().production.version == 1
+
+
+@pytest.mark.parametrize("operation", ["UpdateModel", "UpdateModelDeployment"])
+def test_closing_again_sets_the_label_that_could_not_be_set(releases, emulator, approved, operation):
+    approved.promote()
+    emulator.fail_next(operation, status=503)
+    with pytest.raises(CloudUnavailableError):
+        approved.close()
+    approved.close()
+
+    book = releases.ledger.book()
+    assert releases.production().tags[LEDGER_TAG] == f"{book.seq}:{book.head}"
+
+
+def test_a_passing_fault_of_the_deletion_neither_closes_the_release_nor_leaves_test(releases, emulator, approved):
+    emulator.fail_next("DeleteModelDeployment", status=503)
+    with pytest.raises(CloudUnavailableError):
+        close_release.advance(releases, "run-2")
+    assert releases.ledger.book().holder == "run-2"
+
+    approved.close()
+    assert releases.ledger.book().holder is None
+    assert [d.name for d in releases.deployments.all() if d.lifecycle_state != "DELETED"] == [
+        "product-recommender-production"
+    ]
+
+
+def test_an_object_that_is_said_to_exist_and_does_not_is_worth_another_try(releases, emulator):
+    import oci
+
+    session = releases.deployments._session
+    details = oci.object_storage.models.CreateBucketDetails(name="shop", compartment_id=emulator.compartment_id)
+    session.object_storage.create_bucket(emulator.namespace, details)
+    store = open_store(f"oci://shop@{emulator.namespace}", session)
+    emulator.fail_next("PutObject", status=412)
+
+    with pytest.raises(StorageUnavailableError):
+        store.create("key", b"x")
+    store.create("key", b"x")
