@@ -12,11 +12,14 @@ import json
 import logging
 import os
 import pickle
+import random
 import signal
+import sqlite3
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +33,7 @@ from steps.factories import USERS, Run
 
 from oci_emulator.testing import RunningEmulator, running_emulator
 from recdeploy_ops.audits import audit
-from recdeploy_ops.domain.errors import RecdeployError, TransientError
+from recdeploy_ops.domain.errors import KeyNotFoundError, RecdeployError, TransientError
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients import sessions
@@ -38,9 +41,10 @@ from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.releases import DIGEST_TAG, LEDGER_TAG, ROLE_TAG, SERVED_TAG, VERSION_TAG, Releases
 from recdeploy_ops.settings import Settings, load_settings
 from recdeploy_ops.steps import close_release, plan_rollback, promote, rehearse_rollback, reject, roll_back, waits
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.storage.stores import StoredObject, open_store
 
 INCLUDE = Path(__file__).parents[2] / "include"
+PREFIX = "recdeploy/"
 TRIES = 6  # the first, and five more
 CHILD_SECONDS = 60
 CLIENT_SECONDS = 0.4  # a try's patience when the cloud is slow
@@ -120,6 +124,29 @@ class Outcome:
     why: str = ""
 
 
+class Disk:
+    """The bucket, read from the emulator's files: a hundred requests less a case."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Look at what is there now."""
+        with closing(sqlite3.connect(data_dir / "state.sqlite")) as database:
+            rows = database.execute("SELECT name, body FROM objects ORDER BY name").fetchall()
+        self._objects = {name.removeprefix(PREFIX): json.loads(body) for name, body in rows}
+        self._folder = data_dir / "objects"
+
+    def read(self, key: str) -> bytes:
+        """Return the whole object."""
+        if key not in self._objects:
+            raise KeyNotFoundError(key)
+        return (self._folder / self._objects[key]["file"]).read_bytes()
+
+    def list(self, prefix: str, *, start: str = "") -> Iterator[StoredObject]:
+        """Yield the objects, ordered by key."""
+        for key, body in self._objects.items():
+            if key.startswith(prefix) and key >= start:
+                yield StoredObject(key, body["size"])
+
+
 @dataclass
 class Worker:
     """An emulator with every scenario's start, and the tries of the steps."""
@@ -127,7 +154,7 @@ class Worker:
     emulator: RunningEmulator
     folder: Path
     recorded: dict[str, list[list[str]]] = field(default_factory=dict)
-    expected: dict[str, dict[str, Any]] = field(default_factory=dict)
+    expected: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # after each step
 
     @cached_property
     def profile(self) -> OciProfile:
@@ -153,7 +180,7 @@ class Worker:
     def settings(self) -> Settings:
         """Return settings with storage in the emulator and few probes."""
         values = yaml.safe_load((INCLUDE / "recommender.yaml").read_text())
-        values["storage"] = f"oci://shop@{self.emulator.namespace}/recdeploy"
+        values["storage"] = f"oci://shop@{self.emulator.namespace}/{PREFIX}"
         values["release"]["poll_seconds"] = 0.02
         values["probes"] |= {"known_users": 6, "unknown_users": 2, "malformed_requests": 2, "latency_requests": 2}
         values["probes"]["consecutive_answers"] = 2
@@ -162,9 +189,20 @@ class Worker:
         path.write_text(yaml.safe_dump(values))
         return load_settings(path)
 
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Return the parsed key: to parse it takes longer than ten calls."""
+        return OciSession(self.profile)._identity
+
+    def session(self) -> OciSession:
+        """Return a session with connections of its own."""
+        session = OciSession(self.profile)
+        session.__dict__["_identity"] = self.identity
+        return session
+
     def releases(self, settings: Settings | None = None) -> Releases:
         """Return what the steps work with, opened anew."""
-        session = OciSession(self.profile)
+        session = self.session()
         used = settings or self.settings
         return Releases(used, open_store(used.storage, session), session)
 
@@ -188,6 +226,7 @@ class Worker:
 
     def _record(self, scenario: Scenario) -> None:
         calls = self.recorded[scenario.name] = []
+        expected = self.expected[scenario.name] = []
         for number, step in enumerate(scenario.steps):
             self.emulator.snapshot(_start(scenario, number))
             self.emulator.clear_calls()
@@ -195,8 +234,9 @@ class Worker:
             if outcome.how != "done":
                 raise AssertionError(f"{scenario.name}, {step}, undisturbed: {outcome}")
             calls.append([str(call["operation"]) for call in self.emulator.calls()])
-        self.expected[scenario.name] = self.look()
-        if wrong := broken_rules(self.expected[scenario.name], scenario):
+            self.emulator.wait_until_idle()
+            expected.append(self.look())
+        if wrong := broken_rules(expected[-1], scenario):
             raise AssertionError(f"{scenario.name}, undisturbed: {wrong}")
 
     def cases(self) -> Iterator[Case]:
@@ -207,21 +247,28 @@ class Worker:
                     yield Case(scenario.name, number, nth, operation, crash)
 
     def run(self, case: Case) -> str:
-        """Crash, try again until it is done, and return what is wrong then: an empty text when nothing is."""
+        """Crash, try again until it is done, and return what is wrong then: an empty text when nothing is.
+
+        Where a step leaves all as the undisturbed one did, the next ones find what they found: they are not repeated.
+        """
         scenario = next(scenario for scenario in SCENARIOS if scenario.name == case.scenario)
         crash = CRASHES[case.crash]
         self.emulator.restore(_start(scenario, case.step))
         self.emulator.fail_at(case.nth, crash.kind, **crash.details)
-        for number, step in enumerate(scenario.steps[case.step :]):
-            if trouble := self._try_until_done(scenario, step, crash if number == 0 else None):
+        found: dict[str, Any] = {}
+        for number in range(case.step, len(scenario.steps)):
+            first = number == case.step
+            if trouble := self._try_until_done(scenario, scenario.steps[number], crash if first else None):
                 return trouble
-        self._wait_for_answers()
-        if self.emulator.faults():
-            return "the fault was never met: the calls differ from the recorded ones"
-        self.emulator.wait_until_idle()
-        found = self.look()
+            self._wait_for_answers()
+            if self.emulator.faults():
+                return "the fault was never met: the calls differ from the recorded ones"
+            self.emulator.wait_until_idle()
+            found = self.look()
+            if found == self.expected[scenario.name][number]:
+                return ""
         wrong = broken_rules(found, scenario)
-        for what, value in self.expected[scenario.name].items():
+        for what, value in self.expected[scenario.name][-1].items():
             if found[what] != value:
                 wrong.append(f"{what}: {found[what]!r} instead of {value!r}")
         return "; ".join(wrong)
@@ -302,7 +349,7 @@ class Worker:
 
     def look(self) -> dict[str, Any]:
         """Return what is there: cloud, ledger, storage and answers, without times."""
-        releases = self.releases()
+        releases: Any = Releases(self.settings, Disk(self.emulator.data_dir), self.session())  # type: ignore[arg-type]
         book = releases.ledger.book()
         living = [found for found in releases.deployments.all() if found.lifecycle_state != "DELETED"]
         production = [found for found in living if found.tags.get(ROLE_TAG) == "production"]
@@ -383,6 +430,7 @@ def main() -> None:
         worker.record()
         _tell(recorded=worker.recorded)
         chosen = [case for case in itertools.islice(worker.cases(), 0, None, asked.every) if asked.only in str(case)]
+        random.Random(0).shuffle(chosen)  # so that a worker's share takes as long as another's
         for case in chosen[asked.worker :: asked.workers]:
             started = time.monotonic()
             failure = worker.run(case)

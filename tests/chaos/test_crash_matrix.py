@@ -16,7 +16,7 @@ from chaos.crashes import CRASHES
 ROOT = Path(__file__).parents[2]
 WORKERS = 2
 FULL = os.environ.get("CHAOS_MATRIX") == "full"
-EVERY = 1 if FULL else int(os.environ.get("CHAOS_EVERY", "61"))  # no multiple of the faults, so that each has its turn
+EVERY = 1 if FULL else int(os.environ.get("CHAOS_EVERY", "83"))  # no multiple of the faults, so that each has its turn
 
 
 @pytest.mark.timeout(7200 if FULL else 600)
@@ -47,7 +47,8 @@ def run_workers(folder):
         command += [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
         # What killed children leave in their temporary folders goes with the test's own.
         paths = os.pathsep.join(str(ROOT / name) for name in ("", "plugins", "tests"))
-        environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(home)}
+        # Few variables: for each request, all of them are searched for proxies.
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": paths, "TMPDIR": str(home)}
         with (home / "told").open("w") as told, (home / "errors").open("w") as errors:
             processes.append(subprocess.Popen(command, stdout=told, stderr=errors, env=environment, cwd=ROOT))
     codes = [process.wait() for process in processes]
