@@ -20,6 +20,7 @@ TARGETS = [
     "stop",
     "test",
     "test-unit",
+    "test-chaos",
     "lint",
     "format",
     "bench",
