@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -588,6 +589,20 @@ def test_rejecting_an_interrupted_promotion_brings_the_champion_back(manager, ce
 
 
 class TestTwoSessions:
+    def test_of_two_that_begin_at_once_one_goes_on_and_the_other_is_told_by_whom(self, make_manager):
+        def begin(manager):
+            try:
+                return manager.backup_current_artifacts()
+            except LockHeldError as err:
+                return str(err)
+
+        managers = [make_manager("kernel-1"), make_manager("kernel-2")]
+        with ThreadPoolExecutor(2) as pool:
+            results = list(pool.map(begin, managers))
+
+        [refused] = [result for result in results if result is not None]
+        assert f"run {managers[0].releases.ledger.book().holder}" in refused
+
     def test_the_second_is_told_who_holds_the_lock(self, manager, make_manager):
         manager.backup_current_artifacts()
         second = make_manager("kernel-2")
@@ -725,6 +740,7 @@ class TestBroughtArtifacts:
 
         with pytest.raises(SettingsError, match=r"lacks runtime.yaml.*build_artifact\(\)"):
             manager.save_new_model(tmp_path, version=1, num_users=4, num_products=6)
+        assert manager.releases.ledger.book().holder is None
 
     def test_an_artifact_of_another_version_is_refused(self, manager, tmp_path):
         folder = artifacts.make_artifact(tmp_path / "made", version=3)

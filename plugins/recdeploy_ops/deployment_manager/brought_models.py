@@ -64,7 +64,7 @@ def folder_of(model: Any) -> Path:
         model: a path, or an ADS ``GenericModel``.
 
     Raises:
-        SettingsError: it is neither, or there is no such folder.
+        SettingsError: it is neither, there is no such folder, or it holds no artifact of this project.
     """
     place = getattr(model, "artifact_dir", model)
     if not isinstance(place, str | Path):
@@ -72,6 +72,12 @@ def folder_of(model: Any) -> Path:
     folder = Path(place).expanduser()
     if not folder.is_dir():
         raise SettingsError(f"There is no artifact folder {folder}: run Cell 8 first.")
+    missing = [name for name in (*NEEDED, MANIFEST) if not (folder / name).is_file()]
+    if missing:
+        raise SettingsError(
+            f"{folder} is no artifact of this project, it lacks {', '.join(missing)}: its answers would not say which "
+            "version they are, and no promotion could be proved. Make it with manager.build_artifact() (Cell 8)."
+        )
     return folder
 
 
@@ -88,7 +94,7 @@ def take_in(releases: Releases, release: Release, folder: Path, results_dir: Pat
         counts: ``users`` and ``items``, for the catalog's metadata.
 
     Raises:
-        SettingsError: the folder holds no artifact of this project, or one of another version.
+        SettingsError: the folder holds an artifact of another project or version.
         IntegrityError: a file of it was changed.
     """
     with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
@@ -117,7 +123,6 @@ def _copy_artifact(folder: Path, target: Path, version: int, project: str) -> di
     ADS's ``prepare`` writes another ``runtime.yaml`` and files of its own; the former is kept and put into the
     manifest anew, the latter are left behind.
     """
-    _require_files(folder)
     facts: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if (facts.get("format"), facts.get("project")) != (FORMAT, project):
         raise SettingsError(f"{folder / MANIFEST} is of the project {facts.get('project')!r}, not of {project!r}.")
@@ -141,15 +146,6 @@ def _copy_artifact(folder: Path, target: Path, version: int, project: str) -> di
         log.warning("%s has another runtime.yaml than it was built with: it is served with that one.", folder)
     write_manifest(target, facts)
     return facts
-
-
-def _require_files(folder: Path) -> None:
-    missing = [name for name in (*NEEDED, MANIFEST) if not (folder / name).is_file()]
-    if missing:
-        raise SettingsError(
-            f"{folder} is no artifact of this project, it lacks {', '.join(missing)}: its answers would not say which "
-            "version they are, and no promotion could be proved. Make it with manager.build_artifact() (Cell 8)."
-        )
 
 
 def _require_free_number(releases: Releases, release: Release, digest: str) -> None:
@@ -213,7 +209,8 @@ class _Lists:
         for user, ranking in self._rankings():
             users.append(user)
             if len(ranking) < top_k:
-                rated += [(user, item) for item in items if item not in dict(ranking)]
+                listed = {item for item, _ in ranking}
+                rated += [(user, item) for item in items if item not in listed]
         text = pa.string()
         interactions = {
             source.user_column: pa.array([user for user, _ in rated], text),
