@@ -171,9 +171,20 @@ def test_a_run_has_ended_when_airflow_says_so(monkeypatch: pytest.MonkeyPatch, s
 
 def test_a_run_that_airflow_does_not_know_any_more_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(dag_id: str, run_id: str) -> str:
-        raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR))
+        raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404}))
 
     assert has_ended(monkeypatch, SimpleNamespace(get_dagrun_state=unknown))("recommender_retrain", "run-0") is True
+
+
+@pytest.mark.parametrize("detail", [None, {"status_code": 503}])
+def test_airflow_not_answering_does_not_prove_that_a_run_has_ended(
+    monkeypatch: pytest.MonkeyPatch, detail: dict[str, int] | None
+) -> None:
+    def silent(dag_id: str, run_id: str) -> str:
+        raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=detail))
+
+    with pytest.raises(AirflowRuntimeError):
+        has_ended(monkeypatch, SimpleNamespace(get_dagrun_state=silent))("recommender_retrain", "run-0")
 
 
 def has_ended(monkeypatch: pytest.MonkeyPatch, task_instance: Any) -> Callable[[str, str], bool]:

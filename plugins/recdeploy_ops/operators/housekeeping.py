@@ -21,5 +21,5 @@ class KeepHouseOperator(ReleaseStepOperator):
         from recdeploy_ops.steps import keep_house
 
         return keep_house.advance(
-            self.hook.releases, has_ended=lambda dag_id, run_id: has_ended(context, dag_id, run_id)
+            self.hook.releases, has_ended=lambda dag_id, run_id: has_ended(self.hook.releases, context, dag_id, run_id)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
@@ -12,19 +13,29 @@ from recdeploy_ops.operators.release_steps import ReleaseStepOperator
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
+    from recdeploy_ops.releases import Releases
     from recdeploy_ops.steps.outcomes import Outcome
 
 ENDED = frozenset({"success", "failed"})
 log = logging.getLogger(__name__)
 
 
-def has_ended(context: Context, dag_id: str, run_id: str) -> bool:
-    """Return whether a run has ended; one that Airflow does not know any more has."""
+def has_ended(releases: Releases, context: Context, dag_id: str, run_id: str) -> bool:
+    """Return whether a run has ended: as Airflow says, or as its lease does where it is a notebook's.
+
+    A run that Airflow does not know any more has ended. Airflow not answering proves nothing: that is raised.
+    """
+    from recdeploy_ops.deployment_manager import notebook_sessions
+
+    if dag_id == notebook_sessions.NOTEBOOK:
+        return notebook_sessions.has_ended(releases, dag_id, run_id)
     task_instance: Any = context["ti"]
     try:
         return task_instance.get_dagrun_state(dag_id, run_id) in ENDED
     except AirflowRuntimeError as err:
-        log.warning("Airflow does not know the run %s of %s any more: %s", run_id, dag_id, err)
+        if (err.error.detail or {}).get("status_code") != HTTPStatus.NOT_FOUND:
+            raise
+        log.warning("Airflow does not know the run %s of %s any more.", run_id, dag_id)
         return True
 
 
@@ -46,7 +57,7 @@ class PlanReleaseOperator(ReleaseStepOperator):
             dag_id=self.dag_id,
             params=dict(context["params"]),
             triggered_by=triggered_by(context),
-            has_ended=lambda dag_id, run_id: has_ended(context, dag_id, run_id),
+            has_ended=lambda dag_id, run_id: has_ended(self.hook.releases, context, dag_id, run_id),
         )
 
 

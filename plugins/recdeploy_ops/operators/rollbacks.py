@@ -26,7 +26,7 @@ class PlanRollbackOperator(ReleaseStepOperator):
             dag_id=self.dag_id,
             params=dict(context["params"]),
             triggered_by=triggered_by(context),
-            has_ended=lambda dag_id, run_id: has_ended(context, dag_id, run_id),
+            has_ended=lambda dag_id, run_id: has_ended(self.hook.releases, context, dag_id, run_id),
         )
 
 
