@@ -82,3 +82,10 @@ def test_an_object_that_is_said_to_exist_and_does_not_is_worth_another_try(relea
     with pytest.raises(StorageUnavailableError):
         store.create("key", b"x")
     store.create("key", b"x")
+
+
+def test_a_conflict_that_an_answer_without_body_cannot_name_may_pass(releases, emulator):
+    emulator.fail_next("HeadModelArtifact", status=409)
+
+    with pytest.raises(CloudUnavailableError):
+        releases.catalog.has_artifact("ocid1.datasciencemodel.oc1.iad.x")

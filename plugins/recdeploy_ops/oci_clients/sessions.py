@@ -212,7 +212,8 @@ def calling(what: str) -> Iterator[None]:
         yield
     except oci.exceptions.ServiceError as err:
         answer = f"OCI refused to {what}: {err.status} {err.code}: {err.message} (opc-request-id {err.request_id})"
-        if err.status in {412, 429} or err.status >= 500 or err.code in BUSY:
+        is_busy = err.code in BUSY or (err.status == 409 and not err.code)  # an answer to HEAD has no code
+        if is_busy or err.status in {412, 429} or err.status >= 500:
             raise CloudUnavailableError(answer) from err
         raise CloudRefusedError(answer + _advice(err.status), status=err.status, code=err.code) from err
     except no_answer as err:
