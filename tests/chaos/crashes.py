@@ -49,7 +49,7 @@ TRIES = 6  # the first, and five more
 CHILD_SECONDS = 60
 CLIENT_SECONDS = 0.4  # a try's patience when the cloud is slow
 SLOW_SECONDS = 0.6
-PATIENT = (10, 60)
+PATIENT_SECONDS = 10
 ROLLBACK = {
     "dag_id": "recommender_rollback",
     "params": {"version": "previous", "reason": "it looks odd", "require_approval": False},
@@ -200,11 +200,10 @@ class Worker:
         session.__dict__["_identity"] = self.identity
         return session
 
-    def releases(self, settings: Settings | None = None) -> Releases:
+    def releases(self) -> Releases:
         """Return what the steps work with, opened anew."""
         session = self.session()
-        used = settings or self.settings
-        return Releases(used, open_store(used.storage, session), session)
+        return Releases(self.settings, open_store(self.settings.storage, session), session)
 
     def record(self) -> None:
         """Bring every scenario to its start, take its steps undisturbed, keep the calls and what was there then."""
@@ -306,12 +305,12 @@ class Worker:
     def _take(self, scenario: Scenario, step: str, crash: Crash | None) -> Outcome:
         """Take a step as an operator does: advance it, wait, advance it again."""
         try:
-            settings = self._prepare(crash)
-            releases = self.releases(settings)
+            self._prepare(crash or Crash("none", attempts=sessions.ATTEMPTS))
+            releases = self.releases()
             while isinstance(outcome := STEPS[step](releases, scenario.run_id), Waiting):
                 self.emulator.wait_until_idle()
                 while not waits._look(releases, outcome.deployment_id):
-                    time.sleep(settings.release.poll_seconds)
+                    time.sleep(self.settings.release.poll_seconds)
         except TransientError as err:
             return Outcome("again", repr(err))
         except RecdeployError as err:
@@ -320,27 +319,22 @@ class Worker:
             return Outcome("final", traceback.format_exc(limit=-4))
         return Outcome("done")
 
-    def _prepare(self, crash: Crash | None) -> Settings:
+    def _prepare(self, crash: Crash) -> None:
         """Let the SDK retry without sleeping, name this process in every request, and be as patient as asked for."""
         oci.retry.retry.time = SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
         make = OciSession._client
 
         def named(self: OciSession, *arguments: Any, **options: Any) -> Any:
+            if crash.kind == "slow":  # not by a setting: the settings are part of what is stored
+                options["timeout"] = (PATIENT_SECONDS, CLIENT_SECONDS)
             client = make(self, *arguments, **options)
             client.base_client.session.headers["x-recdeploy-test-pid"] = str(os.getpid())
             return client
 
         OciSession._client = named  # type: ignore[method-assign]
-        if crash is None:
-            return self.settings
+        sessions.ATTEMPTS = crash.attempts
         if crash.attempts == 1:
             sessions._retry_strategy = oci.retry.NoneRetryStrategy
-        sessions.ATTEMPTS = crash.attempts
-        if crash.kind != "slow":
-            return self.settings
-        sessions.TIMEOUTS = (PATIENT[0], CLIENT_SECONDS)
-        probes = self.settings.probes.model_copy(update={"timeout_seconds": CLIENT_SECONDS})
-        return self.settings.model_copy(update={"probes": probes})
 
     def _wait_for_answers(self) -> None:
         """Wait for requests whose client has gone, and which the emulator is still at."""

@@ -1,6 +1,7 @@
 """Crash anywhere: every call of a release, times every fault; the next tries end as if nothing had happened.
 
-`make test` takes a sample of the cases, `make test-chaos` all of them (CHAOS_MATRIX=full).
+`make test` takes a sample of the cases, `make test-chaos` all of them (CHAOS_MATRIX=full). CHAOS_EVERY=7 takes
+every seventh, CHAOS_ONLY="crash='timeout'" those of the chosen ones whose `Case` has this in its text.
 """
 
 import json
@@ -66,6 +67,6 @@ def describe(recorded, cases, failures, seconds):
     total = len(CRASHES) * sum(calls.values())
     lines = [f"\ncrash matrix: {total} cases = {sum(calls.values())} recorded calls x {len(CRASHES)} faults"]
     lines += [f"  {name}: {count} calls" for name, count in calls.items()]
-    share = "" if len(cases) == total else f" (every {EVERY}th; all: CHAOS_MATRIX=full)"
+    share = "" if len(cases) == total else " (a sample; all: CHAOS_MATRIX=full)"
     lines.append(f"  {len(cases)} run{share}, {len(cases) - len(failures)} right, {seconds:.0f} s")
     return "\n".join(lines)
