@@ -51,8 +51,8 @@ test: setup ## Run every test
 test-unit: setup ## Run the fast tests only
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
-test-chaos: setup ## Run the chaos tests in full: every lie a hundred times, long random histories
-	CHAOS_TRIES=100 CHAOS_HISTORIES=30 CHAOS_STEPS=20 $(BIN)/python -m pytest tests/chaos -s $(ARGS)
+test-chaos: setup ## Run the chaos tests in full: a crash at every call, every lie a hundred times, long histories
+	CHAOS_MATRIX=full CHAOS_TRIES=100 CHAOS_HISTORIES=30 CHAOS_STEPS=20 $(BIN)/python -m pytest tests/chaos -s $(ARGS)
 
 lint: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
