@@ -23,5 +23,5 @@ class SubCommand(standalone_command.SubCommand):
 
 
 if __name__ == "__main__":
-    standalone_command.SubCommand = SubCommand  # type: ignore[misc]
+    standalone_command.SubCommand = SubCommand  # type: ignore[misc]  # it offers no other way in
     standalone_command.StandaloneCommand().run()

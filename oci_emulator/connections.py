@@ -19,7 +19,7 @@ class Connections:
         known = self._open
 
         # uvicorn chooses the class, by what is installed, when it is imported.
-        class KnownProtocol(AutoHTTPProtocol):  # type: ignore[valid-type, misc]
+        class KnownProtocol(AutoHTTPProtocol):  # type: ignore[valid-type, misc]  # chosen at run time
             def connection_made(self, transport: Any) -> None:
                 known[transport.get_extra_info("peername")[:2]] = transport
                 super().connection_made(transport)

@@ -60,7 +60,7 @@ def run_operator(config_file: str, seed: int) -> None:
 def watched(stock: type[Any]) -> type[Any]:
     """Return a model class that computes what ``stock`` does, tells its progress and keeps its metrics."""
 
-    class WatchedModel(stock):  # type: ignore[misc]
+    class WatchedModel(stock):  # type: ignore[misc]  # ADS has no types
         """The stock model under observation."""
 
         def _build_model(self) -> tuple[Any, dict[str, float]]:
