@@ -12,7 +12,8 @@ import shops
 
 from recdeploy_ops.domain.errors import SettingsError, SourceDataError
 from recdeploy_ops.extraction import ArrowSource, CursorSource, extract_tables
-from recdeploy_ops.hooks.sources import SESSION, source_for
+from recdeploy_ops.extraction.sources import ORACLE_SESSION
+from recdeploy_ops.hooks.sources import source_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,7 +146,7 @@ def test_oracle_receives_what_the_connection_says(
     assert not oracle, "nothing is connected before the first query"
     open_once()
     assert [connection.opened_with for connection in oracle] == [received]
-    assert oracle[0].executed == [SESSION]
+    assert oracle[0].executed == [ORACLE_SESSION]
     assert oracle[0].closed
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import SettingsError
-from recdeploy_ops.extraction import ArrowSource, CursorSource
+from recdeploy_ops.extraction import ArrowSource, CursorSource, set_oracle_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,11 +14,6 @@ if TYPE_CHECKING:
 
 ORACLE = ("user_name", "password", "service_name")
 WALLET = ("wallet_location", "wallet_password")
-# As Airflow's side sets it: a query sees one order and one date format, whatever the database's territory.
-SESSION = (
-    "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY NLS_NUMERIC_CHARACTERS = '.,' "
-    "NLS_DATE_FORMAT = 'YYYY-MM-DD HH24:MI:SS' NLS_TIMESTAMP_FORMAT = 'YYYY-MM-DD HH24:MI:SS.FF'"
-)
 
 
 def source_of(connection_parameters: Mapping[str, Any]) -> Source:
@@ -64,10 +59,4 @@ def _open_oracle(parameters: Mapping[str, Any]) -> Any:
         wallet_location=wallet,
         wallet_password=parameters.get("wallet_password"),
     )
-    try:
-        with opened.cursor() as cursor:
-            cursor.execute(SESSION)
-    except oracledb.Error:
-        opened.close()
-        raise
-    return opened
+    return set_oracle_session(opened)

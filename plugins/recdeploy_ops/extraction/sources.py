@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 # What pyarrow converts without loss when a column holds only one of them.
 ARROW_KINDS = {bool, int, float, str, bytes, memoryview, Decimal, datetime, date}
 NUMBERS = {int, float, Decimal}
+# A query sees one order and one date format on every Oracle database, whatever its territory.
+ORACLE_SESSION = (
+    "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY NLS_NUMERIC_CHARACTERS = '.,' "
+    "NLS_DATE_FORMAT = 'YYYY-MM-DD HH24:MI:SS' NLS_TIMESTAMP_FORMAT = 'YYYY-MM-DD HH24:MI:SS.FF'"
+)
 
 
 class QueryFailedError(SourceDataError):
@@ -50,6 +55,16 @@ class Source(Protocol):
             QueryFailedError: the database refused the query; quotes its message.
         """
         ...
+
+
+def set_oracle_session(connection: Any) -> Any:
+    """Set the order and the formats of a python-oracledb connection, and return it; close it when that fails."""
+    with ExitStack() as undo:
+        undo.callback(connection.close)
+        with connection.cursor() as cursor:
+            cursor.execute(ORACLE_SESSION)
+        undo.pop_all()
+    return connection
 
 
 class ArrowSource:

@@ -18,18 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import SettingsError
-from recdeploy_ops.extraction import ArrowSource, CursorSource
+from recdeploy_ops.extraction import ArrowSource, CursorSource, set_oracle_session
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from recdeploy_ops.extraction import Source
-
-# A query sees one order and one date format on every database.
-SESSION = (
-    "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY NLS_NUMERIC_CHARACTERS = '.,' "
-    "NLS_DATE_FORMAT = 'YYYY-MM-DD HH24:MI:SS' NLS_TIMESTAMP_FORMAT = 'YYYY-MM-DD HH24:MI:SS.FF'"
-)
 
 
 def source_for(conn_id: str) -> Source:
@@ -115,10 +109,4 @@ def _open_oracle(hook: Any, connection: Any) -> Any:
         opened = hook.get_conn()
     finally:
         oracledb.defaults.config_dir = usual
-    try:
-        with opened.cursor() as cursor:
-            cursor.execute(SESSION)
-    except oracledb.Error:
-        opened.close()
-        raise
-    return opened
+    return set_oracle_session(opened)
