@@ -7,41 +7,28 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recdeploy_ops.artifact import unzip
 from recdeploy_ops.bundles import MANIFEST, store_bundle, write_manifest
-from recdeploy_ops.domain.errors import LockHeldError, SettingsError, StateMismatchError
-from recdeploy_ops.domain.ledger import Kind, Serving, Version
-from recdeploy_ops.domain.records import Role
+from recdeploy_ops.domain.errors import LockHeldError
+from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.release_plan import describe_holder
-from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.releases import DIGEST_TAG, RUN_TAG, SERVED_TAG, VERSION_TAG
-from recdeploy_ops.steps import labels
+from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.steps import inventories, labels
 from recdeploy_ops.steps.rehearsals import fetch_from_catalog
-from recdeploy_ops.steps.switches import prove
 
 if TYPE_CHECKING:
-    from recdeploy_ops.domain.ledger import Book
-    from recdeploy_ops.domain.records import CatalogModel, Deployment
+    from recdeploy_ops.domain.ledger import Book, Version
+    from recdeploy_ops.domain.records import Deployment
     from recdeploy_ops.releases import Releases
+    from recdeploy_ops.steps.inventories import Inventory
     from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
-
-UNKNOWN_DIGEST = ""  # of a version that this project did not make
-
-
-@dataclass(frozen=True)
-class Found:
-    """What OCI has, in the ledger's words."""
-
-    versions: dict[int, Version]
-    highest_version: int
-    production: Serving | None
-    previous_champion: Serving | None
 
 
 def advance(releases: Releases, run_id: str, *, deployment_id: str | None, apply: bool) -> Outcome:
@@ -56,93 +43,54 @@ def advance(releases: Releases, run_id: str, *, deployment_id: str | None, apply
     Raises:
         LockHeldError: a release is under way.
         SettingsError: it cannot be told which deployment is production.
-        StateMismatchError: production is not ACTIVE.
+        StateMismatchError: production is not ACTIVE, and nothing is under way that would bring it there.
         DeploymentFailedError: production does not answer as its version would.
     """
     book = releases.ledger.book()
-    found = look(releases, book, deployment_id)
-    difference = compare(book, found)
+    production = inventories.choose_production(releases, deployment_id)
+    if production is not None and production.lifecycle_state == "UPDATING":
+        return _await_update(releases, production)
+    found = inventories.take_inventory(releases, book, production)
+    difference = inventories.compare(book, found)
     for line in difference or ["The ledger and OCI agree: there is nothing to adopt."]:
         log.info("%s", line)
-    summary = {"difference": difference, "applied": bool(apply and difference)}
-    if not apply:
-        return summary
-    if difference:
-        found = replace(found, versions=_fetch_missing(releases, found.versions))
-        facts = {
-            "versions": [asdict(version) for _, version in sorted(found.versions.items())],
-            "highest_version": found.highest_version,
-            "production": asdict(found.production) if found.production else None,
-            "previous_champion": asdict(found.previous_champion) if found.previous_champion else None,
-        }
-        releases.ledger.append(Kind.ADOPTED, run_id, facts, guard=_require_no_release)
-        releases.publish_state()
-    return (labels.advance_label(releases) if difference else None) or summary
+    if apply and difference:
+        _record(releases, run_id, found, difference)
+    recorded = difference or _recorded_last(releases, run_id)
+    if apply and recorded:
+        return labels.advance_label(releases) or {"difference": recorded, "applied": True}
+    return {"difference": difference, "applied": False}
 
 
-def look(releases: Releases, book: Book, deployment_id: str | None) -> Found:
-    """Return what OCI has, with production proved to answer."""
-    versions = _versions(releases, book)
-    deployment = _choose_production(releases, deployment_id)
-    highest = max([book.highest_version, *versions])
-    if deployment is None:
-        return Found(_retire(versions, None), highest, None, None)
-    version = next((v for v in versions.values() if v.model_id == deployment.model_id), None)
-    if version is None:
-        highest += 1
-        version = Version(highest, Stage.CHAMPION, "adopted", UNKNOWN_DIGEST, deployment.model_id, "", "")
-        versions[highest] = version
-    prove(releases, deployment, version=version.number, digest=version.digest)
-    serving = Serving(
-        deployment_id=deployment.deployment_id,
-        url=deployment.url,
-        model_id=deployment.model_id,
-        version=version.number,
-        digest=version.digest,
-        since=_since(releases, book, deployment),
-    )
-    return Found(_retire(versions, version.number), highest, serving, _previous(releases, book, versions, serving))
+def _await_update(releases: Releases, production: Deployment) -> Waiting:
+    """Wait for a change that somebody else makes, as long as a deployment may take, counted from its beginning."""
+    newest = releases.deployments.newest_work_request(production.deployment_id)
+    minutes = releases.settings.release.deployment_timeout_minutes
+    deadline = (newest.accepted_at if newest else releases.now()) + timedelta(minutes=minutes)
+    if releases.now() >= deadline:
+        inventories.require_active(production)
+    return Waiting(production.deployment_id, f"{production.name} is being updated", deadline)
 
 
-def compare(book: Book, found: Found) -> list[str]:
-    """Return the differences between the ledger and OCI, one line each."""
-    lines = []
-    for name, ours, theirs in (
-        ("production", book.production, found.production),
-        ("previous champion", book.previous_champion, found.previous_champion),
-    ):
-        if _without_time(ours) != _without_time(theirs):
-            lines.append(f"{name}: the ledger has {_describe(ours)}, OCI has {_describe(theirs)}")
-    for number in sorted({*book.versions, *found.versions}):
-        ours_version, theirs_version = book.versions.get(number), found.versions.get(number)
-        if ours_version != theirs_version:
-            lines.append(f"v{number}: the ledger has {ours_version}, OCI has {theirs_version}")
-    return lines
+def _record(releases: Releases, run_id: str, found: Inventory, difference: list[str]) -> None:
+    found = replace(found, versions=_fetch_missing(releases, found.versions))
+    facts = {
+        "difference": difference,
+        "versions": [asdict(version) for _, version in sorted(found.versions.items())],
+        "highest_version": found.highest_version,
+        "production": asdict(found.production) if found.production else None,
+        "previous_champion": asdict(found.previous_champion) if found.previous_champion else None,
+    }
+    releases.ledger.append(Kind.ADOPTED, run_id, facts, guard=_require_no_release)
+    releases.publish_state()
 
 
-def _versions(releases: Releases, book: Book) -> dict[int, Version]:
-    """Return the versions of the catalog, with what the ledger knows of them besides."""
-    versions = dict(book.versions)
-    for model in reversed(releases.models()):
-        number = model.tags.get(VERSION_TAG, "")
-        if model.lifecycle_state == "ACTIVE" and number.isdecimal():
-            known = versions.get(int(number))
-            versions[int(number)] = replace(known, model_id=model.model_id) if known else _from_catalog(releases, model)
-    return versions
-
-
-def _from_catalog(releases: Releases, model: CatalogModel) -> Version:
-    digest = model.tags.get(DIGEST_TAG, UNKNOWN_DIGEST)
-    slug = model.tags.get(RUN_TAG, "unknown")
-    return Version(
-        number=int(model.tags[VERSION_TAG]),
-        stage=Stage.RETIRED if SERVED_TAG in model.tags else Stage.REJECTED,
-        run_id=slug,
-        digest=digest,
-        model_id=model.model_id,
-        artifact=f"releases/{slug}/artifact/{digest[:16]}",
-        results=releases.find_results(slug),
-    )
+def _recorded_last(releases: Releases, run_id: str) -> list[str]:
+    """Return what an earlier try of this run recorded before it waited for production's tags; usually nothing."""
+    entries = releases.ledger.entries()
+    if not entries or (entries[-1].kind, entries[-1].run_id) != (Kind.ADOPTED, run_id):
+        return []
+    return list(entries[-1].facts["difference"])
 
 
 def _fetch_missing(releases: Releases, versions: dict[int, Version]) -> dict[int, Version]:
@@ -170,74 +118,6 @@ def _fetch(releases: Releases, version: Version) -> Version:
             write_manifest(folder, {"adopted": version.model_id})
         bundle = store_bundle(releases.store, f"adopted/v{version.number}", folder)
     return replace(version, artifact=bundle.prefix)
-
-
-def _choose_production(releases: Releases, deployment_id: str | None) -> Deployment | None:
-    if deployment_id:
-        deployment = releases.deployments.get(deployment_id)
-    else:
-        gone = {"DELETED", "DELETING", "FAILED"}
-        living = [d for d in releases.deployments_of(Role.PRODUCTION) if d.lifecycle_state not in gone]
-        if len(living) > 1:
-            names = ", ".join(f"{d.name} ({d.deployment_id})" for d in living)
-            raise SettingsError(f"{len(living)} deployments are tagged as production: {names}. Name one of them.")
-        if not living:
-            return None
-        deployment = living[0]
-    if deployment.lifecycle_state != "ACTIVE":
-        raise StateMismatchError(
-            f"{deployment.name} ({deployment.deployment_id}) is {deployment.lifecycle_state}: bring it to ACTIVE in "
-            "the OCI console first."
-        )
-    return deployment
-
-
-def _retire(versions: dict[int, Version], serving: int | None) -> dict[int, Version]:
-    """Return the versions with the one that serves as champion, and a former champion as retired."""
-    settled = {}
-    for number, version in versions.items():
-        if number == serving:
-            settled[number] = replace(version, stage=Stage.CHAMPION)
-        elif version.stage is Stage.CHAMPION:
-            settled[number] = replace(version, stage=Stage.RETIRED)
-        else:
-            settled[number] = version
-    return settled
-
-
-def _previous(releases: Releases, book: Book, versions: dict[int, Version], serving: Serving) -> Serving | None:
-    """Return the last other version that was verified to serve, as the ledger or the catalog's tags have it."""
-    if book.production and book.production.version != serving.version:
-        return book.production
-    previous = book.previous_champion
-    if previous and previous.version != serving.version:
-        return previous
-    served = [
-        (model.tags[SERVED_TAG], versions[int(model.tags[VERSION_TAG])])
-        for model in releases.models()
-        if SERVED_TAG in model.tags and model.tags.get(VERSION_TAG, "").isdecimal()
-    ]
-    others = sorted((since, v.number) for since, v in served if v.number != serving.version)
-    if not others:
-        return None
-    since, number = others[-1]
-    version = versions[number]
-    return replace(serving, model_id=version.model_id, version=number, digest=version.digest, since=since)
-
-
-def _since(releases: Releases, book: Book, deployment: Deployment) -> str:
-    known = book.production
-    if known and (known.deployment_id, known.model_id) == (deployment.deployment_id, deployment.model_id):
-        return known.since
-    return releases.now().isoformat()
-
-
-def _without_time(serving: Serving | None) -> dict[str, Any] | None:
-    return {**asdict(serving), "since": None} if serving else None
-
-
-def _describe(serving: Serving | None) -> str:
-    return f"v{serving.version} (model {serving.model_id}) at {serving.url}" if serving else "nothing"
 
 
 def _require_no_release(book: Book) -> None:
