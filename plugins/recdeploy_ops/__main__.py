@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.audits import audit
 from recdeploy_ops.backups import list_backups
 from recdeploy_ops.domain.errors import RecdeployError, SettingsError
-from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.release_status import describe_backups, describe_history, summarise
 from recdeploy_ops.ledgers import Ledger
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
-from recdeploy_ops.releases import LEDGER_TAG, Releases
+from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import Settings, load_settings
 from recdeploy_ops.storage.stores import open_store
 
@@ -52,10 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _verify(settings: Settings, store: Store) -> int:
-    tagged_head = _read_tag(settings, store)
-    if tagged_head is None:
-        print("Production's tag could not be compared: a tail cut off together with the snapshot would not be noticed.")
-    faults = audit(store, tagged_head=tagged_head)
+    heads = _read_tags(settings, store)
+    if not heads:
+        print("No tag in OCI could be compared: a tail cut off together with the snapshot would not be noticed.")
+    faults = audit(store, tagged_heads=heads)
     for fault in faults:
         print(fault)
     print(
@@ -66,13 +65,11 @@ def _verify(settings: Settings, store: Store) -> int:
     return 1 if faults else 0
 
 
-def _read_tag(settings: Settings, store: Store) -> str | None:
-    """Return the head that production's tag names; None without a connection or without a production."""
+def _read_tags(settings: Settings, store: Store) -> dict[str, str]:
+    """Return the heads that tags in OCI name; none without a connection or without a production."""
     if f"AIRFLOW_CONN_{settings.connections.oci.upper()}" not in os.environ:
-        return None
-    releases = Releases(settings, store, OciSession(_profile(settings.connections.oci)))
-    tagged = [d.tags[LEDGER_TAG] for d in releases.deployments_of(Role.PRODUCTION) if LEDGER_TAG in d.tags]
-    return tagged[0] if tagged else None
+        return {}
+    return Releases(settings, store, OciSession(_profile(settings.connections.oci))).tagged_heads()
 
 
 def _open(settings: Settings) -> Store:

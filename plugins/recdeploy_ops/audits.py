@@ -1,4 +1,4 @@
-"""Whether the ledger is whole: every entry, the snapshot's copy, and the head that production's tag names."""
+"""Whether the ledger is whole: every entry, the snapshot's copy, and the heads that tags in OCI name."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from recdeploy_ops.domain.ledger import Entry, decode, fold
 from recdeploy_ops.ledgers import FOLDER, SNAPSHOT, key_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from recdeploy_ops.storage.stores import Store
 
 ENTRY = re.compile(re.escape(FOLDER) + r"\d{8}\.json")
 
 
-def audit(store: Store, *, tagged_head: str | None) -> list[str]:
+def audit(store: Store, *, tagged_heads: Mapping[str, str]) -> list[str]:
     """Read every entry and return the faults found, an empty list when there is none.
 
     Args:
         store: the storage root.
-        tagged_head: ``{seq}:{sha256}`` from production's tag; None when there is none to compare with.
+        tagged_heads: ``{seq}:{sha256}`` from tags in OCI, by where they stand; empty when there is none.
     """
     faults: list[str] = []
     entries = _read_chain(store, faults)
     faults += _compare_snapshot(store, entries)
-    if tagged_head is not None:
-        faults += _compare_tag(entries, tagged_head)
+    for place, head in tagged_heads.items():
+        faults += _compare_tag(entries, place, head)
     try:
         fold(entries)
     except IntegrityError as err:
@@ -67,12 +69,12 @@ def _compare_snapshot(store: Store, entries: list[Entry]) -> list[str]:
     return [f"{SNAPSHOT} and {key_of(differing[0])} differ: one of them was edited."] if differing else []
 
 
-def _compare_tag(entries: list[Entry], tagged_head: str) -> list[str]:
+def _compare_tag(entries: list[Entry], place: str, tagged_head: str) -> list[str]:
     seq, _, sha256 = tagged_head.partition(":")
-    if not seq.isdecimal():
-        return [f"Production's tag names {tagged_head!r}, which is no head of a ledger."]
+    if not seq.isdecimal() or int(seq) < 1:
+        return [f"The tag of {place} names {tagged_head!r}, which is no head of a ledger."]
     if int(seq) > len(entries):
-        return [f"Production's tag names entry {seq}, but only {len(entries)} are there: the tail was cut off."]
+        return [f"The tag of {place} names entry {seq}, but only {len(entries)} are there: the tail was cut off."]
     if entries[int(seq) - 1].sha256 != sha256:
-        return [f"Entry {seq} is not the one that production's tag names: the ledger was rewritten."]
+        return [f"Entry {seq} is not the one that the tag of {place} names: the ledger was rewritten."]
     return []

@@ -21,8 +21,9 @@ CUT = "\n_Cut to fit: the whole report is kept beside the run._\n"
 ID_LENGTH = 40  # characters shown of an id: a UUID has 36
 MESSAGE_LENGTH = 300
 SAMPLE_ITEMS = 5
-MARKS = {"FAIL": "❌ **FAIL**", "HOLD": "⚠️ **HOLD**", "PASS": "✅ PASS"}  # the worst first
-UNKNOWN_VERDICT = "❓ **not judged**"
+# The worst first; with no-break spaces, so that a narrow column does not part a mark from its word.
+MARKS = {"FAIL": "❌\u00a0**FAIL**", "HOLD": "⚠️\u00a0**HOLD**", "PASS": "✅\u00a0PASS"}
+UNKNOWN_VERDICT = "❓\u00a0**not judged**"
 NOT_MEASURED = "not measured"
 # Words that a renderer would turn into a link by itself, or that would turn the reading direction around them.
 TRAPS = re.compile(
@@ -84,6 +85,20 @@ def render_evidence(evidence: Evidence) -> str:
             text += line + "\n"
         text += "\n" if lines else ""
     return text
+
+
+def render_rollback(reason: str, notices: Sequence[str], facts: Mapping[str, object]) -> str:
+    """Return the body of the question whether production is to be rolled back, as Markdown.
+
+    Args:
+        reason: as the person who wants it gave it.
+        notices: what to know before all else.
+        facts: what it rests on, by labels of ours.
+    """
+    lines = [f"> **Note:** {escape_text(notice)}\n" for notice in notices]
+    lines.append(f"Reason: {escape_text(reason or 'none given')}\n")
+    rows = [(escape_text(name), escape_text(_number(value))) for name, value in facts.items()]
+    return "\n".join([*lines, *_table(("", "rollback"), rows)]) + "\n"
 
 
 def escape_text(text: str, length: int = MESSAGE_LENGTH) -> str:

@@ -156,7 +156,18 @@ class Releases:
         serving = book.production
         run_id = book.versions[serving.version].run_id
         tags = self.tags(run_id, serving.version, serving.digest, Role.PRODUCTION)
-        return {**tags, LEDGER_TAG: f"{book.seq}:{book.head}"}
+        return {**tags, LEDGER_TAG: name_head(book)}
+
+    def tagged_heads(self) -> dict[str, str]:
+        """Return the heads of the ledger that the tags of production and of its model name, by where they stand."""
+        heads = {}
+        for deployment in self.deployments_of(Role.PRODUCTION):
+            if deployment.lifecycle_state in {"DELETED", "DELETING"}:
+                continue
+            heads["production"] = deployment.tags.get(LEDGER_TAG, "")
+            model_id = self.deployments.get(deployment.deployment_id).model_id
+            heads["production's model"] = self.catalog.get(model_id).tags.get(LEDGER_TAG, "")
+        return {place: head for place, head in heads.items() if head}
 
     def tags(self, run_id: str, version: int, digest: str, role: Role | None = None) -> dict[str, str]:
         """Return the free-form tags of a model, or with a role those of a deployment."""
@@ -237,6 +248,11 @@ class Releases:
         """Write the ledger's snapshot and the guide's ``deployment_state.json``."""
         self.ledger.write_snapshot()
         self.store.replace(STATE, canonical_json(describe_state(self.ledger.book())))
+
+
+def name_head(book: Book) -> str:
+    """Return the head of the ledger as a tag names it: ``{seq}:{sha256}``."""
+    return f"{book.seq}:{book.head}"
 
 
 def run_slug(run_id: str) -> str:

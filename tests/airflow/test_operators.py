@@ -85,7 +85,7 @@ def context_of(task_instance: Any = None) -> Any:
         "run_id": "run-1",
         "params": {"top_k": 3, "approval_timeout_hours": 0.5, "deployment_id": None, "apply": False},
         "ti": task_instance or Pushed(),
-        "dag_run": SimpleNamespace(triggering_user_name="ann"),
+        "dag_run": SimpleNamespace(dag_id="recommender_retrain", triggering_user_name="ann"),
     }
 
 
@@ -108,7 +108,7 @@ def test_an_operator_takes_its_step_and_hands_on_what_came_of_it(monkeypatch: py
     calls = step(monkeypatch, task_id, {"version": 3})
 
     assert operator_of(task_id).execute(context_of()) == {"version": 3}
-    [(given, run_id, _)] = calls
+    [(given, run_id, *_)] = calls
     assert (given, run_id) == ("the releases", "run-1")
 
 
@@ -130,7 +130,7 @@ def test_a_plan_is_told_who_triggered_its_run(monkeypatch: pytest.MonkeyPatch, t
 
     operator_of(task_id).execute(context_of())
 
-    assert calls[0][2]["triggered_by"] == "ann"
+    assert calls[0][2].triggered_by == "ann"
 
 
 def test_a_resumed_operator_looks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_airflow_not_answering_does_not_prove_that_a_run_has_ended(
 def has_ended(monkeypatch: pytest.MonkeyPatch, task_instance: Any) -> Callable[[str, str], bool]:
     calls = step(monkeypatch, "plan_release", {})
     operator_of("plan_release").execute(context_of(task_instance))
-    found: Callable[[str, str], bool] = calls[0][2]["has_ended"]
+    found: Callable[[str, str], bool] = calls[0][2].has_ended
     return found
 
 

@@ -112,7 +112,7 @@ def read_evidence(page: Page, installation: Installation, release: str, picture:
         "what was seen",
     ]
     expect(page.get_by_role("cell", name=digest, exact=True)).to_be_visible()
-    assert text.count("✅ PASS") > 20
+    assert text.count("✅\u00a0PASS") > 20
     assert "FAIL" not in text
     assert_hostile_names_are_text(page, text, installation.admin.question(release)["body"])
 

@@ -40,7 +40,16 @@ from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.releases import DIGEST_TAG, LEDGER_TAG, ROLE_TAG, SERVED_TAG, VERSION_TAG, Releases
 from recdeploy_ops.settings import Settings, load_settings
-from recdeploy_ops.steps import close_release, plan_rollback, promote, rehearse_rollback, reject, roll_back, waits
+from recdeploy_ops.steps import (
+    close_release,
+    locks,
+    plan_rollback,
+    promote,
+    rehearse_rollback,
+    reject,
+    roll_back,
+    waits,
+)
 from recdeploy_ops.storage.stores import StoredObject, open_store
 
 INCLUDE = Path(__file__).parents[2] / "include"
@@ -50,18 +59,18 @@ CHILD_SECONDS = 60
 CLIENT_SECONDS = 0.4  # a try's patience when the cloud is slow
 SLOW_SECONDS = 0.6
 PATIENT_SECONDS = 10
-ROLLBACK = {
-    "dag_id": "recommender_rollback",
-    "params": {"version": "previous", "reason": "it looks odd", "require_approval": False},
-    "triggered_by": "bo",
-    "has_ended": lambda dag_id, run_id: False,
-}
+ROLLBACK = locks.Opening(
+    dag_id="recommender_rollback",
+    params={"version": "previous", "reason": "it looks odd", "require_approval": False},
+    triggered_by="bo",
+    has_ended=lambda dag_id, run_id: False,
+)
 
 STEPS: Mapping[str, Callable[..., Any]] = {
     "promote": promote.advance,
     "reject": reject.advance,
     "close_release": close_release.advance,
-    "plan_rollback": lambda releases, run_id: plan_rollback.advance(releases, run_id, **ROLLBACK),
+    "plan_rollback": lambda releases, run_id: plan_rollback.advance(releases, run_id, ROLLBACK),
     "rehearse_rollback": rehearse_rollback.advance,
     "roll_back": roll_back.advance,
 }
@@ -347,7 +356,6 @@ class Worker:
         book = releases.ledger.book()
         living = [found for found in releases.deployments.all() if found.lifecycle_state != "DELETED"]
         production = [found for found in living if found.tags.get(ROLE_TAG) == "production"]
-        head = production[0].tags.get(LEDGER_TAG) if production else None
         return {
             "deployments": [
                 {
@@ -376,7 +384,7 @@ class Worker:
             },
             "current": releases.current(),
             "objects": [found.key for found in releases.store.list("")],
-            "audit": audit(releases.store, tagged_head=head),
+            "audit": audit(releases.store, tagged_heads=releases.tagged_heads()),
         }
 
     def _ask(self, releases: Releases, deployment: Any) -> list[list[Any]]:

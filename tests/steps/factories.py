@@ -29,6 +29,7 @@ from recdeploy_ops.steps import (
     roll_back,
     validate_test,
 )
+from recdeploy_ops.steps.locks import Opening
 from recdeploy_ops.steps.waits import finish
 
 PARAMS = {
@@ -75,9 +76,7 @@ class Run:
             shop(folder)
 
     def plan(self, has_ended=lambda dag_id, run_id: False):
-        return self._finish(
-            plan_release, dag_id="recommender_retrain", params=self.params, triggered_by="bo", has_ended=has_ended
-        )
+        return self._finish(plan_release, opening=Opening("recommender_retrain", self.params, "bo", has_ended))
 
     def extract(self):
         self._finish(backup_production)
@@ -133,13 +132,21 @@ class Run:
 
     def roll_back(self, version="previous", *, has_ended=lambda dag_id, run_id: False):
         """Take the run as a rollback, from its plan to its end."""
-        params = {"version": version, "reason": "it looks odd", "require_approval": False}
-        arguments = {"dag_id": "recommender_rollback", "params": params, "triggered_by": "bo", "has_ended": has_ended}
-        self._finish(plan_rollback, **arguments)
-        self._finish(rehearse_rollback)
-        done = self._finish(roll_back)
+        self.rehearse_rollback(version, has_ended=has_ended)
+        done = self.switch_back()
         self.close()
         return done
+
+    def rehearse_rollback(self, version="previous", *, has_ended=lambda dag_id, run_id: False, require_approval=False):
+        params = {"version": version, "reason": "it looks odd", "require_approval": require_approval}
+        self._finish(plan_rollback, opening=Opening("recommender_rollback", params, "bo", has_ended))
+        self._finish(rehearse_rollback)
+
+    def ask_rollback(self, *, attempt=1):
+        return approvals.ask_rollback(self.releases, self.run_id, attempt=attempt)
+
+    def switch_back(self):
+        return self._finish(roll_back)
 
     def reject(self):
         return self._finish(reject)

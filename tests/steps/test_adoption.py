@@ -1,6 +1,7 @@
 """The ledger lost, edited or out of step with OCI: what is noticed, and how it is rebuilt."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import oci
 import pytest
@@ -8,6 +9,7 @@ from steps.factories import Run
 
 from recdeploy_ops.audits import audit
 from recdeploy_ops.domain.errors import LockHeldError, SettingsError, StateMismatchError
+from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.ledgers import SNAPSHOT, key_of
 from recdeploy_ops.releases import LEDGER_TAG, Releases
@@ -140,6 +142,37 @@ def test_adoption_waits_for_a_release_that_is_under_way(releases, run, two_versi
         adopt_all(releases)
 
 
+def test_adoption_says_that_it_has_written_once_productions_tags_are_set(releases, two_versions, reopened):
+    delete(releases, "ledger/")
+    done = adopt_all(reopened())
+
+    assert done["applied"] is True
+    assert any(line.startswith("production: the ledger has nothing") for line in done["difference"])
+    assert adopt_all(reopened(), apply=False) == {"difference": [], "applied": False}
+
+
+def test_adoption_waits_for_a_change_that_somebody_is_making(emulator, releases, two_versions):
+    emulator.set_timings(update=0.5)
+    first = releases.ledger.book().versions[1]
+    production = releases.production()
+    releases.deployments.switch_model(production, first.model_id)
+    assert releases.production().lifecycle_state == "UPDATING"
+
+    adopt_all(releases)
+
+    assert releases.ledger.book().production.version == 1
+
+
+def test_adoption_does_not_wait_for_ever(emulator, releases, two_versions):
+    emulator.set_timings(update=30)
+    production = releases.production()
+    releases.deployments.switch_model(production, releases.ledger.book().versions[1].model_id)
+    releases.now = lambda: datetime.now(UTC) + timedelta(hours=2)
+
+    with pytest.raises(StateMismatchError, match="is UPDATING"):
+        adopt_all(releases)
+
+
 def test_two_productions_must_be_told_apart(releases, run, two_versions):
     third = run("run-3", shift=2)
     third.validate()
@@ -153,14 +186,31 @@ def test_two_productions_must_be_told_apart(releases, run, two_versions):
 
 
 def test_a_whole_ledger_has_no_faults(releases, two_versions):
-    assert audit(releases.store, tagged_head=releases.production().tags[LEDGER_TAG]) == []
+    assert audit(releases.store, tagged_heads=releases.tagged_heads()) == []
+
+
+def test_a_tail_cut_off_after_a_rejection_is_noticed_though_production_was_left_alone(releases, run, two_versions):
+    before = releases.production().tags
+    third = run("run-3", shift=2)
+    third.validate()
+    third.answer(Decision.REJECT)
+    third.reject()
+    third.close()
+    assert releases.production().tags == before
+    for seq in range(releases.ledger.book().seq - 2, releases.ledger.book().seq + 1):
+        releases.store.delete(key_of(seq))
+    releases.store.delete(SNAPSHOT)
+
+    [fault] = audit(releases.store, tagged_heads=releases.tagged_heads())
+    assert "production's model" in fault
+    assert "the tail was cut off" in fault
 
 
 @pytest.mark.parametrize("keeping_snapshot", [True, False])
 @pytest.mark.parametrize("damage", ["edit", "remove", "exchange", "cut", "cut all", "rewrite"])
 def test_any_damage_to_the_ledger_is_noticed(releases, two_versions, damage, keeping_snapshot):
     store, last = releases.store, releases.ledger.book().seq
-    tag = releases.production().tags[LEDGER_TAG]
+    heads = releases.tagged_heads()
     if not keeping_snapshot:
         store.delete(SNAPSHOT)
     if damage == "edit":
@@ -180,4 +230,4 @@ def test_any_damage_to_the_ledger_is_noticed(releases, two_versions, damage, kee
         content = store.read(key_of(last))
         store.replace(key_of(last), content.replace(b'"promoted"', b'"rejected"'))
 
-    assert audit(store, tagged_head=tag) != []
+    assert audit(store, tagged_heads=heads) != []

@@ -326,3 +326,104 @@ def test_two_runs_that_plan_at_once_end_with_one_holder(releases, run, tmp_path)
         outcomes = list(pool.map(plan, range(4)))
 
     assert sum(not isinstance(outcome, LockHeldError) for outcome in outcomes) == 1
+
+
+@pytest.fixture
+def asked_back(run, two_versions):
+    back = run("back")
+    back.rehearse_rollback(require_approval=True)
+    return back, back.ask_rollback()
+
+
+def test_a_rollback_is_asked_for_with_what_it_rests_on(asked_back):
+    _, question = asked_back
+
+    assert question.subject == "Roll product-recommender back to v1?"
+    assert "Reason: it looks odd" in question.body
+    assert "v2 since" in question.body
+    assert f"`{question.digest}`" in question.body or question.digest in question.body
+    assert "rehearsed in" in question.body
+
+
+def test_nobody_is_asked_about_a_rollback_that_needs_no_approval(run, two_versions):
+    back = run("back")
+    back.rehearse_rollback()
+
+    assert back.ask_rollback() is None
+
+
+def test_an_approved_rollback_keeps_who_approved_it(releases, asked_back):
+    back, question = asked_back
+    back.keep(Decision.ROLL_BACK, by="ann")
+
+    assert back.switch_back()["version"] == 1
+    answered = releases.ledger.book().releases["back"].facts[Kind.APPROVAL_ANSWERED]
+    assert (answered["by"], answered["version"], answered["digest"]) == ("ann", 1, question.digest)
+
+
+def test_a_rollback_that_was_to_be_approved_waits_for_the_answer(asked_back):
+    back, _ = asked_back
+
+    with pytest.raises(MissingInputError, match="clear the task 'request_approval'"):
+        back.switch_back()
+
+
+def test_a_refused_rollback_leaves_production_alone_and_says_so(releases, asked_back):
+    back, _ = asked_back
+    back.keep(Decision.KEEP, by="ann")
+
+    with pytest.raises(ApprovalError, match="ann answered to keep it"):
+        back.switch_back()
+    back.close()
+    assert served(releases) == 2
+    assert releases.ledger.book().releases["back"].outcome == "rejected"
+
+
+def test_the_approval_of_a_rollback_does_not_cover_another_production(releases, run, asked_back):
+    back, _ = asked_back
+    back.keep(Decision.ROLL_BACK)
+    back.switch_back()
+    back.close()
+    second = run("run-2", shift=1)
+    second.plan()
+    second.extract()
+    second.answer(Decision.PROMOTE, attempt=2)
+    second.promote()
+    second.close()
+
+    back.rehearse_rollback(require_approval=True)  # the run was cleared, and its old answer is there
+    with pytest.raises(ApprovalError, match="these have changed: production"):
+        back.switch_back()
+    assert served(releases) == 2
+
+
+def test_the_approval_of_a_rollback_does_not_cover_a_model_registered_anew(releases, asked_back):
+    back, _ = asked_back
+    back.keep(Decision.ROLL_BACK)
+    releases.catalog._client.delete_model(releases.ledger.book().versions[1].model_id)
+    back.rehearse_rollback(require_approval=True)
+
+    with pytest.raises(ApprovalError, match="these have changed: registered model"):
+        back.switch_back()
+
+
+def test_whoever_triggered_a_rollback_may_not_approve_it_where_the_settings_say_so(releases, run, two_versions):
+    releases.settings = releases.settings.model_copy(
+        update={"release": releases.settings.release.model_copy(update={"self_approval": False})}
+    )
+    back = run("back")
+    back.rehearse_rollback(require_approval=True)  # triggered by bo
+    back.ask_rollback()
+
+    with pytest.raises(SelfApprovalError, match="bo triggered this run"):
+        back.keep(Decision.ROLL_BACK, by="bo")
+    back.keep(Decision.KEEP, by="bo")
+
+
+def test_a_rollback_that_only_waits_for_an_approval_is_pre_empted(releases, run, asked_back):
+    back, _ = asked_back
+    run("urgent").roll_back()
+
+    assert served(releases) == 1
+    with pytest.raises(MissingInputError):
+        back.keep(Decision.ROLL_BACK)

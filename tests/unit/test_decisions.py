@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from unit.test_ledger import chain, closed, complete, opened
 
 from recdeploy_ops.domain.errors import IllegalTransitionError, LockHeldError, StateMismatchError
-from recdeploy_ops.domain.ledger import fold
+from recdeploy_ops.domain.ledger import NOTEBOOK, fold
 from recdeploy_ops.domain.promotion import Move, SwitchIntent, decide_switch
 from recdeploy_ops.domain.records import Deployment, Shape, WorkRequest
-from recdeploy_ops.domain.release_plan import find_dead_holder, plan
+from recdeploy_ops.domain.release_plan import describe_holder, find_dead_holder, plan
 from recdeploy_ops.domain.stages import TRANSITIONS, Stage, advance
 from recdeploy_ops.domain.waiting import Progress, judge_deployment, judge_work_request
 
@@ -133,6 +133,15 @@ def test_the_lock_is_taken_over_only_from_a_run_that_has_ended():
     assert find_dead_holder(book, "run-2", has_ended=lambda dag, run: (dag, run) == ("d", "run-1")) == "run-1"
     with pytest.raises(LockHeldError, match=r"Release v1 \(run run-1\) holds the release lock"):
         find_dead_holder(book, "run-2", has_ended=lambda dag, run: False)
+
+
+def test_who_waits_for_a_notebooks_lock_is_told_how_to_end_it_there():
+    kind, run_id, facts = opened("notebook-1", 1)
+    book = fold(chain((kind, run_id, {**facts, "dag_id": NOTEBOOK})))
+
+    advice = describe_holder(book)
+    assert "manager.abandon_release()" in advice
+    assert "Required Actions" not in advice
 
 
 PROMOTED = fold(chain(*complete("run-1", 1)))

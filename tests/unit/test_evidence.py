@@ -160,9 +160,9 @@ def test_everything_is_shown() -> None:
     assert rows["production serves"] == "version 2 since u-1"
     assert (rows["interactions"], rows["users"]) == ("100,000", "943")
     assert (rows["RMSE"], rows["MAE"]) == ("0.9412", "not measured")
-    assert rows["known users, agreement with recommendations.csv"] == "❌ FAIL 199 of 200"
-    assert rows["unknown users, the list for new users"] == "✅ PASS 50 of 50"
-    assert rows["malformed input, an error object"] == "✅ PASS 20 of 20"
+    assert rows["known users, agreement with recommendations.csv"] == "❌\u00a0FAIL 199 of 200"
+    assert rows["unknown users, the list for new users"] == "✅\u00a0PASS 50 of 50"
+    assert rows["malformed input, an error object"] == "✅\u00a0PASS 20 of 20"
     assert rows["latency of TEST, p50 / p95"] == "12.3 ms / 45.6 ms"
     assert rows["latency of production in turn"] == "11.0 ms / 44.0 ms"
     assert rows["lists that would change"] == "150 of 200, mean Jaccard 0.33"

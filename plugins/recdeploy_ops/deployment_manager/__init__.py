@@ -3,6 +3,6 @@
 from recdeploy_ops.deployment_manager.backup_lists import print_backups
 from recdeploy_ops.deployment_manager.endpoints import ModelDeployment
 from recdeploy_ops.deployment_manager.managers import RecommenderDeploymentManager
-from recdeploy_ops.deployment_manager.notebook_sessions import CellOrderError
+from recdeploy_ops.domain.errors import CellOrderError
 
 __all__ = ["CellOrderError", "ModelDeployment", "RecommenderDeploymentManager", "print_backups"]

@@ -11,11 +11,11 @@ from recdeploy_ops.bundles import open_bundle
 from recdeploy_ops.deployment_manager import brought_models, decisions, folders
 from recdeploy_ops.deployment_manager.backup_lists import LOCAL, read_backups
 from recdeploy_ops.deployment_manager.endpoints import ModelDeployment
-from recdeploy_ops.deployment_manager.notebook_sessions import SESSION, CellOrderError, NotebookSession, name_caller
+from recdeploy_ops.deployment_manager.notebook_sessions import SESSION, NotebookSession, name_caller
 from recdeploy_ops.deployment_manager.overrides import adapt_settings, check_size
 from recdeploy_ops.deployment_manager.profiles import find_profile
 from recdeploy_ops.deployment_manager.sources import source_of
-from recdeploy_ops.domain.errors import DeploymentFailedError, RecdeployError, SettingsError
+from recdeploy_ops.domain.errors import CellOrderError, DeploymentFailedError, RecdeployError, SettingsError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.release_plan import plan

@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import LockHeldError, MissingInputError, RecdeployError
-from recdeploy_ops.domain.ledger import RETRAIN, ROLLBACK, Kind
+from recdeploy_ops.domain.errors import CellOrderError, LockHeldError, MissingInputError
+from recdeploy_ops.domain.ledger import NOTEBOOK, RETRAIN, ROLLBACK, Kind
 from recdeploy_ops.steps import backup_production, locks, plan_release, plan_rollback
 from recdeploy_ops.steps.waits import finish
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NOTEBOOK = "notebook"  # stands where a release from Airflow names its DAG
 SESSION = uuid.uuid4().hex[:12]  # of this kernel: gone when it ends
 CELL_OF = {
     "plan_release": 2,
@@ -47,10 +46,6 @@ CELL_OF = {
     "request_approval": 12,
     "promote": 12,
 }
-
-
-class CellOrderError(RecdeployError):
-    """A cell was run before the one that makes what it needs, or after its release had ended."""
 
 
 class NotebookSession:
@@ -183,14 +178,13 @@ class NotebookSession:
             raise LockHeldError(f"{err}{self._advice()}") from err
 
     def _plan(self, advance: Callable[..., Outcome], run_id: str, params: Mapping[str, Any]) -> None:
-        self.finish(
-            advance,
-            run_id,
+        opening = locks.Opening(
             dag_id=NOTEBOOK,
             params={**params, "session": self.session},
             triggered_by=self.caller,
             has_ended=partial(has_ended, self.releases),
         )
+        self.finish(advance, run_id, opening=opening)
 
     def _is_mine(self, release: Release) -> bool:
         return release.params.get("session") == self.session

@@ -8,6 +8,7 @@
     ├── GateFailedError             a gate said FAIL: the candidate is rejected without asking
     ├── TrainingFailedError         the ADS operator ended without usable outputs
     ├── MissingInputError           what an earlier step made is gone: says which task to clear
+    ├── CellOrderError              a notebook's cell was run before its time: says which to run
     ├── IntegrityError              stored bytes are not the bytes that were recorded
     ├── IllegalTransitionError      a version cannot go from this stage to that one
     ├── LockHeldError               another release or rollback is under way
@@ -75,6 +76,10 @@ class MissingInputError(RecdeployError):
     def __init__(self, what: str, *, clear_task: str) -> None:
         super().__init__(f"{what}: clear the task {clear_task!r} of this run (with its downstream) to make it again.")
         self.clear_task = clear_task
+
+
+class CellOrderError(RecdeployError):
+    """A notebook's cell was run before the one that makes what it needs, or after its release had ended."""
 
 
 class IntegrityError(RecdeployError):

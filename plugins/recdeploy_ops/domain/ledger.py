@@ -23,6 +23,7 @@ Facts = Mapping[str, Any]
 NO_ENTRY = "0" * 64
 RETRAIN = "retrain"
 ROLLBACK = "rollback"
+NOTEBOOK = "notebook"  # stands where a release from Airflow names its DAG
 NO_FACTS: Facts = MappingProxyType({})
 
 

@@ -19,13 +19,17 @@ class Role(StrEnum):
 
 
 class Decision(StrEnum):
-    """What a person may answer to the question whether a candidate is to be promoted."""
+    """What a person may answer: whether a candidate is to be promoted, whether production is to be rolled back."""
 
     PROMOTE = "Promote"
     REJECT = "Reject"
+    ROLL_BACK = "Roll back"
+    KEEP = "Keep production"
 
 
-DECISIONS = tuple(map(str, Decision))
+PROMOTION_DECISIONS = (str(Decision.PROMOTE), str(Decision.REJECT))
+ROLLBACK_DECISIONS = (str(Decision.ROLL_BACK), str(Decision.KEEP))
+CHANGING_DECISIONS = frozenset({Decision.PROMOTE, Decision.ROLL_BACK})  # production would serve another version
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain import stages
 from recdeploy_ops.domain.errors import IllegalTransitionError, LockHeldError, SettingsError, StateMismatchError
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.ledger import NOTEBOOK, Kind
 from recdeploy_ops.domain.stages import Stage
 
 if TYPE_CHECKING:
@@ -108,14 +108,17 @@ def choose_target(book: Book, wanted: int | str) -> Version:
 def describe_holder(book: Book) -> str:
     """Return who holds the lock, since when, and what it is at."""
     release = book.releases[book.holder or ""]
-    at = list(release.facts)[-1] if release.facts else Kind.RELEASE_OPENED
-    if at is Kind.APPROVAL_REQUESTED:
-        doing = "waits for an approval: answer it under Required Actions"
+    at = list(release.facts)[-1]
+    is_waiting = at is Kind.APPROVAL_REQUESTED
+    doing = "waits for an approval" if is_waiting else f"is past {at}"
+    if release.facts[Kind.RELEASE_OPENED]["dag_id"] == NOTEBOOK:
+        advice = "end it there with Cell 12 (promote) or 13 (reject), or with manager.abandon_release()"
     else:
-        doing = f"is past {at}: wait until it has ended"
+        advice = "answer it under Required Actions" if is_waiting else "wait until it has ended"
+        advice += ", or mark its run as failed"
     return (
         f"Release v{release.version} (run {release.run_id}) holds the release lock since {release.opened_at} and "
-        f"{doing}, or mark its run as failed, then clear this task."
+        f"{doing}: {advice}; then clear this task."
     )
 
 

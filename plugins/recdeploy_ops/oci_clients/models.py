@@ -139,7 +139,10 @@ class ModelCatalog:
 
         with calling(f"tag the model {model_id}"):
             answer = self._client.get_model(model_id)
-            details = sdk.UpdateModelDetails(freeform_tags={**(answer.data.freeform_tags or {}), **tags})
+            known = answer.data.freeform_tags or {}
+            if tags.items() <= known.items():
+                return
+            details = sdk.UpdateModelDetails(freeform_tags={**known, **tags})
             self._client.update_model(model_id, details, if_match=answer.headers.get("etag"))
 
     def download_artifact(self, model_id: str, path: Path) -> None:

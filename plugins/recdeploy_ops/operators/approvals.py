@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,35 +11,41 @@ from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Param
 
 from recdeploy_ops.domain.errors import SelfApprovalError
-from recdeploy_ops.domain.records import DECISIONS, Decision
-from recdeploy_ops.evidence import escape_text
+from recdeploy_ops.domain.records import PROMOTION_DECISIONS, ROLLBACK_DECISIONS, Decision
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.operators.release_steps import failing_for_good
 from recdeploy_ops.steps import approvals
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.sdk.definitions.context import Context
 
 
-class RequestApprovalOperator(HITLBranchOperator):
-    """Pauses the run under Required Actions until a person answers Promote or Reject.
+class ApprovalOperator(HITLBranchOperator):
+    """Pauses the run under Required Actions until a person answers.
 
     Unlike its base class it shows the evidence of this very try, takes its time limit from the run's param
-    ``approval_timeout_hours``, rejects when nobody answers, and keeps who decided what, when and about which
-    digest: in the ledger, and in XCom under ``decision``.
+    ``approval_timeout_hours``, and keeps who decided what, when and about which digest: in the ledger, and in XCom
+    under ``decision``. Nobody answering in time is the cautious answer.
 
     Args:
-        promote_task_id: the branch that Promote takes.
-        reject_task_id: the branch that Reject takes.
+        subject: until the evidence is there.
+        tasks_by_decision: what to go on with, the decision that changes production first; a decision without a task
+            skips what comes next.
+        cautious: the decision that leaves production alone.
     """
 
-    def __init__(self, *, promote_task_id: str, reject_task_id: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, subject: str, tasks_by_decision: Mapping[str, str | None], cautious: Decision, **kwargs: Any
+    ) -> None:
         kwargs.pop("params", None)  # the DAG's: Airflow merges them again in the base class
+        self.tasks_by_decision = tasks_by_decision
         super().__init__(
-            subject="Promote the candidate?",
-            options=list(DECISIONS),
-            options_mapping={str(Decision.PROMOTE): promote_task_id, str(Decision.REJECT): reject_task_id},
-            defaults=str(Decision.REJECT),
+            subject=subject,
+            options=list(tasks_by_decision),
+            options_mapping={decision: task_id for decision, task_id in tasks_by_decision.items() if task_id},
+            defaults=str(cautious),
             params={"comment": Param(None, type=["null", "string"], title="Comment", maxLength=2000)},
             **kwargs,
         )
@@ -48,12 +55,16 @@ class RequestApprovalOperator(HITLBranchOperator):
         """Return what opens storage, ledger and OCI."""
         return ReleasesHook()
 
+    @abstractmethod
+    def ask(self, run_id: str, *, attempt: int, notice: str | None) -> approvals.Question | None:
+        """Record the question and return it; None when nobody is to be asked: the first decision is taken then."""
+
     def execute(self, context: Context, notice: str | None = None) -> Any:
         """Ask."""
         with failing_for_good():
-            question = approvals.ask(
-                self.hook.releases, context["run_id"], attempt=context["ti"].try_number, notice=notice
-            )
+            question = self.ask(context["run_id"], attempt=context["ti"].try_number, notice=notice)
+        if question is None:
+            return self.do_branch(context, [next(iter(self.options_mapping.values()))])
         self.subject, self.body = question.subject, question.body
         self.response_timeout = timedelta(hours=context["params"]["approval_timeout_hours"])
         self.log.info("%s Answer under Required Actions%s", question.subject, self._link(context))
@@ -61,18 +72,20 @@ class RequestApprovalOperator(HITLBranchOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Keep the answer, then take the branch."""
-        if "error" not in event:
-            self.validate_chosen_options(event["chosen_options"])
-            self.validate_params_input(event["params_input"] or {})
-            try:
-                with failing_for_good(besides=SelfApprovalError):
-                    kept = approvals.keep(
-                        self.hook.releases, context["run_id"], _read(event), attempt=context["ti"].try_number
-                    )
-            except SelfApprovalError as err:
-                self.log.warning("%s", err)
-                return self.execute(context, notice=str(err))
-            context["ti"].xcom_push(key="decision", value=kept)
+        if "error" in event:
+            return super().execute_complete(context, event)
+        self.validate_chosen_options(event["chosen_options"])
+        self.validate_params_input(event["params_input"] or {})
+        answer = _read(event)
+        try:
+            with failing_for_good(besides=SelfApprovalError):
+                kept = approvals.keep(self.hook.releases, context["run_id"], answer, attempt=context["ti"].try_number)
+        except SelfApprovalError as err:
+            self.log.warning("%s", err)
+            return self.execute(context, notice=str(err))
+        context["ti"].xcom_push(key="decision", value=kept)
+        if self.tasks_by_decision[answer.decision] is None:
+            return self.do_branch(context, [])
         return super().execute_complete(context, event)
 
     def _link(self, context: Context) -> str:
@@ -82,41 +95,45 @@ class RequestApprovalOperator(HITLBranchOperator):
             return "."
 
 
-class RequestRollbackApprovalOperator(HITLBranchOperator):
+class RequestApprovalOperator(ApprovalOperator):
+    """Asks a person whether to promote the candidate; nobody answering in time rejects it.
+
+    Args:
+        promote_task_id: the branch that Promote takes.
+        reject_task_id: the branch that Reject takes.
+    """
+
+    def __init__(self, *, promote_task_id: str, reject_task_id: str, **kwargs: Any) -> None:
+        super().__init__(
+            subject="Promote the candidate?",
+            tasks_by_decision=dict(zip(PROMOTION_DECISIONS, (promote_task_id, reject_task_id), strict=True)),
+            cautious=Decision.REJECT,
+            **kwargs,
+        )
+
+    def ask(self, run_id: str, *, attempt: int, notice: str | None) -> approvals.Question:
+        """Record the question and return it."""
+        return approvals.ask(self.hook.releases, run_id, attempt=attempt, notice=notice)
+
+
+class RequestRollbackApprovalOperator(ApprovalOperator):
     """Asks a person whether to roll back, when the run's param ``require_approval`` is set; else goes on at once.
 
     Args:
         proceed_task_id: the task that rolls back; refusing, or not answering in time, skips it.
     """
 
-    ROLL_BACK, KEEP = "Roll back", "Keep"
-
     def __init__(self, *, proceed_task_id: str, **kwargs: Any) -> None:
-        kwargs.pop("params", None)  # the DAG's: Airflow merges them again in the base class
-        self.proceed_task_id = proceed_task_id
         super().__init__(
             subject="Roll production back?",
-            options=[self.ROLL_BACK, self.KEEP],
-            options_mapping={self.ROLL_BACK: proceed_task_id},
-            defaults=self.KEEP,
+            tasks_by_decision=dict(zip(ROLLBACK_DECISIONS, (proceed_task_id, None), strict=True)),
+            cautious=Decision.KEEP,
             **kwargs,
         )
 
-    def execute(self, context: Context) -> Any:
-        """Ask, or go on."""
-        params = context["params"]
-        if not params["require_approval"]:
-            return self.do_branch(context, [self.proceed_task_id])
-        self.subject = f"Roll production back to version {params['version']}?"
-        self.body = escape_text(f"Reason: {params['reason'] or 'none given'}")
-        self.response_timeout = timedelta(hours=params["approval_timeout_hours"])
-        return super().execute(context)
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Take the branch; refusing skips the rollback."""
-        if event.get("chosen_options") == [self.KEEP]:
-            return self.do_branch(context, [])
-        return super().execute_complete(context, event)
+    def ask(self, run_id: str, *, attempt: int, notice: str | None) -> approvals.Question | None:
+        """Record the question and return it, where the run's params want one."""
+        return approvals.ask_rollback(self.hook.releases, run_id, attempt=attempt, notice=notice)
 
 
 def _read(event: dict[str, Any]) -> approvals.Answer:

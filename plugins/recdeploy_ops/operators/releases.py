@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
+from recdeploy_ops.domain.ledger import NOTEBOOK
 from recdeploy_ops.operators.release_steps import ReleaseStepOperator
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
     from recdeploy_ops.releases import Releases
+    from recdeploy_ops.steps.locks import Opening
     from recdeploy_ops.steps.outcomes import Outcome
 
 ENDED = frozenset({"success", "failed"})
@@ -27,7 +29,7 @@ def has_ended(releases: Releases, context: Context, dag_id: str, run_id: str) ->
     """
     from recdeploy_ops.deployment_manager import notebook_sessions
 
-    if dag_id == notebook_sessions.NOTEBOOK:
+    if dag_id == NOTEBOOK:
         return notebook_sessions.has_ended(releases, dag_id, run_id)
     task_instance: Any = context["ti"]
     try:
@@ -39,9 +41,17 @@ def has_ended(releases: Releases, context: Context, dag_id: str, run_id: str) ->
         return True
 
 
-def triggered_by(context: Context) -> str | None:
-    """Return the name of the person who triggered a run; None for the schedule."""
-    return getattr(context["dag_run"], "triggering_user_name", None)
+def opening_of(releases: Releases, context: Context) -> Opening:
+    """Return who triggered this run, with which params."""
+    from recdeploy_ops.steps.locks import Opening
+
+    run: Any = context["dag_run"]
+    return Opening(
+        dag_id=run.dag_id,
+        params=dict(context["params"]),
+        triggered_by=getattr(run, "triggering_user_name", None),
+        has_ended=lambda dag_id, run_id: has_ended(releases, context, dag_id, run_id),
+    )
 
 
 class PlanReleaseOperator(ReleaseStepOperator):
@@ -51,14 +61,8 @@ class PlanReleaseOperator(ReleaseStepOperator):
         """Open this run's release, or open it again."""
         from recdeploy_ops.steps import plan_release
 
-        return plan_release.advance(
-            self.hook.releases,
-            context["run_id"],
-            dag_id=self.dag_id,
-            params=dict(context["params"]),
-            triggered_by=triggered_by(context),
-            has_ended=lambda dag_id, run_id: has_ended(self.hook.releases, context, dag_id, run_id),
-        )
+        releases = self.hook.releases
+        return plan_release.advance(releases, context["run_id"], opening_of(releases, context))
 
 
 class BackupProductionOperator(ReleaseStepOperator):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.operators.release_steps import ReleaseStepOperator
-from recdeploy_ops.operators.releases import has_ended, triggered_by
+from recdeploy_ops.operators.releases import opening_of
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -20,14 +20,8 @@ class PlanRollbackOperator(ReleaseStepOperator):
         """Open this run's rollback."""
         from recdeploy_ops.steps import plan_rollback
 
-        return plan_rollback.advance(
-            self.hook.releases,
-            context["run_id"],
-            dag_id=self.dag_id,
-            params=dict(context["params"]),
-            triggered_by=triggered_by(context),
-            has_ended=lambda dag_id, run_id: has_ended(self.hook.releases, context, dag_id, run_id),
-        )
+        releases = self.hook.releases
+        return plan_rollback.advance(releases, context["run_id"], opening_of(releases, context))
 
 
 class RehearseRollbackOperator(ReleaseStepOperator):

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.domain.errors import ApprovalError, SelfApprovalError
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.domain.records import Decision
-from recdeploy_ops.evidence import Evidence, render_evidence
+from recdeploy_ops.domain.records import CHANGING_DECISIONS, Decision
+from recdeploy_ops.evidence import Evidence, render_evidence, render_rollback
 from recdeploy_ops.steps import fingerprints
 from recdeploy_ops.steps.reports import read_report
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from recdeploy_ops.domain.ledger import Release
@@ -45,7 +46,7 @@ class Answer:
     """What a person answered, or a timeout.
 
     Attributes:
-        decision: Promote or Reject.
+        decision: one of the question's options.
         by: name of who answered; None after a timeout.
         at: when.
         comment: what was written beside it.
@@ -70,27 +71,69 @@ def ask(releases: Releases, run_id: str, *, attempt: int, notice: str | None = N
     """
     release = releases.release(run_id)
     artifact = releases.bundle(release, Kind.ARTIFACT_BUILT)
-    earlier = release.get(Kind.APPROVAL_REQUESTED)
-    again = earlier is not None and earlier["attempt"] != attempt
+    notices = [*filter(None, [notice]), *_note_repetition(release, attempt)]
+    if release.params["skip_test_deployment"]:
+        notices.append("TEST was skipped (skip_test_deployment): nothing was served before this approval.")
     parts = fingerprints.read_parts(releases, release)
-    facts = {
-        "attempt": attempt,
-        "version": release.version,
-        "digest": artifact.digest,
-        "parts": parts,
-        "fingerprint": fingerprints.fingerprint_of(parts),
-    }
-    release = releases.record(Kind.APPROVAL_REQUESTED, run_id, facts)
+    release = _record_question(releases, release, attempt, artifact.digest, parts)
     serving = releases.ledger.book().production
-    if again:
-        log.warning("Asking again: an earlier answer was lost or is void, and does not count.")
     replaces = _describe_place(release.version, serving.version if serving else None)
     return Question(
         subject=f"Promote v{release.version} of {releases.settings.project_name}{replaces}?",
-        body=_describe_evidence(releases, release, [*filter(None, [notice]), *_note(release, asked_again=again)]),
+        body=_describe_evidence(releases, release, notices),
         version=release.version,
         digest=artifact.digest,
     )
+
+
+def ask_rollback(releases: Releases, run_id: str, *, attempt: int, notice: str | None = None) -> Question | None:
+    """Record that a person is asked whether to roll back, and return the question; None when nobody is to be asked.
+
+    Args:
+        releases: what the steps work with.
+        run_id: the run.
+        attempt: Airflow's try number: an answer to an earlier try does not count.
+        notice: what to say before all else, e.g. why it is asked again.
+    """
+    release = releases.release(run_id)
+    if not release.params["require_approval"]:
+        return None
+    notices = [*filter(None, [notice]), *_note_repetition(release, attempt)]
+    book = releases.ledger.book()
+    target, serving = book.versions[release.version], book.production
+    parts = fingerprints.read_rollback_parts(releases, release)
+    release = _record_question(releases, release, attempt, target.digest, parts)
+    serves = f"v{serving.version} since {serving.since}" if serving else "nothing"
+    facts = {
+        "goes back to": f"v{target.number}",
+        "its digest": target.digest or "not made by this project",
+        "production serves": serves,
+        "at": serving.url if serving else "no URL",
+        "rehearsed in": f"{release.facts[Kind.ROLLBACK_REHEARSED]['seconds']} s",
+        "wanted by": release.facts[Kind.RELEASE_OPENED]["triggered_by"] or "a schedule",
+    }
+    return Question(
+        subject=f"Roll {releases.settings.project_name} back to v{target.number}?",
+        body=render_rollback(release.params["reason"] or "", notices, facts),
+        version=target.number,
+        digest=target.digest,
+    )
+
+
+def require_rollback_approved(releases: Releases, release: Release) -> None:
+    """Refuse a rollback that was to be approved and was not, or not as it is now.
+
+    Raises:
+        ApprovalError: a person answered Keep, or what was approved has changed since.
+        MissingInputError: nobody has answered.
+    """
+    if not release.params["require_approval"]:
+        return
+    answer = releases.facts(release, Kind.APPROVAL_ANSWERED)
+    if answer["decision"] != Decision.ROLL_BACK:
+        raise ApprovalError(f"The rollback to v{release.version} was refused: {answer['by']} answered to keep it.")
+    asked = releases.facts(release, Kind.APPROVAL_REQUESTED)
+    fingerprints.require_unchanged(asked, fingerprints.read_rollback_parts(releases, release))
 
 
 def keep(releases: Releases, run_id: str, answer: Answer, *, attempt: int) -> dict[str, Any]:
@@ -109,8 +152,11 @@ def keep(releases: Releases, run_id: str, answer: Answer, *, attempt: int) -> di
             "'request_approval' to ask again."
         )
     triggered_by = releases.facts(release, Kind.RELEASE_OPENED)["triggered_by"]
-    promotes = answer.decision == Decision.PROMOTE
-    if promotes and answer.by == triggered_by and not releases.settings.release.self_approval:
+    if (
+        answer.decision in CHANGING_DECISIONS
+        and answer.by == triggered_by
+        and not releases.settings.release.self_approval
+    ):
         raise SelfApprovalError(
             f"{answer.by} triggered this run and may not approve it (setting release.self_approval)."
         )
@@ -136,13 +182,26 @@ def _describe_place(version: int, serving: int | None) -> str:
     return ", which serves already" if version == serving else f", which replaces v{serving} in production"
 
 
-def _note(release: Release, *, asked_again: bool) -> list[str]:
-    notices = []
-    if asked_again:
-        notices.append("Asked again: an earlier answer to this question was lost or is void, and does not count.")
-    if release.params["skip_test_deployment"]:
-        notices.append("TEST was skipped (skip_test_deployment): nothing was served before this approval.")
-    return notices
+def _note_repetition(release: Release, attempt: int) -> list[str]:
+    earlier = release.get(Kind.APPROVAL_REQUESTED)
+    if earlier is None or earlier["attempt"] == attempt:
+        return []
+    notice = "Asked again: an earlier answer to this question was lost or is void, and does not count."
+    log.warning(notice)
+    return [notice]
+
+
+def _record_question(
+    releases: Releases, release: Release, attempt: int, digest: str, parts: Mapping[str, str]
+) -> Release:
+    facts = {
+        "attempt": attempt,
+        "version": release.version,
+        "digest": digest,
+        "parts": dict(parts),
+        "fingerprint": fingerprints.fingerprint_of(parts),
+    }
+    return releases.record(Kind.APPROVAL_REQUESTED, release.run_id, facts)
 
 
 def _describe_evidence(releases: Releases, release: Release, notices: list[str]) -> str:

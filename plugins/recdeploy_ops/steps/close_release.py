@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import DeploymentFailedError, RecdeployError, TransientError
 from recdeploy_ops.domain.ledger import ROLLBACK, Kind
+from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.steps import labels, reject, removals, restorations
 
 if TYPE_CHECKING:
@@ -47,8 +48,11 @@ def advance(releases: Releases, run_id: str) -> Outcome:
         raise DeploymentFailedError(
             f"The release of {run_id} is closed ({outcome}), but its TEST deployment could not be deleted: {trouble}"
         ) from trouble
-    # A release that left production alone does not touch its tags either.
-    labelling = labels.advance_label(releases) if outcome in CHANGED_PRODUCTION else None
+    labelling = None
+    if outcome in CHANGED_PRODUCTION:
+        labelling = labels.advance_label(releases)
+    else:  # production is left alone, its tags too
+        labels.label_model(releases)
     return labelling or {"outcome": outcome, "version": release.version}
 
 
@@ -60,7 +64,8 @@ def _close(releases: Releases, release: Release) -> str:
     elif release.get(Kind.ROLLED_BACK):
         outcome = "rolled back"
     elif release.purpose == ROLLBACK:
-        outcome = "failed"
+        answer = release.get(Kind.APPROVAL_ANSWERED)
+        outcome = "rejected" if answer and answer["decision"] == Decision.KEEP else "failed"
     elif release.get(Kind.RELEASE_REJECTED):
         outcome = "rejected"
     else:

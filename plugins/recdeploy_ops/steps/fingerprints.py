@@ -42,6 +42,23 @@ def read_parts(releases: Releases, release: Release) -> dict[str, str]:
     return parts
 
 
+def read_rollback_parts(releases: Releases, release: Release) -> dict[str, str]:
+    """Return what the approval of a rollback covers: what would serve, and what serves until then.
+
+    Raises:
+        MissingInputError: the rollback was not rehearsed.
+    """
+    book = releases.ledger.book()
+    rehearsed = releases.facts(release, Kind.ROLLBACK_REHEARSED)
+    serving = book.production
+    return {
+        "target": f"v{release.version} {book.versions[release.version].digest}",
+        "registered model": str(rehearsed["model_id"]),
+        "production": f"v{serving.version} {serving.digest} since {serving.since}" if serving else "none",
+        "settings": _sha256(releases, releases.facts(release, Kind.RELEASE_OPENED)["settings"]["key"]),
+    }
+
+
 def fingerprint_of(parts: Mapping[str, str]) -> str:
     """Return the sha256 over all parts."""
     return hashlib.sha256(canonical_json(dict(parts))).hexdigest()
@@ -56,7 +73,7 @@ def require_unchanged(asked: Facts, parts: Mapping[str, str]) -> None:
     changed = [name for name in {**asked["parts"], **parts} if asked["parts"].get(name) != parts.get(name)]
     if changed or asked["fingerprint"] != fingerprint_of(parts):
         raise ApprovalError(
-            f"v{asked['version']} is not promoted: since it was approved, these have changed: "
+            f"v{asked['version']} does not go into production: since that was approved, these have changed: "
             f"{', '.join(changed) or 'the fingerprint'}. Clear the task 'request_approval', so that it is asked again."
         )
 

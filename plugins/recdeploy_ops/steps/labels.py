@@ -1,4 +1,4 @@
-"""Production's tags: what it serves, and the head of the ledger, so that a cut-off tail is noticed."""
+"""Tags of production and of its model: what serves, and the head of the ledger, so that a cut-off tail is noticed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import MissingInputError, RecdeployError, TransientError
 from recdeploy_ops.domain.waiting import Progress, Waiting, judge_work_request
-from recdeploy_ops.releases import LEASE_TAG, SERVED_TAG
+from recdeploy_ops.releases import LEASE_TAG, LEDGER_TAG, SERVED_TAG, name_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,24 +21,40 @@ log = logging.getLogger(__name__)
 def advance_label(releases: Releases) -> Waiting | None:
     """Bring production's tags in line with the ledger, where there is a production; tags of other people's stay.
 
-    The model in the catalog keeps when it was verified to serve, so that the ledger could be rebuilt.
-
     OCI takes tags in an update of their own. A label that OCI refuses is a warning: it never undoes a release.
 
     Raises:
         TransientError: trying again may help.
     """
-    serving = releases.ledger.book().production
-    if serving is None:
+    label_model(releases)
+    if releases.ledger.book().production is None:
         return None
     try:
-        releases.catalog.tag(serving.model_id, {SERVED_TAG: serving.since})
         return advance_tags(releases, releases.production_tags())
     except TransientError:
         raise
     except RecdeployError as err:
         log.warning("Production keeps its old tags: %s", err)
         return None
+
+
+def label_model(releases: Releases) -> None:
+    """Bring the tags of the model that production serves in line with the ledger; production is left alone.
+
+    They say when it was verified to serve, so that the ledger could be rebuilt, and name the ledger's head.
+
+    Raises:
+        TransientError: trying again may help.
+    """
+    book = releases.ledger.book()
+    if book.production is None:
+        return
+    try:
+        releases.catalog.tag(book.production.model_id, {SERVED_TAG: book.production.since, LEDGER_TAG: name_head(book)})
+    except TransientError:
+        raise
+    except RecdeployError as err:
+        log.warning("The model of v%s keeps its old tags: %s", book.production.version, err)
 
 
 def advance_tags(releases: Releases, wanted: Mapping[str, str]) -> Waiting | None:

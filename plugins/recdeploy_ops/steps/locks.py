@@ -8,6 +8,7 @@ change which the former holder has prepared and not yet sent is refused.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import LockHeldError
@@ -24,6 +25,51 @@ if TYPE_CHECKING:
     from recdeploy_ops.releases import Releases
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Who opens a release, and with what.
+
+    Attributes:
+        dag_id: the DAG of the run.
+        params: the run's params, kept in the ledger.
+        triggered_by: name of the person who triggered the run; None for the schedule.
+        has_ended: says of a DAG id and a run id whether that run has ended.
+    """
+
+    dag_id: str
+    params: Mapping[str, Any]
+    triggered_by: str | None
+    has_ended: Callable[[str, str], bool]
+
+
+def open_release(releases: Releases, run_id: str, opening: Opening, *, purpose: str, version: int) -> None:
+    """Open the release of a run, or open it again, which takes the lock.
+
+    Args:
+        releases: what the steps work with.
+        run_id: the run.
+        opening: who opens it, and with what.
+        purpose: ``retrain`` or ``rollback``.
+        version: the version number that it makes, or goes back to.
+
+    Raises:
+        LockHeldError: another run was faster.
+    """
+    book = releases.ledger.book()
+    before = book.releases.get(run_id)
+    facts = {
+        "purpose": purpose,
+        "version": version,
+        "dag_id": opening.dag_id,
+        "params": dict(opening.params),
+        "champion": book.production.version if book.production else None,
+        "settings": releases.keep_settings(run_id),
+        "triggered_by": opening.triggered_by,
+        "opening": before.facts[Kind.RELEASE_OPENED]["opening"] + 1 if before else 1,
+    }
+    take(releases, run_id, facts)
 
 
 def advance_takeover(

@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.ledger import ROLLBACK, Kind
+from recdeploy_ops.domain.ledger import ROLLBACK
 from recdeploy_ops.domain.release_plan import choose_target
 from recdeploy_ops.steps import locks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from recdeploy_ops.releases import Releases
+    from recdeploy_ops.steps.locks import Opening
     from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 
 
-def advance(
-    releases: Releases,
-    run_id: str,
-    *,
-    dag_id: str,
-    params: Mapping[str, Any],
-    triggered_by: str | None,
-    has_ended: Callable[[str, str], bool],
-) -> Outcome:
-    """Open a rollback.
-
-    Args:
-        releases: what the steps work with.
-        run_id: the run.
-        dag_id: the DAG of the run.
-        params: ``version`` (a number or ``previous``), ``reason``, ``require_approval``.
-        triggered_by: name of the person who triggered the run; None when nobody did.
-        has_ended: says of a DAG id and a run id whether that run has ended.
+def advance(releases: Releases, run_id: str, opening: Opening) -> Outcome:
+    """Open a rollback; its params are ``version`` (a number or ``previous``), ``reason`` and ``require_approval``.
 
     Raises:
         SettingsError: there is no such version.
@@ -44,27 +27,18 @@ def advance(
     """
     releases.store.check_writable()
     releases.catalog.check_access()
-    known = releases.ledger.book().releases.get(run_id)
-    target = releases.ledger.book().versions[known.version] if known else None
-    target = target or choose_target(releases.ledger.book(), _wanted(params["version"]))
-    waiting = locks.advance_takeover(releases, run_id, has_ended=has_ended, preempting=True)
+    book = releases.ledger.book()
+    known = book.releases.get(run_id)
+    target = book.versions[known.version] if known else choose_target(book, _wanted(opening.params["version"]))
+    waiting = locks.advance_takeover(releases, run_id, has_ended=opening.has_ended, preempting=True)
     if waiting:
         return waiting
-    book = releases.ledger.book()
-    serving = book.production.version if book.production else None
     if known is None or not known.is_open:
-        facts = {
-            "purpose": ROLLBACK,
-            "version": target.number,
-            "dag_id": dag_id,
-            "params": dict(params),
-            "champion": serving,
-            "settings": releases.keep_settings(run_id),
-            "triggered_by": triggered_by,
-            "opening": known.facts[Kind.RELEASE_OPENED]["opening"] + 1 if known else 1,
-        }
-        locks.take(releases, run_id, facts)
-    log.info("Production goes from v%s back to v%s: %s", serving, target.number, params["reason"] or "no reason given")
+        locks.open_release(releases, run_id, opening, purpose=ROLLBACK, version=target.number)
+    production = releases.ledger.book().production
+    serving = production.version if production else None
+    reason = opening.params["reason"] or "no reason given"
+    log.info("Production goes from v%s back to v%s: %s", serving, target.number, reason)
     return {"version": target.number, "from": serving}
 
 

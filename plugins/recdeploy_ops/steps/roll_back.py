@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from recdeploy_ops.domain.errors import DeploymentFailedError, PromotionFailedError, StateMismatchError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.steps import approvals
 from recdeploy_ops.steps.restorations import advance_settlement, model_switch
 from recdeploy_ops.steps.switches import advance_switch
 
@@ -23,7 +24,8 @@ def advance(releases: Releases, run_id: str) -> Outcome:
     """Switch production to the rollback's version.
 
     Raises:
-        MissingInputError: the rollback was not rehearsed in this run.
+        MissingInputError: the rollback was not rehearsed in this run, or not answered though it was to be approved.
+        ApprovalError: a person refused it, or what was approved has changed since.
         PromotionFailedError: production did not verify; says what it serves now.
     """
     release = releases.release(run_id)
@@ -41,6 +43,7 @@ def advance(releases: Releases, run_id: str) -> Outcome:
 def _switch(releases: Releases, release: Release, champion: Serving) -> Waiting | None:
     if release.get(Kind.PROMOTION_FAILED):
         return _give_back(releases, release, champion)
+    approvals.require_rollback_approved(releases, release)
     rehearsed = releases.facts(release, Kind.ROLLBACK_REHEARSED)
     target = releases.ledger.book().versions[release.version]
     switch = model_switch(releases, champion.deployment_id, target.number, target.digest, rehearsed["model_id"])

@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from recdeploy_ops.domain.records import DECISIONS
+from recdeploy_ops.domain.records import PROMOTION_DECISIONS, ROLLBACK_DECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ROUTE = re.compile(r".*/execution/hitlDetails/([0-9a-f-]{36})/?")
 CREATED = 201
+OURS = (list(PROMOTION_DECISIONS), list(ROLLBACK_DECISIONS))  # by its options a question of this project is known
 
 
 class CurrentQuestions:
@@ -60,7 +61,7 @@ class CurrentQuestions:
 
 
 def _store(task_instance_id: UUID, question: dict[str, Any]) -> None:
-    if question.get("options") != list(DECISIONS):
+    if question.get("options") not in OURS:
         return
     from airflow.models.hitl import HITLDetail
     from airflow.utils.session import create_session
