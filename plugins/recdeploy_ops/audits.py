@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError
-from recdeploy_ops.domain.ledger import Entry, decode, fold
+from recdeploy_ops.domain.folding import fold
+from recdeploy_ops.domain.ledger import Entry, decode
 from recdeploy_ops.ledgers import FOLDER, SNAPSHOT, key_of
 
 if TYPE_CHECKING:

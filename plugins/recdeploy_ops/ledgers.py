@@ -6,7 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, KeyExistsError, KeyNotFoundError, LedgerConflictError
-from recdeploy_ops.domain.ledger import Book, Entry, Kind, decode, fold
+from recdeploy_ops.domain.folding import fold
+from recdeploy_ops.domain.ledger import Book, Entry, Kind, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from unit.test_ledger import chain, closed, complete, opened
 
 from recdeploy_ops.domain.errors import IllegalTransitionError, LockHeldError, StateMismatchError
-from recdeploy_ops.domain.ledger import NOTEBOOK, fold
+from recdeploy_ops.domain.folding import fold
+from recdeploy_ops.domain.ledger import NOTEBOOK
 from recdeploy_ops.domain.promotion import Move, SwitchIntent, decide_switch
 from recdeploy_ops.domain.records import Deployment, Shape, WorkRequest
 from recdeploy_ops.domain.release_plan import describe_holder, find_dead_holder, plan

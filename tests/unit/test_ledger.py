@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from recdeploy_ops.domain.errors import IllegalTransitionError, IntegrityError, KeyExistsError, LedgerConflictError
-from recdeploy_ops.domain.ledger import NO_ENTRY, Book, Entry, Kind, decode, fold
+from recdeploy_ops.domain.folding import fold
+from recdeploy_ops.domain.ledger import NO_ENTRY, Book, Entry, Kind, decode
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.ledgers import SNAPSHOT, Ledger, key_of
 from recdeploy_ops.storage.directories import DirectoryStore

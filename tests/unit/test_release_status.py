@@ -8,7 +8,8 @@ import yaml
 from unit.test_ledger import chain, closed, complete, opened, registered, validated
 
 from recdeploy_ops.__main__ import main
-from recdeploy_ops.domain.ledger import Kind, fold
+from recdeploy_ops.domain.folding import fold
+from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.release_status import Phase, judge, summarise
 from recdeploy_ops.ledgers import Ledger
 from recdeploy_ops.releases import describe_state
