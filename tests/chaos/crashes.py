@@ -13,6 +13,7 @@ import logging
 import os
 import pickle
 import random
+import re
 import signal
 import sqlite3
 import sys
@@ -86,12 +87,13 @@ class Scenario:
     version: int
 
 
-SCENARIOS = (
-    Scenario("first release", "run-1", ("promote", "close_release"), 1),
-    Scenario("promotion over a champion", "run-2", ("promote", "close_release"), 2),
-    Scenario("rejection", "run-2", ("reject", "close_release"), 1),
-    Scenario("rollback", "back", ("plan_rollback", "rehearse_rollback", "roll_back", "close_release"), 1),
-)
+RELEASE = ("promote", "close_release")
+FIRST_WITHOUT_TEST = Scenario("first release without TEST", "run-1", RELEASE, 1)
+FIRST = Scenario("first release", "run-1", RELEASE, 1)
+REJECTION = Scenario("rejection", "run-2", ("reject", "close_release"), 1)
+PROMOTION = Scenario("promotion over a champion, with a new size", "run-2", RELEASE, 2)
+BACK = Scenario("rollback", "back", ("plan_rollback", "rehearse_rollback", "roll_back", "close_release"), 1)
+SCENARIOS = (FIRST_WITHOUT_TEST, FIRST, REJECTION, PROMOTION, BACK)
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,7 @@ class Worker:
     folder: Path
     recorded: dict[str, list[list[str]]] = field(default_factory=dict)
     expected: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # after each step
+    before: dict[str, list[str]] = field(default_factory=dict)  # deployments at the start
 
     @cached_property
     def profile(self) -> OciProfile:
@@ -217,24 +220,32 @@ class Worker:
     def record(self) -> None:
         """Bring every scenario to its start, take its steps undisturbed, keep the calls and what was there then."""
         self.emulator.set_timings(create=0, update=0, delete=0)
-        first = Run(self.releases(), "run-1", self.folder)
-        first.validate()
-        first.answer(Decision.PROMOTE)
-        self._record(SCENARIOS[0])
-        second = Run(self.releases(), "run-2", self.folder, shift=1)
+        releases = self.releases()
+        self.emulator.snapshot("empty")
+        self._approve(Run(releases, "run-1", self.folder, skip_test_deployment=True))
+        self._record(FIRST_WITHOUT_TEST)
+        self.emulator.restore("empty")
+        self._approve(Run(self.releases(), "run-1", self.folder))
+        self._record(FIRST)
+        second = Run(self.releases(), "run-2", self.folder, shift=1, ocpus=2, memory_gb=32)
         second.validate()
         second.ask()
         self.emulator.snapshot("asked")
         second.keep(Decision.REJECT)
-        self._record(SCENARIOS[2])
+        self._record(REJECTION)
         self.emulator.restore("asked")
         Run(self.releases(), "run-2", self.folder).keep(Decision.PROMOTE)
-        self._record(SCENARIOS[1])
-        self._record(SCENARIOS[3])
+        self._record(PROMOTION)
+        self._record(BACK)
+
+    def _approve(self, run: Run) -> None:
+        run.validate()
+        run.answer(Decision.PROMOTE)
 
     def _record(self, scenario: Scenario) -> None:
         calls = self.recorded[scenario.name] = []
         expected = self.expected[scenario.name] = []
+        self.before[scenario.name] = [found.deployment_id for found in self.releases().deployments.all()]
         for number, step in enumerate(scenario.steps):
             self.emulator.snapshot(_start(scenario, number))
             self.emulator.clear_calls()
@@ -243,7 +254,7 @@ class Worker:
                 raise AssertionError(f"{scenario.name}, {step}, undisturbed: {outcome}")
             calls.append([str(call["operation"]) for call in self.emulator.calls()])
             self.emulator.wait_until_idle()
-            expected.append(self.look())
+            expected.append(self.look(scenario))
         if wrong := broken_rules(expected[-1], scenario):
             raise AssertionError(f"{scenario.name}, undisturbed: {wrong}")
 
@@ -272,7 +283,7 @@ class Worker:
             if self.emulator.faults():
                 return "the fault was never met: the calls differ from the recorded ones"
             self.emulator.wait_until_idle()
-            found = self.look()
+            found = self.look(scenario)
             if found == self.expected[scenario.name][number]:
                 return ""
         wrong = broken_rules(found, scenario)
@@ -350,13 +361,16 @@ class Worker:
         while any(call["status"] is None and not call["dropped"] for call in self.emulator.calls()):
             time.sleep(0.02)
 
-    def look(self) -> dict[str, Any]:
-        """Return what is there: cloud, ledger, storage and answers, without times."""
+    def look(self, scenario: Scenario) -> dict[str, Any]:
+        """Return what is there: cloud, ledger, storage and answers, without times.
+
+        A deployment that the scenario makes has another OCID each time: it is called new.
+        """
         releases: Any = Releases(self.settings, Disk(self.emulator.data_dir), self.session())  # type: ignore[arg-type]
         book = releases.ledger.book()
         living = [found for found in releases.deployments.all() if found.lifecycle_state != "DELETED"]
         production = [found for found in living if found.tags.get(ROLE_TAG) == "production"]
-        return {
+        seen = {
             "deployments": [
                 {
                     "name": found.name,
@@ -386,6 +400,12 @@ class Worker:
             "objects": [found.key for found in releases.store.list("")],
             "audit": audit(releases.store, tagged_heads=releases.tagged_heads()),
         }
+        text = json.dumps(seen)
+        for deployment in living:
+            if deployment.deployment_id not in self.before[scenario.name]:
+                text = text.replace(deployment.deployment_id, "new")
+        named: dict[str, Any] = json.loads(text)
+        return named
 
     def _ask(self, releases: Releases, deployment: Any) -> list[list[Any]]:
         ask = releases.deployments.asker(deployment, timeout_seconds=10)
@@ -415,7 +435,8 @@ def _serving(serving: Any) -> Any:
 
 
 def _start(scenario: Scenario, number: int) -> str:
-    return f"{scenario.name.replace(' ', '-')}-{number}"
+    name = re.sub(r"\W+", "-", scenario.name)
+    return f"{name}-{number}"
 
 
 def main() -> None:
