@@ -1,6 +1,8 @@
 """What every store must do; `TestDirectoryStore` and `TestBucketStore` inherit it."""
 
+import hashlib
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -91,6 +93,30 @@ class StoreContract:
         assert store.read("two") == b"1"
         with pytest.raises(KeyNotFoundError):
             store.copy("gone", "three")
+
+    def test_a_file_is_uploaded_once_and_ones_own_is_success(self, store, tmp_path):
+        path, digest = tmp_path / "file", hashlib.sha256(b"12").hexdigest()
+        path.write_bytes(b"12")
+        store.upload("file", path, digest)
+        store.upload("file", path, digest)
+
+        assert store.read("file") == b"12"
+        path.write_bytes(b"34")
+        with pytest.raises(KeyExistsError):
+            store.upload("file", path, hashlib.sha256(b"34").hexdigest())
+
+    def test_a_file_that_changed_since_its_manifest_is_not_stored(self, store, folder):
+        (folder / "one.csv").write_text("changed")
+
+        with pytest.raises(IntegrityError, match="changed after the manifest was written"):
+            store_bundle(store, "x", folder)
+        assert list(store.list("")) == []
+
+    def test_sweeping_leaves_what_is_whole(self, store, folder):
+        bundle = store_bundle(store, "x", folder)
+
+        assert list(store.sweep(datetime.now(UTC) + timedelta(hours=1))) == []
+        verify_bundle(store, bundle)
 
     def test_a_bundle_comes_back_as_it_went(self, store, folder, tmp_path):
         bundle = store_bundle(store, "releases/r/extract", folder)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError, MissingInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
@@ -67,8 +67,8 @@ def store_bundle(store: Store, parent: str, folder: Path) -> Bundle:
     """
     content = (folder / MANIFEST).read_bytes()
     bundle = _parse(f"{parent}/{hashlib.sha256(content).hexdigest()[:16]}", content)
-    for name in bundle.files:
-        store.upload(bundle.key(name), folder / name)
+    for name, sha256 in bundle.files.items():
+        store.upload(bundle.key(name), folder / name, sha256)
     store.create(bundle.key(MANIFEST), content)
     return bundle
 
@@ -153,13 +153,19 @@ def _copy_hashed(source: BinaryIO, sink: BinaryIO | None) -> str:
     return digest.hexdigest()
 
 
-def verify_bundle(store: Store, bundle: Bundle) -> None:
-    """Read every file of a bundle back and compare its sha256 with the manifest.
+def verify_bundle(store: Store, bundle: Bundle, names: Iterable[str] | None = None) -> None:
+    """Read files of a bundle back and compare each sha256 with the manifest.
+
+    Args:
+        store: where the bundle lies.
+        bundle: as returned by `open_bundle`.
+        names: the files to read; all of them by default.
 
     Raises:
         IntegrityError: a file is gone or was changed.
     """
-    for name, expected in bundle.files.items():
+    for name in bundle.files if names is None else names:
+        expected = bundle.files[name]
         try:
             with store.open(bundle.key(name)) as stream:
                 found = _copy_hashed(stream, None)

@@ -1,5 +1,8 @@
 """Object Storage as a store, through the real SDK."""
 
+import hashlib
+from datetime import UTC, datetime, timedelta
+
 import oci
 import pytest
 from steps.factories import Run
@@ -38,6 +41,44 @@ class TestBucketStore(StoreContract):
 
         assert [found.key for found in store.list("many/")] == keys
         assert [found.key for found in store.list("many/", start="many/07")] == keys[7:]
+
+
+class TestBucketStoreInParts(StoreContract):
+    """The contract, where every file is uploaded in parts of one byte."""
+
+    @pytest.fixture(autouse=True)
+    def _in_parts(self, monkeypatch):
+        monkeypatch.setattr("recdeploy_ops.storage.uploads.SINGLE_BYTES", 0)
+        monkeypatch.setattr("recdeploy_ops.storage.uploads.PART_BYTES", 1)
+
+    def test_a_failed_upload_leaves_no_parts_behind(self, emulator, session, store, tmp_path):
+        path = tmp_path / "file"
+        path.write_bytes(b"123")
+        emulator.fail_next("CommitMultipartUpload", status=400)
+
+        with pytest.raises(StorageError):
+            store.upload("file", path, hashlib.sha256(b"123").hexdigest())
+        assert session.object_storage.list_multipart_uploads(emulator.namespace, "shop").data == []
+        assert list(store.list("")) == []
+
+    def test_a_commit_whose_answer_was_lost_is_success(self, emulator, store, tmp_path):
+        path = tmp_path / "file"
+        path.write_bytes(b"123")
+        emulator.fail_next("CommitMultipartUpload", kind="drop_after")
+
+        store.upload("file", path, hashlib.sha256(b"123").hexdigest())
+        assert store.read("file") == b"123"
+
+    def test_what_a_killed_writer_left_is_swept_once_it_is_old(self, emulator, session, store):
+        client, details = session.object_storage, oci.object_storage.models.CreateMultipartUploadDetails
+        for name in ("pre fix/x/mine", "somebody else's"):
+            client.create_multipart_upload(emulator.namespace, "shop", details(object=name))
+        now = datetime.now(UTC)
+
+        assert list(store.sweep(now - timedelta(hours=1))) == []
+        assert list(store.sweep(now + timedelta(hours=1))) == ["pre fix/x/mine"]
+        left = client.list_multipart_uploads(emulator.namespace, "shop").data
+        assert [upload.object for upload in left] == ["somebody else's"]
 
 
 def test_a_bucket_that_is_not_there_names_the_setting(session, emulator):

@@ -1,5 +1,9 @@
 """A local directory as a store."""
 
+import errno
+import os
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from stores import StoreContract, folder  # noqa: F401 - a fixture of the contract
 
@@ -32,7 +36,40 @@ def test_a_root_that_cannot_be_written_names_it_and_the_fix(tmp_path):
 
 def test_nothing_half_written_is_left_after_a_failure(store, tmp_path):
     with pytest.raises(StorageError):
-        store.upload("big", tmp_path / "missing")
+        store.upload("big", tmp_path / "missing", "0" * 64)
 
     assert list(store.list("")) == []
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_local_copy_is_a_link(store):
+    store.create("one", b"1")
+
+    assert store.copy("one", "two") is False
+    assert store._path("one").samefile(store._path("two"))
+    assert store.copy("one", "two") is False  # again, as after a kill
+
+
+def test_a_copy_across_file_systems_is_written_again(store, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    store.create("one", b"1")
+    link = os.link
+    calls = iter([refuse, link])
+    monkeypatch.setattr("recdeploy_ops.storage.directories.os.link", lambda *paths: next(calls)(*paths))
+
+    assert store.copy("one", "two") is True
+    assert store.read("two") == b"1"
+    assert not store._path("one").samefile(store._path("two"))
+
+
+def test_what_killed_writers_left_is_swept_once_it_is_old(store):
+    store.create("folder/whole", b"1")
+    left = store._path("folder/.partial-abc")
+    left.write_bytes(b"half")
+    now = datetime.now(UTC)
+
+    assert list(store.sweep(now - timedelta(hours=1))) == []
+    assert list(store.sweep(now + timedelta(hours=1))) == ["folder/.partial-abc"]
+    assert not left.exists()

@@ -39,8 +39,8 @@ def advance(releases: Releases, run_id: str) -> Outcome:
         return {"backup": None}
     opened = datetime.fromisoformat(release.last_opened_at)
     prefix = f"backups/v{serving.version}_{opened:%Y%m%d_%H%M%S}"
-    backup = _copy(releases, serving, book.versions[serving.version], prefix)
-    verify_bundle(releases.store, backup)
+    backup, written = _copy(releases, serving, book.versions[serving.version], prefix)
+    verify_bundle(releases.store, backup, written)
     facts = {"version": serving.version, "prefix": prefix, "digest": backup.digest}
     releases.record(Kind.PRODUCTION_BACKED_UP, run_id, facts)
     rehearsals.rehearse(releases, run_id, book.versions[serving.version])
@@ -54,19 +54,22 @@ def advance(releases: Releases, run_id: str) -> Outcome:
     return {"backup": prefix, "version": serving.version}
 
 
-def _copy(releases: Releases, serving: Serving, version: Version, prefix: str) -> Bundle:
+def _copy(releases: Releases, serving: Serving, version: Version, prefix: str) -> tuple[Bundle, list[str]]:
+    """Return the backup, and the files that were written a second time for it: the others are links."""
     files: dict[str, str] = {}
+    written = ["metadata.json"]
     parts = {ARTIFACT: version.artifact, RESULTS: version.results}
     for part, source in ((part, source) for part, source in parts.items() if source):
         bundle = _open(releases, version, source)
         for name, sha256 in {**bundle.files, MANIFEST: bundle.digest}.items():
-            releases.store.copy(bundle.key(name), f"{prefix}/{part}/{name}")
+            if releases.store.copy(bundle.key(name), f"{prefix}/{part}/{name}"):
+                written.append(f"{part}/{name}")
             files[f"{part}/{name}"] = sha256
     metadata = canonical_json(_describe(serving, version))
     releases.store.create(f"{prefix}/metadata.json", metadata)
     files["metadata.json"] = hashlib.sha256(metadata).hexdigest()
     releases.store.create(f"{prefix}/{MANIFEST}", canonical_json({"version": serving.version, "files": files}))
-    return open_bundle(releases.store, prefix, made_by="backup_production")
+    return open_bundle(releases.store, prefix, made_by="backup_production"), written
 
 
 def _open(releases: Releases, version: Version, prefix: str) -> Bundle:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.records import Role
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+UNFINISHED = timedelta(days=1)  # no writer takes that long
+
 
 def advance(releases: Releases, *, has_ended: Callable[[str, str], bool]) -> Outcome:
     """Tidy up; whatever a live release needs is left alone.
@@ -36,6 +38,8 @@ def advance(releases: Releases, *, has_ended: Callable[[str, str], bool]) -> Out
         if isinstance(closed, Waiting):
             return closed
         book = releases.ledger.book()
+    for name in releases.store.sweep(releases.now() - UNFINISHED):
+        log.warning("A writer was killed while it wrote %s: what it left is removed.", name)
     orphans = [d for d in releases.deployments_of(Role.TEST) if _is_orphan(d, book, releases.now())]
     waiting = removals.advance_removal(releases, orphans)
     return waiting or {"deleted": [d.name for d in orphans if d.lifecycle_state != "DELETED"]}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from base64 import b64encode
+import shutil
+import tempfile
 from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -18,9 +18,11 @@ from recdeploy_ops.domain.errors import (
 )
 from recdeploy_ops.oci_clients.sessions import calling
 from recdeploy_ops.storage.stores import StoredObject
+from recdeploy_ops.storage.uploads import Uploads, md5_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from recdeploy_ops.oci_clients.sessions import OciSession
@@ -86,26 +88,24 @@ class BucketStore:
         """Store ``content`` under a new key."""
         self._put(key, BytesIO(content), len(content))
 
-    def upload(self, key: str, path: Path) -> None:
-        """Store a file's content under a new key."""
+    def upload(self, key: str, path: Path, sha256: str) -> None:
+        """Store a file's content under a new key, read once."""
         with path.open("rb") as stream:
-            self._put(key, stream, path.stat().st_size)
+            self._put(key, stream, path.stat().st_size, sha256)
 
     def replace(self, key: str, content: bytes) -> None:
         """Overwrite."""
         with self._calling("write", key):
             self._client.put_object(self._namespace, self._bucket, self._name(key), content)
 
-    def copy(self, source: str, target: str) -> None:
-        """Store ``source`` under the new key ``target`` as well, passing through this machine's memory bit by bit."""
-        import tempfile
-
+    def copy(self, source: str, target: str) -> bool:
+        """Store ``source`` under the new key ``target`` as well, passing through a file of this machine."""
         with self.open(source) as stream, tempfile.TemporaryFile() as spool:
-            while chunk := stream.read(CHUNK):
-                spool.write(chunk)
+            shutil.copyfileobj(stream, spool, CHUNK)
             size = spool.tell()
             spool.seek(0)
             self._put(target, cast("BinaryIO", spool), size)
+        return True
 
     def delete(self, key: str) -> None:
         """Remove an object, or nothing."""
@@ -114,6 +114,20 @@ class BucketStore:
                 self._client.delete_object(self._namespace, self._bucket, self._name(key))
         except KeyNotFoundError:
             return
+
+    def sweep(self, before: datetime) -> Sequence[str]:
+        """Abort the uploads in parts that were begun before a time and never finished."""
+        import oci.pagination
+
+        with self._calling("list the unfinished uploads of", ""):
+            found = oci.pagination.list_call_get_all_results(
+                self._client.list_multipart_uploads, self._namespace, self._bucket
+            ).data
+        mine = [upload for upload in found if upload.object.startswith(self._prefix) and upload.time_created < before]
+        for upload in mine:
+            with self._calling("abort the upload of", upload.object):
+                self._client.abort_multipart_upload(self._namespace, self._bucket, upload.object, upload.upload_id)
+        return [upload.object for upload in mine]
 
     def check_writable(self) -> None:
         """Write and remove a small object."""
@@ -127,32 +141,26 @@ class BucketStore:
     def _name(self, key: str) -> str:
         return self._prefix + key
 
-    def _put(self, key: str, stream: BinaryIO, size: int) -> None:
+    def _put(self, key: str, stream: BinaryIO, size: int, sha256: str | None = None) -> None:
         import oci.exceptions
 
+        uploads = Uploads(self._client, self._namespace, self._bucket)
         try:
             with self._calling("write", key):
                 try:
-                    self._client.put_object(
-                        self._namespace,
-                        self._bucket,
-                        self._name(key),
-                        stream,
-                        content_length=size,
-                        if_none_match="*",
-                    )
+                    uploads.put(self._name(key), stream, size, sha256)
                 except oci.exceptions.ServiceError as err:
-                    if err.status == 412:
+                    if err.status == 412 or err.code == "NoSuchUpload":  # the latter: an answer to the commit was lost
                         raise KeyExistsError(key) from err
                     raise
         except KeyExistsError as err:
-            stream.seek(0)
             stored = self._md5(key)
             if stored is None:
                 raise StorageUnavailableError(
                     f"Object Storage refused to write {self.uri}/{key} as existing, and it does not exist."
                 ) from err
-            if stored != _md5_of(stream):
+            stream.seek(0)
+            if stored != md5_of(stream, size):
                 raise
 
     def _md5(self, key: str) -> str | None:
@@ -165,7 +173,7 @@ class BucketStore:
                 if err.status == 404:  # an answer to HEAD has no body, and so no code
                     return None
                 raise
-        return str(answer.headers["content-md5"])
+        return str(answer.headers.get("opc-multipart-md5") or answer.headers["content-md5"])
 
     @contextmanager
     def _calling(self, what: str, key: str) -> Iterator[None]:
@@ -178,10 +186,3 @@ class BucketStore:
             raise StorageError(
                 f"{err} Set 'storage' in include/recommender.yaml to a bucket that the OCI connection may write."
             ) from err
-
-
-def _md5_of(stream: BinaryIO) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    while chunk := stream.read(CHUNK):
-        digest.update(chunk)
-    return b64encode(digest.digest()).decode()

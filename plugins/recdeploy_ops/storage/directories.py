@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import filecmp
+import hashlib
 import os
 import shutil
 import tempfile
@@ -12,13 +13,15 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from recdeploy_ops.domain.errors import KeyExistsError, KeyNotFoundError, StorageError
+from recdeploy_ops.domain.errors import IntegrityError, KeyExistsError, KeyNotFoundError, StorageError
 from recdeploy_ops.storage.stores import StoredObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
 PARTIAL = ".partial-"
+CHUNK = 1 << 20
 
 
 class DirectoryStore:
@@ -70,10 +73,19 @@ class DirectoryStore:
             partial.write_bytes(content)
             self._commit(partial, key)
 
-    def upload(self, key: str, path: Path) -> None:
-        """Store a file's content under a new key."""
+    def upload(self, key: str, path: Path, sha256: str) -> None:
+        """Store a file's content under a new key, read once."""
         with self._partial(key) as partial:
-            shutil.copyfile(path, partial)
+            with path.open("rb") as source, partial.open("wb") as sink:
+                digest = hashlib.sha256()
+                while chunk := source.read(CHUNK):
+                    digest.update(chunk)
+                    sink.write(chunk)
+            if digest.hexdigest() != sha256:
+                raise IntegrityError(
+                    f"{path} has the sha256 {digest.hexdigest()}, its manifest says {sha256}: it was changed after the "
+                    "manifest was written."
+                )
             self._commit(partial, key)
 
     def replace(self, key: str, content: bytes) -> None:
@@ -84,7 +96,7 @@ class DirectoryStore:
             partial.replace(self._path(key))
             _sync(self._path(key).parent)
 
-    def copy(self, source: str, target: str) -> None:
+    def copy(self, source: str, target: str) -> bool:
         """Store ``source`` under the new key ``target`` as well: a hard link, as objects never change."""
         origin = self._path(source)
         if not origin.is_file():
@@ -95,7 +107,9 @@ class DirectoryStore:
                 os.link(origin, partial)
             except OSError:  # another file system, or one without links
                 shutil.copyfile(origin, partial)
+            is_second = not partial.samefile(origin)
             self._commit(partial, target)
+        return is_second
 
     def delete(self, key: str) -> None:
         """Remove an object, or nothing."""
@@ -103,6 +117,13 @@ class DirectoryStore:
             self._path(key).unlink(missing_ok=True)
         except OSError as err:
             raise self._error("delete", key, err) from err
+
+    def sweep(self, before: datetime) -> Sequence[str]:
+        """Remove temporary files that were begun before a time: their writers were killed."""
+        found = [path for path in self._root.rglob(f"{PARTIAL}*") if path.lstat().st_mtime < before.timestamp()]
+        for path in found:
+            path.unlink(missing_ok=True)
+        return [path.relative_to(self._root).as_posix() for path in found]
 
     def check_writable(self) -> None:
         """Write and remove a small file."""
@@ -138,7 +159,7 @@ class DirectoryStore:
         try:
             os.link(partial, target)
         except FileExistsError:
-            if not filecmp.cmp(partial, target, shallow=False):
+            if not (partial.samefile(target) or filecmp.cmp(partial, target, shallow=False)):
                 raise KeyExistsError(key) from None
         _sync(target.parent)
 

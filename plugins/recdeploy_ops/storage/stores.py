@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
     from pathlib import Path
 
     from recdeploy_ops.oci_clients.sessions import OciSession
@@ -47,20 +48,34 @@ class Store(Protocol):
         """Store ``content`` under a new key; raises `KeyExistsError` when other content is there."""
         ...
 
-    def upload(self, key: str, path: Path) -> None:
-        """Store a file's content under a new key; raises `KeyExistsError` when other content is there."""
+    def upload(self, key: str, path: Path, sha256: str) -> None:
+        """Store a file's content under a new key, read once.
+
+        Raises:
+            KeyExistsError: other content is there.
+            IntegrityError: the file's content has another sha256; nothing is stored.
+        """
         ...
 
     def replace(self, key: str, content: bytes) -> None:
         """Overwrite: for snapshots and pointers only, which can be rebuilt from the ledger."""
         ...
 
-    def copy(self, source: str, target: str) -> None:
-        """Store the object ``source`` under the new key ``target`` as well."""
+    def copy(self, source: str, target: str) -> bool:
+        """Store the object ``source`` under the new key ``target`` as well.
+
+        Returns:
+            Whether the content was written a second time; else both keys share it, and what is known of one holds
+            for the other.
+        """
         ...
 
     def delete(self, key: str) -> None:
         """Remove an object, or nothing: for housekeeping only."""
+        ...
+
+    def sweep(self, before: datetime) -> Sequence[str]:
+        """Remove what writers began before a time and never finished: for housekeeping only. Return its names."""
         ...
 
     def check_writable(self) -> None:
