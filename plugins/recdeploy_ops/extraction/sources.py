@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # What pyarrow converts without loss when a column holds only one of them.
 ARROW_KINDS = {bool, int, float, str, bytes, memoryview, Decimal, datetime, date}
 NUMBERS = {int, float, Decimal}
+CURSOR_ROWS = 10_000  # at a time: more would only fill memory with Python objects
 # A query sees one order and one date format on every Oracle database, whatever its territory.
 ORACLE_SESSION = (
     "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY NLS_NUMERIC_CHARACTERS = '.,' "
@@ -127,12 +128,13 @@ class CursorSource:
             except errors as err:
                 raise _not_connected(self.name, err) from err
             try:
-                streaming = connection.execution_options(stream_results=True, max_row_buffer=batch_rows)
+                size = min(batch_rows, CURSOR_ROWS)
+                streaming = connection.execution_options(stream_results=True, max_row_buffer=size)
                 result = streaming.execute(text(escape_colons(sql)), dict(parameters))
                 names = list(result.keys())
-                rows = result.fetchmany(batch_rows)
+                rows = result.fetchmany(size)
                 yield table_of(names, rows)
-                while rows := result.fetchmany(batch_rows):
+                while rows := result.fetchmany(size):
                     yield table_of(names, rows)
             except errors as err:
                 raise QueryFailedError(f"{self.name} says: {_message(err)}") from err

@@ -1,0 +1,228 @@
+"""Measure extraction against the raw cursor and against ``pandas.read_sql``, on PostgreSQL, in one run.
+
+    python -m benchmarks.extraction --rows 1000000
+
+Starts a PostgreSQL server of its own in a temporary folder (Debian: apt-get install postgresql). Each part runs in a
+process of its own, so that its peak memory is its own. The Arrow route, which in production is python-oracledb's
+``fetch_df_batches``, is fed by ADBC's PostgreSQL driver here: both hand over Arrow record batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.processes import peak_mb, run_part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+PROGRAMS = ("initdb", "pg_ctl", "psql")
+BATCH_ROWS = 50_000
+READ_SQL_ROWS = 1_000_000  # pandas holds all of them: more would say nothing new, and need gigabytes
+STATEMENT = "SELECT user_id, product_id, rating, ordered_at FROM interactions"
+ORDERED = f"{STATEMENT} ORDER BY 1, 2, 3, 4"
+# The rows lie in key order, and an index says so: what is measured is the way of the rows, not the server's sorting.
+TABLE = """
+CREATE TABLE interactions AS
+SELECT md5((n / 10)::text)::uuid::text COLLATE "C" AS user_id, 'product-' || lpad((n % 97)::text, 8, '0') AS product_id,
+       (1 + n % 5)::double precision AS rating, timestamp '2026-01-01' + n * interval '1 second' AS ordered_at
+FROM generate_series(1, {rows}) AS n ORDER BY 1, 2, 3, 4;
+CREATE INDEX ON interactions (user_id, product_id, rating, ordered_at);
+ALTER ROLE shop SET enable_sort = off;
+VACUUM ANALYZE interactions;
+"""
+
+
+def measure(rows: int) -> dict[str, Any]:
+    """Return rows per second and peak memory (MB) of each route, and their ratios to the raw cursor.
+
+    Args:
+        rows: in the table.
+    """
+    with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name, server(Path(name), rows) as url:
+        figures: dict[str, Any] = {part: run_part(__file__, part, url) for part in PARTS}
+    raw = figures["raw cursor"]["rows_per_second"]
+    for part in PARTS:
+        figures[part]["of_raw_cursor"] = round(figures[part]["rows_per_second"] / raw, 2)
+    return {"rows": rows, "batch_rows": BATCH_ROWS, **figures}
+
+
+@contextmanager
+def server(folder: Path, rows: int) -> Iterator[str]:
+    """Run PostgreSQL with the table while the block lasts; yield its URL.
+
+    Raises:
+        FileNotFoundError: PostgreSQL is not installed.
+    """
+    programs = _find_programs()
+    user = _other_user()
+    data = folder / "data"
+    folder.chmod(0o755)
+    data.mkdir(mode=0o700)
+    if user:
+        shutil.chown(data, user)
+    run = partial(subprocess.run, check=True, user=user, capture_output=True, cwd="/", text=True)
+    run([programs / "initdb", "--pgdata", data, "--username", "shop", "--auth", "trust", "--no-sync", "--locale", "C"])
+    options = f"-c listen_addresses='' -c unix_socket_directories='{data}' -c fsync=off -c shared_buffers=512MB"
+    run([programs / "pg_ctl", "--pgdata", data, "--log", data / "log", "--options", options, "--wait", "start"])
+    try:
+        psql = [programs / "psql", "--host", data, "--username", "shop", "--quiet", "postgres"]
+        run(psql, input=TABLE.format(rows=rows))
+        data.chmod(0o755)
+        yield f"postgresql://shop@/postgres?host={data}"
+    finally:
+        data.chmod(0o700)
+        run([programs / "pg_ctl", "--pgdata", data, "--mode", "fast", "--wait", "stop"])
+
+
+def _find_programs() -> Path:
+    folders = [*map(Path, os.get_exec_path()), *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+    found = [folder for folder in folders if all((folder / name).exists() for name in PROGRAMS)]
+    if not found:
+        raise FileNotFoundError("PostgreSQL is not here: apt-get install postgresql, or put its programs on PATH.")
+    return found[0]
+
+
+def _other_user() -> str | None:
+    """Return whom the server runs as: PostgreSQL refuses root."""
+    return (
+        next((user.pw_name for user in pwd.getpwall() if user.pw_name == "postgres"), "nobody")
+        if os.geteuid() == 0
+        else None
+    )
+
+
+def measure_raw_cursor(url: str) -> dict[str, float]:
+    """Fetch all rows with psycopg2's server-side cursor, and drop them."""
+    import psycopg2
+
+    with psycopg2.connect(url) as connection, connection.cursor("raw") as cursor:
+        cursor.itersize = BATCH_ROWS
+        cursor.execute(ORDERED)
+        return _rate(lambda: sum(map(len, iter(lambda: cursor.fetchmany(BATCH_ROWS), []))))
+
+
+def measure_row_route(url: str) -> dict[str, float]:
+    """Extract to Parquet as any database but Oracle is: by a streaming cursor."""
+    from sqlalchemy import create_engine
+
+    from recdeploy_ops.extraction import CursorSource
+
+    return _extract(CursorSource(lambda: create_engine(url.replace("://", "+psycopg2://")), "PostgreSQL"))
+
+
+def measure_arrow_route(url: str) -> dict[str, float]:
+    """Extract to Parquet as Oracle is: by Arrow record batches."""
+    from adbc_driver_postgresql import dbapi
+
+    from recdeploy_ops.extraction import ArrowSource
+
+    return _extract(ArrowSource(lambda: _ArrowConnection(dbapi.connect(url)), "PostgreSQL", errors=(dbapi.Error,)))
+
+
+def measure_read_sql(url: str) -> dict[str, float]:
+    """Read a million rows with ``pandas.read_sql`` and write them as CSV, as the guide does."""
+    import pandas as pd
+    from sqlalchemy import create_engine
+
+    statement = f"{ORDERED} LIMIT {READ_SQL_ROWS}"
+
+    def read() -> int:
+        frame = pd.read_sql(statement, create_engine(url.replace("://", "+psycopg2://")))
+        with tempfile.TemporaryDirectory() as name:
+            frame.to_csv(Path(name, "interactions.csv"), index=False)
+        return len(frame)
+
+    return _rate(read)
+
+
+class _ArrowConnection:
+    """A connection of ADBC that answers like one of python-oracledb."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def fetch_df_batches(
+        self, sql: str, parameters: Mapping[str, Any], *, size: int, fetch_decimals: bool
+    ) -> Iterator[Any]:
+        """Yield Arrow record batches; their size is the driver's own."""
+        del parameters, size, fetch_decimals
+        with self._connection.cursor() as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(4 << 20)})
+            cursor.execute(sql)
+            reader = cursor.fetch_record_batch()
+            yield reader.schema.empty_table()
+            yield from reader
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+
+def _extract(source: Any) -> dict[str, float]:
+    from recdeploy_ops.extraction import extract_tables
+    from recdeploy_ops.settings import load_settings
+
+    settings = load_settings()
+    with tempfile.TemporaryDirectory() as name:
+        sql, folder = Path(name, "sql"), Path(name, "extract")
+        sql.mkdir()
+        (sql / "interactions.sql").write_text(STATEMENT, encoding="utf-8")
+        for table, column in (("users", "user_id"), ("items", "product_id")):
+            (sql / f"{table}.sql").write_text(f"SELECT '1' AS {column}, '1' AS title", encoding="utf-8")
+        source_settings = settings.source.model_copy(
+            update={"sql_folder": str(sql), "parameters": {}, "batch_rows": BATCH_ROWS}
+        )
+        settings = settings.model_copy(update={"source": source_settings, "folder": Path(name)})
+
+        def extract() -> int:
+            return int(extract_tables(source, settings, folder, lambda _line: None)["interactions"]["rows"])
+
+        return _rate(extract)
+
+
+def _rate(work: Callable[[], int]) -> dict[str, float]:
+    started, before = time.perf_counter(), time.process_time()
+    rows = work()
+    seconds = time.perf_counter() - started
+    return {
+        "rows": rows,
+        "rows_per_second": round(rows / seconds),
+        "cpu_seconds": round(time.process_time() - before, 2),
+        "peak_mb": peak_mb(),
+    }
+
+
+PARTS: dict[str, Callable[[str], dict[str, float]]] = {
+    "raw cursor": measure_raw_cursor,
+    "row route": measure_row_route,
+    "arrow route": measure_arrow_route,
+    "pandas.read_sql": measure_read_sql,
+}
+
+
+def main() -> None:
+    """Parse the command line, measure, and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--part", choices=sorted(PARTS), help=argparse.SUPPRESS)
+    parser.add_argument("--where", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    figures = PARTS[arguments.part](arguments.where) if arguments.part else measure(arguments.rows)
+    sys.stdout.write(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
