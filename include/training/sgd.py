@@ -1,0 +1,131 @@
+"""Learning factors by the SGD of ``surprise.SVD``: compiled, or by its own Cython loop where the two would differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from surprise import SVD
+
+from include.training.factors import Factors, Hyperparameters
+from include.training.kernels import descend
+from include.training.progress import Progress, tell
+from include.training.trainsets import Ratings, Trainset, build_trainset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Fit = Callable[[Trainset, Hyperparameters, np.random.RandomState], Factors]
+
+# surprise.SVD's own, which it has no shorter names for.
+INITIAL_MEAN, INITIAL_DEVIATION = 0, 0.1
+# Ratings that become Python objects at a time.
+BATCH = 1 << 16
+
+
+def choose_fit(parameters: Hyperparameters, descend: Callable[..., None] = descend) -> Fit:
+    """Return the compiled loop if it gives the very bits of scikit-surprise's on a tiny case, else the latter.
+
+    Args:
+        parameters: of the training to come; the tiny case is trained with them, for two epochs.
+        descend: runs one epoch.
+    """
+
+    def fit(trainset: Trainset, parameters: Hyperparameters, random: np.random.RandomState) -> Factors:
+        return _fit_compiled(trainset, parameters, random, descend)
+
+    trainset = _tiny_trainset()
+    tiny = Hyperparameters(parameters.factors, 2, parameters.learning_rate, parameters.regularization)
+    ours = fit(trainset, tiny, np.random.RandomState(1))
+    theirs = fit_in_surprise(trainset, tiny, np.random.RandomState(1))
+    if _same_bits(ours, theirs):
+        return fit
+    tell(
+        "WARNING: the compiled SGD differs from scikit-surprise's on this machine. Training goes on with "
+        "scikit-surprise's own loop: the same result, several times slower. Clear numba's cache and see to its version."
+    )
+    return fit_in_surprise
+
+
+def fit_in_surprise(trainset: Trainset, parameters: Hyperparameters, random: np.random.RandomState) -> Factors:
+    """Learn factors by scikit-surprise's Cython loop, fed from arrays."""
+    algorithm = SVD(**parameters.for_surprise(), random_state=random)
+    algorithm.trainset = _AsSurprise(trainset)
+    algorithm.sgd(algorithm.trainset)
+    return Factors(
+        mean=trainset.global_mean,
+        user_biases=algorithm.bu,
+        item_biases=algorithm.bi,
+        user_factors=algorithm.pu,
+        item_factors=algorithm.qi,
+        inner_users=trainset.inner_users,
+        inner_items=trainset.inner_items,
+    )
+
+
+def _fit_compiled(
+    trainset: Trainset, parameters: Hyperparameters, random: np.random.RandomState, descend: Callable[..., None]
+) -> Factors:
+    factors = _initial_factors(trainset, parameters.factors, random)
+    progress = Progress("Fitted", parameters.epochs, "epochs")
+    for _ in range(parameters.epochs):
+        descend(
+            factors.user_biases,
+            factors.item_biases,
+            factors.user_factors,
+            factors.item_factors,
+            trainset.users,
+            trainset.items,
+            trainset.ratings,
+            float(factors.mean),
+            parameters.learning_rate,
+            parameters.regularization,
+        )
+        progress.advance()
+    return factors
+
+
+def _initial_factors(trainset: Trainset, count: int, random: np.random.RandomState) -> Factors:
+    """Draw as ``surprise.SVD.sgd`` does: users first."""
+    return Factors(
+        mean=trainset.global_mean,
+        user_biases=np.zeros(trainset.n_users),
+        item_biases=np.zeros(trainset.n_items),
+        user_factors=random.normal(INITIAL_MEAN, INITIAL_DEVIATION, size=(trainset.n_users, count)),
+        item_factors=random.normal(INITIAL_MEAN, INITIAL_DEVIATION, size=(trainset.n_items, count)),
+        inner_users=trainset.inner_users,
+        inner_items=trainset.inner_items,
+    )
+
+
+class _AsSurprise:
+    """The part of ``surprise.Trainset`` that ``surprise.SVD.sgd`` reads."""
+
+    def __init__(self, trainset: Trainset) -> None:
+        self.n_users, self.n_items = trainset.n_users, trainset.n_items
+        self.global_mean = trainset.global_mean
+        self._columns = trainset.users, trainset.items, trainset.ratings
+
+    def all_ratings(self) -> Iterator[tuple[int, int, float]]:
+        for start in range(0, len(self._columns[0]), BATCH):
+            yield from zip(*(column[start : start + BATCH].tolist() for column in self._columns), strict=True)
+
+
+def _tiny_trainset() -> Trainset:
+    """Return 60 ratings between 1 and 5, of 7 users for 11 items; some come twice."""
+    random = np.random.RandomState(0)
+    users, items = (random.randint(0, count, 60).astype(np.int32) for count in (7, 11))
+    values = random.randint(2, 11, 60) / 2
+    ratings = Ratings(users, items, values, pd.RangeIndex(7), pd.RangeIndex(11), lowest=1.0, highest=5.0)
+    return build_trainset(ratings, np.arange(60))
+
+
+def _same_bits(ours: Factors, theirs: Factors) -> bool:
+    pairs: list[tuple[Any, Any]] = [
+        (ours.user_biases, theirs.user_biases),
+        (ours.item_biases, theirs.item_biases),
+        (ours.user_factors, theirs.user_factors),
+        (ours.item_factors, theirs.item_factors),
+    ]
+    return all(np.array_equal(one.view(np.int64), other.view(np.int64)) for one, other in pairs)
