@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from ads.opctl.operator.lowcode.common.utils import _write_data, enable_print
+from ads.opctl.operator.lowcode.common.utils import _write_data
 from ads.opctl.operator.lowcode.recommender.constant import SupportedMetrics, SupportedModels
 
 # The factory before the models: they and their base import each other.
@@ -42,6 +42,22 @@ if TYPE_CHECKING:
 
 MEASURES = "measures.json"
 NEW_USERS = "new_users.csv"
+
+
+class OutputError(Exception):
+    """What was computed could not be written."""
+
+
+@contextlib.contextmanager
+def stdout_restored() -> Iterator[None]:
+    """Put standard output back, which ADS redirects for good when it has written a file."""
+    stdout = sys.stdout
+    try:
+        yield
+    finally:
+        if sys.stdout not in {stdout, sys.__stdout__}:
+            sys.stdout.close()
+        sys.stdout = stdout
 
 
 @contextlib.contextmanager
@@ -93,19 +109,17 @@ class StockModel(SVDOperatorModel):  # type: ignore[misc]  # ADS has no types
 
     def _save_report(self, report_sections: Any, result_df: pd.DataFrame) -> None:
         """Let ADS write the report; write the lists by what it wraps in a function that hides every failure."""
-        stdout = sys.stdout
-        try:
+        with stdout_restored():
             super()._save_report(report_sections, result_df.head(0))
-            enable_print()
-            self._write(result_df, self.spec.recommendations_filename)
-        finally:
-            sys.stdout = stdout
+        self._write(result_df, self.spec.recommendations_filename)
 
     def _write(self, frame: pd.DataFrame, name: str) -> None:
+        target = os.path.join(self.spec.output_directory.url, name)  # noqa: PTH118 - it may be a URL
         try:
-            _write_data(frame, os.path.join(self.spec.output_directory.url, name), "csv")  # noqa: PTH118 - or a URL
-        finally:
-            enable_print()  # ADS does so only when it could not write
+            with stdout_restored():
+                _write_data(frame, target, "csv")
+        except OSError as err:
+            raise OutputError(f"Cannot write {target}: {err}. Check its folder and the space on its disk.") from err
 
 
 class ExactModel(StockModel):
@@ -164,15 +178,19 @@ class ExactModel(StockModel):
     def _learn(self) -> tuple[Factors, dict[str, np.float64]]:
         random, count = get_rng(None), len(self._ratings)
         kept, held_out = hold_out(random, count, self.test_size)
-        trainset = build_trainset(self._ratings, kept)
+        factors = self._fit_rows(kept, random)
         del kept
-        factors = self._fit(trainset, self._parameters, random)
         rmse, mae = measure(factors, self._ratings, held_out)
         if self._refit:
             tell(f"Fitting all {count:,} interactions, those held out for the metrics too")
-            trainset = build_trainset(self._ratings, np.arange(count))
-            factors = self._fit(trainset, self._parameters, random)
+            factors = self._fit_rows(np.arange(count), random)
         return factors, {SupportedMetrics.RMSE: rmse, SupportedMetrics.MAE: mae}
+
+    def _fit_rows(self, rows: NDArray[np.int64], random: np.random.RandomState) -> Factors:
+        trainset = build_trainset(self._ratings, rows)
+        return self._fit(
+            trainset, self._parameters, random, Progress("Fitted", self._parameters.epochs, "epochs").advance
+        )
 
     def _get_recommendations(self, user_id: Any, n: int) -> list[tuple[Any, Any]]:
         return self._list_of(self._codes(pd.Index([user_id])), n)

@@ -37,7 +37,7 @@ class Progress:
         self._told = now
         rate = self._done / max(now - self._started, 1e-3)
         share, left = self._done / self._total, (self._total - self._done) / rate
+        speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
         tell(
-            f"{self._verb} {self._done:,} of {self._total:,} {self._noun} ({share:.0%}), "
-            f"{rate:,.{0 if rate >= 10 else 1}f}/s, {left:,.0f} s left"
+            f"{self._verb} {self._done:,} of {self._total:,} {self._noun} ({share:.0%}), {speed}/s, {left:,.0f} s left"
         )

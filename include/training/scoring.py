@@ -104,7 +104,8 @@ class Scorer:
         def work(start: int) -> Lists:
             desk = desks.get()
             try:
-                return self._recommend_block(start, users[start : start + size], min(top_k, items), desk)
+                with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not trusted, see _approximate
+                    return self._recommend_block(start, users[start : start + size], min(top_k, items), desk)
             finally:
                 desks.put(desk)
 
@@ -121,10 +122,10 @@ class Scorer:
         known = np.flatnonzero(self._inner_items >= 0)
         inner = self._inner_items[known]
         weights = np.zeros((self._factors.item_factors.shape[1] + 1, len(self._inner_items)), np.float32)
-        with np.errstate(over="ignore"):  # what overflows is too large to be trusted, see _approximate
+        with np.errstate(over="ignore", invalid="ignore"):
             weights[:-1, known] = self._factors.item_factors[inner].T
             weights[-1, known] = self._factors.item_biases[inner]
-        largest_norm = _norms(self._factors.item_factors).max()
+            largest_norm = _norms(self._factors.item_factors).max()
         return weights, float(largest_norm), float(np.abs(self._factors.item_biases).max())
 
     def _recommend_block(self, first_row: int, users: NDArray[np.int32], top_k: int, desk: _Desk) -> Lists:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,13 +12,14 @@ from surprise import SVD
 
 from include.training.factors import Factors, Hyperparameters
 from include.training.kernels import descend
-from include.training.progress import Progress, tell
+from include.training.progress import tell
 from include.training.trainsets import Ratings, Trainset, build_trainset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Fit = Callable[[Trainset, Hyperparameters, np.random.RandomState], Factors]
+    Advance = Callable[[], None]
+    Fit = Callable[[Trainset, Hyperparameters, np.random.RandomState, Advance], Factors]
 
 # surprise.SVD's own, which it has no shorter names for.
 INITIAL_MEAN, INITIAL_DEVIATION = 0, 0.1
@@ -31,14 +34,10 @@ def choose_fit(parameters: Hyperparameters, descend: Callable[..., None] = desce
         parameters: of the training to come; the tiny case is trained with them, for two epochs.
         descend: runs one epoch.
     """
-
-    def fit(trainset: Trainset, parameters: Hyperparameters, random: np.random.RandomState) -> Factors:
-        return _fit_compiled(trainset, parameters, random, descend)
-
-    trainset = _tiny_trainset()
-    tiny = Hyperparameters(parameters.factors, 2, parameters.learning_rate, parameters.regularization)
-    ours = fit(trainset, tiny, np.random.RandomState(1))
-    theirs = fit_in_surprise(trainset, tiny, np.random.RandomState(1))
+    fit = partial(_fit_compiled, descend)
+    trainset, tiny = _tiny_trainset(), replace(parameters, epochs=2)
+    ours = fit(trainset, tiny, np.random.RandomState(1), _tell_nothing)
+    theirs = fit_in_surprise(trainset, tiny, np.random.RandomState(1), _tell_nothing)
     if _same_bits(ours, theirs):
         return fit
     tell(
@@ -48,11 +47,15 @@ def choose_fit(parameters: Hyperparameters, descend: Callable[..., None] = desce
     return fit_in_surprise
 
 
-def fit_in_surprise(trainset: Trainset, parameters: Hyperparameters, random: np.random.RandomState) -> Factors:
+def fit_in_surprise(
+    trainset: Trainset, parameters: Hyperparameters, random: np.random.RandomState, advance: Advance
+) -> Factors:
     """Learn factors by scikit-surprise's Cython loop, fed from arrays."""
     algorithm = SVD(**parameters.for_surprise(), random_state=random)
     algorithm.trainset = _AsSurprise(trainset)
     algorithm.sgd(algorithm.trainset)
+    for _ in range(parameters.epochs):
+        advance()  # it says nothing in between
     return Factors(
         mean=trainset.global_mean,
         user_biases=algorithm.bu,
@@ -65,10 +68,13 @@ def fit_in_surprise(trainset: Trainset, parameters: Hyperparameters, random: np.
 
 
 def _fit_compiled(
-    trainset: Trainset, parameters: Hyperparameters, random: np.random.RandomState, descend: Callable[..., None]
+    descend: Callable[..., None],
+    trainset: Trainset,
+    parameters: Hyperparameters,
+    random: np.random.RandomState,
+    advance: Advance,
 ) -> Factors:
     factors = _initial_factors(trainset, parameters.factors, random)
-    progress = Progress("Fitted", parameters.epochs, "epochs")
     for _ in range(parameters.epochs):
         descend(
             factors.user_biases,
@@ -82,7 +88,7 @@ def _fit_compiled(
             parameters.learning_rate,
             parameters.regularization,
         )
-        progress.advance()
+        advance()
     return factors
 
 
@@ -119,6 +125,10 @@ def _tiny_trainset() -> Trainset:
     values = random.randint(2, 11, 60) / 2
     ratings = Ratings(users, items, values, pd.RangeIndex(7), pd.RangeIndex(11), lowest=1.0, highest=5.0)
     return build_trainset(ratings, np.arange(60))
+
+
+def _tell_nothing() -> None:
+    pass
 
 
 def _same_bits(ours: Factors, theirs: Factors) -> bool:
