@@ -81,40 +81,83 @@ def descend(
     item_biases: Array,
     user_factors: Array,
     item_factors: Array,
-    users: Array,
+    starts: Array,
     items: Array,
     ratings: Array,
     mean: float,
     rate: float,
     decay: float,
 ) -> None:
-    """Run one epoch of the SGD of ``surprise.SVD``, in place: the same operations in the same order.
+    """Run one epoch of the SGD of ``surprise.SVD``, in place: every number is the one that its loop computes.
+
+    That loop takes one rating after the other, and waits at each for a sum of products that must be added up one
+    by one. Here two users advance side by side, so that two sums are under way. A step reads and writes nothing
+    but its own user and item, so the order of two steps matters only where they share one: the younger user
+    waits before any item that the older has still to pass.
 
     Args:
         user_biases: of each user.
         item_biases: of each item.
         user_factors: a row per user.
         item_factors: a row per item.
-        users: of each rating, in the order of the trainset.
+        starts: where the ratings of each user start, and where the last one's end.
         items: of each rating.
         ratings: themselves.
         mean: of all ratings.
         rate: the learning rate.
         decay: the regularization.
     """
-    for rating in range(len(ratings)):
-        user, item = users[rating], items[rating]
-        of_user, of_item = user_factors[user], item_factors[item]
-        dot = 0.0
-        for factor in range(len(of_user)):
-            dot += of_item[factor] * of_user[factor]
-        error = ratings[rating] - (mean + user_biases[user] + item_biases[item] + dot)
-        user_biases[user] += rate * (error - decay * user_biases[user])
-        item_biases[item] += rate * (error - decay * item_biases[item])
-        for factor in range(len(of_user)):
-            user_factor, item_factor = of_user[factor], of_item[factor]
-            of_user[factor] += rate * (error * item_factor - decay * user_factor)
-            of_item[factor] += rate * (error * user_factor - decay * item_factor)
+    learned = (user_biases, item_biases, user_factors, item_factors)
+    last = np.full(len(item_biases), -1)  # place of the last rating of each item by the older user or those before
+    older, place, end = -1, 0, 0
+    younger, next_place, next_end = 0, starts[0], starts[1]
+    while True:
+        while place < end and next_place < next_end and last[items[next_place]] < place:
+            item, other = items[place], items[next_place]
+            dot, other_dot = 0.0, 0.0
+            for factor in range(user_factors.shape[1]):
+                dot += item_factors[item, factor] * user_factors[older, factor]
+                other_dot += item_factors[other, factor] * user_factors[younger, factor]
+            _step(learned, older, item, ratings[place], mean, dot, rate, decay)
+            _step(learned, younger, other, ratings[next_place], mean, other_dot, rate, decay)
+            place, next_place = place + 1, next_place + 1
+        if place < end:
+            item, dot = items[place], 0.0
+            for factor in range(user_factors.shape[1]):
+                dot += item_factors[item, factor] * user_factors[older, factor]
+            _step(learned, older, item, ratings[place], mean, dot, rate, decay)
+            place += 1
+        elif younger == len(user_biases):
+            return
+        else:
+            older, place, end = younger, next_place, next_end
+            for pending in range(place, end):
+                last[items[pending]] = pending
+            younger, next_place = younger + 1, end
+            next_end = starts[younger + 1] if younger < len(user_biases) else end
+
+
+@compiled
+def _step(
+    learned: tuple[Array, ...],
+    user: int,
+    item: int,
+    rating: float,
+    mean: float,
+    dot: float,
+    rate: float,
+    decay: float,
+) -> None:
+    """Correct what was learned of a user and an item by a rating, given the dot product of their factors."""
+    user_biases, item_biases, user_factors, item_factors = learned
+    error = rating - (mean + user_biases[user] + item_biases[item] + dot)
+    user_biases[user] += rate * (error - decay * user_biases[user])
+    item_biases[item] += rate * (error - decay * item_biases[item])
+    of_user, of_item = user_factors[user], item_factors[item]
+    for factor in range(len(of_user)):
+        user_factor, item_factor = of_user[factor], of_item[factor]
+        of_user[factor] += rate * (error * item_factor - decay * user_factor)
+        of_item[factor] += rate * (error * user_factor - decay * item_factor)
 
 
 @compiled

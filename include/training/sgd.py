@@ -81,7 +81,7 @@ def _fit_compiled(
             factors.item_biases,
             factors.user_factors,
             factors.item_factors,
-            trainset.users,
+            trainset.starts,
             trainset.items,
             trainset.ratings,
             float(factors.mean),
@@ -111,7 +111,8 @@ class _AsSurprise:
     def __init__(self, trainset: Trainset) -> None:
         self.n_users, self.n_items = trainset.n_users, trainset.n_items
         self.global_mean = trainset.global_mean
-        self._columns = trainset.users, trainset.items, trainset.ratings
+        users = np.repeat(np.arange(trainset.n_users, dtype=np.int32), np.diff(trainset.starts))
+        self._columns = users, trainset.items, trainset.ratings
 
     def all_ratings(self) -> Iterator[tuple[int, int, float]]:
         for start in range(0, len(self._columns[0]), BATCH):
@@ -119,12 +120,12 @@ class _AsSurprise:
 
 
 def _tiny_trainset() -> Trainset:
-    """Return 60 ratings between 1 and 5, of 7 users for 11 items; some come twice."""
+    """Return 90 ratings between 1 and 5 of 9 users for 40 items: some share none, some give one twice."""
     random = np.random.RandomState(0)
-    users, items = (random.randint(0, count, 60).astype(np.int32) for count in (7, 11))
-    values = random.randint(2, 11, 60) / 2
-    ratings = Ratings(users, items, values, pd.RangeIndex(7), pd.RangeIndex(11), lowest=1.0, highest=5.0)
-    return build_trainset(ratings, np.arange(60))
+    users, items = (random.randint(0, count, 90).astype(np.int32) for count in (9, 40))
+    values = random.randint(2, 11, 90) / 2
+    ratings = Ratings(users, items, values, pd.RangeIndex(9), pd.RangeIndex(40), lowest=1.0, highest=5.0)
+    return build_trainset(ratings, np.arange(90))
 
 
 def _tell_nothing() -> None:

@@ -46,9 +46,9 @@ class Trainset:
     """What is trained on, in scikit-surprise's terms.
 
     Attributes:
-        users: inner user id of each rating, int32, in the order of ``surprise.Trainset.all_ratings``.
-        items: inner item id of each rating, int32.
-        ratings: themselves, float64.
+        starts: where the ratings of each inner user id start, and where the last one's end.
+        items: inner item id of each rating, int32, in the order of ``surprise.Trainset.all_ratings``.
+        ratings: themselves, float64, likewise.
         global_mean: of the ratings.
         n_users: how many inner user ids there are.
         n_items: how many inner item ids there are.
@@ -56,7 +56,7 @@ class Trainset:
         inner_items: the inner id of each item code, likewise.
     """
 
-    users: NDArray[np.int32]
+    starts: NDArray[np.int64]
     items: NDArray[np.int32]
     ratings: NDArray[np.float64]
     global_mean: np.float64
@@ -121,12 +121,11 @@ def build_trainset(ratings: Ratings, rows: NDArray[np.int64]) -> Trainset:
     """
     inner_users, n_users = number_by_first_row(ratings.users, rows, len(ratings.user_ids))
     inner_items, n_items = number_by_first_row(ratings.items, rows, len(ratings.item_ids))
-    users = inner_users[ratings.users[rows]]
-    order, _ = group_rows(users, n_users)
+    order, starts = group_rows(inner_users[ratings.users[rows]], n_users)
     rows = rows[order]
     values = ratings.values[rows]
     return Trainset(
-        users=users[order],
+        starts=starts,
         items=inner_items[ratings.items[rows]],
         ratings=values,
         global_mean=np.float64(np.mean(values)),
