@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
+from include.training.prefetching import prefetch
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # Scores that are compared at a time: enough to fill the vector registers, few enough to skip most of a row.
 CHUNK = 128
+# Steps of SGD that a fetch from memory takes.
+AHEAD = 2
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -114,6 +118,8 @@ def descend(
     while True:
         while place < end and next_place < next_end and last[items[next_place]] < place:
             item, other = items[place], items[next_place]
+            _fetch_ahead(item_factors, items, place)
+            _fetch_ahead(item_factors, items, next_place)
             dot, other_dot = 0.0, 0.0
             for factor in range(user_factors.shape[1]):
                 dot += item_factors[item, factor] * user_factors[older, factor]
@@ -122,10 +128,9 @@ def descend(
             _step(learned, younger, other, ratings[next_place], mean, other_dot, rate, decay)
             place, next_place = place + 1, next_place + 1
         if place < end:
-            item, dot = items[place], 0.0
-            for factor in range(user_factors.shape[1]):
-                dot += item_factors[item, factor] * user_factors[older, factor]
-            _step(learned, older, item, ratings[place], mean, dot, rate, decay)
+            _fetch_ahead(item_factors, items, place)
+            dot = _dot(item_factors[items[place]], user_factors[older])
+            _step(learned, older, items[place], ratings[place], mean, dot, rate, decay)
             place += 1
         elif younger == len(user_biases):
             return
@@ -135,6 +140,21 @@ def descend(
                 last[items[pending]] = pending
             younger, next_place = younger + 1, end
             next_end = starts[younger + 1] if younger < len(user_biases) else end
+
+
+@compiled
+def _fetch_ahead(item_factors: Array, items: Array, place: int) -> None:
+    if place + AHEAD < len(items):
+        prefetch(item_factors, items[place + AHEAD])
+
+
+@compiled
+def _dot(of_item: Array, of_user: Array) -> float:
+    """Add up the products one by one: any other order would round otherwise."""
+    dot = 0.0
+    for factor in range(len(of_user)):
+        dot += of_item[factor] * of_user[factor]
+    return dot
 
 
 @compiled

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from include.training.factors import Factors, Hyperparameters
     from include.training.scoring import Lists
     from include.training.sgd import Fit
+    from include.training.trainsets import Trainset
 
 MEASURES = "measures.json"
 NEW_USERS = "new_users.csv"
@@ -178,19 +179,19 @@ class ExactModel(StockModel):
     def _learn(self) -> tuple[Factors, dict[str, np.float64]]:
         random, count = get_rng(None), len(self._ratings)
         kept, held_out = hold_out(random, count, self.test_size)
-        factors = self._fit_rows(kept, random)
-        del kept
+        trainset = build_trainset(self._ratings, kept)
+        del kept  # of some size, like all that is let go here
+        factors = self._fit_to(trainset, random)
+        del trainset
         rmse, mae = measure(factors, self._ratings, held_out)
         if self._refit:
             tell(f"Fitting all {count:,} interactions, those held out for the metrics too")
-            factors = self._fit_rows(np.arange(count), random)
+            factors = self._fit_to(build_trainset(self._ratings, np.arange(count)), random)
         return factors, {SupportedMetrics.RMSE: rmse, SupportedMetrics.MAE: mae}
 
-    def _fit_rows(self, rows: NDArray[np.int64], random: np.random.RandomState) -> Factors:
-        trainset = build_trainset(self._ratings, rows)
-        return self._fit(
-            trainset, self._parameters, random, Progress("Fitted", self._parameters.epochs, "epochs").advance
-        )
+    def _fit_to(self, trainset: Trainset, random: np.random.RandomState) -> Factors:
+        progress = Progress("Fitted", self._parameters.epochs, "epochs")
+        return self._fit(trainset, self._parameters, random, progress.advance)
 
     def _get_recommendations(self, user_id: Any, n: int) -> list[tuple[Any, Any]]:
         return self._list_of(self._codes(pd.Index([user_id])), n)

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.integer[Any]]
 
-# Scores of a block that the caches of a core hold.
-BLOCK_SCORES = 1 << 20
+# Scores of a block: many, as BLAS rearranges the factors of all items anew for each.
+BLOCK_SCORES = 1 << 23
 FEWEST_ROWS, MOST_ROWS = 32, 512
 # Products of such numbers are far from the limits of float32.
 LARGEST = 1e15
