@@ -15,10 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core import caching
+from surprise import accuracy
 from training.operators import STOCK, Data, build, make_data, read_report, run
 
 from include.training import kernels, progress, sgd, trainsets
 from include.training.factors import Factors, Hyperparameters, clip, estimate
+from include.training.metrics import measure
 from include.training.models import ExactModel, OutputError, StockModel
 from include.training.scoring import Scorer
 from include.training.tables import read_interactions
@@ -212,10 +214,19 @@ def test_no_item_is_lost_between_approximate_and_exact_scores(seed: int, scale: 
             assert lists.scores[found].tolist() == [-score for score, _ in best]
 
 
-def test_metrics_have_the_last_bit_of_a_scalars_power() -> None:
-    errors = np.random.default_rng(1).normal(0, 1, 100_000)
-    assert (np.float_power(errors, 2.0) == [float(error**2) for error in errors]).all()
-    assert (np.float_power(errors, 2.0) != errors * errors).any(), "which is why it is not a product"
+def test_metrics_have_the_last_bit_of_surprises() -> None:
+    drawn = np.random.default_rng(1).normal(0, 1, 100_000).tolist()
+    odd = [error for error in drawn if error**2 > error * error]  # a power is not always a product
+    assert len(odd) > 20
+    for last in range(2, len(odd)):
+        codes, one = np.zeros(last, np.int32), np.zeros(1, np.int32)
+        ratings = trainsets.Ratings(codes, codes, np.array(odd[:last]), pd.Index(["u"]), pd.Index(["i"]), -9.0, 9.0)
+        nothing = np.float64(0), np.zeros(1), np.zeros(1), np.zeros((1, 2)), np.zeros((1, 2))
+        rmse, mae = measure(Factors(*nothing, one, one), ratings, np.arange(last))
+
+        predictions = [("u", "i", error, np.float64(0), {}) for error in odd[:last]]
+        assert rmse == accuracy.rmse(predictions, verbose=False)
+        assert mae == accuracy.mae(predictions, verbose=False)
 
 
 # What stops ADS
