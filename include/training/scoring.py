@@ -1,7 +1,7 @@
 """The best items of every user: approximate scores decide which pairs are scored as scikit-surprise does.
 
 Stock scores every pair of user and item in Python. Here float32 matrix products approximate all scores of a block
-of users at once; ``select_candidates`` keeps every item that could be in a list; only those, about a dozen per
+of users at once; ``select_contenders`` keeps every item that could be in a list; only those, about a dozen per
 user, get the score that is written. The lists are the same as if all had been scored.
 
 Why no item is lost. Let u = 2^-24 be the rounding unit of float32, and n = factors + 1 the terms of a sum. Whatever
@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from include.training.contenders import select_contenders
 from include.training.factors import clip, estimate
-from include.training.kernels import group_rows, select_candidates
+from include.training.kernels import group_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +132,7 @@ class Scorer:
     def _recommend_block(self, first_row: int, users: NDArray[np.int32], top_k: int, desk: _Desk) -> Lists:
         inner = _look_up(self._factors.inner_users, users)
         counts = desk.counts[: len(users)]
-        end = select_candidates(
+        end = select_contenders(
             *self._approximate(inner, desk),
             users,
             self._rated_starts,
@@ -139,10 +140,10 @@ class Scorer:
             top_k,
             desk.stamps,
             first_row + 1,
-            desk.candidates,
+            desk.contenders,
             counts,
         )
-        rows, items = np.repeat(np.arange(len(users), dtype=np.int32), counts), desk.candidates[:end]
+        rows, items = np.repeat(np.arange(len(users), dtype=np.int32), counts), desk.contenders[:end]
         scores = clip(estimate(self._factors, inner[rows], self._inner_items[items]), *self._bounds)
         order = np.lexsort((-scores, rows))  # stable: of equal scores the earlier item stays first
         rank = np.arange(end) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -176,7 +177,7 @@ class _Desk:
         terms, items = shape
         self.operands = np.ones((rows, terms), np.float32)
         self.scores = np.empty((rows, items), np.float32)
-        self.candidates = np.empty(rows * items, np.int32)
+        self.contenders = np.empty(rows * items, np.int32)
         self.counts = np.empty(rows, np.int64)
         self.stamps = np.zeros(items, np.int32)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.training.memory import Size
@@ -55,8 +54,6 @@ def read_interactions(path: str, id_columns: Sequence[str], rating_column: str) 
 
 def _read_categories(path: str, column: str) -> pd.Categorical:
     ids = pq.read_table(path, columns=[column]).column(0).dictionary_encode().combine_chunks()
-    if isinstance(ids, pa.ChunkedArray):  # of a file without rows
-        ids = pa.array([], ids.type)
     return pd.Categorical.from_codes(ids.indices.fill_null(-1).to_numpy(), ids.dictionary.to_pandas())
 
 
