@@ -47,14 +47,14 @@ def read_interactions(path: str, id_columns: Sequence[str], rating_column: str) 
         id_columns: become categorical. One is read at a time, as the text of 50 million ids takes 2 GB.
         rating_column: numbers.
     """
-    columns: dict[str, Any] = {name: _read_categories(path, name) for name in id_columns}
-    columns[rating_column] = pq.read_table(path, columns=[rating_column]).column(0).to_numpy()
+    columns: dict[str, Any] = {}
+    with pq.ParquetFile(path) as file:
+        for name in id_columns:
+            ids = file.read(columns=[name]).column(0).dictionary_encode().combine_chunks()
+            codes = ids.indices.fill_null(-1).to_numpy()
+            columns[name] = pd.Categorical.from_codes(codes, ids.dictionary.to_pandas())
+        columns[rating_column] = file.read(columns=[rating_column]).column(0).to_numpy()
     return pd.DataFrame(columns, copy=False)
-
-
-def _read_categories(path: str, column: str) -> pd.Categorical:
-    ids = pq.read_table(path, columns=[column]).column(0).dictionary_encode().combine_chunks()
-    return pd.Categorical.from_codes(ids.indices.fill_null(-1).to_numpy(), ids.dictionary.to_pandas())
 
 
 def _is_local_parquet(source: Any) -> bool:
