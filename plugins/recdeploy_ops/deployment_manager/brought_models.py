@@ -12,7 +12,6 @@ import logging
 import shutil
 import sqlite3
 import struct
-import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.list_facts import INTERACTIONS, ITEMS, RECOMMENDATIONS, USERS
 from recdeploy_ops.steps.reports import settle
+from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,8 +97,7 @@ def take_in(releases: Releases, release: Release, folder: Path, results_dir: Pat
         SettingsError: the folder holds an artifact of another project or version.
         IntegrityError: a file of it was changed.
     """
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        place = Path(name)
+    with workspace() as place:
         facts = _copy_artifact(folder, place / "artifact", release.version, releases.settings.project_name)
         digest = sha256_of(place / "artifact" / MANIFEST)
         known = release.get(Kind.ARTIFACT_BUILT)
