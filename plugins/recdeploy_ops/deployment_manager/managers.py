@@ -19,7 +19,7 @@ from recdeploy_ops.domain.errors import CellOrderError, DeploymentFailedError, R
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.release_plan import plan
-from recdeploy_ops.domain.release_status import summarise
+from recdeploy_ops.domain.release_status import describe_progress, summarise
 from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import load_settings
@@ -401,8 +401,8 @@ class RecommenderDeploymentManager:
     def resume_release(self) -> str:
         """Go on with the release that an ended kernel of yours has left open; return a sentence about it."""
         release = self._session.resume()
-        at = list(release.facts)[-1]
-        return f"This session goes on with v{release.version} (run {release.run_id}), which is past {at}."
+        done = describe_progress(release)
+        return f"This session goes on with v{release.version} (run {release.run_id}), which {done}."
 
     def abandon_release(self) -> str:
         """Close the release that a kernel of yours has open, delete its TEST deployment; return a sentence about it."""
