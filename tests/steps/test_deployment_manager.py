@@ -537,9 +537,7 @@ class TestRollingBack:
             manager.roll_back_production(2)
         monkeypatch.setattr(roll_back, "advance", original)
 
-        with pytest.raises(
-            CellOrderError, match=r"to v2 .* is not finished.*roll_back_production\(2, .*abandon"
-        ):
+        with pytest.raises(CellOrderError, match=r"to v2 .* is not finished.*roll_back_production\(2, .*abandon"):
             manager.roll_back_production(1)
         with pytest.raises(CellOrderError, match="an other reason"):
             manager.roll_back_production(2, "an other reason")
