@@ -847,11 +847,14 @@ class TestBroughtArtifacts:
     def test_its_results_are_kept_when_they_are_there(self, manager, tmp_path):
         folder = artifacts.make_artifact(tmp_path / "made", version=1)
         shutil.copytree(tmp_path / "made" / "inputs" / "results", manager.results_dir)
+        (manager.results_dir / "thesis.docx").write_text("nobody else's business")
 
         manager.save_new_model(folder, version=1, num_users=4, num_products=6)
 
         release = manager._session.own()
-        assert "new_users.csv" in manager.releases.bundle(release, Kind.MODEL_TRAINED).files
+        kept = manager.releases.bundle(release, Kind.MODEL_TRAINED).files
+        assert "new_users.csv" in kept
+        assert "thesis.docx" not in kept
 
     def test_results_of_another_model_are_noticed(self, manager, tmp_path):
         folder = artifacts.make_artifact(tmp_path / "made", version=1)
