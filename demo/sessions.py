@@ -97,6 +97,11 @@ class Session:
         comment = f"make demo DECISION={decision}"
         unfinished = admin.unfinished_runs()
         if unfinished:
+            if decision and not is_of_demo(unfinished[0]):
+                raise DemoError(
+                    f"The release {unfinished[0]} is under way, which no make demo has started: DECISION={decision} "
+                    "would answer it. Answer it in Airflow yourself, or leave DECISION away."
+                )
             self._console.step(f"going on with the release {unfinished[0]}, which is not finished")
             outcome = watch.follow(unfinished[0], decision, comment)
             if outcome.state == "success":

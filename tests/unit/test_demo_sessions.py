@@ -148,6 +148,15 @@ def test_what_an_earlier_demo_left_is_given_up_and_ends_as_failed(
     assert users(options) == ["mine"]
 
 
+def test_a_release_that_a_person_has_started_is_not_answered(options: Options) -> None:
+    watch: Any = None
+    airflow: Any = Airflow(["manual__2026"])
+    session = Session(replace(options, data=None, decision="promote"), Console())
+
+    with pytest.raises(DemoError, match=r"The release manual__2026 is under way.* DECISION=promote would answer it"):
+        session._follow(airflow, watch)
+
+
 def test_data_that_cannot_be_used_is_said_before_anything_is_started(
     options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
