@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from recdeploy_ops.domain.errors import SettingsError
 
@@ -53,7 +53,20 @@ class TrainingSettings(Section):
 
     top_k: Annotated[int, Field(ge=1, le=1000)] = 10
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
+    engine: Literal["stock", "exact"] = "exact"
+    refit: bool = False
+    factors: Annotated[int, Field(ge=1, le=10_000)] = 100
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 20
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.005
+    regularization: Annotated[float, Field(ge=0, le=10)] = 0.02
     timeout_minutes: PositiveFloat = 240
+
+    @field_validator("refit")
+    @classmethod
+    def _check_refit(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("engine") == "stock":
+            raise ValueError("the stock engine is never trained on all ratings; set training.engine to exact")
+        return value
 
 
 class CondaEnvironment(Section):
