@@ -37,6 +37,7 @@ RUN /opt/recdeploy/venv/bin/python -m compileall -q dags plugins include oci_emu
 
 ENV PATH=/opt/recdeploy/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    PYTHONPATH=/opt/recdeploy/plugins \
     AIRFLOW_HOME=/opt/recdeploy/airflow \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/recdeploy/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/recdeploy/plugins \

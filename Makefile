@@ -17,7 +17,7 @@ ARGS ?=
 MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags include/training include/score_template \
   oci_emulator demo benchmarks)
 
-.PHONY: help setup demo stop test test-unit test-chaos lint format bench status backups clean lock
+.PHONY: help setup demo stop test test-unit test-chaos lint format bench status history verify backups predict clean lock
 
 help: ## Say what there is
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
@@ -30,6 +30,8 @@ help: ## Say what there is
 #|   DECISION=promote|reject  answer the approval by itself, check the result, print a summary, stop
 #|   DATA=folder              use users.csv, items.csv and interactions.csv from there
 #|   DATA_USER= DATA_ITEM= DATA_RATING= DATA_TIMESTAMP= DATA_TITLE=    name their columns
+#|                            the time of an interaction: timestamp, or what include/recommender.yaml calls it;
+#|                            without DATA the store that is there is kept
 #|   KEEP=1                   leave everything running until make stop
 #|   PORT= AIRFLOW_PORT=      ports of the OCI emulator and of Airflow (else chosen once, then kept)
 #|   TIMEOUT=20               minutes that one release may take
@@ -70,13 +72,22 @@ bench: setup ## Run the benchmarks
 status: setup ## Say which version is where (of the demo when there is one)
 	@$(RECDEPLOY) status
 
+history: setup ## Print the ledger, one line an entry (ARGS=--json: all of it)
+	@$(RECDEPLOY) history $(ARGS)
+
+verify: setup ## Say whether any entry of the ledger was edited, removed or cut off
+	@$(RECDEPLOY) verify
+
 backups: setup ## List the backups (of the demo when there is one)
 	@$(RECDEPLOY) backups
 
+predict: setup ## Ask the running demo's production for recommendations (USER=id)
+	@$(BIN)/python -m demo predict $(if $(filter command line,$(origin USER)),"$$USER")
+
 clean: ## Stop the demo, then remove it and all caches; .venv stays
 	@if [ -x $(BIN)/python ] && [ -e "$(DEMO_HOME)" ]; then $(BIN)/python -m demo clean; fi
-	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist
-	find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist
+	@find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 lock: setup ## Resolve pyproject.toml into the two locks (needs uv; ARGS=--upgrade for newer versions)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

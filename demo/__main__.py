@@ -1,4 +1,4 @@
-"""``python -m demo up | stop | clean | run-tool COMMAND``: what ``make demo`` and its neighbours call."""
+"""``python -m demo up | stop | clean | predict [USER] | run-tool COMMAND``: what the Makefile calls for the demo."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from demo.console import Console
 from demo.errors import DemoError
 from demo.homes import PROJECT, Home
 from demo.options import read_options
+from demo.predictions import predict
+from demo.services import Services
 from demo.sessions import Session, stop
 from recdeploy_ops.domain.errors import RecdeployError
 
@@ -26,8 +28,8 @@ INTERRUPTED = 130
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("command", choices=["up", "stop", "clean", "run-tool"])
-    parser.add_argument("tool", nargs=argparse.REMAINDER, help="for run-tool: a command and its arguments")
+    parser.add_argument("command", choices=["up", "stop", "clean", "predict", "run-tool"])
+    parser.add_argument("tool", nargs=argparse.REMAINDER, help="a command and its arguments, or a user's id")
     given = parser.parse_args(arguments)
     try:
         options = read_options(os.environ)
@@ -38,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, _interrupt)
             return Session(options, Console()).run()
+        elif given.command == "predict":
+            Console().say(predict(home, Services(home, Console()), next(iter(given.tool), None)))
         elif given.command == "clean":
             _clean(home)
         else:

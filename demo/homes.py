@@ -47,6 +47,16 @@ class Home:
         return self.path / "store.db"
 
     @property
+    def new_store(self) -> Path:
+        """Return the file in which a store is made that takes the other's place."""
+        return self.path / "store.new.db"
+
+    @property
+    def summary(self) -> Path:
+        """Return the file with the newest summary, JSON."""
+        return self.path / "summary.json"
+
+    @property
     def emulator(self) -> Path:
         """Return the emulator's data."""
         return self.path / "oci"
@@ -76,6 +86,12 @@ class Home:
         return self.task_logs / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task}" / f"attempt={attempt}.log"
 
 
+def read_timestamp_column() -> str | None:
+    """Return the name that ``include/recommender.yaml`` has for the time of an interaction."""
+    source: dict[str, Any] = _read_settings()["source"]
+    return source.get("timestamp_column")
+
+
 def write_settings(home: Home, *, has_timestamps: bool) -> dict[str, Any]:
     """Write the demo's copy of ``include/recommender.yaml`` and return its content.
 
@@ -83,7 +99,7 @@ def write_settings(home: Home, *, has_timestamps: bool) -> dict[str, Any]:
         home: where it goes.
         has_timestamps: whether the store's interactions say when.
     """
-    settings: dict[str, Any] = yaml.safe_load((PROJECT / "include" / "recommender.yaml").read_text(encoding="utf-8"))
+    settings = _read_settings()
     settings["schedule"] = None
     settings["storage"] = home.storage.as_uri()
     settings["source"]["sql_folder"] = str(PROJECT / "include" / "sql")
@@ -148,6 +164,11 @@ def prepare_airflow(home: Home, environment: Mapping[str, str]) -> None:
     ours = {name: value for name, value in environment.items() if name.startswith(("AIRFLOW", "RECDEPLOY_"))}
     home.environment.parent.mkdir(parents=True, exist_ok=True)
     _replace(home.environment, json.dumps(ours))
+
+
+def _read_settings() -> dict[str, Any]:
+    settings: dict[str, Any] = yaml.safe_load((PROJECT / "include" / "recommender.yaml").read_text(encoding="utf-8"))
+    return settings
 
 
 def _jwt_secret(home: Home) -> str:

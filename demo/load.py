@@ -1,7 +1,8 @@
 """``DATA=folder``: a shop's own CSV files as the store database of the demo.
 
 Three files are read as text and streamed: ``users.csv`` and ``items.csv``, whose first columns are the ids,
-and ``interactions.csv`` with both ids under the same names, ``rating`` and, if there is one, ``timestamp``.
+and ``interactions.csv`` with both ids under the same names, ``rating`` and, if there is one, ``timestamp`` or what
+the settings call it.
 Ids stay what they are, byte for byte. Whether the rows are any good is for the release's own gates to say.
 """
 
@@ -37,7 +38,7 @@ class Columns:
         user: the user id; by default the first column of ``users.csv``.
         item: the item id; by default the first column of ``items.csv``.
         rating: by default ``rating``.
-        timestamp: epoch seconds or ISO 8601; by default ``timestamp``, if there is one.
+        timestamp: epoch seconds or ISO 8601; by default ``timestamp``, else the settings' name, if there is one.
         title: of an item; by default the first column whose name ends in title or name, if there is one.
     """
 
@@ -55,14 +56,22 @@ class Loaded:
     Attributes:
         counts: rows per table.
         has_timestamps: whether the interactions say when.
+        taken: the columns that were taken, in words.
     """
 
     counts: Counts
     has_timestamps: bool
+    taken: str
 
 
-def load_store(folder: Path, path: Path, columns: Columns | None = None) -> Loaded:
+def load_store(folder: Path, path: Path, columns: Columns | None = None, timestamp_column: str | None = None) -> Loaded:
     """Write the CSV files of ``folder`` into a new SQLite file that takes the place of ``path``.
+
+    Args:
+        folder: with the three files.
+        path: the SQLite file.
+        columns: names of columns that are not found by themselves.
+        timestamp_column: another name of the interactions' time, looked for after ``timestamp``.
 
     Raises:
         DemoError: a file or column is missing, a file is empty, or a value cannot be used.
@@ -77,14 +86,21 @@ def load_store(folder: Path, path: Path, columns: Columns | None = None) -> Load
     ):
         user = columns.user or users.header[0]
         item = columns.item or items.header[0]
-        stamp = columns.timestamp or (TIMESTAMP if TIMESTAMP in interactions.header else None)
+        rating = columns.rating or RATING
+        stamps = [name for name in (TIMESTAMP, timestamp_column) if name in interactions.header]
+        stamp = columns.timestamp or next(iter(stamps), None)
+        title = columns.title or _find_title(items)
         counts = write_store(
             path,
             users=_users(users, user),
-            products=_items(items, item, columns.title),
-            interactions=_interactions(interactions, user, item, columns.rating or RATING, stamp),
+            products=_items(items, item, title),
+            interactions=_interactions(interactions, user, item, rating, stamp),
         )
-    return Loaded(counts, has_timestamps=stamp is not None)
+    taken = (
+        f"users.csv: {user}; items.csv: {item}, {title or 'no title'}; "
+        f"interactions.csv: {user}, {item}, {rating}, {stamp or 'no timestamp'}"
+    )
+    return Loaded(counts, has_timestamps=stamp is not None, taken=taken)
 
 
 @dataclass(frozen=True)
@@ -132,14 +148,16 @@ def _users(table: _Table, user: str) -> Iterator[Row]:
 
 def _items(table: _Table, item: str, title: str | None) -> Iterator[Row]:
     index = table.index(item, "DATA_ITEM")
-    titles = [name for name in table.header if name.lower().endswith(("title", "name"))]
-    title = title or next(iter(titles), None)
     named = table.index(title, "DATA_TITLE") if title else None
     empty = True
     for line, row in table.rows:
         empty = False
         yield table.identifier(line, row, index), None if named is None else row[named], None, None
     _refuse_empty(table, empty)
+
+
+def _find_title(table: _Table) -> str | None:
+    return next((name for name in table.header if name.lower().endswith(("title", "name"))), None)
 
 
 def _interactions(table: _Table, user: str, item: str, rating: str, stamp: str | None) -> Iterator[Row]:
@@ -174,11 +192,10 @@ def _moment(table: _Table, line: int, row: list[str], index: int) -> str | None:
     if not text:
         return None
     try:
-        moment = _parse_moment(text)
+        return _parse_moment(text).astimezone(UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
         problem = f"{row[index]!r} is neither epoch seconds nor ISO 8601: correct it, or name another column with"
         raise table.error(line, index, f"{problem} DATA_TIMESTAMP=column") from None
-    return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _parse_moment(text: str) -> datetime:
@@ -204,6 +221,9 @@ def _open(path: Path) -> Iterator[_Table]:
         _, header = next(lines, (1, []))
         if not header:
             raise DemoError(f"{path} is empty: its first line must name the columns.")
+        twice = [name for number, name in enumerate(header) if name in header[:number]]
+        if twice:
+            raise DemoError(f"{path}, line 1: the column {twice[0]!r} is there twice: rename or remove one of them.")
         yield _Table(path, header, _rows(path, header, lines))
 
 

@@ -97,5 +97,5 @@ def _minutes(text: str) -> float:
     except ValueError:
         minutes = 0
     if not 0 < minutes <= 24 * 60:
-        raise DemoError(f"TIMEOUT={text} is no number of minutes from 0 to 1440.")
+        raise DemoError(f"TIMEOUT={text} is no number of minutes above 0 and up to 1440.")
     return minutes

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from demo.homes import Home
     from demo.options import Decision
 
+PREFIX = "demo-"
 APPROVAL = "request_approval"
 AWAITING = "awaiting_input"
 # Airflow 3.3.2 loses an answer that comes within about 5 s (the task then asks again).
@@ -158,9 +159,14 @@ class ReleaseRun:
         )
 
 
+def is_of_demo(run_id: str) -> bool:
+    """Say whether `make demo` has started a run, and not a person or a schedule."""
+    return run_id.startswith(PREFIX)
+
+
 def new_run_id(now: datetime | None = None) -> str:
     """Return an id for a run that can stand in a URL as it is."""
-    return f"demo-{now or datetime.now(UTC):%Y%m%dT%H%M%S}"
+    return f"{PREFIX}{now or datetime.now(UTC):%Y%m%dT%H%M%S}"
 
 
 def last_error(events: list[Mapping[str, object]] | list[dict[str, object]]) -> str | None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from demo.options import Decision
     from demo.releases import Outcome
 
+ASK = "While the demo runs (make demo KEEP=1), ask it with: make predict USER=id. Look around with: make status"
 DECISION_OF: dict[str | None, Decision] = {"promoted": "promote", "rejected": "reject"}
 
 
@@ -23,11 +24,13 @@ class Report:
         succeeded: whether the release ended as it was decided, seen from outside.
         checks: what was looked at.
         summary: all of it, as one JSON object.
+        conclusion: the same in a few lines.
     """
 
     succeeded: bool
     checks: list[Check]
     summary: str
+    conclusion: str
 
 
 def make_report(
@@ -64,7 +67,16 @@ def make_report(
         "failures": failures,
         "checks": [asdict(check) for check in checks],
     }
-    return Report(succeeded, checks, json.dumps(facts, indent=2, ensure_ascii=False))
+    summary = json.dumps(facts, indent=2, ensure_ascii=False)
+    version = f" of v{release.version}" if release else ""
+    conclusion = f"\nThe release{version} ended: {ended or outcome.state}. {_describe_production(production)}"
+    return Report(succeeded, checks, summary, conclusion)
+
+
+def _describe_production(production: Endpoint | None) -> str:
+    if production is None:
+        return "Nothing is in production."
+    return f"v{production.version} is in production:\n\n  {production.url}/predict\n\n{ASK}"
 
 
 def describe(checks: list[Check]) -> list[str]:

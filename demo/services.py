@@ -71,12 +71,12 @@ class Services:
         """Remember that they are left running on purpose."""
         self._kept.touch()
 
-    def start(self, options: Options, fill_store: Callable[[], None]) -> Running:
+    def start(self, options: Options, fill_store: Callable[..., None]) -> Running:
         """Attach to services that were kept, else clean what a killed demo left behind and start anew.
 
         Args:
             options: ports, above all.
-            fill_store: makes the store database and the settings; called while services start.
+            fill_store: makes the store database and the settings; called while services start, with ``attached``.
 
         Raises:
             DemoError: a port is taken, or a service does not become healthy.
@@ -92,7 +92,7 @@ class Services:
             require_free(service, port)
         self._start_emulator(ports["emulator"])
         cloud = Cloud(self._await_emulator(ports["emulator"]))
-        fill_store()
+        fill_store(attached=False)
         self._start_airflow(cloud, ports["airflow"])
         url = f"http://{HOST}:{ports['airflow']}"
         self._await_airflow(url)
@@ -106,6 +106,13 @@ class Services:
         self._emulator.stop()
         return found
 
+    def emulator_ready(self) -> dict[str, Any] | None:
+        """Return what the emulator's ready file says; None when it does not run."""
+        if not self._emulator.is_running() or not self._ready_file.exists():
+            return None
+        ready: dict[str, Any] = json.loads(self._ready_file.read_text(encoding="utf-8"))
+        return ready
+
     def require_alive(self) -> None:
         """Make sure that neither has ended.
 
@@ -116,13 +123,13 @@ class Services:
             if not service.is_running():
                 raise DemoError(f"The demo's {service.name} has ended. Its log {service.log} ends:\n{service.tail()}")
 
-    def _attach(self, wanted: dict[str, int | None], fill_store: Callable[[], None]) -> Running:
+    def _attach(self, wanted: dict[str, int | None], fill_store: Callable[..., None]) -> Running:
         ports = read_ports(self._home.ports)
         for service, port in wanted.items():
             if port not in {None, ports[service]}:
                 raise DemoError(f"The demo's {service} runs on port {ports[service]}, not on {port}. First: make stop")
         self._console.step("attaching to the services that are running")
-        fill_store()
+        fill_store(attached=True)
         cloud = Cloud(self._await_emulator(ports["emulator"]))
         url = f"http://{HOST}:{ports['airflow']}"
         self._await_airflow(url)
@@ -151,7 +158,8 @@ class Services:
         return ready
 
     def _start_airflow(self, cloud: Cloud, port: int) -> None:
-        self._console.step(f"starting Airflow on http://{HOST}:{port} (the first start takes about a minute)")
+        first = "" if (self._home.airflow / "airflow.db").exists() else " (the first start takes about a minute)"
+        self._console.step(f"starting Airflow on http://{HOST}:{port}{first}")
         environment = airflow_environment(self._home, port=port, oci=cloud.connection())
         prepare_airflow(self._home, environment)
         self._airflow.start([sys.executable, "-m", "demo.standalone"], env=environment, cwd=PROJECT)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import signal
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from demo.airflow_api import RUN_ENDED, AirflowApi
 from demo.checks import Inspector
 from demo.errors import DemoError
-from demo.homes import Home, write_settings
-from demo.load import load_store
-from demo.releases import ReleaseRun, new_run_id
+from demo.homes import Home
+from demo.releases import ReleaseRun, is_of_demo, new_run_id
 from demo.reports import describe, make_report
 from demo.services import Services
-from demo.store import generate_store
+from demo.shops import Shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +42,7 @@ class Session:
         self._console = console
         self._home = Home(options.home)
         self._services = Services(self._home, console)
-        self._same_source = True
+        self._shop = Shop(self._home, options, console)
         self._leave = False
 
     def run(self) -> int:
@@ -57,17 +53,21 @@ class Session:
         """
         with only_one(self._home):
             self._leave = self._services.are_kept
+            self._shop.prepare()
             try:
                 running = self._services.start(self._options, self._fill_store)
                 self._leave = running.attached or self._options.keep
                 if self._options.keep:
                     self._services.keep()
+                if self._shop.is_other:
+                    self._replace_store(running)
                 report = self._release(running)
                 if self._options.decision is None and not self._leave:
                     self._linger(running)
             finally:
                 self._finish()
-        self._console.say(report.summary)
+        self._home.summary.write_text(report.summary, encoding="utf-8")
+        self._console.say(report.summary if self._options.decision else report.conclusion)
         return 0 if report.succeeded else 1
 
     def _release(self, running: Running) -> Report:
@@ -96,9 +96,12 @@ class Session:
         decision = self._options.decision
         comment = f"make demo DECISION={decision}"
         unfinished = admin.unfinished_runs()
-        if unfinished and not self._same_source:
-            self._abandon(admin, unfinished)
-        elif unfinished:
+        if unfinished:
+            if decision and not is_of_demo(unfinished[0]):
+                raise DemoError(
+                    f"The release {unfinished[0]} is under way, which no make demo has started: DECISION={decision} "
+                    "would answer it. Answer it in Airflow yourself, or leave DECISION away."
+                )
             self._console.step(f"going on with the release {unfinished[0]}, which is not finished")
             outcome = watch.follow(unfinished[0], decision, comment)
             if outcome.state == "success":
@@ -109,6 +112,28 @@ class Session:
         self._console.step(f"triggered the release {run_id}")
         return watch.follow(run_id, decision, comment)
 
+    def _fill_store(self, *, attached: bool) -> None:
+        """Fill the store while services start; other data has to wait until nobody reads the old any more."""
+        if not self._shop.is_other:
+            self._shop.fill(attached=attached)
+
+    def _replace_store(self, running: Running) -> None:
+        """Give up what an earlier demo has left unfinished, and only then put other data in the store's place.
+
+        Raises:
+            DemoError: a release that a person has started is under way.
+        """
+        with AirflowApi(running.airflow_url, "admin") as admin:
+            unfinished = admin.unfinished_runs()
+            own = [run_id for run_id in unfinished if not is_of_demo(run_id)]
+            if own:
+                raise DemoError(
+                    f"A release of other data is under way: {', '.join(own)}, which no make demo has started. End it "
+                    f"at {running.airflow_url}, leave DATA away, or use another folder: make demo DEMO_HOME=.demo-2"
+                )
+            self._abandon(admin, unfinished)
+        self._shop.fill(attached=False)
+
     def _abandon(self, admin: AirflowApi, runs: list[str]) -> None:
         for run_id in runs:
             self._console.step(f"giving up the unfinished release {run_id}: it is of other data")
@@ -118,6 +143,8 @@ class Session:
             if time.monotonic() > deadline:
                 raise DemoError(f"The releases {', '.join(runs)} do not end. Remove the demo with: make clean")
             time.sleep(1)
+        for run_id in runs:
+            admin.fail_run(run_id)  # its teardown has ended well, which Airflow takes for the run's success
 
     def _linger(self, running: Running) -> None:
         self._console.say(f"\nAirflow stays at {running.airflow_url} until you press Ctrl-C.")
@@ -125,21 +152,6 @@ class Session:
             while True:
                 time.sleep(1)
                 self._services.require_alive()
-
-    def _fill_store(self) -> None:
-        options, remembered = self._options, self._home.path / "run" / "source.json"
-        source = json.dumps([str(options.data), asdict(options.columns)])
-        self._same_source = not remembered.exists() or remembered.read_text(encoding="utf-8") == source
-        has_timestamps = True
-        if options.data is None:
-            counts = generate_store(self._home.store, today=datetime.now(UTC).date())
-        else:
-            loaded = load_store(options.data, self._home.store, options.columns)
-            counts, has_timestamps = loaded.counts, loaded.has_timestamps
-        self._console.step(f"the store has {counts}  ({options.data or 'generated'})")
-        write_settings(self._home, has_timestamps=has_timestamps)
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        remembered.write_text(source, encoding="utf-8")
 
     def _finish(self) -> None:
         if self._leave:

@@ -1,94 +1,106 @@
-"""Look at the releases from a shell: ``python -m recdeploy_ops status | history | backups | verify``."""
+"""Look at the releases from a shell: ``python -m recdeploy_ops status | history | backups | verify``.
+
+It reads the storage of the settings file that ``RECDEPLOY_SETTINGS`` names. Exit codes: 0; 1 for an error, a damaged
+ledger, or, of ``verify``, no ledger at all; 2 when ``verify`` finds the entries whole but cannot compare them with
+the tags in OCI, so that a tail cut off would not be noticed.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recdeploy_ops.audits import audit
 from recdeploy_ops.backups import list_backups
-from recdeploy_ops.domain.errors import RecdeployError, SettingsError
-from recdeploy_ops.domain.release_status import describe_backups, describe_history, summarise
-from recdeploy_ops.ledgers import Ledger
-from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.deployment_manager.profiles import find_profile
+from recdeploy_ops.domain.errors import RecdeployError
+from recdeploy_ops.domain.release_status import describe_backups, describe_history, dump_history, summarise
+from recdeploy_ops.ledgers import FOLDER, Ledger
+from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.releases import Releases
-from recdeploy_ops.settings import Settings, load_settings
+from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, Settings, load_settings
 from recdeploy_ops.storage.stores import open_store
 
 if TYPE_CHECKING:
     from recdeploy_ops.storage.stores import Store
 
+WHOLE, FAULTY, NOT_COMPARED = 0, 1, 2
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return the exit code: 0, or 1 with the error on standard error."""
-    parser = argparse.ArgumentParser(prog="python -m recdeploy_ops", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("status", help="what is in production, on TEST, and going on")
-    commands.add_parser("history", help="every entry of the ledger")
-    commands.add_parser("backups", help="the backups, oldest first")
-    commands.add_parser("verify", help="whether the ledger is whole: no entry edited, missing, reordered or cut off")
-    command = parser.parse_args(arguments).command
+    """Run one command and return the exit code; errors go to standard error."""
+    given = _parser().parse_args(arguments)
     try:
         settings = load_settings()
         store = _open(settings)
-        ledger = Ledger(store, lambda: datetime.now(UTC))
-        if command == "status":
-            print(summarise(ledger.book(), settings.project_name))
-        elif command == "history":
-            print(describe_history(ledger.entries()))
-        elif command == "verify":
+        if given.command == "verify":
             return _verify(settings, store)
+        ledger = Ledger(store, lambda: datetime.now(UTC))
+        if given.command == "status":
+            print(_describe_place(settings, store))
+            print(summarise(ledger.book(), settings.project_name) if ledger.book().seq else _explain_nothing(store))
+        elif given.command == "history":
+            print((dump_history if given.json else describe_history)(ledger.entries()))
         else:
             print(describe_backups(list_backups(store)))
     except RecdeployError as err:
         print(err, file=sys.stderr)
-        return 1
-    return 0
+        return FAULTY
+    return WHOLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m recdeploy_ops", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("status", help="what is in production, on TEST, and going on")
+    history = commands.add_parser("history", help="every entry of the ledger")
+    history.add_argument("--json", action="store_true", help="all of each entry, as one line of JSON")
+    commands.add_parser("backups", help="the backups, oldest first")
+    commands.add_parser("verify", help="whether the ledger is whole: no entry edited, missing, reordered or cut off")
+    return parser
 
 
 def _verify(settings: Settings, store: Store) -> int:
-    heads = _read_tags(settings, store)
-    if not heads:
-        print("No tag in OCI could be compared: a tail cut off together with the snapshot would not be noticed.")
-    faults = audit(store, tagged_heads=heads)
+    """Say what the ledger's own entries show, and only then what OCI's tags, which may not be at hand, show."""
+    print(_describe_place(settings, store))
+    faults = audit(store, tagged_heads={})
+    count = sum(1 for stored in store.list(FOLDER) if stored.key.endswith(".json"))
+    if not faults and not count:
+        print(_explain_nothing(store))
     for fault in faults:
         print(fault)
-    print(
-        "The ledger is damaged. Run the DAG recommender_adopt to rebuild it from OCI."
-        if faults
-        else "The ledger is whole."
-    )
-    return 1 if faults else 0
+    if count and not faults:
+        print(f"The ledger's {count} entries are whole.")
+    try:
+        heads = Releases(settings, store, OciSession(find_profile(settings.connections.oci))).tagged_heads()
+    except RecdeployError as err:
+        print(f"The tags could not be compared: {err}\nA tail cut off together with the snapshot would not be noticed.")
+        return FAULTY if faults or not count else NOT_COMPARED
+    found = [fault for fault in audit(store, tagged_heads=heads) if fault not in faults]
+    for fault in found:
+        print(fault)
+    if faults or found:
+        print("The ledger is damaged. Run the DAG recommender_adopt to rebuild it from OCI.")
+        return FAULTY
+    print(f"It agrees with the tags of {' and '.join(heads)}." if heads else "No deployment carries a tag to compare.")
+    return WHOLE if count else FAULTY
 
 
-def _read_tags(settings: Settings, store: Store) -> dict[str, str]:
-    """Return the heads that tags in OCI name; none without a connection or without a production."""
-    if f"AIRFLOW_CONN_{settings.connections.oci.upper()}" not in os.environ:
-        return {}
-    return Releases(settings, store, OciSession(_profile(settings.connections.oci))).tagged_heads()
+def _describe_place(settings: Settings, store: Store) -> str:
+    return f"Project {settings.project_name}, storage {store.uri}"
+
+
+def _explain_nothing(store: Store) -> str:
+    path = os.environ.get(SETTINGS_VARIABLE) or DEFAULT_PATH
+    return f"There is no ledger at {store.uri}: is this the right settings file ({path})?"
 
 
 def _open(settings: Settings) -> Store:
-    if not settings.storage.startswith("oci://"):
-        return open_store(settings.storage, None)
-    return open_store(settings.storage, OciSession(_profile(settings.connections.oci)))
-
-
-def _profile(conn_id: str) -> OciProfile:
-    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
-    try:
-        connection: Any = json.loads(os.environ[variable])
-        extra = connection.get("extra") or {}
-        fields = json.loads(extra) if isinstance(extra, str) else extra
-    except KeyError as err:
-        raise SettingsError(f"Set {variable} (JSON) to the OCI connection to read {conn_id!r} from a shell.") from err
-    except ValueError as err:
-        raise SettingsError(f"{variable} is no JSON connection: {err}") from err
-    return OciProfile.from_fields(fields, source=variable)
+    is_remote = settings.storage.startswith("oci://")
+    return open_store(settings.storage, OciSession(find_profile(settings.connections.oci)) if is_remote else None)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ text and nothing else: no Markdown, no HTML, no link, no table cell, no line bre
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 
@@ -25,6 +26,10 @@ SAMPLE_ITEMS = 5
 MARKS = {"FAIL": "❌\u00a0**FAIL**", "HOLD": "⚠️\u00a0**HOLD**", "PASS": "✅\u00a0PASS"}
 UNKNOWN_VERDICT = "❓\u00a0**not judged**"
 NOT_MEASURED = "not measured"
+UNITS: Mapping[str, Callable[[float], str]] = {
+    "freshness": lambda hours: f"{hours:,.0f} h",
+    "latency_p95": lambda seconds: f"{seconds * 1000:.1f} ms",
+}
 # Words that a renderer would turn into a link by itself, or that would turn the reading direction around them.
 TRAPS = re.compile(
     r"://|www\.|@|mailto:|xmpp:|[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]",
@@ -72,7 +77,7 @@ def render_evidence(evidence: Evidence) -> str:
     """Return the approval's body: GitHub-flavoured Markdown of less than 8 kB, most important first."""
     blocks = [
         [f"> **Note:** {escape_text(notice)}\n" for notice in evidence.notices],
-        _table(("", "candidate"), _summarise(evidence)),
+        _table(("what would be promoted", "value"), _summarise(evidence)),
         _findings(evidence.gates),
         _table(("validation of TEST", "result"), _validation(evidence)),
         _table(("user", "recommendations, best first"), _samples(evidence)),
@@ -170,7 +175,7 @@ def _findings(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
         (
             MARKS.get(finding["verdict"], UNKNOWN_VERDICT),
             escape_text(f"{name}: {finding['gate']}", 80),
-            f"{escape_text(_number(finding['value']), 40)}{_interval(finding.get('interval'))}",
+            f"{escape_text(_measure(finding['gate'], finding['value']), 40)}{_interval(finding.get('interval'))}",
             escape_text(str(finding["threshold"]), 60),
             escape_text(str(finding["message"])),
         )
@@ -230,6 +235,12 @@ def _number(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _measure(gate: str, value: object) -> str:
+    """Return a gate's value in the unit in which people think of it."""
+    show = UNITS.get(gate)
+    return show(value) if show and isinstance(value, float) and math.isfinite(value) else _number(value)
 
 
 def _interval(bounds: Sequence[float] | None) -> str:

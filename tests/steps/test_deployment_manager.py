@@ -464,10 +464,10 @@ class TestRollingBack:
             path.name: path.read_bytes() for path in saved.iterdir()
         }
 
-        (manager.artifact_dir / "left over").touch()
+        (manager.artifact_dir / "runtime.yaml").write_text("edited")
         assert manager.rollback_artifacts(version=2) is True  # which has no backup: nothing has replaced it yet
         assert self.version_of(manager) == 2
-        assert not (manager.artifact_dir / "left over").exists()
+        assert (manager.artifact_dir / "runtime.yaml").read_text() != "edited"
 
     def test_a_damaged_copy_is_passed_over_and_without_a_whole_one_nothing_is_touched(
         self, manager, two_versions, caplog
@@ -489,6 +489,62 @@ class TestRollingBack:
         assert "Rollback failed - backup not found" in caplog.text
         assert self.version_of(manager) == 2
 
+    def test_a_backup_that_the_ledger_does_not_know_is_not_used(self, manager, two_versions, caplog):
+        [backup] = manager.list_backups()
+        forged = Path(backup["backup_path"]).with_name("v1_29991231_235959")
+        shutil.copytree(backup["backup_path"], forged)
+        self.forge(forged)
+
+        assert manager.rollback_artifacts(version=1) is True
+
+        assert "v1_29991231_235959 is not used: its digest is" in caplog.text
+        assert "the ledger knows no such backup" in caplog.text
+        assert "forged" not in (manager.results_dir / "recommendations.csv").read_text()
+
+    def test_a_backup_whose_manifest_was_rewritten_is_not_used(self, manager, two_versions, caplog):
+        [backup] = manager.list_backups()
+        self.forge(Path(backup["backup_path"]))
+
+        assert manager.rollback_artifacts(version=1) is True
+
+        assert f"the ledger says {backup['digest']}: it was changed" in caplog.text
+        assert "forged" not in (manager.results_dir / "recommendations.csv").read_text()
+
+    @staticmethod
+    def forge(backup):
+        """Change a file of a backup, and its manifest with it."""
+        manifest, lists = backup / "manifest.json", backup / "results" / "recommendations.csv"
+        lists.unlink()
+        lists.write_text("forged")
+        stored = json.loads(manifest.read_text())
+        stored["files"]["results/recommendations.csv"] = sha256_of(lists)
+        manifest.unlink()
+        manifest.write_text(json.dumps(stored))
+
+    def test_an_unfinished_rollback_is_finished_before_another_begins(
+        self, manager, two_versions, tmp_path, monkeypatch
+    ):
+        from recdeploy_ops.steps import roll_back
+
+        Cells(manager, tmp_path, shift=2).release()
+
+        def interrupted(releases, run_id):
+            raise KeyboardInterrupt
+
+        original = roll_back.advance
+        monkeypatch.setattr(roll_back, "advance", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            manager.roll_back_production(2)
+        monkeypatch.setattr(roll_back, "advance", original)
+
+        with pytest.raises(CellOrderError, match=r"to v2 .* is not finished.*roll_back_production\(2, .*abandon"):
+            manager.roll_back_production(1)
+        with pytest.raises(CellOrderError, match="an other reason"):
+            manager.roll_back_production(2, "an other reason")
+        assert manager.current_version == 3
+        assert manager.roll_back_production(2)["version"] == 2
+        assert manager.roll_back_production(1)["version"] == 1
+
     @staticmethod
     def version_of(manager):
         return json.loads((manager.artifact_dir / "manifest.json").read_text())["version"]
@@ -506,7 +562,7 @@ class TestRollingBack:
     def test_a_rollback_that_does_not_verify_keeps_the_champion(self, manager, two_versions, emulator):
         emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity")
 
-        with pytest.raises(PromotionFailedError, match="v2 still serves"):
+        with pytest.raises(PromotionFailedError, match=r"v2 serves at .*, verified"):
             manager.roll_back_production()
 
         book = manager.releases.ledger.book()
@@ -523,6 +579,72 @@ class TestRollingBack:
             manager.promote_to_production(third.test.model_deployment_id)
         manager.cleanup_test_deployment()
         assert len(living(manager)) == 1
+
+
+class TestFoldersOfSomebodyElse:
+    @pytest.mark.parametrize("held", ["nothing of ours", "more than ours"])
+    def test_are_never_replaced(self, manager, cells, held):
+        cells.prepare()
+        cells.train()
+        mine = manager.results_dir / "thesis.docx"
+        if held == "nothing of ours":
+            shutil.rmtree(manager.results_dir)
+            manager.results_dir.mkdir()
+        mine.write_text("years of work")
+        before = {path.name: path.read_bytes() for path in manager.results_dir.iterdir()}
+
+        for cell in (manager.train_model, lambda: manager.rollback_artifacts(1)):
+            with pytest.raises(SettingsError, match=r"holds thesis\.docx, which recdeploy .*another artifact_dir"):
+                cell()
+        assert {path.name: path.read_bytes() for path in manager.results_dir.iterdir()} == before
+
+    def test_not_even_under_a_manifest_of_something_else(self, manager, cells):
+        cells.prepare()
+        cells.train()
+        (manager.artifact_dir / "manifest.json").write_text('{"name": "an extension of a browser"}')
+
+        with pytest.raises(SettingsError, match=r"artifact holds README\.md and 5 more"):
+            manager.build_artifact()
+        assert (manager.artifact_dir / "manifest.json").is_file()
+
+    def test_what_python_and_ads_leave_in_an_artifact_is_no_obstacle(self, manager, cells):
+        cells.prepare()
+        cells.train()
+        (manager.artifact_dir / "__pycache__").mkdir()
+        (manager.artifact_dir / "__pycache__" / "score.cpython-312.pyc").touch()
+        (manager.artifact_dir / ".model-ignore").touch()
+
+        assert manager.build_artifact() == manager.artifact_dir
+        assert not (manager.artifact_dir / ".model-ignore").exists()
+
+    @pytest.mark.parametrize("place", [".", "..", "~", "/"])
+    def test_nobody_works_in_a_folder_that_is_replaced(self, make_manager, place, monkeypatch, tmp_path):
+        (tmp_path / "home" / "work").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / "home" / "work")
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        manager = make_manager(results_dir=place)
+
+        with pytest.raises(SettingsError, match="which is not replaced"):
+            manager.train_model()
+        assert (tmp_path / "home" / "work").is_dir()
+
+    def test_a_file_in_its_place_is_refused(self, manager):
+        manager.results_dir.parent.mkdir()
+        manager.results_dir.touch()
+
+        with pytest.raises(SettingsError, match="is a file, not a folder"):
+            manager.train_model()
+
+    def test_a_link_leads_to_the_folder_that_is_replaced(self, manager, cells, tmp_path):
+        elsewhere = tmp_path / "large disk"
+        elsewhere.mkdir()
+        manager.artifact_dir.parent.mkdir()
+        manager.artifact_dir.symlink_to(elsewhere)
+        cells.prepare()
+        cells.train()
+
+        assert manager.artifact_dir.is_symlink()
+        assert (elsewhere / "score.py").is_file()
 
 
 def test_a_failed_promotion_says_what_serves_and_leaves_nothing(manager, cells, tmp_path, emulator):
@@ -647,7 +769,8 @@ class TestTwoSessions:
                 method()
         with pytest.raises(LockHeldError) as refused:
             second.backup_current_artifacts()
-        assert "abandon" not in str(refused.value)
+        assert "That release is your own" not in str(refused.value)
+        assert str(refused.value).endswith("then run this cell again.")
 
     def test_a_second_person_approves_by_naming_the_test_deployment(
         self, manager, make_manager, cells, settings, monkeypatch
@@ -658,6 +781,9 @@ class TestTwoSessions:
             manager.promote_to_production()
         monkeypatch.setenv("LOGNAME", "second")
         second = make_manager("kernel-2")
+        with pytest.raises(SelfApprovalError, match=r"second .* may not approve it"):
+            second.promote_to_production(cells.test.model_deployment_id)
+        second._session.caller = "second (ocid1.user.oc1..second)"
 
         assert second.promote_to_production(cells.test.model_deployment_id)["version"] == 1
 
@@ -721,11 +847,14 @@ class TestBroughtArtifacts:
     def test_its_results_are_kept_when_they_are_there(self, manager, tmp_path):
         folder = artifacts.make_artifact(tmp_path / "made", version=1)
         shutil.copytree(tmp_path / "made" / "inputs" / "results", manager.results_dir)
+        (manager.results_dir / "thesis.docx").write_text("nobody else's business")
 
         manager.save_new_model(folder, version=1, num_users=4, num_products=6)
 
         release = manager._session.own()
-        assert "new_users.csv" in manager.releases.bundle(release, Kind.MODEL_TRAINED).files
+        kept = manager.releases.bundle(release, Kind.MODEL_TRAINED).files
+        assert "new_users.csv" in kept
+        assert "thesis.docx" not in kept
 
     def test_results_of_another_model_are_noticed(self, manager, tmp_path):
         folder = artifacts.make_artifact(tmp_path / "made", version=1)
@@ -903,6 +1032,38 @@ class TestMakingAManager:
         with pytest.raises(SettingsError, match="AIRFLOW_CONN_OCI_DEFAULT is no JSON connection"):
             find_profile("oci_default")
 
+    def test_the_connections_file_of_airflow_comes_next(self, monkeypatch, profile_fields, tmp_path):
+        monkeypatch.delenv("AIRFLOW_CONN_OCI_DEFAULT", raising=False)
+        monkeypatch.setenv("OCI_CONFIG_LOCATION", str(tmp_path / "none"))
+        monkeypatch.delenv("OCI_RESOURCE_PRINCIPAL_VERSION", raising=False)
+        file = tmp_path / "connections.json"
+        monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARGS", json.dumps({"connections_file_path": str(file)}))
+        with pytest.raises(SettingsError, match="There is nothing to sign requests to OCI with"):
+            find_profile("oci_default")
+        file.write_text(json.dumps({"oci_default": {"conn_type": "oci", "extra": profile_fields}}))
+
+        assert find_profile("oci_default").project_id == profile_fields["project_id"]
+        file.write_text(json.dumps({"oci_default": {"extra": {"region": "x"}}}))
+        with pytest.raises(SettingsError, match=r"oci_default in .*connections\.json lacks compartment_id"):
+            find_profile("oci_default")
+        file.write_text("oci_default: yaml")
+        with pytest.raises(SettingsError, match="is no JSON file of connections"):
+            find_profile("oci_default")
+        monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARGS", "[]")
+        with pytest.raises(SettingsError, match="AIRFLOW__SECRETS__BACKEND_KWARGS is no JSON object"):
+            find_profile("oci_default")
+
+    def test_what_a_config_file_lacks_is_not_to_be_added_in_airflow(self, monkeypatch, tmp_path):
+        monkeypatch.delenv("AIRFLOW_CONN_OCI_DEFAULT", raising=False)
+        (tmp_path / "config").write_text("[DEFAULT]\nregion=x\nuser=u\ntenancy=t\n")
+        monkeypatch.setenv("OCI_CONFIG_LOCATION", str(tmp_path / "config"))
+        monkeypatch.setenv("NB_SESSION_COMPARTMENT_OCID", "c")
+        monkeypatch.setenv("PROJECT_OCID", "p")
+
+        with pytest.raises(SettingsError, match=r"config with .* lacks fingerprint.*: add it there") as refused:
+            find_profile("oci_default")
+        assert "Airflow" not in str(refused.value)
+
     def test_a_resource_principal_or_an_error_that_says_what_to_set(self, monkeypatch, tmp_path):
         monkeypatch.delenv("AIRFLOW_CONN_OCI_DEFAULT", raising=False)
         monkeypatch.setenv("OCI_CONFIG_LOCATION", str(tmp_path / "none"))
@@ -938,6 +1099,9 @@ class TestConnectionParameters:
                 return self
 
             def __exit__(self, *_):
+                pass
+
+            def close(self):
                 pass
 
             def cursor(self):

@@ -1,6 +1,10 @@
 """What housekeeping deletes, and what it leaves alone."""
 
+import subprocess
+import sys
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from steps.factories import Run
@@ -31,6 +35,20 @@ def test_a_run_that_died_is_closed_and_its_deployment_deleted(releases, tmp_path
     assert keep(releases, ended=True) == {"left": []}
     assert living(releases) == []
     assert releases.ledger.book().holder is None
+
+
+def test_the_work_folder_of_a_killed_process_is_removed(releases, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as dead:
+        dead.wait()
+    namespace = Path("/proc/self/ns/pid").stat().st_ino
+    left = tmp_path / "temporary" / f"recdeploy-{dead.pid}-1-{namespace}-left"
+    left.mkdir(parents=True)
+    (left / "interactions.parquet").touch()
+
+    keep(releases)
+
+    assert not left.exists()
 
 
 @pytest.mark.parametrize(("hours", "left"), [(95, ["product-recommender-test-v1"]), (97, [])])

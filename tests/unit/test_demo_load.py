@@ -122,6 +122,16 @@ def test_columns_may_have_other_names(folder: Path) -> None:
             "user_id,movie_id,rating,timestamp\n1,1,1,yesterday\n",
             r"column 'timestamp': 'yesterday' is neither epoch seconds nor ISO 8601.*DATA_TIMESTAMP",
         ),
+        (
+            "interactions.csv",
+            "user_id,movie_id,rating,timestamp\n1,1,1,9999-12-31T23:59:59-05:00\n",
+            r"column 'timestamp': '9999-12-31T23:59:59-05:00' is neither epoch seconds nor ISO 8601",
+        ),
+        (
+            "interactions.csv",
+            "user_id,movie_id,rating,rating\n1,1,1,2\n",
+            r"interactions\.csv, line 1: the column 'rating' is there twice",
+        ),
         ("users.csv", 'user_id\n"1\n', r"users\.csv, line 2: this is not CSV"),
     ],
 )
@@ -136,6 +146,33 @@ def test_what_cannot_be_used_is_named_with_the_fix(folder: Path, name: str, text
 
     assert not (folder / "store.db").exists()
     assert not list(folder.glob("*.partial"))
+
+
+def test_the_settings_own_name_for_the_time_is_taken_and_said(folder: Path) -> None:
+    path = folder / "interactions.csv"
+    path.write_text("user_id,movie_id,rating,ordered_at\n00420,01,4.5,2026-01-02\n", encoding="utf-8")
+
+    loaded = load_store(folder, folder / "store.db", timestamp_column="ordered_at")
+
+    assert loaded.has_timestamps
+    assert rows(folder / "store.db", "interactions") == [("00420", "01", 4.5, "2026-01-02T00:00:00+00:00")]
+    assert loaded.taken == (
+        "users.csv: user_id; items.csv: movie_id, movie_title; interactions.csv: user_id, movie_id, rating, ordered_at"
+    )
+
+
+def test_what_is_not_there_is_said_too(folder: Path) -> None:
+    (folder / "items.csv").write_text("movie_id\n01\n", encoding="utf-8")
+    (folder / "interactions.csv").write_text(
+        "user_id,movie_id,rating,ordered_at\n00420,01,4.5,2026\n", encoding="utf-8"
+    )
+
+    loaded = load_store(folder, folder / "store.db")
+
+    assert not loaded.has_timestamps
+    assert loaded.taken.endswith(
+        "items.csv: movie_id, no title; interactions.csv: user_id, movie_id, rating, no timestamp"
+    )
 
 
 def test_a_file_of_another_encoding_is_named(folder: Path) -> None:

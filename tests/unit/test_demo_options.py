@@ -58,7 +58,7 @@ def test_everything_that_can_be_given_is_read(tmp_path: Path) -> None:
         ("AIRFLOW_PORT", "high", "AIRFLOW_PORT=high is no port"),
         ("PORT", "70000", "PORT=70000 is no port"),
         ("TIMEOUT", "soon", "TIMEOUT=soon is no number of minutes"),
-        ("TIMEOUT", "0", "TIMEOUT=0 is no number of minutes"),
+        ("TIMEOUT", "0", "TIMEOUT=0 is no number of minutes above 0 and up to 1440"),
         ("TIMEOUT", "nan", "TIMEOUT=nan is no number of minutes"),
     ],
 )

@@ -209,3 +209,22 @@ def test_size_is_bounded_and_whole_rows_are_cut_from_the_end(text: str) -> None:
     assert len(shown.encode()) <= LIMIT
     assert shown.endswith("the whole report is kept beside the run._\n")
     assert all(line.endswith(" |") for line in shown.splitlines() if line.startswith("|"))
+
+
+@pytest.mark.parametrize(
+    ("gate", "value", "shown"),
+    [
+        ("freshness", 250_588.2, "250,588 h"),
+        ("freshness", 0.4, "0 h"),
+        ("latency_p95", 0.005283, "5.3 ms"),
+        ("latency_p95", None, "not measured"),
+        ("freshness", float("inf"), "inf"),
+        ("user_coverage", 0.98765, "0.9877"),
+    ],
+)
+def test_a_value_has_the_unit_in_which_people_think_of_it(gate: str, value: float | None, shown: str) -> None:
+    report = GateReport((Finding(gate, Verdict.HOLD, value, "<= 1", "said"),)).to_json()
+
+    body = render_evidence(Evidence(1, "d", gates={"data": report}))
+
+    assert shown in [text_of(cell) for cell in cells_of(body)]

@@ -25,7 +25,10 @@ TARGETS = [
     "format",
     "bench",
     "status",
+    "history",
+    "verify",
     "backups",
+    "predict",
     "clean",
     "lock",
 ]
@@ -66,6 +69,20 @@ def test_every_target_is_phony_so_that_a_file_of_its_name_does_not_hide_it() -> 
 @pytest.mark.parametrize("target", [target for target in TARGETS if target not in {"setup", "clean"}])
 def test_a_target_makes_the_environment_first(target: str) -> None:
     assert re.search(rf"^{target}: setup ", MAKEFILE, re.MULTILINE)
+
+
+def test_cleaning_says_nothing_of_how(tmp_path: Path) -> None:
+    assert "rm -rf" not in run("make", "clean", f"BIN={tmp_path}", cwd=copied_makefile(tmp_path)).stdout
+
+
+def copied_makefile(folder: Path) -> Path:
+    (folder / "Makefile").write_text(MAKEFILE, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(("given", "shown"), [([], "-m demo predict\n"), (["USER=a b"], '-m demo predict "$USER"\n')])
+def test_the_login_name_is_not_taken_for_a_user_of_the_shop(given: list[str], shown: str) -> None:
+    assert run("make", "--dry-run", "predict", *given, USER="root").stdout.replace(" \n", "\n").endswith(shown)
 
 
 def test_every_option_of_the_demo_is_explained() -> None:

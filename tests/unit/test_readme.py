@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,11 @@ import pytest
 import yaml
 
 from demo.options import read_options
-from recdeploy_ops.__main__ import main
+from recdeploy_ops.bundles import canonical_json
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.ledgers import Ledger
 from recdeploy_ops.oci_clients.sessions import OciProfile
+from recdeploy_ops.storage.directories import DirectoryStore
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,21 +51,66 @@ def test_make_knows_every_target_and_variable_that_is_shown(arguments: list[str]
         read_options(variables)
 
 
-@pytest.mark.parametrize("arguments", commands_of("python"), ids=" ".join)
-def test_the_command_line_knows_every_command_that_is_shown(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def shell(tmp_path: Path) -> dict[str, str]:
+    """The environment of a shell that knows nothing but where the settings lie, of a storage with one entry."""
     values = yaml.safe_load((ROOT / "include" / "recommender.yaml").read_text(encoding="utf-8"))
-    (tmp_path / "sql").mkdir()
-    (tmp_path / "recommender.yaml").write_text(
-        yaml.safe_dump({**values, "storage": (tmp_path / "storage").as_uri()}), encoding="utf-8"
-    )
-    monkeypatch.setenv("RECDEPLOY_SETTINGS", str(tmp_path / "recommender.yaml"))
-    monkeypatch.delenv("AIRFLOW_CONN_OCI_DEFAULT", raising=False)
+    storage = (tmp_path / "storage").as_uri()
+    (tmp_path / "recommender.yaml").write_text(yaml.safe_dump({**values, "storage": storage}), encoding="utf-8")
+    store = DirectoryStore(storage)
+    facts = {"version": 1, "params": {}, "dag_id": "recommender_retrain", "triggered_by": "ann"}
+    Ledger(store, lambda: datetime.now(UTC)).append(Kind.RELEASE_OPENED, "run-1", facts, guard=lambda _: None)
+    store.create("backups/v1_20260302_030000/manifest.json", canonical_json({"version": 1, "files": {}}))
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "DEMO_HOME": str(tmp_path / "no demo"),
+        "RECDEPLOY_SETTINGS": str(tmp_path / "recommender.yaml"),
+    }
 
-    assert arguments[:2] == ["-m", "recdeploy_ops"]
-    assert main(arguments[2:]) == 0
-    assert capsys.readouterr().out
+
+SAYS = {
+    "status": "Project product-recommender",
+    "history": "triggered_by",
+    "verify": "entries are whole.",
+    "backups": "backups/v1_20260302_030000",
+}
+LOOKS = [command for command in commands_of("make") if command[0] in SAYS]
+
+
+@pytest.mark.parametrize("arguments", LOOKS, ids=" ".join)
+def test_what_looks_at_the_releases_does_so_in_a_bare_shell(arguments: list[str], shell: dict[str, str]) -> None:
+    command = ["make", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=shell, capture_output=True, text=True, check=False)
+
+    assert SAYS[arguments[0]] in done.stdout, done.stderr
+    # Nothing signs requests to OCI here, so that the tags could not be compared.
+    assert done.returncode == (2 if arguments[0] == "verify" else 0)
+
+
+def test_the_readme_shows_all_that_looks_at_the_releases() -> None:
+    assert {command[0] for command in LOOKS} == set(SAYS)
+
+
+IN_THE_IMAGE = re.findall(r"`docker compose exec \w+ (python -m recdeploy_ops [^`]+)`", README)
+
+
+@pytest.mark.parametrize("command", IN_THE_IMAGE)
+def test_the_command_line_is_found_in_the_image(command: str, shell: dict[str, str]) -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    [path] = re.findall(r"PYTHONPATH=(\S+)", dockerfile)
+    assert path.startswith("/opt/recdeploy/")
+    assert "WORKDIR /opt/recdeploy\n" in dockerfile
+    inside = {**shell, "PYTHONPATH": path.replace("/opt/recdeploy", str(ROOT))}
+    program = [sys.executable, *shlex.split(command)[1:]]
+
+    done = subprocess.run(program, env=inside, cwd=shell["HOME"], capture_output=True, text=True, check=False)
+
+    assert SAYS[shlex.split(command)[3]] in done.stdout, done.stderr
+
+
+def test_the_readme_shows_how_to_look_from_inside_the_image() -> None:
+    assert len(IN_THE_IMAGE) == 2
 
 
 @pytest.mark.parametrize("arguments", commands_of("pytest"), ids=" ".join)

@@ -12,7 +12,6 @@ import logging
 import shutil
 import sqlite3
 import struct
-import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,8 @@ from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.list_facts import INTERACTIONS, ITEMS, RECOMMENDATIONS, USERS
 from recdeploy_ops.steps.reports import settle
+from recdeploy_ops.training.runs import RESULTS
+from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,8 +98,7 @@ def take_in(releases: Releases, release: Release, folder: Path, results_dir: Pat
         SettingsError: the folder holds an artifact of another project or version.
         IntegrityError: a file of it was changed.
     """
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        place = Path(name)
+    with workspace() as place:
         facts = _copy_artifact(folder, place / "artifact", release.version, releases.settings.project_name)
         digest = sha256_of(place / "artifact" / MANIFEST)
         known = release.get(Kind.ARTIFACT_BUILT)
@@ -171,10 +171,11 @@ def _store_origin(
     extracted = {"prefix": stored.prefix, "digest": stored.digest, "rows": rows, "newest_interaction": None}
     releases.record(Kind.DATA_EXTRACTED, run_id, extracted)
     settle(releases, run_id, Kind.DATA_CHECKED, NOT_JUDGED, {"extract": stored.digest})
+    results.mkdir()
     if (results_dir / RECOMMENDATIONS).is_file():
-        shutil.copytree(results_dir, results)
+        for name in filter(lambda name: (results_dir / name).is_file(), RESULTS):  # and nothing of somebody's own
+            shutil.copyfile(results_dir / name, results / name)
     else:
-        results.mkdir()
         lists.write_csv(results / RECOMMENDATIONS, source)
     inputs = {"extract": stored.digest, "top_k": top_k, "seed": release.params["seed"], BROUGHT: True}
     write_manifest(results, {"inputs": inputs, "metrics": counts})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.deployment_manager.notebook_sessions import are_same_person
 from recdeploy_ops.domain.errors import (
     DeploymentFailedError,
     PromotionFailedError,
@@ -12,11 +13,12 @@ from recdeploy_ops.domain.errors import (
     SelfApprovalError,
 )
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.domain.records import CHANGING_DECISIONS, Decision
 from recdeploy_ops.steps import approvals, close_release, promote, reject, validate_test
 
 if TYPE_CHECKING:
     from recdeploy_ops.deployment_manager.notebook_sessions import NotebookSession
+    from recdeploy_ops.domain.ledger import Release
 
 
 def ask(session: NotebookSession, run_id: str) -> approvals.Question:
@@ -71,8 +73,20 @@ def _answer(session: NotebookSession, run_id: str, decision: Decision, comment: 
     asked = session.releases.facts(session.releases.release(run_id), Kind.APPROVAL_REQUESTED)
     answer = approvals.Answer(decision, session.caller, session.releases.now(), comment, timed_out=False)
     try:
+        _require_other_person(session, release, decision)
         approvals.keep(session.releases, run_id, answer, attempt=asked["attempt"])
     except SelfApprovalError as err:
         tested = session.releases.facts(release, Kind.TEST_DEPLOYED)["deployment_id"]
         how = f"run manager.promote_to_production({tested!r})" if tested else "approve it after a TEST (is_test=True)"
         raise SelfApprovalError(f"{err} Another person can {how} in a notebook of their own.") from err
+
+
+def _require_other_person(session: NotebookSession, release: Release, decision: Decision) -> None:
+    """Refuse an approval by whoever opened the release, under whatever system user's name."""
+    opener = session.releases.facts(release, Kind.RELEASE_OPENED)["triggered_by"]
+    if session.releases.settings.release.self_approval or decision not in CHANGING_DECISIONS:
+        return
+    if are_same_person(session.caller, opener):
+        raise SelfApprovalError(
+            f"{opener} opened this release; {session.caller} may not approve it (setting release.self_approval)."
+        )

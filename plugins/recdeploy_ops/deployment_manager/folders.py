@@ -1,17 +1,22 @@
-"""The notebook's local folders of artifact and results: copies of what storage holds, replaced as a whole."""
+"""The notebook's local folders of artifact and results: copies of what storage holds, replaced as a whole.
+
+A folder that holds anything else than such a copy is somebody's own, and is never replaced.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.backups import list_backups
-from recdeploy_ops.bundles import fetch_bundle, open_bundle
-from recdeploy_ops.domain.errors import IntegrityError, MissingInputError
+from recdeploy_ops.bundles import MANIFEST, fetch_bundle, open_bundle
+from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, SettingsError
+from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.steps.backup_production import ARTIFACT, RESULTS
+from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +26,44 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What Python and ADS make beside score.py.
+LEFT_BEHIND = frozenset({"__pycache__", ".model-ignore", "test_json_output.json"})
+
+
+def require_replaceable(target: Path) -> None:
+    """Make sure that a folder holds nothing but a copy that this project has put there, or nothing.
+
+    Raises:
+        SettingsError: it holds something else, or is a folder that people work in.
+    """
+    fix = "Pass RecommenderDeploymentManager another artifact_dir or results_dir: a new or an empty folder."
+    place = target.resolve()
+    for name, own in (("your home folder", Path.home().resolve()), ("the folder that you work in", Path.cwd())):
+        if own.is_relative_to(place):
+            raise SettingsError(f"{target} is, or holds, {name} ({own}), which is not replaced. {fix}")
+    if not place.exists():
+        return
+    if not place.is_dir():
+        raise SettingsError(f"{target} is a file, not a folder. {fix}")
+    foreign = _foreign_files(place)
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise SettingsError(
+            f"{target} holds {foreign[0]}{more}, which recdeploy has not put there: the folder would be replaced as a "
+            f"whole, so it is left as it is. {fix} Or move those files elsewhere."
+        )
+
 
 def fetch_folder(releases: Releases, bundle: Bundle, target: Path) -> None:
-    """Make a local folder hold exactly what a bundle holds, verified on the way."""
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        fetch_bundle(releases.store, bundle, Path(name, "folder"))
-        _install(Path(name, "folder"), target)
+    """Make a local folder hold exactly what a bundle holds, verified on the way.
+
+    Raises:
+        SettingsError: the folder holds something of somebody else's.
+    """
+    require_replaceable(target)
+    with workspace() as place:
+        fetch_bundle(releases.store, bundle, place / "folder")
+        _install(place / "folder", target)
 
 
 def restore(releases: Releases, version: int, artifact_dir: Path, results_dir: Path) -> str | None:
@@ -34,28 +71,60 @@ def restore(releases: Releases, version: int, artifact_dir: Path, results_dir: P
 
     Returns:
         Where it was taken from; None when there is no whole copy anywhere, and the folders stay as they are.
+
+    Raises:
+        SettingsError: a folder holds something of somebody else's; both stay as they are.
     """
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        for number, place in enumerate(_places(releases, version)):
-            parts = Path(name, str(number))
+    for target in (artifact_dir, results_dir):
+        require_replaceable(target)
+    with workspace() as place:
+        for number, bundles in enumerate(_places(releases, version)):
+            parts = place / str(number)
             try:
-                for bundle, part in place:
+                for bundle, part in bundles:
                     fetch_bundle(releases.store, bundle, parts / part)
             except (MissingInputError, IntegrityError) as err:
-                log.warning("%s cannot be used: %s", place[0][0].prefix, err)
+                log.warning("%s cannot be used: %s", bundles[0][0].prefix, err)
                 continue
             _install(parts / ARTIFACT, artifact_dir)
             _install(parts / RESULTS, results_dir)
-            return place[0][0].prefix
+            return bundles[0][0].prefix
     return None
+
+
+def _foreign_files(folder: Path) -> list[str]:
+    """Return what a folder holds besides the files of its own manifest."""
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
+    try:
+        manifest: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        listed = {MANIFEST, *manifest["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        listed = set()
+    return sorted(name for name in found - listed if not LEFT_BEHIND.intersection(Path(name).parts))
 
 
 def _places(releases: Releases, version: int) -> Iterator[list[tuple[Bundle, str]]]:
     """Yield where a version may lie, the best first, each with the folder that a bundle belongs into."""
+    recorded = _recorded_backups(releases)
     for backup in reversed(list_backups(releases.store)):
-        if backup["version"] == version:
-            opened = open_bundle(releases.store, backup["prefix"], digest=backup["digest"], made_by="backup_production")
-            yield [(opened, "")]
+        if backup["version"] != version:
+            continue
+        prefix, digest = backup["prefix"], recorded.get(backup["prefix"])
+        if digest == backup["digest"]:
+            yield [(open_bundle(releases.store, prefix, digest=digest, made_by="backup_production"), "")]
+            continue
+        what = "the ledger knows no such backup" if digest is None else f"the ledger says {digest}: it was changed"
+        log.warning("%s is not used: its digest is %s, %s.", prefix, backup["digest"], what)
+    yield from _where_it_was_built(releases, version)
+
+
+def _recorded_backups(releases: Releases) -> dict[str, str]:
+    """Return the digest of each backup that the ledger speaks of, by its prefix."""
+    backups = [e.facts for e in releases.ledger.entries() if e.kind is Kind.PRODUCTION_BACKED_UP and e.facts["prefix"]]
+    return {facts["prefix"]: facts["digest"] for facts in backups}
+
+
+def _where_it_was_built(releases: Releases, version: int) -> Iterator[list[tuple[Bundle, str]]]:
     known = releases.ledger.book().versions.get(version)
     if known is None:
         return
@@ -76,7 +145,8 @@ def _places(releases: Releases, version: int) -> Iterator[list[tuple[Bundle, str
 
 def _install(source: Path, target: Path) -> None:
     """Exchange a folder for a copy of another, which may be missing: then it is empty."""
-    new, old = (target.with_name(f".{target.name}.{suffix}") for suffix in ("new", "old"))
+    target = target.resolve()  # of a link, what it leads to
+    new, old = (target.with_name(f".{target.name}.recdeploy-{suffix}") for suffix in ("new", "old"))
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
     new.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from recdeploy_ops.domain.errors import CellOrderError, DeploymentFailedError, R
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.release_plan import plan
-from recdeploy_ops.domain.release_status import summarise
+from recdeploy_ops.domain.release_status import describe_progress, summarise
 from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import load_settings
@@ -68,8 +68,9 @@ class RecommenderDeploymentManager:
         project_name: e.g. ``Product Recommender``; by default the one in the settings.
         backup_root: folder or URI named ``backups``; ledger and releases lie beside it. By default below the
             settings' ``storage``, which Airflow uses as well.
-        artifact_dir: local folder of the current artifact; by default ``~/recommender_model_artifact``.
-        results_dir: local folder of the current results; by default ``~/results``.
+        artifact_dir: local folder of the current artifact, replaced as a whole; by default
+            ``~/recommender_model_artifact``. A folder that holds anything else is refused.
+        results_dir: the same of the current results; by default ``~/results``.
         settings: by default those that ``RECDEPLOY_SETTINGS`` names, else ``include/recommender.yaml``.
         oci: by default as ``AIRFLOW_CONN_OCI_DEFAULT``, ``~/.oci/config`` or the resource principal says.
         session: tells kernels apart.
@@ -161,7 +162,7 @@ class RecommenderDeploymentManager:
         self._session.finish(check_data.advance, run_id)
         return {table: summary[table] for table in ("interactions", "users", "items")}
 
-    def train_model(self, *, top_k: int | None = None, seed: int | None = None) -> dict[str, Any]:
+    def train_model(self, top_k: int | None = None, seed: int | None = None) -> dict[str, Any]:
         """Train with the ADS operator on the extract; leave its results in `results_dir`, return its metrics.
 
         Args:
@@ -170,8 +171,10 @@ class RecommenderDeploymentManager:
 
         Raises:
             CellOrderError: nothing was extracted.
+            SettingsError: `results_dir` holds something else than results of this project.
             TrainingFailedError: the operator failed, or left outputs that cannot be used.
         """
+        folders.require_replaceable(self.results_dir)
         release = self._session.require_undecided("There is nothing to train on")
         chosen = {name: value for name, value in (("top_k", top_k), ("seed", seed)) if value is not None}
         release = self._session.change_params(release, **chosen)
@@ -184,7 +187,9 @@ class RecommenderDeploymentManager:
 
         Raises:
             CellOrderError: nothing was trained.
+            SettingsError: `artifact_dir` holds something else than an artifact of this project.
         """
+        folders.require_replaceable(self.artifact_dir)
         release = self._session.require_undecided("There is nothing to build an artifact from")
         self._session.finish(build_artifact.advance, release.run_id)
         self._fetch(Kind.ARTIFACT_BUILT, self.artifact_dir)
@@ -321,7 +326,10 @@ class RecommenderDeploymentManager:
         """Make `artifact_dir` and `results_dir` hold a version again; production stays as it is.
 
         Returns:
-            Whether there was a whole copy of that version.
+            Whether there was a whole copy of that version, as the ledger knows it.
+
+        Raises:
+            SettingsError: one of the folders holds something else; both stay as they are.
         """
         place = folders.restore(self.releases, version, self.artifact_dir, self.results_dir)
         if place is None:
@@ -341,6 +349,7 @@ class RecommenderDeploymentManager:
             ``version``, ``url`` and ``digest`` of what production serves.
 
         Raises:
+            CellOrderError: this session has not finished another rollback.
             SettingsError: there is no such version.
             LockHeldError: another release is past its approval.
             PromotionFailedError: production did not verify; says what it serves now.
@@ -392,8 +401,8 @@ class RecommenderDeploymentManager:
     def resume_release(self) -> str:
         """Go on with the release that an ended kernel of yours has left open; return a sentence about it."""
         release = self._session.resume()
-        at = list(release.facts)[-1]
-        return f"This session goes on with v{release.version} (run {release.run_id}), which is past {at}."
+        done = describe_progress(release)
+        return f"This session goes on with v{release.version} (run {release.run_id}), which {done}."
 
     def abandon_release(self) -> str:
         """Close the release that a kernel of yours has open, delete its TEST deployment; return a sentence about it."""

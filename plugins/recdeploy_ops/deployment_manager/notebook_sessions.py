@@ -17,7 +17,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import CellOrderError, LockHeldError, MissingInputError
+from recdeploy_ops.domain.errors import (
+    CellOrderError,
+    DeploymentFailedError,
+    LockHeldError,
+    MissingInputError,
+    PromotionFailedError,
+)
 from recdeploy_ops.domain.ledger import NOTEBOOK, RETRAIN, ROLLBACK, Kind
 from recdeploy_ops.steps import backup_production, locks, plan_release, plan_rollback
 from recdeploy_ops.steps.waits import finish
@@ -32,6 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SESSION = uuid.uuid4().hex[:12]  # of this kernel: gone when it ends
+OCID = re.compile(r"\((?P<ocid>ocid1\.[^()]+)\)$")
+TASK_ADVICE = "then clear this task"  # what Airflow's users are told
 CELL_OF = {
     "plan_release": 2,
     "backup_production": 2,
@@ -117,8 +125,14 @@ class NotebookSession:
         return self.releases.release(run_id)
 
     def open_rollback(self, params: dict[str, Any]) -> str:
-        """Open a rollback, or go on with this session's, and return its run id."""
+        """Open a rollback, or go on with this session's when it is the same one, and return its run id.
+
+        Raises:
+            CellOrderError: this session's unfinished rollback goes elsewhere, or has another reason.
+        """
         release = self.own(ROLLBACK)
+        if release is not None:
+            _require_same(release, params)
         run_id = release.run_id if release else self._new_run_id()
         self._plan(plan_rollback.advance, run_id, params)
         return run_id
@@ -174,8 +188,9 @@ class NotebookSession:
         except MissingInputError as err:
             what = str(err).partition(": clear the task")[0]
             raise CellOrderError(f"{what}: run Cell {CELL_OF.get(err.clear_task, 2)} again.") from err
-        except LockHeldError as err:
-            raise LockHeldError(f"{err}{self._advice()}") from err
+        except (LockHeldError, DeploymentFailedError, PromotionFailedError) as err:
+            text = str(err).replace(TASK_ADVICE, "then run this cell again")
+            raise type(err)(text + (self._advice() if isinstance(err, LockHeldError) else "")) from err
 
     def _plan(self, advance: Callable[..., Outcome], run_id: str, params: Mapping[str, Any]) -> None:
         opening = locks.Opening(
@@ -225,6 +240,15 @@ class NotebookSession:
         return f"notebook-{self.releases.now():%Y%m%dT%H%M%S}-{user}-{uuid.uuid4().hex[:4]}"
 
 
+def are_same_person(one: str, other: str | None) -> bool:
+    """Return whether two names as `name_caller` gives them are of one person.
+
+    Where OCI knows both, its OCIDs decide: the system's name is whatever LOGNAME says.
+    """
+    ocids = [match["ocid"] if match else None for match in (OCID.search(name or "") for name in (one, other))]
+    return ocids[0] == ocids[1] if all(ocids) else one == other
+
+
 def name_caller(key: Mapping[str, str]) -> str:
     """Return who runs this: the system's user, with the OCI user or notebook session where they are known.
 
@@ -259,6 +283,17 @@ def _undecided(release: Release) -> Release:
     if release.get(Kind.PROMOTION_STARTED) or release.get(Kind.PROMOTED):
         raise CellOrderError(f"The promotion of v{release.version} is under way and must end first: run Cell 12 again.")
     return release
+
+
+def _require_same(release: Release, params: Mapping[str, Any]) -> None:
+    version, reason = release.params["version"], release.params["reason"]
+    if str(params["version"]) in {str(version), str(release.version)} and params["reason"] == reason:
+        return
+    raise CellOrderError(
+        f"The rollback to v{release.version} ({reason!r}) is not finished: call manager.roll_back_production("
+        f"{version!r}, {reason!r}) again to finish it, or manager.abandon_release() to give it up. Only then can "
+        f"production go to {params['version']!r} ({params['reason']!r})."
+    )
 
 
 def _is_from_notebook(release: Release) -> bool:

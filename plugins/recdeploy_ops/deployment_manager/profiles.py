@@ -1,4 +1,4 @@
-"""How a notebook reaches OCI: an Airflow connection's variable, the SDK's own file, or the session's principal."""
+"""How a notebook or a shell reaches OCI: what Airflow would use, the SDK's own file, or the session's principal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from recdeploy_ops.domain.errors import SettingsError
 from recdeploy_ops.oci_clients.sessions import OciProfile
 
 CONFIG_VARIABLES = ("OCI_CONFIG_LOCATION", "OCI_CONFIG_FILE")
+BACKEND_VARIABLE = "AIRFLOW__SECRETS__BACKEND_KWARGS"
 PRINCIPAL_VARIABLE = "OCI_RESOURCE_PRINCIPAL_VERSION"
 # OCI Data Science sets these in every notebook session; elsewhere they are to be set by hand.
 COMPARTMENT_VARIABLES = ("NB_SESSION_COMPARTMENT_OCID", "PROJECT_COMPARTMENT_OCID")
@@ -20,7 +21,10 @@ ENDPOINT_VARIABLE = "OCI_ODSC_SERVICE_ENDPOINT"  # ADS's own name for another Da
 
 
 def find_profile(conn_id: str) -> OciProfile:
-    """Return the first of: ``AIRFLOW_CONN_{conn_id}``, ``~/.oci/config``, the notebook session's resource principal.
+    """Return the first of: Airflow's connection, ``~/.oci/config``, the notebook session's resource principal.
+
+    Airflow's connection is the variable ``AIRFLOW_CONN_{conn_id}`` or stands in the file that
+    ``AIRFLOW__SECRETS__BACKEND_KWARGS`` names, as in docker-compose.yaml. Airflow's database is not asked.
 
     Args:
         conn_id: the setting ``connections.oci``.
@@ -30,17 +34,17 @@ def find_profile(conn_id: str) -> OciProfile:
     """
     variable = f"AIRFLOW_CONN_{conn_id.upper()}"
     if variable in os.environ:
-        return OciProfile.from_fields(_read_connection(variable), source=f"The variable {variable}")
+        return OciProfile.from_fields(_fields_of(os.environ[variable], variable), source=f"The variable {variable}")
+    connections = _connections_file()
+    if connections and (connection := _read_connections(connections).get(conn_id)):
+        source = f"{conn_id} in {connections}"
+        return OciProfile.from_fields(_fields_of(connection, source), source=source)
     file = Path(_first(CONFIG_VARIABLES) or "~/.oci/config").expanduser()
     if file.is_file():
-        return OciProfile.from_fields(
-            {**_read_config(file), **_place()}, source=f"{file} with the variables of the session"
-        )
+        return _profile_of({**_read_config(file), **_place()}, f"{file} with the variables of the session")
     if PRINCIPAL_VARIABLE in os.environ:
-        return OciProfile.from_fields(
-            {"auth": "resource_principal", "region": os.environ.get("NB_REGION"), **_place()},
-            source="The notebook session's resource principal",
-        )
+        fields = {"auth": "resource_principal", "region": os.environ.get("NB_REGION"), **_place()}
+        return _profile_of(fields, "The notebook session's resource principal")
     raise SettingsError(
         f"There is nothing to sign requests to OCI with. Set {variable} (JSON, as for Airflow), or make {file}, or run "
         f"this in an OCI notebook session with a resource principal; the last two need {COMPARTMENT_VARIABLES[0]} and "
@@ -48,13 +52,43 @@ def find_profile(conn_id: str) -> OciProfile:
     )
 
 
-def _read_connection(variable: str) -> dict[str, Any]:
+def _profile_of(fields: dict[str, Any], source: str) -> OciProfile:
+    """Return a profile that does not come from Airflow, and whose faults are not put right there."""
     try:
-        connection: Any = json.loads(os.environ[variable])
+        return OciProfile.from_fields(fields, source=source)
+    except SettingsError as err:
+        problem, _, advice = str(err).partition(" in its extra")
+        raise SettingsError(f"{problem}: add it there." if advice else problem) from err
+
+
+def _connections_file() -> Path | None:
+    """Return the file of Airflow's local filesystem backend, when the environment names one that is there."""
+    try:
+        options: Any = json.loads(os.environ.get(BACKEND_VARIABLE, "") or "{}")
+        file = Path(options["connections_file_path"])
+    except KeyError:
+        return None
+    except (ValueError, TypeError) as err:
+        raise SettingsError(f"{BACKEND_VARIABLE} is no JSON object with a connections_file_path: {err}") from err
+    return file if file.is_file() else None
+
+
+def _read_connections(file: Path) -> dict[str, Any]:
+    try:
+        connections: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as err:
+        raise SettingsError(f"{file} is no JSON file of connections by their ids: {err}") from err
+    return connections
+
+
+def _fields_of(stored: Any, source: str) -> dict[str, Any]:
+    """Return the extra of a connection, which is JSON text or what stands in a JSON file."""
+    try:
+        connection: Any = json.loads(stored) if isinstance(stored, str) else stored
         extra = connection.get("extra") or {}
         fields: dict[str, Any] = json.loads(extra) if isinstance(extra, str) else extra
     except (ValueError, AttributeError) as err:
-        raise SettingsError(f"{variable} is no JSON connection: {err}") from err
+        raise SettingsError(f"{source} is no JSON connection: {err}") from err
     return fields
 
 

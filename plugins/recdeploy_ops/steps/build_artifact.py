@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.artifact import build_artifact
 from recdeploy_ops.bundles import fetch_bundle, store_bundle
 from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from recdeploy_ops.releases import Releases
@@ -28,8 +27,7 @@ def advance(releases: Releases, run_id: str) -> Outcome:
     release = releases.release(run_id)
     extract = releases.bundle(release, Kind.DATA_EXTRACTED)
     results = releases.bundle(release, Kind.MODEL_TRAINED)
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        folder = Path(name)
+    with workspace() as folder:
         fetch_bundle(releases.store, extract, folder / "extract")
         fetch_bundle(releases.store, results, folder / "results")
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.artifact import read_fallback
 from recdeploy_ops.bundles import fetch_bundle
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.probes import Expectation, expect_answers
+from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from recdeploy_ops.domain.ledger import Release
     from recdeploy_ops.releases import Releases
@@ -49,8 +49,7 @@ def fetch_candidate(releases: Releases, release: Release) -> Iterator[Candidate]
         MissingInputError: a step has not made its files, or they are gone.
         IntegrityError: a file is not what was recorded.
     """
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        folder = Path(name)
+    with workspace() as folder:
         digest = ""
         for part, kind in (
             ("extract", Kind.DATA_EXTRACTED),

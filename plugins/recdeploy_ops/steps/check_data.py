@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.bundles import fetch_bundle
@@ -12,6 +10,7 @@ from recdeploy_ops.data_facts import measure_data
 from recdeploy_ops.domain.gates.data import judge_data
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.steps.reports import settle
+from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from recdeploy_ops.releases import Releases
@@ -26,8 +25,7 @@ def advance(releases: Releases, run_id: str) -> Outcome:
     """
     release = releases.release(run_id)
     bundle = releases.bundle(release, Kind.DATA_EXTRACTED)
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        folder = Path(name)
+    with workspace() as folder:
         fetch_bundle(releases.store, bundle, folder)
         facts = measure_data(folder, releases.settings, bundle.facts)
     # The release's own time, so that a second try judges the same.

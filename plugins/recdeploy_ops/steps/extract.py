@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.bundles import store_bundle, write_manifest
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.extraction import extract_tables
+from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from recdeploy_ops.extraction import Source
@@ -31,8 +30,7 @@ def advance(releases: Releases, run_id: str, *, source: Source) -> Outcome:
         SourceDataError: a table or column is missing, a table is empty, or a value cannot be used.
     """
     releases.release(run_id)
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        folder = Path(name)
+    with workspace() as folder:
         facts = extract_tables(source, releases.settings, folder, log.info)
         write_manifest(folder, facts)
         bundle = store_bundle(releases.store, releases.folder(run_id, "extract"), folder)

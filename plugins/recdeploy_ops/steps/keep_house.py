@@ -10,6 +10,7 @@ from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.releases import LEASE_TAG, RUN_TAG, run_slug
 from recdeploy_ops.steps import close_release, removals
+from recdeploy_ops.workspaces import sweep_workspaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,7 @@ def advance(releases: Releases, *, has_ended: Callable[[str, str], bool]) -> Out
         book = releases.ledger.book()
     for name in releases.store.sweep(releases.now() - UNFINISHED):
         log.warning("A writer was killed while it wrote %s: what it left is removed.", name)
+    sweep_workspaces()
     tests = [d for d in releases.deployments_of(Role.TEST) if d.lifecycle_state != "DELETED"]
     orphans = [d for d in tests if _is_orphan(d, book, releases.now())]
     waiting = removals.advance_removal(releases, orphans)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.artifact import zip_artifact
@@ -13,6 +11,7 @@ from recdeploy_ops.code_version import describe_code, digest_of_code
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.steps.fingerprints import CODE_METADATA
+from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from recdeploy_ops.bundles import Bundle
@@ -46,8 +45,8 @@ def advance(releases: Releases, run_id: str) -> Outcome:
 
 
 def _upload(releases: Releases, model: CatalogModel, artifact: Bundle) -> None:
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        folder, target = Path(name, "artifact"), Path(name, "artifact.zip")
+    with workspace() as place:
+        folder, target = place / "artifact", place / "artifact.zip"
         fetch_bundle(releases.store, artifact, folder)
         zip_artifact(folder, target)
         releases.catalog.upload_artifact(model.model_id, target)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import tempfile
 import time
 from contextlib import closing
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.artifact import DATABASE, load_in_clean_process, unzip, unzip_artifact, zip_artifact
@@ -17,8 +15,11 @@ from recdeploy_ops.bundles import MANIFEST, fetch_bundle, open_bundle, sha256_of
 from recdeploy_ops.domain.errors import CloudRefusedError, IntegrityError, MissingInputError, StorageError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.oci_clients.models import NewModel
+from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from recdeploy_ops.domain.ledger import Version
     from recdeploy_ops.domain.records import CatalogModel
     from recdeploy_ops.releases import Releases
@@ -44,8 +45,8 @@ def rehearse(releases: Releases, run_id: str, version: Version) -> None:
     """
     started = time.monotonic()
     model = find_or_restore(releases, run_id, version)
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        folder, archive = Path(name, "artifact"), Path(name, "artifact.zip")
+    with workspace() as place:
+        folder, archive = place / "artifact", place / "artifact.zip"
         if version.digest:
             fetch_from_catalog(releases, model.model_id, version.digest, archive, folder)
             _ask(folder, version)
@@ -79,8 +80,8 @@ def find_or_restore(releases: Releases, run_id: str, version: Version) -> Catalo
     model = _find(releases, version)
     if model is not None:
         return model
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        folder, archive = Path(name, "artifact"), Path(name, "artifact.zip")
+    with workspace() as place:
+        folder, archive = place / "artifact", place / "artifact.zip"
         _fetch_copy(releases, version, folder)
         zip_artifact(folder, archive)
         model = releases.find_model(version.number, version.digest) or releases.catalog.create(

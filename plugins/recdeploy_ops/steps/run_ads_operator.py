@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.bundles import fetch_bundle, store_bundle, verify_bundle, write_manifest
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.training import train
+from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from recdeploy_ops.bundles import Bundle
@@ -46,8 +45,8 @@ def advance(releases: Releases, run_id: str) -> Outcome:
 
 
 def _train(releases: Releases, run_id: str, extract: Bundle, inputs: dict[str, Any]) -> Bundle:
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        source, target = Path(name, "extract"), Path(name, "results")
+    with workspace() as place:
+        source, target = place / "extract", place / "results"
         fetch_bundle(releases.store, extract, source)
         target.mkdir()
         metrics = train(source, target, releases.settings, top_k=inputs["top_k"], seed=inputs["seed"], report=log.info)
