@@ -6,10 +6,8 @@ The difference is shown first. Only with ``apply`` it is recorded, as one entry 
 from __future__ import annotations
 
 import logging
-import tempfile
 from dataclasses import asdict, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.artifact import unzip
@@ -20,6 +18,7 @@ from recdeploy_ops.domain.release_plan import describe_holder
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.steps import inventories, labels
 from recdeploy_ops.steps.rehearsals import fetch_from_catalog
+from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.ledger import Book, Version
@@ -109,8 +108,8 @@ def _fetch(releases: Releases, version: Version) -> Version:
             "The artifact of v%s is neither in storage nor in the catalog: it cannot come back.", version.number
         )
         return version
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        archive, folder = Path(name, "artifact.zip"), Path(name, "artifact")
+    with workspace() as place:
+        archive, folder = place / "artifact.zip", place / "artifact"
         if version.digest:
             fetch_from_catalog(releases, version.model_id, version.digest, archive, folder)
         else:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain import stages
@@ -27,6 +25,7 @@ from recdeploy_ops.steps import fingerprints, rehearsals, removals
 from recdeploy_ops.steps.creations import advance_creation, deployment_name, wanted_shape
 from recdeploy_ops.steps.restorations import advance_settlement, describe_settlement, model_switch
 from recdeploy_ops.steps.switches import Switch, advance_switch, prove
+from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,8 +102,8 @@ def _require_way_back(release: Release, champion: Serving) -> None:
 
 def _require_registered_artifact(releases: Releases, approved: Approved) -> None:
     """Refuse an artifact that was exchanged in the catalog, whatever its tags say."""
-    with tempfile.TemporaryDirectory(prefix="recdeploy-") as name:
-        archive, folder = Path(name, "artifact.zip"), Path(name, "artifact")
+    with workspace() as place:
+        archive, folder = place / "artifact.zip", place / "artifact"
         try:
             rehearsals.fetch_from_catalog(releases, approved.model_id, approved.digest, archive, folder)
         except IntegrityError as err:
