@@ -64,8 +64,17 @@ class DirectoryStore:
                 path = Path(parent, name)
                 key = path.relative_to(self._root).as_posix()
                 if key.startswith(prefix) and key >= start and not name.startswith(PARTIAL):
-                    found.append(StoredObject(key, path.stat().st_size))
+                    found += self._found(key, path)
         yield from sorted(found)
+
+    def _found(self, key: str, path: Path) -> list[StoredObject]:
+        """Return what stands under a key; nothing for a symbolic link that leads nowhere."""
+        try:
+            return [StoredObject(key, path.stat().st_size)]
+        except OSError as err:
+            if err.errno in (errno.ENOENT, errno.ELOOP):
+                return []
+            raise self._error("list", key, err) from err
 
     def create(self, key: str, content: bytes) -> None:
         """Store ``content`` under a new key."""
