@@ -386,7 +386,7 @@ def test_the_approval_of_a_rollback_does_not_cover_another_production(releases, 
     back.close()
     second = run("run-2", shift=1)
     second.plan()
-    second.extract()
+    second.back_up()
     second.answer(Decision.PROMOTE, attempt=2)
     second.promote()
     second.close()
