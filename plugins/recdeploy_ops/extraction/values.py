@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,7 @@ def is_id(value: Any) -> bool:
         return value.is_integer() and abs(value) <= LARGEST_EXACT_FLOAT
     if isinstance(value, Decimal):
         return value.is_finite() and value == value.to_integral_value()
-    return value is None or isinstance(value, str | int | bytes | bytearray | memoryview)
+    return not isinstance(value, bool | date)
 
 
 def refuse_marked(field: pa.Field, values: pa.Array, place: Place, mark: str) -> None:
