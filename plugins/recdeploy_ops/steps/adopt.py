@@ -68,6 +68,7 @@ def advance(releases: Releases, run_id: str, *, deployment_id: str | None, apply
         waiting = _dethrone(releases, state.book, pretenders)
         if waiting:
             return waiting
+        found = replace(found, versions=_fetch_missing(releases, found.versions))
         _set_aside(releases, state)
         _record(releases, run_id, found, difference)
     recorded = difference or _recorded_last(releases, run_id)
@@ -155,7 +156,6 @@ def _await_update(releases: Releases, production: Deployment) -> Waiting:
 
 
 def _record(releases: Releases, run_id: str, found: Inventory, difference: list[str]) -> None:
-    found = replace(found, versions=_fetch_missing(releases, found.versions))
     facts = {
         "difference": difference,
         "versions": [asdict(version) for _, version in sorted(found.versions.items())],
