@@ -65,7 +65,7 @@ format: setup ## Format the code and fix what ruff can fix
 	$(BIN)/ruff format .
 
 bench: setup ## Run the benchmarks
-	@if [ -e benchmarks/__main__.py ]; then $(BIN)/python -m benchmarks $(ARGS); else echo 'benchmarks/ holds none yet'; fi
+	PYTHONPATH=plugins $(BIN)/python -m benchmarks $(ARGS)
 
 status: setup ## Say which version is where (of the demo when there is one)
 	@$(RECDEPLOY) status

@@ -1,6 +1,6 @@
 """Measure the serving artifact: build, open, look-up and list gates, for N users with 36-character ids.
 
-    python benchmarks/serving.py --users 1000000
+    python -m benchmarks.serving --users 1000000
 
 Prints one JSON object. Each part runs in a process of its own, so that its peak memory is its own.
 """
@@ -11,7 +11,6 @@ import argparse
 import importlib.util
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +23,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-PLUGINS = Path(__file__).parents[1] / "plugins"
+from benchmarks.processes import peak_mb, private_mb, run_part
+
 TOP_K = 10
 LOOK_UPS = 20_000
 RATED_PER_USER = 10
@@ -36,20 +36,18 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--part", choices=sorted(PARTS), help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--where", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.part:
-        sys.stdout.write(json.dumps(PARTS[arguments.part](arguments.folder)))
-        return
-    with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name:
-        folder = Path(name)
-        generate(folder, arguments.users, arguments.items)
-        figures: dict[str, Any] = {"users": arguments.users, "items": arguments.items, "top_k": TOP_K}
-        for part in PARTS:
-            command = [sys.executable, __file__, "--part", part, "--folder", name]
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            figures[part] = json.loads(output)
+    figures = PARTS[arguments.part](arguments.where) if arguments.part else measure(arguments.users, arguments.items)
     sys.stdout.write(json.dumps(figures, indent=1) + "\n")
+
+
+def measure(users: int, items: int = 20_000) -> dict[str, Any]:
+    """Return the figures of each part, measured in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name:
+        generate(Path(name), users, items)
+        parts = {part: run_part(__file__, part, name) for part in PARTS}
+    return {"users": users, "items": items, "top_k": TOP_K, **parts}
 
 
 def generate(folder: Path, users: int, items: int) -> None:
@@ -91,7 +89,7 @@ def measure_build(folder: Path) -> dict[str, float]:
     )
     seconds = time.process_time() - before
     megabytes = (folder / "artifact" / "recommendations.sqlite").stat().st_size / 1e6
-    return {"cpu_seconds": round(seconds, 2), "peak_mb": _peak_mb(), "database_mb": round(megabytes, 1)}
+    return {"cpu_seconds": round(seconds, 2), "peak_mb": peak_mb(), "database_mb": round(megabytes, 1)}
 
 
 def measure_zip(folder: Path) -> dict[str, float]:
@@ -101,7 +99,7 @@ def measure_zip(folder: Path) -> dict[str, float]:
     before = time.process_time()
     zip_artifact(folder / "artifact", folder / "artifact.zip")
     megabytes = (folder / "artifact.zip").stat().st_size / 1e6
-    return {"cpu_seconds": round(time.process_time() - before, 2), "peak_mb": _peak_mb(), "zip_mb": round(megabytes, 1)}
+    return {"cpu_seconds": round(time.process_time() - before, 2), "peak_mb": peak_mb(), "zip_mb": round(megabytes, 1)}
 
 
 def measure_look_ups(folder: Path) -> dict[str, float]:
@@ -109,7 +107,7 @@ def measure_look_ups(folder: Path) -> dict[str, float]:
     users = pq.read_table(folder / "extract" / "users.parquet").column(0)
     draw = random.Random(1)  # noqa: S311 - a sample, not a secret
     asked = [users[draw.randrange(len(users))].as_py() for _ in range(LOOK_UPS)]
-    private = _private_mb()
+    private = private_mb()
     spec = importlib.util.spec_from_file_location("score", folder / "artifact" / "score.py")
     if spec is None or spec.loader is None:
         raise ImportError("score.py cannot be imported")
@@ -133,7 +131,7 @@ def measure_look_ups(folder: Path) -> dict[str, float]:
         "open_seconds": round(opened - verified, 3),
         "p50_us": round(took[LOOK_UPS // 2], 1),
         "p99_us": round(took[LOOK_UPS * 99 // 100], 1),
-        "private_mb": round(_private_mb() - private, 1),
+        "private_mb": round(private_mb() - private, 1),
     }
 
 
@@ -144,24 +142,10 @@ def measure_gates(folder: Path) -> dict[str, float]:
 
     settings, before = load_settings(), time.process_time()
     measure_lists(folder / "results", folder / "extract", settings=settings, top_k=TOP_K, fallback=[])
-    return {"cpu_seconds": round(time.process_time() - before, 2), "peak_mb": _peak_mb()}
-
-
-def _peak_mb() -> float:
-    return round(_sum_kb("status", "VmHWM:") / 1024, 1)  # getrusage would count the parent's as well
-
-
-def _private_mb() -> float:
-    return _sum_kb("smaps_rollup", "Private_") / 1024
-
-
-def _sum_kb(file: str, label: str) -> int:
-    lines = Path("/proc/self", file).read_text(encoding="ascii").splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith(label))
+    return {"cpu_seconds": round(time.process_time() - before, 2), "peak_mb": peak_mb()}
 
 
 PARTS = {"build": measure_build, "zip": measure_zip, "look_up": measure_look_ups, "gates": measure_gates}
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(PLUGINS))
     main()

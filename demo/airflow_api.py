@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 RUN_ENDED = frozenset({"success", "failed"})
-DAG = f"/api/v2/dags/{DAG_ID}"
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,18 @@ class Task:
 
 
 class AirflowApi:
-    """Airflow's REST API, as one user.
+    """Airflow's REST API, as one user, for the runs of one DAG.
 
     Args:
         url: of the API server.
         user: a user of the demo, whose password is the same word.
+        dag_id: whose runs.
     """
 
-    def __init__(self, url: str, user: str) -> None:
+    def __init__(self, url: str, user: str, dag_id: str = DAG_ID) -> None:
         self.url = url
+        self.dag_id = dag_id
+        self._dag = f"/api/v2/dags/{dag_id}"
         self._user = user
         # The environment's proxies are not for 127.0.0.1.
         self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
@@ -70,11 +72,11 @@ class AirflowApi:
 
     def has_dag(self) -> bool:
         """Say whether the DAG, as its file is now, can be triggered; unpauses it when it is paused."""
-        answer = self._send("GET", DAG, accept=(httpx.codes.NOT_FOUND,))
+        answer = self._send("GET", self._dag, accept=(httpx.codes.NOT_FOUND,))
         if answer.status_code == httpx.codes.NOT_FOUND or answer.json()["has_import_errors"]:
             return False
         if answer.json()["is_paused"]:
-            self._send("PATCH", DAG, json={"is_paused": False})
+            self._send("PATCH", self._dag, json={"is_paused": False})
         return True
 
     def import_errors(self) -> list[str]:
@@ -85,11 +87,11 @@ class AirflowApi:
     def trigger(self, run_id: str, conf: Mapping[str, Any]) -> None:
         """Start a run."""
         body = {"logical_date": None, "dag_run_id": run_id, "conf": dict(conf)}
-        self._send("POST", f"{DAG}/dagRuns", json=body)
+        self._send("POST", f"{self._dag}/dagRuns", json=body)
 
     def run_state(self, run_id: str) -> str:
         """Return the state of a run."""
-        return str(self._send("GET", f"{DAG}/dagRuns/{run_id}").json()["state"])
+        return str(self._send("GET", f"{self._dag}/dagRuns/{run_id}").json()["state"])
 
     def unfinished_runs(self) -> list[str]:
         """Return the ids of runs that are queued or running, the oldest first."""
@@ -98,15 +100,16 @@ class AirflowApi:
             "order_by": "id",
             "limit": "100",
         }
-        return [run["dag_run_id"] for run in self._send("GET", f"{DAG}/dagRuns", params=params).json()["dag_runs"]]
+        found = self._send("GET", f"{self._dag}/dagRuns", params=params).json()["dag_runs"]
+        return [run["dag_run_id"] for run in found]
 
     def fail_run(self, run_id: str) -> None:
         """Mark a run as failed; Airflow then runs its teardown."""
-        self._send("PATCH", f"{DAG}/dagRuns/{run_id}", json={"state": "failed"})
+        self._send("PATCH", f"{self._dag}/dagRuns/{run_id}", json={"state": "failed"})
 
     def tasks(self, run_id: str) -> list[Task]:
         """Return the tasks of a run, those that started first at the head."""
-        found = self._send("GET", f"{DAG}/dagRuns/{run_id}/taskInstances", params={"limit": "100"}).json()
+        found = self._send("GET", f"{self._dag}/dagRuns/{run_id}/taskInstances", params={"limit": "100"}).json()
         tasks = [
             Task(
                 name=item["task_id"],
@@ -122,20 +125,20 @@ class AirflowApi:
     def answer(self, run_id: str, task: str, option: str, comment: str) -> bool:
         """Answer an approval; returns False when somebody did already."""
         body = {"chosen_options": [option], "params_input": {"comment": comment}}
-        path = f"{DAG}/dagRuns/{run_id}/taskInstances/{task}/-1/hitlDetails"
+        path = f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}/-1/hitlDetails"
         answer = self._send("PATCH", path, json=body, accept=(httpx.codes.CONFLICT,))
         return answer.status_code != httpx.codes.CONFLICT
 
     def task_log(self, run_id: str, task: str, attempt: int) -> list[dict[str, Any]]:
         """Return the events of one try's log; none when it cannot be had."""
-        path = f"{DAG}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}"
+        path = f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}"
         answer = self._send("GET", path, params={"full_content": "true"}, accept=(httpx.codes.NOT_FOUND,))
         content = answer.json().get("content", [])
         return [event for event in content if isinstance(event, dict)]
 
     def xcom(self, run_id: str, task: str, key: str = "return_value") -> Any:
         """Return what a task handed on; None when it did not."""
-        path = f"{DAG}/dagRuns/{run_id}/taskInstances/{task}/xcomEntries/{key}"
+        path = f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}/xcomEntries/{key}"
         answer = self._send("GET", path, params={"deserialize": "false"}, accept=(httpx.codes.NOT_FOUND,))
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.json()["value"]
 

@@ -71,9 +71,9 @@ class Home:
         """Return the file with the variables that Airflow was started with, for ``make status``."""
         return self.path / "run" / "environment.json"
 
-    def task_log(self, run_id: str, task: str, attempt: int) -> Path:
+    def task_log(self, dag_id: str, run_id: str, task: str, attempt: int) -> Path:
         """Return the log of one try of a task."""
-        return self.task_logs / f"dag_id={DAG_ID}" / f"run_id={run_id}" / f"task_id={task}" / f"attempt={attempt}.log"
+        return self.task_logs / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task}" / f"attempt={attempt}.log"
 
 
 def write_settings(home: Home, *, has_timestamps: bool) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from demo.airflow_api import RUN_ENDED, AirflowApi, Task
 from demo.errors import DemoError
-from demo.homes import DAG_ID, Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from demo.console import Console
+    from demo.homes import Home
     from demo.options import Decision
 
 APPROVAL = "request_approval"
@@ -126,7 +126,7 @@ class ReleaseRun:
             f"""
         The candidate waits for your decision:
 
-          open   {self._api.url}/dags/{DAG_ID}/runs/{run_id}/tasks/{APPROVAL}/required_actions
+          open   {self._api.url}/dags/{self._api.dag_id}/runs/{run_id}/tasks/{APPROVAL}/required_actions
           user   admin   password  admin    (or approver / approver; viewer / viewer may only look)
           then   read the evidence, click Promote or Reject
 """
@@ -146,7 +146,7 @@ class ReleaseRun:
 
     def _explain(self, run_id: str, task: Task) -> str:
         events = self._api.task_log(run_id, task.name, task.attempt)
-        log = self._home.task_log(run_id, task.name, task.attempt)
+        log = self._home.task_log(self._api.dag_id, run_id, task.name, task.attempt)
         return f"{task.name}: {last_error(events) or 'no error stands in its log'}\nlog: {log}"
 
     def _explain_timeout(self, run_id: str, tasks: list[Task]) -> str:

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import count
@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import oci
 import psutil
 import pytest
 
-from demo.airflow_api import DAG, AirflowApi
+from demo.airflow_api import AirflowApi
 from demo.checks import Inspector
 from demo.console import Console
 from demo.errors import DemoError
-from demo.homes import Home, write_settings
+from demo.homes import DAG_ID, Home, write_settings
 from demo.options import Options
 from demo.processes import Service
 from demo.releases import ReleaseRun, last_error
@@ -32,6 +33,8 @@ from demo.store import write_store
 from recdeploy_ops.bundles import open_bundle
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.ledgers import Ledger
+from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.storage.stores import open_store
 
@@ -99,15 +102,19 @@ class Rest(AirflowApi):
 
     def question(self, run_id: str) -> dict[str, Any]:
         """Return the approval as a person gets it."""
-        found: dict[str, Any] = self._send(
-            "GET", f"{DAG}/dagRuns/{run_id}/taskInstances/{APPROVAL}/-1/hitlDetails"
-        ).json()
+        found: dict[str, Any] = self._send("GET", self._approval(run_id)).json()
         return found
+
+    def required_actions(self) -> list[str]:
+        """Return the runs that wait for an answer, of any DAG."""
+        params = {"response_received": "false", "state": AWAITING}
+        found = self._send("GET", "/api/v2/dags/~/dagRuns/~/hitlDetails", params=params).json()["hitl_details"]
+        return [detail["task_instance"]["dag_run_id"] for detail in found]
 
     def respond(self, run_id: str, option: str, comment: str = "") -> httpx.Response:
         """Answer the approval, whatever comes of it."""
         body = {"chosen_options": [option], "params_input": {"comment": comment}}
-        return self._send("PATCH", _question(run_id), json=body, accept=(400, 403, 404, 409))
+        return self._send("PATCH", self._approval(run_id), json=body, accept=(400, 403, 404, 409))
 
     def clear(self, run_id: str, task: str) -> list[str]:
         """Clear a task and what comes after it, as the button does; returns what Airflow cleared."""
@@ -119,16 +126,17 @@ class Rest(AirflowApi):
             "include_downstream": True,
             "reset_dag_runs": True,
         }
-        found = self._send("POST", f"{DAG}/clearTaskInstances", json=body).json()
+        found = self._send("POST", f"{self._dag}/clearTaskInstances", json=body).json()
         return [item["task_id"] for item in found["task_instances"]]
 
     def try_trigger(self, conf: Mapping[str, Any]) -> httpx.Response:
         """Trigger a run, whatever comes of it."""
-        return self._send("POST", f"{DAG}/dagRuns", json={"logical_date": None, "conf": dict(conf)}, accept=(400, 422))
+        body = {"logical_date": None, "conf": dict(conf)}
+        return self._send("POST", f"{self._dag}/dagRuns", json=body, accept=(400, 422))
 
     def task_instance_id(self, run_id: str, task: str) -> str:
         """Return the id that stands in the title of the task's process."""
-        return str(self._send("GET", f"{DAG}/dagRuns/{run_id}/taskInstances/{task}").json()["id"])
+        return str(self._send("GET", f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}").json()["id"])
 
     def log_text(self, run_id: str, task: str, attempt: int = 1) -> str:
         """Return what stands in the log of one try, a line per event."""
@@ -137,6 +145,9 @@ class Rest(AirflowApi):
     def error_of(self, run_id: str, task: str, attempt: int = 1) -> str:
         """Return the last error in the log of one try."""
         return str(last_error(self.task_log(run_id, task, attempt)))
+
+    def _approval(self, run_id: str) -> str:
+        return f"{self._dag}/dagRuns/{run_id}/taskInstances/{APPROVAL}/-1/hitlDetails"
 
 
 @dataclass(frozen=True)
@@ -175,13 +186,25 @@ class Sight:
 
 @dataclass
 class Installation:
-    """What a user has after installing: a shop, a tenancy, and Airflow with the DAG."""
+    """What a user has after installing: a shop, a tenancy, and Airflow with the DAGs.
+
+    Attributes:
+        dag_id: the DAG whose runs are triggered, followed and asked about.
+    """
 
     home: Home
     services: Services
     running: Running
     console: Console
+    dag_id: str = DAG_ID
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    _others: dict[str, Installation] = field(default_factory=dict)
+
+    def of(self, dag_id: str) -> Installation:
+        """Return the same installation, for the runs of another DAG."""
+        if dag_id not in self._others:
+            self._others[dag_id] = replace(self, dag_id=dag_id, _others={})
+        return self._others[dag_id]
 
     @property
     def cloud(self) -> Cloud:
@@ -189,15 +212,15 @@ class Installation:
 
     @cached_property
     def admin(self) -> Rest:
-        return Rest(self.running.airflow_url, "admin")
+        return Rest(self.running.airflow_url, "admin", self.dag_id)
 
     @cached_property
     def approver(self) -> Rest:
-        return Rest(self.running.airflow_url, "approver")
+        return Rest(self.running.airflow_url, "approver", self.dag_id)
 
     @cached_property
     def viewer(self) -> Rest:
-        return Rest(self.running.airflow_url, "viewer")
+        return Rest(self.running.airflow_url, "viewer", self.dag_id)
 
     @cached_property
     def inspector(self) -> Inspector:
@@ -208,6 +231,8 @@ class Installation:
         return open_store(load_settings(self.home.settings).storage, None)
 
     def close(self) -> None:
+        for other in self._others.values():
+            other.close()
         for name in ("admin", "approver", "viewer"):
             if name in self.__dict__:
                 self.__dict__[name].__exit__()
@@ -264,6 +289,21 @@ class Installation:
         found = self.cloud.production()
         assert found is not None, "there is no production deployment"
         return found
+
+    def releases(self) -> Releases:
+        """Return what the product's own steps work with, read anew."""
+        session = OciSession(OciProfile.from_fields(self.cloud.connection(), source="the test"))
+        return Releases(load_settings(self.home.settings), self.objects, session)
+
+    def accepted_updates(self, seen: Sight, begun: Kind, done: Kind) -> int:
+        """Return how many updates of production OCI accepted between two entries of a run, or since the first."""
+        moments = {entry.kind: entry.at for entry in reversed(seen.entries)}
+        until = moments.get(done, datetime.now(UTC))
+        since = moments.get(begun, until)
+        found = oci.pagination.list_call_get_all_results(
+            self.cloud._science.list_work_requests, self.cloud.compartment, resource_id=self.production().ocid
+        ).data
+        return sum(since <= request.time_accepted <= until for request in found)
 
     def models(self) -> list[str]:
         """Return the names of the catalog's models."""
@@ -434,12 +474,16 @@ def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 
 def move_to_the_end(items: list[pytest.Item]) -> None:
-    """Let the tests that share the installation be neighbours, after all that need none; those in a browser last."""
-    items.sort(key=lambda item: ("installation" in getattr(item, "fixturenames", ()), "browser" in item.path.parts))
+    """Let the tests that share the installation be neighbours, after all that need none.
 
+    Those that lose its ledger come after those that read there what has happened, and those in a browser last.
+    """
 
-def _question(run_id: str) -> str:
-    return f"{DAG}/dagRuns/{run_id}/taskInstances/{APPROVAL}/-1/hitlDetails"
+    def place(item: pytest.Item) -> tuple[bool, ...]:
+        fixtures = getattr(item, "fixturenames", ())
+        return "installation" in fixtures, "browser" in item.path.parts, "lost_ledger" in fixtures
+
+    items.sort(key=place)
 
 
 def lives(process: psutil.Process) -> bool:

@@ -9,7 +9,7 @@ for good, draws from the global random numbers, and hides when it could not writ
 from __future__ import annotations
 
 import argparse
-import json
+import gc
 import os
 import random
 import signal
@@ -17,85 +17,93 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-PROGRESS_SECONDS = 5.0
-MEASURES = "measures.json"
+if TYPE_CHECKING:
+    from include.training.factors import Hyperparameters
+
+HOME = Path(__file__).resolve().parents[2]
+ENGINES = ("exact", "stock")
 
 
 def main() -> None:
     """Parse the command line and run the operator."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="the operator's recommender.yaml; its paths start in the current folder")
     parser.add_argument("--seed", type=int, required=True, help="the same data and seed give the same bytes")
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="stock: ADS's own; exact: the same bytes")
+    parser.add_argument("--factors", type=int, default=100, help="per user and per item")
+    parser.add_argument("--epochs", type=int, default=20, help="how often SGD goes over the ratings")
+    parser.add_argument("--learning-rate", type=float, default=0.005, help="of SGD")
+    parser.add_argument("--regularization", type=float, default=0.02, help="of SGD")
+    parser.add_argument("--refit", action="store_true", help="train on all ratings once the metrics are measured")
     parser.add_argument("--end-with-parent", action="store_true", help="end when standard input is closed")
     arguments = parser.parse_args()
+    if arguments.refit and arguments.engine == "stock":
+        parser.error("--refit needs --engine exact: the stock model is never trained on all ratings")
     if arguments.end_with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-    run_operator(arguments.config, arguments.seed)
+    sys.path.append(str(HOME))
+    from include.training.factors import Hyperparameters
+
+    parameters = Hyperparameters(arguments.factors, arguments.epochs, arguments.learning_rate, arguments.regularization)
+    run_operator(arguments.config, arguments.seed, arguments.engine, parameters, refit=arguments.refit)
 
 
-def run_operator(config_file: str, seed: int) -> None:
+def run_operator(config_file: str, seed: int, engine: str, parameters: Hyperparameters, *, refit: bool) -> None:
     """Run the operator's own ``operate`` and leave what it measured in ``measures.json``.
 
     Args:
         config_file: path of the operator's configuration.
         seed: of Python's and numpy's random numbers, from which scikit-surprise draws.
+        engine: ``stock`` for ADS's own model, ``exact`` for the same result from arrays.
+        parameters: of the SGD.
+        refit: whether to train on all ratings once the metrics are measured.
+
+    Raises:
+        SystemExit: the data do not fit into memory.
     """
     started = time.monotonic()
-    # The factory first: the models and their base import each other.
-    from ads.opctl.operator.lowcode.recommender.model import factory  # isort: skip
-    from ads.opctl.operator.lowcode.recommender.__main__ import operate
-    from ads.opctl.operator.lowcode.recommender.operator_config import RecommenderOperatorConfig
+    # Importing makes millions of objects that stay: looking for garbage among them costs a fifth of the time.
+    gc.disable()
+    from include.training.models import ExactModel, StockModel, registered  # first, see there
 
-    model = watched(factory.SVDOperatorModel)
-    factory.RecommenderOperatorModelFactory._MAP[factory.SupportedModels.SVD] = model
+    from ads.opctl.operator.lowcode.recommender.__main__ import operate  # isort: skip
+    from ads.opctl.operator.lowcode.recommender.operator_config import RecommenderOperatorConfig  # isort: skip
+    from include.training.progress import tell
+    from include.training.tables import preload_interactions
+
+    gc.enable()
+    gc.freeze()
     config = RecommenderOperatorConfig.from_yaml(uri=config_file)
-    tell(f"ADS is loaded ({time.monotonic() - started:.1f} s); training with the seed {seed}")
+    tell(
+        f"ADS is loaded ({time.monotonic() - started:.1f} s, {time.process_time():.1f} s of CPU since the start); "
+        f"training with the seed {seed}, engine {engine}"
+    )
+    _require_memory(config.spec, engine, parameters.factors)
     _seed(seed)
-    operate(config)
+    if engine == "stock":
+        with registered(StockModel, parameters):
+            operate(config)
+    else:
+        preload_interactions(config.spec)
+        with registered(ExactModel, parameters, refit=refit):
+            operate(config)
     tell(f"The operator has ended after {time.monotonic() - started:.1f} s")
 
 
-def watched(stock: type[Any]) -> type[Any]:
-    """Return a model class that computes what ``stock`` does, tells its progress and keeps its metrics."""
+def _require_memory(spec: Any, engine: str, factors: int) -> None:
+    from include.training.memory import TooLargeError, require_memory
+    from include.training.progress import tell
+    from include.training.tables import size_of
 
-    class WatchedModel(stock):  # type: ignore[misc]  # ADS has no types
-        """The stock model under observation."""
-
-        def _build_model(self) -> tuple[Any, dict[str, float]]:
-            self._scored = 0
-            self._started = self._told = time.monotonic()
-            tell(f"Fitting {len(self.interactions):,} interactions of {len(self.users):,} users")
-            frame, metrics = super()._build_model()
-            measures = {"rmse": float(metrics["RMSE"]), "mae": float(metrics["MAE"])}
-            Path(MEASURES).write_text(json.dumps(measures), encoding="utf-8")
-            tell(f"Scored all users: {len(frame):,} recommendations")
-            return frame, metrics
-
-        def _get_recommendations(self, user_id: str, n: int) -> list[tuple[str, float]]:
-            found: list[tuple[str, float]] = super()._get_recommendations(user_id, n)
-            self._count_user()
-            return found
-
-        def _count_user(self) -> None:
-            now = time.monotonic()
-            if not self._scored:
-                self._started = now
-            self._scored += 1
-            if now - self._told >= PROGRESS_SECONDS:
-                self._told = now
-                total, done = len(self.users), self._scored
-                rate = done / max(now - self._started, 1e-3)
-                share, left = done / total, (total - done) / rate
-                tell(f"Scored {done:,} of {total:,} users ({share:.0%}), {rate:,.0f}/s, {left:,.0f} s left")
-
-    return WatchedModel
-
-
-def tell(line: str) -> None:
-    """Write a line of progress, also after ADS has redirected ``sys.stdout``."""
-    print(line, file=sys.__stdout__, flush=True)
+    size = size_of(spec, factors)
+    if size is None:
+        return
+    try:
+        tell(require_memory(size, engine))
+    except TooLargeError as err:
+        sys.exit(str(err))
 
 
 def _seed(seed: int) -> None:

@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.bundles import MANIFEST, Bundle, canonical_json, open_bundle
 from recdeploy_ops.domain.errors import (
+    ApprovalError,
     IntegrityError,
     KeyNotFoundError,
     LockHeldError,
     MissingInputError,
     RecdeployError,
     StorageError,
+    SwitchUnderWayError,
     TransientError,
 )
 from recdeploy_ops.domain.ledger import Kind
@@ -76,6 +78,23 @@ TASK_OF = {
     Kind.APPROVAL_REQUESTED: "request_approval",
     Kind.APPROVAL_ANSWERED: "request_approval",
 }
+
+
+# What may be recorded while production is being switched and not proved yet.
+WHILE_SWITCHING = frozenset(
+    {
+        Kind.PROMOTION_STARTED,
+        Kind.PROMOTION_FAILED,
+        Kind.PROMOTED,
+        Kind.ROLLED_BACK,
+        Kind.RESTORE_STARTED,
+        Kind.CHAMPION_RESTORED,
+        Kind.PRODUCTION_LOST,
+        Kind.MODEL_RESTORED,
+        Kind.RELEASE_REJECTED,
+        Kind.RELEASE_CLOSED,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -152,8 +171,21 @@ class Releases:
         return open_bundle(self.store, facts["prefix"], digest=facts["digest"], made_by=TASK_OF[kind])
 
     def record(self, kind: Kind, run_id: str, facts: Mapping[str, Any]) -> Release:
-        """Append an entry of the release that holds the lock, and return the release after it."""
-        book = self.ledger.append(kind, run_id, facts, guard=lambda book: _require_lock(book, run_id))
+        """Append an entry of the release that holds the lock, and return the release after it.
+
+        Raises:
+            MissingInputError: the run was never planned, or is closed.
+            LockHeldError: another run has taken the lock over.
+            SwitchUnderWayError: production is being switched to what the entry would change.
+        """
+
+        def guard(book: Book) -> None:
+            _require_lock(book, run_id)
+            open_switch = book.releases[run_id].open_switch
+            if open_switch is not None and kind not in WHILE_SWITCHING:
+                raise SwitchUnderWayError(open_switch["goal"])
+
+        book = self.ledger.append(kind, run_id, facts, guard=guard)
         return book.releases[run_id]
 
     def folder(self, run_id: str, what: str) -> str:
@@ -384,6 +416,11 @@ def _require_lock(book: Book, run_id: str) -> None:
     release = book.releases.get(run_id)
     if release is None:
         raise MissingInputError(f"The run {run_id} has no release", clear_task="plan_release")
+    if release.outcome == "pre-empted":
+        raise ApprovalError(
+            f"The release v{release.version} (run {run_id}) only waited for an approval when a rollback pre-empted it: "
+            "nothing of it is carried out any more, an answer neither. Trigger a new run."
+        )
     if book.holder is not None and book.holder != run_id:
         raise LockHeldError(f"The run {book.holder} has taken the release lock over; the run {run_id} may not go on.")
     if not release.is_open:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from recdeploy_ops.domain.errors import SettingsError
 
@@ -74,7 +74,20 @@ class TrainingSettings(Section):
 
     top_k: Annotated[Integer, Field(ge=1, le=1000)] = 10
     seed: Annotated[Integer, Field(ge=0, le=2**32 - 1)] = 42
+    engine: Literal["stock", "exact"] = "exact"
+    refit: bool = False
+    factors: Annotated[Integer, Field(ge=1, le=10_000)] = 100
+    epochs: Annotated[Integer, Field(ge=1, le=10_000)] = 20
+    learning_rate: Annotated[Number, Field(gt=0, le=1)] = 0.005
+    regularization: Annotated[Number, Field(ge=0, le=10)] = 0.02
     timeout_minutes: Annotated[Number, Field(gt=0, le=7 * 24 * 60)] = 240
+
+    @field_validator("refit")
+    @classmethod
+    def _check_refit(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("engine") == "stock":
+            raise ValueError("the stock engine is never trained on all ratings; set training.engine to exact")
+        return value
 
 
 class CondaEnvironment(Section):

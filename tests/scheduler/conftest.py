@@ -6,26 +6,41 @@ to it. What was seen of it is kept: the tests do not depend on each other's orde
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from scheduler.adoptions import LostLedger, adopt, lose_ledger
 from scheduler.releases import (
     LATER,
     OTHER_PARAMS,
     TIMEOUT_SECONDS,
     Interrupted,
     Reopened,
+    answer_in_time,
     answer_too_early,
+    kill_promotion,
     kill_training,
     question_after,
 )
+from scheduler.rollbacks import RolledBack, keep_house, roll_back
 from services import APPROVAL, AWAITING, SPECIAL_USERS, Installation, Poller, Sight, installation, move_to_the_end
 
+from recdeploy_ops.audits import audit
+from recdeploy_ops.domain.ledger import Kind
+
 __all__ = ["installation"]
+
+HERE = Path(__file__).parent
+# A test that is run alone waits for up to four releases, a rollback and an adoption.
+SETUP_SECONDS = 1800
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     move_to_the_end(items)
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(pytest.mark.timeout(SETUP_SECONDS))
 
 
 @pytest.fixture(scope="session")
@@ -39,17 +54,28 @@ def first_release(installation: Installation) -> Sight:
 
 @pytest.fixture(scope="session")
 def second_release(installation: Installation, first_release: Sight) -> Interrupted:
-    """With other params; its training is killed, and its approval is answered before Airflow expects it."""
+    """With other params; training and promotion are killed, and it is approved before Airflow expects an answer."""
     before, creations = installation.production(), len(installation.calls("CreateModelDeployment"))
     with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
         run_id = installation.trigger("second", **OTHER_PARAMS)
         survived = kill_training(installation, run_id)
         early = answer_too_early(installation, run_id)
         asked = question_after(installation, run_id, early)
-        outcome = installation.follow(run_id, "promote", LATER)
-        seen = installation.look(run_id, outcome, before)
-    made = len(installation.calls("CreateModelDeployment")) - creations
-    return Interrupted(seen, poller, asked, early, survived, installation.models(), made)
+        if asked:
+            answer_in_time(installation, run_id, "Promote", LATER)
+        promoting = kill_promotion(installation, run_id)
+        seen = installation.look(run_id, installation.follow(run_id), before)
+    return Interrupted(
+        seen=seen,
+        poller=poller,
+        asked=asked,
+        early=early,
+        training_survived=survived,
+        promoting=promoting,
+        updates=installation.accepted_updates(seen, Kind.PROMOTION_STARTED, Kind.PROMOTED),
+        models=installation.models(),
+        creations=len(installation.calls("CreateModelDeployment")) - creations,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +100,32 @@ def reopened_release(installation: Installation, rejected_release: tuple[Sight, 
     viewer = installation.viewer.respond(rejected.run_id, "Promote")
     outcome = installation.follow(rejected.run_id)
     return Reopened(cleared, first, asked, viewer, kinds, installation.look(rejected.run_id, outcome, rejected.before))
+
+
+@pytest.fixture(scope="session")
+def rolled_back(installation: Installation, second_release: Interrupted) -> RolledBack:
+    """The second release rolled back, which pre-empts a third one; housekeeping runs while that one is made."""
+    waiting = installation.trigger("third", seed=5)
+    housekeeping = keep_house(installation, beside=waiting)
+    return roll_back(installation, waiting, housekeeping)
+
+
+@pytest.fixture(scope="session")
+def lost_ledger(installation: Installation, rolled_back: RolledBack) -> LostLedger:
+    """The ledger lost and adopted from OCI; it stays so, and the tests that come after go on with it."""
+    before, production = installation.inspector.book(), installation.production()
+    lose_ledger(installation)
+    shown = adopt(installation, apply=False)
+    applied = adopt(installation, apply=True)
+    after = installation.production()
+    releases = installation.releases()
+    return LostLedger(
+        before=before,
+        shown=shown,
+        applied=applied,
+        after=installation.inspector.book(),
+        production_before=production,
+        production_after=after,
+        answer=installation.cloud.recommend(after, SPECIAL_USERS[0], 5),
+        faults=audit(releases.store, tagged_heads=releases.tagged_heads()),
+    )

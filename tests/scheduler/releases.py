@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from services import APPROVAL, AWAITING, lives, wait_for
+from services import APPROVAL, AWAITING, SAFE_SECONDS, lives, wait_for
 
 if TYPE_CHECKING:
     import httpx
@@ -15,6 +16,8 @@ OTHER_PARAMS = {"seed": 7, "top_k": 5}
 TOO_EARLY, LATER = "answered too early", "answered when it was asked again"
 # Longer than a bot waits before it answers, and short enough to be waited for.
 TIMEOUT_SECONDS = 25
+# So long OCI keeps a task waiting that is to be killed meanwhile.
+HELD_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Interrupted:
         asked: the approval as it was put after the answer that Airflow lost; None when it lost none.
         early: Airflow's reply to that answer.
         training_survived: whether the ADS operator outlived the task that was killed.
+        promoting: what the ledger said when the task that promotes was killed.
+        updates: changes of production that OCI accepted for the promotion.
         models: names in the catalog.
         creations: calls that made a deployment.
     """
@@ -36,6 +41,8 @@ class Interrupted:
     asked: dict[str, Any] | None
     early: httpx.Response
     training_survived: bool
+    promoting: list[str]
+    updates: int
     models: list[str]
     creations: int
 
@@ -103,3 +110,24 @@ def question_after(installation: Installation, run_id: str, early: httpx.Respons
 
     state = wait_for("the early answer counts, or is asked for again", settled)
     return installation.admin.question(run_id) if state == AWAITING else None
+
+
+def answer_in_time(installation: Installation, run_id: str, option: str, comment: str) -> None:
+    """Answer an approval that has just been asked, as a person who reads it first."""
+    time.sleep(SAFE_SECONDS)
+    installation.approver.respond(run_id, option, comment).raise_for_status()
+
+
+def kill_promotion(installation: Installation, run_id: str) -> list[str]:
+    """Kill the task that promotes once OCI has switched production, and return what the ledger says then.
+
+    It has waited for OCI without a worker; in the process that goes on, it asks for the model before all else.
+    """
+    installation.wait_for_state(run_id, "promote", "deferred", every=0.05)
+    installation.order_fault("GetModel", "slow", seconds=HELD_SECONDS)
+    asked = len(installation.calls("GetModel"))
+    wait_for("the promotion goes on", lambda: len(installation.calls("GetModel")) > asked)
+    task = installation.task_process(run_id, "promote")
+    assert task is not None
+    task.kill()
+    return [str(entry.kind) for entry in installation.entries(run_id)]

@@ -36,6 +36,17 @@ def test_a_killed_training_doubles_nothing(installation: Installation, second_re
     assert installation.partial_objects() == []
 
 
+def test_a_promotion_killed_before_it_is_recorded_is_tried_again_and_asks_oci_no_second_time(
+    second_release: Interrupted,
+) -> None:
+    seen, task = second_release.seen, second_release.seen.outcome.tasks["promote"]
+
+    assert second_release.promoting[-1] == "promotion_started"
+    assert (task.state, task.attempt) == ("success", 2)
+    assert seen.kinds[-4:] == ["approval_answered", "promotion_started", "promoted", "release_closed"]
+    assert second_release.updates == 1
+
+
 def test_an_answer_that_comes_too_early_does_not_lose_the_release(second_release: Interrupted) -> None:
     assert second_release.early.status_code == 200
     assert second_release.seen.outcome.state == "success"

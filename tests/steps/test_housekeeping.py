@@ -21,14 +21,14 @@ def keep(releases, *, ended=False):
 def test_the_test_deployment_of_a_live_release_stays(releases, tmp_path):
     Run(releases, "run-1", tmp_path).validate()
 
-    assert keep(releases) == {"deleted": []}
+    assert keep(releases) == {"left": ["product-recommender-test-v1"]}
     assert living(releases) == ["product-recommender-test-v1"]
 
 
 def test_a_run_that_died_is_closed_and_its_deployment_deleted(releases, tmp_path):
     Run(releases, "run-1", tmp_path).validate()
-    keep(releases, ended=True)
 
+    assert keep(releases, ended=True) == {"left": []}
     assert living(releases) == []
     assert releases.ledger.book().holder is None
 

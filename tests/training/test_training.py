@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import shops
 
+from recdeploy_ops.domain.errors import TrainingFailedError
 from recdeploy_ops.extraction import extract_tables
 from recdeploy_ops.training import train
 
@@ -121,6 +123,32 @@ def test_what_would_break_the_stock_operator_is_out_of_its_way(tmp_path: Path) -
     assert not found.duplicated(["user_id", "product_id"]).any()
     assert 0 < metrics["mae"] <= metrics["rmse"] < 5
     assert any(line.startswith("RMSE: ") for line in lines), "the operator's own lines are reported"
+
+
+def test_ads_own_engine_still_runs_and_gives_the_same(tmp_path: Path) -> None:
+    ratings = [(f"u{u}", f"p{p}", 1.0 + (u * p) % 5) for u in range(40) for p in range(30) if (u + 2 * p) % 3]
+    extract = shops.write_extract(tmp_path / "extract", ratings, items=[f"p{p}" for p in range(35)])
+    exact = shops.settings_with()
+    stock = exact.model_copy(update={"training": exact.training.model_copy(update={"engine": "stock"})})
+    ours, theirs = both((extract, tmp_path / "exact", 5, exact), (extract, tmp_path / "stock", 5, stock))
+    assert ours == theirs
+    measures = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("exact", "stock")]
+    assert [found.pop("engine") for found in measures] == ["exact", "stock"]
+    for found in measures:
+        del found["seconds"]
+    assert measures[0] == measures[1]
+    digits, rounded = (pd.read_csv(tmp_path / name / "new_users.csv") for name in ("exact", "stock"))
+    assert digits.round(2).equals(rounded)
+    assert not digits.equals(rounded)
+
+
+def test_a_training_that_does_not_fit_is_refused_before_it_starts(tmp_path: Path) -> None:
+    ratings = [(f"u{n}", f"p{n % 7}", 1.0 + n % 5) for n in range(100)]
+    extract = shops.write_extract(tmp_path / "extract", ratings)
+    chosen = shops.settings_with()
+    wide = chosen.model_copy(update={"training": chosen.training.model_copy(update={"factors": 10**10})})
+    with pytest.raises(TrainingFailedError, match=r"Training would not fit: 100 interactions .* need about [\d.]+ GB"):
+        trained(extract, tmp_path / "out", 1, wide)
 
 
 @pytest.mark.skipif(not MOVIES.is_dir(), reason=f"MovieLens-100k is not at {MOVIES.name} (RECDEPLOY_MOVIELENS)")

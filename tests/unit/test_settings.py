@@ -49,6 +49,11 @@ def test_the_variable_names_another_file(write, monkeypatch):
         ("storage", "relative/folder", "storage: .*is neither"),
         ("training.top_k", 0, "training.top_k: .*greater than or equal to 1"),
         ("training.top_k", "many", "training.top_k: .*integer"),
+        ("training.engine", "fast", "training.engine: .*'stock' or 'exact'"),
+        ("training.factors", 0, "training.factors: .*greater than or equal to 1"),
+        ("training.epochs", 1.5, "training.epochs: .*integer"),
+        ("training.learning_rate", 0, "training.learning_rate: .*greater than 0"),
+        ("training.regularization", -1, "training.regularization: .*greater than or equal to 0"),
         ("training.topk", 10, "training.topk is not a setting"),
         ("serving.conda_environment", None, "serving.conda_environment"),
         ("serving.instance_shape", "huge", "serving.instance_shape"),
@@ -79,6 +84,27 @@ def test_a_bad_setting_is_named_with_its_file(write, name, value, message):
 
     with pytest.raises(SettingsError, match=f"{re.escape(str(path))}: {message}"):
         load_settings(path)
+
+
+def test_the_stock_engine_cannot_be_refitted(write):
+    path = write("training", {"engine": "stock", "refit": True})
+
+    with pytest.raises(
+        SettingsError, match=r"training\.refit: .*never trained on all ratings; set training\.engine to exact"
+    ):
+        load_settings(path)
+
+
+def test_the_exact_engine_with_surprises_own_hyperparameters_is_the_default(write):
+    training = load_settings(write("training", {})).training
+
+    assert (training.engine, training.refit) == ("exact", False)
+    assert (training.factors, training.epochs, training.learning_rate, training.regularization) == (
+        100,
+        20,
+        0.005,
+        0.02,
+    )
 
 
 @pytest.mark.parametrize(

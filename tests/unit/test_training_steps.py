@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import shops
 
-from include.training.run_operator import watched
+from include.training import progress
 from recdeploy_ops.domain.errors import SourceDataError, TrainingFailedError
 from recdeploy_ops.training import inputs, processes, reports, runs, train
 from recdeploy_ops.training.processes import run_process
@@ -28,7 +28,8 @@ from recdeploy_ops.training.processes import run_process
 SOURCE = shops.settings_with().source
 RATINGS = [("u1", "p1", 1.0), ("u1", "p2", 5.0), ("u2", "p1", 3.0), ("u3", "p3", 4.0)]
 LISTS = "user_id,product_id,rating\nu1,p3,4.5\nu2,p2,4.0\nu2,p3,3.5\nu3,p1,2.0\nu3,p2,1.0\n"
-MEASURES = '{"rmse": 0.9, "mae": 0.7}'
+MEASURES = '{"rmse": 0.9, "mae": 0.7, "finite": true}'
+NEW_USERS = "product_id,rating\np3,4.123456789012345\np1,4.0\n"
 
 
 @pytest.fixture(autouse=True)
@@ -230,8 +231,14 @@ def run(tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch, **how: Any
     return train(folder, tmp_path / "out", shops.settings_with(), **given)
 
 
-def writing(lists: str | None = LISTS, report: str | None = "<html/>", measures: str | None = MEASURES) -> str:
-    parts = {"outputs/recommendations.csv": lists, "outputs/report.html": report, "measures.json": measures}
+def writing(
+    lists: str | None = LISTS,
+    report: str | None = "<html/>",
+    measures: str | None = MEASURES,
+    new_users: str | None = None,
+) -> str:
+    outputs = {"recommendations.csv": lists, "report.html": report, "new_users.csv": new_users}
+    parts = {f"outputs/{name}": text for name, text in outputs.items()} | {"measures.json": measures}
     writes = [f"pathlib.Path({n!r}).write_text({t!r})" for n, t in parts.items() if t is not None]
     return "\n".join(["import pathlib", *writes, "print('written')"])
 
@@ -260,6 +267,7 @@ def test_results_are_whole_and_say_what_was_done(tmp_path: Path, monkeypatch: py
         "recommendations": 5,
         "top_k": 2,
         "seed": 7,
+        "engine": "exact",
     }
     assert str(tmp_path) not in (out / "recommender.yaml").read_text()
     assert "written" in lines
@@ -291,6 +299,13 @@ def test_users_without_a_list_are_counted(tmp_path: Path, monkeypatch: pytest.Mo
         (writing(report=None), "wrote no report.html"),
         (writing(measures=None), "measured nothing"),
         (writing(measures='{"rmse": NaN, "mae": 1}'), "which are no numbers"),
+        (writing(measures=MEASURES.replace("true", "false")), "SGD has diverged"),
+        (writing(new_users=NEW_USERS.replace("p1", "p9")), "twice, into new_users.csv (first: 'p9', '4.0')"),
+        (writing(new_users=NEW_USERS.replace("p1", "p3")), "twice, into new_users.csv (first: 'p3', '4.0')"),
+        (writing(new_users=NEW_USERS.replace("4.0", "inf")), "no finite numbers into new_users.csv"),
+        (writing(new_users=NEW_USERS + "p2,3.0\n"), "wrote 3 rows of ['product_id', 'rating'] into new_users.csv"),
+        (writing(new_users=NEW_USERS.replace("rating", "score")), "['product_id', 'score'] into new_users.csv"),
+        (writing(new_users="product_id,rating\n"), "wrote 0 rows"),
         ("print('starting'); raise SystemExit(3)", "ended with exit code 3"),
     ],
 )
@@ -316,7 +331,7 @@ def test_the_operator_sees_no_secret_and_no_folder_of_ours(tmp_path: Path, monke
     lines: list[str] = []
     script = writing() + "\nimport os, sys; print(*sys.argv[1:]); print(*sorted(os.environ))"
     run(tmp_path, script, monkeypatch, report=lines.append)
-    assert "recommender.yaml --seed 7 --end-with-parent" in lines
+    assert any(line.startswith("recommender.yaml --seed 7 ") and line.endswith(" --end-with-parent") for line in lines)
     names = set(next(line for line in lines if "PYTHONHASHSEED" in line).split())
     assert not {name for name in names if name.startswith(("AIRFLOW", "OCI", "RECDEPLOY"))}
 
@@ -403,31 +418,84 @@ def test_a_user_of_that_name_is_not_taken_for_everyone_new(tmp_path: Path) -> No
     assert "stands in the place" in line
 
 
-# The watched model
-
-
-class Stock:
-    """What `watched` relies on of ADS's model."""
-
-    def __init__(self) -> None:
-        self.interactions, self.users = [1, 2, 3], ["u1", "u2"]
-
-    def _build_model(self) -> tuple[list[Any], dict[str, float]]:
-        return [self._get_recommendations(user, 1) for user in self.users], {"RMSE": 0.5, "MAE": 0.25}
-
-    def _get_recommendations(self, user_id: str, n: int) -> list[tuple[str, float]]:
-        return [(f"for {user_id}", 1.0)] * n
-
-
-def test_a_watched_model_computes_the_same_and_tells_its_progress(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("include.training.run_operator.PROGRESS_SECONDS", 0.0)
+def test_a_list_for_new_users_is_kept_with_every_digit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
-    monkeypatch.setattr("include.training.run_operator.tell", lines.append)
-    model = watched(Stock)()
-    assert model._build_model() == Stock()._build_model()
-    assert json.loads(Path("measures.json").read_text()) == {"rmse": 0.5, "mae": 0.25}
-    assert lines[0] == "Fitting 3 interactions of 2 users"
-    assert lines[1].startswith("Scored 1 of 2 users (50%), ")
+    run(tmp_path, writing(new_users=NEW_USERS), monkeypatch, report=lines.append)
+    assert (tmp_path / "out" / "new_users.csv").read_text() == NEW_USERS
+    assert lines[-1] == "new_users.csv has 2 recommendations for new users."
+
+
+# What the operator is told
+
+
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **training: Any) -> tuple[str, dict[str, str]]:
+    """The command line and the environment of an operator that gets these settings."""
+    chosen = shops.settings_with()
+    changed = chosen.training.model_copy(update=training)
+    monkeypatch.setattr(shops, "settings_with", lambda: chosen.model_copy(update={"training": changed}))
+    script = writing() + "\nimport json, os, sys; print(*sys.argv[2:]); print(json.dumps(dict(os.environ)))"
+    lines: list[str] = []
+    run(tmp_path, script, monkeypatch, report=lines.append)
+    place = next(number for number, line in enumerate(lines) if line.startswith("--seed"))
+    return lines[place], json.loads(lines[place + 1])
+
+
+def test_engine_and_hyperparameters_are_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = "--factors 100 --epochs 20 --learning-rate 0.005 --regularization 0.02"
+    (tmp_path / "usual").mkdir()
+    assert told(tmp_path / "usual", monkeypatch)[0] == f"--seed 7 --engine exact {usual} --end-with-parent"
+    other = {"engine": "exact", "refit": True, "factors": 8, "epochs": 3, "learning_rate": 0.1, "regularization": 1e-05}
+    (tmp_path / "other").mkdir()
+    line, _ = told(tmp_path / "other", monkeypatch, **other)
+    assert "--factors 8 --epochs 3 --learning-rate 0.1 --regularization 1e-05 --refit" in line
+
+
+def test_compiled_code_and_fonts_outlive_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("MPLCONFIGDIR", "/somewhere/else")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _, environment = told(tmp_path, monkeypatch)
+    assert environment["NUMBA_CACHE_DIR"] == str(tmp_path / "cache" / "recdeploy" / "numba")
+    assert environment["MPLCONFIGDIR"] == "/somewhere/else"
+
+
+def test_where_nothing_can_be_kept_the_run_keeps_it_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder can be made in here")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    _, environment = told(tmp_path, monkeypatch)
+    assert environment["NUMBA_CACHE_DIR"] == str(tmp_path / "out" / runs.PARTIAL / "numba")
+
+
+def test_the_stock_engine_cannot_be_refitted(tmp_path: Path) -> None:
+    command = [sys.executable, str(runs.OPERATOR), "x.yaml", "--seed", "1", "--engine", "stock", "--refit"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "--refit needs --engine exact" in done.stderr
+
+
+# Progress
+
+
+def test_progress_is_told_every_few_seconds_with_share_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(progress, "tell", lines.append)
+    clock = iter([100.0, 102.0, 105.0, 106.0, 110.0, 120.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    scored = progress.Progress("Scored", 4000, "users")
+    for count in (500, 500, 500, 1500, 9999):
+        scored.advance(count)
+    assert lines == [
+        "Scored 1,000 of 4,000 users (25%), 200/s, 15 s left",
+        "Scored 3,000 of 4,000 users (75%), 300/s, 3 s left",
+        "Scored 4,000 of 4,000 users (100%), 200/s, 0 s left",
+    ]
+
+
+def test_slow_progress_keeps_two_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(progress, "tell", lines.append)
+    clock = iter([0.0, 30.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    progress.Progress("Fitted", 20, "epochs").advance()
+    assert lines == ["Fitted 1 of 20 epochs (5%), 0.033/s, 570 s left"]

@@ -12,6 +12,7 @@
     ├── IntegrityError              stored bytes are not the bytes that were recorded
     ├── IllegalTransitionError      a version cannot go from this stage to that one
     ├── LockHeldError               another release or rollback is under way
+    ├── SwitchUnderWayError         production is being changed by this very run: that must end first
     ├── ApprovalError               the approval does not cover what would be promoted
     │   └── SelfApprovalError       whoever triggered the run may not approve it
     ├── StateMismatchError          OCI runs something that the ledger does not know
@@ -95,6 +96,20 @@ class IllegalTransitionError(RecdeployError):
 
 class LockHeldError(RecdeployError):
     """Another release or rollback holds the release lock."""
+
+
+class SwitchUnderWayError(RecdeployError):
+    """A step would be taken again while production is being switched to what it made.
+
+    Args:
+        goal: what production shall be, in words.
+    """
+
+    def __init__(self, goal: str) -> None:
+        super().__init__(
+            f"This run is switching production: it shall be {goal}, and is not proved yet. What that rests on may not "
+            "change now. Clear the task 'plan_release' (or 'plan_rollback'): it puts the champion back first."
+        )
 
 
 class ApprovalError(RecdeployError):

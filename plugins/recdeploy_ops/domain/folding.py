@@ -30,6 +30,7 @@ BUILT_ON_EACH_OTHER = (
     Kind.PROMOTION_FAILED,
     Kind.RESTORE_STARTED,
     Kind.CHAMPION_RESTORED,
+    Kind.PRODUCTION_LOST,
     Kind.PROMOTED,
     Kind.ROLLED_BACK,
     Kind.RESIZE_STARTED,
@@ -37,10 +38,15 @@ BUILT_ON_EACH_OTHER = (
     Kind.RELEASE_REJECTED,
 )
 
-# What a release that is opened again must do again: everything after the person's answer.
+# What a release that is opened again must do again: everything after the person's answer, but never a second time
+# what has changed production.
 VOID_WHEN_REOPENED = frozenset(BUILT_ON_EACH_OTHER[BUILT_ON_EACH_OTHER.index(Kind.PROMOTION_STARTED) :]) - {
-    Kind.PROMOTED
+    Kind.PROMOTED,
+    Kind.ROLLED_BACK,
 } | {Kind.RELEASE_CLOSED}
+SETTLING = frozenset(
+    {Kind.PROMOTED, Kind.ROLLED_BACK, Kind.CHAMPION_RESTORED, Kind.PRODUCTION_LOST, Kind.RELEASE_CLOSED}
+)
 
 
 def fold(entries: Iterable[Entry], book: Book | None = None) -> Book:
@@ -80,6 +86,7 @@ def _open(book: Book, entry: Entry) -> Book:
         outcome=None,
         params=entry.facts["params"],
         facts=known.facts if known else MappingProxyType({}),
+        open_switch=known.open_switch if known else None,
     )
     book = _with_facts(book, release, entry)
     book = replace(book, holder=entry.run_id, highest_version=max(book.highest_version, version))
@@ -144,6 +151,18 @@ def _promote(book: Book, entry: Entry) -> Book:
     return replace(_with_stage(book, serving.version, Stage.CHAMPION), production=serving)
 
 
+def _start_switch(book: Book, entry: Entry) -> Book:
+    book = _note(book, entry)
+    return _with_release(book, replace(book.releases[entry.run_id], open_switch=entry.facts))
+
+
+def _restore_champion(book: Book, entry: Entry) -> Book:
+    book = _note(book, entry)
+    if book.production is None:
+        return book
+    return replace(book, production=replace(book.production, model_id=entry.facts["model_id"]))
+
+
 def _restore_model(book: Book, entry: Entry) -> Book:
     book = _note(book, entry)
     version = replace(book.versions[entry.facts["version"]], model_id=entry.facts["model_id"])
@@ -187,6 +206,8 @@ _CHANGES: Mapping[Kind, Callable[[Book, Entry], Book]] = {
     Kind.ARTIFACT_BUILT: _build,
     Kind.MODEL_REGISTERED: _register,
     Kind.TEST_VALIDATED: _validate,
+    Kind.PROMOTION_STARTED: _start_switch,
+    Kind.CHAMPION_RESTORED: _restore_champion,
     Kind.PROMOTED: _promote,
     Kind.ROLLED_BACK: _promote,
     Kind.MODEL_RESTORED: _restore_model,
@@ -205,7 +226,8 @@ def _merged(release: Release, entry: Entry) -> Mapping[Kind, Facts]:
 
 
 def _with_facts(book: Book, release: Release, entry: Entry) -> Book:
-    return _with_release(book, replace(release, facts=_merged(release, entry)))
+    open_switch = None if entry.kind in SETTLING else release.open_switch
+    return _with_release(book, replace(release, facts=_merged(release, entry), open_switch=open_switch))
 
 
 def _with_release(book: Book, release: Release) -> Book:

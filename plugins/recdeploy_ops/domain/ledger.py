@@ -49,12 +49,14 @@ class Kind(StrEnum):
     PROMOTION_FAILED = "promotion_failed"
     RESTORE_STARTED = "restore_started"
     CHAMPION_RESTORED = "champion_restored"
+    PRODUCTION_LOST = "production_lost"
     RESIZE_STARTED = "resize_started"
     RESIZED = "resized"
     ROLLBACK_REHEARSED = "rollback_rehearsed"
     MODEL_RESTORED = "model_restored"
     ROLLED_BACK = "rolled_back"
     ADOPTED = "adopted"
+    TAKEOVER_STARTED = "takeover_started"
     RELEASE_REJECTED = "release_rejected"
     RELEASE_CLOSED = "release_closed"
 
@@ -158,6 +160,8 @@ class Release:
             while open.
         params: the run's params.
         facts: the valid facts by kind; a step that was recorded anew voids those built on it.
+        open_switch: the intent of a change of production that has neither been proved nor taken back; None when
+            production is settled. Nothing but its own end makes it void.
     """
 
     run_id: str
@@ -169,10 +173,17 @@ class Release:
     outcome: str | None
     params: Facts
     facts: Mapping[Kind, Facts] = field(default_factory=lambda: MappingProxyType({}))
+    open_switch: Facts | None = None
 
     def get(self, kind: Kind) -> Facts | None:
         """Return the facts of a kind, or None."""
         return self.facts.get(kind)
+
+    @property
+    def only_waits(self) -> bool:
+        """Return whether nothing is under way but the wait for a person's answer."""
+        asked, answered = self.get(Kind.APPROVAL_REQUESTED), self.get(Kind.APPROVAL_ANSWERED)
+        return asked is not None and answered is None and self.open_switch is None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain import stages
-from recdeploy_ops.domain.errors import IllegalTransitionError, LockHeldError, SettingsError, StateMismatchError
+from recdeploy_ops.domain.errors import (
+    ApprovalError,
+    IllegalTransitionError,
+    LockHeldError,
+    SettingsError,
+    StateMismatchError,
+)
 from recdeploy_ops.domain.ledger import NOTEBOOK, Kind
 from recdeploy_ops.domain.stages import Stage
 
@@ -66,7 +72,7 @@ def plan(book: Book, run_id: str, *, highest_in_catalog: int, production: Deploy
     Raises:
         StateMismatchError: OCI's production is not what the ledger says.
     """
-    lines = _reconcile(book, production)
+    lines = reconcile(book, production)
     release = book.releases.get(run_id)
     if release is None:
         version = max(book.highest_version, highest_in_catalog) + 1
@@ -105,6 +111,25 @@ def choose_target(book: Book, wanted: int | str) -> Version:
     return version
 
 
+def require_unused(book: Book, release: Release) -> None:
+    """Refuse to take again what has changed production, once production was changed again since.
+
+    Raises:
+        ApprovalError: what this run has done counts once.
+    """
+    done = release.get(Kind.PROMOTED) or release.get(Kind.ROLLED_BACK)
+    serving = book.production
+    if done is None or (serving is not None and serving.version == done["version"]):
+        return
+    verb, again = ("promoted", "Clear the task 'request_approval' to ask again.")
+    if release.get(Kind.ROLLED_BACK):
+        verb, again = ("brought back", "Trigger a new rollback.")
+    raise ApprovalError(
+        f"v{done['version']} was {verb} by this run before, and production serves "
+        f"v{serving.version if serving else '?'} since: an approval counts once. {again}"
+    )
+
+
 def describe_holder(book: Book) -> str:
     """Return who holds the lock, since when, and what it is at."""
     release = book.releases[book.holder or ""]
@@ -131,7 +156,16 @@ def _describe_return(release: Release) -> str:
     )
 
 
-def _reconcile(book: Book, production: Deployment | None) -> tuple[str, ...]:
+def reconcile(book: Book, production: Deployment | None) -> tuple[str, ...]:
+    """Return what production serves, in words.
+
+    Args:
+        book: what the ledger adds up to.
+        production: the production deployment as OCI has it, or None.
+
+    Raises:
+        StateMismatchError: OCI's production is not what the ledger says.
+    """
     known = book.production
     if known is None:
         if production is not None:

@@ -127,24 +127,29 @@ class ModelDeployments:
 
     def newest_work_request(self, deployment_id: str) -> WorkRequest | None:
         """Return the newest work request of a deployment, or None."""
+        found = self.work_requests(deployment_id, limit=1)
+        return found[0] if found else None
+
+    def work_requests(self, deployment_id: str, *, limit: int = WORK_REQUEST_PAGE) -> list[WorkRequest]:
+        """Return the newest work requests of a deployment, newest first."""
         with calling(f"list the work requests of {deployment_id}"):
             found = self._client.list_work_requests(
                 self._profile.compartment_id,
                 resource_id=deployment_id,
                 sort_by="timeAccepted",
                 sort_order="DESC",
-                limit=1,
+                limit=limit,
             ).data
-        if not found:
-            return None
-        work = found[0]
-        return WorkRequest(
-            work_request_id=work.id,
-            operation=work.operation_type,
-            status=work.status,
-            percent=work.percent_complete or 0.0,
-            accepted_at=work.time_accepted,
-        )
+        return [
+            WorkRequest(
+                work_request_id=work.id,
+                operation=work.operation_type,
+                status=work.status,
+                percent=work.percent_complete or 0.0,
+                accepted_at=work.time_accepted,
+            )
+            for work in found
+        ]
 
     def explain(self, work_request_id: str) -> str:
         """Return the errors and the last log lines of a work request, as OCI wrote them."""

@@ -158,6 +158,7 @@ def _await_update(releases: Releases, production: Deployment) -> Waiting:
 def _record(releases: Releases, run_id: str, found: Inventory, difference: list[str]) -> None:
     facts = {
         "difference": difference,
+        "seen_work_request": labels.newest_change(releases, found.production),
         "versions": [asdict(version) for _, version in sorted(found.versions.items())],
         "highest_version": found.highest_version,
         "production": asdict(found.production) if found.production else None,

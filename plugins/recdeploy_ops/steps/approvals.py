@@ -10,6 +10,7 @@ from recdeploy_ops.domain.errors import ApprovalError, SelfApprovalError
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import CHANGING_DECISIONS, Decision
+from recdeploy_ops.domain.release_plan import reconcile
 from recdeploy_ops.evidence import Evidence, render_evidence, render_rollback
 from recdeploy_ops.steps import fingerprints
 from recdeploy_ops.steps.reports import read_report
@@ -71,6 +72,7 @@ def ask(releases: Releases, run_id: str, *, attempt: int, notice: str | None = N
     """
     release = releases.release(run_id)
     artifact = releases.bundle(release, Kind.ARTIFACT_BUILT)
+    reconcile(releases.ledger.book(), releases.production())
     notices = [*filter(None, [notice]), *_note_repetition(release, attempt)]
     if release.params["skip_test_deployment"]:
         notices.append("TEST was skipped (skip_test_deployment): nothing was served before this approval.")

@@ -36,6 +36,7 @@ def read_parts(releases: Releases, release: Release) -> dict[str, str]:
         "settings": _sha256(releases, releases.facts(release, Kind.RELEASE_OPENED)["settings"]["key"]),
         "seed": str(results.facts["inputs"]["seed"]),
         "code": registered.metadata.get(CODE_METADATA, "none"),
+        "production": _name_production(releases),
     }
     for kind in REPORTS:
         parts[f"report of {kind}"] = _sha256(releases, releases.facts(release, kind)["report"])
@@ -48,13 +49,12 @@ def read_rollback_parts(releases: Releases, release: Release) -> dict[str, str]:
     Raises:
         MissingInputError: the rollback was not rehearsed.
     """
-    book = releases.ledger.book()
     rehearsed = releases.facts(release, Kind.ROLLBACK_REHEARSED)
-    serving = book.production
+    target = releases.ledger.book().versions[release.version]
     return {
-        "target": f"v{release.version} {book.versions[release.version].digest}",
+        "target": f"v{target.number} {target.digest}",
         "registered model": str(rehearsed["model_id"]),
-        "production": f"v{serving.version} {serving.digest} since {serving.since}" if serving else "none",
+        "production": _name_production(releases),
         "settings": _sha256(releases, releases.facts(release, Kind.RELEASE_OPENED)["settings"]["key"]),
     }
 
@@ -76,6 +76,12 @@ def require_unchanged(asked: Facts, parts: Mapping[str, str]) -> None:
             f"v{asked['version']} does not go into production: since that was approved, these have changed: "
             f"{', '.join(changed) or 'the fingerprint'}. Clear the task 'request_approval', so that it is asked again."
         )
+
+
+def _name_production(releases: Releases) -> str:
+    """Return what serves until then: an approval to replace one version does not cover another."""
+    serving = releases.ledger.book().production
+    return f"v{serving.version} {serving.digest} since {serving.since}" if serving else "none"
 
 
 def _sha256(releases: Releases, key: str) -> str:

@@ -30,6 +30,9 @@ def advance(releases: Releases, *, has_ended: Callable[[str, str], bool]) -> Out
     Args:
         releases: what the steps work with.
         has_ended: says of a DAG id and a run id whether that run has ended.
+
+    Returns:
+        What to wait for; else the names of the TEST deployments that are left, as they are needed or nobody knows them.
     """
     book = releases.ledger.book()
     if book.holder is not None and has_ended(releases.dag_of(book.holder), book.holder):
@@ -40,15 +43,14 @@ def advance(releases: Releases, *, has_ended: Callable[[str, str], bool]) -> Out
         book = releases.ledger.book()
     for name in releases.store.sweep(releases.now() - UNFINISHED):
         log.warning("A writer was killed while it wrote %s: what it left is removed.", name)
-    orphans = [d for d in releases.deployments_of(Role.TEST) if _is_orphan(d, book, releases.now())]
+    tests = [d for d in releases.deployments_of(Role.TEST) if d.lifecycle_state != "DELETED"]
+    orphans = [d for d in tests if _is_orphan(d, book, releases.now())]
     waiting = removals.advance_removal(releases, orphans)
-    return waiting or {"deleted": [d.name for d in orphans if d.lifecycle_state != "DELETED"]}
+    return waiting or {"left": [d.name for d in tests if d not in orphans]}
 
 
 def _is_orphan(deployment: Deployment, book: Book, now: datetime) -> bool:
     """Return whether a TEST deployment's release is closed, or its lease is over and no release holds it."""
-    if deployment.lifecycle_state == "DELETED":
-        return False
     slug = deployment.tags.get(RUN_TAG)
     if book.holder is not None and run_slug(book.holder) == slug:
         return False

@@ -7,12 +7,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import MissingInputError, RecdeployError, TransientError
-from recdeploy_ops.domain.waiting import Progress, Waiting, judge_work_request
+from recdeploy_ops.domain.promotion import Move, SwitchIntent, decide_switch
+from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.releases import LEASE_TAG, LEDGER_TAG, SERVED_TAG, name_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
+    from recdeploy_ops.domain.ledger import Serving
     from recdeploy_ops.releases import Releases
 
 log = logging.getLogger(__name__)
@@ -27,10 +30,12 @@ def advance_label(releases: Releases) -> Waiting | None:
         TransientError: trying again may help.
     """
     label_model(releases)
-    if releases.ledger.book().production is None:
+    book = releases.ledger.book()
+    if book.production is None or book.holder is not None:  # who holds the lock labels it when it is done
         return None
+    entry = releases.ledger.entries()[-1]
     try:
-        return advance_tags(releases, releases.production_tags())
+        return advance_tags(releases, releases.production_tags(), entry.facts.get("seen_work_request"), since=entry.at)
     except TransientError:
         raise
     except RecdeployError as err:
@@ -57,26 +62,38 @@ def label_model(releases: Releases) -> None:
         log.warning("The model of v%s keeps its old tags: %s", book.production.version, err)
 
 
-def advance_tags(releases: Releases, wanted: Mapping[str, str]) -> Waiting | None:
-    """Set tags of production; None when it has them, or when OCI could not set them."""
+def newest_change(releases: Releases, serving: Serving | None) -> str | None:
+    """Return the newest work request of production, so that a later one is known to be another; None without any."""
+    newest = releases.deployments.newest_work_request(serving.deployment_id) if serving else None
+    return newest.work_request_id if newest else None
+
+
+def advance_tags(
+    releases: Releases, wanted: Mapping[str, str], seen_work_request: str | None, *, since: datetime
+) -> Waiting | None:
+    """Set tags of production; None when it has them, or when OCI could not set them.
+
+    Args:
+        releases: what the steps work with.
+        wanted: the tags; others stay, but for a lease.
+        seen_work_request: production's newest one before this was asked for: OCI may accept it and not do it.
+        since: when that was recorded; from then on a deployment's time is waited.
+    """
     serving = releases.ledger.book().production
     if serving is None:
         raise MissingInputError("Nothing is in production", clear_task="promote")
     deployment = releases.deployments.get(serving.deployment_id)
-    if wanted.items() <= deployment.tags.items() and LEASE_TAG not in deployment.tags:
+    reached = wanted.items() <= deployment.tags.items() and LEASE_TAG not in deployment.tags
+    if reached:
         return None
     newest = releases.deployments.newest_work_request(serving.deployment_id)
-    progress = judge_work_request(newest.status) if newest else Progress.SUCCEEDED
     minutes = releases.settings.release.deployment_timeout_minutes
-    since = newest.accepted_at if newest and progress is Progress.RUNNING else releases.now()
-    waiting = Waiting(
-        deployment.deployment_id, f"{deployment.name} is being tagged", since + timedelta(minutes=minutes)
-    )
-    if progress is Progress.RUNNING and releases.now() < waiting.deadline:
-        return waiting
-    if progress is not Progress.SUCCEEDED or deployment.lifecycle_state != "ACTIVE":
-        log.warning("%s is %s and keeps its old tags.", deployment.name, deployment.lifecycle_state)
+    intent = SwitchIntent("tagged", seen_work_request, since + timedelta(minutes=minutes))
+    decision = decide_switch(intent, deployment, newest, reached=reached, now=releases.now())
+    if decision.move is Move.GIVE_UP:
+        log.warning("%s keeps its old tags: %s.", deployment.name, decision.reason)
         return None
-    kept = {key: value for key, value in deployment.tags.items() if key != LEASE_TAG}
-    releases.deployments.tag(deployment, {**kept, **wanted})
-    return waiting
+    if decision.move is Move.ASK:
+        kept = {key: value for key, value in deployment.tags.items() if key != LEASE_TAG}
+        releases.deployments.tag(deployment, {**kept, **wanted})
+    return Waiting(deployment.deployment_id, f"{deployment.name} is being tagged", intent.deadline)

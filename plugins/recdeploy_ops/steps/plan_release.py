@@ -29,6 +29,7 @@ def advance(releases: Releases, run_id: str, opening: Opening) -> Outcome:
     releases.store.check_writable()
     releases.catalog.check_access()
     waiting = locks.advance_takeover(releases, run_id, has_ended=opening.has_ended)
+    waiting = waiting or locks.advance_return(releases, run_id)
     if waiting:
         return waiting
     found = plan(

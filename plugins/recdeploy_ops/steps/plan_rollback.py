@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.ledger import ROLLBACK
-from recdeploy_ops.domain.release_plan import choose_target
+from recdeploy_ops.domain.release_plan import choose_target, reconcile, require_unused
 from recdeploy_ops.steps import locks
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ def advance(releases: Releases, run_id: str, opening: Opening) -> Outcome:
     Raises:
         SettingsError: there is no such version.
         IllegalTransitionError: that version never served, or serves now.
+        ApprovalError: this run has rolled back before, and production was changed since.
+        StateMismatchError: OCI's production is not what the ledger says.
         LockHeldError: a live run is past its approval.
     """
     releases.store.check_writable()
@@ -30,9 +32,14 @@ def advance(releases: Releases, run_id: str, opening: Opening) -> Outcome:
     book = releases.ledger.book()
     known = book.releases.get(run_id)
     target = book.versions[known.version] if known else choose_target(book, _wanted(opening.params["version"]))
+    if known is not None:
+        require_unused(book, known)
+    reconcile(book, releases.production())
     waiting = locks.advance_takeover(releases, run_id, has_ended=opening.has_ended, preempting=True)
+    waiting = waiting or locks.advance_return(releases, run_id)
     if waiting:
         return waiting
+    known = releases.ledger.book().releases.get(run_id)
     if known is None or not known.is_open:
         locks.open_release(releases, run_id, opening, purpose=ROLLBACK, version=target.number)
     production = releases.ledger.book().production

@@ -19,12 +19,13 @@ from recdeploy_ops.domain.errors import (
 )
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision, Deployment, Role
+from recdeploy_ops.domain.release_plan import reconcile, require_unused
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.releases import DIGEST_TAG, LEASE_TAG, VERSION_TAG
 from recdeploy_ops.steps import fingerprints, rehearsals, removals
 from recdeploy_ops.steps.creations import advance_creation, deployment_name, wanted_shape
-from recdeploy_ops.steps.restorations import advance_settlement, model_switch
+from recdeploy_ops.steps.restorations import advance_settlement, describe_settlement, model_switch
 from recdeploy_ops.steps.switches import Switch, advance_switch, prove
 
 if TYPE_CHECKING:
@@ -56,25 +57,12 @@ def advance(releases: Releases, run_id: str) -> Outcome:
         PromotionFailedError: production did not verify; says what it serves now.
     """
     release = releases.release(run_id)
-    done = release.get(Kind.PROMOTED)
-    if done is None:
+    require_unused(releases.ledger.book(), release)
+    if release.get(Kind.PROMOTED) is None:
         waiting = _promote(releases, release)
         if waiting:
             return waiting
-    else:
-        _require_unused(releases, done)
     return _resize_and_tidy_up(releases, run_id)
-
-
-def _require_unused(releases: Releases, done: Facts) -> None:
-    """Refuse to take an approval for a second promotion of a version that was rolled back since."""
-    serving = releases.ledger.book().production
-    if serving is None or serving.version != done["version"]:
-        raise ApprovalError(
-            f"v{done['version']} was promoted by this run before, and production serves "
-            f"v{serving.version if serving else '?'} since: an approval counts once. Clear the task "
-            "'request_approval' to ask again."
-        )
 
 
 def check_approval(releases: Releases, release: Release) -> Approved:
@@ -129,7 +117,8 @@ def _promote(releases: Releases, release: Release) -> Waiting | None:
     approved = check_approval(releases, release)
     champion = releases.ledger.book().production
     try:
-        if release.get(Kind.PROMOTION_STARTED) is None:
+        if release.open_switch is None:
+            reconcile(releases.ledger.book(), releases.production())
             _require_registered_artifact(releases, approved)
         if champion is None:
             serving = _become_production(releases, release, approved)
@@ -165,28 +154,26 @@ def _promote(releases: Releases, release: Release) -> Waiting | None:
 def _give_back(releases: Releases, release: Release) -> Waiting | None:
     """Restore what production served before, then raise."""
     failed = releases.facts(release, Kind.PROMOTION_FAILED)
-    champion = releases.ledger.book().production
-    if champion is None:
-        waiting = removals.advance_test_removal(releases, release.run_id)
-        waiting = waiting or advance_settlement(releases, release)
-        if waiting:
-            return waiting
-        raise PromotionFailedError(
-            f"v{release.version} did not verify as the first production and was deleted: {failed['reason']}"
-        )
     waiting = advance_settlement(releases, release)
     if waiting:
         return waiting
+    if releases.ledger.book().production is None:
+        raise PromotionFailedError(
+            f"v{release.version} did not verify as the first production and was deleted: {failed['reason']}"
+        )
     raise PromotionFailedError(
-        f"v{release.version} was not promoted; v{champion.version} serves at {champion.url}, verified. "
-        f"Why: {failed['reason']}"
+        f"v{release.version} was not promoted; {describe_settlement(releases, release)}. Why: {failed['reason']}"
     )
 
 
 def _become_production(releases: Releases, release: Release, approved: Approved) -> Waiting | Deployment:
     """First release: the TEST deployment becomes production, or one is made when TEST was skipped."""
     tested = releases.facts(release, Kind.TEST_DEPLOYED)
+    goal = f"production with v{approved.version}"
     if tested["skipped"]:
+        if release.open_switch is None:
+            facts = {"deployment_id": None, "goal": goal, "version": approved.version}
+            release = releases.record(Kind.PROMOTION_STARTED, release.run_id, facts)
         made = advance_creation(
             releases, release, role=Role.PRODUCTION, digest=approved.digest, model_id=approved.model_id
         )
@@ -198,7 +185,6 @@ def _become_production(releases: Releases, release: Release, approved: Approved)
         raise MissingInputError(f"The TEST deployment {deployment.name} is gone", clear_task="deploy_test")
     tags = releases.tags(release.run_id, approved.version, approved.digest, Role.PRODUCTION)
     name = deployment_name(releases.settings.project_name, Role.PRODUCTION, approved.version)
-    goal = f"production with v{approved.version}"
     switch = _tag_switch(releases, deployment.deployment_id, name, tags, goal=goal)
     return advance_switch(releases, release.run_id, Kind.PROMOTION_STARTED, switch)
 

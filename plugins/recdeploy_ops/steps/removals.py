@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from recdeploy_ops.domain.errors import DeploymentFailedError
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.releases import ROLE_TAG
+from recdeploy_ops.releases import PROJECT_TAG, ROLE_TAG, RUN_TAG, run_slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from recdeploy_ops.domain.records import Deployment
     from recdeploy_ops.releases import Releases
@@ -28,8 +29,20 @@ def advance_test_removal(releases: Releases, run_id: str) -> Waiting | None:
 
 
 def advance_unproved_removal(releases: Releases, run_id: str) -> Waiting | None:
-    """Delete what a run made to be the first production and never proved: nobody was told of it yet."""
-    return advance_removal(releases, releases.deployments_of_run(Role.PRODUCTION, run_id))
+    """Delete what a run made to be the first production and never proved: nobody was told of it yet.
+
+    One list of all that it made: while its role changes from TEST to production, two lists could both miss it.
+    """
+    waiting = None
+    for listed in releases.deployments.all():
+        mine = (listed.tags.get(PROJECT_TAG), listed.tags.get(RUN_TAG)) == (
+            releases.settings.project_name,
+            run_slug(run_id),
+        )
+        if mine and listed.lifecycle_state != "DELETED":
+            deployment = releases.deployments.get(listed.deployment_id)
+            waiting = waiting if deployment.lifecycle_state == "DELETED" else _remove(releases, deployment)
+    return waiting
 
 
 def advance_removal(releases: Releases, deployments: Iterable[Deployment]) -> Waiting | None:
@@ -61,16 +74,27 @@ def ask(releases: Releases, deployment: Deployment) -> None:
 
 
 def _remove(releases: Releases, deployment: Deployment) -> Waiting:
-    newest = releases.deployments.newest_work_request(deployment.deployment_id)
-    since = releases.now() if newest is None or deployment.lifecycle_state == "ACTIVE" else newest.accepted_at
+    since = _first_asked(releases, deployment)
     deadline = since + timedelta(minutes=releases.settings.release.deployment_timeout_minutes)
+    ask(releases, deployment)
     if releases.now() >= deadline:
         raise DeploymentFailedError(
             f"{deployment.name} ({deployment.deployment_id}) is still {deployment.lifecycle_state} at its deadline "
             f"{deadline:%Y-%m-%d %H:%M} UTC. Delete it in the OCI console, then clear this task."
         )
-    ask(releases, deployment)
     return Waiting(deployment.deployment_id, f"{deployment.name} is being deleted", deadline)
+
+
+def _first_asked(releases: Releases, deployment: Deployment) -> datetime:
+    """Return when the deletion was first asked for: OCI may accept it again and again without doing it.
+
+    While OCI is busy with something else, its beginning counts; now, where nothing was asked yet.
+    """
+    work = releases.deployments.work_requests(deployment.deployment_id)
+    deletions = [found.accepted_at for found in work if "DELETE" in found.operation]
+    if deletions:
+        return min(deletions)
+    return work[0].accepted_at if work and deployment.lifecycle_state in BUSY else releases.now()
 
 
 def _is_other_by_now(listed: Deployment, deployment: Deployment) -> bool:

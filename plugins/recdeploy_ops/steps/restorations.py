@@ -5,10 +5,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import DeploymentFailedError, PromotionFailedError
+from recdeploy_ops.domain.errors import (
+    DeploymentFailedError,
+    IntegrityError,
+    PromotionFailedError,
+    StorageError,
+)
 from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.release_plan import GONE
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.steps import removals
+from recdeploy_ops.steps import rehearsals, removals
 from recdeploy_ops.steps.switches import Switch, advance_switch
 
 if TYPE_CHECKING:
@@ -17,13 +23,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SETTLED = (Kind.PROMOTED, Kind.ROLLED_BACK, Kind.CHAMPION_RESTORED)
-
 
 def advance_settlement(releases: Releases, release: Release) -> Waiting | None:
-    """Bring production back to the champion when a promotion was begun and never verified.
+    """Bring production back to the champion when a switch was begun and never verified.
 
-    Without a champion, what the release made to be the first production is deleted.
+    Without a champion, what the release made is deleted: it may be on its way to be the first production. Where
+    production itself is gone, that is recorded: nothing can be brought back there.
 
     Returns:
         What to wait for, or None when production is settled.
@@ -31,24 +36,41 @@ def advance_settlement(releases: Releases, release: Release) -> Waiting | None:
     Raises:
         PromotionFailedError: the champion could not be brought back: a person must.
     """
-    if any(release.get(kind) for kind in SETTLED):
-        return None
     champion = releases.ledger.book().production
     if champion is None:
         return removals.advance_unproved_removal(releases, release.run_id)
-    if release.get(Kind.PROMOTION_STARTED) is None:
+    if release.open_switch is None:
         return None
     if release.get(Kind.PROMOTION_FAILED) is None:
         reason = "the run ended while production was being switched"
         release = releases.record(Kind.PROMOTION_FAILED, release.run_id, {"reason": reason})
+    if releases.deployments.get(champion.deployment_id).lifecycle_state in GONE:
+        releases.record(Kind.PRODUCTION_LOST, release.run_id, {"deployment_id": champion.deployment_id})
+        log.error("PRODUCTION IS GONE: %s (%s) was deleted.", champion.url, champion.deployment_id)
+        return None
     return _restore(releases, release, champion)
 
 
+def describe_settlement(releases: Releases, release: Release) -> str:
+    """Return what production serves once it is settled, in words."""
+    champion = releases.ledger.book().production
+    if champion is None:
+        return "nothing is in production"
+    if releases.ledger.book().releases[release.run_id].get(Kind.PRODUCTION_LOST):
+        return (
+            f"PRODUCTION IS GONE: somebody deleted {champion.deployment_id}, which served v{champion.version} at "
+            f"{champion.url}. Let recommender_adopt take that over, then release again"
+        )
+    return f"v{champion.version} serves at {champion.url}, verified"
+
+
 def _restore(releases: Releases, release: Release, champion: Serving) -> Waiting | None:
-    switch = model_switch(releases, champion.deployment_id, champion.version, champion.digest, champion.model_id)
+    version = releases.ledger.book().versions[champion.version]
     try:
+        model_id = rehearsals.find_or_restore(releases, release.run_id, version).model_id
+        switch = model_switch(releases, champion.deployment_id, champion.version, champion.digest, model_id)
         restored = advance_switch(releases, release.run_id, Kind.RESTORE_STARTED, switch)
-    except DeploymentFailedError as err:
+    except (DeploymentFailedError, StorageError, IntegrityError) as err:
         raise PromotionFailedError(
             f"PRODUCTION NEEDS A PERSON. The switch to v{release.version} failed, and v{champion.version} could "
             f"not be brought back at {champion.url}: {err}\nSet the deployment's model to {champion.model_id} in the "
@@ -58,7 +80,7 @@ def _restore(releases: Releases, release: Release, champion: Serving) -> Waiting
         return restored
     facts = {
         "version": champion.version,
-        "model_id": champion.model_id,
+        "model_id": model_id,
         "deployment_id": champion.deployment_id,
     }
     releases.record(Kind.CHAMPION_RESTORED, release.run_id, facts)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import DeploymentFailedError, PromotionFailedError, StateMismatchError
 from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.release_plan import reconcile, require_unused
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.steps import approvals
-from recdeploy_ops.steps.restorations import advance_settlement, model_switch
+from recdeploy_ops.steps.restorations import advance_settlement, describe_settlement, model_switch
 from recdeploy_ops.steps.switches import advance_switch
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def advance(releases: Releases, run_id: str) -> Outcome:
     champion = releases.ledger.book().production
     if champion is None:
         raise StateMismatchError("Nothing is in production: there is nothing to roll back.")
+    require_unused(releases.ledger.book(), release)
     if release.get(Kind.ROLLED_BACK) is None:
         waiting = _switch(releases, release, champion)
         if waiting:
@@ -42,7 +44,9 @@ def advance(releases: Releases, run_id: str) -> Outcome:
 
 def _switch(releases: Releases, release: Release, champion: Serving) -> Waiting | None:
     if release.get(Kind.PROMOTION_FAILED):
-        return _give_back(releases, release, champion)
+        return _give_back(releases, release)
+    if release.open_switch is None:
+        reconcile(releases.ledger.book(), releases.production())
     approvals.require_rollback_approved(releases, release)
     rehearsed = releases.facts(release, Kind.ROLLBACK_REHEARSED)
     target = releases.ledger.book().versions[release.version]
@@ -51,7 +55,7 @@ def _switch(releases: Releases, release: Release, champion: Serving) -> Waiting 
         deployment = advance_switch(releases, release.run_id, Kind.PROMOTION_STARTED, switch)
     except DeploymentFailedError as err:
         release = releases.record(Kind.PROMOTION_FAILED, release.run_id, {"reason": str(err)})
-        return _give_back(releases, release, champion)
+        return _give_back(releases, release)
     if isinstance(deployment, Waiting):
         return deployment
     releases.point_current(
@@ -71,11 +75,9 @@ def _switch(releases: Releases, release: Release, champion: Serving) -> Waiting 
     return None
 
 
-def _give_back(releases: Releases, release: Release, champion: Serving) -> Waiting | None:
+def _give_back(releases: Releases, release: Release) -> Waiting | None:
     waiting = advance_settlement(releases, release)
     if waiting:
         return waiting
     failed = releases.facts(release, Kind.PROMOTION_FAILED)
-    raise PromotionFailedError(
-        f"Rollback failed: v{champion.version} still serves at {champion.url}, verified. Why: {failed['reason']}"
-    )
+    raise PromotionFailedError(f"Rollback failed: {describe_settlement(releases, release)}. Why: {failed['reason']}")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What in the settings decides which model comes out, besides the release's own top_k and seed.
+MODEL_SETTINGS = ("engine", "refit", "factors", "epochs", "learning_rate", "regularization")
+
 
 def advance(releases: Releases, run_id: str) -> Outcome:
     """Train on the extract, unless that was already done with the same seed and settings.
@@ -33,6 +36,7 @@ def advance(releases: Releases, run_id: str) -> Outcome:
         "extract": extract.digest,
         "top_k": release.params["top_k"],
         "seed": release.params["seed"],
+        "model": releases.settings.training.model_dump(mode="json", include=set(MODEL_SETTINGS)),
     }
     trained = _reuse(releases, release, inputs) or _train(releases, run_id, extract, inputs)
     metrics = trained.facts["metrics"]
@@ -61,5 +65,5 @@ def _reuse(releases: Releases, release: Release, inputs: dict[str, Any]) -> Bund
     except (MissingInputError, IntegrityError) as err:
         log.warning("The earlier results are not used: %s", err)
         return None
-    log.info("Already trained on this extract with this seed: %s is used again.", bundle.prefix)
+    log.info("Already trained on this extract with this seed and these settings: %s is used again.", bundle.prefix)
     return bundle

@@ -86,7 +86,7 @@ def prove(releases: Releases, deployment: Deployment, *, version: int, digest: s
     """Ask a deployment's URL until enough answers in a row carry the version and digest.
 
     A probe that is lost says nothing about what is served: the row begins anew, but only `LOST_PROBES` times.
-    Without a digest, which a version of another project has not, it must answer each time.
+    Without a digest, which a version of another project has not, it must answer each time, and never as one of ours.
 
     Raises:
         DeploymentFailedError: one of them answered with something else, or too many were lost.
@@ -106,11 +106,15 @@ def prove(releases: Releases, deployment: Deployment, *, version: int, digest: s
             time.sleep(releases.settings.release.poll_seconds)
             continue
         served = _served(reply)
-        if served != (version, digest) and digest:
-            wanted = f"v{version} and the digest {digest}"
+        if (served != (version, digest)) if digest else (served in _known(releases)):
+            wanted = f"v{version} and the digest {digest}" if digest else f"v{version}, which another project made"
             raise DeploymentFailedError(f"{deployment.url} answered {probe} with {served or reply}, not with {wanted}.")
         in_a_row += 1
     log.info("%s answered %s times with v%s (%s)", deployment.url, probes.consecutive_answers, version, digest[:12])
+
+
+def _known(releases: Releases) -> set[tuple[object, object]]:
+    return {(version.number, version.digest) for version in releases.ledger.book().versions.values() if version.digest}
 
 
 def _probe(ask: Callable[[object], Reply]) -> Reply | TransientError:

@@ -35,7 +35,7 @@ def read_measures(work: Path, last_lines: Sequence[str]) -> dict[str, float]:
     """Return ``rmse`` and ``mae``.
 
     Raises:
-        TrainingFailedError: the operator measured nothing, or no number.
+        TrainingFailedError: the operator measured nothing, or no number, or learned none.
     """
     try:
         measures = json.loads((work / "measures.json").read_text(encoding="utf-8"))
@@ -44,6 +44,12 @@ def read_measures(work: Path, last_lines: Sequence[str]) -> dict[str, float]:
     found = {name: float(measures[name]) for name in ("rmse", "mae")}
     if not all(map(math.isfinite, found.values())):
         raise _failed(f"measured {found}, which are no numbers", last_lines)
+    if not measures["finite"]:
+        raise _failed(
+            "learned factors that are no finite numbers: SGD has diverged, and every score is a guess. "
+            "Lower training.learning_rate, or let interactions.sql scale the ratings down",
+            last_lines,
+        )
     return found
 
 
@@ -77,6 +83,24 @@ def verify_outputs(outputs: Path, inputs: Inputs, source: SourceSettings, last_l
     return Counted(rows, int(with_list.sum()))
 
 
+def verify_new_users(path: Path, inputs: Inputs, source: SourceSettings, top_k: int, last_lines: Sequence[str]) -> int:
+    """Check the list for new users that the engine wrote, and return its length.
+
+    Raises:
+        TrainingFailedError: it is empty or too long, or has an item twice, one that is not in the catalogue, or a
+            score that is not finite.
+    """
+    columns = [source.item_column, source.rating_column]
+    rows = pd.concat(read_recommendations(path))
+    if list(rows.columns) != columns or not 0 < len(rows) <= top_k:
+        raise _failed(f"wrote {len(rows)} rows of {list(rows.columns)} into {path.name}", last_lines)
+    items, scores = rows[columns[0]], pd.to_numeric(rows[columns[1]], errors="coerce").to_numpy(dtype=float)
+    known = items.isin(inputs.items.to_pandas()).to_numpy() & ~items.duplicated().to_numpy()
+    _require(known, rows, f"ids in {columns[0]} that it was not given, or twice,", last_lines, path.name)
+    _require(np.isfinite(scores), rows, f"values of {columns[1]} that are no finite numbers", last_lines, path.name)
+    return len(rows)
+
+
 def read_recommendations(path: Path) -> Iterator[pd.DataFrame]:
     """Yield ``recommendations.csv`` in pieces, every value as the text that stands there."""
     with pd.read_csv(
@@ -85,11 +109,13 @@ def read_recommendations(path: Path) -> Iterator[pd.DataFrame]:
         yield from chunks
 
 
-def _require(right: Any, chunk: pd.DataFrame, what: str, last_lines: Sequence[str]) -> None:
+def _require(
+    right: Any, chunk: pd.DataFrame, what: str, last_lines: Sequence[str], file: str = "recommendations.csv"
+) -> None:
     wrong = np.flatnonzero(~right)
     if wrong.size:
         first = ", ".join(map(repr, chunk.iloc[int(wrong[0])]))
-        raise _failed(f"wrote {wrong.size} {what} into recommendations.csv (first: {first})", last_lines)
+        raise _failed(f"wrote {wrong.size} {what} into {file} (first: {first})", last_lines)
 
 
 def _failed(what: str, last_lines: Sequence[str]) -> TrainingFailedError:

@@ -1,4 +1,4 @@
-"""The list for new users, which the stock operator writes nowhere but into its HTML report."""
+"""The list for new users, which the stock engine writes nowhere but into its HTML report."""
 
 from __future__ import annotations
 

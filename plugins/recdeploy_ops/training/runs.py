@@ -7,6 +7,7 @@ import os
 import shutil
 import site
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from recdeploy_ops.training.inputs import prepare_inputs
-from recdeploy_ops.training.outputs import read_measures, verify_outputs
+from recdeploy_ops.training.outputs import read_measures, verify_new_users, verify_outputs
 from recdeploy_ops.training.processes import run_process
 from recdeploy_ops.training.reports import write_new_users
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recdeploy_ops.settings import Settings
+    from recdeploy_ops.settings import Settings, TrainingSettings
     from recdeploy_ops.training.inputs import Inputs
     from recdeploy_ops.training.processes import StopSignal
 
@@ -33,7 +34,10 @@ NEW_USERS = "new_users.csv"
 RESULTS = ("recommendations.csv", "report.html", "metrics.json", CONFIG, NEW_USERS)
 # What the child gets from the environment; not the connections and keys that Airflow's has.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
-# One thread: the order in which a sum is added up is part of the result. Unbuffered: errors in their place.
+# What would otherwise be made anew by every run: compiled code, and matplotlib's list of fonts.
+CACHES = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
+# One thread in libraries: the order in which a sum is added up is part of the result, and the exact engine makes its
+# own threads. Unbuffered: errors in their place.
 FIXED = {
     "PYTHONHASHSEED": "0",
     "PYTHONUNBUFFERED": "1",
@@ -60,8 +64,8 @@ def train(
     Args:
         extract_folder: has ``interactions.parquet``, ``users.parquet`` and ``items.parquet``.
         output_folder: gets ``recommendations.csv``, ``report.html``, ``metrics.json``, the operator's
-            ``recommender.yaml`` and, where the report has the list, ``new_users.csv``; all or none.
-        settings: names the columns and the timeout.
+            ``recommender.yaml`` and, where there is such a list, ``new_users.csv``; all or none.
+        settings: names the columns, the engine, its hyper-parameters and the timeout.
         top_k: recommendations per user.
         seed: of all random numbers.
         report: called with each line of the operator's output and of progress.
@@ -70,7 +74,7 @@ def train(
     Returns:
         What stands in ``metrics.json``: ``rmse`` and ``mae`` on the fifth of the interactions that ADS holds
         out, ``users``, ``items``, ``interactions``, ``dropped`` (rows left out, by reason),
-        ``users_without_list``, ``recommendations`` (rows), ``top_k``, ``seed`` and ``seconds``.
+        ``users_without_list``, ``recommendations`` (rows), ``top_k``, ``seed``, ``engine`` and ``seconds``.
 
     Raises:
         SourceDataError: the data cannot be trained on.
@@ -87,7 +91,7 @@ def train(
         inputs = prepare_inputs(extract_folder, work, settings.source, report)
         _write_config(work / CONFIG, settings, top_k)
         last_lines = run_process(
-            [sys.executable, "-P", "-X", "utf8", str(OPERATOR), CONFIG, "--seed", str(seed), "--end-with-parent"],
+            [sys.executable, "-P", "-X", "utf8", str(OPERATOR), CONFIG, *_arguments(settings.training, seed)],
             folder=work,
             environment=_environment(work),
             timeout_seconds=settings.training.timeout_minutes * 60,
@@ -95,8 +99,10 @@ def train(
             stop=stop,
         )
         metrics = _verified(work, inputs, settings, last_lines, report)
-        metrics |= {"top_k": top_k, "seed": seed, "seconds": round(time.monotonic() - started, 1)}
-        _write_results(work, settings, inputs, metrics, top_k, report)
+        metrics |= {"top_k": top_k, "seed": seed, "engine": settings.training.engine}
+        metrics |= {"seconds": round(time.monotonic() - started, 1)}
+        _settle_new_users(work / OUTPUTS, settings, inputs, top_k, last_lines, report)
+        _write_results(work, metrics)
         for name in RESULTS:
             if (work / OUTPUTS / name).exists():
                 (work / OUTPUTS / name).replace(output_folder / name)
@@ -122,11 +128,37 @@ def _write_config(path: Path, settings: Settings, top_k: int) -> None:
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
+def _arguments(training: TrainingSettings, seed: int) -> list[str]:
+    """Return the operator's command line; hyper-parameters are on it because ADS's configuration has none."""
+    options = {
+        "--seed": seed,
+        "--engine": training.engine,
+        "--factors": training.factors,
+        "--epochs": training.epochs,
+        "--learning-rate": training.learning_rate,
+        "--regularization": training.regularization,
+    }
+    chosen = [text for name, value in options.items() for text in (name, str(value))]
+    return [*chosen, *(["--refit"] if training.refit else []), "--end-with-parent"]
+
+
 def _environment(work: Path) -> dict[str, str]:
     # scikit-surprise, ADS and matplotlib write below HOME and the temporary folder.
     scratch = {"HOME": str(work), "TMPDIR": str(work), "PYTHONUSERBASE": site.getuserbase()}
-    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return {**passed_on, **FIXED, **scratch}
+    caches = {name: str(_cache_folder(work) / kind) for name, kind in CACHES.items()}
+    passed_on = {name: os.environ[name] for name in (*PASSED_ON, *CACHES) if name in os.environ}
+    return {**caches, **passed_on, **FIXED, **scratch}
+
+
+def _cache_folder(work: Path) -> Path:
+    """Return a folder that outlives this run; the run's own where no other can be written."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recdeploy"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        return work
+    return folder
 
 
 def _verified(
@@ -147,15 +179,23 @@ def _verified(
     }
 
 
-def _write_results(
-    work: Path,
+def _settle_new_users(
+    outputs: Path,
     settings: Settings,
     inputs: Inputs,
-    metrics: dict[str, Any],
     top_k: int,
+    last_lines: list[str],
     report: Callable[[str], None],
 ) -> None:
+    """Check the list for new users; the stock engine's stands in its report only, its scores with two decimals."""
+    if not (outputs / NEW_USERS).exists():
+        write_new_users(outputs / "report.html", outputs / NEW_USERS, inputs, settings.source, top_k, report)
+        return
+    rows = verify_new_users(outputs / NEW_USERS, inputs, settings.source, top_k, last_lines)
+    report(f"{NEW_USERS} has {rows} recommendations for new users.")
+
+
+def _write_results(work: Path, metrics: dict[str, Any]) -> None:
     outputs = work / OUTPUTS
-    write_new_users(outputs / "report.html", outputs / NEW_USERS, inputs, settings.source, top_k, report)
     (outputs / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     shutil.copyfile(work / CONFIG, outputs / CONFIG)

@@ -1,0 +1,270 @@
+"""Measure training: the exact engine beside ADS's own, on the same data and seed, and beside the machine's limits.
+
+    python -m benchmarks.training --size 100k --movielens folder/with/interactions.csv
+    python -m benchmarks.training --size 10m
+
+Prints one JSON object. Each part runs in a process of its own, so that its peak memory is its own. Stock is
+measured in full at 100k; above that its scoring, which would take hours, is measured on a sample of users and its
+metrics on a sample of ratings, and both are extrapolated. At 50m stock is left out: it would not fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from benchmarks.training_data import COLUMNS, TOP_K, Shape, convert, generate, write_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOME = Path(__file__).parents[1]
+SEED = 42
+SAMPLED_RATINGS = 100_000
+
+
+SHAPES = {
+    "100k": Shape(943, 1_682, 100_000, None),
+    "1m": Shape(10_000, 5_000, 1_000_000, 100),
+    "10m": Shape(100_000, 20_000, 10_000_000, 20),
+    "50m": Shape(1_000_000, 100_000, 50_000_000, 0),
+}
+
+
+def main() -> None:
+    """Measure one size and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--size", choices=SHAPES, default="100k")
+    parser.add_argument("--movielens", type=Path, help="folder of MovieLens-100k as CSV, in the place of made-up data")
+    parser.add_argument("--part", choices=sorted(PARTS), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.part:
+        sys.stdout.write("\n" + json.dumps(PARTS[arguments.part](arguments.folder, SHAPES[arguments.size])))
+        return
+    sys.stdout.write(json.dumps(measure(arguments.size, arguments.movielens), indent=1) + "\n")
+
+
+def measure(size: str, movielens: Path | None = None) -> dict[str, Any]:
+    """Return the figures of one size: the data's, each part's, and their ratios.
+
+    Args:
+        size: a key of ``SHAPES``.
+        movielens: a folder with ``interactions.csv``, ``users.csv`` and ``items.csv``; only for 100k.
+    """
+    shape = SHAPES[size]
+    figures: dict[str, Any] = {"size": size, "top_k": TOP_K, "seed": SEED, "cpus": os.cpu_count()}
+    with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name:
+        folder = Path(name)
+        if movielens:
+            convert(movielens, folder)
+        else:
+            generate(folder, shape)
+        figures["data"] = "MovieLens-100k" if movielens else "made up"
+        figures["rows"] = {path.stem: pq.read_metadata(path).num_rows for path in sorted(folder.glob("*.parquet"))}
+        write_config(folder)
+        for part in PARTS:
+            figures[part] = _run_part(part, size, folder)
+    return figures | {"ratios": compare(figures)}
+
+
+def compare(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return what the parts amount to; times are of the processor, but for scoring, whose limit uses all of them."""
+    exact, stock, limit, operator = (figures[part] for part in ("exact", "stock", "limit", "operator"))
+    ratios = {"scoring_to_gemm": exact["scoring_seconds"] / limit["gemm_seconds"]}
+    if stock:
+        ratios |= {
+            "build_faster": stock["build_cpu"] / exact["build_cpu"],
+            "sgd_to_stock": exact["fit_cpu"] / stock["fit_cpu"],
+            "memory_to_stock": exact["peak_mb"] / stock["peak_mb"],
+        }
+    if operator:
+        ratios["operator_faster"] = operator["stock_cpu"] / operator["exact_cpu"]
+    return {name: round(value, 3) for name, value in ratios.items()}
+
+
+def _run_part(part: str, size: str, folder: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.training", "--part", part, "--size", size, "--folder", str(folder)]
+    # As plugins/recdeploy_ops/training/runs.py starts the operator; the limit may use every processor.
+    threads = str(os.cpu_count()) if part == "limit" else "1"
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    done = subprocess.run(command, cwd=HOME, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"The part {part} failed:\n{done.stderr[-3000:]}")
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+# Parts
+
+
+def measure_exact(folder: Path, _: Shape) -> dict[str, Any]:
+    """Build the model as the operator does, from reading the tables to the frame of recommendations."""
+    from include.training import models, tables
+    from include.training.factors import Hyperparameters
+    from include.training.sgd import choose_fit
+
+    figures: dict[str, Any] = {}
+    fit = choose_fit(Hyperparameters())
+
+    def timed_fit(*arguments: Any) -> Any:
+        with _measured(figures, "fit"):
+            return fit(*arguments)
+
+    class TimedModel(models.ExactModel):
+        def _learn(self) -> Any:
+            with _measured(figures, "learn"):
+                return super()._learn()
+
+    spec = _spec(folder)
+    with _measured(figures, "build"):
+        with _measured(figures, "load"):
+            interactions = tables.read_interactions(str(folder / "interactions.parquet"), COLUMNS[:2], COLUMNS[2])
+            data = SimpleNamespace(interactions=interactions, **_tables(folder))
+            del interactions
+            model = TimedModel(SimpleNamespace(spec=spec), data, Hyperparameters(), fit=timed_fit)
+        np.random.seed(SEED)
+        os.chdir(folder)
+        model._build_model()
+    figures["scoring_seconds"] = round(figures["build_seconds"] - figures["learn_seconds"] - figures["load_seconds"], 3)
+    figures["peak_mb"] = _peak_mb()
+    model._recommendations.to_parquet(folder / "exact.parquet", index=False)
+    return figures
+
+
+def measure_stock(folder: Path, shape: Shape) -> dict[str, Any]:
+    """Build ADS's own model, its scoring for a sample of users only where all would take too long."""
+    if shape.sampled_users == 0:
+        return {}
+    from ads.opctl.operator.lowcode.recommender.model.factory import SVDOperatorModel
+    from surprise import SVD, Dataset, Reader, accuracy
+    from surprise.model_selection import train_test_split
+
+    figures: dict[str, Any] = {}
+    with _measured(figures, "load"):
+        interactions = pd.read_parquet(folder / "interactions.parquet")
+        data = SimpleNamespace(interactions=interactions, **_tables(folder))
+        model = SVDOperatorModel(SimpleNamespace(spec=_spec(folder)), data)
+    np.random.seed(SEED)
+    with _measured(figures, "split"):
+        ratings = interactions[COLUMNS[2]]
+        dataset = Dataset.load_from_df(interactions, Reader(rating_scale=(ratings.min(), ratings.max())))
+        trainset, testset = train_test_split(dataset, test_size=model.test_size)
+    with _measured(figures, "fit"):
+        model.algo = SVD().fit(trainset)
+    sample = testset if shape.sampled_users is None else testset[:SAMPLED_RATINGS]
+    with _measured(figures, "metrics"):
+        predictions = model.algo.test(sample)
+        accuracy.rmse(predictions, verbose=False), accuracy.mae(predictions, verbose=False)
+    users = model.users[COLUMNS[0]]
+    asked = users if shape.sampled_users is None else users.sample(shape.sampled_users, random_state=1)
+    with _measured(figures, "scoring"):
+        lists = {user: model._get_recommendations(user, TOP_K) for user in asked}
+    more_users, more_ratings = len(users) / len(asked), len(testset) / len(sample)
+    figures["sampled_users"], figures["sampled_ratings"] = len(asked), len(sample)
+    figures["build_cpu"] = round(
+        figures["load_cpu"]
+        + figures["split_cpu"]
+        + figures["fit_cpu"]
+        + figures["metrics_cpu"] * more_ratings
+        + figures["scoring_cpu"] * more_users,
+        1,
+    )
+    figures["extrapolated"] = more_users > 1
+    figures["same_lists"] = lists == _exact_lists(folder, set(asked))
+    figures["peak_mb"] = _peak_mb()
+    return figures
+
+
+def measure_limit(_: Path, shape: Shape) -> dict[str, Any]:
+    """Measure what no scoring of all pairs can be faster than: the float32 matrix product of their factors."""
+    factors, random = 100, np.random.default_rng(0)
+    items = random.normal(size=(factors, shape.items)).astype(np.float32)
+    fastest = 0.0
+    for rows in (128, 256, 512, 1024):
+        users = random.normal(size=(rows, factors)).astype(np.float32)
+        scores = np.empty((rows, shape.items), np.float32)
+        for _attempt in range(5):
+            started = time.perf_counter()
+            np.matmul(users, items, out=scores)
+            fastest = max(fastest, rows / (time.perf_counter() - started))
+    return {
+        "gflops": round(2e-9 * factors * shape.items * fastest, 1),
+        "gemm_seconds": round(shape.users / fastest, 4),
+    }
+
+
+def measure_operator(folder: Path, shape: Shape) -> dict[str, Any]:
+    """Run the whole operator process with either engine, start-up, report and outputs included; 100k only."""
+    if shape.sampled_users is not None:
+        return {}
+    figures: dict[str, Any] = {}
+    outputs = []
+    for engine in ("exact", "exact", "stock"):  # twice: the first compiles what the second finds in the cache
+        used = _children_cpu()
+        script = HOME / "include" / "training" / "run_operator.py"
+        command = [sys.executable, str(script), "recommender.yaml", "--seed", str(SEED), "--engine", engine]
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        figures[f"{engine}_cpu"] = round(_children_cpu() - used, 2)
+        outputs.append((folder / "outputs" / "recommendations.csv").read_bytes())
+    figures["same_bytes"] = outputs[0] == outputs[1] == outputs[2]
+    return figures
+
+
+PARTS = {"exact": measure_exact, "stock": measure_stock, "limit": measure_limit, "operator": measure_operator}
+
+
+@contextmanager
+def _measured(figures: dict[str, Any], name: str) -> Iterator[None]:
+    """Keep how long the block takes, by the clock and of all processors."""
+    clock, used = time.perf_counter(), time.process_time()
+    yield
+    figures[f"{name}_seconds"] = round(time.perf_counter() - clock, 3)
+    figures[f"{name}_cpu"] = round(time.process_time() - used, 3)
+
+
+def _spec(folder: Path) -> Any:
+    columns = dict(zip(("user_column", "item_column", "interaction_column"), COLUMNS, strict=True))
+    source = SimpleNamespace(url=str(folder / "interactions.parquet"), data=None, format=None)
+    return SimpleNamespace(**columns, interactions_data=source, top_k=TOP_K)
+
+
+def _tables(folder: Path) -> dict[str, pd.DataFrame]:
+    return {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("users", "items")}
+
+
+def _exact_lists(folder: Path, users: set[str]) -> dict[str, list[tuple[str, float]]]:
+    found = pd.read_parquet(folder / "exact.parquet")
+    lists: dict[str, list[tuple[str, float]]] = {user: [] for user in users}
+    for user, item, score in found[found[COLUMNS[0]].isin(users)].itertuples(index=False, name=None):
+        lists[user].append((item, score))
+    return lists
+
+
+def _children_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _peak_mb() -> float:
+    """Return the peak of this process alone; getrusage would count its parent's as well."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return round(sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024, 1)
+
+
+if __name__ == "__main__":
+    main()

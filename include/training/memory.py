@@ -1,0 +1,140 @@
+"""Whether a training fits into this machine: asked before it starts, as the kernel would not ask but kill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GIGABYTE = 1e9
+# In bytes: the peaks that benchmarks/training.py measures, rounded up.
+FIXED = 0.65e9  # libraries, and the blocks of scores that threads work on
+PER_INTERACTION = {"exact": 64, "stock": 400}
+PER_ID = 400
+PER_RECOMMENDATION = {"exact": 110, "stock": 600}
+
+
+class TooLargeError(Exception):
+    """A training does not fit into memory."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a training is.
+
+    Attributes:
+        interactions: rows.
+        users: rows.
+        items: rows.
+        factors: per user and per item.
+        top_k: recommendations per user.
+    """
+
+    interactions: int
+    users: int
+    items: int
+    factors: int
+    top_k: int
+
+    def needed_bytes(self, engine: str) -> float:
+        """Return an upper estimate of the memory that training takes.
+
+        Args:
+            engine: ``exact`` or ``stock``.
+        """
+        return (
+            FIXED
+            + PER_INTERACTION[engine] * self.interactions
+            + (PER_ID + 8 * self.factors) * (self.users + self.items)
+            + 4 * self.factors * self.items
+            + PER_RECOMMENDATION[engine] * self.users * min(self.top_k, self.items)
+        )
+
+
+def require_memory(size: Size, engine: str, root: Path = Path("/")) -> str:
+    """Return a line on the memory needed and available.
+
+    Args:
+        size: of the training.
+        engine: ``exact`` or ``stock``.
+        root: where ``proc`` and ``sys`` are.
+
+    Raises:
+        TooLargeError: more is needed than there is.
+    """
+    needed, (available, limited_by) = size.needed_bytes(engine), available_bytes(root)
+    line = (
+        f"{size.interactions:,} interactions of {size.users:,} users with {size.items:,} items need about "
+        f"{needed / GIGABYTE:.1f} GB of memory; {available / GIGABYTE:.1f} GB are available ({limited_by})"
+    )
+    if needed > available:
+        hint = "" if engine == "exact" else ", or set training.engine to exact"
+        raise TooLargeError(
+            f"Training would not fit: {line}. Give the worker more memory, let interactions.sql return fewer "
+            f"rows (its bind variable since), or lower training.factors{hint}."
+        )
+    return line
+
+
+def available_bytes(root: Path = Path("/")) -> tuple[float, str]:
+    """Return how much memory this process can still take, and what limits it: the machine or a control group."""
+    limits = [(_free_on_machine(root), "what the machine has free")]
+    limits += [(free, "the limit of the control group") for free in _free_in_groups(root)]
+    return min(limits)
+
+
+def _free_on_machine(root: Path) -> float:
+    for line in (root / "proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return float("inf")
+
+
+def _free_in_groups(root: Path) -> Iterator[float]:
+    """Yield what is free in each control group that this process is in, of either version."""
+    for folder, names in _group_folders(root):
+        limit, used = (_number(folder / name) for name in names[:2])
+        if limit is not None and used is not None:
+            yield limit - used + _reclaimable(folder, names[2])
+
+
+def _group_folders(root: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    groups = root / "proc/self/cgroup"
+    if not groups.is_file():
+        return
+    for line in groups.read_text(encoding="utf-8").splitlines():
+        _, controllers, name = line.split(":", 2)
+        if controllers == "memory":
+            top, names = root / "sys/fs/cgroup/memory", V1
+        elif not controllers:
+            top, names = root / "sys/fs/cgroup", V2
+        else:
+            continue
+        group = Path(name.lstrip("/"))
+        for part in (group, *group.parents):  # every group above limits it too; "." is the container's own view
+            yield top / part, names
+
+
+# Names of: the limit, what is used, and the part of it that the kernel gives back when asked.
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+V2 = ("memory.max", "memory.current", "inactive_file")
+
+
+def _number(path: Path) -> int | None:
+    """Return what stands in a file; None for ``max`` or where there is no such file."""
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
+
+
+def _reclaimable(folder: Path, name: str) -> int:
+    try:
+        lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.split()[0] == name)

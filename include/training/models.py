@@ -1,0 +1,223 @@
+"""ADS's recommender model under observation, and the same model computed from arrays.
+
+Both are subclasses of ADS's own and run inside its own ``operate()``: it reads the configuration, builds the
+report and writes the outputs. ``StockModel`` computes as ADS does. ``ExactModel`` gives the same recommendations,
+metrics and list for new users, byte for byte, hundreds of times sooner, and mends what breaks ADS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from ads.opctl.operator.lowcode.common.utils import _write_data
+from ads.opctl.operator.lowcode.recommender.constant import SupportedMetrics, SupportedModels
+
+# The factory before the models: they and their base import each other.
+from ads.opctl.operator.lowcode.recommender.model.factory import RecommenderOperatorModelFactory, SVDOperatorModel
+from surprise import SVD
+from surprise.utils import get_rng
+
+from include.training.metrics import measure
+from include.training.progress import Progress, tell
+from include.training.scoring import Scorer, usable_cpus
+from include.training.sgd import choose_fit
+from include.training.trainsets import build_trainset, encode_ratings, hold_out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from include.training.factors import Factors, Hyperparameters
+    from include.training.scoring import Lists
+    from include.training.sgd import Fit
+    from include.training.trainsets import Trainset
+
+MEASURES = "measures.json"
+NEW_USERS = "new_users.csv"
+
+
+class OutputError(Exception):
+    """What was computed could not be written."""
+
+
+@contextlib.contextmanager
+def stdout_restored() -> Iterator[None]:
+    """Put standard output back, which ADS redirects for good when it has written a file."""
+    stdout = sys.stdout
+    try:
+        yield
+    finally:
+        if sys.stdout not in {stdout, sys.__stdout__}:
+            sys.stdout.close()
+        sys.stdout = stdout
+
+
+@contextlib.contextmanager
+def registered(model: type[StockModel], parameters: Hyperparameters, **options: Any) -> Iterator[None]:
+    """Let ADS's factory make ``model`` for as long as the block lasts.
+
+    Args:
+        model: made with the keyword arguments ``config`` and ``datasets``.
+        parameters: of the SGD.
+        options: what else the model takes.
+    """
+    models = RecommenderOperatorModelFactory._MAP
+    stock = models[SupportedModels.SVD]
+    models[SupportedModels.SVD] = partial(model, parameters=parameters, **options)
+    try:
+        yield
+    finally:
+        models[SupportedModels.SVD] = stock
+
+
+class StockModel(SVDOperatorModel):  # type: ignore[misc]  # ADS has no types
+    """Computes what ADS's model does, tells its progress, keeps its metrics, and does not hide a failure to write."""
+
+    def __init__(self, config: Any, datasets: Any, parameters: Hyperparameters) -> None:
+        super().__init__(config, datasets)
+        self.algo = SVD(**parameters.for_surprise())
+        self._progress: Progress | None = None
+
+    def _build_model(self) -> tuple[pd.DataFrame, dict[str, np.float64]]:
+        tell(f"Fitting {len(self.interactions):,} interactions of {len(self.users):,} users")
+        frame, metrics = super()._build_model()
+        self._keep_measures(metrics, self.algo.bu, self.algo.bi, self.algo.pu, self.algo.qi)
+        tell(f"Scored all users: {len(frame):,} recommendations")
+        return frame, metrics
+
+    def _get_recommendations(self, user_id: Any, n: int) -> list[tuple[Any, Any]]:
+        self._progress = self._progress or Progress("Scored", len(self.users), "users")
+        found: list[tuple[Any, Any]] = super()._get_recommendations(user_id, n)
+        self._progress.advance()
+        return found
+
+    def _keep_measures(self, metrics: dict[str, np.float64], *learned: NDArray[np.float64]) -> None:
+        measures = {
+            "rmse": float(metrics[SupportedMetrics.RMSE]),
+            "mae": float(metrics[SupportedMetrics.MAE]),
+            "finite": all(bool(np.isfinite(np.sum(values))) for values in learned),
+        }
+        Path(MEASURES).write_text(json.dumps(measures), encoding="utf-8")
+
+    def _save_report(self, report_sections: Any, result_df: pd.DataFrame) -> None:
+        """Let ADS write the report; write the lists by what it wraps in a function that hides every failure."""
+        with stdout_restored():
+            super()._save_report(report_sections, result_df.head(0))
+        self._write(result_df, self.spec.recommendations_filename)
+
+    def _write(self, frame: pd.DataFrame, name: str) -> None:
+        target = os.path.join(self.spec.output_directory.url, name)  # noqa: PTH118 - it may be a URL
+        try:
+            with stdout_restored():
+                _write_data(frame, target, "csv")
+        except OSError as err:
+            raise OutputError(f"Cannot write {target}: {err}. Check its folder and the space on its disk.") from err
+
+
+class ExactModel(StockModel):
+    """ADS's model computed from arrays: what it recommends, measures and reports is the same, byte for byte.
+
+    It also takes what stops ADS: users who are listed twice, a catalogue that everyone has rated, no report.
+    """
+
+    def __init__(
+        self, config: Any, datasets: Any, parameters: Hyperparameters, *, refit: bool = False, fit: Fit | None = None
+    ) -> None:
+        """Replace the ids by codes, and free the rest.
+
+        Args:
+            config: the operator's.
+            datasets: ADS's tables; their interactions become categorical.
+            parameters: of the SGD.
+            refit: whether to train on all ratings once the metrics are measured on those held out.
+            fit: how to learn factors; by default the compiled loop where it has proved itself.
+        """
+        super().__init__(config, datasets, parameters)
+        self.spec.interactions_data.data = None  # where tables.preload has put them; not for the report
+        self._parameters, self._refit, self._fit = parameters, refit, fit or choose_fit(parameters)
+        self._ratings = encode_ratings(self.interactions, self.user_id, self.item_id, self.interaction_column)
+        codes = {self.user_id: self._ratings.users, self.item_id: self._ratings.items}
+        ids = {self.user_id: self._ratings.user_ids, self.item_id: self._ratings.item_ids}
+        columns = {name: pd.Categorical.from_codes(codes[name], ids[name]) for name in codes}
+        self.interactions: pd.DataFrame = pd.DataFrame(columns, copy=False)
+        datasets.interactions = self.interactions  # for the report
+        self._catalogue = pd.Index(self.items[self.item_id].unique())
+
+    def generate_report(self) -> None:
+        """Build the model, and the report where one is wanted."""
+        if self.spec.generate_report:
+            super().generate_report()
+        else:
+            self._save_report([], self._build_model()[0])
+
+    def _build_model(self) -> tuple[pd.DataFrame, dict[str, np.float64]]:
+        tell(f"Fitting {len(self._ratings):,} interactions of {len(self.users):,} users")
+        factors, metrics = self._learn()
+        self._keep_measures(
+            metrics, factors.user_biases, factors.item_biases, factors.user_factors, factors.item_factors
+        )
+        self._scorer = Scorer(self._ratings, factors, self._catalogue)
+        users = self.users[self.user_id]
+        progress = Progress("Scored", len(users), "users")
+        lists = self._scorer.recommend(self._codes(users), self.spec.top_k, usable_cpus(), progress.advance)
+        self._recommendations = self._frame(users.to_numpy(), lists)
+        tell(f"Scored all users: {len(lists.users):,} recommendations")
+        if users.is_unique:
+            return self._recommendations, metrics
+        # The report's heat map has one cell per user and item.
+        return self._recommendations.drop_duplicates([self.user_id, self.item_id]), metrics
+
+    def _learn(self) -> tuple[Factors, dict[str, np.float64]]:
+        random, count = get_rng(None), len(self._ratings)
+        kept, held_out = hold_out(random, count, self.test_size)
+        trainset = build_trainset(self._ratings, kept)
+        del kept  # of some size, like all that is let go here
+        factors = self._fit_to(trainset, random)
+        del trainset
+        rmse, mae = measure(factors, self._ratings, held_out)
+        if self._refit:
+            tell(f"Fitting all {count:,} interactions, those held out for the metrics too")
+            factors = self._fit_to(build_trainset(self._ratings, np.arange(count)), random)
+        return factors, {SupportedMetrics.RMSE: rmse, SupportedMetrics.MAE: mae}
+
+    def _fit_to(self, trainset: Trainset, random: np.random.RandomState) -> Factors:
+        progress = Progress("Fitted", self._parameters.epochs, "epochs")
+        return self._fit(trainset, self._parameters, random, progress.advance)
+
+    def _get_recommendations(self, user_id: Any, n: int) -> list[tuple[Any, Any]]:
+        return self._list_of(self._codes(pd.Index([user_id])), n)
+
+    def _list_of(self, code: NDArray[np.int32], top_k: int) -> list[tuple[Any, Any]]:
+        lists = self._scorer.recommend(code, top_k)
+        return list(zip(self._catalogue[lists.items], self._in_type_of_ratings(lists.scores), strict=True))
+
+    def _codes(self, users: Any) -> NDArray[np.int32]:
+        return self._ratings.user_ids.get_indexer(users).astype(np.int32)
+
+    def _frame(self, users: NDArray[Any], lists: Lists) -> pd.DataFrame:
+        columns = {
+            self.user_id: users[lists.users],
+            self.item_id: self._catalogue.to_numpy()[lists.items],
+            self.interaction_column: self._in_type_of_ratings(lists.scores),
+        }
+        return pd.DataFrame(columns, copy=False)
+
+    def _in_type_of_ratings(self, scores: NDArray[np.float64]) -> NDArray[Any]:
+        """Return integers where ADS does: a score that is clipped is the bound itself, in the type of the ratings."""
+        bounds = [self._ratings.lowest, self._ratings.highest]
+        only_bounds = len(scores) > 0 and isinstance(bounds[0], np.integer) and np.isin(scores, bounds).all()
+        return scores.astype(np.int64) if only_bounds else scores
+
+    def _save_report(self, report_sections: Any, result_df: pd.DataFrame) -> None:  # noqa: ARG002 - see _build_model
+        super()._save_report(report_sections, self._recommendations)
+        rows = self._list_of(np.full(1, -1, np.int32), self.spec.top_k)
+        self._write(pd.DataFrame(rows, columns=[self.item_id, self.interaction_column]), NEW_USERS)

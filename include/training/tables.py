@@ -1,0 +1,62 @@
+"""The operator's tables: how large they are, and interactions without a text object for every id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from include.training.memory import Size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def size_of(spec: Any, factors: int) -> Size | None:
+    """Return how large a training is, from the files' metadata; None when they are no local Parquet files.
+
+    Args:
+        spec: the operator's.
+        factors: per user and per item.
+    """
+    sources = (spec.interactions_data, spec.user_data, spec.item_data)
+    if not all(map(_is_local_parquet, sources)):
+        return None
+    interactions, users, items = (pq.read_metadata(source.url).num_rows for source in sources)
+    return Size(interactions, users, items, factors, spec.top_k)
+
+
+def preload_interactions(spec: Any) -> None:
+    """Read the interactions for ADS, ids as categories, and leave them where ADS takes data that is in memory.
+
+    ADS would make a text object of the ids of each row, and read columns that it does not use. Files other than
+    local Parquet are left to it.
+    """
+    source = spec.interactions_data
+    if _is_local_parquet(source):
+        source.data = read_interactions(source.url, [spec.user_column, spec.item_column], spec.interaction_column)
+
+
+def read_interactions(path: str, id_columns: Sequence[str], rating_column: str) -> pd.DataFrame:
+    """Return a row per rating; the categories of an id stand in the order in which they first come up.
+
+    Args:
+        path: a Parquet file.
+        id_columns: become categorical. One is read at a time, as the text of 50 million ids takes 2 GB.
+        rating_column: numbers.
+    """
+    columns: dict[str, Any] = {}
+    with pq.ParquetFile(path) as file:
+        for name in id_columns:
+            ids = file.read(columns=[name]).column(0).dictionary_encode().combine_chunks()
+            codes = ids.indices.fill_null(-1).to_numpy()
+            columns[name] = pd.Categorical.from_codes(codes, ids.dictionary.to_pandas())
+        columns[rating_column] = file.read(columns=[rating_column]).column(0).to_numpy()
+    return pd.DataFrame(columns, copy=False)
+
+
+def _is_local_parquet(source: Any) -> bool:
+    file = Path(source.url or "")
+    return source.format in {None, "parquet"} and file.suffix == ".parquet" and file.is_file()

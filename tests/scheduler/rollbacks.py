@@ -1,0 +1,140 @@
+"""What happens to a rollback under the scheduler, and what is kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from scheduler.releases import answer_in_time
+from services import APPROVAL, AWAITING, SPECIAL_USERS, Poller
+
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.records import Role, Shape
+from recdeploy_ops.oci_clients.deployments import NewDeployment
+
+if TYPE_CHECKING:
+    from services import Installation, Sight
+
+    from demo.cloud import Endpoint
+    from demo.releases import Outcome
+
+ROLLBACK, HOUSEKEEPING = "recommender_rollback", "recommender_housekeeping"
+HOSTILE_REASON = "<img src=x onerror=alert(1)> [x](javascript:1)"
+COMMENT = "the new lists are worse"
+
+
+@dataclass(frozen=True)
+class KeptHouse:
+    """Housekeeping while a release is under way; OCI's answer to its deletion is lost.
+
+    Attributes:
+        run_id: of the run.
+        outcome: how it ended.
+        orphan: OCID of the TEST deployment that nobody needed.
+        before: production before it.
+        after: production after it.
+        tests: TEST deployments once the release under way waited for its approval.
+        deletions: calls that were to delete a deployment.
+    """
+
+    run_id: str
+    outcome: Outcome
+    orphan: str
+    before: Endpoint
+    after: Endpoint
+    tests: list[Endpoint]
+    deletions: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """A rollback while another release waits for its approval; OCI's answer to its switch is lost.
+
+    Attributes:
+        seen: at its end.
+        poller: the client that asked production all the while.
+        question: the approval as it was put.
+        pending: the runs under Required Actions then.
+        switching: what the ledger said when the task that switches had lost OCI's answer.
+        updates: changes of production that OCI accepted for the switch.
+        waiting: the release that waited, at its end: it was approved after production had been switched.
+        housekeeping: what housekeeping did before.
+    """
+
+    seen: Sight
+    poller: Poller
+    question: dict[str, Any]
+    pending: list[str]
+    switching: list[str]
+    updates: int
+    waiting: Sight
+    housekeeping: KeptHouse
+
+
+def keep_house(installation: Installation, *, beside: str) -> KeptHouse:
+    """Let housekeeping delete an orphan while another run is under way; it loses OCI's answer to the deletion."""
+    orphan, before = make_orphan(installation), installation.production()
+    calls = len(installation.calls("DeleteModelDeployment"))
+    installation.order_fault("DeleteModelDeployment", "drop_after")
+    house = installation.of(HOUSEKEEPING)
+    run_id = house.trigger("housekeeping")
+    outcome = house.follow(run_id)
+    installation.wait_for_state(beside, APPROVAL, AWAITING)
+    return KeptHouse(
+        run_id=run_id,
+        outcome=outcome,
+        orphan=orphan,
+        before=before,
+        after=installation.production(),
+        tests=installation.cloud.endpoints("test"),
+        deletions=installation.calls("DeleteModelDeployment")[calls:],
+    )
+
+
+def make_orphan(installation: Installation) -> str:
+    """Deploy to TEST for a run that the ledger does not know, with a lease that is over; returns the OCID."""
+    releases, production = installation.releases(), installation.production()
+    releases.now = lambda: datetime.now(UTC) - timedelta(days=30)
+    return releases.deployments.create(
+        NewDeployment(
+            name="product-recommender-test-orphan",
+            description="made by an installation that is gone",
+            model_id=production.model_ocid,
+            shape=Shape(instance_shape="VM.Standard.E4.Flex", ocpus=1.0, memory_gb=16.0, instance_count=1),
+            bandwidth_mbps=10,
+            environment={},
+            logs={},
+            tags=releases.tags("a-run-that-is-gone", 1, str(production.digest), Role.TEST),
+            token="orphan",
+        )
+    )
+
+
+def roll_back(installation: Installation, waiting: str, housekeeping: KeptHouse) -> RolledBack:
+    """Roll production back with somebody's approval, while another run waits for one.
+
+    OCI's answer to the switch is lost. Before Airflow tries again, the other run is approved.
+    """
+    rollbacks, before = installation.of(ROLLBACK), installation.production()
+    with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
+        run_id = rollbacks.trigger("rollback", reason=HOSTILE_REASON, require_approval=True)
+        rollbacks.wait_for_state(run_id, APPROVAL, AWAITING)
+        question, pending = rollbacks.admin.question(run_id), rollbacks.admin.required_actions()
+        installation.order_fault("UpdateModelDeployment", "drop_after")
+        answer_in_time(rollbacks, run_id, "Roll back", COMMENT)
+        rollbacks.wait_for_state(run_id, "roll_back", "up_for_retry")
+        switching = [str(entry.kind) for entry in installation.entries(run_id)]
+        installation.approver.respond(waiting, "Promote", "too late").raise_for_status()
+        refused = installation.follow(waiting)
+        seen = rollbacks.look(run_id, rollbacks.follow(run_id), before)
+    return RolledBack(
+        seen=seen,
+        poller=poller,
+        question=question,
+        pending=pending,
+        switching=switching,
+        updates=installation.accepted_updates(seen, Kind.PROMOTION_STARTED, Kind.ROLLED_BACK),
+        waiting=installation.look(waiting, refused, before),
+        housekeeping=housekeeping,
+    )

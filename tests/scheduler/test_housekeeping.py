@@ -1,0 +1,41 @@
+"""Housekeeping while a release is under way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scheduler.rollbacks import HOUSEKEEPING
+
+from recdeploy_ops.domain.ledger import Kind
+
+if TYPE_CHECKING:
+    from scheduler.rollbacks import RolledBack
+    from services import Installation
+
+
+def test_housekeeping_deletes_a_test_deployment_whose_lease_is_over(rolled_back: RolledBack) -> None:
+    kept = rolled_back.housekeeping
+
+    assert kept.outcome.state == "success"
+    assert kept.orphan not in [endpoint.ocid for endpoint in kept.tests]
+
+
+def test_a_deletion_whose_answer_was_lost_is_tried_again_and_done_once(rolled_back: RolledBack) -> None:
+    kept = rolled_back.housekeeping
+    task = kept.outcome.tasks["keep_house"]
+
+    assert (task.state, task.attempt) == ("success", 2)
+    assert [call["deployment_id"] for call in kept.deletions if call["dropped"]] == [kept.orphan]
+    assert [call for call in kept.deletions if call["status"] == 202] == []
+
+
+def test_housekeeping_leaves_production_and_a_live_release_alone(
+    installation: Installation, rolled_back: RolledBack
+) -> None:
+    kept, waiting = rolled_back.housekeeping, rolled_back.waiting
+    version = waiting.facts(Kind.RELEASE_OPENED)["version"]
+    left = installation.of(HOUSEKEEPING).admin.xcom(kept.run_id, "keep_house")["left"]
+
+    assert kept.after == kept.before
+    assert [endpoint.ocid for endpoint in kept.tests] == [waiting.facts(Kind.TEST_DEPLOYED)["deployment_id"]]
+    assert left in ([], [f"product-recommender-test-v{version}"])  # it may have been made only afterwards

@@ -1,0 +1,141 @@
+"""A rollback that somebody approves, while a release waits for its own approval."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import TYPE_CHECKING
+
+from markdown_it import MarkdownIt
+from scheduler.rollbacks import COMMENT, HOSTILE_REASON, ROLLBACK
+from services import APPROVAL
+
+from recdeploy_ops.domain.ledger import Kind
+
+if TYPE_CHECKING:
+    from scheduler.rollbacks import RolledBack
+    from services import Installation
+
+STEPS = [
+    "release_opened",
+    "rollback_rehearsed",
+    "approval_requested",
+    "approval_answered",
+    "promotion_started",
+    "rolled_back",
+    "release_closed",
+]
+
+
+def test_a_rollback_is_a_successful_run(rolled_back: RolledBack) -> None:
+    outcome = rolled_back.seen.outcome
+
+    assert outcome.state == "success"
+    assert {task.state for task in outcome.tasks.values()} == {"success"}
+
+
+def test_the_earlier_version_answers_at_the_same_url(installation: Installation, rolled_back: RolledBack) -> None:
+    seen = rolled_back.seen
+    target = seen.facts(Kind.ROLLED_BACK)
+
+    assert (seen.after.ocid, seen.after.url) == (seen.before.ocid, seen.before.url)
+    assert int(seen.after.version) == target["version"] < int(seen.before.version)
+    served = {(answer["model_version"], answer["digest"]) for answer in seen.answers.values()}
+    assert served == {(target["version"], target["digest"])}
+
+
+def test_a_client_sees_no_error_and_one_change_back(rolled_back: RolledBack) -> None:
+    seen, poller = rolled_back.seen, rolled_back.poller
+
+    assert poller.errors == []
+    assert poller.versions == [int(seen.before.version), int(seen.after.version)]
+    assert poller.rate >= 4
+
+
+def test_the_ledger_tells_a_rollback_step_by_step_as_if_nothing_had_been_lost(rolled_back: RolledBack) -> None:
+    assert rolled_back.seen.kinds == STEPS
+
+
+def test_a_switch_whose_answer_was_lost_is_not_asked_for_again(rolled_back: RolledBack) -> None:
+    task = rolled_back.seen.outcome.tasks["roll_back"]
+
+    assert rolled_back.switching[-1] == "promotion_started"
+    assert (task.state, task.attempt) == ("success", 2)
+    assert rolled_back.updates == 1
+
+
+def test_a_rollback_leaves_no_test_deployment_and_no_lock(rolled_back: RolledBack) -> None:
+    assert rolled_back.seen.tests == []
+    assert rolled_back.seen.holder is None
+
+
+def test_the_question_waits_under_required_actions_and_says_what_it_rests_on(rolled_back: RolledBack) -> None:
+    seen, question = rolled_back.seen, rolled_back.question
+    target, rehearsed = seen.facts(Kind.ROLLED_BACK), seen.facts(Kind.ROLLBACK_REHEARSED)
+
+    assert seen.run_id in rolled_back.pending
+    assert question["subject"] == f"Roll product-recommender back to v{target['version']}?"
+    assert question["options"] == ["Roll back", "Keep production"]
+    shown = rows_of(question["body"])
+    assert (shown["goes back to"], shown["its digest"]) == (f"v{target['version']}", target["digest"])
+    assert shown["production serves"].startswith(f"v{seen.before.version} since 20")
+    assert shown["at"] == seen.before.url
+    assert shown["rehearsed in"] == f"{rehearsed['seconds']} s"
+    assert shown["wanted by"] == "admin"
+
+
+def test_a_hostile_reason_is_text(rolled_back: RolledBack) -> None:
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(rolled_back.question["body"])
+
+    assert f"<p>Reason: {HOSTILE_REASON}</p>" in unescape(html)
+    for element in ("<img", "<a ", "<script"):
+        assert element not in html
+
+
+def test_who_approved_what_and_why_is_kept(installation: Installation, rolled_back: RolledBack) -> None:
+    seen = rolled_back.seen
+    asked, answer = seen.facts(Kind.APPROVAL_REQUESTED), seen.facts(Kind.APPROVAL_ANSWERED)
+    target = seen.facts(Kind.ROLLED_BACK)
+
+    assert (answer["decision"], answer["by"], answer["comment"]) == ("Roll back", "approver", COMMENT)
+    assert (answer["version"], answer["digest"]) == (target["version"], target["digest"])
+    assert answer["fingerprint"] == asked["fingerprint"]
+    assert target["reason"] == HOSTILE_REASON
+    assert installation.of(ROLLBACK).admin.xcom(seen.run_id, APPROVAL, "decision") == answer
+
+
+def test_a_release_that_only_waits_for_its_approval_is_pre_empted(rolled_back: RolledBack) -> None:
+    waiting = rolled_back.waiting
+    closed = waiting.facts(Kind.RELEASE_CLOSED)
+
+    assert waiting.kinds[-2:] == ["approval_requested", "release_closed"]
+    assert (closed["outcome"], closed["by"]) == ("pre-empted", rolled_back.seen.run_id)
+
+
+def test_the_approval_of_a_pre_empted_release_refuses_and_says_why(
+    installation: Installation, rolled_back: RolledBack
+) -> None:
+    waiting = rolled_back.waiting
+    states = {name: task.state for name, task in waiting.outcome.tasks.items()}
+
+    assert waiting.outcome.state == "failed"
+    assert (states[APPROVAL], waiting.outcome.tasks[APPROVAL].attempt) == ("failed", 1)
+    assert {states["promote"], states["reject"]} == {"upstream_failed"}
+    assert states["close_release"] == "success"
+    error = installation.admin.error_of(waiting.run_id, APPROVAL)
+    assert f"The run {rolled_back.seen.run_id} has taken the release lock over" in error
+
+
+def test_nothing_of_a_pre_empted_release_is_left_or_served(rolled_back: RolledBack) -> None:
+    waiting = rolled_back.waiting
+
+    assert "test_deployed" in waiting.kinds
+    assert waiting.tests == []
+    assert {answer["model_version"] for answer in waiting.answers.values()} == {int(rolled_back.seen.after.version)}
+
+
+def rows_of(body: str) -> dict[str, str]:
+    """Return the rows of the only table of a Markdown text, of two columns."""
+    html = MarkdownIt("commonmark").enable("table").render(body)
+    cells = re.findall("<td>(?:<code>)?(.*?)(?:</code>)?</td>", html)
+    return {name: unescape(value) for name, value in zip(cells[::2], cells[1::2], strict=True)}

@@ -1,0 +1,78 @@
+"""The training step: what is recorded of it, and when earlier results are used again."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+from steps.factories import Run
+
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.steps import run_ads_operator
+from recdeploy_ops.training import runs
+
+# Recommends what a user has not rated, and leaves a line of how often it ran.
+OPERATOR = """
+    import json, pathlib
+    import pyarrow.parquet as pq
+
+    read = lambda name: pq.read_table(f"{name}.parquet").to_pydict()
+    users, items = read("users")["user_id"], read("items")["product_id"]
+    rated = set(zip(*(read("interactions")[column] for column in ("user_id", "product_id"))))
+    import csv
+    with open("outputs/recommendations.csv", "w", newline="", encoding="utf-8") as stream:
+        rows = [(user, item, 4.5) for user in users for item in items if (user, item) not in rated]
+        csv.writer(stream).writerows([("user_id", "product_id", "rating"), *rows])
+    pathlib.Path("outputs/report.html").write_text("<html/>")
+    pathlib.Path("measures.json").write_text(json.dumps({"rmse": 0.9, "mae": 0.7, "finite": True}))
+    with open(%r, "a") as stream:
+        stream.write("run\\n")
+"""
+
+
+@pytest.fixture
+def count(tmp_path, monkeypatch):
+    """How often the operator has run."""
+    log = tmp_path / "runs.txt"
+    operator = tmp_path / "operator.py"
+    operator.write_text(textwrap.dedent(OPERATOR) % str(log), encoding="utf-8")
+    monkeypatch.setattr(runs, "OPERATOR", operator)
+    return lambda: log.read_text().count("run")
+
+
+def with_training(releases, **training):
+    changed = releases.settings.training.model_copy(update=training)
+    releases.settings = releases.settings.model_copy(update={"training": changed})
+
+
+def test_the_engine_and_its_settings_are_recorded_and_equal_ones_are_not_trained_twice(releases, tmp_path, count):
+    run = Run(releases, "run-1", tmp_path)
+    run.plan()
+    run.extract()
+    first = run_ads_operator.advance(releases, "run-1")
+    inputs = releases.facts(releases.release("run-1"), Kind.MODEL_TRAINED)["inputs"]
+
+    assert inputs["model"] == {
+        "engine": "exact",
+        "refit": False,
+        "factors": 100,
+        "epochs": 20,
+        "learning_rate": 0.005,
+        "regularization": 0.02,
+    }
+    with_training(releases, timeout_minutes=99)
+    assert run_ads_operator.advance(releases, "run-1") == first
+    assert count() == 1
+
+
+@pytest.mark.parametrize("changed", [{"engine": "stock"}, {"refit": True}, {"factors": 50}, {"learning_rate": 0.01}])
+def test_other_settings_of_the_model_train_it_again(releases, tmp_path, count, changed):
+    run = Run(releases, "run-1", tmp_path)
+    run.plan()
+    run.extract()
+    run_ads_operator.advance(releases, "run-1")
+    with_training(releases, **changed)
+    run_ads_operator.advance(releases, "run-1")
+
+    assert count() == 2
+    assert changed.items() <= releases.facts(releases.release("run-1"), Kind.MODEL_TRAINED)["inputs"]["model"].items()

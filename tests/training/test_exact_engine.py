@@ -1,0 +1,434 @@
+"""The exact engine against ADS's own operator: the same bytes, and what stops ADS does not stop it."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba.core import caching
+from surprise import accuracy
+from training.operators import STOCK, Data, build, make_data, read_report, run
+
+from include.training import kernels, progress, sgd, trainsets
+from include.training.factors import Factors, Hyperparameters, clip, estimate
+from include.training.metrics import measure
+from include.training.models import ExactModel, OutputError, StockModel
+from include.training.scoring import Scorer
+from include.training.tables import read_interactions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # measures.json goes there
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was told, with a line for every step of progress."""
+    told: list[str] = []
+    for module in (progress, sgd):
+        monkeypatch.setattr(module, "tell", told.append)
+    monkeypatch.setattr("include.training.models.tell", told.append)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN", 0.0)
+    return told
+
+
+def draw(count: int, users: int, items: int, ratings: Any, seed: int = 3, **more: Any) -> Data:
+    """``count`` interactions of random users with random items, popular ones more often."""
+    random = np.random.default_rng(seed)
+    who = [f"u{number}" for number in random.integers(0, users, count)]
+    what = [f"i{number}" for number in (items * random.random(count) ** 2).astype(int)]
+    return make_data(who, what, ratings(random, count), **more)
+
+
+def stars(random: np.random.Generator, count: int) -> Any:
+    return random.integers(1, 6, count)
+
+
+def uuids(data: Data) -> Data:
+    names = {name: f"{number:08x}-1111-4222-8333-{number:012x}" for number, name in enumerate(data.items)}
+    return dataclasses.replace(
+        data,
+        interactions=data.interactions.assign(item=data.interactions["item"].map(names)),
+        items=list(names.values()),
+    )
+
+
+def numbers(data: Data) -> Data:
+    """The ids as integers, which is also what fills the report's heat map."""
+    columns = {name: data.interactions[name].str[1:].astype(int) for name in ("user", "item")}
+    users, items = ([int(name[1:]) for name in names] for names in (data.users, data.items))
+    return dataclasses.replace(data, interactions=data.interactions.assign(**columns), users=users, items=items)
+
+
+SMALL = draw(400, 40, 30, stars)
+DENSE = [(f"u{u}", f"i{i}", 1.0 + (u * i) % 5) for u in range(12) for i in range(15) if (u, i) != (3, 4)]
+EDGE_CASES = {
+    "texts": SMALL,
+    "uuids": uuids(SMALL),
+    "integers": numbers(SMALL),
+    "texts of digits": make_data(
+        SMALL.interactions["user"].str[1:].str.zfill(4),
+        SMALL.interactions["item"].str[1:],
+        SMALL.interactions["rating"],
+    ),
+    "half stars": draw(400, 40, 30, lambda random, count: random.integers(1, 11, count) / 2),
+    "continuous": draw(400, 40, 30, lambda random, count: random.normal(0, 3, count)),
+    "all ones": draw(400, 40, 30, lambda _, count: np.ones(count, np.int64)),
+    "all ones as floats": draw(400, 40, 30, lambda _, count: np.ones(count)),
+    "counts": draw(400, 40, 30, lambda random, count: random.poisson(2, count) + 1),
+    "counts without end": draw(400, 40, 30, lambda random, count: random.pareto(1, count) * 50),  # SGD diverges
+    "saturated": draw(400, 40, 30, lambda random, count: np.where(random.random(count) < 0.97, 5, 1)),
+    "saturated below": draw(400, 40, 30, lambda random, count: np.where(random.random(count) < 0.97, 1, 5)),
+    "dense": make_data(*zip(*DENSE, strict=True)),
+    "sparse": draw(60, 500, 400, stars),
+    "more wanted than there is": draw(200, 20, 12, stars, top_k=100),
+    "one wanted": draw(200, 20, 12, stars, top_k=1),
+    "duplicate items": dataclasses.replace(SMALL, items=[*SMALL.items, *SMALL.items[5:9]]),
+    "unknown users": dataclasses.replace(SMALL, users=["first", *SMALL.users, "last"]),
+    "users left out": dataclasses.replace(SMALL, users=SMALL.users[10:20]),
+    "items missing from the interactions": dataclasses.replace(SMALL, items=["new", *SMALL.items[::-1], "newer"]),
+    "items missing from the catalogue": dataclasses.replace(SMALL, items=SMALL.items[:12]),
+    "a user named like someone new": make_data(
+        SMALL.interactions["user"].replace("u1", "__new_user__"),
+        SMALL.interactions["item"],
+        SMALL.interactions["rating"],
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, where SGD diverges
+@pytest.mark.parametrize("case", EDGE_CASES)
+def test_the_whole_operator_writes_the_bytes_of_the_stock_one(case: str, tmp_path: Path) -> None:
+    data = EDGE_CASES[case]
+    stock, exact = run(STOCK, data, tmp_path / "stock"), run(ExactModel, data, tmp_path / "exact")
+
+    assert (stock / "recommendations.csv").read_bytes().count(b"\n") > 1
+    assert (exact / "recommendations.csv").read_bytes() == (stock / "recommendations.csv").read_bytes()
+    assert read_report(exact) == read_report(stock)
+
+
+def test_tables_that_ads_reads_itself_give_the_same(tmp_path: Path) -> None:
+    data = EDGE_CASES["integers"]
+    stock = run(STOCK, data, tmp_path / "stock", file_type="csv")
+    exact = run(ExactModel, data, tmp_path / "exact", file_type="csv")
+
+    assert (exact / "recommendations.csv").read_bytes() == (stock / "recommendations.csv").read_bytes()
+
+
+@st.composite
+def small_data(draw: st.DrawFn) -> Data:
+    users, items = draw(st.integers(1, 12)), draw(st.integers(2, 15))
+    count = draw(st.integers(2, 120))
+    values = draw(
+        st.sampled_from(
+            [
+                st.integers(1, 5),
+                st.integers(-1, 0),
+                st.just(1),
+                st.sampled_from([0.5, 1.0, 4.5, 5.0]),
+                st.floats(-100, 100, allow_nan=False),
+                st.floats(1, 1.0000001),
+                st.sampled_from([0.0, 1e9]),
+            ]
+        )
+    )
+    rows = draw(
+        st.lists(st.tuples(st.integers(0, users), st.integers(0, items), values), min_size=count, max_size=count)
+    )
+    who, what, ratings = zip(*rows, strict=True)
+    catalogue = draw(st.permutations(range(items + 2)))
+    # Someone must be left with something to recommend, or stock fails.
+    return make_data(
+        [f"u{number}" for number in who],
+        [f"i{number}" for number in what],
+        list(ratings),
+        users=[*(f"u{number}" for number in range(users)), "new"],
+        items=[f"i{number}" for number in catalogue],
+        top_k=draw(st.integers(1, 20)),
+        seed=draw(st.integers(0, 2**32 - 1)),
+        parameters=Hyperparameters(draw(st.sampled_from([1, 2, 7, 16, 100])), draw(st.integers(1, 20))),
+    )
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@settings(max_examples=150, deadline=None)
+@given(data=small_data())
+def test_any_small_data_give_what_the_stock_model_gives(data: Data) -> None:
+    frame, metrics, new_users = build(STOCK, data)
+    ours, our_metrics, our_new_users = build(ExactModel, data)
+
+    pd.testing.assert_frame_equal(ours, frame, check_exact=True)
+    assert ours.to_csv(index=False) == frame.to_csv(index=False)
+    assert our_metrics == metrics
+    assert [(item, float(score)) for item, score in our_new_users] == [(i, float(score)) for i, score in new_users]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=st.sampled_from([1e-6, 0.1, 1.0, 30.0, 1e8, 1e200]), top_k=st.integers(1, 60))
+def test_no_item_is_lost_between_approximate_and_exact_scores(seed: int, scale: float, top_k: int) -> None:
+    """Factors of any size, most of whose scores are at the bounds or a float32's rounding apart."""
+    random = np.random.default_rng(seed)
+    users, items, count = 9, 300, 400
+    near = 1 + random.integers(-2, 3, (items, 1)) * 2.0**-24
+    factors = Factors(
+        mean=np.float64(3.0),
+        user_biases=random.normal(0, scale, users),
+        item_biases=np.repeat(random.normal(0, scale, items // 3), 3),
+        user_factors=random.normal(0, scale, (users, 10)),
+        item_factors=np.repeat(random.normal(0, scale, (items // 10, 10)), 10, axis=0) * near,
+        inner_users=np.where(random.random(users) < 0.8, np.arange(users), -1).astype(np.int32),
+        inner_items=np.where(random.random(items) < 0.9, np.arange(items), -1).astype(np.int32),
+    )
+    rated = random.integers(0, users, count).astype(np.int32), random.integers(0, items, count).astype(np.int32)
+    ratings = trainsets.Ratings(*rated, np.ones(count), pd.RangeIndex(users), pd.RangeIndex(items), 1.0, 5.0)
+    catalogue = pd.Index(random.permutation(items + 5))
+    known_users = np.append(np.arange(users), -1).astype(np.int32)
+    with np.errstate(all="ignore"):
+        lists = Scorer(ratings, factors, catalogue).recommend(known_users, top_k, threads=2)
+
+        for row, user in enumerate(known_users):
+            mine = set(rated[1][rated[0] == user].tolist())
+            left = [place for place, item in enumerate(catalogue) if item not in mine]
+            inner = np.array(
+                [factors.inner_items[catalogue[place]] if catalogue[place] < items else -1 for place in left]
+            )
+            who = np.full(len(left), factors.inner_users[user] if user >= 0 else -1)
+            scores = clip(estimate(factors, who, inner), 1.0, 5.0)
+            best = sorted(zip(-scores, left, strict=True))[:top_k]
+            found = lists.users == row
+            assert lists.items[found].tolist() == [place for _, place in best]
+            assert lists.scores[found].tolist() == [-score for score, _ in best]
+
+
+def test_metrics_have_the_last_bit_of_surprises() -> None:
+    drawn = np.random.default_rng(1).normal(0, 1, 100_000).tolist()
+    odd = [error for error in drawn if error**2 > error * error]  # a power is not always a product
+    assert len(odd) > 20
+    for last in range(2, len(odd)):
+        codes, one = np.zeros(last, np.int32), np.zeros(1, np.int32)
+        ratings = trainsets.Ratings(codes, codes, np.array(odd[:last]), pd.Index(["u"]), pd.Index(["i"]), -9.0, 9.0)
+        nothing = np.float64(0), np.zeros(1), np.zeros(1), np.zeros((1, 2)), np.zeros((1, 2))
+        rmse, mae = measure(Factors(*nothing, one, one), ratings, np.arange(last))
+
+        predictions = [("u", "i", error, np.float64(0), {}) for error in odd[:last]]
+        assert rmse == accuracy.rmse(predictions, verbose=False)
+        assert mae == accuracy.mae(predictions, verbose=False)
+
+
+# What stops ADS
+
+
+def test_users_who_are_listed_twice_have_their_rows_twice_and_a_report(tmp_path: Path) -> None:
+    once = numbers(SMALL)
+    twice = dataclasses.replace(once, users=[*once.users, once.users[4], once.users[2]])
+    with pytest.raises(ValueError, match="duplicate entries"):
+        run(STOCK, twice, tmp_path / "stock")
+
+    exact = run(ExactModel, twice, tmp_path / "exact")
+
+    found = pd.read_csv(exact / "recommendations.csv", float_precision="round_trip")
+    expected = build(STOCK, twice)[0]
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    assert "Sample Recommendations" in read_report(exact)
+
+
+def test_no_report_is_written_when_none_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(UnboundLocalError):
+        run(STOCK, SMALL, tmp_path / "stock", generate_report=False)
+
+    exact = run(ExactModel, SMALL, tmp_path / "exact", generate_report=False)
+
+    assert {path.name for path in exact.iterdir()} == {"recommendations.csv", "new_users.csv"}
+    with_report = run(ExactModel, SMALL, tmp_path / "with report")
+    for name in ("recommendations.csv", "new_users.csv"):
+        assert (exact / name).read_bytes() == (with_report / name).read_bytes()
+
+
+def test_a_catalogue_that_everyone_has_rated_gives_no_rows(tmp_path: Path) -> None:
+    full = make_data(*zip(*((f"u{u}", f"i{i}", 3.0) for u in range(4) for i in range(3)), strict=True))
+    with pytest.raises(KeyError):
+        run(STOCK, full, tmp_path / "stock")
+
+    exact = run(ExactModel, full, tmp_path / "exact")
+
+    assert (exact / "recommendations.csv").read_text() == "user,item,rating\n"
+
+
+@pytest.mark.parametrize("model", [StockModel, ExactModel])
+def test_a_list_that_cannot_be_written_is_a_failure(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pd.DataFrame, "to_csv", full_disk)
+        data = dataclasses.replace(SMALL)
+        written = pd.DataFrame.to_parquet
+        patched.setattr(pd.DataFrame, "to_parquet", written)
+        with pytest.raises(OutputError, match=r"Cannot write outputs/recommendations\.csv: .*No space left on device"):
+            run(model, data, tmp_path / "full")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("rating", float("nan"), "no finite number in rating"),
+        ("user", None, "no id in user"),
+        ("item", None, "no id in item"),
+    ],
+)
+def test_what_is_no_rating_is_refused(column: str, value: Any, message: str) -> None:
+    interactions = SMALL.interactions.astype({"rating": float})
+    interactions.loc[7, column] = value
+    with pytest.raises(ValueError, match=f"1 interactions have {message}"):
+        build(ExactModel, dataclasses.replace(SMALL, interactions=interactions))
+
+
+# The list for new users
+
+
+def test_the_list_for_new_users_is_written_with_every_digit(tmp_path: Path) -> None:
+    exact = run(ExactModel, SMALL, tmp_path / "exact")
+    found = pd.read_csv(exact / "new_users.csv", float_precision="round_trip")
+    _, _, expected = build(STOCK, SMALL)
+
+    assert list(found.columns) == ["item", "rating"]
+    assert list(found.itertuples(index=False, name=None)) == expected
+
+
+def test_a_user_named_like_someone_new_does_not_change_the_list_for_new_users(tmp_path: Path) -> None:
+    exact = run(ExactModel, EDGE_CASES["a user named like someone new"], tmp_path / "exact")
+    usual = run(ExactModel, SMALL, tmp_path / "usual")
+
+    assert (exact / "new_users.csv").read_bytes() == (usual / "new_users.csv").read_bytes()
+
+
+# Hyper-parameters and refit
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        Hyperparameters(factors=7),
+        Hyperparameters(epochs=3),
+        Hyperparameters(100, 20, 0.02, 0.02),
+        Hyperparameters(100, 20, 0.005, 0.3),
+    ],
+)
+def test_both_engines_honour_hyperparameters(parameters: Hyperparameters) -> None:
+    changed = dataclasses.replace(SMALL, parameters=parameters)
+    exact, usual = build(ExactModel, changed), build(ExactModel, SMALL)
+
+    assert exact[1] != usual[1]
+    for model in (STOCK, StockModel):
+        assert build(model, changed)[0].equals(exact[0])
+
+
+def test_a_refit_trains_on_all_ratings_and_keeps_the_metrics() -> None:
+    usual, metrics, _ = build(ExactModel, SMALL)
+    refitted, same_metrics, new_users = build(ExactModel, SMALL, refit=True)
+
+    assert same_metrics == metrics
+    assert not refitted.equals(usual)
+    algorithm = fitted_on_everything(SMALL)
+    for user, item, score in refitted.itertuples(index=False, name=None):
+        assert algorithm.predict(user, item).est == score
+    for item, score in new_users:
+        assert algorithm.predict("nobody", item).est == score
+
+
+def fitted_on_everything(data: Data) -> Any:
+    """What a user of scikit-surprise would do: measure on a fifth, then fit the full trainset."""
+    from surprise import SVD, Dataset, Reader
+    from surprise.model_selection import train_test_split
+
+    ratings = data.interactions["rating"]
+    dataset = Dataset.load_from_df(data.interactions, Reader(rating_scale=(ratings.min(), ratings.max())))
+    np.random.seed(data.seed)
+    trainset, _ = train_test_split(dataset, test_size=0.2)
+    return SVD().fit(trainset).fit(dataset.build_full_trainset())
+
+
+# The compiled SGD and its stand-in
+
+
+def wrong_in_the_last_bit(*arguments: Any) -> None:
+    kernels.descend(*arguments)
+    arguments[0][0] = np.nextafter(arguments[0][0], 1)
+
+
+def test_a_compiled_loop_that_differs_gives_way_to_surprises_own(lines: list[str]) -> None:
+    fit = sgd.choose_fit(Hyperparameters(), descend=wrong_in_the_last_bit)
+
+    assert fit is sgd.fit_in_surprise
+    [warning] = [line for line in lines if line.startswith("WARNING")]
+    assert "differs from scikit-surprise's" in warning
+    assert build(ExactModel, SMALL, fit=fit)[0].equals(build(STOCK, SMALL)[0])
+
+
+def test_the_compiled_loop_is_the_choice_here(lines: list[str]) -> None:
+    assert sgd.choose_fit(Hyperparameters()) is not sgd.fit_in_surprise
+    assert not [line for line in lines if line.startswith("WARNING")]
+
+
+def test_without_a_folder_for_machine_code_the_loops_are_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+
+    assert kernels.compiled(kernels.group_rows.py_func)(np.array([1, 0, 1]), 2)[0].tolist() == [1, 0, 2]
+
+
+def test_the_tiny_case_draws_nothing_from_the_global_random_numbers() -> None:
+    np.random.seed(1)
+    expected = np.random.random()
+    np.random.seed(1)
+    sgd.choose_fit(Hyperparameters())
+    assert np.random.random() == expected
+
+
+# Progress and measures
+
+
+def test_progress_says_share_rate_and_time_left(lines: list[str]) -> None:
+    build(ExactModel, SMALL)
+
+    rate = r"[\d,.]+/s, [\d,]+ s left"
+    assert lines[0] == f"Fitting 400 interactions of {len(SMALL.users)} users"
+    assert any(re.fullmatch(rf"Fitted 10 of 20 epochs \(50%\), {rate}", line) for line in lines)
+    assert any(re.fullmatch(rf"Scored 40 of 40 users \(100%\), {rate}", line) for line in lines)
+    assert lines[-1] == "Scored all users: 200 recommendations"
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("case", "finite"), [("texts", True), ("counts without end", False)])
+@pytest.mark.parametrize("model", [StockModel, ExactModel])
+def test_measures_are_left_and_say_whether_sgd_diverged(model: Any, case: str, finite: bool, tmp_path: Path) -> None:
+    _, metrics, _ = build(model, EDGE_CASES[case])
+    measures = json.loads((tmp_path / "measures.json").read_text())
+
+    assert measures == {"rmse": metrics["RMSE"], "mae": metrics["MAE"], "finite": finite}
+
+
+def test_interactions_are_read_as_categories_in_the_order_in_which_they_come(tmp_path: Path) -> None:
+    rows: Iterator[tuple[str, str, float]] = ((f"u{n % 3}", f"i{9 - n}", n / 2) for n in range(9))
+    table = pd.DataFrame(rows, columns=["user", "item", "rating"])
+    table.to_parquet(tmp_path / "interactions.parquet", row_group_size=4)
+
+    found = read_interactions(str(tmp_path / "interactions.parquet"), ["user", "item"], "rating")
+
+    assert found["user"].cat.categories.tolist() == ["u0", "u1", "u2"]
+    pd.testing.assert_frame_equal(found.astype({"user": object, "item": object}), table)
