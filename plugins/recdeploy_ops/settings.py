@@ -26,13 +26,12 @@ def _refuse_bool(value: object) -> object:
     return value
 
 
-Integer = Annotated[int, BeforeValidator(_refuse_bool)]
-Number = Annotated[float, BeforeValidator(_refuse_bool), Field(allow_inf_nan=False)]
-Share = Annotated[Number, Field(ge=0, le=1)]
+NUMBER = BeforeValidator(_refuse_bool)  # the last of its kind: before it, bounds would be lost from the JSON schema
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NUMBER]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 Ocid = Annotated[str, Field(pattern=r"^ocid1\.[a-z0-9]+\.")]
-Seconds = Annotated[Number, Field(gt=0, le=3600)]
-Requests = Annotated[Integer, Field(gt=0, le=100_000)]
+Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False), NUMBER]
+Requests = Annotated[int, Field(gt=0, le=100_000), NUMBER]
 
 
 class Section(BaseModel):
@@ -58,7 +57,7 @@ class SourceSettings(Section):
     timestamp_column: str | None = "ordered_at"
     title_column: str | None = "title"
     parameters: dict[str, str | int | float | None] = {}
-    batch_rows: Annotated[Integer, Field(ge=1, le=1_000_000)] = 50_000
+    batch_rows: Annotated[int, Field(ge=1, le=1_000_000), NUMBER] = 50_000
 
     @field_validator("parameters", mode="before")
     @classmethod
@@ -72,15 +71,15 @@ class SourceSettings(Section):
 class TrainingSettings(Section):
     """How the ADS operator is run."""
 
-    top_k: Annotated[Integer, Field(ge=1, le=1000)] = 10
-    seed: Annotated[Integer, Field(ge=0, le=2**32 - 1)] = 42
+    top_k: Annotated[int, Field(ge=1, le=1000), NUMBER] = 10
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1), NUMBER] = 42
     engine: Literal["stock", "exact"] = "exact"
     refit: bool = False
-    factors: Annotated[Integer, Field(ge=1, le=10_000)] = 100
-    epochs: Annotated[Integer, Field(ge=1, le=10_000)] = 20
-    learning_rate: Annotated[Number, Field(gt=0, le=1)] = 0.005
-    regularization: Annotated[Number, Field(ge=0, le=10)] = 0.02
-    timeout_minutes: Annotated[Number, Field(gt=0, le=7 * 24 * 60)] = 240
+    factors: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 100
+    epochs: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 20
+    learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NUMBER] = 0.005
+    regularization: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NUMBER] = 0.02
+    timeout_minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False), NUMBER] = 240
 
     @field_validator("refit")
     @classmethod
@@ -104,11 +103,11 @@ class ServingSettings(Section):
 
     conda_environment: CondaEnvironment
     instance_shape: Annotated[str, Field(pattern=r"^(VM|BM)\.[A-Za-z0-9.]+$")] = "VM.Standard.E4.Flex"
-    ocpus: Annotated[Number, Field(gt=0, le=114)] = 1
-    memory_gb: Annotated[Number, Field(gt=0, le=1760)] = 16
-    instance_count: Annotated[Integer, Field(ge=1, le=100)] = 1
-    bandwidth_mbps: Annotated[Integer, Field(ge=10, le=8000)] = 10
-    workers: Annotated[Integer, Field(ge=1, le=64)] = 2
+    ocpus: Annotated[float, Field(gt=0, le=114, allow_inf_nan=False), NUMBER] = 1
+    memory_gb: Annotated[float, Field(gt=0, le=1760, allow_inf_nan=False), NUMBER] = 16
+    instance_count: Annotated[int, Field(ge=1, le=100), NUMBER] = 1
+    bandwidth_mbps: Annotated[int, Field(ge=10, le=8000), NUMBER] = 10
+    workers: Annotated[int, Field(ge=1, le=64), NUMBER] = 2
     log_group_id: Ocid | None = None
     access_log_id: Ocid | None = None
     predict_log_id: Ocid | None = None
@@ -117,10 +116,10 @@ class ServingSettings(Section):
 class ReleaseSettings(Section):
     """Deadlines of a release."""
 
-    approval_timeout_hours: Annotated[Number, Field(gt=0, le=30 * 24)] = 72
+    approval_timeout_hours: Annotated[float, Field(gt=0, le=30 * 24, allow_inf_nan=False), NUMBER] = 72
     self_approval: bool = True
-    test_lease_hours: Annotated[Number, Field(gt=0, le=365 * 24)] = 96
-    deployment_timeout_minutes: Annotated[Number, Field(gt=0, le=24 * 60)] = 60
+    test_lease_hours: Annotated[float, Field(gt=0, le=365 * 24, allow_inf_nan=False), NUMBER] = 96
+    deployment_timeout_minutes: Annotated[float, Field(gt=0, le=24 * 60, allow_inf_nan=False), NUMBER] = 60
     poll_seconds: Seconds = 30
 
 
@@ -142,7 +141,7 @@ class GateSettings(Section):
     max_duplicate_share: Share = 0.0
     max_orphan_share: Share = 0.0
     max_invalid_rating_share: Share = 0.0
-    max_age_hours: Annotated[Number, Field(gt=0, le=100 * 365 * 24)] = 336
+    max_age_hours: Annotated[float, Field(gt=0, le=100 * 365 * 24, allow_inf_nan=False), NUMBER] = 336
     min_user_coverage: Share = 0.999
 
 
