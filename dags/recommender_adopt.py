@@ -1,7 +1,8 @@
 """### Take over what OCI has
 
-Rebuilds what the ledger says from OCI's tags, the Model Catalog and the deployments: after the ledger was lost, after
-somebody changed production by hand in the console, or to import a deployment that this project did not make.
+Rebuilds what the ledger says from OCI's tags, the Model Catalog and the deployments: after the ledger was lost or
+damaged, after somebody changed production by hand in the console, or to import a deployment that this project did not
+make. A damaged ledger is kept under `ledger-damaged/` in the storage, and a new one is begun.
 
 **When it runs.** By hand. Run it first with *apply* off: the task's log and result show the difference and nothing is
 written. With *apply* on, one entry that says what is goes into the ledger; production serves on, untouched.
@@ -35,7 +36,8 @@ with DAG(
             type=["null", "string"],
             pattern=r"^ocid1\.",
             title="OCID of production",
-            description_md="Empty: the deployment that carries the tag `recdeploy-role: production`.",
+            description_md="Empty: the ledger's, or the one that carries the tag `recdeploy-role: production`. Any "
+            "other that carries it loses it.",
         ),
     },
 ) as dag:

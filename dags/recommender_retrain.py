@@ -40,7 +40,7 @@ from recdeploy_ops.operators.releases import (
     CloseReleaseOperator,
     PlanReleaseOperator,
 )
-from recdeploy_ops.settings import load_settings
+from recdeploy_ops.settings import ReleaseSettings, ServingSettings, TrainingSettings, limits, load_settings
 
 settings = load_settings()
 
@@ -57,52 +57,41 @@ with DAG(
     params={
         "top_k": Param(
             settings.training.top_k,
-            type="integer",
-            minimum=1,
-            maximum=1000,
+            **limits(TrainingSettings, "top_k"),
             title="Recommendations per user",
             section="Training",
         ),
         "seed": Param(
             settings.training.seed,
-            type="integer",
-            minimum=0,
-            maximum=2**32 - 1,
+            **limits(TrainingSettings, "seed"),
             title="Random seed",
             description_md="The same data and the same seed give the same recommendations, byte for byte.",
             section="Training",
         ),
         "instance_shape": Param(
             settings.serving.instance_shape,
-            type="string",
-            pattern=r"^(VM|BM)\.[A-Za-z0-9.]+$",
+            **limits(ServingSettings, "instance_shape"),
             title="Instance shape",
             description_md="Of TEST and of a first production. Production that exists keeps its shape.",
             section="Deployment",
         ),
         "ocpus": Param(
             settings.serving.ocpus,
-            type="number",
-            exclusiveMinimum=0,
-            maximum=114,
+            **limits(ServingSettings, "ocpus"),
             title="OCPUs per instance",
             description_md="For flexible shapes.",
             section="Deployment",
         ),
         "memory_gb": Param(
             settings.serving.memory_gb,
-            type="number",
-            exclusiveMinimum=0,
-            maximum=1760,
+            **limits(ServingSettings, "memory_gb"),
             title="Memory per instance, GB",
             description_md="For flexible shapes.",
             section="Deployment",
         ),
         "instance_count": Param(
             settings.serving.instance_count,
-            type="integer",
-            minimum=1,
-            maximum=100,
+            **limits(ServingSettings, "instance_count"),
             title="Number of instances",
             section="Deployment",
         ),
@@ -115,9 +104,7 @@ with DAG(
         ),
         "approval_timeout_hours": Param(
             settings.release.approval_timeout_hours,
-            type="number",
-            exclusiveMinimum=0,
-            maximum=24 * 30,
+            **limits(ReleaseSettings, "approval_timeout_hours"),
             title="Hours to wait for an answer",
             description_md="Nobody answers: the candidate is rejected.",
             section="Approval",

@@ -19,7 +19,7 @@ from airflow.sdk import DAG, Param
 from recdeploy_ops.operators.approvals import RequestRollbackApprovalOperator
 from recdeploy_ops.operators.releases import CloseReleaseOperator
 from recdeploy_ops.operators.rollbacks import PlanRollbackOperator, RehearseRollbackOperator, RollBackOperator
-from recdeploy_ops.settings import load_settings
+from recdeploy_ops.settings import ReleaseSettings, limits, load_settings
 
 settings = load_settings()
 
@@ -45,9 +45,7 @@ with DAG(
         "require_approval": Param(False, type="boolean", title="Ask a person first"),
         "approval_timeout_hours": Param(
             settings.release.approval_timeout_hours,
-            type="number",
-            exclusiveMinimum=0,
-            maximum=24 * 30,
+            **limits(ReleaseSettings, "approval_timeout_hours"),
             title="Hours to wait for an answer",
             description_md="Nobody answers: production stays as it is.",
         ),

@@ -102,24 +102,29 @@ class Gateway:
         if isinstance(endpoint, Proxied):
             return await endpoint.run(asked)
         async with self.retry_tokens.alone(asked):
-            return self.retry_tokens.replay(asked) or await self._change(request, asked, endpoint, digest)
+            if isinstance(endpoint, Plain):
+                return self.retry_tokens.replay(asked) or self._change(asked, endpoint)
+            return await self._take(request, asked, endpoint, digest)
 
-    async def _change(
-        self, request: Request, asked: OciRequest, endpoint: Plain | Uploading, digest: str | None
-    ) -> Response:
+    def _change(self, asked: OciRequest, endpoint: Plain) -> Response:
         """Run an endpoint in one transaction, together with the memory of its retry token."""
-        keep = asked.fault is None or asked.fault.kind != "not_done"
-        if isinstance(endpoint, Plain):
-            with self._seen_by(asked), self.store.transaction(keep=keep):
-                response = endpoint.run(asked)
-                self.retry_tokens.remember(asked, response)
-            return response
-        endpoint.admit(asked)
+        with self._seen_by(asked), self.store.transaction(keep=_is_kept(asked)):
+            response = endpoint.run(asked)
+            self.retry_tokens.remember(asked, response)
+        return response
+
+    async def _take(self, request: Request, asked: OciRequest, endpoint: Uploading, digest: str | None) -> Response:
+        """Run an endpoint that takes a file; it is read before a replay too, which is for the same file only."""
+        if not self.retry_tokens.knows(asked):
+            endpoint.admit(asked)
         async with received(request, self.incoming) as upload:
             _check_digest(digest, upload.sha256)
-            with self.store.transaction(keep=keep):
+            replayed = self.retry_tokens.replay(asked, upload.sha256)
+            if replayed:
+                return replayed
+            with self.store.transaction(keep=_is_kept(asked)):
                 response = endpoint.run(asked, upload)
-                self.retry_tokens.remember(asked, response)
+                self.retry_tokens.remember(asked, response, upload.sha256)
         return response
 
     def _seen_by(self, asked: OciRequest) -> AbstractContextManager[None]:
@@ -127,6 +132,10 @@ class Gateway:
         if asked.fault is None or asked.fault.kind != "stale_read":
             return nullcontext()
         return self.store.as_of(time.time() - asked.fault.seconds)
+
+
+def _is_kept(asked: OciRequest) -> bool:
+    return asked.fault is None or asked.fault.kind != "not_done"
 
 
 def _check_length(request: Request, endpoint: Endpoint | None) -> None:

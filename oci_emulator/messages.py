@@ -51,6 +51,7 @@ class OciRequest:
         """Return the body as a JSON object."""
         try:
             body = json.loads(self.body or b"{}")
+            json.dumps(body, ensure_ascii=False).encode()  # half of a surrogate pair could not be answered
         except (ValueError, RecursionError) as err:
             raise CannotParseRequestError(f"The body of {self.operation.name} is not JSON: {err}") from err
         if not isinstance(body, dict):

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from oci_emulator.errors import InvalidatedRetryTokenError
 from oci_emulator.messages import OciRequest
-from oci_emulator.store import Store
+from oci_emulator.store import Json, Store
 
 KEEP_SECONDS = 24 * 3600
 _GONE = frozenset({"DELETED"})
@@ -44,18 +44,19 @@ class RetryTokens:
             if not self._waiting[token]:
                 del self._waiting[token], self._locks[token]
 
-    def replay(self, request: OciRequest) -> Response | None:
-        """Return the earlier response to this token, if there was one.
+    def knows(self, request: OciRequest) -> bool:
+        """Return whether there was an earlier response to this token."""
+        return self._find(request) is not None
+
+    def replay(self, request: OciRequest, upload: str = "") -> Response | None:
+        """Return the earlier response to this token, if there was one; `upload` is the digest of a streamed body.
 
         Raises InvalidatedRetryTokenError when the token came with another body, or what it made is deleted.
         """
-        row = self._store.connection.execute(
-            "SELECT reply FROM retry_tokens WHERE token = ? AND expires > ?", (_key(request), time.time())
-        ).fetchone()
-        if row is None:
+        reply = self._find(request)
+        if reply is None:
             return None
-        reply = json.loads(row[0])
-        if reply["fingerprint"] != _fingerprint(request):
+        if reply["fingerprint"] != _fingerprint(request, upload):
             raise InvalidatedRetryTokenError("The retry token was used before with another request.")
         if reply["made"] and self._is_gone(reply["made"]):
             raise InvalidatedRetryTokenError(f"The retry token made {reply['made']}, which has been deleted since.")
@@ -63,14 +64,14 @@ class RetryTokens:
         response.raw_headers = [(name.encode(), value.encode()) for name, value in reply["headers"]]
         return response
 
-    def remember(self, request: OciRequest, response: Response) -> None:
+    def remember(self, request: OciRequest, response: Response, upload: str = "") -> None:
         """Keep a successful response; part of the transaction that made it true."""
         key = _key(request)
         if key is None:
             return
         now = time.time()
         reply = {
-            "fingerprint": _fingerprint(request),
+            "fingerprint": _fingerprint(request, upload),
             "made": _made(response),
             "status": response.status_code,
             "headers": [(name.decode(), value.decode()) for name, value in response.raw_headers],
@@ -83,6 +84,12 @@ class RetryTokens:
             (key, now + KEEP_SECONDS, json.dumps(reply)),
         )
 
+    def _find(self, request: OciRequest) -> Json | None:
+        row = self._store.connection.execute(
+            "SELECT reply FROM retry_tokens WHERE token = ? AND expires > ?", (_key(request), time.time())
+        ).fetchone()
+        return json.loads(row[0]) if row else None
+
     def _is_gone(self, identifier: str) -> bool:
         resource = self._store.find_any(identifier)
         return resource is None or resource.body.get("lifecycleState") in _GONE
@@ -93,10 +100,9 @@ def _key(request: OciRequest) -> str | None:
     return f"{request.operation.name} {token}" if token and request.operation.method == "POST" else None
 
 
-def _fingerprint(request: OciRequest) -> str:
-    """Return what must be equal for a replay. A streamed body is not read for it; its length must do."""
-    length = request.headers.get("content-length", "")
-    parts = [json.dumps(dict(request.path), sort_keys=True).encode(), length.encode(), request.body]
+def _fingerprint(request: OciRequest, upload: str) -> str:
+    """Return what must be equal for a replay: the path and the body, a streamed one by its digest."""
+    parts = [json.dumps(dict(request.path), sort_keys=True).encode(), upload.encode(), request.body]
     return hashlib.sha256(b"\n".join(parts)).hexdigest()
 
 

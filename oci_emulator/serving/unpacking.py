@@ -82,7 +82,7 @@ def _check_runtime(folder: Path) -> None:
             raise ArtifactError(f"The model artifact has no {name} at its top level.")
     try:
         runtime = yaml.safe_load((folder / "runtime.yaml").read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as err:
+    except (yaml.YAMLError, ValueError, RecursionError) as err:
         raise ArtifactError(f"runtime.yaml cannot be parsed: {err}") from err
     if not isinstance(runtime, dict) or str(runtime.get("MODEL_ARTIFACT_VERSION")) != ARTIFACT_VERSION:
         raise ArtifactError(f"runtime.yaml has no MODEL_ARTIFACT_VERSION: '{ARTIFACT_VERSION}'.")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import lzma
 import os
 import pickle
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from contextlib import closing
 from pathlib import Path
 from string import Template
@@ -22,7 +24,7 @@ import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-from recdeploy_ops.bundles import CHUNK, MANIFEST, sha256_of, write_manifest
+from recdeploy_ops.bundles import CHUNK, MANIFEST, parse_manifest, sha256_of, write_manifest
 from recdeploy_ops.domain.errors import IntegrityError, StorageError, TrainingFailedError
 from recdeploy_ops.domain.fallback import Popularity, rank_by_popularity
 from recdeploy_ops.list_facts import (
@@ -50,6 +52,22 @@ NEW_USERS = "new_users.csv"
 PICKLE_PROTOCOL = 4
 ZIP_LEVEL = 1
 UNIX, FILE_MODE = 3, 0o100644 << 16  # in every zip, wherever it is written
+# What is unpacked may fill no disk: deflate makes at most 1/1032 of anything, our files about a tenth of themselves.
+UNPACKED_BYTES, SMALL_BYTES, LARGEST_RATIO = 8 << 30, 64 << 20, 200
+# What zipfile and the file system say of a zip that is damaged, encrypted, or has names that exclude each other.
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    struct.error,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+)
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 PAGE_BYTES = 8192
 SQLITE_VERSION_AT = 96  # of the file: where SQLite notes the number of the library that wrote it
@@ -177,32 +195,55 @@ def unzip_artifact(archive: Path, folder: Path) -> str:
     names = unzip(archive, folder)
     if MANIFEST not in names:
         raise IntegrityError(f"{archive.name} is no artifact of ours: it holds {sorted(names)[:10]}.")
-    content = (folder / MANIFEST).read_bytes()
-    files: dict[str, str] = json.loads(content)["files"]
+    manifest = parse_manifest(archive.name, (folder / MANIFEST).read_bytes())
+    files = manifest.files
     found = {name: sha256_of(folder / name) for name in names if name != MANIFEST}
     wrong = sorted(name for name in {*files, *found} if files.get(name) != found.get(name))
     if wrong:
         raise IntegrityError(f"{archive.name} does not match its manifest: {', '.join(wrong)}.")
-    return hashlib.sha256(content).hexdigest()
+    return manifest.digest
 
 
 def unzip(archive: Path, folder: Path) -> list[str]:
     """Unpack a zip from the model catalog, none of whose names may lead out of ``folder``; return the file names.
 
     Raises:
-        IntegrityError: it is no zip, or a name in it is unsafe.
+        IntegrityError: it is no zip, or damaged; a name in it is unsafe or stands there twice; it would be too large.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with zipfile.ZipFile(archive) as opened:
             entries = [entry for entry in opened.infolist() if not entry.is_dir()]
+            _require_modest(archive, entries)
             for entry in entries:
-                if not (folder / entry.filename).resolve().is_relative_to(folder.resolve()):
-                    raise IntegrityError(f"{archive.name} holds {entry.filename!r}, which leads out of its folder.")
-                opened.extract(entry, folder)
-    except zipfile.BadZipFile as err:
-        raise IntegrityError(f"{archive.name} is no zip: {err}") from err
+                _unpack(opened, entry, folder)
+    except UNREADABLE as err:
+        raise IntegrityError(f"{archive.name} is no zip that can be unpacked: {err!r}") from err
     return [entry.filename for entry in entries]
+
+
+def _require_modest(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
+    size, packed = sum(entry.file_size for entry in entries), archive.stat().st_size
+    if size > UNPACKED_BYTES or size > max(SMALL_BYTES, LARGEST_RATIO * packed):
+        raise IntegrityError(
+            f"{archive.name} has {packed:,} bytes and would be {size:,} when it is unpacked: that is no artifact of a "
+            f"recommender. At most {UNPACKED_BYTES:,} bytes and {LARGEST_RATIO} times its size are unpacked."
+        )
+
+
+def _unpack(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
+    target = folder / entry.filename
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise IntegrityError(f"{opened.filename} holds {entry.filename!r}, which leads out of its folder.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Created, never overwritten: a name that stands there twice is refused.
+    with opened.open(entry) as source, target.open("xb") as sink:
+        left = entry.file_size
+        while chunk := source.read(CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise zipfile.BadZipFile(f"{entry.filename!r} is larger than the zip's directory says")
+            sink.write(chunk)
 
 
 def load_in_clean_process(folder: Path, requests: Sequence[object], *, timeout_seconds: float = 300) -> list[Any]:

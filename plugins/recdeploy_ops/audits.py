@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError
-from recdeploy_ops.domain.folding import fold
 from recdeploy_ops.domain.ledger import Entry, decode
-from recdeploy_ops.ledgers import FOLDER, SNAPSHOT, key_of
+from recdeploy_ops.ledgers import ENTRY, FOLDER, SNAPSHOT, fold_stored, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from recdeploy_ops.storage.stores import Store
 
-ENTRY = re.compile(re.escape(FOLDER) + r"\d{8}\.json")
+HEAD = re.compile(r"[1-9]\d{0,8}:[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is wrong with a ledger.
+
+    Attributes:
+        damage: faults of the entries: with them, history cannot be trusted.
+        derived: faults of the snapshot and illegible tags, which can be written anew.
+        foreign: keys that do not belong into the ledger's folder.
+    """
+
+    damage: list[str]
+    derived: list[str]
+    foreign: list[str]
+
+    def describe(self) -> list[str]:
+        """Return every fault once, one line each."""
+        foreign = [f"{key} is no entry of the ledger, and is left alone: remove it." for key in self.foreign]
+        return list(dict.fromkeys([*self.damage, *self.derived, *foreign]))
 
 
 def audit(store: Store, *, tagged_heads: Mapping[str, str]) -> list[str]:
@@ -25,34 +45,44 @@ def audit(store: Store, *, tagged_heads: Mapping[str, str]) -> list[str]:
         store: the storage root.
         tagged_heads: ``{seq}:{sha256}`` from tags in OCI, by where they stand; empty when there is none.
     """
-    faults: list[str] = []
-    entries = _read_chain(store, faults)
-    faults += _compare_snapshot(store, entries)
+    return examine(store, tagged_heads=tagged_heads).describe()
+
+
+def examine(store: Store, *, tagged_heads: Mapping[str, str]) -> Audit:
+    """Read every entry and return the faults found; the arguments are those of `audit`."""
+    damage: list[str] = []
+    keys = [stored.key for stored in store.list(FOLDER)]
+    entries = _read_chain(store, [key for key in keys if ENTRY.fullmatch(key)], damage)
+    derived = _compare_snapshot(store, entries)
     for place, head in tagged_heads.items():
-        faults += _compare_tag(entries, place, head)
+        if HEAD.fullmatch(head):
+            damage += _compare_tag(entries, place, head)
+        else:
+            derived.append(f"The tag of {place} names {head!r}, which is no head of a ledger.")
     try:
-        fold(entries)
+        fold_stored(entries)
     except IntegrityError as err:
-        faults.append(str(err))
-    return list(dict.fromkeys(faults))
+        damage.append(str(err))
+    foreign = [key for key in keys if key != SNAPSHOT and not ENTRY.fullmatch(key)]
+    return Audit(damage, derived, foreign)
 
 
-def _read_chain(store: Store, faults: list[str]) -> list[Entry]:
+def _read_chain(store: Store, keys: list[str], faults: list[str]) -> list[Entry]:
     """Return the entries as far as they can be read, in the order of their keys."""
     entries: list[Entry] = []
-    for expected, stored in enumerate((s for s in store.list(FOLDER) if ENTRY.fullmatch(s.key)), start=1):
-        if stored.key != key_of(expected):
-            faults.append(f"{key_of(expected)} is missing: {stored.key} comes in its place.")
+    for expected, key in enumerate(keys, start=1):
+        if key != key_of(expected):
+            faults.append(f"{key_of(expected)} is missing: {key} comes in its place.")
             break
         try:
-            entry = decode(store.read(stored.key))
+            entry = decode(store.read(key))
         except IntegrityError as err:
-            faults.append(f"{stored.key}: {err}")
+            faults.append(f"{key}: {err}")
             break
         if entry.seq != expected:
-            faults.append(f"{stored.key} holds entry {entry.seq}: entries were exchanged.")
+            faults.append(f"{key} holds entry {entry.seq}: entries were exchanged.")
         elif entries and entry.previous != entries[-1].sha256:
-            faults.append(f"{key_of(expected - 1)} was edited: {stored.key} names another sha256 for it.")
+            faults.append(f"{key_of(expected - 1)} was edited: {key} names another sha256 for it.")
         entries.append(entry)
     return entries
 
@@ -72,8 +102,6 @@ def _compare_snapshot(store: Store, entries: list[Entry]) -> list[str]:
 
 def _compare_tag(entries: list[Entry], place: str, tagged_head: str) -> list[str]:
     seq, _, sha256 = tagged_head.partition(":")
-    if not seq.isdecimal() or int(seq) < 1:
-        return [f"The tag of {place} names {tagged_head!r}, which is no head of a ledger."]
     if int(seq) > len(entries):
         return [f"The tag of {place} names entry {seq}, but only {len(entries)} are there: the tail was cut off."]
     if entries[int(seq) - 1].sha256 != sha256:

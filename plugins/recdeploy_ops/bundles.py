@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError, MissingInputError
@@ -66,7 +67,7 @@ def store_bundle(store: Store, parent: str, folder: Path) -> Bundle:
     Running it again after a kill finishes the same bundle: equal content has an equal key.
     """
     content = (folder / MANIFEST).read_bytes()
-    bundle = _parse(f"{parent}/{hashlib.sha256(content).hexdigest()[:16]}", content)
+    bundle = parse_manifest(f"{parent}/{hashlib.sha256(content).hexdigest()[:16]}", content)
     for name, sha256 in bundle.files.items():
         store.upload(bundle.key(name), folder / name, sha256)
     store.create(bundle.key(MANIFEST), content)
@@ -84,13 +85,13 @@ def open_bundle(store: Store, prefix: str, *, digest: str | None = None, made_by
 
     Raises:
         MissingInputError: nothing is committed there.
-        IntegrityError: the manifest is not the one that was recorded.
+        IntegrityError: the manifest is not the one that was recorded, or is none at all.
     """
     try:
         content = store.read(f"{prefix}/{MANIFEST}")
     except KeyNotFoundError as err:
         raise MissingInputError(f"{store.uri}/{prefix} is gone", clear_task=made_by) from err
-    bundle = _parse(prefix, content)
+    bundle = parse_manifest(prefix, content)
     if digest is not None and bundle.digest != digest:
         raise IntegrityError(
             f"{store.uri}/{prefix}/{MANIFEST} has the sha256 {bundle.digest}, recorded is {digest}: "
@@ -139,9 +140,25 @@ def canonical_json(value: Any) -> bytes:
     return text.encode() + b"\n"
 
 
-def _parse(prefix: str, content: bytes) -> Bundle:
-    facts = json.loads(content)
-    return Bundle(prefix, hashlib.sha256(content).hexdigest(), facts.pop("files"), facts)
+def parse_manifest(prefix: str, content: bytes) -> Bundle:
+    """Return the bundle that a manifest describes.
+
+    Raises:
+        IntegrityError: the bytes are no manifest, or a name in it leads out of the bundle.
+    """
+    try:
+        facts = json.loads(content)
+        files = facts.pop("files")
+        if not all(_is_file(name, sha256) for name, sha256 in files.items()):
+            raise ValueError("a name in it is unsafe, or has no sha256")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        raise IntegrityError(f"{prefix}/{MANIFEST} is no manifest: {content[:120]!r} ({err!r}).") from err
+    return Bundle(prefix, hashlib.sha256(content).hexdigest(), files, facts)
+
+
+def _is_file(name: str, sha256: object) -> bool:
+    parts = PurePosixPath(name).parts
+    return bool(parts) and not name.startswith("/") and ".." not in parts and isinstance(sha256, str)
 
 
 def _copy_hashed(source: BinaryIO, sink: BinaryIO | None) -> str:

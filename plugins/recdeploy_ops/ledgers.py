@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import IntegrityError, KeyExistsError, KeyNotFoundError, LedgerConflictError
+from recdeploy_ops.domain.errors import (
+    IllegalTransitionError,
+    IntegrityError,
+    KeyExistsError,
+    KeyNotFoundError,
+    LedgerConflictError,
+)
 from recdeploy_ops.domain.folding import fold
 from recdeploy_ops.domain.ledger import Book, Entry, Kind, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from recdeploy_ops.storage.stores import Store
@@ -19,6 +26,8 @@ log = logging.getLogger(__name__)
 
 FOLDER = "ledger/"
 SNAPSHOT = "ledger/snapshot.jsonl"
+ENTRY = re.compile(r"ledger/\d{8}\.json")
+ASIDE = "ledger-damaged/"
 TRIES = 10
 
 
@@ -42,7 +51,7 @@ class Ledger:
         self._book = Book()
 
     def book(self) -> Book:
-        """Return what all entries add up to now.
+        """Return what all entries add up to now; what is no entry in the ledger's folder is left alone.
 
         Raises:
             IntegrityError: an entry is missing, out of order or was edited.
@@ -50,15 +59,19 @@ class Ledger:
         if not self._entries:
             self._read_snapshot()
         tail = []
-        expected = self._book.seq + 1
+        known = self._book.seq
+        expected = max(known, 1)  # the listing begins with the newest entry known, which must still be there
         for stored in self._store.list(FOLDER, start=key_of(expected)):
-            if stored.key == SNAPSHOT:
+            if not ENTRY.fullmatch(stored.key):
                 continue
             if stored.key != key_of(expected):
                 raise IntegrityError(f"The ledger has {stored.key}, where {key_of(expected)} should come first.")
-            tail.append(decode(self._store.read(stored.key)))
+            if expected > known:
+                tail.append(decode(self._store.read(stored.key)))
             expected += 1
-        self._book = fold(tail, self._book)
+        if expected == known:
+            self._require_known()
+        self._book = fold_stored(tail, self._book)
         self._entries += tail
         return self._book
 
@@ -104,14 +117,66 @@ class Ledger:
         """Store all entries in one object, so that the next reader needs one request instead of hundreds."""
         self._store.replace(SNAPSHOT, b"".join(entry.encode() for entry in self.entries()))
 
+    def set_aside(self, keys: Iterable[str]) -> str:
+        """Move objects of the ledger's folder to another, and forget what was read; return that folder.
+
+        The snapshot goes first and then the oldest entry: what is left by a kill is never taken for a ledger.
+        """
+        folder = f"{ASIDE}{self._now():%Y%m%d_%H%M%S}/"
+        wanted = sorted(keys, key=lambda key: (key != SNAPSHOT, key))
+        for key in wanted:
+            self._store.create(folder + key.removeprefix(FOLDER), self._store.read(key))
+        for key in wanted:
+            self._store.delete(key)
+        self._entries, self._book = [], Book()
+        return folder
+
     def _read_snapshot(self) -> None:
+        """Take over the snapshot's entries, if the newest of them is stored as well: each proves the one before.
+
+        Raises:
+            IntegrityError: it is not stored.
+        """
         try:
-            lines = self._store.read(SNAPSHOT).splitlines(keepends=True)
-            entries = [decode(line) for line in lines]
-            book = fold(entries)
+            content = self._store.read(SNAPSHOT)
         except KeyNotFoundError:
             return
+        try:
+            entries = [decode(line) for line in content.splitlines(keepends=True)]
+            book = fold_stored(entries)
+            if entries:
+                self._require_head(entries[-1])
+        except KeyNotFoundError as err:
+            raise IntegrityError(
+                f"{SNAPSHOT} holds {book.seq} entries, but {err.key} is not there: the tail was cut off, or the "
+                "snapshot was forged. Run 'python -m recdeploy_ops verify'."
+            ) from err
         except IntegrityError as err:
             log.warning("The ledger's snapshot is not used, it will be written anew: %s", err)
             return
         self._entries, self._book = entries, book
+
+    def _require_known(self) -> None:
+        try:
+            self._require_head(self._entries[-1])
+        except KeyNotFoundError as err:
+            raise IntegrityError(f"{err.key}, which was read before, is gone: the tail was cut off.") from err
+
+    def _require_head(self, entry: Entry) -> None:
+        key = key_of(entry.seq)
+        if self._store.read(key) != entry.encode():
+            raise IntegrityError(f"{key} is not the entry that was read before: the ledger was rewritten.")
+
+
+def fold_stored(entries: Iterable[Entry], book: Book | None = None) -> Book:
+    """Add up entries from storage, which anybody may have written.
+
+    Raises:
+        IntegrityError: they do not follow each other, or do not add up.
+    """
+    try:
+        return fold(entries, book)
+    except (TypeError, ValueError, AttributeError, IllegalTransitionError) as err:
+        raise IntegrityError(
+            f"The ledger's entries do not add up: {err}. Run 'python -m recdeploy_ops verify' to see which was changed."
+        ) from err

@@ -13,32 +13,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.bundles import MANIFEST, Bundle, canonical_json, open_bundle
 from recdeploy_ops.domain.errors import (
     ApprovalError,
+    IntegrityError,
     KeyNotFoundError,
     LockHeldError,
     MissingInputError,
+    RecdeployError,
+    StorageError,
     SwitchUnderWayError,
+    TransientError,
 )
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
-from recdeploy_ops.ledgers import Ledger
+from recdeploy_ops.ledgers import SNAPSHOT, Ledger
 from recdeploy_ops.oci_clients.deployments import ModelDeployments
 from recdeploy_ops.oci_clients.models import ModelCatalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from recdeploy_ops.domain.ledger import Book, Facts, Release
     from recdeploy_ops.domain.records import CatalogModel, Deployment
     from recdeploy_ops.oci_clients.sessions import OciSession
     from recdeploy_ops.settings import Settings
     from recdeploy_ops.storage.stores import Store
+
+log = logging.getLogger(__name__)
 
 PROJECT_TAG = "recdeploy-project"
 VERSION_TAG = "recdeploy-version"
@@ -52,6 +60,8 @@ SERVED_TAG = "recdeploy-served"
 
 CURRENT = "current/manifest.json"
 STATE = "backups/deployment_state.json"
+
+GONE = frozenset({"DELETED", "DELETING"})
 
 # Which task records which kind: named when its facts are missing.
 TASK_OF = {
@@ -85,6 +95,21 @@ WHILE_SWITCHING = frozenset(
         Kind.RELEASE_CLOSED,
     }
 )
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What the catalog has of a version.
+
+    Attributes:
+        model: the newest with the version's digest, or None.
+        other: the newest with another digest, or None.
+        deleted: how many models of the version's name were deleted.
+    """
+
+    model: CatalogModel | None
+    other: CatalogModel | None
+    deleted: int
 
 
 class Releases:
@@ -195,15 +220,43 @@ class Releases:
         return {**tags, LEDGER_TAG: name_head(book)}
 
     def tagged_heads(self) -> dict[str, str]:
-        """Return the heads of the ledger that the tags of production and of its model name, by where they stand."""
+        """Return the heads of the ledger that tags in OCI name, by where they stand.
+
+        Those of every living deployment and model of the project: one tag that somebody removes hides nothing.
+        """
+        models = {model.model_id: model for model in self.models()}
+        mine = frozenset(models)
         heads = {}
-        for deployment in self.deployments_of(Role.PRODUCTION):
-            if deployment.lifecycle_state in {"DELETED", "DELETING"}:
+        for deployment in self.deployments.all():
+            if deployment.lifecycle_state in GONE or not self._is_production(deployment, mine):
                 continue
-            heads["production"] = deployment.tags.get(LEDGER_TAG, "")
-            model_id = self.deployments.get(deployment.deployment_id).model_id
-            heads["production's model"] = self.catalog.get(model_id).tags.get(LEDGER_TAG, "")
+            heads[f"production ({deployment.name})"] = deployment.tags.get(LEDGER_TAG, "")
+            model = models.pop(deployment.model_id, None) or self.catalog.get(deployment.model_id)
+            heads[f"production's model ({model.name})"] = model.tags.get(LEDGER_TAG, "")
+        heads |= {f"the model {model.name}": model.tags.get(LEDGER_TAG, "") for model in models.values()}
         return {place: head for place, head in heads.items() if head}
+
+    def sign_head(self, model_id: str) -> None:
+        """Name the ledger's head in a tag of a catalog model, so that history before it cannot be rewritten unnoticed.
+
+        A tag that OCI refuses is a warning: it never holds up a release.
+
+        Raises:
+            TransientError: trying again may help.
+        """
+        try:
+            self.catalog.tag(model_id, {LEDGER_TAG: name_head(self.ledger.book())})
+        except TransientError:
+            raise
+        except RecdeployError as err:
+            log.warning("The model %s does not name the ledger's head: %s", model_id, err)
+
+    def _is_production(self, deployment: Deployment, models: Container[str]) -> bool:
+        """Return whether a deployment carries the role's tag, or has lost it while it serves one of our models."""
+        if ROLE_TAG in deployment.tags:
+            mine = deployment.tags.get(PROJECT_TAG) == self.settings.project_name
+            return mine and deployment.tags[ROLE_TAG] == Role.PRODUCTION
+        return deployment.model_id in models or LEDGER_TAG in deployment.tags
 
     def tags(self, run_id: str, version: int, digest: str, role: Role | None = None) -> dict[str, str]:
         """Return the free-form tags of a model, or with a role those of a deployment."""
@@ -222,19 +275,24 @@ class Releases:
 
     def models(self) -> list[CatalogModel]:
         """Return this project's models in the catalog, newest first."""
-        mine = self.settings.project_name
-        return [m for m in self.catalog.models() if m.tags.get(PROJECT_TAG) == mine and m.lifecycle_state != "DELETED"]
+        return [m for m in self.catalog.models() if self._is_ours(m)]
 
-    def find_model(self, version: int, digest: str) -> CatalogModel | None:
-        """Return the catalog's model of a version with this digest, or None."""
-        for model in self.models():
-            if model.tags.get(VERSION_TAG) == str(version) and model.tags.get(DIGEST_TAG) == digest:
-                return model
-        return None
+    def look_up(self, version: int, digest: str) -> Registration:
+        """Return what the catalog has of a version, told from one listing."""
+        every = list(self.catalog.models())
+        mine = [m for m in every if self._is_ours(m) and m.tags.get(VERSION_TAG) == str(version)]
+        return Registration(
+            model=next((m for m in mine if m.tags.get(DIGEST_TAG) == digest), None),
+            other=next((m for m in mine if m.tags.get(DIGEST_TAG) != digest), None),
+            deleted=sum(1 for m in every if m.name == self.model_name(version) and m.lifecycle_state == "DELETED"),
+        )
 
-    def count_models(self, name: str) -> int:
-        """Return how many models of this name the catalog knows, deleted ones included."""
-        return sum(1 for _ in self.catalog.models(name=name))
+    def model_name(self, version: int) -> str:
+        """Return the display name of a version's catalog model."""
+        return f"{self.settings.project_name}-v{version}"
+
+    def _is_ours(self, model: CatalogModel) -> bool:
+        return model.tags.get(PROJECT_TAG) == self.settings.project_name and model.lifecycle_state != "DELETED"
 
     def highest_version_in_catalog(self) -> int:
         """Return the highest version number among the catalog's models, 0 when there is none."""
@@ -263,14 +321,24 @@ class Releases:
         return living[0] if living else None
 
     def point_current(self, *, version: int, digest: str, artifact: str, results: str) -> None:
-        """Make an artifact and its results the current ones."""
+        """Make an artifact and its results the current ones.
+
+        Raises:
+            StorageError: something else stands in the way of ``current/manifest.json``.
+        """
         value = {
             "version": version,
             "digest": digest,
             "recommender_model_artifact": artifact,
             "results": results,
         }
-        self.store.replace(CURRENT, canonical_json(value))
+        try:
+            self.store.replace(CURRENT, canonical_json(value))
+        except StorageError as err:
+            raise StorageError(
+                f"{self.store.uri}/{CURRENT}, which names the current artifact, cannot be written. Move away what "
+                f"stands there, then clear this task: {err}"
+            ) from err
 
     def current(self) -> dict[str, Any] | None:
         """Return what is current, or None."""
@@ -278,12 +346,26 @@ class Releases:
             value: dict[str, Any] = json.loads(self.store.read(CURRENT))
         except KeyNotFoundError:
             return None
+        except (ValueError, RecursionError) as err:
+            raise IntegrityError(
+                f"{self.store.uri}/{CURRENT} is no JSON: remove it. It is written anew ({err})."
+            ) from err
         return value
 
     def publish_state(self) -> None:
-        """Write the ledger's snapshot and the guide's ``deployment_state.json``."""
-        self.ledger.write_snapshot()
-        self.store.replace(STATE, canonical_json(describe_state(self.ledger.book())))
+        """Write the ledger's snapshot and the guide's ``deployment_state.json``.
+
+        Both can be made from the ledger at any time: a storage that refuses them does not hold up the release.
+        """
+        self._write_derived(SNAPSHOT, self.ledger.write_snapshot)
+        state = canonical_json(describe_state(self.ledger.book()))
+        self._write_derived(STATE, lambda: self.store.replace(STATE, state))
+
+    def _write_derived(self, key: str, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except StorageError as err:
+            log.warning("%s/%s is not up to date: %s", self.store.uri, key, err)
 
 
 def name_head(book: Book) -> str:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from recdeploy_ops.domain.errors import SettingsError
 
 SETTINGS_VARIABLE = "RECDEPLOY_SETTINGS"
 DEFAULT_PATH = Path(__file__).parents[2] / "include" / "recommender.yaml"
 
-Share = Annotated[float, Field(ge=0, le=1)]
+LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "pattern")
+
+
+def _refuse_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a number, not true or false")
+    return value
+
+
+NUMBER = BeforeValidator(_refuse_bool)  # the last of its kind: before it, bounds would be lost from the JSON schema
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NUMBER]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 Ocid = Annotated[str, Field(pattern=r"^ocid1\.[a-z0-9]+\.")]
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False), NUMBER]
+Requests = Annotated[int, Field(gt=0, le=100_000), NUMBER]
 
 
 class Section(BaseModel):
@@ -45,21 +57,29 @@ class SourceSettings(Section):
     timestamp_column: str | None = "ordered_at"
     title_column: str | None = "title"
     parameters: dict[str, str | int | float | None] = {}
-    batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
+    batch_rows: Annotated[int, Field(ge=1, le=1_000_000), NUMBER] = 50_000
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _check_parameters(cls, values: Any) -> Any:
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+                raise ValueError(f"{name} is {value!r}: a text, a finite number or null is wanted")
+        return values
 
 
 class TrainingSettings(Section):
     """How the ADS operator is run."""
 
-    top_k: Annotated[int, Field(ge=1, le=1000)] = 10
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
+    top_k: Annotated[int, Field(ge=1, le=1000), NUMBER] = 10
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1), NUMBER] = 42
     engine: Literal["stock", "exact"] = "exact"
     refit: bool = False
-    factors: Annotated[int, Field(ge=1, le=10_000)] = 100
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = 20
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.005
-    regularization: Annotated[float, Field(ge=0, le=10)] = 0.02
-    timeout_minutes: PositiveFloat = 240
+    factors: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 100
+    epochs: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 20
+    learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NUMBER] = 0.005
+    regularization: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NUMBER] = 0.02
+    timeout_minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False), NUMBER] = 240
 
     @field_validator("refit")
     @classmethod
@@ -83,11 +103,11 @@ class ServingSettings(Section):
 
     conda_environment: CondaEnvironment
     instance_shape: Annotated[str, Field(pattern=r"^(VM|BM)\.[A-Za-z0-9.]+$")] = "VM.Standard.E4.Flex"
-    ocpus: Annotated[float, Field(gt=0, le=114)] = 1
-    memory_gb: Annotated[float, Field(gt=0, le=1760)] = 16
-    instance_count: Annotated[int, Field(ge=1, le=100)] = 1
-    bandwidth_mbps: Annotated[int, Field(ge=10, le=8000)] = 10
-    workers: Annotated[int, Field(ge=1, le=64)] = 2
+    ocpus: Annotated[float, Field(gt=0, le=114, allow_inf_nan=False), NUMBER] = 1
+    memory_gb: Annotated[float, Field(gt=0, le=1760, allow_inf_nan=False), NUMBER] = 16
+    instance_count: Annotated[int, Field(ge=1, le=100), NUMBER] = 1
+    bandwidth_mbps: Annotated[int, Field(ge=10, le=8000), NUMBER] = 10
+    workers: Annotated[int, Field(ge=1, le=64), NUMBER] = 2
     log_group_id: Ocid | None = None
     access_log_id: Ocid | None = None
     predict_log_id: Ocid | None = None
@@ -96,22 +116,22 @@ class ServingSettings(Section):
 class ReleaseSettings(Section):
     """Deadlines of a release."""
 
-    approval_timeout_hours: PositiveFloat = 72
+    approval_timeout_hours: Annotated[float, Field(gt=0, le=30 * 24, allow_inf_nan=False), NUMBER] = 72
     self_approval: bool = True
-    test_lease_hours: PositiveFloat = 96
-    deployment_timeout_minutes: PositiveFloat = 60
-    poll_seconds: PositiveFloat = 30
+    test_lease_hours: Annotated[float, Field(gt=0, le=365 * 24, allow_inf_nan=False), NUMBER] = 96
+    deployment_timeout_minutes: Annotated[float, Field(gt=0, le=24 * 60, allow_inf_nan=False), NUMBER] = 60
+    poll_seconds: Seconds = 30
 
 
 class ProbeSettings(Section):
     """How live endpoints are probed."""
 
-    known_users: PositiveInt = 200
-    unknown_users: PositiveInt = 50
-    malformed_requests: PositiveInt = 20
-    latency_requests: PositiveInt = 50
-    consecutive_answers: PositiveInt = 40
-    timeout_seconds: PositiveFloat = 60
+    known_users: Requests = 200
+    unknown_users: Requests = 50
+    malformed_requests: Requests = 20
+    latency_requests: Requests = 50
+    consecutive_answers: Requests = 40
+    timeout_seconds: Seconds = 60
 
 
 class GateSettings(Section):
@@ -121,7 +141,7 @@ class GateSettings(Section):
     max_duplicate_share: Share = 0.0
     max_orphan_share: Share = 0.0
     max_invalid_rating_share: Share = 0.0
-    max_age_hours: PositiveFloat = 336
+    max_age_hours: Annotated[float, Field(gt=0, le=100 * 365 * 24, allow_inf_nan=False), NUMBER] = 336
     min_user_coverage: Share = 0.999
 
 
@@ -147,8 +167,12 @@ class Settings(Section):
     @field_validator("storage")
     @classmethod
     def _check_storage(cls, value: str) -> str:
-        if not re.match(r"^(file:///.+|oci://[^@/]+@[^/]+(/.*)?)$", value):
+        if not re.fullmatch(r"file:///.+|oci://[^@/]+@[^/]+(/.*)?", value):
             raise ValueError(f"{value!r} is neither file:///folder nor oci://bucket@namespace/prefix")
+        if re.search(r"[#?\x00-\x1f\x7f]|%00", value):
+            raise ValueError(f"{value!r} holds '#', '?' or a control character: write '#' as %23 and '?' as %3F")
+        if value.startswith("file:") and not Path(unquote(value.removeprefix("file://"))).parts[1:]:
+            raise ValueError(f"{value!r} names no folder: write file:///folder")
         return value.rstrip("/")
 
     @property
@@ -168,10 +192,10 @@ def load_settings(path: Path | None = None) -> Settings:
     """
     path = path or Path(os.environ.get(SETTINGS_VARIABLE) or DEFAULT_PATH)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except OSError as err:
         raise SettingsError(f"Cannot read the settings file {path}: {err.strerror}.") from err
-    except yaml.YAMLError as err:
+    except (yaml.YAMLError, ValueError, RecursionError) as err:
         raise SettingsError(f"{path} is not valid YAML: {err}") from err
     if not isinstance(raw, dict):
         raise SettingsError(f"{path} must hold a mapping of settings, not {type(raw).__name__}.")
@@ -179,6 +203,23 @@ def load_settings(path: Path | None = None) -> Settings:
         return Settings.model_validate({**raw, "folder": path.resolve().parent})
     except ValidationError as err:
         raise SettingsError(f"{path}: " + "; ".join(map(_describe, err.errors()))) from err
+
+
+def limits(section: type[Section], name: str) -> dict[str, Any]:
+    """Return what a setting accepts, as JSON schema: a DAG's Param of that setting accepts the same."""
+    schema = section.model_json_schema()["properties"][name]
+    return {key: schema[key] for key in LIMITS if key in schema}
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice: YAML would take the last and say nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.YAMLError(f"the setting {name!r} stands there more than once")
+        return super().construct_mapping(node, deep)
 
 
 def _describe(problem: Any) -> str:

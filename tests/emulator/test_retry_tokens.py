@@ -85,6 +85,16 @@ def test_an_artifact_whose_response_was_lost_can_be_sent_again(cloud: Cloud) -> 
     assert refusal(cloud.science.create_model_artifact, model, artifact(), opc_retry_token="twice")[0] == 409
 
 
+def test_a_token_with_another_artifact_of_the_same_length_is_refused(cloud: Cloud) -> None:
+    model = cloud.empty_model()
+    cloud.science.create_model_artifact(model, b"A" * 100, opc_retry_token="once")
+    assert refusal(cloud.science.create_model_artifact, model, b"B" * 100, opc_retry_token="once") == (
+        409,
+        "InvalidatedRetryToken",
+    )
+    assert cloud.science.get_model_artifact_content(model).data.content == b"A" * 100
+
+
 def test_equal_tokens_at_the_same_time_upload_once(cloud: Cloud) -> None:
     model, content, answers = cloud.empty_model(), bytes(4_000_000), []
     threads = [

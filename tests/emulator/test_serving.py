@@ -335,6 +335,13 @@ def test_a_zip_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
         unpack(path, tmp_path / "out")
 
 
+@pytest.mark.parametrize("runtime", ["a: 2026-13-45", "[" * 20_000, "\0"])
+def test_a_runtime_that_is_no_yaml_is_refused(tmp_path: Path, runtime: str) -> None:
+    (tmp_path / "a.zip").write_bytes(artifact(runtime=runtime))
+    with pytest.raises(ArtifactError, match=r"runtime\.yaml cannot be parsed"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
 async def test_a_model_that_takes_too_long_gives_500(tmp_path: Path) -> None:
     from oci_emulator.errors import InternalServerError
     from oci_emulator.serving.proxy import Proxy

@@ -150,6 +150,11 @@ def with_no_base64(signer: Signer, target: str) -> dict[str, str]:
     return {**headers, "authorization": headers["authorization"].replace('signature="', 'signature="!')}
 
 
+def with_no_ascii(signer: Signer, target: str) -> dict[str, str]:
+    headers = signer.headers("GET", target)
+    return {**headers, "authorization": headers["authorization"].replace('signature="', 'signature="é')}
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -170,6 +175,7 @@ def with_no_base64(signer: Signer, target: str) -> dict[str, str]:
         without_signing_host,
         with_another_algorithm,
         with_no_base64,
+        with_no_ascii,
     ],
 )
 def test_a_wrongly_signed_request_is_refused(
@@ -185,6 +191,13 @@ def test_a_body_that_was_changed_after_signing_is_refused(signer: Signer, cloud:
     status, body = signer.send("POST", "/20190101/projects", signer.headers("POST", "/20190101/projects", signed), sent)
     assert status == 401
     assert b"x-content-sha256" in body
+
+
+@pytest.mark.parametrize("body", [b'{"displayName": "\\ud800"}', b'{"displayName": "\xed\xa0\x80"}'])
+def test_half_of_a_surrogate_pair_in_a_body_is_refused(signer: Signer, body: bytes) -> None:
+    status, said = signer.send("POST", "/20190101/projects", signer.headers("POST", "/20190101/projects", body), body)
+    assert status == 400
+    assert b"is not JSON" in said
 
 
 def test_a_body_that_is_not_signed_is_refused(signer: Signer) -> None:

@@ -78,8 +78,11 @@ class Run:
     def plan(self, has_ended=lambda dag_id, run_id: False):
         return self._finish(plan_release, opening=Opening("recommender_retrain", self.params, "bo", has_ended))
 
+    def back_up(self):
+        return self._finish(backup_production)
+
     def extract(self):
-        self._finish(backup_production)
+        self.back_up()
         self._finish(extract, source=source_of(self.database))
         self._finish(check_data)
 

@@ -1,6 +1,8 @@
 """The ledger lost, edited or out of step with OCI: what is noticed, and how it is rebuilt."""
 
+import logging
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import oci
@@ -8,11 +10,12 @@ import pytest
 from steps.factories import Run
 
 from recdeploy_ops.audits import audit
-from recdeploy_ops.domain.errors import LockHeldError, SettingsError, StateMismatchError
+from recdeploy_ops.domain.errors import IntegrityError, LockHeldError, SettingsError, StateMismatchError, StorageError
+from recdeploy_ops.domain.ledger import NO_ENTRY, Kind
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.ledgers import SNAPSHOT, key_of
-from recdeploy_ops.releases import LEDGER_TAG, Releases
+from recdeploy_ops.ledgers import ASIDE, SNAPSHOT, key_of
+from recdeploy_ops.releases import CURRENT, DIGEST_TAG, LEDGER_TAG, ROLE_TAG, STATE, Releases
 from recdeploy_ops.steps import adopt
 from recdeploy_ops.steps.waits import finish, is_settled
 
@@ -50,6 +53,23 @@ def settle(releases, deployment):
 def delete(releases, prefix):
     for found in list(releases.store.list(prefix)):
         releases.store.delete(found.key)
+
+
+def untag(releases):
+    production = releases.production()
+    releases.deployments.tag(production, {})
+    settle(releases, production)
+
+
+def rechain(releases, change):
+    """Edit an answer, and rehash everything after it, the snapshot included."""
+    forged, previous = [], NO_ENTRY
+    for entry in releases.ledger.entries():
+        facts = change(dict(entry.facts)) if entry.kind is Kind.APPROVAL_ANSWERED else entry.facts
+        forged.append(replace(entry, previous=previous, facts=facts))
+        previous = forged[-1].sha256
+        releases.store.replace(key_of(entry.seq), forged[-1].encode())
+    releases.store.replace(SNAPSHOT, b"".join(entry.encode() for entry in forged))
 
 
 def test_nothing_to_adopt_when_ledger_and_oci_agree(releases, two_versions):
@@ -107,7 +127,7 @@ def test_a_change_by_hand_is_shown_and_then_taken_over(releases, run, two_versio
     assert releases.ledger.book().production.version == 3
 
 
-def test_a_deployment_that_this_project_did_not_make_is_imported(releases, run, two_versions, reopened):
+def test_a_deployment_that_this_project_did_not_make_is_imported(releases, run, two_versions, reopened, caplog):
     """As if the guide's notebook had made it: no tags of ours anywhere."""
     production = releases.production()
     model_id = production.model_id
@@ -129,14 +149,14 @@ def test_a_deployment_that_this_project_did_not_make_is_imported(releases, run, 
     following.release_fully()
     assert empty.ledger.book().production.version == 3
     following = Run(empty, "back", run("x").database.parent)
-    assert following.roll_back()["version"] == 2
+    with caplog.at_level(logging.INFO):
+        assert following.roll_back()["version"] == 2
+    assert "v2 can be brought back: fetched and compared, but not loaded in" in caplog.text
 
 
 def test_adoption_waits_for_a_release_that_is_under_way(releases, run, two_versions):
     run("run-3", shift=2).plan()
-    production = releases.production()
-    releases.deployments.tag(production, {**production.tags, "recdeploy-role": "other"})
-    settle(releases, production)
+    untag(releases)
 
     with pytest.raises(LockHeldError):
         adopt_all(releases)
@@ -183,6 +203,146 @@ def test_two_productions_must_be_told_apart(releases, run, two_versions):
 
     with pytest.raises(SettingsError, match="2 deployments are tagged as production"):
         adopt_all(releases)
+
+
+@pytest.mark.parametrize("ledger_is_there", [True, False])
+def test_production_that_has_lost_its_tags_is_still_production(releases, run, two_versions, reopened, ledger_is_there):
+    before = releases.production()
+    untag(releases)
+    if not ledger_is_there:
+        delete(releases, "ledger/")
+    again = reopened()
+
+    adopt_all(again)
+
+    assert again.ledger.book().production.deployment_id == before.deployment_id
+    assert again.production().tags[ROLE_TAG] == "production"
+    Run(again, "run-3", run("x").database.parent, shift=2).release_fully()
+    assert [d.name for d in again.deployments.all() if d.lifecycle_state == "ACTIVE"] == [before.name]
+
+
+def test_a_newer_model_with_the_number_but_another_digest_does_not_take_a_versions_place(
+    emulator, releases, project_id, two_versions, reopened
+):
+    book = releases.ledger.book()
+    tags = {**releases.models()[0].tags, DIGEST_TAG: "f" * 64}
+    details = oci.data_science.models.CreateModelDetails(
+        compartment_id=emulator.compartment_id, project_id=project_id, display_name="again", freeform_tags=tags
+    )
+    releases.catalog._client.create_model(details)
+
+    assert adopt_all(releases, apply=False)["difference"] == []
+    delete(releases, "ledger/")
+    again = reopened()
+    adopt_all(again)
+    assert again.ledger.book().versions[2].model_id == book.versions[2].model_id
+    assert again.ledger.book().production.digest == book.production.digest
+
+
+def test_adopting_another_deployment_leaves_one_that_is_tagged_as_production(releases, run, two_versions):
+    former = releases.production()
+    run("run-3", shift=2).validate()
+    [test] = [d for d in releases.deployments.all() if d.tags.get(ROLE_TAG) == "test" and d.lifecycle_state == "ACTIVE"]
+    facts = {"outcome": "failed", "version": 3}
+    releases.ledger.append(Kind.RELEASE_CLOSED, "run-3", facts, guard=lambda book: None)
+
+    adopt_all(releases, test.deployment_id)
+
+    tagged = {d.deployment_id: d.tags.get(ROLE_TAG) for d in releases.deployments.all()}
+    assert (tagged[test.deployment_id], tagged[former.deployment_id]) == ("production", None)
+    assert releases.ledger.book().production.version == 3
+    assert adopt_all(releases, apply=False)["difference"] == []
+
+
+@pytest.mark.parametrize("keeping_snapshot", [True, False])
+def test_a_damaged_ledger_is_kept_aside_and_a_new_one_begun(releases, two_versions, reopened, keeping_snapshot):
+    book = releases.ledger.book()
+    content = releases.store.read(key_of(5)).replace(b"run-1", b"run-7")
+    releases.store.replace(key_of(5), content)
+    if not keeping_snapshot:
+        releases.store.delete(SNAPSHOT)
+    shown = adopt_all(reopened(), apply=False)
+    assert any("the ledger is damaged: ledger/00000005.json was edited" in line for line in shown["difference"])
+    assert releases.store.read(key_of(5)) == content
+
+    adopt_all(reopened())
+
+    again = reopened()
+    assert audit(again.store, tagged_heads=again.tagged_heads()) == []
+    assert again.ledger.book().production == replace(book.production, since=again.ledger.book().production.since)
+    kept = [found.key.rpartition("/")[2] for found in releases.store.list(ASIDE)]
+    assert f"{book.seq:08d}.json" in kept
+    assert adopt_all(reopened(), apply=False)["difference"] == []
+    with pytest.raises(IntegrityError):
+        releases.ledger.book()  # a process that knew the former ledger does not go on with this one
+
+
+def test_what_does_not_belong_into_the_ledgers_folder_is_moved_away(releases, two_versions, reopened):
+    before = releases.ledger.entries()
+    releases.store.create("ledger/notes.txt", b"x")
+    releases.store.replace(SNAPSHOT, b"garbage")
+
+    adopt_all(reopened())
+
+    again = reopened()
+    assert audit(again.store, tagged_heads=again.tagged_heads()) == []
+    assert again.ledger.entries()[: len(before)] == before
+
+
+def test_a_tail_cut_off_is_noticed_though_production_has_lost_its_tags(releases, two_versions, reopened):
+    untag(releases)
+    last = releases.ledger.book().seq
+    for key in (key_of(last - 1), key_of(last), SNAPSHOT):
+        releases.store.delete(key)
+
+    again = reopened()
+    assert any("the tail was cut off" in fault for fault in audit(again.store, tagged_heads=again.tagged_heads()))
+
+
+def test_a_history_rewritten_while_a_release_is_open_is_noticed_by_its_candidates_tag(
+    releases, run, two_versions, reopened
+):
+    third = run("run-3", shift=2)
+    third.validate()
+    third.answer(Decision.REJECT)
+    releases.sign_head(releases.ledger.book().versions[3].model_id)
+    assert audit(releases.store, tagged_heads=releases.tagged_heads()) == []
+
+    rechain(releases, lambda facts: {**facts, "decision": "Promote"} if facts["version"] == 3 else facts)
+
+    again = reopened()
+    faults = audit(again.store, tagged_heads=again.tagged_heads())
+    assert any("the model product-recommender-v3 names: the ledger was rewritten" in fault for fault in faults)
+
+
+def test_a_head_that_the_catalog_refuses_does_not_hold_up_a_release(releases, two_versions, caplog):
+    releases.sign_head("ocid1.datasciencemodel.oc1..gone")
+
+    assert "does not name the ledger's head" in caplog.text
+
+
+@pytest.mark.parametrize("key", [STATE, SNAPSHOT])
+def test_a_folder_in_place_of_a_derived_file_does_not_hold_up_a_release(releases, run, tmp_path, caplog, key):
+    (tmp_path / "storage" / key / "x").mkdir(parents=True)
+
+    run("run-1").release_fully()
+
+    assert releases.ledger.book().production.version == 1
+    assert f"{key} is not up to date" in caplog.text
+
+
+def test_a_folder_in_place_of_what_is_current_is_named_with_the_fix(releases, tmp_path):
+    (tmp_path / "storage" / CURRENT / "x").mkdir(parents=True)
+
+    with pytest.raises(StorageError, match=r"current/manifest.json, .* cannot be written. Move away what stands there"):
+        releases.point_current(version=1, digest="d", artifact="a", results="r")
+
+
+def test_what_is_current_must_be_json(releases):
+    releases.store.replace(CURRENT, b"{")
+
+    with pytest.raises(IntegrityError, match=r"current/manifest.json is no JSON: remove it"):
+        releases.current()
 
 
 def test_a_whole_ledger_has_no_faults(releases, two_versions):

@@ -251,7 +251,7 @@ def test_a_version_that_was_rolled_back_can_be_promoted_after_asking_again(relea
     run("back").roll_back()
     second = run("run-2", shift=1)
     second.plan()
-    second.extract()  # the rollback target is another one now
+    second.back_up()  # the rollback target is another one now
     second.answer(Decision.PROMOTE, attempt=2)
     second.promote()
     second.close()
@@ -388,7 +388,7 @@ def test_the_approval_of_a_rollback_does_not_cover_another_production(releases, 
     back.close()
     second = run("run-2", shift=1)
     second.plan()
-    second.extract()
+    second.back_up()
     second.answer(Decision.PROMOTE, attempt=2)
     second.promote()
     second.close()

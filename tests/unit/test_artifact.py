@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
 import sys
+import warnings
 import zipfile
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,8 @@ from recdeploy_ops.artifact import (
     build_artifact,
     load_in_clean_process,
     read_fallback,
+    unzip,
+    unzip_artifact,
     write_fallback,
     zip_artifact,
 )
@@ -32,6 +36,7 @@ from recdeploy_ops.domain.errors import IntegrityError, StorageError, TrainingFa
 from recdeploy_ops.domain.fallback import Popularity, rank_by_popularity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
@@ -320,3 +325,69 @@ def test_fallback_that_is_no_plain_list_is_refused(tmp_path: Path, content: byte
 def test_written_fallback_reads_back(tmp_path: Path) -> None:
     write_fallback(tmp_path, [("p1", 0.1), ("ü", -2.0)])
     assert read_fallback(tmp_path) == [("p1", 0.1), ("ü", -2.0)]
+
+
+def damage_zlib(members: dict[str, bytes], target: Path) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("big", random.Random(1).randbytes(5000) + bytes(5000))
+    content = bytearray(target.read_bytes())
+    content[60:100] = b"\xff" * 40
+    target.write_bytes(content)
+
+
+def write_members(extra: list[tuple[str, bytes]]) -> Callable[[dict[str, bytes], Path], None]:
+    def write(members: dict[str, bytes], target: Path) -> None:
+        with warnings.catch_warnings(), zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            warnings.simplefilter("ignore")  # of names that stand there twice
+            for name, content in [*members.items(), *extra]:
+                archive.writestr(name, content)
+
+    return write
+
+
+def with_manifest(content: bytes) -> Callable[[dict[str, bytes], Path], None]:
+    return lambda members, target: write_members([])({**members, "manifest.json": content}, target)
+
+
+def encrypt(members: dict[str, bytes], target: Path) -> None:
+    write_members([])(members, target)
+    content = bytearray(target.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := content.find(mark, at + 1)) >= 0:
+            content[at + place] |= 1
+    target.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda _, target: target.write_bytes(b"garbage"), "no zip"),
+        (damage_zlib, "no zip"),
+        (encrypt, "no zip"),
+        (with_manifest(b"{"), "no manifest"),
+        (with_manifest(b"[]"), "no manifest"),
+        (with_manifest(b"{}"), "no manifest"),
+        (with_manifest(b'{"files": []}'), "no manifest"),
+        (write_members([("score.py", b"raise SystemExit('evil')")]), "no zip"),
+        (write_members([("score.py/x", b"y")]), "no zip"),
+        (write_members([("../x", b"y")]), "leads out"),
+        (write_members([("big", bytes(70 << 20))]), "that is no artifact"),
+    ],
+)
+def test_a_zip_that_is_no_artifact_is_refused(tmp_path: Path, write: Any, message: str) -> None:
+    members = {"score.py": b"x"}
+    manifest = {"files": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}}
+    write({**members, "manifest.json": json.dumps(manifest).encode()}, tmp_path / "a.zip")
+
+    with pytest.raises(IntegrityError, match=message):
+        unzip_artifact(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_a_zip_whose_directory_lies_about_a_size_is_refused(tmp_path: Path) -> None:
+    write_members([])({"big": bytes(1000)}, tmp_path / "a.zip")
+    lying = (tmp_path / "a.zip").read_bytes().replace((1000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    (tmp_path / "a.zip").write_bytes(lying)
+
+    with pytest.raises(IntegrityError, match="no zip"):
+        unzip(tmp_path / "a.zip", tmp_path / "out")

@@ -254,7 +254,31 @@ def test_rows_without_an_id_are_left_out_and_counted(tmp_path: Path) -> None:
     assert column(tmp_path / "out", "interactions", "user_id") == ["u1"]
 
 
+@pytest.mark.parametrize("batch_rows", [1, 50_000])
+@pytest.mark.parametrize("odd", [1.5, True])
+def test_an_id_that_has_no_one_text_is_refused_however_its_column_is_cut(
+    tmp_path: Path, odd: Any, batch_rows: int
+) -> None:
+    rows = [("x",), (odd,)]
+    cut = [table_of(["user_id"], rows[i : i + batch_rows]) for i in range(0, 2, batch_rows)]
+    with pytest.raises(SourceDataError, match=r"users.sql, column user_id, row 2 .*is no id"):
+        extract(tmp_path, listed(users=cut))
+
+
+def test_a_column_of_uuids_and_texts_is_one_of_ids(tmp_path: Path) -> None:
+    made = table_of(["user_id"], [(uuid.UUID(int=7),), ("u1",), ("u2",)])
+    extract(tmp_path, listed(users=[made]))
+
+
 # Ratings and timestamps
+
+
+def test_bytes_beside_numbers_are_no_rating(tmp_path: Path) -> None:
+    """As SQLite returns them: in hex, b"5" would be a rating of 35."""
+    names = ["user_id", "product_id", "rating", "ordered_at"]
+    made = table_of(names, [("u1", "p1", 3, None), ("u1", "p2", b"5", None)])
+    with pytest.raises(SourceDataError, match=r"interactions.sql, column rating, row 2 .*stands there as bytes"):
+        extract(tmp_path, listed(interactions=[made]))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from recdeploy_ops.audits import audit
 from recdeploy_ops.domain.errors import IllegalTransitionError, IntegrityError, KeyExistsError, LedgerConflictError
 from recdeploy_ops.domain.folding import fold
 from recdeploy_ops.domain.ledger import NO_ENTRY, Book, Entry, Kind, decode
@@ -68,7 +69,25 @@ def test_an_entry_survives_being_stored():
     assert decode(entry.encode()) == entry
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"seq": 1}', b"\xff"])
+ODD = b'{"seq": 1, "previous": "x", "kind": "adopted", "run_id": "r", "at": "2026-01-01", "facts": %s}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[1]",
+        b'{"seq": 1}',
+        b"\xff",
+        b"[" * 100_000,
+        ODD % b"5",
+        ODD % b'{"a": NaN}',
+        (ODD % b"{}").replace(b'"r"', b"[]"),
+        (ODD % b"{}").replace(b'"r"', b'"\\ud800"'),
+        (ODD % b"{}").replace(b"1,", b'"1",'),
+    ],
+)
 def test_bytes_that_are_no_entry_are_refused(content):
     with pytest.raises(IntegrityError, match="no ledger entry"):
         decode(content)
@@ -258,6 +277,77 @@ def test_a_gap_in_storage_is_noticed(tmp_path):
 
     with pytest.raises(IntegrityError, match="00000003"):
         ledger_in(tmp_path).book()
+
+
+def test_entries_that_do_not_add_up_are_noticed(tmp_path):
+    ledger = ledger_in(tmp_path)
+    ledger.append(*opened(), guard=allow)
+    odd = Entry(2, ledger.book().head, Kind.ADOPTED, "run-1", START, {"versions": 5})
+    (tmp_path / key_of(2)).write_bytes(odd.encode())
+
+    with pytest.raises(IntegrityError, match="do not add up"):
+        ledger_in(tmp_path).book()
+
+
+def test_a_foreign_file_in_the_ledgers_folder_is_named_and_left_alone(tmp_path):
+    ledger = ledger_in(tmp_path)
+    ledger.append(*opened(), guard=allow)
+    for name in ("snapshot.jsonl.bak", "00000001.json~", "notes/00000002.json"):
+        (tmp_path / "ledger" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "ledger" / name).write_text("x")
+
+    assert ledger_in(tmp_path).book() == ledger.book()
+    assert [fault.split(" ")[0] for fault in audit(DirectoryStore(tmp_path.as_uri()), tagged_heads={})] == [
+        "ledger/00000001.json~",
+        "ledger/notes/00000002.json",
+        "ledger/snapshot.jsonl.bak",
+    ]
+
+
+def test_a_forged_snapshot_is_not_believed(tmp_path, caplog):
+    ledger = ledger_in(tmp_path)
+    ledger.append(*opened(), guard=allow)
+    ledger.append(*registered(digest="true"), guard=allow)
+    forged = chain(opened(), registered(digest="forged"))
+    (tmp_path / SNAPSHOT).write_bytes(b"".join(entry.encode() for entry in forged))
+
+    assert ledger_in(tmp_path).book().versions[1].digest == "true"
+    assert "snapshot is not used" in caplog.text
+
+
+def test_a_snapshot_that_is_longer_than_the_ledger_is_an_error(tmp_path):
+    ledger = ledger_in(tmp_path)
+    ledger.append(*opened(), guard=allow)
+    ledger.append(*registered(), guard=allow)
+    ledger.write_snapshot()
+    (tmp_path / key_of(2)).unlink()
+
+    with pytest.raises(IntegrityError, match="tail was cut off, or the snapshot was forged"):
+        ledger_in(tmp_path).book()
+
+
+@pytest.mark.parametrize("keeping", [1, 0])
+def test_a_ledger_that_shrinks_while_it_is_read_is_noticed(tmp_path, keeping):
+    ledger = ledger_in(tmp_path)
+    ledger.append(*opened(), guard=allow)
+    ledger.append(*registered(), guard=allow)
+    for seq in range(keeping + 1, 3):
+        (tmp_path / key_of(seq)).unlink()
+
+    with pytest.raises(IntegrityError, match=r"00000002.json, which was read before, is gone"):
+        ledger.book()
+
+
+def test_a_ledger_that_is_set_aside_is_kept_and_a_new_one_begins(tmp_path):
+    ledger = ledger_in(tmp_path)
+    ledger.append(*opened(), guard=allow)
+    ledger.write_snapshot()
+    content = (tmp_path / key_of(1)).read_bytes()
+
+    folder = ledger.set_aside([SNAPSHOT, key_of(1)])
+
+    assert (tmp_path / folder / "00000001.json").read_bytes() == content
+    assert ledger.book() == ledger_in(tmp_path).book() == Book()
 
 
 def test_the_snapshot_gives_the_same_book_and_a_damaged_one_is_ignored(tmp_path, caplog):

@@ -60,6 +60,23 @@ def test_the_variable_names_another_file(write, monkeypatch):
         ("serving.log_group_id", "not-an-ocid", "serving.log_group_id"),
         ("gates.min_user_coverage", 1.2, "gates.min_user_coverage: .*less than or equal to 1"),
         ("release.poll_seconds", 0, "release.poll_seconds: .*greater than 0"),
+        ("release.poll_seconds", float("inf"), "release.poll_seconds: .*finite number"),
+        (
+            "release.deployment_timeout_minutes",
+            1e15,
+            "release.deployment_timeout_minutes: .*less than or equal to 1440",
+        ),
+        ("release.approval_timeout_hours", 721, "release.approval_timeout_hours: .*less than or equal to 720"),
+        ("gates.max_age_hours", float("nan"), "gates.max_age_hours: .*finite number"),
+        ("serving.ocpus", True, "serving.ocpus: .*not true or false"),
+        ("serving.workers", True, "serving.workers: .*not true or false"),
+        ("source.parameters", {"since": float("nan")}, "source.parameters: .*since is nan"),
+        ("source.parameters", {"since": True}, "source.parameters: .*since is True"),
+        ("storage", "file:///tmp/a#b", "storage: .*write '#' as %23"),
+        ("storage", "file:///tmp/a?b=c", "storage: .*write '#' as %23"),
+        ("storage", "file:///tmp/a%00b", "storage: .*control character"),
+        ("storage", "file:////", "storage: .*names no folder"),
+        ("storage", "file:///tmp/x\n", "storage: .*is neither"),
     ],
 )
 def test_a_bad_setting_is_named_with_its_file(write, name, value, message):
@@ -91,7 +108,16 @@ def test_the_exact_engine_with_surprises_own_hyperparameters_is_the_default(writ
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("a: [", "not valid YAML"), ("- x", "must hold a mapping"), ("", "mapping")]
+    ("content", "message"),
+    [
+        ("a: [", "not valid YAML"),
+        ("- x", "must hold a mapping"),
+        ("", "mapping"),
+        ("a: 2026-13-45", "not valid YAML"),
+        ("[" * 5000, "not valid YAML"),
+        ("storage: x\nstorage: y", "the setting 'storage' stands there more than once"),
+        ("serving: {ocpus: 1, ocpus: 2}", "the setting 'ocpus' stands there more than once"),
+    ],
 )
 def test_a_file_that_is_no_mapping_is_refused(tmp_path, content, message):
     path = tmp_path / "x.yaml"

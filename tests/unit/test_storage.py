@@ -7,8 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from stores import StoreContract, folder  # noqa: F401 - a fixture of the contract
 
-from recdeploy_ops.domain.errors import StorageError
+from recdeploy_ops.backups import list_backups, require_recorded
+from recdeploy_ops.domain.errors import IntegrityError, SettingsError, StorageError
+from recdeploy_ops.domain.ledger import Entry, Kind
 from recdeploy_ops.storage.directories import DirectoryStore
+from recdeploy_ops.storage.stores import open_store
 
 
 @pytest.fixture
@@ -73,3 +76,43 @@ def test_what_killed_writers_left_is_swept_once_it_is_old(store):
     assert list(store.sweep(now - timedelta(hours=1))) == []
     assert list(store.sweep(now + timedelta(hours=1))) == ["folder/.partial-abc"]
     assert not left.exists()
+
+
+def test_symbolic_links_that_lead_nowhere_do_not_stand_in_the_way_of_a_listing(store, tmp_path):
+    store.create("backups/one", b"1")
+    for name, target in (("dangling", "/nonexistent"), ("circle", "circle")):
+        (tmp_path / "root with space" / "backups" / name).symlink_to(target)
+
+    assert [found.key for found in store.list("backups/")] == ["backups/one"]
+
+
+MANIFEST = b'{"files": {}, "version": %s}'
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"files": 5}', b'{"files": {"../../x": "0"}}', MANIFEST % b'"x"']
+)
+def test_an_unreadable_backup_is_named_and_does_not_hide_the_others(store, caplog, content):
+    store.create("backups/v1_20260101_000000/manifest.json", MANIFEST % b"1")
+    store.create("backups/v7_20200101_000000/manifest.json", content)
+
+    assert [backup["version"] for backup in list_backups(store)] == [1]
+    assert "v7_20200101_000000 cannot be used" in caplog.text
+
+
+def test_a_backup_that_the_ledger_does_not_name_is_refused(store):
+    store.create("backups/v1_20260101_000000/manifest.json", MANIFEST % b"1")
+    [backup] = list_backups(store)
+    made = Entry(1, "0", Kind.PRODUCTION_BACKED_UP, "r", datetime.now(UTC), {**backup, "files": 0})
+
+    require_recorded(backup, [made])
+    with pytest.raises(IntegrityError, match="no entry of the ledger names it"):
+        require_recorded({**backup, "digest": "other"}, [made])
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"), [("oci://b@n/p", "needs the OCI connection"), ("relative", "is no storage root")]
+)
+def test_a_root_that_cannot_be_opened_is_refused(uri, message):
+    with pytest.raises(SettingsError, match=message):
+        open_store(uri, None)

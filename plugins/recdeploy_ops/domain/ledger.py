@@ -218,17 +218,25 @@ def decode(content: bytes) -> Entry:
         IntegrityError: the bytes are no ledger entry.
     """
     try:
-        value = json.loads(content)
-        entry = Entry(
-            seq=value["seq"],
-            previous=value["previous"],
-            kind=Kind(value["kind"]),
-            run_id=value["run_id"],
-            at=datetime.fromisoformat(value["at"]),
-            facts=value["facts"],
-        )
-    except (ValueError, KeyError, TypeError) as err:
+        entry = _entry_of(json.loads(content))
+        encoded = entry.encode()
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
         raise IntegrityError(f"This is no ledger entry: {content[:120]!r} ({err}).") from err
-    if entry.encode() != content:
+    if encoded != content:
         raise IntegrityError(f"Ledger entry {entry.seq} was edited: its bytes are not those that were written.")
+    return entry
+
+
+def _entry_of(value: Any) -> Entry:
+    entry = Entry(
+        seq=value["seq"],
+        previous=value["previous"],
+        kind=Kind(value["kind"]),
+        run_id=value["run_id"],
+        at=datetime.fromisoformat(value["at"]),
+        facts=value["facts"],
+    )
+    kinds = (type(entry.seq), type(entry.previous), type(entry.run_id), type(entry.facts))
+    if kinds != (int, str, str, dict):
+        raise TypeError("a number, two texts and a mapping are wanted for seq, previous, run_id and facts")
     return entry

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from recdeploy_ops.domain.errors import SourceDataError
 from recdeploy_ops.extraction.statements import escape_colons
-from recdeploy_ops.extraction.values import text_of
+from recdeploy_ops.extraction.values import BYTES, HOLDS_BYTES, HOLDS_NO_ID, is_id, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -143,11 +143,28 @@ class CursorSource:
 def table_of(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
     """Return rows of Python values as an Arrow table; a column of many kinds (SQLite) becomes text."""
     columns = zip(*rows, strict=True) if rows else ((),) * len(names)
-    return pa.Table.from_arrays([_array_of(values) for values in columns], names=list(names))
+    made = [_column_of(name, values) for name, values in zip(names, columns, strict=True)]
+    return pa.Table.from_arrays([array for _, array in made], schema=pa.schema([field for field, _ in made]))
 
 
-def _array_of(values: Sequence[Any]) -> pa.Array:
+def _column_of(name: str, values: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
+    """Return a column and its field, which says of one that became text what stood in it and where."""
     kinds = set(map(type, values)) - {type(None)}
+    array = _array_of(values, kinds)
+    if array is not None:
+        return pa.field(name, array.type), array
+    marks: dict[str, str] = {}
+    for index, value in enumerate(values):
+        if isinstance(value, BYTES):
+            marks.setdefault(HOLDS_BYTES, str(index))
+        elif not is_id(value):
+            marks.setdefault(HOLDS_NO_ID, str(index))
+    array = pa.array([None if v is None else text_of(v) for v in values], pa.string())
+    return pa.field(name, array.type, metadata=marks), array
+
+
+def _array_of(values: Sequence[Any], kinds: set[type]) -> pa.Array | None:
+    """Return values of one kind, or numbers, as they are; None for any other mixture."""
     try:
         if len(kinds) <= 1 and kinds <= ARROW_KINDS:
             return pa.array(values)
@@ -155,7 +172,7 @@ def _array_of(values: Sequence[Any]) -> pa.Array:
             return pa.array([None if v is None else Decimal(str(v)) for v in values])
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         pass  # too long for Arrow's numbers: kept as text, digit by digit
-    return pa.array([None if v is None else text_of(v) for v in values], pa.string())
+    return None
 
 
 def _oracle_errors() -> tuple[type[Exception], ...]:

@@ -257,6 +257,9 @@ def _clean(plan: Plan, batch: pa.Table, first_row: int) -> pa.Table:
     for name, position in plan.columns.items():
         column = batch.column(position)
         place = values.Place(plan.query.file, plan.returned[position], first_row)
+        if name in plan.table.required:
+            mark = values.HOLDS_NO_ID if name in plan.table.keys else values.HOLDS_BYTES
+            values.refuse_marked(batch.schema.field(position), column, place, mark)
         if name in plan.table.keys:
             converted.append(values.id_texts(column, place))
             given = pc.fill_null(pc.not_equal(converted[-1], ""), False)

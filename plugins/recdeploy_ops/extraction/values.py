@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,9 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 LARGEST_EXACT_FLOAT = 2**53 - 1
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 SECONDS = re.compile(r"-?\d+(\.\d+)?")
+BYTES = (bytes, bytearray, memoryview)
+# What a field's metadata says of a column of many kinds, which became text: the index of the first such value.
+HOLDS_BYTES, HOLDS_NO_ID = "recdeploy-bytes", "recdeploy-no-id"
 # The year 5138 in seconds, 1973 in milliseconds: beyond it a number is no count of seconds.
 LARGEST_EPOCH = 10**11
 
@@ -126,13 +130,36 @@ def text_of(value: Any) -> str:
     """Return the text of one Python value, as `texts` gives it."""
     if isinstance(value, str):
         return value
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, BYTES):
         return bytes(value).hex().upper()
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_EXACT_FLOAT:
         return str(int(value))
     return str(value)
+
+
+def is_id(value: Any) -> bool:
+    """Return whether a Python value, alone in a column, would be an id for `id_texts`."""
+    if isinstance(value, float):
+        return value.is_integer() and abs(value) <= LARGEST_EXACT_FLOAT
+    if isinstance(value, Decimal):
+        return value.is_finite() and value == value.to_integral_value()
+    return not isinstance(value, bool | date)
+
+
+def refuse_marked(field: pa.Field, values: pa.Array, place: Place, mark: str) -> None:
+    """Refuse a column of many kinds that holds what it would not be allowed to hold alone.
+
+    Raises:
+        SourceDataError: it does; says where.
+    """
+    index = (field.metadata or {}).get(mark.encode())
+    if index is None:
+        return
+    if mark == HOLDS_NO_ID:
+        raise _no_id(place, _plain(values), int(index))
+    raise place.error(_plain(values), int(index), "stands there as bytes (here in hex): let the query return a number.")
 
 
 _NO_MOMENT = (

@@ -109,6 +109,20 @@ class ModelCatalog:
         self._describe_origin(model.id, new)
         return _to_record(model)
 
+    def complete_origin(self, model_id: str, new: NewModel) -> None:
+        """Record where a model comes from, unless an earlier try has: it may have ended before that."""
+        import oci.exceptions
+
+        with calling(f"read the provenance of the model {model_id}"):
+            try:
+                self._client.get_model_provenance(model_id)
+            except oci.exceptions.ServiceError as err:
+                if err.status != 404:
+                    raise
+            else:
+                return
+        self._describe_origin(model_id, new)
+
     def has_artifact(self, model_id: str) -> bool:
         """Return whether the model's artifact was uploaded."""
         import oci.exceptions

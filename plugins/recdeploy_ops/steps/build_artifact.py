@@ -22,7 +22,7 @@ def advance(releases: Releases, run_id: str) -> Outcome:
     """Build the artifact of the release's version.
 
     A version that was registered keeps its artifact for ever: when a retrained one differs, the release goes
-    on with a new version number.
+    on with a new version number. The catalog is asked too: a try may have been killed before its entry.
     """
     release = releases.release(run_id)
     extract = releases.bundle(release, Kind.DATA_EXTRACTED)
@@ -45,8 +45,7 @@ def advance(releases: Releases, run_id: str) -> Outcome:
 
         version = release.version
         digest = build(version)
-        registered = releases.ledger.book().versions.get(version)
-        if registered and registered.digest != digest:
+        if _is_taken(releases, version, digest):
             version = max(releases.ledger.book().highest_version, releases.highest_version_in_catalog()) + 1
             log.warning("v%s is registered with other content: this becomes v%s.", release.version, version)
             digest = build(version)
@@ -54,3 +53,12 @@ def advance(releases: Releases, run_id: str) -> Outcome:
     facts = {"prefix": bundle.prefix, "digest": digest, "version": version}
     releases.record(Kind.ARTIFACT_BUILT, run_id, facts)
     return facts
+
+
+def _is_taken(releases: Releases, version: int, digest: str) -> bool:
+    """Return whether a version is registered with other content."""
+    registered = releases.ledger.book().versions.get(version)
+    if registered:
+        return registered.digest != digest
+    found = releases.look_up(version, digest)
+    return found.model is None and found.other is not None

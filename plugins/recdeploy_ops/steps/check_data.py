@@ -28,7 +28,7 @@ def advance(releases: Releases, run_id: str) -> Outcome:
     with workspace() as folder:
         fetch_bundle(releases.store, bundle, folder)
         facts = measure_data(folder, releases.settings, bundle.facts)
-    # The release's own time, so that a second try judges the same.
-    now = datetime.fromisoformat(release.opened_at)
+    # The release's own time, so that a second try judges the same; one that is opened again is judged anew.
+    now = datetime.fromisoformat(release.last_opened_at)
     report = judge_data(facts, releases.settings.gates, now)
     return settle(releases, run_id, Kind.DATA_CHECKED, report, {"extract": bundle.digest})

@@ -35,6 +35,7 @@ def advance_creation(
         model_id: OCID of the catalog model with that artifact.
 
     Raises:
+        LockHeldError: another run has taken the lock over.
         DeploymentFailedError: OCI could not bring it up; quotes its work request's errors and logs.
     """
     known = releases.deployments_of_run(role, release.run_id)
@@ -46,9 +47,9 @@ def advance_creation(
     current = [d for d in living if d not in stale]
     if current:
         return _follow(releases, current[0])
-    deployment_id = releases.deployments.create(
-        _describe(releases, release, role, digest, model_id, attempt=len(known))
-    )
+    new = _describe(releases, release, role, digest, model_id, attempt=len(known))
+    releases.release(release.run_id)  # the lock is confirmed between looking and creating anything
+    deployment_id = releases.deployments.create(new)
     deployment = releases.deployments.get(deployment_id)
     log.info("Creating the %s deployment %s (%s)", role, deployment.name, deployment_id)
     return _follow(releases, deployment)

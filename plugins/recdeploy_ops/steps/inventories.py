@@ -10,7 +10,7 @@ from recdeploy_ops.domain.errors import SettingsError, StateMismatchError
 from recdeploy_ops.domain.ledger import Serving, Version
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.releases import DIGEST_TAG, RUN_TAG, SERVED_TAG, VERSION_TAG
+from recdeploy_ops.releases import DIGEST_TAG, GONE, PROJECT_TAG, ROLE_TAG, RUN_TAG, SERVED_TAG, VERSION_TAG
 from recdeploy_ops.steps.switches import prove
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FALLEN = GONE | {"FAILED"}
 UNKNOWN_DIGEST = ""  # of a version that this project did not make
 
 
@@ -33,24 +34,40 @@ class Inventory:
     previous_champion: Serving | None
 
 
-def choose_production(releases: Releases, deployment_id: str | None) -> Deployment | None:
-    """Return the deployment that is production: the named one, else the one that carries the role's tag, or None.
+def choose_production(releases: Releases, book: Book, deployment_id: str | None) -> Deployment | None:
+    """Return the deployment that is production, or None when there is none.
+
+    That is the named one; else the ledger's own, or the one that carries the role's tag; else, as tags can be removed,
+    the one that serves a model of this project and is no TEST deployment.
 
     Raises:
-        SettingsError: more than one carries it.
+        SettingsError: it cannot be told which.
     """
     if deployment_id:
-        deployment = releases.deployments.get(deployment_id)
-    else:
-        gone = {"DELETED", "DELETING", "FAILED"}
-        living = [d for d in releases.deployments_of(Role.PRODUCTION) if d.lifecycle_state not in gone]
-        if len(living) > 1:
-            names = ", ".join(f"{d.name} ({d.deployment_id})" for d in living)
-            raise SettingsError(f"{len(living)} deployments are tagged as production: {names}. Name one of them.")
-        if not living:
-            return None
-        deployment = living[0]
-    return deployment
+        return releases.deployments.get(deployment_id)
+    living = [d for d in releases.deployments.all() if d.lifecycle_state not in FALLEN]
+    own = book.production.deployment_id if book.production else None
+    found = [d for d in living if d.deployment_id == own or _is_tagged(releases, d)]
+    if not found:
+        mine = {model.model_id for model in releases.models()}
+        found = [d for d in living if d.model_id in mine and d.tags.get(ROLE_TAG) != Role.TEST]
+    if len(found) > 1:
+        names = ", ".join(f"{d.name} ({d.deployment_id})" for d in found)
+        raise SettingsError(
+            f"{len(found)} deployments are tagged as production, or serve as if they were: {names}. Name one of them."
+        )
+    return found[0] if found else None
+
+
+def find_pretenders(releases: Releases, production: Deployment | None) -> list[Deployment]:
+    """Return the living deployments that carry the tag of production besides it."""
+    if production is None:
+        return []
+    return [
+        d
+        for d in releases.deployments.all()
+        if d.lifecycle_state not in FALLEN and d.deployment_id != production.deployment_id and _is_tagged(releases, d)
+    ]
 
 
 def take_inventory(releases: Releases, book: Book, deployment: Deployment | None) -> Inventory:
@@ -61,7 +78,7 @@ def take_inventory(releases: Releases, book: Book, deployment: Deployment | None
         DeploymentFailedError: production does not answer as its version would.
     """
     require_active(deployment)
-    versions = _versions(releases, book)
+    versions = _versions(releases, book, deployment.model_id if deployment else None)
     highest = max([book.highest_version, *versions])
     if deployment is None:
         return Inventory(_retire(versions, None), highest, None, None)
@@ -98,6 +115,14 @@ def compare(book: Book, found: Inventory) -> list[str]:
     return lines
 
 
+def compare_tags(releases: Releases, production: Deployment | None, pretenders: list[Deployment]) -> list[str]:
+    """Return what the tags of the deployments have to do with production and should not, one line each."""
+    lines = [f"{d.name} ({d.deployment_id}) is tagged as production too: it loses that tag" for d in pretenders]
+    if production is not None and not _is_tagged(releases, production):
+        lines.append(f"{production.name} ({production.deployment_id}) is not tagged as production: it is tagged")
+    return lines
+
+
 def require_active(deployment: Deployment | None) -> None:
     """Refuse a deployment that does not serve.
 
@@ -111,15 +136,51 @@ def require_active(deployment: Deployment | None) -> None:
         )
 
 
-def _versions(releases: Releases, book: Book) -> dict[int, Version]:
-    """Return the versions of the catalog, with what the ledger knows of them besides."""
+def _is_tagged(releases: Releases, deployment: Deployment) -> bool:
+    tags = deployment.tags
+    return tags.get(PROJECT_TAG) == releases.settings.project_name and tags.get(ROLE_TAG) == Role.PRODUCTION
+
+
+def _versions(releases: Releases, book: Book, served: str | None) -> dict[int, Version]:
+    """Return the versions of the catalog, with what the ledger knows of them besides.
+
+    Args:
+        releases: what the steps work with.
+        book: what the ledger says.
+        served: OCID of the model that production serves.
+    """
+    models: dict[int, list[CatalogModel]] = {}
+    for model in releases.models():
+        tag = model.tags.get(VERSION_TAG, "")
+        if model.lifecycle_state == "ACTIVE" and tag.isdecimal():
+            models.setdefault(int(tag), []).append(model)
     versions = dict(book.versions)
-    for model in reversed(releases.models()):
-        number = model.tags.get(VERSION_TAG, "")
-        if model.lifecycle_state == "ACTIVE" and number.isdecimal():
-            known = versions.get(int(number))
-            versions[int(number)] = replace(known, model_id=model.model_id) if known else _from_catalog(releases, model)
+    for number, candidates in models.items():
+        known = book.versions.get(number)
+        chosen = _choose_model(releases, candidates, known, served)
+        if chosen:
+            versions[number] = replace(known, model_id=chosen.model_id) if known else _from_catalog(releases, chosen)
     return versions
+
+
+def _choose_model(
+    releases: Releases, candidates: list[CatalogModel], known: Version | None, served: str | None
+) -> CatalogModel | None:
+    """Return the model that stands for a version, or None when none has the ledger's digest and an artifact.
+
+    Several models have one version's number when a registration was killed, or restored.
+    """
+    agreeing = [m for m in candidates if known is None or known.digest == m.tags.get(DIGEST_TAG, UNKNOWN_DIGEST)]
+    ours = known.model_id if known else None
+    ranked = sorted(agreeing, key=lambda m: (m.model_id != served, m.model_id != ours, SERVED_TAG not in m.tags))
+    for other in (m for m in candidates if m not in agreeing):
+        log.warning(
+            "%s (%s) carries the number of a version that has another digest: left out.", other.name, other.model_id
+        )
+    if len(ranked) == 1 and known is None:
+        return ranked[0]
+    whole = (m for m in ranked if m.model_id == ours or releases.catalog.has_artifact(m.model_id))
+    return next(whole, ranked[0] if ranked and known is None else None)
 
 
 def _from_catalog(releases: Releases, model: CatalogModel) -> Version:
@@ -159,7 +220,9 @@ def _previous(releases: Releases, book: Book, versions: dict[int, Version], serv
     served = [
         (model.tags[SERVED_TAG], versions[int(model.tags[VERSION_TAG])])
         for model in releases.models()
-        if SERVED_TAG in model.tags and model.tags.get(VERSION_TAG, "").isdecimal()
+        if SERVED_TAG in model.tags
+        and model.tags.get(VERSION_TAG, "").isdecimal()
+        and int(model.tags[VERSION_TAG]) in versions
     ]
     others = sorted((since, v.number) for since, v in served if v.number != serving.version)
     if not others:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from recdeploy_ops.artifact import zip_artifact
 from recdeploy_ops.bundles import fetch_bundle
 from recdeploy_ops.code_version import describe_code, digest_of_code
+from recdeploy_ops.domain.errors import MissingInputError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.steps.fingerprints import CODE_METADATA
@@ -24,13 +25,14 @@ log = logging.getLogger(__name__)
 
 
 def advance(releases: Releases, run_id: str) -> Outcome:
-    """Register the artifact, or go on with the model that an earlier try registered."""
+    """Register the artifact, or go on with the model that an earlier try registered.
+
+    Raises:
+        MissingInputError: the catalog has this version with other content.
+    """
     release = releases.release(run_id)
     artifact = releases.bundle(release, Kind.ARTIFACT_BUILT)
-    model = releases.find_model(release.version, artifact.digest)
-    if model is None:
-        model = releases.catalog.create(_describe(releases, release, artifact))
-        log.info("Created the model %s (%s)", model.name, model.model_id)
+    model = _register(releases, release, artifact)
     if not releases.catalog.has_artifact(model.model_id):
         _upload(releases, model, artifact)
     facts = {
@@ -44,6 +46,23 @@ def advance(releases: Releases, run_id: str) -> Outcome:
     return {"model_id": model.model_id, "version": release.version}
 
 
+def _register(releases: Releases, release: Release, artifact: Bundle) -> CatalogModel:
+    found = releases.look_up(release.version, artifact.digest)
+    new = _describe(releases, release, artifact, deleted=found.deleted)
+    if found.model:
+        releases.catalog.complete_origin(found.model.model_id, new)
+        return found.model
+    if found.other:
+        raise MissingInputError(
+            f"The catalog has v{release.version} with other content ({found.other.model_id}), and a version is never "
+            "registered twice: this one needs another number",
+            clear_task="build_artifact",
+        )
+    model = releases.catalog.create(new)
+    log.info("Created the model %s (%s)", model.name, model.model_id)
+    return model
+
+
 def _upload(releases: Releases, model: CatalogModel, artifact: Bundle) -> None:
     with workspace() as place:
         folder, target = place / "artifact", place / "artifact.zip"
@@ -53,8 +72,8 @@ def _upload(releases: Releases, model: CatalogModel, artifact: Bundle) -> None:
         log.info("Uploaded %s bytes as the artifact of %s", target.stat().st_size, model.name)
 
 
-def _describe(releases: Releases, release: Release, artifact: Bundle) -> NewModel:
-    name = f"{releases.settings.project_name}-v{release.version}"
+def _describe(releases: Releases, release: Release, artifact: Bundle, *, deleted: int) -> NewModel:
+    name = releases.model_name(release.version)
     metrics = releases.facts(release, Kind.MODEL_TRAINED)["metrics"]
     code = describe_code()
     return NewModel(
@@ -92,8 +111,9 @@ def _describe(releases: Releases, release: Release, artifact: Bundle) -> NewMode
             "git_commit": code.commit,
             "training_script": "ads operator: recommender",
         },
-        # Found by its tags above; the count lets a deleted model be registered again within OCI's 24 hours.
-        token=f"{name}/{artifact.digest}/{releases.count_models(name)}",
+        # The listing that did not find it gives the count, so that two tries at once ask for the same model; it lets a
+        # deleted model be registered again within OCI's 24 hours.
+        token=f"{name}/{artifact.digest}/{deleted}",
     )
 
 

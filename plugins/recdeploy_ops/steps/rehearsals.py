@@ -53,11 +53,12 @@ def rehearse(releases: Releases, run_id: str, version: Version) -> None:
         else:
             _compare_with_stored(releases, version, model.model_id, archive, folder)
     seconds = round(time.monotonic() - started, 1)
+    done = "fetched, verified, loaded and asked" if version.digest else "fetched and compared, but not loaded"
     facts = {"version": version.number, "digest": version.digest, "model_id": model.model_id}
     known = releases.release(run_id).get(Kind.ROLLBACK_REHEARSED)
     if known is None or {**known, "seconds": None} != {**facts, "seconds": None}:
         releases.record(Kind.ROLLBACK_REHEARSED, run_id, {**facts, "seconds": seconds})
-    log.info("v%s can be brought back: fetched, verified, loaded and asked in %s s.", version.number, seconds)
+    log.info("v%s can be brought back: %s in %s s.", version.number, done, seconds)
 
 
 def fetch_from_catalog(releases: Releases, model_id: str, digest: str, archive: Path, folder: Path) -> None:
@@ -84,9 +85,8 @@ def find_or_restore(releases: Releases, run_id: str, version: Version) -> Catalo
         folder, archive = place / "artifact", place / "artifact.zip"
         _fetch_copy(releases, version, folder)
         zip_artifact(folder, archive)
-        model = releases.find_model(version.number, version.digest) or releases.catalog.create(
-            _describe(releases, version)
-        )
+        found = releases.look_up(version.number, version.digest)
+        model = found.model or releases.catalog.create(_describe(releases, version, deleted=found.deleted))
         if not releases.catalog.has_artifact(model.model_id):
             releases.catalog.upload_artifact(model.model_id, archive)
     facts = {"version": version.number, "model_id": model.model_id, "replaces": version.model_id}
@@ -102,7 +102,7 @@ def _compare_with_stored(releases: Releases, version: Version, model_id: str, ar
     stored = open_bundle(releases.store, version.artifact, made_by="recommender_adopt").files
     if found != stored:
         raise IntegrityError(f"The artifact of the model {model_id} is not the one that was adopted: it was exchanged.")
-    log.warning("v%s was not made by this project: it is fetched and compared, but not loaded.", version.number)
+    log.warning("v%s was not made by this project: its score.py is not loaded here.", version.number)
 
 
 def _find(releases: Releases, version: Version) -> CatalogModel | None:
@@ -126,7 +126,7 @@ def _fetch_copy(releases: Releases, version: Version, folder: Path) -> None:
         try:
             bundle = open_bundle(releases.store, place, digest=version.digest, made_by="backup_production")
             fetch_bundle(releases.store, bundle, folder)
-        except (MissingInputError, IntegrityError) as err:
+        except (MissingInputError, IntegrityError, StorageError) as err:
             log.warning("%s cannot be used: %s", place, err)
             continue
         return
@@ -136,8 +136,8 @@ def _fetch_copy(releases: Releases, version: Version, folder: Path) -> None:
     )
 
 
-def _describe(releases: Releases, version: Version) -> NewModel:
-    name = f"{releases.settings.project_name}-v{version.number}"
+def _describe(releases: Releases, version: Version, *, deleted: int) -> NewModel:
+    name = releases.model_name(version.number)
     return NewModel(
         name=name,
         description=f"Product recommender v{version.number}, registered again from storage",
@@ -146,7 +146,7 @@ def _describe(releases: Releases, version: Version) -> NewModel:
         tags=releases.tags(version.run_id, version.number, version.digest),
         metadata=(("digest", version.digest, "sha256 of the artifact's manifest.json", "other"),),
         provenance={},
-        token=f"{name}/{version.digest}/{releases.count_models(name)}",
+        token=f"{name}/{version.digest}/{deleted}",
     )
 
 

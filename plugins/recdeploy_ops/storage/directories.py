@@ -58,14 +58,25 @@ class DirectoryStore:
     def list(self, prefix: str, *, start: str = "") -> Iterator[StoredObject]:
         """Yield the objects whose keys begin with ``prefix``, ordered by key."""
         folder = self._root / prefix.rpartition("/")[0]
-        found = []
+        found: list[StoredObject] = []
         for parent, _, names in os.walk(folder):
             for name in names:
                 path = Path(parent, name)
                 key = path.relative_to(self._root).as_posix()
                 if key.startswith(prefix) and key >= start and not name.startswith(PARTIAL):
-                    found.append(StoredObject(key, path.stat().st_size))
+                    size = self._size(key, path)
+                    if size is not None:
+                        found.append(StoredObject(key, size))
         yield from sorted(found)
+
+    def _size(self, key: str, path: Path) -> int | None:
+        """Return the size of what stands under a key; None for a symbolic link that leads nowhere."""
+        try:
+            return path.stat().st_size
+        except OSError as err:
+            if err.errno in (errno.ENOENT, errno.ELOOP):
+                return None
+            raise self._error("list", key, err) from err
 
     def create(self, key: str, content: bytes) -> None:
         """Store ``content`` under a new key."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
+from recdeploy_ops.domain.errors import SettingsError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
@@ -89,11 +91,20 @@ def open_store(uri: str, session: OciSession | None) -> Store:
     Args:
         uri: the setting ``storage``.
         session: signs the requests to Object Storage; a local folder needs none.
+
+    Raises:
+        SettingsError: a bucket without a session, or neither of the two.
     """
-    if uri.startswith("oci://") and session:
+    if uri.startswith("oci://"):
+        if session is None:
+            raise SettingsError(f"The storage root {uri} is a bucket, which needs the OCI connection of the settings.")
         from recdeploy_ops.storage.buckets import BucketStore
 
         return BucketStore(uri, session)
+    if not uri.startswith("file:///"):
+        raise SettingsError(
+            f"{uri!r} is no storage root: it is neither file:///folder nor oci://bucket@namespace/prefix."
+        )
     from recdeploy_ops.storage.directories import DirectoryStore
 
     return DirectoryStore(uri)
