@@ -173,7 +173,7 @@ def keep(releases: Releases, run_id: str, answer: Answer, *, attempt: int) -> di
         "digest": asked["digest"],
         "fingerprint": asked["fingerprint"],
     }
-    releases.record(Kind.APPROVAL_ANSWERED, run_id, facts)
+    _sign(releases, releases.record(Kind.APPROVAL_ANSWERED, run_id, facts))
     log.info("%s answered %s for v%s (%s).", facts["by"], answer.decision, asked["version"], asked["digest"][:12])
     return facts
 
@@ -203,7 +203,16 @@ def _record_question(
         "parts": dict(parts),
         "fingerprint": fingerprints.fingerprint_of(parts),
     }
-    return releases.record(Kind.APPROVAL_REQUESTED, release.run_id, facts)
+    release = releases.record(Kind.APPROVAL_REQUESTED, release.run_id, facts)
+    _sign(releases, release)
+    return release
+
+
+def _sign(releases: Releases, release: Release) -> None:
+    """Let the model that is asked about name the ledger's head: what led here cannot be rewritten unnoticed."""
+    model = release.get(Kind.MODEL_REGISTERED) or release.get(Kind.ROLLBACK_REHEARSED)
+    if model is not None:
+        releases.sign_head(model["model_id"])
 
 
 def _describe_evidence(releases: Releases, release: Release, notices: list[str]) -> str:
