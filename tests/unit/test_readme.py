@@ -75,7 +75,7 @@ SAYS = {
     "verify": "entries are whole.",
     "backups": "backups/v1_20260302_030000",
 }
-LOOKS = [command for command in commands_of("make") if command[0] in SAYS]
+LOOKS = [list(command) for command in dict.fromkeys(map(tuple, commands_of("make"))) if command[0] in SAYS]
 
 
 @pytest.mark.parametrize("arguments", LOOKS, ids=" ".join)
