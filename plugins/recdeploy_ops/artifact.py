@@ -260,7 +260,7 @@ def load_in_clean_process(folder: Path, requests: Sequence[object], *, timeout_s
     Raises:
         IntegrityError: it does not load, does not answer, or not in time; with the child's traceback.
     """
-    environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     try:
         child = subprocess.run(
             [sys.executable, "-I", "-S", "-B", "-c", DRIVER],

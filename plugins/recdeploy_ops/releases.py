@@ -236,16 +236,20 @@ class Releases:
         heads |= {f"the model {model.name}": model.tags.get(LEDGER_TAG, "") for model in models.values()}
         return {place: head for place, head in heads.items() if head}
 
-    def sign_head(self, model_id: str) -> None:
+    def sign_head(self, model_id: str, tags: Mapping[str, str] | None = None) -> None:
         """Name the ledger's head in a tag of a catalog model, so that history before it cannot be rewritten unnoticed.
 
         A tag that OCI refuses is a warning: it never holds up a release.
+
+        Args:
+            model_id: OCID of the model.
+            tags: what else to tag it with.
 
         Raises:
             TransientError: trying again may help.
         """
         try:
-            self.catalog.tag(model_id, {LEDGER_TAG: name_head(self.ledger.book())})
+            self.catalog.tag(model_id, {**(tags or {}), LEDGER_TAG: name_head(self.ledger.book())})
         except TransientError:
             raise
         except RecdeployError as err:

@@ -8,6 +8,7 @@ from pathlib import Path
 import oci
 import pytest
 import yaml
+from steps.factories import Run
 
 from oci_emulator.testing import running_emulator
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
@@ -70,3 +71,9 @@ def settings(tmp_path):
 def releases(settings, profile_fields):
     session = OciSession(OciProfile.from_fields(profile_fields, source="the test's connection"))
     return Releases(settings, open_store(settings.storage, session), session)
+
+
+@pytest.fixture
+def run(releases, tmp_path):
+    """Makes runs by their id; see `Run`."""
+    return lambda run_id, **how: Run(releases, run_id, tmp_path, **how)

@@ -21,11 +21,6 @@ from recdeploy_ops.steps.waits import finish, is_settled
 
 
 @pytest.fixture
-def run(releases, tmp_path):
-    return lambda run_id, **how: Run(releases, run_id, tmp_path, **how)
-
-
-@pytest.fixture
 def two_versions(run):
     run("run-1").release_fully()
     run("run-2", shift=1).release_fully()

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import pytest
-from steps.factories import Run
 
 from recdeploy_ops.domain.errors import (
     ApprovalError,
@@ -17,11 +16,6 @@ from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.releases import HOLDER_TAG
 from recdeploy_ops.steps import adopt, keep_house, promote, roll_back
 from recdeploy_ops.steps.waits import finish
-
-
-@pytest.fixture
-def run(releases, tmp_path):
-    return lambda run_id, **how: Run(releases, run_id, tmp_path, **how)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from steps.factories import PRODUCTS, USERS, Run
+from steps.factories import PRODUCTS, USERS
 
 from recdeploy_ops.domain.errors import (
     ApprovalError,
@@ -16,11 +16,6 @@ from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision, Role, Shape
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.releases import CURRENT, DIGEST_TAG, STATE, VERSION_TAG
-
-
-@pytest.fixture
-def run(releases, tmp_path):
-    return lambda run_id, **how: Run(releases, run_id, tmp_path, **how)
 
 
 def answer_of(releases, deployment_id, user):

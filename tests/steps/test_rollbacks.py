@@ -24,11 +24,6 @@ from recdeploy_ops.releases import LEDGER_TAG, Releases
 
 
 @pytest.fixture
-def run(releases, tmp_path):
-    return lambda run_id, **how: Run(releases, run_id, tmp_path, **how)
-
-
-@pytest.fixture
 def two_versions(run):
     run("run-1").release_fully()
     run("run-2", shift=1).release_fully()

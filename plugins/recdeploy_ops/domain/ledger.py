@@ -26,7 +26,6 @@ NO_ENTRY = "0" * 64
 RETRAIN = "retrain"
 ROLLBACK = "rollback"
 NOTEBOOK = "notebook"  # stands where a release from Airflow names its DAG
-NO_FACTS: Facts = MappingProxyType({})
 
 
 class Kind(StrEnum):

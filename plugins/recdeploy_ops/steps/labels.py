@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from recdeploy_ops.domain.errors import MissingInputError, RecdeployError, TransientError
 from recdeploy_ops.domain.promotion import Move, SwitchIntent, decide_switch
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.releases import LEASE_TAG, LEDGER_TAG, SERVED_TAG, name_head
+from recdeploy_ops.releases import LEASE_TAG, SERVED_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,15 +51,9 @@ def label_model(releases: Releases) -> None:
     Raises:
         TransientError: trying again may help.
     """
-    book = releases.ledger.book()
-    if book.production is None:
-        return
-    try:
-        releases.catalog.tag(book.production.model_id, {SERVED_TAG: book.production.since, LEDGER_TAG: name_head(book)})
-    except TransientError:
-        raise
-    except RecdeployError as err:
-        log.warning("The model of v%s keeps its old tags: %s", book.production.version, err)
+    serving = releases.ledger.book().production
+    if serving is not None:
+        releases.sign_head(serving.model_id, {SERVED_TAG: serving.since})
 
 
 def newest_change(releases: Releases, serving: Serving | None) -> str | None:
