@@ -49,13 +49,12 @@ def require_recorded(backup: Mapping[str, Any], entries: Iterable[Entry]) -> Non
     Raises:
         IntegrityError: no entry names it with this digest.
     """
-    recorded = {
-        (entry.facts["prefix"], entry.facts.get("digest"))
-        for entry in entries
-        if entry.kind is Kind.PRODUCTION_BACKED_UP
-    }
-    if (backup["prefix"], backup["digest"]) not in recorded:
+    made = (entry.facts for entry in entries if entry.kind is Kind.PRODUCTION_BACKED_UP)
+    recorded = {facts["prefix"]: facts["digest"] for facts in made if facts["prefix"]}
+    digest = recorded.get(backup["prefix"])
+    if digest != backup["digest"]:
+        what = f"the ledger says {digest}: it was changed" if digest else "the ledger knows no such backup"
         raise IntegrityError(
-            f"The backup {backup['prefix']} has the digest {backup['digest']}, with which no entry of the ledger names "
-            "it: it was changed, or not made by backup_production."
+            f"{backup['prefix']} is not used: its digest is {backup['digest']}, {what}; "
+            "no entry of the ledger names it."
         )

@@ -11,10 +11,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.backups import list_backups
+from recdeploy_ops.backups import list_backups, require_recorded
 from recdeploy_ops.bundles import MANIFEST, fetch_bundle, open_bundle
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, SettingsError
-from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.steps.backup_production import ARTIFACT, RESULTS
 from recdeploy_ops.workspaces import workspace
 
@@ -105,23 +104,19 @@ def _foreign_files(folder: Path) -> list[str]:
 
 def _places(releases: Releases, version: int) -> Iterator[list[tuple[Bundle, str]]]:
     """Yield where a version may lie, the best first, each with the folder that a bundle belongs into."""
-    recorded = _recorded_backups(releases)
+    entries = releases.ledger.entries()
     for backup in reversed(list_backups(releases.store)):
         if backup["version"] != version:
             continue
-        prefix, digest = backup["prefix"], recorded.get(backup["prefix"])
-        if digest == backup["digest"]:
-            yield [(open_bundle(releases.store, prefix, digest=digest, made_by="backup_production"), "")]
+        try:
+            require_recorded(backup, entries)
+        except IntegrityError as err:
+            log.warning("%s", err)
             continue
-        what = "the ledger knows no such backup" if digest is None else f"the ledger says {digest}: it was changed"
-        log.warning("%s is not used: its digest is %s, %s.", prefix, backup["digest"], what)
+        yield [
+            (open_bundle(releases.store, backup["prefix"], digest=backup["digest"], made_by="backup_production"), "")
+        ]
     yield from _where_it_was_built(releases, version)
-
-
-def _recorded_backups(releases: Releases) -> dict[str, str]:
-    """Return the digest of each backup that the ledger speaks of, by its prefix."""
-    backups = [e.facts for e in releases.ledger.entries() if e.kind is Kind.PRODUCTION_BACKED_UP and e.facts["prefix"]]
-    return {facts["prefix"]: facts["digest"] for facts in backups}
 
 
 def _where_it_was_built(releases: Releases, version: int) -> Iterator[list[tuple[Bundle, str]]]:
