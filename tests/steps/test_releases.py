@@ -1,6 +1,8 @@
 """Whole releases against the emulator: what is in production, what is left, what the ledger says."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from steps.factories import PRODUCTS, USERS
@@ -16,6 +18,7 @@ from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision, Role, Shape
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.releases import CURRENT, DIGEST_TAG, STATE, VERSION_TAG
+from recdeploy_ops.steps.reports import read_report
 
 
 def answer_of(releases, deployment_id, user):
@@ -47,6 +50,22 @@ def test_the_first_release_turns_test_into_production(releases, run):
     assert (body["model_version"], body["digest"]) == (1, book.production.digest)
     assert book.holder is None
     assert book.versions[1].stage is Stage.CHAMPION
+
+
+def test_every_gate_is_explained(releases, run):
+    run("run-1").release_fully()
+    second = run("run-2", shift=1)
+    second.validate()
+    without_test = run("run-3", skip_test_deployment=True)
+    second.close()
+    without_test.validate()
+
+    judged = {Kind.DATA_CHECKED, Kind.CANDIDATE_CHECKED, Kind.TEST_VALIDATED}
+    reports = [read_report(releases, entry.facts) for entry in releases.ledger.entries() if entry.kind in judged]
+    gates = {finding["gate"] for report in reports for finding in report["findings"]}
+    page = (Path(__file__).parents[2] / "docs" / "gates.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert gates == {name for row in rows for name in re.findall(r"`([a-z_0-9]+)`", row.partition(":")[0])}
 
 
 def test_every_id_comes_back_unchanged_from_database_to_answer(releases, run):

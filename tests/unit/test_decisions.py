@@ -41,7 +41,7 @@ def deployment(state="ACTIVE", model_id="old", name="production"):
 
 
 def work(status, work_request_id="wr-2"):
-    return WorkRequest(work_request_id, "MODEL_DEPLOYMENT_UPDATE", status, 0.0, NOW)
+    return WorkRequest(work_request_id, "MODEL_DEPLOYMENT_UPDATE", status, NOW)
 
 
 def decide(*, state="ACTIVE", newest=None, reached=False, late=False):

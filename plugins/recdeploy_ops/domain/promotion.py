@@ -31,7 +31,7 @@ class Move(StrEnum):
 
 
 @dataclass(frozen=True)
-class Decision:
+class NextMove:
     """A move, and why."""
 
     move: Move
@@ -55,7 +55,7 @@ class SwitchIntent:
 
 def decide_switch(
     intent: SwitchIntent, deployment: Deployment, newest: WorkRequest | None, *, reached: bool, now: datetime
-) -> Decision:
+) -> NextMove:
     """Decide the next move of a change of a deployment: another model, or another role.
 
     Args:
@@ -72,33 +72,33 @@ def decide_switch(
     if progress is Progress.RUNNING:
         return _while_running(f"work request {newest.work_request_id} is {newest.status}", intent, now)
     if progress is Progress.FAILED:
-        return Decision(Move.GIVE_UP, f"work request {newest.work_request_id} is {newest.status}")
+        return NextMove(Move.GIVE_UP, f"work request {newest.work_request_id} is {newest.status}")
     return _after_success(intent, deployment, reached, now)
 
 
-def _before_asking(intent: SwitchIntent, deployment: Deployment, reached: bool, now: datetime) -> Decision:
+def _before_asking(intent: SwitchIntent, deployment: Deployment, reached: bool, now: datetime) -> NextMove:
     state = deployment.lifecycle_state
     if state in STILL_THERE:
         if state == "ACTIVE" and reached:
-            return Decision(Move.PROBE, f"it already is {intent.goal}")
-        return Decision(Move.ASK, f"it is {state} and not yet {intent.goal}")
+            return NextMove(Move.PROBE, f"it already is {intent.goal}")
+        return NextMove(Move.ASK, f"it is {state} and not yet {intent.goal}")
     if judge_deployment(state) is Progress.RUNNING:
         return _while_running(f"it is {state} by another request", intent, now)
-    return Decision(Move.GIVE_UP, f"it is {state}, which cannot be updated without downtime")
+    return NextMove(Move.GIVE_UP, f"it is {state}, which cannot be updated without downtime")
 
 
-def _after_success(intent: SwitchIntent, deployment: Deployment, reached: bool, now: datetime) -> Decision:
+def _after_success(intent: SwitchIntent, deployment: Deployment, reached: bool, now: datetime) -> NextMove:
     state = deployment.lifecycle_state
     if judge_deployment(state) is Progress.RUNNING:
         return _while_running(f"its work request succeeded, but it is still {state}", intent, now)
     if state != "ACTIVE":
-        return Decision(Move.GIVE_UP, f"its work request succeeded, but it is {state}")
+        return NextMove(Move.GIVE_UP, f"its work request succeeded, but it is {state}")
     if not reached:
-        return Decision(Move.GIVE_UP, f"its work request succeeded, but it is not {intent.goal}")
-    return Decision(Move.PROBE, f"it is ACTIVE and {intent.goal}")
+        return NextMove(Move.GIVE_UP, f"its work request succeeded, but it is not {intent.goal}")
+    return NextMove(Move.PROBE, f"it is ACTIVE and {intent.goal}")
 
 
-def _while_running(what: str, intent: SwitchIntent, now: datetime) -> Decision:
+def _while_running(what: str, intent: SwitchIntent, now: datetime) -> NextMove:
     if now >= intent.deadline:
-        return Decision(Move.GIVE_UP, f"{what}, past the deadline {intent.deadline:%Y-%m-%d %H:%M} UTC")
-    return Decision(Move.WAIT, what)
+        return NextMove(Move.GIVE_UP, f"{what}, past the deadline {intent.deadline:%Y-%m-%d %H:%M} UTC")
+    return NextMove(Move.WAIT, what)
