@@ -3,13 +3,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 import shops
 
-from recdeploy_ops.domain.errors import SettingsError, SourceDataError
+from recdeploy_ops.domain.errors import SettingsError, SourceDataError, TransientError
 from recdeploy_ops.extraction import ArrowSource, CursorSource, extract_tables
 from recdeploy_ops.extraction.sources import ORACLE_SESSION
 from recdeploy_ops.hooks.sources import source_for
@@ -239,6 +241,15 @@ def test_a_sqlite_connection_is_read_by_cursor(tmp_path: Path, define: Any) -> N
     assert isinstance(source, CursorSource)
     facts = extract_tables(source, shops.settings_with(), tmp_path / "out", list[str]().append)
     assert facts["interactions"]["rows"] == 3
+
+
+def test_a_database_that_is_away_is_worth_another_try(define: Any) -> None:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        define(conn_type="postgres", host="127.0.0.1", port=taken.getsockname()[1], login="a", password="b", schema="s")
+
+        with pytest.raises(TransientError, match=r"postgres database of connection 'shop': .*Connection refused"):
+            open_once()
 
 
 def test_a_sqlite_file_that_is_not_there_is_not_made(tmp_path: Path, define: Any) -> None:

@@ -24,6 +24,7 @@
     │   ├── KeyNotFoundError        nothing is stored there
     │   └── KeyExistsError          something else is stored there, and is never overwritten
     └── TransientError              trying again may help
+        ├── SourceUnavailableError  the database does not answer (in `extraction`)
         ├── StorageUnavailableError
         ├── CloudUnavailableError
         └── LedgerConflictError     another writer appended first

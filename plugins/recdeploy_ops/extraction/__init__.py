@@ -3,7 +3,22 @@
 Free of Airflow: ``hooks/sources.py`` makes a `Source` from an Airflow connection.
 """
 
-from recdeploy_ops.extraction.sources import ArrowSource, CursorSource, QueryFailedError, Source, set_oracle_session
+from recdeploy_ops.extraction.sources import (
+    ArrowSource,
+    CursorSource,
+    QueryFailedError,
+    Source,
+    SourceUnavailableError,
+    set_oracle_session,
+)
 from recdeploy_ops.extraction.tables import extract_tables
 
-__all__ = ["ArrowSource", "CursorSource", "QueryFailedError", "Source", "extract_tables", "set_oracle_session"]
+__all__ = [
+    "ArrowSource",
+    "CursorSource",
+    "QueryFailedError",
+    "Source",
+    "SourceUnavailableError",
+    "extract_tables",
+    "set_oracle_session",
+]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from recdeploy_ops.domain.errors import SourceDataError
+from recdeploy_ops.domain.errors import SourceDataError, TransientError
+from recdeploy_ops.extraction.outages import may_pass
 from recdeploy_ops.extraction.statements import escape_colons
 from recdeploy_ops.extraction.values import BYTES, HOLDS_BYTES, HOLDS_NO_ID, is_id, text_of
 
@@ -33,6 +34,10 @@ class QueryFailedError(SourceDataError):
     """The database refused a query or gave up on it."""
 
 
+class SourceUnavailableError(TransientError):
+    """The database does not answer, or does not answer any more."""
+
+
 class Source(Protocol):
     """A database that can be read in batches."""
 
@@ -52,8 +57,9 @@ class Source(Protocol):
             batch_rows: rows to fetch at a time.
 
         Raises:
-            SourceDataError: there is no connection to be had.
+            SourceDataError: there is no connection to be had, nor will there be.
             QueryFailedError: the database refused the query; quotes its message.
+            SourceUnavailableError: it is away, or went away while rows came: another try may help.
         """
         ...
 
@@ -97,8 +103,8 @@ class ArrowSource:
                 # Decimals, because a NUMBER that becomes a float loses digits of long ids.
                 for frame in connection.fetch_df_batches(sql, dict(parameters), size=batch_rows, fetch_decimals=True):
                     yield pa.table(frame)
-            except errors as err:
-                raise QueryFailedError(f"{self.name} says: {_message(err)}") from err
+            except unreachable as err:
+                raise _failed(self.name, err, is_outage=may_pass(err)) from err
 
 
 class CursorSource:
@@ -127,6 +133,7 @@ class CursorSource:
                 connection = stack.enter_context(engine.connect())
             except errors as err:
                 raise _not_connected(self.name, err) from err
+            driver_connection: Any = connection.connection.dbapi_connection
             try:
                 size = min(batch_rows, CURSOR_ROWS)
                 streaming = connection.execution_options(stream_results=True, max_row_buffer=size)
@@ -137,7 +144,9 @@ class CursorSource:
                 while rows := result.fetchmany(size):
                     yield table_of(names, rows)
             except errors as err:
-                raise QueryFailedError(f"{self.name} says: {_message(err)}") from err
+                original: Any = getattr(err, "orig", None) or err
+                is_lost = engine.dialect.is_disconnect(original, driver_connection, None)
+                raise _failed(self.name, err, is_outage=is_lost or may_pass(err)) from err
 
 
 def table_of(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
@@ -181,11 +190,18 @@ def _oracle_errors() -> tuple[type[Exception], ...]:
     return (oracledb.Error,)
 
 
-def _not_connected(name: str, err: Exception) -> SourceDataError:
-    return SourceDataError(
+def _not_connected(name: str, err: Exception) -> SourceDataError | SourceUnavailableError:
+    kind = SourceUnavailableError if may_pass(err) else SourceDataError
+    return kind(
         f"No connection to {name}: {_message(err)}. Check host, user and password of this Airflow "
         "connection, and that the database can be reached from the workers."
     )
+
+
+def _failed(name: str, err: Exception, *, is_outage: bool) -> QueryFailedError | SourceUnavailableError:
+    if is_outage:
+        return SourceUnavailableError(f"The connection to {name} was lost while it was read: {_message(err)}.")
+    return QueryFailedError(f"{name} says: {_message(err)}")
 
 
 def _message(err: Exception) -> str:

@@ -50,6 +50,7 @@ def extract_tables(source: Source, settings: Settings, folder: Path, report: Cal
     Raises:
         SourceDataError: no connection, no such table or column, no rows, or a value that cannot be used.
         SettingsError: a query names a bind variable without a value.
+        SourceUnavailableError: the database is away: another try may help.
     """
     plans = [_plan(source, settings, table) for table in _tables(settings.source)]
     _warn_of_unused(settings.source, plans, report)

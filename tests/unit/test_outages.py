@@ -1,0 +1,193 @@
+"""An outage is tried again; what the database refuses is not."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sqlite3
+import ssl
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import oracledb
+import psycopg
+import psycopg2
+import pytest
+from oracledb.errors import _Error as OracleMessage
+from sqlalchemy import create_engine
+
+from recdeploy_ops.domain.errors import SourceDataError, TransientError
+from recdeploy_ops.extraction import ArrowSource, CursorSource, QueryFailedError, SourceUnavailableError
+from recdeploy_ops.extraction.outages import may_pass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def of_oracle(text: str) -> oracledb.Error:
+    """What python-oracledb raises when the database says this."""
+    code = int(text[4:9]) if text.startswith("ORA-") else 0
+    message = OracleMessage(text, code=code)
+    found: oracledb.Error = message.exc_type(message)
+    return found
+
+
+class ShutDown(psycopg2.OperationalError):
+    """psycopg2 sets ``pgcode`` itself, and lets nobody else."""
+
+    pgcode = "57P01"
+
+
+class NoSuchTable(psycopg2.ProgrammingError):
+    pgcode = "42P01"
+
+
+@pytest.mark.parametrize(
+    ("err", "passes"),
+    [
+        (of_oracle("ORA-03113: end-of-file on communication channel"), True),
+        (of_oracle("ORA-01033: ORACLE initialization or shutdown in progress"), True),
+        (of_oracle("ORA-12514: TNS:listener does not currently know of service requested"), True),
+        (of_oracle("DPY-4011: the database or network closed the connection"), True),
+        (of_oracle('DPY-6001: Service "x" is not registered with the listener'), True),
+        (of_oracle("ORA-01017: invalid credential or not authorized; logon denied"), False),
+        (of_oracle("ORA-28000: the account is locked"), False),
+        (of_oracle("ORA-00942: table or view does not exist"), False),
+        (of_oracle('ORA-00904: "STARS": invalid identifier'), False),
+        (of_oracle("DPY-4027: no configuration directory specified"), False),
+        (ShutDown("terminating connection due to administrator command"), True),
+        (psycopg.errors.ConnectionFailure("lost"), True),
+        (psycopg.errors.TooManyConnections("sorry"), True),
+        (psycopg2.OperationalError("FATAL:  the database system is starting up"), True),
+        (psycopg2.OperationalError("server closed the connection unexpectedly"), True),
+        (psycopg.OperationalError("failed to resolve host 'db': Temporary failure in name resolution"), True),
+        (NoSuchTable('relation "users" does not exist'), False),
+        (psycopg.errors.UndefinedColumn('column "stars" does not exist'), False),
+        (psycopg.errors.QueryCanceled("canceling statement due to statement timeout"), False),
+        (psycopg2.OperationalError('FATAL:  password authentication failed for user "ann"'), False),
+        (psycopg2.OperationalError("fe_sendauth: no password supplied"), False),
+        (psycopg2.OperationalError('FATAL:  database "shop" does not exist'), False),
+        (ConnectionResetError(), True),
+        (TimeoutError(), True),
+        (socket.gaierror(-3, "Temporary failure in name resolution"), True),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), True),
+        (ssl.SSLCertVerificationError("certificate verify failed"), False),
+        (FileNotFoundError(errno.ENOENT, "No such file", "tnsnames.ora"), False),
+        (sqlite3.OperationalError("no such table: users"), False),
+        (ValueError("Connection refused"), False),
+    ],
+    ids=lambda value: f"{type(value).__name__}: {value}" if isinstance(value, Exception) else str(value),
+)
+def test_an_outage_may_pass_and_a_refusal_does_not(err: Exception, *, passes: bool) -> None:
+    assert may_pass(err) is passes
+
+
+def test_what_caused_an_error_counts_unless_it_is_denied() -> None:
+    def raised(cause: Exception | None) -> Exception:
+        try:
+            try:
+                raise ConnectionRefusedError
+            except ConnectionRefusedError:
+                raise RuntimeError from cause
+        except RuntimeError as err:
+            return err
+
+    assert may_pass(raised(TimeoutError()))
+    assert not may_pass(raised(None))
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port on which nobody listens."""
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+def test_postgres_that_is_not_there_is_an_outage(driver: str, nobody: int) -> None:
+    source = CursorSource(lambda: create_engine(f"postgresql+{driver}://a:b@127.0.0.1:{nobody}/shop"), "the shop")
+
+    with pytest.raises(SourceUnavailableError, match=r"No connection to the shop: .*Connection refused"):
+        next(source.batches("SELECT 1", {}, 1))
+    assert issubclass(SourceUnavailableError, TransientError)
+
+
+def test_oracle_that_is_not_there_is_an_outage(nobody: int) -> None:
+    source = ArrowSource(lambda: oracledb.connect(user="a", password="b", dsn=f"127.0.0.1:{nobody}/shop"), "the shop")
+
+    with pytest.raises(SourceUnavailableError, match="No connection to the shop: DPY-6005"):
+        next(source.batches("SELECT 1 FROM dual", {}, 1))
+
+
+class Oracle:
+    """What `ArrowSource` uses of a python-oracledb connection, which fails after its first rows."""
+
+    def __init__(self, err: Exception) -> None:
+        self.err = err
+        self.closed = False
+
+    def fetch_df_batches(self, *_: Any, **__: Any) -> Iterator[Any]:
+        import pyarrow as pa
+
+        yield pa.table({"A": [1]})
+        raise self.err
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("err", "kind"),
+    [
+        (of_oracle("DPY-4011: the database or network closed the connection"), SourceUnavailableError),
+        (ConnectionResetError("Connection reset by peer"), SourceUnavailableError),
+        (of_oracle("ORA-01722: invalid number"), QueryFailedError),
+    ],
+)
+def test_oracle_that_is_lost_while_rows_come_is_an_outage(err: Exception, kind: type[Exception]) -> None:
+    connection = Oracle(err)
+    rows = ArrowSource(lambda: connection, "the shop").batches("SELECT 1 FROM dual", {}, 1)
+
+    assert len(next(rows)) == 1
+    with pytest.raises(kind, match=f"the shop.*{str(err)[:9]}"):
+        next(rows)
+    assert connection.closed
+
+
+def test_sqlite_that_another_process_writes_is_an_outage_and_a_missing_table_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "shop.db"
+    source = CursorSource(lambda: create_engine(f"sqlite:///{file}", connect_args={"timeout": 0}), "the shop")
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("CREATE TABLE users (user_id)")
+        with pytest.raises(QueryFailedError, match="no such table: items"):
+            next(source.batches("SELECT * FROM items", {}, 1))
+        other.execute("BEGIN EXCLUSIVE")
+
+        with pytest.raises(SourceUnavailableError, match="database is locked"):
+            next(source.batches("SELECT * FROM users", {}, 1))
+
+
+def test_a_connection_that_sqlalchemy_calls_lost_is_an_outage() -> None:
+    opened: list[sqlite3.Connection] = []
+
+    def connect() -> sqlite3.Connection:
+        opened.append(sqlite3.connect(":memory:"))
+        return opened[-1]
+
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9) SELECT i FROM n"
+    rows = CursorSource(lambda: create_engine("sqlite://", creator=connect), "the shop").batches(numbers, {}, 2)
+    next(rows)
+    opened[-1].close()
+
+    with pytest.raises(SourceUnavailableError, match="was lost while it was read: Cannot operate on a closed"):
+        next(rows)
+
+
+def test_a_wrong_password_is_none() -> None:
+    def connect() -> Any:
+        raise of_oracle("ORA-01017: invalid credential or not authorized; logon denied")
+
+    with pytest.raises(SourceDataError, match="Check host, user and password"):
+        next(ArrowSource(connect, "the shop").batches("SELECT 1 FROM dual", {}, 1))
