@@ -1,8 +1,8 @@
 """Look at the releases from a shell: ``python -m recdeploy_ops status | history | backups | verify``.
 
-It reads the storage of the settings file that ``RECDEPLOY_SETTINGS`` names. Exit codes: 0; 1 for an error, a damaged
-ledger, or, of ``verify``, no ledger at all; 2 when ``verify`` finds the entries whole but cannot compare them with
-the tags in OCI, so that a tail cut off would not be noticed.
+It reads the storage of the settings file that ``RECDEPLOY_SETTINGS`` names. Exit codes: 0; 1 for a damaged ledger, or,
+of ``verify``, no ledger at all; 2 when ``verify`` finds the entries whole but cannot compare them with the tags in OCI,
+so that a tail cut off would not be noticed; 3 when nothing could be looked at (settings, storage, credentials).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from recdeploy_ops.audits import audit
 from recdeploy_ops.backups import list_backups
 from recdeploy_ops.deployment_manager.profiles import find_profile
-from recdeploy_ops.domain.errors import RecdeployError
+from recdeploy_ops.domain.errors import IntegrityError, RecdeployError
 from recdeploy_ops.domain.release_status import describe_backups, describe_history, dump_history, summarise
 from recdeploy_ops.ledgers import FOLDER, Ledger
 from recdeploy_ops.oci_clients.sessions import OciSession
@@ -27,7 +27,7 @@ from recdeploy_ops.storage.stores import open_store
 if TYPE_CHECKING:
     from recdeploy_ops.storage.stores import Store
 
-WHOLE, FAULTY, NOT_COMPARED = 0, 1, 2
+WHOLE, FAULTY, NOT_COMPARED, NOT_SEEN = 0, 1, 2, 3
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(describe_backups(list_backups(store)))
     except RecdeployError as err:
         print(err, file=sys.stderr)
-        return FAULTY
+        return FAULTY if isinstance(err, IntegrityError) else NOT_SEEN
     return WHOLE
 
 

@@ -8,7 +8,7 @@ import yaml
 from unit.test_ledger import chain, closed, complete, opened, registered, validated
 
 from recdeploy_ops.__main__ import main
-from recdeploy_ops.domain.errors import CloudUnavailableError
+from recdeploy_ops.domain.errors import CloudUnavailableError, StorageUnavailableError
 from recdeploy_ops.domain.folding import fold
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.release_status import PROGRESS, Phase, describe_history, dump_history, judge, summarise
@@ -245,14 +245,34 @@ def test_the_command_line_says_what_is_wrong(storage, capsys):
     assert "no ledger entry" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["status", "history", "verify"])
+def test_storage_that_does_not_answer_is_no_damage(storage, capsys, monkeypatch, command):
+    def away(*_):
+        raise StorageUnavailableError("The storage did not answer")
+
+    fill(storage)
+    monkeypatch.setattr(DirectoryStore, "read", away)
+    monkeypatch.setattr(DirectoryStore, "list", away)
+
+    assert main([command]) == 3
+    assert "The storage did not answer" in capsys.readouterr().err
+
+
+def test_settings_that_are_not_there_are_no_damage(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "none.yaml"))
+
+    assert main(["verify"]) == 3
+    assert "Cannot read the settings file" in capsys.readouterr().err
+
+
 def test_object_storage_from_a_shell_needs_the_connection(tmp_path, monkeypatch, capsys):
     values = yaml.safe_load(DEFAULT_PATH.read_text()) | {"storage": "oci://b@n/x"}
     (tmp_path / "recommender.yaml").write_text(yaml.safe_dump(values))
     monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "recommender.yaml"))
     without_oci(monkeypatch, tmp_path)
-    assert main(["status"]) == 1
+    assert main(["status"]) == main(["verify"]) == 3
     assert "Set AIRFLOW_CONN_OCI_DEFAULT" in capsys.readouterr().err
 
     monkeypatch.setenv("AIRFLOW_CONN_OCI_DEFAULT", "oci://")
-    assert main(["status"]) == 1
+    assert main(["status"]) == 3
     assert "is no JSON connection" in capsys.readouterr().err
