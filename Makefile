@@ -18,7 +18,7 @@ TEST_WORKERS ?= 3
 MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags include/training include/score_template \
   oci_emulator demo benchmarks)
 
-.PHONY: help setup demo stop test test-unit test-chaos lint format bench status history verify backups predict clean lock
+.PHONY: help setup demo stop test test-unit test-chaos coverage lint format bench status history verify backups predict clean lock
 
 help: ## Say what there is
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
@@ -58,6 +58,10 @@ test-unit: setup ## Run the fast tests only
 
 test-chaos: setup ## Run the chaos tests in full: a crash at every call, every lie a hundred times, long histories
 	CHAOS_MATRIX=full CHAOS_TRIES=100 CHAOS_HISTORIES=30 CHAOS_STEPS=20 $(BIN)/python -m pytest tests/chaos -s $(ARGS)
+
+# What decides and what serves: all of it, by the tests that need nothing.
+coverage: setup ## Check that the unit tests reach every branch of what decides and of what serves
+	$(BIN)/python -m pytest tests/unit -q --cov --cov-config=tests/unit/coverage.ini --cov-report=term-missing $(ARGS)
 
 lint: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
