@@ -21,6 +21,7 @@ TARGETS = [
     "test",
     "test-unit",
     "test-chaos",
+    "coverage",
     "lint",
     "format",
     "bench",
@@ -138,6 +139,22 @@ def test_scripts_are_executable_and_of_valid_syntax(script: str) -> None:
 
     assert os.access(path, os.X_OK)
     assert run(shell, "-n", str(path)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("required", "code", "said"), [("", 0, "skipped"), ("1", 1, "RECDEPLOY_REQUIRE_BROWSER is set")]
+)
+def test_without_a_browser_its_tests_are_left_out_unless_they_are_required(
+    required: str, code: int, said: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "pytest", "tests/browser", "-p", "no:cacheprovider"]
+
+    done = run(*command, PATH=str(tmp_path), RECDEPLOY_REQUIRE_BROWSER=required)
+
+    assert done.returncode == code, done.stdout
+    assert said in done.stdout
+    assert "install one with apt-get install chromium" in done.stdout
+    assert "RECDEPLOY_REQUIRE_BROWSER=1 " in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
