@@ -12,6 +12,9 @@ from demo.cloud import Cloud
 from demo.errors import DemoError
 from demo.store import generate_store
 
+# In each connection, so that a file which is somebody's own is told from one that may be replaced.
+MARK = "Written by python -m demo.connections, which replaces it: keep your own elsewhere."
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Make the project and the shop, write the connections, and return the exit code."""
@@ -21,10 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="connections.json for Airflow")
     given = parser.parse_args(arguments)
     try:
+        require_replaceable(given.output)
         cloud = Cloud(json.loads(given.ready_file.read_text(encoding="utf-8")))
         connections = {
-            "oci_default": {"conn_type": "oci", "extra": cloud.connection()},
-            "recommender_db": {"conn_type": "sqlite", "host": str(given.store)},
+            "oci_default": {"conn_type": "oci", "description": MARK, "extra": cloud.connection()},
+            "recommender_db": {"conn_type": "sqlite", "description": MARK, "host": str(given.store)},
         }
     except (OSError, ValueError, DemoError) as err:
         sys.stderr.write(f"error: {err}\n")
@@ -33,6 +37,26 @@ def main(arguments: list[str] | None = None) -> int:
     given.output.touch(mode=0o600)
     given.output.write_text(json.dumps(connections, indent=2), encoding="utf-8")
     return 0
+
+
+def require_replaceable(file: Path) -> None:
+    """Make sure that a file is not there, or holds nothing but what this program has written.
+
+    Raises:
+        DemoError: it is somebody's own; says how to keep it.
+    """
+    if not file.exists():
+        return
+    try:
+        connections = json.loads(file.read_text(encoding="utf-8"))
+        is_ours = all(connection["description"] == MARK for connection in connections.values())
+    except (ValueError, AttributeError, KeyError, TypeError):
+        is_ours = False
+    if not is_ours:
+        raise DemoError(
+            f"{file} holds connections of your own, which the profile emulator would replace. It is left as it is. "
+            "Leave RECDEPLOY_CONNECTIONS in .env empty to give the emulator a volume of its own, or move the file away."
+        )
 
 
 if __name__ == "__main__":

@@ -16,9 +16,12 @@ import jsonschema
 import pytest
 import yaml
 
+from recdeploy_ops.code_version import COMMIT_VARIABLE, CodeVersion, describe_code
+
 ROOT = Path(__file__).parents[2]
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+FINAL_STAGE = DOCKERFILE.rpartition("\nFROM ")[2]
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 HOME = "/opt/recdeploy"
@@ -46,70 +49,11 @@ print(json.dumps({
 }))
 """
 
-# The parts of the Compose Specification that this file uses; anything else is a typing error, or belongs here.
-STRINGS = {"type": "array", "items": {"type": "string"}}
-COMMAND = {"anyOf": [{"type": "string"}, STRINGS]}
-DURATION = {"type": "string", "pattern": r"^(\d+h)?(\d+m)?(\d+s)?$"}
-SERVICE = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["image", "healthcheck"],
-    "properties": {
-        "image": {"type": "string"},
-        "build": {"type": "string"},
-        "restart": {"enum": ["no", "always", "on-failure", "unless-stopped"]},
-        "init": {"type": "boolean"},
-        "cap_drop": STRINGS,
-        "security_opt": STRINGS,
-        "hostname": {"type": "string"},
-        "profiles": STRINGS,
-        "command": COMMAND,
-        "stop_grace_period": DURATION,
-        "environment": {"type": "object", "additionalProperties": {"type": ["string", "number"]}},
-        "volumes": STRINGS,
-        "ports": STRINGS,
-        "depends_on": {
-            "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "additionalProperties": False,
-                "required": ["condition"],
-                "properties": {
-                    "condition": {"enum": ["service_started", "service_healthy", "service_completed_successfully"]},
-                    "required": {"type": "boolean"},
-                },
-            },
-        },
-        "healthcheck": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["test"],
-            "properties": {
-                "test": {**STRINGS, "minItems": 2},
-                "interval": DURATION,
-                "timeout": DURATION,
-                "start_period": DURATION,
-                "retries": {"type": "integer"},
-            },
-        },
-    },
-}
+SCHEMA = json.loads((Path(__file__).parent / "compose_spec" / "compose-spec.json").read_text(encoding="utf-8"))
+# The schema leaves these to the engine.
+TIMES = ("interval", "timeout", "start_period")
+DURATION = re.compile(r"(\d+h)?(\d+m)?(\d+s)?")
 ONE_TIME = {"init", "emulator-connections"}
-SCHEMA = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["services"],
-    "patternProperties": {"^x-": {}},
-    "properties": {
-        "name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"},
-        "volumes": {"type": "object", "additionalProperties": {"type": ["object", "null"]}},
-        "services": {
-            "type": "object",
-            "properties": {name: {**SERVICE, "required": ["image", "command"]} for name in ONE_TIME},
-            "additionalProperties": SERVICE,
-        },
-    },
-}
 
 
 def command_of(service: dict[str, Any]) -> list[str]:
@@ -134,7 +78,36 @@ def variables(text: str) -> set[str]:
 
 
 def test_compose_file_keeps_to_the_specification() -> None:
-    jsonschema.Draft202012Validator(SCHEMA).validate(COMPOSE)
+    jsonschema.Draft7Validator(SCHEMA).validate(COMPOSE)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"healtcheck": {"test": ["CMD", "true"]}},
+        {"healthcheck": {"test": ["CMD", "true"], "retry": 3}},
+        {"depends_on": {"redis": {"condition": "healthy", "when": "up"}}},
+        {"restart": False},
+        {"ports": {"8080": 8080}},
+    ],
+    ids=str,
+)
+def test_the_specification_refuses_what_is_mistyped(mistake: dict[str, Any]) -> None:
+    spoiled = {**COMPOSE, "services": {**SERVICES, "worker": {**SERVICES["worker"], **mistake}}}
+
+    with pytest.raises(jsonschema.ValidationError, match=re.escape(next(iter(mistake)))):
+        jsonschema.Draft7Validator(SCHEMA).validate(spoiled)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_tells_its_health_or_does_its_work_once(name: str) -> None:
+    service = SERVICES[name]
+    times = [service.get("stop_grace_period", ""), *(service.get("healthcheck", {}).get(key, "") for key in TIMES)]
+
+    assert "image" in service
+    assert ("healthcheck" in service) != (name in ONE_TIME)
+    assert name not in ONE_TIME or service["command"]
+    assert all(DURATION.fullmatch(time) for time in times)
 
 
 @pytest.mark.parametrize(
@@ -253,6 +226,49 @@ def test_every_variable_stands_in_the_example() -> None:
     used = variables((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
 
     assert used == set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, {"admin": "new"}),
+        ({"admin": "old"}, {"admin": "new"}),
+        ({"admin": "old", "ann": "hers"}, {"admin": "new", "ann": "hers"}),
+    ],
+)
+def test_setting_the_admins_password_leaves_other_users_theirs(
+    before: dict[str, str] | None, after: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "passwords.json"
+    if before is not None:
+        file.write_text(json.dumps(before), encoding="utf-8")
+    script = SERVICES["init"]["command"][-1].split("airflow db migrate")[0].replace("$$", "$")
+    variables = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(file), "ADMIN_PASSWORD": "new"}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+    subprocess.run(["/bin/sh", "-ec", script], env={"PATH": path, **variables}, check=True)
+
+    assert json.loads(file.read_text(encoding="utf-8")) == after
+    assert file.stat().st_mode & 0o077 == 0
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_image_knows_the_commit_that_it_was_built_from() -> None:
+    assert COMMIT_VARIABLE == "RECDEPLOY_GIT_COMMIT"
+    assert re.search(rf"^ARG {COMMIT_VARIABLE}=$", FINAL_STAGE, re.MULTILINE)
+    assert re.search(rf"^ENV {COMMIT_VARIABLE}=\${COMMIT_VARIABLE}$", FINAL_STAGE, re.MULTILINE)
+    for name, service in SERVICES.items():
+        if name not in {"postgres", "redis"}:
+            assert service["build"]["args"] == {COMMIT_VARIABLE: f"${{{COMMIT_VARIABLE}:-}}"}
+            assert COMMIT_VARIABLE not in service["environment"], "an empty one would hide the image's own"
+
+
+def test_a_model_carries_the_commit_of_the_image_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(COMMIT_VARIABLE, "0a1b2c3")
+    assert describe_code() == CodeVersion(repository=None, branch=None, commit="0a1b2c3")
+    monkeypatch.setenv(COMMIT_VARIABLE, "")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert describe_code() == CodeVersion(repository=None, branch=None, commit=None)
 
 
 def test_paths_that_the_image_copies_exist_and_are_not_ignored() -> None:
