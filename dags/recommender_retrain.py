@@ -4,12 +4,19 @@ Every week this DAG extracts the shop's interactions, trains a recommender with 
 deploys it to a TEST endpoint on OCI Data Science, measures it, and **pauses for a person** under *Required Actions*.
 *Promote* switches production to the new version at its unchanged URL; *Reject* leaves production as it is.
 
+**Size.** The run's shape, OCPUs, memory and number of instances are those of TEST, and once its version is promoted, of
+production: where production differs, it is resized after the switch, without downtime. The next promoted run resizes it
+to *its* params again, which are those of `include/recommender.yaml` unless somebody says otherwise: change the size for
+good there. A rollback leaves the size alone.
+
 **When it runs.** On the schedule in `include/recommender.yaml`, or by hand: *Trigger* shows its params. One release
 at a time: while another run or a rollback holds the release lock, `plan_release` fails and says who holds it.
 
 **When it fails.** Each task says what is wrong, with what, and what to do. Whatever fails, `close_release` deletes
 this run's TEST deployment and frees the lock, and production serves what it served before. A gate that says FAIL
 rejects the candidate without asking anybody. When nobody answers in time, the candidate is rejected.
+When `close_release` itself fails, the run is failed even after a verified promotion, which stands: its error says what
+a person must see to (a TEST deployment that could not be deleted, or production), and clearing it tries again.
 
 **Clearing tasks** of a run that has ended opens its release again: the same version goes on while its artifact stays
 the same; a retrained artifact that differs gets a new version number and is asked for again.
@@ -43,6 +50,7 @@ from recdeploy_ops.operators.releases import (
 from recdeploy_ops.settings import ReleaseSettings, ServingSettings, TrainingSettings, limits, load_settings
 
 settings = load_settings()
+SIZED = "Of TEST, and of production once promoted, which is then resized; the next promoted run sets its own again."
 
 with DAG(
     dag_id="recommender_retrain",
@@ -72,27 +80,28 @@ with DAG(
             settings.serving.instance_shape,
             **limits(ServingSettings, "instance_shape"),
             title="Instance shape",
-            description_md="Of TEST and of a first production. Production that exists keeps its shape.",
+            description_md=f"{SIZED} `serving` in `include/recommender.yaml` changes it for good.",
             section="Deployment",
         ),
         "ocpus": Param(
             settings.serving.ocpus,
             **limits(ServingSettings, "ocpus"),
             title="OCPUs per instance",
-            description_md="For flexible shapes.",
+            description_md=f"For flexible shapes. {SIZED}",
             section="Deployment",
         ),
         "memory_gb": Param(
             settings.serving.memory_gb,
             **limits(ServingSettings, "memory_gb"),
             title="Memory per instance, GB",
-            description_md="For flexible shapes.",
+            description_md=f"For flexible shapes. {SIZED}",
             section="Deployment",
         ),
         "instance_count": Param(
             settings.serving.instance_count,
             **limits(ServingSettings, "instance_count"),
             title="Number of instances",
+            description_md=SIZED,
             section="Deployment",
         ),
         "skip_test_deployment": Param(
@@ -126,7 +135,9 @@ with DAG(
     )
     promote = PromoteReleaseOperator(task_id="promote")
     reject = RejectReleaseOperator(task_id="reject")
-    close_release = CloseReleaseOperator(task_id="close_release").as_teardown(setups=plan_release)
+    close_release = CloseReleaseOperator(task_id="close_release").as_teardown(
+        setups=plan_release, on_failure_fail_dagrun=True
+    )
 
     (
         plan_release

@@ -7,7 +7,8 @@ the catalog's model is gone. Before production is touched, the version is fetche
 refuses. *Trigger* shows its params.
 
 **When it fails.** The version never served, or no whole copy of it is left; a live release is past its approval. A
-rollback that does not verify puts back what served before and says so.
+rollback that does not verify puts back what served before and says so. When `close_release` fails, so does the run,
+even after a verified rollback, which stands: its error says what a person must see to.
 """
 
 from __future__ import annotations
@@ -36,8 +37,10 @@ with DAG(
     params={
         "version": Param(
             "previous",
-            type="string",
+            type=["string", "integer"],
             pattern=r"^(previous|[1-9][0-9]*)$",
+            minimum=1,
+            examples=["previous"],  # without examples Airflow's form shows a field for JSON where types are several
             title="Version",
             description_md="A number, or `previous`: what production served before.",
         ),
@@ -55,6 +58,8 @@ with DAG(
     rehearse_rollback = RehearseRollbackOperator(task_id="rehearse_rollback")
     request_approval = RequestRollbackApprovalOperator(task_id="request_approval", proceed_task_id="roll_back")
     roll_back = RollBackOperator(task_id="roll_back")
-    close_release = CloseReleaseOperator(task_id="close_release").as_teardown(setups=plan_rollback)
+    close_release = CloseReleaseOperator(task_id="close_release").as_teardown(
+        setups=plan_rollback, on_failure_fail_dagrun=True
+    )
 
     plan_rollback >> rehearse_rollback >> request_approval >> roll_back >> close_release

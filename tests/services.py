@@ -134,6 +134,11 @@ class Rest(AirflowApi):
         body = {"logical_date": None, "conf": dict(conf)}
         return self._send("POST", f"{self._dag}/dagRuns", json=body, accept=(400, 422))
 
+    def runs(self) -> list[str]:
+        """Return the ids of all runs of the DAG."""
+        found = self._send("GET", f"{self._dag}/dagRuns").json()["dag_runs"]
+        return [run["dag_run_id"] for run in found]
+
     def task_instance_id(self, run_id: str, task: str) -> str:
         """Return the id that stands in the title of the task's process."""
         return str(self._send("GET", f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}").json()["id"])

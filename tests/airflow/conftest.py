@@ -40,15 +40,15 @@ def airflow_database() -> None:
 
 
 @pytest.fixture
-def load_dag() -> Callable[[], Any]:
-    """Read the DAG's file as Airflow does, with the settings that are valid now."""
+def load_dag() -> Callable[..., Any]:
+    """Read a DAG's file as Airflow does, with the settings that are valid now."""
 
-    def load() -> Any:
+    def load(name: str = "recommender_retrain") -> Any:
         from airflow.dag_processing.dagbag import DagBag
 
-        bag = DagBag(dag_folder=ROOT / "dags" / "recommender_retrain.py", bundle_path=ROOT / "dags", bundle_name="x")
+        bag = DagBag(dag_folder=ROOT / "dags" / f"{name}.py", bundle_path=ROOT / "dags", bundle_name="x")
         assert not bag.import_errors, bag.import_errors
-        return bag.dags["recommender_retrain"]
+        return bag.dags[name]
 
     return load
 

@@ -8,13 +8,19 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from airflow.sdk.exceptions import ParamValidationError
+from airflow.providers.standard.operators.hitl import HITLBranchOperator
+from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
+from airflow.sdk.timezone import utcnow
 
+from recdeploy_ops.operators.approvals import RequestApprovalOperator
+from recdeploy_ops.operators.release_steps import ReleaseStepOperator
+from recdeploy_ops.operators.releases import CloseReleaseOperator
 from recdeploy_ops.releases import TASK_OF
 
 if TYPE_CHECKING:
@@ -50,7 +56,7 @@ print(json.dumps({"seconds": seconds, "modules": sorted(set(sys.modules) - befor
 
 
 @pytest.fixture
-def dag(load_dag: Callable[[], Any], surroundings_of_the_file: None) -> Any:
+def dag(load_dag: Callable[..., Any], surroundings_of_the_file: None) -> Any:
     return load_dag()
 
 
@@ -116,6 +122,38 @@ def test_the_teardown_stands_below_both_branches_and_its_setup_is_the_plan(dag: 
     assert teardown.downstream_task_ids == set()
 
 
+@pytest.mark.parametrize("answer", ["Promote", "Reject"])
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_run_that_could_not_be_closed_is_failed_whatever_was_answered(
+    airflow_database: None, dag: Any, monkeypatch: pytest.MonkeyPatch, answer: str, *, closes: bool
+) -> None:
+    def close(self: Any, context: Any) -> dict[str, Any]:
+        if not closes:
+            raise AirflowFailException("its TEST deployment could not be deleted")
+        return {}
+
+    event = {"chosen_options": [answer], "params_input": {}, "responded_at": utcnow(), "responded_by_user": None}
+    answered = {**event, "timedout": False}
+    monkeypatch.setattr(ReleaseStepOperator, "execute", lambda self, context: {})
+    monkeypatch.setattr(CloseReleaseOperator, "execute", close, raising=False)
+    monkeypatch.setattr(
+        RequestApprovalOperator,
+        "execute",
+        lambda self, context: HITLBranchOperator.execute_complete(self, context, answered),
+    )
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
+    for task in dag.tasks:
+        task.retries = 0
+
+    ended = dag.test()
+
+    states = {found.task_id: found.state for found in ended.get_task_instances()}
+    assert states[answer.lower()] == "success"
+    assert states["close_release"] == ("success" if closes else "failed")
+    assert ended.state == ("success" if closes else "failed")
+
+
 def test_each_answer_leads_to_its_branch(dag: Any) -> None:
     approval = dag.get_task("request_approval")
 
@@ -178,6 +216,28 @@ def test_a_param_out_of_range_is_refused_with_its_name(dag: Any, name: str, good
             validated(dag, name, value)
 
 
+@pytest.mark.parametrize("name", ["instance_shape", "ocpus", "memory_gb", "instance_count"])
+def test_the_form_and_the_manual_say_that_production_is_resized(dag: Any, name: str) -> None:
+    said = dag.params.get_param(name).schema["description_md"]
+
+    assert "of production once promoted, which is then resized" in said
+    assert "the next promoted run sets its own again" in said
+    assert "it is resized after the switch" in dag.doc_md
+
+
+def test_a_rollback_goes_to_a_number_its_text_or_previous(
+    load_dag: Callable[..., Any], surroundings_of_the_file: None
+) -> None:
+    dag = load_dag("recommender_rollback")
+
+    assert dag.params["version"] == "previous"
+    for value in (1, 3, 12, "1", "12", "previous"):
+        assert validated(dag, "version", value) == value
+    for value in (0, -1, 1.5, True, None, "", "0", "03", "v3", "3 ", "Previous", [3]):
+        with pytest.raises(ParamValidationError, match="version"):
+            validated(dag, "version", value)
+
+
 def validated(dag: Any, name: str, value: Any) -> Any:
     params = copy.deepcopy(dag.params)
     params.update({name: value})
@@ -185,7 +245,7 @@ def validated(dag: Any, name: str, value: Any) -> Any:
 
 
 def test_the_form_begins_with_the_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load_dag: Callable[[], Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load_dag: Callable[..., Any]
 ) -> None:
     values = _settings()
     values["schedule"] = None

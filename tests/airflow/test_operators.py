@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from airflow.sdk.execution_time.comms import ErrorResponse
 
 from recdeploy_ops.domain import errors
 from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.hooks.oci import OciHook
 from recdeploy_ops.operators import adoptions, approvals, datasets, deployments, models, releases, rollbacks
 from recdeploy_ops.operators.release_steps import failing_for_good
 from recdeploy_ops.steps.approvals import Answer, Question
@@ -316,3 +318,19 @@ def test_an_approval_that_ended_in_an_error_is_no_answer(approval: Any, kept: li
 
     assert kept == []
     assert task_instance.xcoms == {}
+
+
+@pytest.mark.parametrize("conn_type", ["oci", "generic"])
+def test_the_connection_to_oci_may_be_of_a_type_that_airflows_form_has(
+    conn_type: str, surroundings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {"conn_type": conn_type, "extra": surroundings.oci}
+    monkeypatch.setenv("AIRFLOW_CONN_OCI_DEFAULT", json.dumps(connection))
+
+    profile = OciHook().session.profile
+
+    assert (profile.compartment_id, profile.project_id) == (
+        surroundings.oci["compartment_id"],
+        surroundings.oci["project_id"],
+    )
+    assert list(OciHook().session.data_science.list_projects(profile.compartment_id).data)

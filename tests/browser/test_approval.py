@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from browser.pages import USER, sign_in
 from playwright.sync_api import expect
 from services import APPROVAL, AWAITING, SAFE_SECONDS, SPECIAL_USERS, Installation, wait_for
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Dialog, Page, Request
 
-# Airflow's page is one program; the first time, a busy machine needs long to load it.
-PATIENCE_MS = 60_000
-USER = "approver"
 COMMENT = "looks good to me"
 # Tall enough for all of the evidence, which scrolls within the page.
 TALL = {"width": 1400, "height": 3200}
@@ -39,8 +37,6 @@ def test_somebody_reads_the_evidence_promotes_and_sees_the_run_end(
 ) -> None:
     before = installation.cloud.production()
     alarms = watch(page)
-    page.set_default_timeout(PATIENCE_MS)
-    expect.set_options(timeout=PATIENCE_MS)
 
     sign_in(page, installation.running.airflow_url)
     open_required_action(page, release)
@@ -75,14 +71,6 @@ def watch(page: Page) -> list[str]:
     page.on("request", request)
     page.on("pageerror", lambda error: alarms.append(f"error: {error}"))
     return alarms
-
-
-def sign_in(page: Page, url: str) -> None:
-    page.goto(url)
-    page.get_by_label("Username").fill(USER)
-    page.get_by_label("Password").fill(USER)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_text("Required Actions").first).to_be_visible()
 
 
 def open_required_action(page: Page, release: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from scheduler.rollbacks import ROLLBACK
 
 if TYPE_CHECKING:
     from services import Installation, Sight
@@ -42,3 +43,22 @@ def test_a_run_that_fails_is_closed_and_leaves_nothing(
     assert begun == ["release_opened", "production_backed_up", "release_rejected", "release_closed"]
     assert (seen.holder, seen.tests, installation.partial_objects()) == (None, [], [])
     assert seen.after == seen.before
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (0, "0 is less than the minimum of 1"),
+        ("v3", "'v3' does not match"),
+        (True, "True is not of type 'string', 'integer'"),
+        (None, "None is not of type 'string', 'integer'"),
+    ],
+)
+def test_a_rollback_to_what_can_be_no_version_is_refused_when_it_is_triggered(
+    installation: Installation, version: object, said: str
+) -> None:
+    refused = installation.of(ROLLBACK).admin.try_trigger({"version": version})
+
+    assert refused.status_code == 400
+    assert "Invalid input for param version" in refused.json()["detail"]
+    assert said in refused.json()["detail"]

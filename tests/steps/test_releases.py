@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import oci
 import pytest
 from steps.factories import PRODUCTS, USERS
 
@@ -114,6 +115,39 @@ def test_production_is_resized_after_the_switch_in_an_update_of_its_own(releases
     assert "resized" in kinds(releases, "run-2")
     assert len(emulator.calls("UpdateModelDeployment")) == 3  # model, size, tags: OCI takes one at a time
     assert answer_of(releases, production.deployment_id, USERS[0])["model_version"] == 2
+
+    run("run-3", shift=2, ocpus=2).release_fully()
+    [production] = living(releases)
+    assert production.shape == Shape("VM.Standard.E4.Flex", 2.0, 16.0, 1), "the next run has its own params"
+
+
+def test_what_was_changed_by_hand_beside_model_and_size_stays(releases, run, settings, emulator):
+    logs = oci.data_science.models.LogDetails(log_group_id="ocid1.loggroup.oc1..a", log_id="ocid1.log.oc1..a")
+    run("run-1").release_fully()
+    [production] = living(releases)
+    client = oci.data_science.DataScienceClient(emulator.config, service_endpoint=emulator.url)
+    model = oci.data_science.models.UpdateModelConfigurationDetails(bandwidth_mbps=40, maximum_bandwidth_mbps=80)
+    environment = oci.data_science.models.UpdateDefaultModelDeploymentEnvironmentConfigurationDetails(
+        environment_variables={"WEB_CONCURRENCY": "4"}
+    )
+    configuration = oci.data_science.models.UpdateSingleModelDeploymentConfigurationDetails
+    for change in (
+        {"model_deployment_configuration_details": configuration(model_configuration_details=model)},
+        {"model_deployment_configuration_details": configuration(environment_configuration_details=environment)},
+        {"category_log_details": oci.data_science.models.UpdateCategoryLogDetails(access=logs)},
+    ):
+        details = oci.data_science.models.UpdateModelDeploymentDetails(**change)
+        client.update_model_deployment(production.deployment_id, details)
+        oci.wait_until(client, client.get_model_deployment(production.deployment_id), "lifecycle_state", "ACTIVE", 0.05)
+    run("run-2", shift=1).release_fully()
+    run("back").roll_back()
+
+    found = client.get_model_deployment(production.deployment_id).data
+    kept = found.model_deployment_configuration_details
+    assert kept.model_configuration_details.bandwidth_mbps == 40 != settings.serving.bandwidth_mbps
+    assert kept.environment_configuration_details.environment_variables == {"WEB_CONCURRENCY": "4"}
+    assert found.category_log_details.access.log_id == logs.log_id
+    assert answer_of(releases, production.deployment_id, USERS[0])["model_version"] == 1
 
 
 def test_a_size_that_stays_is_not_asked_for(releases, run, emulator):

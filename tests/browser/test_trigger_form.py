@@ -1,0 +1,38 @@
+"""Somebody triggers a rollback in Airflow's own page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from browser.pages import sign_in
+from playwright.sync_api import expect
+from scheduler.rollbacks import ROLLBACK
+from services import wait_for
+
+from demo.airflow_api import RUN_ENDED
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+    from services import Installation
+
+NEVER_MADE = 12345
+
+
+def test_the_form_of_a_rollback_takes_a_number_in_one_line(
+    chromium: str, installation: Installation, page: Page
+) -> None:
+    rollbacks = installation.of(ROLLBACK).admin
+    before = rollbacks.runs()
+    sign_in(page, installation.running.airflow_url)
+    page.goto(f"{installation.running.airflow_url}/dags/{ROLLBACK}")
+    page.get_by_role("button", name="Trigger", exact=True).first.click()
+    version = page.locator("input[name=element_version]")
+    expect(version).to_have_value("previous")
+    version.fill(str(NEVER_MADE))
+    page.get_by_role("dialog").get_by_role("button", name="Trigger", exact=True).click()
+
+    [run_id] = wait_for("the run is there", lambda: set(rollbacks.runs()) - set(before))
+    wait_for("the run has ended", lambda: rollbacks.run_state(run_id) in RUN_ENDED)
+    error = rollbacks.error_of(run_id, "plan_rollback")
+    assert f"There is no version {NEVER_MADE}" in error or "Nothing is in production" in error
+    assert installation.entries(run_id) == []
