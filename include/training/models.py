@@ -2,7 +2,7 @@
 
 Both are subclasses of ADS's own and run inside its own ``operate()``: it reads the configuration, builds the
 report and writes the outputs. ``StockModel`` computes as ADS does. ``ExactModel`` gives the same recommendations,
-metrics and list for new users, byte for byte, hundreds of times sooner, and mends what breaks ADS.
+metrics and list for new users, byte for byte, tens to thousands of times sooner by size, and mends what breaks ADS.
 """
 
 from __future__ import annotations
