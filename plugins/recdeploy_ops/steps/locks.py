@@ -74,6 +74,11 @@ def open_release(releases: Releases, run_id: str, opening: Opening, *, purpose: 
     take(releases, run_id, facts)
 
 
+def would_preempt(book: Book, run_id: str) -> bool:
+    """Return whether another run holds the lock and only waits for an approval."""
+    return book.holder not in {None, run_id} and book.releases[book.holder or ""].only_waits
+
+
 def advance_takeover(
     releases: Releases, run_id: str, *, has_ended: Callable[[str, str], bool], preempting: bool = False
 ) -> Waiting | None:
@@ -86,7 +91,7 @@ def advance_takeover(
         LockHeldError: a live run holds the lock.
     """
     book = releases.ledger.book()
-    if preempting and book.holder not in {None, run_id} and book.releases[book.holder or ""].only_waits:
+    if preempting and would_preempt(book, run_id):
         _preempt(releases, book, run_id)
     dead = find_dead_holder(releases.ledger.book(), run_id, has_ended=has_ended)
     if dead is None:
