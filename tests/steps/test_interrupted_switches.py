@@ -239,3 +239,18 @@ def test_housekeeping_settles_a_switch_that_nobody_ends(releases, switching, emu
     assert releases.deployments_of(Role.TEST) == [] or all(
         d.lifecycle_state == "DELETED" for d in releases.deployments_of(Role.TEST)
     )
+
+
+def test_a_way_back_that_oci_refuses_calls_for_a_person(releases, run, champion, emulator):
+    second = run("run-2", shift=1)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    emulator.fail_next("UpdateModelDeployment", kind="old_still_serves")
+    emulator.fail_next("UpdateModelDeployment", kind="status", status=400, code="InvalidParameter", after=1)
+
+    with pytest.raises(PromotionFailedError, match=r"^PRODUCTION NEEDS A PERSON(?s:.)*OCI refused to switch"):
+        second.promote()
+    assert releases.ledger.book().releases["run-2"].open_switch is not None
+
+    second.close()
+    assert served(releases) == 1
