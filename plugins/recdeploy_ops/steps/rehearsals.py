@@ -15,6 +15,7 @@ from recdeploy_ops.bundles import MANIFEST, fetch_bundle, open_bundle, sha256_of
 from recdeploy_ops.domain.errors import CloudRefusedError, IntegrityError, MissingInputError, StorageError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.oci_clients.models import NewModel
+from recdeploy_ops.releases import RESULTS_METADATA
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
@@ -160,13 +161,16 @@ def _fetch_copy(releases: Releases, version: Version, folder: Path) -> None:
 
 def _describe(releases: Releases, version: Version, *, deleted: int) -> NewModel:
     name = releases.model_name(version.number)
+    metadata = [("digest", version.digest, "sha256 of the artifact's manifest.json", "other")]
+    if version.results:
+        metadata.append((RESULTS_METADATA, version.results, "where its training results are stored", "other"))
     return NewModel(
         name=name,
         description=f"Product recommender v{version.number}, registered again from storage",
         version_set=releases.settings.project_name,
         version_label=f"v{version.number}",
         tags=releases.tags(version.run_id, version.number, version.digest),
-        metadata=(("digest", version.digest, "sha256 of the artifact's manifest.json", "other"),),
+        metadata=tuple(metadata),
         provenance={},
         token=f"{name}/{version.digest}/{deleted}",
     )
