@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import LockHeldError, RecdeployError
@@ -102,6 +102,32 @@ def advance_takeover(
         return waiting
     closed = close_release.advance(releases, dead)
     return closed if isinstance(closed, Waiting) else None
+
+
+def require_lease_over(releases: Releases, run_id: str) -> None:
+    """Refuse to take a holder for dead that nobody can be asked about, while it may still be at work somewhere.
+
+    A run takes no longer than its training and its wait for an approval may, and a day for all else; housekeeping
+    leaves its TEST deployment alone for as long.
+
+    Raises:
+        LockHeldError: its lease is not over; says until when it lasts, and how a person ends it sooner.
+    """
+    book = releases.ledger.book()
+    release = book.releases[run_id]
+    settings = releases.settings
+    longest = timedelta(
+        hours=release.params.get("approval_timeout_hours", 0), minutes=settings.training.timeout_minutes
+    )
+    lease = max(timedelta(hours=settings.release.test_lease_hours), longest + timedelta(days=1))
+    end = datetime.fromisoformat(release.last_opened_at) + lease
+    if releases.now() >= end:
+        return
+    raise LockHeldError(
+        f"{describe_holder(book)} This Airflow does not know that run: where another one works on the same storage, it "
+        f"may be under way there. It counts as ended from {end:%Y-%m-%d %H:%M} UTC on. If it has ended for certain, as "
+        f"it was deleted or its Airflow is gone, trigger recommender_housekeeping with ended_run = {run_id}."
+    )
 
 
 def advance_return(releases: Releases, run_id: str) -> Waiting | None:
