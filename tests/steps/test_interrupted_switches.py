@@ -254,3 +254,16 @@ def test_a_way_back_that_oci_refuses_calls_for_a_person(releases, run, champion,
 
     second.close()
     assert served(releases) == 1
+
+
+def test_a_rollback_takes_over_from_a_run_that_died_while_it_switched_production(releases, run, champion, emulator):
+    run("run-2", shift=1).release_fully()
+    third = run("run-3", shift=2)
+    third.validate()
+    third.answer(Decision.PROMOTE)
+    promote.advance(releases, "run-3")
+    emulator.wait_until_idle()
+    assert served(releases) == 3
+
+    assert run("back").roll_back(has_ended=lambda dag_id, run_id: True)["version"] == 1
+    assert served(releases) == releases.ledger.book().production.version == 1

@@ -35,13 +35,14 @@ def advance(releases: Releases, run_id: str, opening: Opening) -> Outcome:
     target = book.versions[known.version] if known else choose_target(book, _wanted(opening.params["version"]))
     if known is not None:
         require_unused(book, known)
-    reconcile(book, releases.production())
     if locks.would_preempt(book, run_id):  # nobody loses an approval to a rollback that cannot be
+        reconcile(book, releases.production())
         rehearsals.require_way_back(releases, target)
     waiting = locks.advance_takeover(releases, run_id, has_ended=opening.has_ended, preempting=True)
     waiting = waiting or locks.advance_return(releases, run_id)
     if waiting:
         return waiting
+    reconcile(releases.ledger.book(), releases.production())  # a dead run may have left production half switched
     known = releases.ledger.book().releases.get(run_id)
     if known is None or not known.is_open:
         locks.open_release(releases, run_id, opening, purpose=ROLLBACK, version=target.number)
