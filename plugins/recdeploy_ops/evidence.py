@@ -162,6 +162,7 @@ def _summarise(evidence: Evidence) -> list[tuple[str, str]]:
         ("version", f"**{evidence.version}**"),
         ("digest", escape_id(evidence.digest, 64)),
         ("production serves", escape_text(production)),
+        ("a rollback meanwhile", "pre-empts this question: it stays here, and an answer is refused then"),
         *((escape_text(name), escape_text(_number(value))) for name, value in evidence.data.items()),
         *((escape_text(name), escape_text(_number(value))) for name, value in evidence.metrics.items()),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,27 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, Er
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from recdeploy_ops.domain import errors
+from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.operators import adoptions, approvals, datasets, deployments, models, releases, rollbacks
+from recdeploy_ops.ledgers import Ledger
+from recdeploy_ops.operators import (
+    adoptions,
+    approvals,
+    datasets,
+    deployments,
+    housekeeping,
+    models,
+    releases,
+    rollbacks,
+)
 from recdeploy_ops.operators.release_steps import failing_for_good
+from recdeploy_ops.settings import load_settings
 from recdeploy_ops.steps.approvals import Answer, Question
+from recdeploy_ops.storage.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 STEPS = {
     "plan_release": releases.PlanReleaseOperator,
@@ -169,11 +184,65 @@ def test_a_run_has_ended_when_airflow_says_so(monkeypatch: pytest.MonkeyPatch, s
     assert has_ended(monkeypatch, task_instance)("recommender_retrain", "run-0") is ended
 
 
-def test_a_run_that_airflow_does_not_know_any_more_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(dag_id: str, run_id: str) -> str:
-        raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404}))
+class Held:
+    """A ledger in which a run holds the lock since ANSWERED_AT, and a clock."""
 
-    assert has_ended(monkeypatch, SimpleNamespace(get_dagrun_state=unknown))("recommender_retrain", "run-0") is True
+    def __init__(self, folder: Path) -> None:
+        self.settings = load_settings()
+        self.hours_later = 0.0
+        self.ledger = Ledger(open_store(folder.as_uri(), None), self.now)
+        opened = {"version": 1, "dag_id": "recommender_retrain", "params": {"approval_timeout_hours": 200}}
+        self.ledger.append(Kind.RELEASE_OPENED, "run-0", opened, guard=lambda book: None)
+
+    def now(self) -> datetime:
+        return ANSWERED_AT + timedelta(hours=self.hours_later)
+
+
+def unknown(dag_id: str, run_id: str) -> str:
+    raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404}))
+
+
+def test_a_run_that_this_airflow_does_not_know_holds_the_lock_until_its_lease_is_over(tmp_path: Path) -> None:
+    held: Any = Held(tmp_path)
+    context = context_of(SimpleNamespace(get_dagrun_state=unknown))
+    ask = partial(releases.has_ended, held, context, "recommender_retrain", "run-0")
+
+    for held.hours_later in (0, 100, 227):  # it may wait 200 hours for its approval, and train for 4
+        with pytest.raises(errors.LockHeldError, match=r"does not know that run(?s:.)*with ended_run = run-0"):
+            ask()
+    held.hours_later = 228
+    assert ask()
+
+
+def test_a_person_may_say_that_a_run_unknown_to_this_airflow_has_ended(tmp_path: Path) -> None:
+    held: Any = Held(tmp_path)
+    context = context_of(SimpleNamespace(get_dagrun_state=unknown))
+    context["params"]["ended_run"] = "run-0"
+    assert releases.has_ended(held, context, "recommender_retrain", "run-0")
+
+    context["params"]["ended_run"] = "run-00"
+    with pytest.raises(errors.LockHeldError):
+        releases.has_ended(held, context, "recommender_retrain", "run-0")
+
+    context["params"]["ended_run"] = "run-0"
+    context["ti"] = SimpleNamespace(get_dagrun_state=lambda dag_id, run_id: "running")
+    assert not releases.has_ended(held, context, "recommender_retrain", "run-0")  # Airflow knows better
+
+
+def test_housekeeping_leaves_a_run_that_this_airflow_does_not_know_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: Any = Held(tmp_path)
+    calls = step(monkeypatch, "keep_house", {})
+    operator = housekeeping.KeepHouseOperator(task_id="keep_house")
+    operator.__dict__["hook"] = SimpleNamespace(releases=held, settings=held.settings)
+
+    operator.execute(context_of(SimpleNamespace(get_dagrun_state=unknown)))
+
+    is_dead = calls[0][1]["has_ended"]
+    assert is_dead("recommender_retrain", "run-0") is False
+    held.hours_later = 228
+    assert is_dead("recommender_retrain", "run-0") is True
 
 
 @pytest.mark.parametrize("detail", [None, {"status_code": 503}])

@@ -21,7 +21,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,7 +57,7 @@ INCLUDE = Path(__file__).parents[2] / "include"
 PREFIX = "recdeploy/"
 TRIES = 6  # the first, and five more
 CHILD_SECONDS = 60
-CLIENT_SECONDS = 0.4  # a try's patience when the cloud is slow
+CLIENT_SECONDS = 0.4  # a client's patience at the call that is slow
 SLOW_SECONDS = 0.6
 PATIENT_SECONDS = 10
 ROLLBACK = locks.Opening(
@@ -98,11 +98,12 @@ SCENARIOS = (FIRST_WITHOUT_TEST, FIRST, REJECTION, PROMOTION, BACK)
 
 @dataclass(frozen=True)
 class Crash:
-    """A fault of the emulator, and how often the SDK sends a request again by itself (never, if once)."""
+    """A fault of the emulator, how often the SDK sends a request again by itself (never, if once), and its call."""
 
     kind: str
     details: Mapping[str, Any] = field(default_factory=dict)
     attempts: int = 1
+    nth: int = 0
 
 
 CRASHES: Mapping[str, Crash] = {
@@ -271,7 +272,7 @@ class Worker:
         Where a step leaves all as the undisturbed one did, the next ones find what they found: they are not repeated.
         """
         scenario = next(scenario for scenario in SCENARIOS if scenario.name == case.scenario)
-        crash = CRASHES[case.crash]
+        crash = replace(CRASHES[case.crash], nth=case.nth)
         self.emulator.restore(_start(scenario, case.step))
         self.emulator.fail_at(case.nth, crash.kind, **crash.details)
         found: dict[str, Any] = {}
@@ -280,8 +281,8 @@ class Worker:
             if trouble := self._try_until_done(scenario, scenario.steps[number], crash if first else None):
                 return trouble
             self._wait_for_answers()
-            if self.emulator.faults():
-                return "the fault was never met: the calls differ from the recorded ones"
+            if first and (trouble := self._find_miss(case)):
+                return trouble
             self.emulator.wait_until_idle()
             found = self.look(scenario)
             if found == self.expected[scenario.name][number]:
@@ -291,6 +292,14 @@ class Worker:
             if found[what] != value:
                 wrong.append(f"{what}: {found[what]!r} instead of {value!r}")
         return "; ".join(wrong)
+
+    def _find_miss(self, case: Case) -> str:
+        """Return how the call that was to meet the fault is not the recorded one; an empty text when it is."""
+        calls = [str(call["operation"]) for call in self.emulator.calls()]
+        if self.emulator.faults():
+            return f"the fault was never met: of {case.nth} calls, {len(calls)} came, the last {calls[-3:]}"
+        met = calls[case.nth - 1]
+        return "" if met == case.operation else f"the fault met {met}, recorded is {case.operation}"
 
     def _try_until_done(self, scenario: Scenario, step: str, crash: Crash | None) -> str:
         outcome = Outcome("never tried")
@@ -340,15 +349,25 @@ class Worker:
         return Outcome("done")
 
     def _prepare(self, crash: Crash) -> None:
-        """Let the SDK retry without sleeping, name this process in every request, and be as patient as asked for."""
+        """Let the SDK retry without sleeping, name this process in every request, and be impatient at the slow call.
+
+        All others may take their time: a machine that is busy for a moment must not place the fault elsewhere.
+        """
         oci.retry.retry.time = SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
-        make = OciSession._client
+        make, numbers = OciSession._client, itertools.count(1)
 
         def named(self: OciSession, *arguments: Any, **options: Any) -> Any:
-            if crash.kind == "slow":  # not by a setting: the settings are part of what is stored
-                options["timeout"] = (PATIENT_SECONDS, CLIENT_SECONDS)
             client = make(self, *arguments, **options)
-            client.base_client.session.headers["x-recdeploy-test-pid"] = str(os.getpid())
+            session = client.base_client.session
+            session.headers["x-recdeploy-test-pid"] = str(os.getpid())
+            send = session.request
+
+            def impatient(*parts: Any, **how: Any) -> Any:
+                if next(numbers) == crash.nth and crash.kind == "slow":
+                    how["timeout"] = (PATIENT_SECONDS, CLIENT_SECONDS)
+                return send(*parts, **how)
+
+            session.request = impatient
             return client
 
         OciSession._client = named  # type: ignore[method-assign]

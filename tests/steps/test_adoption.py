@@ -106,6 +106,28 @@ def test_a_lost_ledger_is_rebuilt_from_oci(releases, run, two_versions, reopened
     assert empty.ledger.book().production.version == 3
 
 
+def test_a_lost_ledger_does_not_take_the_results_of_another_try_for_a_versions_own(releases, run, reopened):
+    one = run("run-1")
+    one.plan()
+    one.extract()
+    prefixes = {}
+    for one.shift in range(4):
+        one.train()
+        prefixes[releases.ledger.book().releases["run-1"].facts[Kind.MODEL_TRAINED]["prefix"]] = one.shift
+    first, last = min(prefixes), max(prefixes)
+    for run_id, prefix in (("run-1", first), ("run-2", last)):
+        again = run(run_id, shift=prefixes[prefix])
+        again.release_fully()
+    results = {number: version.results for number, version in releases.ledger.book().versions.items()}
+    assert results[1] == first
+    delete(releases, "ledger/")
+    empty = reopened()
+
+    adopt_all(empty)
+
+    assert {number: version.results for number, version in empty.ledger.book().versions.items()} == results
+
+
 def test_a_change_by_hand_is_shown_and_then_taken_over(releases, run, two_versions):
     first = releases.ledger.book().versions[1]
     production = releases.production()

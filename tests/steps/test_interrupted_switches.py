@@ -328,3 +328,31 @@ def test_production_that_serves_is_never_taken_for_a_leftover(releases, run, cha
 
     assert [d.deployment_id for d in releases.deployments_of(Role.PRODUCTION)] == [book.production.deployment_id]
     assert served(releases) == 1
+
+
+def test_a_way_back_that_oci_refuses_calls_for_a_person(releases, run, champion, emulator):
+    second = run("run-2", shift=1)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    emulator.fail_next("UpdateModelDeployment", kind="old_still_serves")
+    emulator.fail_next("UpdateModelDeployment", kind="status", status=400, code="InvalidParameter", after=1)
+
+    with pytest.raises(PromotionFailedError, match=r"^PRODUCTION NEEDS A PERSON(?s:.)*OCI refused to switch"):
+        second.promote()
+    assert releases.ledger.book().releases["run-2"].open_switch is not None
+
+    second.close()
+    assert served(releases) == 1
+
+
+def test_a_rollback_takes_over_from_a_run_that_died_while_it_switched_production(releases, run, champion, emulator):
+    run("run-2", shift=1).release_fully()
+    third = run("run-3", shift=2)
+    third.validate()
+    third.answer(Decision.PROMOTE)
+    promote.advance(releases, "run-3")
+    emulator.wait_until_idle()
+    assert served(releases) == 3
+
+    assert run("back").roll_back(has_ended=lambda dag_id, run_id: True)["version"] == 1
+    assert served(releases) == releases.ledger.book().production.version == 1

@@ -151,6 +151,54 @@ def test_a_rollback_pre_empts_a_release_that_only_waits_for_an_approval(releases
     assert left == []
 
 
+def lose(releases, emulator):
+    """Remove every copy of v1."""
+    first = releases.ledger.book().versions[1]
+    releases.catalog._client.delete_model(first.model_id)
+    for prefix in (first.artifact, "backups/v1_"):
+        for found in list(releases.store.list(prefix)):
+            releases.store.delete(found.key)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (lose, StorageError),
+        (
+            lambda releases, emulator: exchange(emulator, releases.ledger.book().versions[1].model_id),
+            IntegrityError,
+        ),
+    ],
+    ids=["lost", "exchanged"],
+)
+def test_an_impossible_rollback_pre_empts_nothing(releases, run, two_versions, emulator, damage, error):
+    third = run("run-3", shift=2)
+    third.validate()
+    third.ask()
+    damage(releases, emulator)
+
+    for wanted, refused in ((1, error), (7, SettingsError)):
+        with pytest.raises(refused):
+            run("back").roll_back(wanted)
+    assert releases.ledger.book().holder == "run-3"
+
+    third.keep(Decision.PROMOTE)
+    third.promote()
+    assert served(releases) == 3
+
+
+def test_a_rollback_pre_empts_for_a_version_that_only_its_backup_holds(releases, run, two_versions):
+    first = releases.ledger.book().versions[1]
+    third = run("run-3", shift=2)
+    third.validate()
+    third.ask()
+    releases.catalog._client.delete_model(first.model_id)
+
+    run("back").roll_back(1)
+    assert served(releases) == 1
+    assert releases.ledger.book().releases["run-3"].outcome == "pre-empted"
+
+
 def test_a_rollback_waits_for_a_release_that_was_answered(releases, run, two_versions):
     third = run("run-3", shift=2)
     third.validate()

@@ -44,9 +44,9 @@ def work(status, work_request_id="wr-2"):
     return WorkRequest(work_request_id, "MODEL_DEPLOYMENT_UPDATE", status, NOW)
 
 
-def decide(*, state="ACTIVE", newest=None, reached=False, late=False):
+def decide(*, state="ACTIVE", newest=None, reached=False, late=False, insisting=False):
     intent = SwitchIntent("serving v2", "wr-1", NOW + timedelta(hours=-1 if late else 1))
-    return decide_switch(intent, deployment(state), newest, reached=reached, now=NOW)
+    return decide_switch(intent, deployment(state), newest, reached=reached, now=NOW, insisting=insisting)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,11 @@ def decide(*, state="ACTIVE", newest=None, reached=False, late=False):
         # Accepted, and silently not done.
         ({"newest": work("SUCCEEDED")}, Move.GIVE_UP),
         ({"newest": work("SUCCEEDED"), "reached": True}, Move.PROBE),
+        # The way back has nothing to lose by asking.
+        ({"state": "MELTED", "insisting": True}, Move.ASK),
+        ({"state": "MELTED", "newest": work("SUCCEEDED"), "insisting": True}, Move.GIVE_UP),
+        ({"state": "UPDATING", "insisting": True}, Move.WAIT),
+        ({"state": "INACTIVE", "insisting": True}, Move.GIVE_UP),
     ],
 )
 def test_a_switch_is_decided_by_its_facts(facts, move):

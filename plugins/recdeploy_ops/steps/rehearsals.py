@@ -15,6 +15,7 @@ from recdeploy_ops.bundles import MANIFEST, fetch_bundle, open_bundle, sha256_of
 from recdeploy_ops.domain.errors import CloudRefusedError, IntegrityError, MissingInputError, StorageError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.oci_clients.models import NewModel
+from recdeploy_ops.releases import RESULTS_METADATA
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
@@ -46,12 +47,7 @@ def rehearse(releases: Releases, run_id: str, version: Version) -> None:
     started = time.monotonic()
     model = find_or_restore(releases, run_id, version)
     with workspace() as place:
-        folder, archive = place / "artifact", place / "artifact.zip"
-        if version.digest:
-            fetch_from_catalog(releases, model.model_id, version.digest, archive, folder)
-            _ask(folder, version)
-        else:
-            _compare_with_stored(releases, version, model.model_id, archive, folder)
+        _try_registered(releases, version, model.model_id, place)
     seconds = round(time.monotonic() - started, 1)
     done = "fetched, verified, loaded and asked" if version.digest else "fetched and compared, but not loaded"
     facts = {"version": version.number, "digest": version.digest, "model_id": model.model_id}
@@ -59,6 +55,23 @@ def rehearse(releases: Releases, run_id: str, version: Version) -> None:
     if known is None or {**known, "seconds": None} != {**facts, "seconds": None}:
         releases.record(Kind.ROLLBACK_REHEARSED, run_id, {**facts, "seconds": seconds})
     log.info("v%s can be brought back: %s in %s s.", version.number, done, seconds)
+
+
+def require_way_back(releases: Releases, version: Version) -> None:
+    """Fetch, verify, load and ask a version as a rehearsal does, before anything is begun: nothing is recorded.
+
+    Raises:
+        IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
+        StorageError: there is no whole copy of it anywhere.
+    """
+    model = _find(releases, version)
+    with workspace() as place:
+        if model is not None:
+            _try_registered(releases, version, model.model_id, place)
+            return
+        _fetch_copy(releases, version, place / "artifact")
+        if version.digest:
+            _ask(place / "artifact", version)
 
 
 def fetch_from_catalog(releases: Releases, model_id: str, digest: str, archive: Path, folder: Path) -> None:
@@ -93,6 +106,16 @@ def find_or_restore(releases: Releases, run_id: str, version: Version) -> Catalo
     releases.record(Kind.MODEL_RESTORED, run_id, facts)
     log.warning("The catalog's model of v%s was gone: it is registered again as %s.", version.number, model.model_id)
     return model
+
+
+def _try_registered(releases: Releases, version: Version, model_id: str, place: Path) -> None:
+    """Fetch a version's artifact from the catalog and verify it; load and ask it where this project made it."""
+    folder, archive = place / "artifact", place / "artifact.zip"
+    if version.digest:
+        fetch_from_catalog(releases, model_id, version.digest, archive, folder)
+        _ask(folder, version)
+    else:
+        _compare_with_stored(releases, version, model_id, archive, folder)
 
 
 def _compare_with_stored(releases: Releases, version: Version, model_id: str, archive: Path, folder: Path) -> None:
@@ -138,13 +161,16 @@ def _fetch_copy(releases: Releases, version: Version, folder: Path) -> None:
 
 def _describe(releases: Releases, version: Version, *, deleted: int) -> NewModel:
     name = releases.model_name(version.number)
+    metadata = [("digest", version.digest, "sha256 of the artifact's manifest.json", "other")]
+    if version.results:
+        metadata.append((RESULTS_METADATA, version.results, "where its training results are stored", "other"))
     return NewModel(
         name=name,
         description=f"Product recommender v{version.number}, registered again from storage",
         version_set=releases.settings.project_name,
         version_label=f"v{version.number}",
         tags=releases.tags(version.run_id, version.number, version.digest),
-        metadata=(("digest", version.digest, "sha256 of the artifact's manifest.json", "other"),),
+        metadata=tuple(metadata),
         provenance={},
         token=f"{name}/{version.digest}/{deleted}",
     )

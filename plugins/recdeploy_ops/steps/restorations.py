@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import (
+    CloudRefusedError,
     DeploymentFailedError,
     IntegrityError,
     PromotionFailedError,
@@ -74,8 +76,9 @@ def _restore(releases: Releases, release: Release, champion: Serving) -> Waiting
     try:
         model_id = rehearsals.find_or_restore(releases, release.run_id, version).model_id
         switch = model_switch(releases, champion.deployment_id, champion.version, champion.digest, model_id)
-        restored = advance_switch(releases, release.run_id, Kind.RESTORE_STARTED, switch)
-    except (DeploymentFailedError, StorageError, IntegrityError) as err:
+        back = replace(switch, insists=True)
+        restored = advance_switch(releases, release.run_id, Kind.RESTORE_STARTED, back)
+    except (DeploymentFailedError, CloudRefusedError, StorageError, IntegrityError) as err:
         raise PromotionFailedError(
             f"PRODUCTION NEEDS A PERSON. The switch to v{release.version} failed, and v{champion.version} could "
             f"not be brought back at {champion.url}: {err}\nSet the deployment's model to {champion.model_id} in the "
