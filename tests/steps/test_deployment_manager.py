@@ -16,11 +16,11 @@ from pathlib import Path
 import artifacts
 import oci
 import pytest
-from shops import source_of
+from steps.cells import Cells, kinds, living
 from steps.factories import PRODUCTS, USERS, Run, shop
 
 from recdeploy_ops.bundles import sha256_of
-from recdeploy_ops.deployment_manager import CellOrderError, RecommenderDeploymentManager, print_backups
+from recdeploy_ops.deployment_manager import CellOrderError, print_backups
 from recdeploy_ops.deployment_manager.profiles import find_profile
 from recdeploy_ops.deployment_manager.sources import source_of as source_of_parameters
 from recdeploy_ops.domain.errors import (
@@ -38,91 +38,6 @@ from recdeploy_ops.domain.release_status import Phase, judge
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.steps.waits import is_settled
-
-
-@pytest.fixture
-def make_manager(settings, profile_fields, tmp_path):
-    """Managers as kernels have them; equal names are the same kernel."""
-
-    def make(session="kernel-1", **how):
-        home = tmp_path / "home"
-        how = {"settings": settings, "artifact_dir": home / "artifact", "results_dir": home / "results", **how}
-        oci = OciSession(OciProfile.from_fields(profile_fields, source="the test's connection"))
-        return RecommenderDeploymentManager(oci=oci, session=session, **how)
-
-    return make
-
-
-@pytest.fixture
-def manager(make_manager):
-    return make_manager()
-
-
-@pytest.fixture
-def cells(manager, tmp_path):
-    return Cells(manager, tmp_path)
-
-
-class Cells:
-    """The guide's cells, with results made by hand instead of trained."""
-
-    def __init__(self, manager, folder, *, shift=0):
-        self.manager, self.folder, self.shift = manager, folder, shift
-        if not (folder / "shop.db").exists():
-            shop(folder)
-
-    def prepare(self):
-        self.version = self.manager.get_next_version()
-        self.backup = self.manager.backup_current_artifacts(self.manager.current_version)
-
-    def train(self):
-        rows = self.manager.extract_data(source_of(self.folder / "shop.db"))
-        self.users, self.products = rows["users"], rows["items"]
-        own = self.manager._session.own()
-        Run(self.manager.releases, own.run_id, self.folder, shift=self.shift, top_k=own.params["top_k"]).train()
-        self.manager._fetch(Kind.MODEL_TRAINED, self.manager.results_dir)
-        self.model = self.manager.build_artifact()
-
-    def save(self, **how):
-        self.model_id = self.manager.save_new_model(self.model, self.version, self.users, self.products, **how)
-        return self.model_id
-
-    def deploy(self, **how):
-        self.test = self.manager.deploy_model(self.model, self.model_id, self.version, **how)
-        return self.test
-
-    def until_test(self):
-        self.prepare()
-        self.train()
-        self.save()
-        return self.deploy()
-
-    def release(self):
-        self.until_test()
-        return self.manager.promote_to_production(self.test.model_deployment_id)
-
-
-@pytest.fixture(autouse=True)
-def short_lists(settings, monkeypatch):
-    """Lists of two, as the small shop allows."""
-    training = settings.training.model_copy(update={"top_k": 2})
-    monkeypatch.setitem(settings.__dict__, "training", training)
-
-
-@pytest.fixture
-def two_versions(manager, tmp_path):
-    for shift in range(2):
-        Cells(manager, tmp_path, shift=shift).release()
-
-
-def living(manager, role=None):
-    found = [d for d in manager.releases.deployments.all() if d.lifecycle_state != "DELETED"]
-    return [d for d in found if role is None or d.tags["recdeploy-role"] == role]
-
-
-def kinds(manager):
-    run_id = manager._session.newest().run_id
-    return [str(entry.kind) for entry in manager.releases.ledger.entries() if entry.run_id == run_id]
 
 
 def test_the_first_release_of_a_notebook_takes_every_step_of_the_operators(manager, cells):
@@ -422,6 +337,22 @@ def test_the_deployments_size_can_be_chosen_and_changed(manager, cells):
     assert production.shape == test.shape
 
 
+def test_without_a_size_of_its_own_a_deployment_gets_the_settings_one(manager, cells, monkeypatch):
+    large = manager.settings.serving.model_copy(update={"ocpus": 3, "memory_gb": 48})
+    monkeypatch.setitem(manager.settings.__dict__, "serving", large)
+    cells.until_test()
+
+    [test] = living(manager, Role.TEST)
+    assert test.shape == Shape("VM.Standard.E4.Flex", 3.0, 48.0, 1)
+    cells.deploy(ocpus=1)
+    [test] = living(manager, Role.TEST)
+    assert test.shape == Shape("VM.Standard.E4.Flex", 1.0, 48.0, 1)
+    cells.deploy()
+    manager.promote_to_production()
+    [production] = living(manager)
+    assert production.shape == Shape("VM.Standard.E4.Flex", 3.0, 48.0, 1)
+
+
 def test_a_size_that_cannot_be_is_refused_before_oci_is_asked(manager, cells):
     cells.prepare()
     cells.train()
@@ -449,9 +380,15 @@ def test_test_can_be_skipped_which_is_then_the_approval(manager, cells, tmp_path
     assert deployed.predict({"user_id": USERS[0]})["model_version"] == number
     assert "without TEST" in book.releases[manager._session.newest().run_id].facts[Kind.APPROVAL_ANSWERED]["comment"]
 
+    before = manager.releases.ledger.entries()
+    evidence = manager.validate_test()  # Cell 11, which the guide runs all the same
+    assert evidence.startswith("> **Note:** TEST was skipped")
+    assert book.production.digest in evidence
+    assert manager.releases.ledger.entries() == before
+
 
 class TestRollingBack:
-    def test_the_local_folders_from_the_backup_or_from_where_they_were_built(self, manager, two_versions):
+    def test_the_local_folders_from_the_backup_or_from_where_they_were_built(self, manager, two_releases):
         shutil.rmtree(manager.results_dir)
 
         assert manager.rollback_artifacts(version=1) is True
@@ -470,7 +407,7 @@ class TestRollingBack:
         assert (manager.artifact_dir / "runtime.yaml").read_text() != "edited"
 
     def test_a_damaged_copy_is_passed_over_and_without_a_whole_one_nothing_is_touched(
-        self, manager, two_versions, caplog
+        self, manager, two_releases, caplog
     ):
         [backup] = manager.list_backups()
         damaged = Path(backup["backup_path"], "recommender_model_artifact", "runtime.yaml")
@@ -489,7 +426,7 @@ class TestRollingBack:
         assert "Rollback failed - backup not found" in caplog.text
         assert self.version_of(manager) == 2
 
-    def test_a_backup_that_the_ledger_does_not_know_is_not_used(self, manager, two_versions, caplog):
+    def test_a_backup_that_the_ledger_does_not_know_is_not_used(self, manager, two_releases, caplog):
         [backup] = manager.list_backups()
         forged = Path(backup["backup_path"]).with_name("v1_29991231_235959")
         shutil.copytree(backup["backup_path"], forged)
@@ -501,7 +438,7 @@ class TestRollingBack:
         assert "the ledger knows no such backup" in caplog.text
         assert "forged" not in (manager.results_dir / "recommendations.csv").read_text()
 
-    def test_a_backup_whose_manifest_was_rewritten_is_not_used(self, manager, two_versions, caplog):
+    def test_a_backup_whose_manifest_was_rewritten_is_not_used(self, manager, two_releases, caplog):
         [backup] = manager.list_backups()
         self.forge(Path(backup["backup_path"]))
 
@@ -522,7 +459,7 @@ class TestRollingBack:
         manifest.write_text(json.dumps(stored))
 
     def test_an_unfinished_rollback_is_finished_before_another_begins(
-        self, manager, two_versions, tmp_path, monkeypatch
+        self, manager, two_releases, tmp_path, monkeypatch
     ):
         from recdeploy_ops.steps import roll_back
 
@@ -549,7 +486,7 @@ class TestRollingBack:
     def version_of(manager):
         return json.loads((manager.artifact_dir / "manifest.json").read_text())["version"]
 
-    def test_production_at_the_same_url(self, manager, two_versions):
+    def test_production_at_the_same_url(self, manager, two_releases):
         before = manager.releases.ledger.book().production
 
         done = manager.roll_back_production(1, "it looks odd")
@@ -559,7 +496,7 @@ class TestRollingBack:
         assert (book.production.version, book.holder) == (1, None)
         assert list(book.releases.values())[-1].outcome == "rolled back"
 
-    def test_a_rollback_that_does_not_verify_keeps_the_champion(self, manager, two_versions, emulator):
+    def test_a_rollback_that_does_not_verify_keeps_the_champion(self, manager, two_releases, emulator):
         emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity")
 
         with pytest.raises(PromotionFailedError, match=r"v2 serves at .*, verified"):
@@ -568,7 +505,7 @@ class TestRollingBack:
         book = manager.releases.ledger.book()
         assert (book.production.version, book.holder) == (2, None)
 
-    def test_a_rollback_preempts_a_release_that_waits_for_a_decision(self, manager, two_versions, tmp_path):
+    def test_a_rollback_preempts_a_release_that_waits_for_a_decision(self, manager, two_releases, tmp_path):
         third = Cells(manager, tmp_path, shift=2)
         third.until_test()
         manager.validate_test()
@@ -982,7 +919,7 @@ class TestAdoption:
         assert difference[0].startswith("production: the ledger has nothing, OCI has v1")
         assert manager.current_version == 1
 
-    def test_the_state_is_repaired_after_a_change_by_hand(self, manager, two_versions):
+    def test_the_state_is_repaired_after_a_change_by_hand(self, manager, two_releases):
         production = manager.releases.production()
         manager.releases.deployments.switch_model(production, manager.releases.ledger.book().versions[1].model_id)
         while not is_settled(manager.releases, production.deployment_id):

@@ -12,10 +12,10 @@ from recdeploy_ops.deployment_manager import brought_models, decisions, folders
 from recdeploy_ops.deployment_manager.backup_lists import LOCAL, read_backups
 from recdeploy_ops.deployment_manager.endpoints import ModelDeployment
 from recdeploy_ops.deployment_manager.notebook_sessions import SESSION, NotebookSession, name_caller
-from recdeploy_ops.deployment_manager.overrides import adapt_settings, check_size
+from recdeploy_ops.deployment_manager.overrides import adapt_settings, choose_size
 from recdeploy_ops.deployment_manager.profiles import find_profile
 from recdeploy_ops.deployment_manager.sources import source_of
-from recdeploy_ops.domain.errors import CellOrderError, DeploymentFailedError, RecdeployError, SettingsError
+from recdeploy_ops.domain.errors import CellOrderError, RecdeployError, SettingsError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.release_plan import plan
@@ -25,6 +25,7 @@ from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.steps import (
     adopt,
+    approvals,
     build_artifact,
     check_candidate,
     check_data,
@@ -39,6 +40,8 @@ from recdeploy_ops.steps import (
     validate_test,
 )
 from recdeploy_ops.steps.creations import wanted_shape
+from recdeploy_ops.steps.deploy_test import TEST_FAILED
+from recdeploy_ops.steps.promote import NO_TEST
 from recdeploy_ops.storage.stores import open_store
 
 if TYPE_CHECKING:
@@ -53,8 +56,7 @@ log = logging.getLogger(__name__)
 
 PHASE_MARK = "🩺"  # of a line that the guide's summary does not have
 NO_BACKUP = "No previous version to backup"
-NO_TEST = "Cannot promote to production - no test deployment"
-TEST_FAILED = "Test deployment failed"
+SKIPPED = "TEST was skipped (is_test=False): nothing was served before the decision, which Cell 10 was."
 ROLLBACK_FAILED = "Rollback failed - backup not found"
 
 
@@ -231,9 +233,9 @@ class RecommenderDeploymentManager:
         model_id: str,
         version: int,
         is_test: bool = True,
-        instance_shape: str = "VM.Standard.E4.Flex",
-        ocpus: float = 1,
-        memory_gb: float = 16,
+        instance_shape: str | None = None,
+        ocpus: float | None = None,
+        memory_gb: float | None = None,
     ) -> ModelDeployment:
         """Deploy a saved model to TEST and return the deployment once it is ACTIVE.
 
@@ -245,9 +247,9 @@ class RecommenderDeploymentManager:
             model_id: as `save_new_model` returned it.
             version: as given to `save_new_model`.
             is_test: whether to make a TEST deployment.
-            instance_shape: of TEST, and of production after a promotion.
-            ocpus: per instance.
-            memory_gb: per instance.
+            instance_shape: of TEST, and of production after a promotion; by default the settings'.
+            ocpus: per instance; by default the settings'.
+            memory_gb: per instance; by default the settings'.
 
         Raises:
             CellOrderError: this model was not saved by this session.
@@ -259,13 +261,10 @@ class RecommenderDeploymentManager:
             has = f"has saved v{saved['version']} as {saved['model_id']}" if saved else "has saved no model"
             raise CellOrderError(f"{TEST_FAILED}: this session {has}, not v{version} as {model_id}. Run Cell 9 first.")
         skip = bool(release.params["skip_test_deployment"]) or not is_test
-        size = check_size(self.settings, instance_shape=instance_shape, ocpus=ocpus, memory_gb=memory_gb)
+        size = choose_size(self.settings, instance_shape=instance_shape, ocpus=ocpus, memory_gb=memory_gb)
         release = self._session.change_params(release, **size, skip_test_deployment=skip)
-        try:
-            self._session.finish(self._remove_other_sizes, release.run_id)
-            self._session.finish(deploy_test.advance, release.run_id)
-        except DeploymentFailedError as err:
-            raise DeploymentFailedError(f"{TEST_FAILED}: {err}") from err
+        self._session.finish(self._remove_other_sizes, release.run_id)
+        self._session.finish(deploy_test.advance, release.run_id)
         if skip:
             return self._deploy_without_test(release)
         return self._endpoint(Kind.TEST_DEPLOYED, release.run_id, is_test=True)
@@ -273,10 +272,15 @@ class RecommenderDeploymentManager:
     def validate_test(self) -> str:
         """Probe TEST as the release does, ask for a decision, and return the evidence for it (Markdown).
 
+        Where TEST was skipped, Cell 10 was the decision: the evidence that there is says so.
+
         Raises:
             CellOrderError: there is no TEST deployment.
             GateFailedError: an answer is wrong: reject it with Cell 13.
         """
+        decided = self._session.newest()
+        if decided and decided.get(Kind.PROMOTED) and decided.params["skip_test_deployment"]:
+            return approvals.describe_evidence(self.releases, decided, [SKIPPED])
         release = self._session.require_undecided("There is no test deployment to validate")
         self._session.finish(validate_test.advance, release.run_id)
         return decisions.ask(self._session, release.run_id).body
