@@ -174,11 +174,11 @@ def read_fallback(folder: Path) -> Ranking:
 def zip_artifact(folder: Path, target: Path) -> None:
     """Write the files of ``folder`` into the zip that the model catalog takes; equal files give equal bytes."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=ZIP_LEVEL) as archive:
-        for path in sorted(folder.iterdir()):
-            large = path.stat().st_size > zipfile.ZIP64_LIMIT
-            with path.open("rb") as source, archive.open(path.name, "w", force_zip64=large) as sink:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            large, name = path.stat().st_size > zipfile.ZIP64_LIMIT, path.relative_to(folder).as_posix()
+            with path.open("rb") as source, archive.open(name, "w", force_zip64=large) as sink:
                 shutil.copyfileobj(source, sink, CHUNK)
-            entry = archive.getinfo(path.name)  # its time is fixed: zipfile's own 1980-01-01
+            entry = archive.getinfo(name)  # its time is fixed: zipfile's own 1980-01-01
             entry.create_system, entry.external_attr = UNIX, FILE_MODE
 
 

@@ -383,7 +383,8 @@ class Worker:
     def look(self, scenario: Scenario) -> dict[str, Any]:
         """Return what is there: cloud, ledger, storage and answers, without times.
 
-        A deployment that the scenario makes has another OCID each time: it is called new.
+        A deployment that the scenario makes has another OCID each time: it is called new. A backup is named by its
+        version alone.
         """
         releases: Any = Releases(self.settings, Disk(self.emulator.data_dir), self.session())  # type: ignore[arg-type]
         book = releases.ledger.book()
@@ -419,7 +420,7 @@ class Worker:
             "objects": [found.key for found in releases.store.list("")],
             "audit": audit(releases.store, tagged_heads=releases.tagged_heads()),
         }
-        text = json.dumps(seen)
+        text = re.sub(r"(backups/v\d+)_\d{8}_\d{6}/", r"\1/", json.dumps(seen))
         for deployment in living:
             if deployment.deployment_id not in self.before[scenario.name]:
                 text = text.replace(deployment.deployment_id, "new")

@@ -91,6 +91,17 @@ def test_the_approver_sees_titles_beside_the_ids_as_text(releases, run):
     assert "`title of <b>p6</b>`" in body  # a code span: shown, never read as HTML
 
 
+def test_the_approver_sees_the_fingerprint_and_how_long_the_way_back_took(releases, run):
+    run("run-1").release_fully()
+    second = run("run-2", shift=1)
+    second.validate()
+    body = second.ask().body
+
+    facts = releases.ledger.book().releases["run-2"].facts
+    assert facts[Kind.APPROVAL_REQUESTED]["fingerprint"] in body
+    assert f"v1 in {facts[Kind.ROLLBACK_REHEARSED]['seconds']} s" in body
+
+
 def test_a_second_release_updates_production_at_the_same_url(releases, run):
     run("run-1").release_fully()
     before = releases.ledger.book().production

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NOT_RESPONDING = "Production endpoint not responding after update"
 LOST_PROBES = 3  # so many may get no answer, or an error, before a switch has failed
 
 
@@ -120,7 +121,9 @@ def prove(releases: Releases, deployment: Deployment, *, version: int, digest: s
         if not isinstance(reply, Reply) or reply.status != HTTPStatus.OK:
             lost += 1
             if lost > LOST_PROBES:
-                raise DeploymentFailedError(f"{deployment.url} did not answer {probe}, and {lost} in all: {reply}")
+                raise DeploymentFailedError(
+                    f"{NOT_RESPONDING}: {deployment.url} did not answer {probe}, and {lost} in all: {reply}"
+                )
             log.warning("%s did not answer %s: %s", deployment.url, probe, reply)
             in_a_row = 0
             time.sleep(releases.settings.release.poll_seconds)
