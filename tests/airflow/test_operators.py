@@ -29,8 +29,9 @@ from recdeploy_ops.operators import (
     releases,
     rollbacks,
 )
-from recdeploy_ops.operators.release_steps import failing_for_good
+from recdeploy_ops.operators.release_steps import PATIENCE_SECONDS, failing_for_good
 from recdeploy_ops.settings import load_settings
+from recdeploy_ops.steps import waits
 from recdeploy_ops.steps.approvals import Answer, Question
 from recdeploy_ops.storage.stores import open_store
 
@@ -63,6 +64,9 @@ ERRORS = [
     if issubclass(found, errors.RecdeployError) and found is not errors.RecdeployError
 ]
 DEADLINE = datetime(2026, 11, 23, 12, tzinfo=UTC)
+RELEASES = SimpleNamespace(
+    settings=SimpleNamespace(release=SimpleNamespace(poll_seconds=3)), now=lambda: DEADLINE - timedelta(hours=1)
+)
 ANSWERED_AT = datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC)
 
 
@@ -86,11 +90,7 @@ class Pushed:
 
 def operator_of(task_id: str) -> Any:
     operator = STEPS[task_id](task_id=task_id)
-    hook = SimpleNamespace(
-        releases="the releases",
-        settings=SimpleNamespace(release=SimpleNamespace(poll_seconds=3)),
-        source=lambda: "the source",
-    )
+    hook = SimpleNamespace(releases=RELEASES, settings=RELEASES.settings, source=lambda: "the source")
     operator.__dict__["hook"] = hook
     return operator
 
@@ -124,11 +124,26 @@ def test_an_operator_takes_its_step_and_hands_on_what_came_of_it(monkeypatch: py
 
     assert operator_of(task_id).execute(context_of()) == {"version": 3}
     [(given, run_id, *_)] = calls
-    assert (given, run_id) == ("the releases", "run-1")
+    assert (given, run_id) == (RELEASES, "run-1")
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that a task would have slept."""
+    seconds: list[float] = []
+    monkeypatch.setattr(waits.time, "sleep", seconds.append)
+    return seconds
+
+
+def settle(monkeypatch: pytest.MonkeyPatch, *looks: bool) -> None:
+    """Say what each look at the deployment shows; the last for all that follow."""
+    left = list(looks)
+    monkeypatch.setattr(waits, "is_settled", lambda releases, ocid: left.pop(0) if len(left) > 1 else left[0])
 
 
 @pytest.mark.parametrize("task_id", STEPS)
-def test_an_operator_waits_without_a_worker(monkeypatch: pytest.MonkeyPatch, task_id: str) -> None:
+def test_an_operator_waits_without_a_worker(monkeypatch: pytest.MonkeyPatch, task_id: str, slept: list[float]) -> None:
+    settle(monkeypatch, False)
     step(monkeypatch, task_id, Waiting("ocid1.x", "it is CREATING", DEADLINE))
 
     with pytest.raises(TaskDeferred) as deferred:
@@ -137,6 +152,29 @@ def test_an_operator_waits_without_a_worker(monkeypatch: pytest.MonkeyPatch, tas
     assert deferred.value.method_name == "resume"
     _, arguments = deferred.value.trigger.serialize()
     assert arguments == {"deployment_id": "ocid1.x", "deadline": DEADLINE.isoformat(), "poll_seconds": 3}
+
+
+def test_what_is_soon_over_is_awaited_in_the_same_process(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:
+    settle(monkeypatch, False, True)
+    outcomes = iter([Waiting("ocid1.x", "it is UPDATING", DEADLINE), {"url": "u"}])
+    monkeypatch.setattr("recdeploy_ops.steps.deploy_test.advance", lambda *_: next(outcomes))
+
+    assert operator_of("deploy_test").execute(context_of()) == {"url": "u"}
+    assert len(slept) == 2
+
+
+@pytest.mark.parametrize("settled", [False, True], ids=["it takes long", "OCI does not show it yet"])
+def test_a_task_holds_its_worker_no_longer_than_its_patience(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float], settled: bool
+) -> None:
+    settle(monkeypatch, settled)
+    calls = step(monkeypatch, "deploy_test", Waiting("ocid1.x", "it is UPDATING", DEADLINE))
+
+    with pytest.raises(TaskDeferred):
+        operator_of("deploy_test").execute(context_of())
+
+    assert 0 < sum(slept) <= PATIENCE_SECONDS
+    assert len(calls) <= len(slept) + 1 + (not settled)
 
 
 @pytest.mark.parametrize("task_id", ["plan_release", "plan_rollback"])
