@@ -130,12 +130,16 @@ class Run:
         facts = {"prefix": bundle.prefix, "digest": bundle.digest, "inputs": {}, "metrics": {"rmse": 0.9}}
         self.releases.record(Kind.MODEL_TRAINED, self.run_id, facts)
 
-    def register(self):
-        self.plan()
+    def make(self):
         self.extract()
         self.train()
-        for step in (build_artifact, check_candidate, register_model):
-            self._finish(step)
+        self._finish(build_artifact)
+        self._finish(check_candidate)
+
+    def register(self):
+        self.plan()
+        self.make()
+        self._finish(register_model)
 
     def validate(self):
         self.register()
@@ -143,6 +147,9 @@ class Run:
 
     def test(self):
         self._finish(deploy_test)
+        return self.validate_test()
+
+    def validate_test(self):
         return self._finish(validate_test)
 
     def ask(self, *, attempt=1):
