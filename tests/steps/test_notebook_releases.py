@@ -7,10 +7,11 @@ import json
 
 import pytest
 from steps.cells import Cells, kinds, living
-from steps.factories import PRODUCTS, USERS
+from steps.factories import PRODUCTS, USERS, damage
 
 from recdeploy_ops.deployment_manager import CellOrderError
 from recdeploy_ops.domain.errors import (
+    ApprovalError,
     DeploymentFailedError,
     GateFailedError,
     PromotionFailedError,
@@ -160,6 +161,19 @@ def test_a_test_that_answers_wrongly_is_not_promoted(manager, cells, emulator):
     assert manager.releases.ledger.book().production is None
 
     assert manager.promote_to_production(cells.test.model_deployment_id)["version"] == 1
+
+
+def test_files_that_were_damaged_are_not_promoted_and_the_cell_may_be_run_again(manager, cells):
+    cells.until_test()
+    manager.validate_test()
+    key = f"{manager._session.own().facts[Kind.MODEL_TRAINED]['prefix']}/recommendations.csv"
+    whole = manager.releases.store.read(key)
+    damage(manager.releases.store, key)
+
+    with pytest.raises(ApprovalError, match=rf"{key}.* Put that object back as it was, then run this cell again"):
+        manager.promote_to_production()
+    damage(manager.releases.store, key, whole)
+    assert manager.promote_to_production()["version"] == 1
 
 
 def test_the_summary_has_the_guides_layout(manager, cells):

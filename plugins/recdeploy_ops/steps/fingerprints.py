@@ -61,7 +61,7 @@ def require_whole(releases: Releases, release: Release) -> None:
     except IntegrityError as err:
         raise ApprovalError(
             f"v{release.version} is not promoted, as it is not what was approved: {err} Put that object back as it "
-            "was and clear this task, or make it anew with a new run."
+            "was, then clear this task; or make it anew with a new run."
         ) from err
 
 
