@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import extraction, serving, training
+from benchmarks import airflow_overhead, extraction, serving, training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--movielens", type=Path, help="folder of MovieLens-100k as CSV, for the size 100k")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of extraction")
     parser.add_argument("--users", type=int, default=1_000_000, help="of serving")
+    parser.add_argument("--releases", type=int, default=0, help="of the demo, for Airflow's overhead; 0 leaves it out")
     parser.add_argument("--out", type=Path, default=OUT, help="gets all figures, as JSON")
     arguments = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
@@ -36,6 +37,7 @@ def main() -> None:
     }
     parts["extraction"] = lambda: extraction.measure(arguments.rows)
     parts["serving"] = lambda: serving.measure(arguments.users)
+    parts |= {"airflow overhead": lambda: airflow_overhead.measure(arguments.releases)} if arguments.releases else {}
     figures: dict[str, Any] = {"machine": f"{platform.machine()}, Python {platform.python_version()}"}
     for name, measure in parts.items():
         print(f"measuring {name} ...", file=sys.stderr)

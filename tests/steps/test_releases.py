@@ -18,7 +18,9 @@ from recdeploy_ops.domain.errors import (
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision, Role, Shape
 from recdeploy_ops.domain.stages import Stage
+from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.releases import CURRENT, DIGEST_TAG, STATE, VERSION_TAG
+from recdeploy_ops.steps import deploy_test
 from recdeploy_ops.steps.reports import read_report
 
 
@@ -88,6 +90,17 @@ def test_the_approver_sees_titles_beside_the_ids_as_text(releases, run):
 
     assert "`p-1` `title of p-1`" in body
     assert "`title of <b>p6</b>`" in body  # a code span: shown, never read as HTML
+
+
+def test_the_approver_sees_the_fingerprint_and_how_long_the_way_back_took(releases, run):
+    run("run-1").release_fully()
+    second = run("run-2", shift=1)
+    second.validate()
+    body = second.ask().body
+
+    facts = releases.ledger.book().releases["run-2"].facts
+    assert facts[Kind.APPROVAL_REQUESTED]["fingerprint"] in body
+    assert f"v1 in {facts[Kind.ROLLBACK_REHEARSED]['seconds']} s" in body
 
 
 def test_a_second_release_updates_production_at_the_same_url(releases, run):
@@ -347,6 +360,20 @@ def test_a_test_deployment_that_fails_quotes_oci_and_is_deleted(releases, run, e
         first.test()
     first.close()
     assert living(releases) == []
+
+
+def test_a_creation_is_awaited_however_soon_it_is_done(releases, run, emulator, monkeypatch):
+    run("run-1").register()
+    create = releases.deployments.create
+
+    def create_at_once(new):
+        deployment_id = create(new)
+        emulator.wait_until_idle()
+        return deployment_id
+
+    monkeypatch.setattr(releases.deployments, "create", create_at_once)
+    assert isinstance(deploy_test.advance(releases, "run-1"), Waiting)
+    assert deploy_test.advance(releases, "run-1")["deployment_id"] == living(releases)[0].deployment_id
 
 
 def test_a_failed_test_deployment_can_be_tried_again(releases, run, emulator):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.waiting import Progress, judge_deployment, judge_work_request
+from recdeploy_ops.domain.waiting import DEPLOYMENT_PROGRESS, Progress, judge_deployment, judge_work_request
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -53,8 +53,19 @@ class SwitchIntent:
     deadline: datetime
 
 
+def was_asked(intent: SwitchIntent, newest: WorkRequest | None) -> bool:
+    """Return whether OCI was asked for a change: its newest work request is none that was seen before."""
+    return newest is not None and newest.work_request_id != intent.seen_work_request
+
+
 def decide_switch(
-    intent: SwitchIntent, deployment: Deployment, newest: WorkRequest | None, *, reached: bool, now: datetime
+    intent: SwitchIntent,
+    deployment: Deployment,
+    newest: WorkRequest | None,
+    *,
+    reached: bool,
+    now: datetime,
+    insisting: bool = False,
 ) -> NextMove:
     """Decide the next move of a change of a deployment: another model, or another role.
 
@@ -64,9 +75,11 @@ def decide_switch(
         reached: whether it is configured as intended.
         newest: the deployment's newest update request, or None.
         now: UTC.
+        insisting: whether it is asked for in a state that nobody listed too: there is nothing to lose.
     """
-    asked = newest is not None and newest.work_request_id != intent.seen_work_request
-    if newest is None or not asked:
+    if newest is None or not was_asked(intent, newest):
+        if insisting and deployment.lifecycle_state not in DEPLOYMENT_PROGRESS:
+            return NextMove(Move.ASK, f"it is {deployment.lifecycle_state}, and shall be {intent.goal} again")
         return _before_asking(intent, deployment, reached, now)
     progress = judge_work_request(newest.status)
     if progress is Progress.RUNNING:
