@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MACHINE = f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
+WITHOUT_MOVIELENS = (
+    "Data of the shape of MovieLens-100k are made up. To measure on it, download ml-100k from grouplens.org, put it as "
+    "users.csv, items.csv and interactions.csv (user, item, rating first, with a head line) into a folder, and give "
+    'that: make bench ARGS="--movielens FOLDER"'
+)
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "battery": lambda _: battery.measure(),
     "growth": lambda _: growth.measure(),
@@ -46,6 +51,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=results.RESULTS, help="keeps all figures, as JSON")
     arguments = parser.parse_args()
     figures = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {}
+    if not arguments.movielens:
+        print(WITHOUT_MOVIELENS, file=sys.stderr)
     for name, measure in _chosen(arguments).items():
         print(f"measuring {name} ...", file=sys.stderr)
         started = time.perf_counter()
