@@ -45,9 +45,8 @@ def _draw_growth(axis: Any, figures: dict[str, Any], key: str, label: str) -> No
         times = [int(size) / growth["middle"][what] for size in growth[what]]
         axis.plot(times, [part[key] for part in growth[what].values()], marker=marker, label=what)
     middle = ", ".join(f"{size:,} {what}" for what, size in growth["middle"].items())
-    axis.set(title="Growth, one at a time", xlabel=f"times ({middle})", ylabel=label, xscale="log")
+    axis.set(title="Growth, one at a time", xlabel=f"times ({middle})", ylabel=label)
     axis.set_xticks(times, [f"{number:g}" for number in times])
-    axis.minorticks_off()
     axis.set_ylim(0)
     axis.legend()
 

@@ -41,9 +41,9 @@ def _measure(sizes: dict[str, int]) -> dict[str, float]:
         "build_cpu": exact["build_cpu"],
         "load_cpu": exact["load_cpu"],
         "fit_cpu": exact["fit_cpu"],
-        "scoring_seconds": exact["scoring_seconds"],
+        "scoring_cpu": exact["scoring_cpu"],
         "peak_mb": exact["peak_mb"],
-        "gemm_seconds": limit["gemm_seconds"],
+        "gemm_cpu": limit["gemm_cpu"],
         "sgd_memory_seconds": limit["sgd_memory_seconds"],
         **figures["ratios"],
     }

@@ -75,7 +75,7 @@ def _training_rows(size: str, found: dict[str, Any]) -> list[Row]:
         ]
     again = f"{ratios['scoring_again_to_gemm']:.1f} once its machine code is loaded"
     rows += [
-        _row(f"{data}: scoring / float32 GEMM", f"{ratios['scoring_to_gemm']:.1f} ({again})", "<= 4"),
+        _row(f"{data}: scoring / float32 GEMM, CPU", f"{ratios['scoring_to_gemm']:.1f} ({again})", "<= 4"),
         _row(f"{data}: SGD / SGD at memory speed, CPU", f"{ratios['sgd_to_memory_speed']:.2f}", ""),
     ]
     return rows
@@ -135,7 +135,7 @@ def _training_table(figures: dict[str, Any]) -> list[Row]:
             "users x items x interactions",
             "model building, CPU: exact, stock",
             "SGD, CPU: exact, stock, at memory speed",
-            "scoring: first, again, float32 GEMM",
+            "scoring, CPU: first, again, float32 GEMM",
             "peak memory: exact, stock",
         )
     ]
@@ -143,7 +143,7 @@ def _training_table(figures: dict[str, Any]) -> list[Row]:
         exact, limit, stock = found["exact"], found["limit"], found.get("stock") or {}
         shape = " x ".join(f"{found['rows'][name]:,}" for name in ("users", "items", "interactions"))
         extrapolated = " (extrapolated)" if stock.get("extrapolated") else ""
-        scoring = (exact["scoring_seconds"], exact["scoring_again_seconds"], limit["gemm_seconds"])
+        scoring = (exact["scoring_cpu"], exact["scoring_again_cpu"], limit["gemm_cpu"])
         rows.append(
             (
                 f"{shape} ({found['data']})",
@@ -158,7 +158,16 @@ def _training_table(figures: dict[str, Any]) -> list[Row]:
 
 def _growth_table(figures: dict[str, Any]) -> list[Row]:
     rows: list[Row] = [
-        ("grown", "to", "model building, CPU", "SGD, CPU", "SGD / at memory speed", "scoring", "/ GEMM", "peak memory")
+        (
+            "grown",
+            "to",
+            "model building, CPU",
+            "SGD, CPU",
+            "SGD / at memory speed",
+            "scoring, CPU",
+            "/ GEMM",
+            "peak memory",
+        )
     ]
     growth = figures.get("growth", {"middle": {}})
     for what in growth["middle"]:
@@ -170,7 +179,7 @@ def _growth_table(figures: dict[str, Any]) -> list[Row]:
                     f"{found['build_cpu']:.2f} s",
                     f"{found['fit_cpu']:.2f} s",
                     f"{found['sgd_to_memory_speed']:.2f}",
-                    f"{found['scoring_seconds']:.2f} s",
+                    f"{found['scoring_cpu']:.2f} s",
                     f"{found['scoring_to_gemm']:.1f}",
                     f"{found['peak_mb']:.0f} MB",
                 )
