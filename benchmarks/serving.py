@@ -69,7 +69,7 @@ def compare(parts: dict[str, Any]) -> dict[str, float]:
         "encoding_to_answer": encoding["encode_us"] / encoding["answer_us"],
         "spliced_to_answer_and_encoding": encoding["splice_us"] / (encoding["answer_us"] + encoding["encode_us"]),
     }
-    return {name: round(value, 4) for name, value in ratios.items()}
+    return {name: float(f"{value:.3g}") for name, value in ratios.items()}
 
 
 def generate(folder: Path, users: int, items: int) -> None:
@@ -171,8 +171,9 @@ def measure_pickle_build(folder: Path) -> dict[str, float]:
     table = pyarrow.csv.read_csv(folder / "results" / "recommendations.csv")
     table = table.slice(0, PICKLED_USERS * TOP_K)
     lists: dict[str, list[dict[str, Any]]] = {}
+    # One text for each product, whatever the lists: else the pickle would be much larger than it needs to be.
     for user, product, rating in zip(*(column.to_pylist() for column in table.columns), strict=True):
-        lists.setdefault(user, []).append({"product_id": product, "rating": rating})
+        lists.setdefault(user, []).append({"product_id": sys.intern(product), "rating": rating})
     joblib.dump(lists, folder / PICKLE)
     seconds = time.process_time() - before
     return {"users": len(lists), "cpu_seconds": round(seconds * _share(folder, len(lists)), 1)}
