@@ -14,6 +14,7 @@ BIN := .venv/bin
 # The demo's settings and connections, where there is a demo; else the project's own.
 RECDEPLOY := $(BIN)/python -m demo run-tool $(BIN)/python -m recdeploy_ops
 ARGS ?=
+TEST_WORKERS ?= 3
 MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags include/training include/score_template \
   oci_emulator demo benchmarks)
 
@@ -37,7 +38,8 @@ help: ## Say what there is
 #|   TIMEOUT=20               minutes that one release may take
 #|   DEMO_HOME=.demo          where all of it lives
 #| make bench understands ARGS="--movielens FOLDER --sizes 100k,1m,10m --parts extraction,serving": see ARGS=--help
-#| make setup understands PYTHON=/path/to/python3.12; test, test-unit and lock understand ARGS="...".
+#| make setup understands PYTHON=/path/to/python3.12; test, test-unit and lock understand ARGS="...";
+#| test understands TEST_WORKERS=3, the processes that it uses.
 
 setup: ## Make .venv from the lock (does nothing when it is there)
 	@./scripts/setup.sh
@@ -48,8 +50,9 @@ demo: setup ## Run a whole release on this machine: emulator, Airflow, a store; 
 stop: setup ## Stop what `make demo KEEP=1` left running
 	@$(BIN)/python -m demo stop
 
+# One process runs Airflow and waits for it much of the time; the others take all the other tests.
 test: setup ## Run every test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-unit: setup ## Run the fast tests only
 	$(BIN)/python -m pytest tests/unit $(ARGS)

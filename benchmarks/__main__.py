@@ -4,7 +4,7 @@
 
 Each part stands beside its rival in the same run, as a ratio: machines are noisy. What is not measured this time keeps
 the figures of the last time. MovieLens-100k may not be handed on with this project: ``--movielens`` takes a folder with
-its users.csv, items.csv and interactions.csv; without it, data of its shape are made up. At 10m stock takes 8 minutes.
+its users.csv, items.csv and interactions.csv; without it, data of its shape are made up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import battery, copies, extraction, growth, reports, results, serving, training
+from benchmarks import airflow_overhead, battery, copies, extraction, growth, reports, results, serving, training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--parts", help="what to measure, of: training, " + ", ".join(PARTS))
     parser.add_argument("--rows", type=int, default=3_000_000, help="of extraction")
     parser.add_argument("--users", type=int, default=1_000_000, help="of serving")
+    parser.add_argument("--releases", type=int, default=0, help="of the demo, for Airflow's overhead; 0 leaves it out")
     parser.add_argument("--megabytes", type=int, default=2_048, help="of a backup")
     parser.add_argument("--out", type=Path, default=results.RESULTS, help="keeps all figures, as JSON")
     arguments = parser.parse_args()
@@ -74,6 +75,8 @@ def _chosen(arguments: argparse.Namespace) -> dict[str, Callable[[], dict[str, A
     wanted = arguments.parts.split(",") if arguments.parts else ["training", *PARTS]
     sizes = [size for size in arguments.sizes.split(",") if size] if "training" in wanted else []
     chosen = {f"training {size}": _training(size, arguments.movielens) for size in sizes}
+    if arguments.releases:
+        chosen["airflow overhead"] = lambda: airflow_overhead.measure(arguments.releases)
     return chosen | {name: partial(measure, arguments) for name, measure in PARTS.items() if name in wanted}
 
 

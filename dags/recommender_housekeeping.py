@@ -5,6 +5,9 @@ deletes TEST deployments whose release is closed or whose lease is over. Whateve
 
 **When it runs.** Every day at 05:30 UTC, and by hand.
 
+A run that this Airflow does not know, as it was deleted or belongs to another Airflow on the same storage, counts as
+ended when its lease is over, or at once when *Trigger* names it as *ended_run*.
+
 **When it fails.** OCI does not answer, or production could not be settled: the error begins with PRODUCTION NEEDS A
 PERSON.
 """
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Param
 
 from recdeploy_ops.operators.housekeeping import KeepHouseOperator
 
@@ -27,5 +30,15 @@ with DAG(
     max_active_runs=1,
     tags=["recommender"],
     default_args={"owner": "recommender", "retries": 2, "retry_delay": timedelta(seconds=30)},
+    params={
+        "ended_run": Param(
+            None,
+            type=["null", "string"],
+            maxLength=250,
+            title="Run that has ended for certain",
+            description_md="For a run that this Airflow does not know and that holds the release lock: its id. "
+            "Its release is closed, and production settled.",
+        ),
+    },
 ) as dag:
     KeepHouseOperator(task_id="keep_house")

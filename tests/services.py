@@ -318,6 +318,9 @@ class Installation:
         order = {"operation": operation, "kind": kind, **details}
         httpx.post(f"{self.cloud.url}/_emulator/faults", json=order, trust_env=False).raise_for_status()
 
+    def set_timings(self, **seconds: float) -> None:
+        httpx.put(f"{self.cloud.url}/_emulator/timings", json=seconds, trust_env=False).raise_for_status()
+
     def calls(self, operation: str) -> list[dict[str, Any]]:
         url = f"{self.cloud.url}/_emulator/calls"
         found: list[dict[str, Any]] = httpx.get(url, params={"operation": operation}, trust_env=False).json()

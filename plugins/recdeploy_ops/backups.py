@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOLDER = "backups/"
+ARTIFACT, RESULTS = "recommender_model_artifact", "results"  # the parts of a backup
 WHOLE = re.compile(r"backups/v\d+_(\d{8}_\d{6})/manifest\.json")
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.storage.stores import Store
 
 MANIFEST = "manifest.json"
+SIZES = "sizes"  # among a manifest's facts, where files are too large to be read each time
 CHUNK = 1 << 20
 
 
@@ -59,6 +60,12 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> str:
     content = canonical_json({**facts, "files": files})
     (folder / MANIFEST).write_bytes(content)
     return hashlib.sha256(content).hexdigest()
+
+
+def measure_files(folder: Path) -> dict[str, int]:
+    """Return the size in bytes of each file below a folder, by its name; the manifest does not count."""
+    found = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {name: size for name, size in found.items() if name != MANIFEST}
 
 
 def store_bundle(store: Store, parent: str, folder: Path) -> Bundle:

@@ -57,6 +57,7 @@ LEASE_TAG = "recdeploy-lease"
 LEDGER_TAG = "recdeploy-ledger"
 HOLDER_TAG = "recdeploy-holder"
 SERVED_TAG = "recdeploy-served"
+RESULTS_METADATA = "results"  # of a model: where its training results lie, for when the ledger is lost
 
 CURRENT = "current/manifest.json"
 STATE = "backups/deployment_state.json"
@@ -192,10 +193,16 @@ class Releases:
         """Return the storage prefix for one kind of thing of a run."""
         return f"releases/{run_slug(run_id)}/{what}"
 
-    def find_results(self, slug: str) -> str:
-        """Return the prefix of a run's newest training results, or an empty text."""
-        manifests = [s.key for s in self.store.list(f"releases/{slug}/results/") if s.key.endswith(f"/{MANIFEST}")]
-        return manifests[-1].removesuffix(f"/{MANIFEST}") if manifests else ""
+    def find_results(self, model: CatalogModel) -> str:
+        """Return the prefix of a model's training results, as the ledger had it when the model was registered.
+
+        An empty text where the catalog does not say it, or they are gone: those of another try are not taken for them.
+        """
+        prefix = self.catalog.get(model.model_id).metadata.get(RESULTS_METADATA, "")
+        if prefix and any(self.store.list(f"{prefix}/{MANIFEST}")):
+            return prefix
+        log.warning("Nothing says which training results are those of %s, or they are gone.", model.name)
+        return ""
 
     def keep_settings(self, run_id: str) -> dict[str, str]:
         """Store the settings that a run works with; return their ``key`` and ``sha256``."""

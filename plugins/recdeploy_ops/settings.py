@@ -130,7 +130,7 @@ class ProbeSettings(Section):
     unknown_users: Requests = 50
     malformed_requests: Requests = 20
     latency_requests: Requests = 50
-    consecutive_answers: Requests = 40
+    consecutive_answers: Requests = 60
     timeout_seconds: Seconds = 60
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,28 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, Er
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from recdeploy_ops.domain import errors
+from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.operators import adoptions, approvals, datasets, deployments, models, releases, rollbacks
-from recdeploy_ops.operators.release_steps import failing_for_good
+from recdeploy_ops.ledgers import Ledger
+from recdeploy_ops.operators import (
+    adoptions,
+    approvals,
+    datasets,
+    deployments,
+    housekeeping,
+    models,
+    releases,
+    rollbacks,
+)
+from recdeploy_ops.operators.release_steps import PATIENCE_SECONDS, failing_for_good
+from recdeploy_ops.settings import load_settings
+from recdeploy_ops.steps import waits
 from recdeploy_ops.steps.approvals import Answer, Question
+from recdeploy_ops.storage.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 STEPS = {
     "plan_release": releases.PlanReleaseOperator,
@@ -48,6 +64,9 @@ ERRORS = [
     if issubclass(found, errors.RecdeployError) and found is not errors.RecdeployError
 ]
 DEADLINE = datetime(2026, 11, 23, 12, tzinfo=UTC)
+RELEASES = SimpleNamespace(
+    settings=SimpleNamespace(release=SimpleNamespace(poll_seconds=3)), now=lambda: DEADLINE - timedelta(hours=1)
+)
 ANSWERED_AT = datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC)
 
 
@@ -71,11 +90,7 @@ class Pushed:
 
 def operator_of(task_id: str) -> Any:
     operator = STEPS[task_id](task_id=task_id)
-    hook = SimpleNamespace(
-        releases="the releases",
-        settings=SimpleNamespace(release=SimpleNamespace(poll_seconds=3)),
-        source=lambda: "the source",
-    )
+    hook = SimpleNamespace(releases=RELEASES, settings=RELEASES.settings, source=lambda: "the source")
     operator.__dict__["hook"] = hook
     return operator
 
@@ -109,11 +124,26 @@ def test_an_operator_takes_its_step_and_hands_on_what_came_of_it(monkeypatch: py
 
     assert operator_of(task_id).execute(context_of()) == {"version": 3}
     [(given, run_id, *_)] = calls
-    assert (given, run_id) == ("the releases", "run-1")
+    assert (given, run_id) == (RELEASES, "run-1")
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that a task would have slept."""
+    seconds: list[float] = []
+    monkeypatch.setattr(waits.time, "sleep", seconds.append)
+    return seconds
+
+
+def settle(monkeypatch: pytest.MonkeyPatch, *looks: bool) -> None:
+    """Say what each look at the deployment shows; the last for all that follow."""
+    left = list(looks)
+    monkeypatch.setattr(waits, "is_settled", lambda releases, ocid: left.pop(0) if len(left) > 1 else left[0])
 
 
 @pytest.mark.parametrize("task_id", STEPS)
-def test_an_operator_waits_without_a_worker(monkeypatch: pytest.MonkeyPatch, task_id: str) -> None:
+def test_an_operator_waits_without_a_worker(monkeypatch: pytest.MonkeyPatch, task_id: str, slept: list[float]) -> None:
+    settle(monkeypatch, False)
     step(monkeypatch, task_id, Waiting("ocid1.x", "it is CREATING", DEADLINE))
 
     with pytest.raises(TaskDeferred) as deferred:
@@ -122,6 +152,29 @@ def test_an_operator_waits_without_a_worker(monkeypatch: pytest.MonkeyPatch, tas
     assert deferred.value.method_name == "resume"
     _, arguments = deferred.value.trigger.serialize()
     assert arguments == {"deployment_id": "ocid1.x", "deadline": DEADLINE.isoformat(), "poll_seconds": 3}
+
+
+def test_what_is_soon_over_is_awaited_in_the_same_process(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:
+    settle(monkeypatch, False, True)
+    outcomes = iter([Waiting("ocid1.x", "it is UPDATING", DEADLINE), {"url": "u"}])
+    monkeypatch.setattr("recdeploy_ops.steps.deploy_test.advance", lambda *_: next(outcomes))
+
+    assert operator_of("deploy_test").execute(context_of()) == {"url": "u"}
+    assert len(slept) == 2
+
+
+@pytest.mark.parametrize("settled", [False, True], ids=["it takes long", "OCI does not show it yet"])
+def test_a_task_holds_its_worker_no_longer_than_its_patience(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float], settled: bool
+) -> None:
+    settle(monkeypatch, settled)
+    calls = step(monkeypatch, "deploy_test", Waiting("ocid1.x", "it is UPDATING", DEADLINE))
+
+    with pytest.raises(TaskDeferred):
+        operator_of("deploy_test").execute(context_of())
+
+    assert 0 < sum(slept) <= PATIENCE_SECONDS
+    assert len(calls) <= len(slept) + 1 + (not settled)
 
 
 @pytest.mark.parametrize("task_id", ["plan_release", "plan_rollback"])
@@ -169,11 +222,65 @@ def test_a_run_has_ended_when_airflow_says_so(monkeypatch: pytest.MonkeyPatch, s
     assert has_ended(monkeypatch, task_instance)("recommender_retrain", "run-0") is ended
 
 
-def test_a_run_that_airflow_does_not_know_any_more_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(dag_id: str, run_id: str) -> str:
-        raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404}))
+class Held:
+    """A ledger in which a run holds the lock since ANSWERED_AT, and a clock."""
 
-    assert has_ended(monkeypatch, SimpleNamespace(get_dagrun_state=unknown))("recommender_retrain", "run-0") is True
+    def __init__(self, folder: Path) -> None:
+        self.settings = load_settings()
+        self.hours_later = 0.0
+        self.ledger = Ledger(open_store(folder.as_uri(), None), self.now)
+        opened = {"version": 1, "dag_id": "recommender_retrain", "params": {"approval_timeout_hours": 200}}
+        self.ledger.append(Kind.RELEASE_OPENED, "run-0", opened, guard=lambda book: None)
+
+    def now(self) -> datetime:
+        return ANSWERED_AT + timedelta(hours=self.hours_later)
+
+
+def unknown(dag_id: str, run_id: str) -> str:
+    raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404}))
+
+
+def test_a_run_that_this_airflow_does_not_know_holds_the_lock_until_its_lease_is_over(tmp_path: Path) -> None:
+    held: Any = Held(tmp_path)
+    context = context_of(SimpleNamespace(get_dagrun_state=unknown))
+    ask = partial(releases.has_ended, held, context, "recommender_retrain", "run-0")
+
+    for held.hours_later in (0, 100, 227):  # it may wait 200 hours for its approval, and train for 4
+        with pytest.raises(errors.LockHeldError, match=r"does not know that run(?s:.)*with ended_run = run-0"):
+            ask()
+    held.hours_later = 228
+    assert ask()
+
+
+def test_a_person_may_say_that_a_run_unknown_to_this_airflow_has_ended(tmp_path: Path) -> None:
+    held: Any = Held(tmp_path)
+    context = context_of(SimpleNamespace(get_dagrun_state=unknown))
+    context["params"]["ended_run"] = "run-0"
+    assert releases.has_ended(held, context, "recommender_retrain", "run-0")
+
+    context["params"]["ended_run"] = "run-00"
+    with pytest.raises(errors.LockHeldError):
+        releases.has_ended(held, context, "recommender_retrain", "run-0")
+
+    context["params"]["ended_run"] = "run-0"
+    context["ti"] = SimpleNamespace(get_dagrun_state=lambda dag_id, run_id: "running")
+    assert not releases.has_ended(held, context, "recommender_retrain", "run-0")  # Airflow knows better
+
+
+def test_housekeeping_leaves_a_run_that_this_airflow_does_not_know_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: Any = Held(tmp_path)
+    calls = step(monkeypatch, "keep_house", {})
+    operator = housekeeping.KeepHouseOperator(task_id="keep_house")
+    operator.__dict__["hook"] = SimpleNamespace(releases=held, settings=held.settings)
+
+    operator.execute(context_of(SimpleNamespace(get_dagrun_state=unknown)))
+
+    is_dead = calls[0][1]["has_ended"]
+    assert is_dead("recommender_retrain", "run-0") is False
+    held.hours_later = 228
+    assert is_dead("recommender_retrain", "run-0") is True
 
 
 @pytest.mark.parametrize("detail", [None, {"status_code": 503}])

@@ -21,7 +21,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ from typing import Any
 import oci
 import oci.retry.retry
 import yaml
-from steps.factories import USERS, Run
+from steps.factories import PARAMS, USERS, Run
 
 from oci_emulator.testing import RunningEmulator, running_emulator
 from recdeploy_ops.audits import audit
@@ -39,13 +39,16 @@ from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
-from recdeploy_ops.releases import DIGEST_TAG, LEDGER_TAG, ROLE_TAG, SERVED_TAG, VERSION_TAG, Releases
+from recdeploy_ops.releases import DIGEST_TAG, LEASE_TAG, LEDGER_TAG, ROLE_TAG, SERVED_TAG, VERSION_TAG, Releases
 from recdeploy_ops.settings import Settings, load_settings
 from recdeploy_ops.steps import (
     close_release,
+    deploy_test,
     locks,
+    plan_release,
     plan_rollback,
     promote,
+    register_model,
     rehearse_rollback,
     reject,
     roll_back,
@@ -57,23 +60,32 @@ INCLUDE = Path(__file__).parents[2] / "include"
 PREFIX = "recdeploy/"
 TRIES = 6  # the first, and five more
 CHILD_SECONDS = 60
-CLIENT_SECONDS = 0.4  # a try's patience when the cloud is slow
+CLIENT_SECONDS = 0.4  # a client's patience at the call that is slow
 SLOW_SECONDS = 0.6
 PATIENT_SECONDS = 10
+NEVER_ENDED = {"triggered_by": "bo", "has_ended": lambda dag_id, run_id: False}
+RETRAIN = locks.Opening(dag_id="recommender_retrain", params=PARAMS, **NEVER_ENDED)
 ROLLBACK = locks.Opening(
     dag_id="recommender_rollback",
     params={"version": "previous", "reason": "it looks odd", "require_approval": False},
-    triggered_by="bo",
-    has_ended=lambda dag_id, run_id: False,
+    **NEVER_ENDED,
 )
 
 STEPS: Mapping[str, Callable[..., Any]] = {
+    "plan_release": lambda releases, run_id: plan_release.advance(releases, run_id, RETRAIN),
+    "register_model": register_model.advance,
+    "deploy_test": deploy_test.advance,
     "promote": promote.advance,
     "reject": reject.advance,
     "close_release": close_release.advance,
     "plan_rollback": lambda releases, run_id: plan_rollback.advance(releases, run_id, ROLLBACK),
     "rehearse_rollback": rehearse_rollback.advance,
     "roll_back": roll_back.advance,
+}
+# Between them, and not crashed: what changes nothing in OCI. An error that TEST answers is a gate's to judge.
+BETWEEN: Mapping[str, Callable[[Run], Any]] = {
+    "make candidate": lambda run: run.make(),
+    "approve": lambda run: (run.validate_test(), run.answer(Decision.PROMOTE)),
 }
 
 
@@ -89,7 +101,12 @@ class Scenario:
 
 RELEASE = ("promote", "close_release")
 FIRST_WITHOUT_TEST = Scenario("first release without TEST", "run-1", RELEASE, 1)
-FIRST = Scenario("first release", "run-1", RELEASE, 1)
+FIRST = Scenario(
+    "first release",
+    "run-1",
+    ("plan_release", "make candidate", "register_model", "deploy_test", "approve", *RELEASE),
+    1,
+)
 REJECTION = Scenario("rejection", "run-2", ("reject", "close_release"), 1)
 PROMOTION = Scenario("promotion over a champion, with a new size", "run-2", RELEASE, 2)
 BACK = Scenario("rollback", "back", ("plan_rollback", "rehearse_rollback", "roll_back", "close_release"), 1)
@@ -98,11 +115,12 @@ SCENARIOS = (FIRST_WITHOUT_TEST, FIRST, REJECTION, PROMOTION, BACK)
 
 @dataclass(frozen=True)
 class Crash:
-    """A fault of the emulator, and how often the SDK sends a request again by itself (never, if once)."""
+    """A fault of the emulator, how often the SDK sends a request again by itself (never, if once), and its call."""
 
     kind: str
     details: Mapping[str, Any] = field(default_factory=dict)
     attempts: int = 1
+    nth: int = 0
 
 
 CRASHES: Mapping[str, Crash] = {
@@ -222,10 +240,11 @@ class Worker:
         self.emulator.set_timings(create=0, update=0, delete=0)
         releases = self.releases()
         self.emulator.snapshot("empty")
-        self._approve(Run(releases, "run-1", self.folder, skip_test_deployment=True))
+        first = Run(releases, "run-1", self.folder, skip_test_deployment=True)
+        first.validate()
+        first.answer(Decision.PROMOTE)
         self._record(FIRST_WITHOUT_TEST)
         self.emulator.restore("empty")
-        self._approve(Run(self.releases(), "run-1", self.folder))
         self._record(FIRST)
         second = Run(self.releases(), "run-2", self.folder, shift=1, ocpus=2, memory_gb=32)
         second.validate()
@@ -238,10 +257,6 @@ class Worker:
         self._record(PROMOTION)
         self._record(BACK)
 
-    def _approve(self, run: Run) -> None:
-        run.validate()
-        run.answer(Decision.PROMOTE)
-
     def _record(self, scenario: Scenario) -> None:
         calls = self.recorded[scenario.name] = []
         expected = self.expected[scenario.name] = []
@@ -252,7 +267,7 @@ class Worker:
             outcome = self.attempt(scenario, step)
             if outcome.how != "done":
                 raise AssertionError(f"{scenario.name}, {step}, undisturbed: {outcome}")
-            calls.append([str(call["operation"]) for call in self.emulator.calls()])
+            calls.append([str(call["operation"]) for call in self.emulator.calls() if step in STEPS])
             self.emulator.wait_until_idle()
             expected.append(self.look(scenario))
         if wrong := broken_rules(expected[-1], scenario):
@@ -271,7 +286,7 @@ class Worker:
         Where a step leaves all as the undisturbed one did, the next ones find what they found: they are not repeated.
         """
         scenario = next(scenario for scenario in SCENARIOS if scenario.name == case.scenario)
-        crash = CRASHES[case.crash]
+        crash = replace(CRASHES[case.crash], nth=case.nth)
         self.emulator.restore(_start(scenario, case.step))
         self.emulator.fail_at(case.nth, crash.kind, **crash.details)
         found: dict[str, Any] = {}
@@ -280,8 +295,8 @@ class Worker:
             if trouble := self._try_until_done(scenario, scenario.steps[number], crash if first else None):
                 return trouble
             self._wait_for_answers()
-            if self.emulator.faults():
-                return "the fault was never met: the calls differ from the recorded ones"
+            if first and (trouble := self._find_miss(case)):
+                return trouble
             self.emulator.wait_until_idle()
             found = self.look(scenario)
             if found == self.expected[scenario.name][number]:
@@ -291,6 +306,14 @@ class Worker:
             if found[what] != value:
                 wrong.append(f"{what}: {found[what]!r} instead of {value!r}")
         return "; ".join(wrong)
+
+    def _find_miss(self, case: Case) -> str:
+        """Return how the call that was to meet the fault is not the recorded one; an empty text when it is."""
+        calls = [str(call["operation"]) for call in self.emulator.calls()]
+        if self.emulator.faults():
+            return f"the fault was never met: of {case.nth} calls, {len(calls)} came, the last {calls[-3:]}"
+        met = calls[case.nth - 1]
+        return "" if met == case.operation else f"the fault met {met}, recorded is {case.operation}"
 
     def _try_until_done(self, scenario: Scenario, step: str, crash: Crash | None) -> str:
         outcome = Outcome("never tried")
@@ -327,6 +350,9 @@ class Worker:
         try:
             self._prepare(crash or Crash("none", attempts=sessions.ATTEMPTS))
             releases = self.releases()
+            if step in BETWEEN:
+                BETWEEN[step](Run(releases, scenario.run_id, self.folder))
+                return Outcome("done")
             while isinstance(outcome := STEPS[step](releases, scenario.run_id), Waiting):
                 self.emulator.wait_until_idle()
                 while not waits._look(releases, outcome.deployment_id):
@@ -340,15 +366,25 @@ class Worker:
         return Outcome("done")
 
     def _prepare(self, crash: Crash) -> None:
-        """Let the SDK retry without sleeping, name this process in every request, and be as patient as asked for."""
+        """Let the SDK retry without sleeping, name this process in every request, and be impatient at the slow call.
+
+        All others may take their time: a machine that is busy for a moment must not place the fault elsewhere.
+        """
         oci.retry.retry.time = SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
-        make = OciSession._client
+        make, numbers = OciSession._client, itertools.count(1)
 
         def named(self: OciSession, *arguments: Any, **options: Any) -> Any:
-            if crash.kind == "slow":  # not by a setting: the settings are part of what is stored
-                options["timeout"] = (PATIENT_SECONDS, CLIENT_SECONDS)
             client = make(self, *arguments, **options)
-            client.base_client.session.headers["x-recdeploy-test-pid"] = str(os.getpid())
+            session = client.base_client.session
+            session.headers["x-recdeploy-test-pid"] = str(os.getpid())
+            send = session.request
+
+            def impatient(*parts: Any, **how: Any) -> Any:
+                if next(numbers) == crash.nth and crash.kind == "slow":
+                    how["timeout"] = (PATIENT_SECONDS, CLIENT_SECONDS)
+                return send(*parts, **how)
+
+            session.request = impatient
             return client
 
         OciSession._client = named  # type: ignore[method-assign]
@@ -364,7 +400,8 @@ class Worker:
     def look(self, scenario: Scenario) -> dict[str, Any]:
         """Return what is there: cloud, ledger, storage and answers, without times.
 
-        A deployment that the scenario makes has another OCID each time: it is called new.
+        A deployment that the scenario makes has another OCID each time: it is called new. A backup is named by its
+        version alone, and the report of TEST, which has its latency, by no hash.
         """
         releases: Any = Releases(self.settings, Disk(self.emulator.data_dir), self.session())  # type: ignore[arg-type]
         book = releases.ledger.book()
@@ -378,7 +415,7 @@ class Worker:
                     "state": found.lifecycle_state,
                     "model": found.model_id,
                     "shape": asdict(found.shape),
-                    "tags": {**found.tags, LEDGER_TAG: (found.tags.get(LEDGER_TAG) or "none").partition(":")[0]},
+                    "tags": _timeless(found.tags),
                 }
                 for found in living
             ],
@@ -400,7 +437,8 @@ class Worker:
             "objects": [found.key for found in releases.store.list("")],
             "audit": audit(releases.store, tagged_heads=releases.tagged_heads()),
         }
-        text = json.dumps(seen)
+        text = re.sub(r"(backups/v\d+)_\d{8}_\d{6}/", r"\1/", json.dumps(seen))
+        text = re.sub(r"(reports/test_validated)-\w+", r"\1", text)
         for deployment in living:
             if deployment.deployment_id not in self.before[scenario.name]:
                 text = text.replace(deployment.deployment_id, "new")
@@ -428,6 +466,11 @@ def broken_rules(found: Mapping[str, Any], scenario: Scenario) -> list[str]:
     if found["audit"]:
         wrong.append(f"the ledger is not whole: {found['audit']}")
     return wrong
+
+
+def _timeless(tags: Mapping[str, str]) -> dict[str, str]:
+    head = tags.get(LEDGER_TAG, "none").partition(":")[0]
+    return {**tags, LEDGER_TAG: head, LEASE_TAG: str(LEASE_TAG in tags)}
 
 
 def _serving(serving: Any) -> Any:

@@ -21,14 +21,13 @@ EVERY = 1 if FULL else int(os.environ.get("CHAOS_EVERY", "83"))  # no multiple o
 
 
 @pytest.mark.timeout(7200 if FULL else 600)
-def test_whatever_call_fails_the_next_tries_end_as_if_nothing_had_happened(tmp_path, capsys):
+def test_whatever_call_fails_the_next_tries_end_as_if_nothing_had_happened(tmp_path, tell):
     started = time.monotonic()
     reports = run_workers(tmp_path)
     recorded = [line["recorded"] for lines in reports for line in lines if "recorded" in line]
     cases = [line for lines in reports for line in lines if "case" in line]
     failures = [f"{line['case']}: {line['failure']}" for line in cases if line["failure"]]
-    with capsys.disabled():
-        print(describe(recorded[0], cases, failures, time.monotonic() - started))  # noqa: T201 - a person reads it
+    tell(describe(recorded[0], cases, failures, time.monotonic() - started))
 
     assert all(calls == recorded[0] for calls in recorded), "the workers did not record the same calls"
     total = len(CRASHES) * sum(len(step) for calls in recorded[0].values() for step in calls)
@@ -65,7 +64,7 @@ def describe(recorded, cases, failures, seconds):
     """Return the matrix in words: its size, and how it went."""
     calls = {name: sum(map(len, steps)) for name, steps in recorded.items()}
     total = len(CRASHES) * sum(calls.values())
-    lines = [f"\ncrash matrix: {total} cases = {sum(calls.values())} recorded calls x {len(CRASHES)} faults"]
+    lines = [f"crash matrix: {total} cases = {sum(calls.values())} recorded calls x {len(CRASHES)} faults"]
     lines += [f"  {name}: {count} calls" for name, count in calls.items()]
     share = "" if len(cases) == total else " (a sample; all: CHAOS_MATRIX=full)"
     lines.append(f"  {len(cases)} run{share}, {len(cases) - len(failures)} right, {seconds:.0f} s")

@@ -1,8 +1,13 @@
-"""Random histories of retrain, promote, reject, roll back, crash and adopt keep what must always hold."""
+"""Random histories of retrain, promote, reject, roll back, crash, adopt and housekeeping keep what must always hold.
+
+`make test` takes two short ones, `make test-chaos` many long ones (CHAOS_HISTORIES, CHAOS_STEPS); what they did is
+printed.
+"""
 
 import os
 import random
 import tempfile
+from collections import Counter
 from itertools import count
 from pathlib import Path
 
@@ -22,11 +27,28 @@ from steps.factories import USERS, Run
 from recdeploy_ops.domain.errors import PromotionFailedError, SettingsError
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.steps import adopt, keep_house, promote
+from recdeploy_ops.releases import PROJECT_TAG, ROLE_TAG, Releases
+from recdeploy_ops.steps import adopt, keep_house, promote, roll_back
 from recdeploy_ops.steps.waits import finish
+from recdeploy_ops.storage.stores import open_store
 
 HISTORIES = int(os.environ.get("CHAOS_HISTORIES", "2"))
 STEPS = int(os.environ.get("CHAOS_STEPS", "8"))
+EVENTS = {
+    "retrain",
+    "promote",
+    "promote, which fails",
+    "reject",
+    "crash before the approval",
+    "crash while production is switched",
+    "crash while production is rolled back",
+    "roll back",
+    "roll back without a previous version",
+    "keep house",
+    "keep house after a crash",
+    "adopt",
+    "adopt a lost ledger",
+}
 
 
 class Shop(RuleBasedStateMachine):
@@ -34,9 +56,11 @@ class Shop(RuleBasedStateMachine):
 
     make_releases = None  # set by the test
     emulator = None
+    events = None
 
-    @initialize()
-    def open_shop(self):
+    @initialize(served=st.sampled_from([2, 1, 0]))
+    def open_shop(self, served):
+        """Begin with so many versions that have served: a shop without any cannot be rolled back."""
         self.releases = type(self).make_releases()
         self.folder = Path(tempfile.mkdtemp(prefix="recdeploy-test-"))
         self.number = 0
@@ -44,6 +68,32 @@ class Shop(RuleBasedStateMachine):
         self.verified = set()
         self.highest = 0
         self.dead = set()
+        self.unseen = {"keep house", "adopt", "roll back"}
+        for _ in range(served):
+            self.begin()
+            self.end_promoted()
+
+    def note(self, event):
+        """Count what happens; housekeeping and adoption have something to look at again."""
+        self.events[event] += 1
+        self.unseen |= {"keep house", "adopt", "roll back"}
+
+    def begin(self):
+        self.run = self.next_run()
+        version = self.run.plan(has_ended=self.has_ended)["version"]
+        assert version > self.highest  # also after a crash, a rejection, and a ledger that was lost
+        self.run.extract()
+        self.run.validate()
+
+    def end_promoted(self):
+        self.run.answer(Decision.PROMOTE)
+        self.run.promote()
+        self.verified.add(self.releases.ledger.book().production.version)
+        self.end()
+
+    def end(self):
+        self.run.close()
+        self.run = None
 
     def next_run(self):
         self.number += 1
@@ -55,64 +105,92 @@ class Shop(RuleBasedStateMachine):
     @precondition(lambda self: self.run is None)
     @rule()
     def retrain(self):
-        self.run = self.next_run()
-        self.run.plan(has_ended=self.has_ended)
-        self.run.extract()
-        self.run.validate()
+        self.note("retrain")
+        self.begin()
 
     @precondition(lambda self: self.run is not None)
     @rule(failing=st.booleans())
     def promote(self, failing):
+        self.note("promote, which fails" if failing else "promote")
+        if not failing:
+            self.end_promoted()
+            return
         self.run.answer(Decision.PROMOTE)
-        if failing:
-            self.emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
-            with pytest.raises(PromotionFailedError):
-                self.run.promote()
-        else:
+        self.emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
+        with pytest.raises(PromotionFailedError):
             self.run.promote()
-            self.verified.add(self.releases.ledger.book().production.version)
-        self.run.close()
-        self.run = None
+        self.end()
 
     @precondition(lambda self: self.run is not None)
     @rule()
     def reject(self):
+        self.note("reject")
         self.run.answer(Decision.REJECT)
         self.run.reject()
-        self.run.close()
-        self.run = None
+        self.end()
 
     @precondition(lambda self: self.run is not None)
     @rule(switching=st.booleans())
     def crash(self, switching):
         """The run dies: before its approval, or just after OCI was asked to switch."""
+        self.note("crash while production is switched" if switching else "crash before the approval")
         if switching:
             self.run.answer(Decision.PROMOTE)
             promote.advance(self.releases, self.run.run_id)
         self.dead.add(self.run.run_id)
         self.run = None
 
-    @precondition(lambda self: self.run is None)
-    @rule()
-    def roll_back(self):
+    @precondition(lambda self: self.run is None and "roll back" in self.unseen)
+    @rule(crashing=st.booleans())
+    def roll_back(self, crashing):
         previous = self.releases.ledger.book().previous_champion
+        back = self.next_run()
         if previous is None:
+            self.note("roll back without a previous version")
+            self.unseen.remove("roll back")
             with pytest.raises(SettingsError):
-                self.next_run().roll_back(has_ended=self.has_ended)
+                back.roll_back(has_ended=self.has_ended)
+        elif crashing:
+            self.note("crash while production is rolled back")
+            back.rehearse_rollback(has_ended=self.has_ended)
+            roll_back.advance(self.releases, back.run_id)
+            self.dead.add(back.run_id)
         else:
-            self.next_run().roll_back(has_ended=self.has_ended)
+            self.note("roll back")
+            back.roll_back(has_ended=self.has_ended)
             assert self.releases.ledger.book().production.version == previous.version
 
+    @precondition(lambda self: "keep house" in self.unseen)
     @rule()
     def keep_house(self):
-        finish(self.releases, lambda: keep_house.advance(self.releases, has_ended=self.has_ended))
-        living = [d for d in self.releases.deployments_of(Role.TEST) if d.lifecycle_state != "DELETED"]
-        assert len(living) == (1 if self.run else 0)
+        crashed = self.releases.ledger.book().holder in self.dead
+        self.events["keep house after a crash" if crashed else "keep house"] += 1
+        self.unseen.remove("keep house")
+        self.tidy_up()
 
-    @precondition(lambda self: self.run is None)
+    def tidy_up(self):
+        """Let housekeeping run: what is left then is production, and what a live run needs."""
+        finish(self.releases, lambda: keep_house.advance(self.releases, has_ended=self.has_ended))
+        book = self.releases.ledger.book()
+        assert book.holder == (self.run.run_id if self.run else None)
+        expected = [Role.PRODUCTION] * bool(book.production) + [Role.TEST] * bool(self.run)
+        assert sorted(d.tags.get(ROLE_TAG) for d in self.living()) == expected
+
+    def living(self):
+        """Return every deployment of this shop that is there, whatever it is for."""
+        shop = self.releases.settings.project_name
+        return [
+            d
+            for d in self.releases.deployments.all()
+            if d.lifecycle_state != "DELETED" and d.tags.get(PROJECT_TAG) == shop
+        ]
+
+    @precondition(lambda self: self.run is None and "adopt" in self.unseen)
     @rule(losing=st.booleans())
     def adopt(self, losing):
-        finish(self.releases, lambda: keep_house.advance(self.releases, has_ended=self.has_ended))
+        self.events["adopt a lost ledger" if losing else "adopt"] += 1
+        self.unseen.remove("adopt")
+        self.tidy_up()
         before = self.releases.ledger.book()
         if losing:
             for found in list(self.releases.store.list("ledger/")):
@@ -128,10 +206,11 @@ class Shop(RuleBasedStateMachine):
         if not hasattr(self, "releases"):
             return
         book = self.releases.ledger.book()
+        living = [d for d in self.living() if d.tags.get(ROLE_TAG) != Role.TEST]
+        assert len(living) <= 1
         if book.production is None or (book.holder in self.dead):
             return
-        living = [d for d in self.releases.deployments_of(Role.PRODUCTION) if d.lifecycle_state != "DELETED"]
-        assert len(living) == 1
+        assert [d.deployment_id for d in living] == [book.production.deployment_id]
         ask = self.releases.deployments.asker(living[0], timeout_seconds=10)
         assert ask({"user_id": USERS[0]}).body["model_version"] == book.production.version
         champions = [v.number for v in book.versions.values() if v.stage is Stage.CHAMPION]
@@ -148,10 +227,9 @@ class Shop(RuleBasedStateMachine):
             assert book.previous_champion.version in self.verified
 
 
-def test_whatever_happens_the_invariants_hold(releases, emulator, tmp_path):
-    from recdeploy_ops.releases import Releases
-    from recdeploy_ops.storage.stores import open_store
-
+@pytest.fixture
+def shop(releases, emulator, tmp_path):
+    """A state machine, each of which has a shop of its own, and the count of what happened in all of them."""
     numbers = count(1)
 
     def make_releases(same=None):
@@ -166,8 +244,49 @@ def test_whatever_happens_the_invariants_hold(releases, emulator, tmp_path):
         settings = releases.settings.model_copy(update={"project_name": name, "storage": (tmp_path / name).as_uri()})
         return Releases(settings, open_store(settings.storage, session), session)
 
+    parts = {"make_releases": staticmethod(make_releases), "emulator": emulator, "events": Counter()}
+    return type("ThisShop", (Shop,), parts)
+
+
+TOUR = (
+    lambda shop: shop.open_shop(served=0),
+    lambda shop: shop.roll_back(crashing=False),  # there is no previous version
+    lambda shop: shop.retrain(),
+    lambda shop: shop.promote(failing=True),
+    lambda shop: shop.retrain(),
+    lambda shop: shop.promote(failing=False),
+    lambda shop: shop.retrain(),
+    lambda shop: shop.crash(switching=False),
+    lambda shop: shop.keep_house(),
+    lambda shop: shop.retrain(),
+    lambda shop: shop.promote(failing=False),
+    lambda shop: shop.roll_back(crashing=True),
+    lambda shop: shop.adopt(losing=False),
+    lambda shop: shop.retrain(),
+    lambda shop: shop.crash(switching=True),
+    lambda shop: shop.roll_back(crashing=False),
+    lambda shop: shop.adopt(losing=True),
+    lambda shop: shop.retrain(),
+    lambda shop: shop.reject(),
+    lambda shop: shop.keep_house(),
+)
+
+
+def test_each_thing_that_may_happen_keeps_the_invariants(shop):
+    """Chance does not come by everything in a few histories."""
+    state = shop()
+    for step in TOUR:
+        step(state)
+        state.there_is_one_production_and_it_answers_as_the_ledger_says()
+        state.versions_only_grow_and_the_previous_champion_was_verified()
+
+    assert set(shop.events) == EVENTS
+
+
+@pytest.mark.timeout(600 + 10 * HISTORIES * STEPS)
+def test_whatever_happens_the_invariants_hold(shop, capsys):
     run_state_machine_as_test(
-        type("ThisShop", (Shop,), {"make_releases": staticmethod(make_releases), "emulator": emulator}),
+        shop,
         settings=settings(
             max_examples=HISTORIES,
             stateful_step_count=STEPS,
@@ -177,3 +296,7 @@ def test_whatever_happens_the_invariants_hold(releases, emulator, tmp_path):
             database=None,
         ),
     )
+    with capsys.disabled():
+        told = ", ".join(f"{name} {number}" for name, number in sorted(shop.events.items()))
+        print(f"\nhistories: {shop.events.total()} steps: {told}")  # noqa: T201 - a person reads it
+    assert set(shop.events) <= EVENTS

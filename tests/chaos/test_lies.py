@@ -4,40 +4,114 @@
 """
 
 import os
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
+from steps.conftest import ROOT
 from steps.factories import USERS, Run
 
+from oci_emulator.faults import OUTCOMES, UPDATE_OPERATION, operations_of
 from recdeploy_ops.domain.errors import PromotionFailedError
 from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.steps import promote, roll_back
 
 TRIES = int(os.environ.get("CHAOS_TRIES", "2"))
-LIES = [
-    "silently_reverted",  # SUCCEEDED and ACTIVE, with the old model's id
-    "work_request_failed",  # FAILED while the old model stays ACTIVE
-    "needs_attention",
-    "old_still_serves",  # SUCCEEDED and ACTIVE with the new model's id, but the old one answers
-    "stale_replica",  # one answer in four is the old model's
-]
+LIES = sorted(kind for kind in OUTCOMES if UPDATE_OPERATION in operations_of(kind))
 
 
+@pytest.fixture
+def settings(settings):
+    """The settings of the other tests, but with as many probes before a switch is done as production has."""
+    probes = yaml.safe_load((ROOT / "include" / "recommender.yaml").read_text())["probes"]
+    consecutive = {"consecutive_answers": probes["consecutive_answers"]}
+    return settings.model_copy(update={"probes": settings.probes.model_copy(update=consecutive)})
+
+
+@pytest.fixture
+def take(releases, emulator):
+    """Takes a step to its end; a change that is stuck is waited for beyond its deadline, and only then goes on."""
+    clock = [timedelta()]
+    releases.now = lambda: datetime.now(UTC) + clock[0]
+
+    def take(step, run_id, lie=None):
+        while isinstance(outcome := step.advance(releases, run_id), Waiting):
+            if lie == "stuck":
+                clock[0] += outcome.deadline - releases.now()
+                assert isinstance(step.advance(releases, run_id), Waiting)  # for the way back, behind what is stuck
+                assert releases.production().lifecycle_state == "UPDATING"
+                emulator.clear_faults()
+                lie = None
+            emulator.wait_until_idle()
+        return outcome
+
+    return take
+
+
+@pytest.fixture
+def served(releases):
+    """Asks production for every user; returns the versions that answer."""
+
+    def served():
+        ask = releases.deployments.asker(releases.production(), timeout_seconds=10, fresh=True)
+        return {ask({"user_id": user}).body["model_version"] for user in USERS}
+
+    return served
+
+
+def test_every_lie_about_an_update_is_told_here():
+    assert LIES == [
+        "half_done",  # FAILED with the old model's id, but the new one answers
+        "needs_attention",
+        "old_still_serves",  # SUCCEEDED and ACTIVE with the new model's id, but the old one answers
+        "random_replica",  # one answer in four is the old model's, by chance
+        "silently_reverted",  # SUCCEEDED and ACTIVE, with the old model's id
+        "stale_replica",  # one answer in four is the old model's
+        "stuck",  # IN_PROGRESS beyond every deadline
+        "unknown_state",  # SUCCEEDED, in a state that OCI does not have
+        "work_request_failed",  # FAILED while the old model stays ACTIVE
+    ]
+
+
+@pytest.mark.timeout(60 + 30 * TRIES)
 @pytest.mark.parametrize("lie", LIES)
-def test_no_promotion_is_reported_as_done_that_is_not(releases, emulator, tmp_path, lie):
+def test_no_promotion_is_reported_as_done_that_is_not(releases, emulator, tmp_path, take, served, lie):
     Run(releases, "run-1", tmp_path).release_fully()
     second = Run(releases, "run-2", tmp_path, shift=1)
     second.validate()
     second.answer(Decision.PROMOTE)
-    ask = releases.deployments.asker(releases.production(), timeout_seconds=10, fresh=True)
 
     for _ in range(TRIES):
-        emulator.fail_next("UpdateModelDeployment", kind=lie)
+        emulator.fail_next(UPDATE_OPERATION, kind=lie)
         with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified"):
-            second.promote()
+            take(promote, "run-2", lie)
         second.close()
         assert releases.ledger.book().production.version == 1
-        assert {ask({"user_id": user}).body["model_version"] for user in USERS} == {1}
+        assert served() == {1}
         second.plan()
 
-    second.promote()
+    take(promote, "run-2")
     assert releases.ledger.book().production.version == 2
-    assert {ask({"user_id": user}).body["model_version"] for user in USERS} == {2}
+    assert served() == {2}
+
+
+@pytest.mark.timeout(60 + 30 * TRIES)
+@pytest.mark.parametrize("lie", LIES)
+def test_no_rollback_is_reported_as_done_that_is_not(releases, emulator, tmp_path, take, served, lie):
+    Run(releases, "run-1", tmp_path).release_fully()
+    Run(releases, "run-2", tmp_path, shift=1).release_fully()
+
+    for number in range(TRIES):
+        back = Run(releases, f"back-{number}", tmp_path)
+        back.rehearse_rollback()
+        emulator.fail_next(UPDATE_OPERATION, kind=lie)
+        with pytest.raises(PromotionFailedError, match=r"Rollback failed: v2 serves at .*, verified"):
+            take(roll_back, back.run_id, lie)
+        back.close()
+        book = releases.ledger.book()
+        assert (book.production.version, book.releases[back.run_id].outcome) == (2, "failed")
+        assert served() == {2}
+
+    assert Run(releases, "back", tmp_path).roll_back()["version"] == 1
+    assert served() == {1}

@@ -18,6 +18,7 @@ TOO_EARLY, LATER = "answered too early", "answered when it was asked again"
 TIMEOUT_SECONDS = 25
 # So long OCI keeps a task waiting that is to be killed meanwhile.
 HELD_SECONDS = 10
+SWITCH_SECONDS, UPDATE_SECONDS = 12, 0.2  # longer than a task waits in its process; the emulator's own
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,12 @@ def answer_in_time(installation: Installation, run_id: str, option: str, comment
 def kill_promotion(installation: Installation, run_id: str) -> list[str]:
     """Kill the task that promotes once OCI has switched production, and return what the ledger says then.
 
-    It has waited for OCI without a worker; in the process that goes on, it asks for the model before all else.
+    OCI takes longer than the task waits itself. So it has waited without a worker, and in the process that goes on it
+    asks for the model before all else.
     """
+    installation.set_timings(update=SWITCH_SECONDS)
     installation.wait_for_state(run_id, "promote", "deferred", every=0.05)
+    installation.set_timings(update=UPDATE_SECONDS)
     installation.order_fault("GetModel", "slow", seconds=HELD_SECONDS)
     asked = len(installation.calls("GetModel"))
     wait_for("the promotion goes on", lambda: len(installation.calls("GetModel")) > asked)

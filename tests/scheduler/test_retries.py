@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable
+
     from scheduler.releases import Interrupted
     from scheduler.rollbacks import RolledBack
 
@@ -13,13 +14,12 @@ CRASHED = {"run_ads_operator", "promote", "keep_house", "roll_back"}
 
 
 def test_whatever_task_is_crashed_airflow_tries_it_again_and_it_ends_well(
-    second_release: Interrupted, rolled_back: RolledBack, capsys: pytest.CaptureFixture[str]
+    second_release: Interrupted, rolled_back: RolledBack, tell: Callable[[str], None]
 ) -> None:
     outcomes = [second_release.seen.outcome, rolled_back.housekeeping.outcome, rolled_back.seen.outcome]
     retried = [task for outcome in outcomes for task in outcome.tasks.values() if task.attempt > 1]
-    with capsys.disabled():
-        names = ", ".join(task.name for task in retried)
-        print(f"\ncrashes mended by Airflow's own retry: {len(retried)} ({names})")  # noqa: T201 - a person reads it
+    names = ", ".join(task.name for task in retried)
+    tell(f"crashes mended by Airflow's own retry: {len(retried)} ({names})")
 
     assert {task.name for task in retried} >= CRASHED
     assert {task.state for task in retried} == {"success"}

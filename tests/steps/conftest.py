@@ -8,9 +8,11 @@ from pathlib import Path
 import oci
 import pytest
 import yaml
+from steps.cells import Cells
 from steps.factories import Run
 
 from oci_emulator.testing import running_emulator
+from recdeploy_ops.deployment_manager import RecommenderDeploymentManager
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import load_settings
@@ -77,3 +79,35 @@ def releases(settings, profile_fields):
 def run(releases, tmp_path):
     """Makes runs by their id; see `Run`."""
     return lambda run_id, **how: Run(releases, run_id, tmp_path, **how)
+
+
+@pytest.fixture
+def make_manager(settings, profile_fields, tmp_path, monkeypatch):
+    """Deployment managers as kernels have them; equal names are the same kernel."""
+    short = settings.training.model_copy(update={"top_k": 2})  # lists of two, as the small shop allows
+    monkeypatch.setitem(settings.__dict__, "training", short)
+
+    def make(session="kernel-1", **how):
+        home = tmp_path / "home"
+        how = {"settings": settings, "artifact_dir": home / "artifact", "results_dir": home / "results", **how}
+        oci = OciSession(OciProfile.from_fields(profile_fields, source="the test's connection"))
+        return RecommenderDeploymentManager(oci=oci, session=session, **how)
+
+    return make
+
+
+@pytest.fixture
+def manager(make_manager):
+    return make_manager()
+
+
+@pytest.fixture
+def cells(manager, tmp_path):
+    return Cells(manager, tmp_path)
+
+
+@pytest.fixture
+def two_releases(manager, tmp_path):
+    """Two releases of a notebook, one after the other."""
+    for shift in range(2):
+        Cells(manager, tmp_path, shift=shift).release()

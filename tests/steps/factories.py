@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import tempfile
+import zipfile
 from pathlib import Path
 
 from shops import make_shop, source_of
@@ -31,6 +32,7 @@ from recdeploy_ops.steps import (
 )
 from recdeploy_ops.steps.locks import Opening
 from recdeploy_ops.steps.waits import finish
+from recdeploy_ops.storage.directories import DirectoryStore
 
 PARAMS = {
     "top_k": 2,
@@ -60,6 +62,31 @@ def shop(folder: Path) -> Path:
         products=[(product, f"title of {product}", "things") for product in PRODUCTS],
         kind="TEXT",
     )
+
+
+def exchange(emulator, model_id):
+    """Put another artifact into the catalog behind OCI's back."""
+    [path] = [
+        path
+        for path in emulator.data_dir.rglob("*")
+        if path.is_file() and model_id in str(path) and zipfile.is_zipfile(path)
+    ]
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files["score.py"] += b"\n# exchanged\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def damage(store, key, content=b"damaged"):
+    """Overwrite a stored object behind the store's back: a file in place, so that its hard links change with it."""
+    if not isinstance(store, DirectoryStore):
+        store.replace(key, content)
+        return
+    path = store._path(key)
+    path.chmod(0o600)
+    path.write_bytes(content)
 
 
 class Run:
@@ -103,12 +130,16 @@ class Run:
         facts = {"prefix": bundle.prefix, "digest": bundle.digest, "inputs": {}, "metrics": {"rmse": 0.9}}
         self.releases.record(Kind.MODEL_TRAINED, self.run_id, facts)
 
-    def register(self):
-        self.plan()
+    def make(self):
         self.extract()
         self.train()
-        for step in (build_artifact, check_candidate, register_model):
-            self._finish(step)
+        self._finish(build_artifact)
+        self._finish(check_candidate)
+
+    def register(self):
+        self.plan()
+        self.make()
+        self._finish(register_model)
 
     def validate(self):
         self.register()
@@ -116,6 +147,9 @@ class Run:
 
     def test(self):
         self._finish(deploy_test)
+        return self.validate_test()
+
+    def validate_test(self):
         return self._finish(validate_test)
 
     def ask(self, *, attempt=1):

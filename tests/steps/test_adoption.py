@@ -9,12 +9,15 @@ import oci
 import pytest
 from steps.factories import Run
 
+from recdeploy_ops.artifact import zip_artifact
 from recdeploy_ops.audits import audit
+from recdeploy_ops.backups import list_backups
 from recdeploy_ops.domain.errors import IntegrityError, LockHeldError, SettingsError, StateMismatchError, StorageError
 from recdeploy_ops.domain.ledger import NO_ENTRY, Kind
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.ledgers import ASIDE, SNAPSHOT, key_of
+from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.releases import CURRENT, DIGEST_TAG, LEDGER_TAG, ROLE_TAG, STATE, Releases
 from recdeploy_ops.steps import adopt
 from recdeploy_ops.steps.waits import finish, is_settled
@@ -106,6 +109,28 @@ def test_a_lost_ledger_is_rebuilt_from_oci(releases, run, two_versions, reopened
     assert empty.ledger.book().production.version == 3
 
 
+def test_a_lost_ledger_does_not_take_the_results_of_another_try_for_a_versions_own(releases, run, reopened):
+    one = run("run-1")
+    one.plan()
+    one.extract()
+    prefixes = {}
+    for one.shift in range(4):
+        one.train()
+        prefixes[releases.ledger.book().releases["run-1"].facts[Kind.MODEL_TRAINED]["prefix"]] = one.shift
+    first, last = min(prefixes), max(prefixes)
+    for run_id, prefix in (("run-1", first), ("run-2", last)):
+        again = run(run_id, shift=prefixes[prefix])
+        again.release_fully()
+    results = {number: version.results for number, version in releases.ledger.book().versions.items()}
+    assert results[1] == first
+    delete(releases, "ledger/")
+    empty = reopened()
+
+    adopt_all(empty)
+
+    assert {number: version.results for number, version in empty.ledger.book().versions.items()} == results
+
+
 def test_a_change_by_hand_is_shown_and_then_taken_over(releases, run, two_versions):
     first = releases.ledger.book().versions[1]
     production = releases.production()
@@ -147,6 +172,64 @@ def test_a_deployment_that_this_project_did_not_make_is_imported(releases, run, 
     with caplog.at_level(logging.INFO):
         assert following.roll_back()["version"] == 2
     assert "v2 can be brought back: fetched and compared, but not loaded in" in caplog.text
+
+
+FOREIGN_SCORE = """
+def load_model():
+    return {}
+
+
+def predict(data, model=None):
+    return {"recommendations": []}
+"""
+
+
+@pytest.fixture
+def imported(releases, run, reopened, tmp_path):
+    """Production of another project, v1, imported, and then v2 of this one: files in folders, no manifest of ours."""
+    folder = tmp_path / "foreign"
+    (folder / "lib").mkdir(parents=True)
+    (folder / "score.py").write_text(FOREIGN_SCORE)
+    (folder / "lib" / "words.py").write_text("WORDS = ()\n")
+    run("run-1").release_fully()
+    runtime = releases.store.read(f"{releases.ledger.book().versions[1].artifact}/runtime.yaml")
+    (folder / "runtime.yaml").write_bytes(runtime)
+    zip_artifact(folder, tmp_path / "foreign.zip")
+    model = NewModel("foreign", "", "others", "v1", {}, (), {}, "token")
+    model_id = releases.catalog.create(model).model_id
+    releases.catalog.upload_artifact(model_id, tmp_path / "foreign.zip")
+    production = releases.production()
+    releases.deployments.switch_model(production, model_id)
+    settle(releases, production)
+    adopt_all(releases, production.deployment_id)
+    run("run-3", shift=2).release_fully()
+    imported = releases.ledger.book().versions[2]
+    assert (imported.digest, imported.model_id) == ("", model_id)
+    return imported
+
+
+@pytest.mark.parametrize("kept", ["where it was adopted", "in its backup"])
+def test_an_imported_version_whose_model_is_gone_comes_from_storage(releases, run, imported, kept):
+    releases.catalog._client.delete_model(imported.model_id)
+    if kept == "in its backup":
+        delete(releases, imported.artifact)
+
+    assert run("back").roll_back()["version"] == 2
+    restored = releases.ledger.book().versions[2].model_id
+    assert restored == releases.production().model_id != imported.model_id
+    assert set(releases.deployments.asker(releases.production(), timeout_seconds=10)({}).body) == {"recommendations"}
+
+
+def test_an_imported_version_does_not_come_from_a_backup_that_the_ledger_does_not_know(releases, run, imported, caplog):
+    releases.catalog._client.delete_model(imported.model_id)
+    delete(releases, imported.artifact)
+    [backup] = [found for found in list_backups(releases.store) if found["version"] == 2]
+    manifest = f"{backup['prefix']}/manifest.json"
+    releases.store.replace(manifest, releases.store.read(manifest) + b" ")
+
+    with pytest.raises(StorageError, match="Rollback failed - backup not found"):
+        run("back").roll_back()
+    assert "it was changed; no entry of the ledger names it" in caplog.text
 
 
 def test_adoption_waits_for_a_release_that_is_under_way(releases, run, two_versions):

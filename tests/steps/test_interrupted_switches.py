@@ -6,6 +6,7 @@ import pytest
 
 from recdeploy_ops.domain.errors import (
     ApprovalError,
+    CloudUnavailableError,
     DeploymentFailedError,
     PromotionFailedError,
     StateMismatchError,
@@ -239,3 +240,119 @@ def test_housekeeping_settles_a_switch_that_nobody_ends(releases, switching, emu
     assert releases.deployments_of(Role.TEST) == [] or all(
         d.lifecycle_state == "DELETED" for d in releases.deployments_of(Role.TEST)
     )
+
+
+class Held:
+    """A call to OCI that a slow worker has prepared and not sent: what comes after it believes that worker dead."""
+
+    def __init__(self, releases, name, monkeypatch):
+        self._send, self.arguments = getattr(releases.deployments, name), None
+        self._patch = monkeypatch
+        monkeypatch.setattr(releases.deployments, name, self._hold)
+
+    def _hold(self, *arguments):
+        self.arguments = arguments
+        self._patch.undo()
+        raise CloudUnavailableError("the worker is slow")
+
+    def send(self):
+        return self._send(*self.arguments)
+
+
+CLOSERS = {
+    "its own teardown": lambda run, releases: run("run-2").close(),
+    "housekeeping": lambda run, releases: finish(
+        releases, lambda: keep_house.advance(releases, has_ended=lambda dag_id, run_id: True)
+    ),
+    "another release": lambda run, releases: run("run-3").plan(has_ended=lambda dag_id, run_id: True),
+    "its own plan": lambda run, releases: run("run-2").plan(),
+}
+
+
+@pytest.mark.parametrize("closer", CLOSERS)
+def test_a_switch_still_on_its_way_to_oci_when_its_release_is_closed_is_refused(
+    releases, run, champion, monkeypatch, closer
+):
+    second = run("run-2", shift=1)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    held = Held(releases, "switch_model", monkeypatch)
+    with pytest.raises(CloudUnavailableError, match="slow"):
+        second.promote()
+    CLOSERS[closer](run, releases)
+
+    with pytest.raises(CloudUnavailableError, match="412"):
+        held.send()
+    assert served(releases) == releases.ledger.book().production.version == 1
+
+
+def test_a_rollback_still_on_its_way_to_oci_when_it_is_closed_is_refused(releases, run, champion, monkeypatch):
+    run("run-2", shift=1).release_fully()
+    back = run("back")
+    back.rehearse_rollback()
+    held = Held(releases, "switch_model", monkeypatch)
+    with pytest.raises(CloudUnavailableError, match="slow"):
+        back.switch_back()
+    back.close()
+
+    with pytest.raises(CloudUnavailableError, match="412"):
+        held.send()
+    assert served(releases) == releases.ledger.book().production.version == 2
+
+
+@pytest.mark.parametrize("cleaner", ["housekeeping", "the next release"])
+def test_a_first_production_that_oci_makes_after_its_release_was_closed_is_deleted(
+    releases, run, emulator, monkeypatch, cleaner
+):
+    first = run("run-1", skip_test_deployment=True)
+    first.validate()
+    first.answer(Decision.PROMOTE)
+    held = Held(releases, "create", monkeypatch)
+    with pytest.raises(CloudUnavailableError, match="slow"):
+        first.promote()
+    first.close()
+    held.send()
+    emulator.wait_until_idle()
+    assert living(releases) == ["product-recommender-production"]
+
+    if cleaner == "housekeeping":
+        finish(releases, lambda: keep_house.advance(releases, has_ended=lambda dag_id, run_id: False))
+    else:
+        run("run-2").plan()
+    assert living(releases) == []
+
+
+def test_production_that_serves_is_never_taken_for_a_leftover(releases, run, champion):
+    book = releases.ledger.book()
+    finish(releases, lambda: keep_house.advance(releases, has_ended=lambda dag_id, run_id: False))
+
+    assert [d.deployment_id for d in releases.deployments_of(Role.PRODUCTION)] == [book.production.deployment_id]
+    assert served(releases) == 1
+
+
+def test_a_way_back_that_oci_refuses_calls_for_a_person(releases, run, champion, emulator):
+    second = run("run-2", shift=1)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    emulator.fail_next("UpdateModelDeployment", kind="old_still_serves")
+    emulator.fail_next("UpdateModelDeployment", kind="status", status=400, code="InvalidParameter", after=1)
+
+    with pytest.raises(PromotionFailedError, match=r"^PRODUCTION NEEDS A PERSON(?s:.)*OCI refused to switch"):
+        second.promote()
+    assert releases.ledger.book().releases["run-2"].open_switch is not None
+
+    second.close()
+    assert served(releases) == 1
+
+
+def test_a_rollback_takes_over_from_a_run_that_died_while_it_switched_production(releases, run, champion, emulator):
+    run("run-2", shift=1).release_fully()
+    third = run("run-3", shift=2)
+    third.validate()
+    third.answer(Decision.PROMOTE)
+    promote.advance(releases, "run-3")
+    emulator.wait_until_idle()
+    assert served(releases) == 3
+
+    assert run("back").roll_back(has_ended=lambda dag_id, run_id: True)["version"] == 1
+    assert served(releases) == releases.ledger.book().production.version == 1

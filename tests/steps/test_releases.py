@@ -1,6 +1,8 @@
 """Whole releases against the emulator: what is in production, what is left, what the ledger says."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from steps.factories import PRODUCTS, USERS
@@ -15,7 +17,10 @@ from recdeploy_ops.domain.errors import (
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision, Role, Shape
 from recdeploy_ops.domain.stages import Stage
+from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.releases import CURRENT, DIGEST_TAG, STATE, VERSION_TAG
+from recdeploy_ops.steps import deploy_test
+from recdeploy_ops.steps.reports import read_report
 
 
 def answer_of(releases, deployment_id, user):
@@ -49,6 +54,22 @@ def test_the_first_release_turns_test_into_production(releases, run):
     assert book.versions[1].stage is Stage.CHAMPION
 
 
+def test_every_gate_is_explained(releases, run):
+    run("run-1").release_fully()
+    second = run("run-2", shift=1)
+    second.validate()
+    without_test = run("run-3", skip_test_deployment=True)
+    second.close()
+    without_test.validate()
+
+    judged = {Kind.DATA_CHECKED, Kind.CANDIDATE_CHECKED, Kind.TEST_VALIDATED}
+    reports = [read_report(releases, entry.facts) for entry in releases.ledger.entries() if entry.kind in judged]
+    gates = {finding["gate"] for report in reports for finding in report["findings"]}
+    page = (Path(__file__).parents[2] / "docs" / "gates.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert gates == {name for row in rows for name in re.findall(r"`([a-z_0-9]+)`", row.partition(":")[0])}
+
+
 def test_every_id_comes_back_unchanged_from_database_to_answer(releases, run):
     run("run-1").release_fully()
     deployment_id = releases.ledger.book().production.deployment_id
@@ -68,6 +89,17 @@ def test_the_approver_sees_titles_beside_the_ids_as_text(releases, run):
 
     assert "`p-1` `title of p-1`" in body
     assert "`title of <b>p6</b>`" in body  # a code span: shown, never read as HTML
+
+
+def test_the_approver_sees_the_fingerprint_and_how_long_the_way_back_took(releases, run):
+    run("run-1").release_fully()
+    second = run("run-2", shift=1)
+    second.validate()
+    body = second.ask().body
+
+    facts = releases.ledger.book().releases["run-2"].facts
+    assert facts[Kind.APPROVAL_REQUESTED]["fingerprint"] in body
+    assert f"v1 in {facts[Kind.ROLLBACK_REHEARSED]['seconds']} s" in body
 
 
 def test_a_second_release_updates_production_at_the_same_url(releases, run):
@@ -294,6 +326,20 @@ def test_a_test_deployment_that_fails_quotes_oci_and_is_deleted(releases, run, e
         first.test()
     first.close()
     assert living(releases) == []
+
+
+def test_a_creation_is_awaited_however_soon_it_is_done(releases, run, emulator, monkeypatch):
+    run("run-1").register()
+    create = releases.deployments.create
+
+    def create_at_once(new):
+        deployment_id = create(new)
+        emulator.wait_until_idle()
+        return deployment_id
+
+    monkeypatch.setattr(releases.deployments, "create", create_at_once)
+    assert isinstance(deploy_test.advance(releases, "run-1"), Waiting)
+    assert deploy_test.advance(releases, "run-1")["deployment_id"] == living(releases)[0].deployment_id
 
 
 def test_a_failed_test_deployment_can_be_tried_again(releases, run, emulator):

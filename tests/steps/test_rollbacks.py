@@ -1,10 +1,10 @@
 """Rollbacks, rehearsals, the lock's takeover, and approvals that no longer count."""
 
-import zipfile
-
 import pytest
-from steps.factories import USERS, Run
+from steps.factories import USERS, Run, damage, exchange
 
+from recdeploy_ops.backups import list_backups, require_recorded
+from recdeploy_ops.bundles import open_bundle, verify_bundle
 from recdeploy_ops.domain.errors import (
     ApprovalError,
     CloudUnavailableError,
@@ -126,6 +126,39 @@ def test_a_version_of_which_nothing_whole_is_left_is_refused_with_production_unt
     assert releases.ledger.book().holder is None
 
 
+def test_a_rollback_backs_up_what_it_replaces(releases, run, two_versions):
+    run("back").roll_back(1)
+    run("run-3", shift=2).release_fully()
+
+    backups = list_backups(releases.store)
+    assert {backup["version"] for backup in backups} == {1, 2}, "every earlier version has one"
+    for backup in backups:
+        require_recorded(backup, releases.ledger.entries())
+        verify_bundle(releases.store, open_bundle(releases.store, backup["prefix"], made_by="backup_production"))
+
+
+def test_a_rollback_does_not_back_up_again_what_has_a_backup(releases, run, two_versions):
+    run("run-3", shift=2).plan()
+    run("run-3", shift=2).back_up()
+    run("run-3", shift=2).close()
+    run("back").roll_back(1)
+
+    assert [backup["version"] for backup in list_backups(releases.store)] == [1, 2]
+    assert releases.ledger.book().releases["back"].get(Kind.PRODUCTION_BACKED_UP) is None
+
+
+def test_a_backup_that_fails_does_not_hold_up_a_rollback_and_is_recorded(releases, run, two_versions, caplog):
+    version = releases.ledger.book().versions[2]
+    damage(releases.store, f"{version.results}/recommendations.csv")
+
+    assert run("back").roll_back(1)["version"] == 1
+    failed = releases.ledger.book().releases["back"].facts[Kind.BACKUP_FAILED]
+    assert failed["version"] == 2
+    assert f"{version.results}/recommendations.csv has the sha256" in failed["reason"]
+    assert "v2 could not be backed up, and the rollback goes on" in caplog.text
+    assert [backup["version"] for backup in list_backups(releases.store)] == [1]
+
+
 def test_a_failed_rollback_leaves_the_champion_verified_serving(releases, run, two_versions, emulator):
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity")
     back = run("back")
@@ -151,6 +184,54 @@ def test_a_rollback_pre_empts_a_release_that_only_waits_for_an_approval(releases
     assert left == []
 
 
+def lose(releases, emulator):
+    """Remove every copy of v1."""
+    first = releases.ledger.book().versions[1]
+    releases.catalog._client.delete_model(first.model_id)
+    for prefix in (first.artifact, "backups/v1_"):
+        for found in list(releases.store.list(prefix)):
+            releases.store.delete(found.key)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (lose, StorageError),
+        (
+            lambda releases, emulator: exchange(emulator, releases.ledger.book().versions[1].model_id),
+            IntegrityError,
+        ),
+    ],
+    ids=["lost", "exchanged"],
+)
+def test_an_impossible_rollback_pre_empts_nothing(releases, run, two_versions, emulator, damage, error):
+    third = run("run-3", shift=2)
+    third.validate()
+    third.ask()
+    damage(releases, emulator)
+
+    for wanted, refused in ((1, error), (7, SettingsError)):
+        with pytest.raises(refused):
+            run("back").roll_back(wanted)
+    assert releases.ledger.book().holder == "run-3"
+
+    third.keep(Decision.PROMOTE)
+    third.promote()
+    assert served(releases) == 3
+
+
+def test_a_rollback_pre_empts_for_a_version_that_only_its_backup_holds(releases, run, two_versions):
+    first = releases.ledger.book().versions[1]
+    third = run("run-3", shift=2)
+    third.validate()
+    third.ask()
+    releases.catalog._client.delete_model(first.model_id)
+
+    run("back").roll_back(1)
+    assert served(releases) == 1
+    assert releases.ledger.book().releases["run-3"].outcome == "pre-empted"
+
+
 def test_a_rollback_waits_for_a_release_that_was_answered(releases, run, two_versions):
     third = run("run-3", shift=2)
     third.validate()
@@ -171,21 +252,6 @@ def test_nothing_is_promoted_unless_the_way_back_was_rehearsed_in_this_run(relea
     with pytest.raises(MissingInputError, match="clear the task 'backup_production'"):
         third.promote()
     assert served(releases) == 2
-
-
-def exchange(emulator, model_id):
-    """Put another artifact into the catalog behind OCI's back."""
-    [path] = [
-        path
-        for path in emulator.data_dir.rglob("*")
-        if path.is_file() and model_id in str(path) and zipfile.is_zipfile(path)
-    ]
-    with zipfile.ZipFile(path) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    files["score.py"] += b"\n# exchanged\n"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
 
 
 def test_an_artifact_that_was_exchanged_in_the_catalog_is_not_promoted(releases, run, two_versions, emulator):
@@ -332,7 +398,7 @@ def asked_back(run, two_versions):
     return back, back.ask_rollback()
 
 
-def test_a_rollback_is_asked_for_with_what_it_rests_on(asked_back):
+def test_a_rollback_is_asked_for_with_what_it_rests_on(releases, asked_back):
     _, question = asked_back
 
     assert question.subject == "Roll product-recommender back to v1?"
@@ -340,6 +406,8 @@ def test_a_rollback_is_asked_for_with_what_it_rests_on(asked_back):
     assert "v2 since" in question.body
     assert f"`{question.digest}`" in question.body or question.digest in question.body
     assert "rehearsed in" in question.body
+    asked = releases.ledger.book().releases["back"].facts[Kind.APPROVAL_REQUESTED]
+    assert asked["fingerprint"] in question.body
 
 
 def test_nobody_is_asked_about_a_rollback_that_needs_no_approval(run, two_versions):

@@ -101,6 +101,34 @@ def test_every_cell_runs_from_training_to_promotion_and_back(tmp_path, releases,
     assert json.loads(artifact.read_text())["version"] == 1
 
 
+def test_the_cells_that_reject_and_that_roll_back_to_a_number(tmp_path, releases, profile_fields):
+    for number in (1, 2):
+        Run(releases, f"scheduled-{number}", tmp_path, shift=number).release_fully()
+    url = releases.ledger.book().production.url
+    environment = environment_of(tmp_path, profile_fields, DB_URL=f"sqlite:///{fill_shop(tmp_path)}")
+
+    done = run_cells(tmp_path, environment, ["", "reject", "1"])
+
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "Type 'reject' to delete TEST and keep v2" in done.stdout
+    assert f"v1 serves at {url}, verified." in done.stdout
+    book = releases.ledger.book()
+    assert {number: str(version.stage) for number, version in book.versions.items()} == {
+        1: "champion",
+        2: "retired",
+        3: "rejected",
+    }
+    assert (book.production.version, book.production.url, book.holder) == (1, url, None)
+    assert [d.tags["recdeploy-role"] for d in releases.deployments.all() if d.lifecycle_state != "DELETED"] == [
+        "production"
+    ]
+    rejected = next(r for r in book.releases.values() if r.version == 3)
+    assert (rejected.outcome, rejected.get(Kind.PROMOTED)) == ("rejected", None)
+    assert rejected.facts[Kind.APPROVAL_ANSWERED]["decision"] == "Reject"
+    artifact = tmp_path / "home" / "recommender_model_artifact" / "manifest.json"
+    assert json.loads(artifact.read_text())["version"] == 1
+
+
 def test_the_notebook_is_what_the_guide_says():
     assert (NOTEBOOK["nbformat"], NOTEBOOK["nbformat_minor"]) == (4, 5)
     assert [cell.partition(":")[0].partition("\n")[0] for cell in CELLS] == [f"# Cell {n}" for n in range(16)]

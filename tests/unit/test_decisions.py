@@ -1,7 +1,7 @@
 """The pure decisions: stages, plans, switches, and what OCI's states mean."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import product
+from itertools import islice, pairwise, product
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ from recdeploy_ops.domain.promotion import Move, SwitchIntent, decide_switch
 from recdeploy_ops.domain.records import Deployment, Shape, WorkRequest
 from recdeploy_ops.domain.release_plan import describe_holder, find_dead_holder, plan
 from recdeploy_ops.domain.stages import TRANSITIONS, Stage, advance
-from recdeploy_ops.domain.waiting import Progress, judge_deployment, judge_work_request
+from recdeploy_ops.domain.waiting import FIRST_SECONDS, Progress, judge_deployment, judge_work_request, look_intervals
 
 NOW = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)
 
@@ -35,18 +35,27 @@ def test_a_state_that_nobody_listed_is_a_failure(state):
     assert judge_work_request(state) is Progress.FAILED
 
 
+@given(st.floats(min_value=0.001, max_value=3600))
+def test_looks_follow_each_other_more_and_more_slowly_up_to_the_longest_interval(longest):
+    intervals = list(islice(look_intervals(longest), 40))
+
+    assert intervals[0] == min(FIRST_SECONDS, longest)
+    assert all(before <= after for before, after in pairwise(intervals))
+    assert intervals[-1] == longest
+
+
 def deployment(state="ACTIVE", model_id="old", name="production"):
     shape = Shape("VM.Standard.E4.Flex", 1, 16, 1)
     return Deployment("ocid", name, state, "", model_id, "http://x/ocid", shape, {}, "etag", NOW)
 
 
 def work(status, work_request_id="wr-2"):
-    return WorkRequest(work_request_id, "MODEL_DEPLOYMENT_UPDATE", status, 0.0, NOW)
+    return WorkRequest(work_request_id, "MODEL_DEPLOYMENT_UPDATE", status, NOW)
 
 
-def decide(*, state="ACTIVE", newest=None, reached=False, late=False):
+def decide(*, state="ACTIVE", newest=None, reached=False, late=False, insisting=False):
     intent = SwitchIntent("serving v2", "wr-1", NOW + timedelta(hours=-1 if late else 1))
-    return decide_switch(intent, deployment(state), newest, reached=reached, now=NOW)
+    return decide_switch(intent, deployment(state), newest, reached=reached, now=NOW, insisting=insisting)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +85,11 @@ def decide(*, state="ACTIVE", newest=None, reached=False, late=False):
         # Accepted, and silently not done.
         ({"newest": work("SUCCEEDED")}, Move.GIVE_UP),
         ({"newest": work("SUCCEEDED"), "reached": True}, Move.PROBE),
+        # The way back has nothing to lose by asking.
+        ({"state": "MELTED", "insisting": True}, Move.ASK),
+        ({"state": "MELTED", "newest": work("SUCCEEDED"), "insisting": True}, Move.GIVE_UP),
+        ({"state": "UPDATING", "insisting": True}, Move.WAIT),
+        ({"state": "INACTIVE", "insisting": True}, Move.GIVE_UP),
     ],
 )
 def test_a_switch_is_decided_by_its_facts(facts, move):

@@ -137,6 +137,8 @@ def full_evidence(text: str = "u-1", times: int = 1) -> Evidence:
     return Evidence(
         version=3,
         digest="d" * 64,
+        fingerprint="f" * 64,
+        way_back="v2 in 1.5 s",
         production=f"version 2 since {text}",
         notices=[f"Asked again: {text}"] * times,
         data={"interactions": 100_000, "users": 943, text: text},
@@ -157,7 +159,9 @@ def test_everything_is_shown() -> None:
     assert text.startswith("> **Note:** Asked again: u\\-1\n")
     assert rows["version"] == "3"
     assert rows["digest"] == "d" * 64
+    assert rows["approval fingerprint"] == "f" * 64
     assert rows["production serves"] == "version 2 since u-1"
+    assert rows["way back, rehearsed"] == "v2 in 1.5 s"
     assert (rows["interactions"], rows["users"]) == ("100,000", "943")
     assert (rows["RMSE"], rows["MAE"]) == ("0.9412", "not measured")
     assert rows["known users, agreement with recommendations.csv"] == "❌\u00a0FAIL 199 of 200"
@@ -177,21 +181,22 @@ def test_failures_and_holds_stand_first() -> None:
 def test_verdict_that_nobody_knows_stands_before_all_others() -> None:
     gates = {"data": report(("freshness", Verdict.FAIL, "old"), ("keys", Verdict.PASS, "odd"))}
     gates["data"]["findings"][1]["verdict"] = "MAYBE"
-    marks = re.findall(r"^\| (❌|⚠️|✅|❓)", render_evidence(Evidence(1, "d", gates=gates)), re.MULTILINE)
+    marks = re.findall(r"^\| (❌|⚠️|✅|❓)", render_evidence(Evidence(1, "d", "f", gates=gates)), re.MULTILINE)
     assert marks == ["❓", "❌"]
 
 
 def test_first_release_has_nothing_to_compare_with() -> None:
-    evidence = Evidence(1, "d", latency=LatencyFacts(50, 0.01, None))
+    evidence = Evidence(1, "d", "f", latency=LatencyFacts(50, 0.01, None))
     rows = list(map(text_of, cells_of(render_evidence(evidence))))
     assert "nothing: this is the first release" in rows
+    assert "nothing to go back to" in rows
     assert "10.0 ms / not measured" in rows
     assert "no production yet" in rows
 
 
 def test_interval_of_a_sampled_value_is_shown() -> None:
     finding = Finding("ndcg", Verdict.HOLD, 0.1, ">= -0.05", "wide", 10, (-0.125, 0.25))
-    text = render_evidence(Evidence(1, "d", gates={"ranking": GateReport((finding,)).to_json()}))
+    text = render_evidence(Evidence(1, "d", "f", gates={"ranking": GateReport((finding,)).to_json()}))
     assert "0.1 (-0.125 to 0.25)" in list(map(text_of, cells_of(text)))
 
 
@@ -225,6 +230,10 @@ def test_size_is_bounded_and_whole_rows_are_cut_from_the_end(text: str) -> None:
 def test_a_value_has_the_unit_in_which_people_think_of_it(gate: str, value: float | None, shown: str) -> None:
     report = GateReport((Finding(gate, Verdict.HOLD, value, "<= 1", "said"),)).to_json()
 
-    body = render_evidence(Evidence(1, "d", gates={"data": report}))
+    body = render_evidence(Evidence(1, "d", "f", gates={"data": report}))
 
     assert shown in [text_of(cell) for cell in cells_of(body)]
+
+
+def test_who_is_asked_is_told_that_a_rollback_may_come_first() -> None:
+    assert "| a rollback meanwhile | pre-empts this question" in render_evidence(full_evidence())

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from recdeploy_ops.domain.errors import SettingsError
-from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, load_settings
+from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, ProbeSettings, load_settings
 
 
 @pytest.fixture
@@ -33,6 +33,12 @@ def test_the_committed_file_is_valid_and_its_queries_are_there():
     settings = load_settings(DEFAULT_PATH)
 
     assert {path.name for path in settings.sql_folder.glob("*.sql")} == {"interactions.sql", "users.sql", "items.sql"}
+
+
+@pytest.mark.parametrize("probes", [load_settings(DEFAULT_PATH).probes, ProbeSettings()], ids=["file", "default"])
+def test_so_many_probes_are_asked_for_that_a_replica_that_is_old_one_time_in_four_is_noticed(probes):
+    """In a hundred switches, none is to be called done by chance."""
+    assert 100 * 0.75**probes.consecutive_answers < 1e-5
 
 
 def test_the_variable_names_another_file(write, monkeypatch):

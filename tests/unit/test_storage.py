@@ -1,6 +1,7 @@
 """A local directory as a store."""
 
 import errno
+import hashlib
 import os
 from datetime import UTC, datetime, timedelta
 
@@ -65,6 +66,30 @@ def test_a_copy_across_file_systems_is_written_again(store, monkeypatch):
     assert store.copy("one", "two") is True
     assert store.read("two") == b"1"
     assert not store._path("one").samefile(store._path("two"))
+
+
+def test_what_is_stored_is_read_only_and_can_be_replaced_and_deleted(store, tmp_path):
+    (tmp_path / "file").write_bytes(b"2")
+    store.create("one", b"1")
+    store.upload("two", tmp_path / "file", hashlib.sha256(b"2").hexdigest())
+    store.copy("two", "three")
+
+    assert [store._path(key).stat().st_mode & 0o222 for key in ("one", "two", "three")] == [0, 0, 0]
+    store.replace("one", b"new")
+    store.replace("one", b"newer")
+    for key in ("one", "two", "three"):
+        store.delete(key)
+    assert list(store.list("")) == []
+
+
+def test_who_may_read_what_is_stored_is_said_by_the_umask(store):
+    before = os.umask(0o027)
+    try:
+        store.create("one", b"1")
+    finally:
+        os.umask(before)
+
+    assert store._path("one").stat().st_mode & 0o777 == 0o440
 
 
 def test_what_killed_writers_left_is_swept_once_it_is_old(store):

@@ -11,10 +11,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.backups import list_backups, require_recorded
+from recdeploy_ops.backups import ARTIFACT, RESULTS, list_backups, require_recorded
 from recdeploy_ops.bundles import MANIFEST, fetch_bundle, open_bundle
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, SettingsError
-from recdeploy_ops.steps.backup_production import ARTIFACT, RESULTS
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.bundles import open_bundle
 from recdeploy_ops.deployment_manager import brought_models, decisions, folders
-from recdeploy_ops.deployment_manager.backup_lists import LOCAL, read_backups
+from recdeploy_ops.deployment_manager.backup_lists import LOCAL
 from recdeploy_ops.deployment_manager.endpoints import ModelDeployment
-from recdeploy_ops.deployment_manager.notebook_sessions import SESSION, NotebookSession, name_caller
-from recdeploy_ops.deployment_manager.overrides import adapt_settings, check_size
-from recdeploy_ops.deployment_manager.profiles import find_profile
+from recdeploy_ops.deployment_manager.overrides import choose_size
+from recdeploy_ops.deployment_manager.production_managers import ProductionManager
 from recdeploy_ops.deployment_manager.sources import source_of
-from recdeploy_ops.domain.errors import CellOrderError, DeploymentFailedError, RecdeployError, SettingsError
+from recdeploy_ops.domain.errors import CellOrderError, SettingsError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.release_plan import plan
-from recdeploy_ops.domain.release_status import describe_progress, summarise
-from recdeploy_ops.oci_clients.sessions import OciSession
-from recdeploy_ops.releases import Releases
-from recdeploy_ops.settings import load_settings
 from recdeploy_ops.steps import (
-    adopt,
+    approvals,
     build_artifact,
     check_candidate,
     check_data,
@@ -32,76 +26,34 @@ from recdeploy_ops.steps import (
     deploy_test,
     extract,
     register_model,
-    rehearse_rollback,
     removals,
-    roll_back,
     run_ads_operator,
     validate_test,
 )
 from recdeploy_ops.steps.creations import wanted_shape
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.steps.deploy_test import TEST_FAILED
+from recdeploy_ops.steps.promote import NO_TEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from recdeploy_ops.domain.ledger import Release
     from recdeploy_ops.extraction import Source
-    from recdeploy_ops.settings import Settings
+    from recdeploy_ops.releases import Releases
     from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 
-PHASE_MARK = "🩺"  # of a line that the guide's summary does not have
 NO_BACKUP = "No previous version to backup"
-NO_TEST = "Cannot promote to production - no test deployment"
-TEST_FAILED = "Test deployment failed"
-ROLLBACK_FAILED = "Rollback failed - backup not found"
+SKIPPED = "TEST was skipped (is_test=False): nothing was served before the decision, which Cell 10 was."
 
 
-class RecommenderDeploymentManager:
-    """Retrains, tests, promotes, rejects and rolls back from a notebook.
+class RecommenderDeploymentManager(ProductionManager):
+    """Retrains, tests, promotes and rejects from a notebook; and does what `ProductionManager` does, of like arguments.
 
     One session makes one release at a time. It holds the release lock from `backup_current_artifacts` or
     `save_new_model` until `promote_to_production` or `cleanup_test_deployment`.
-
-    Args:
-        project_name: e.g. ``Product Recommender``; by default the one in the settings.
-        backup_root: folder or URI named ``backups``; ledger and releases lie beside it. By default below the
-            settings' ``storage``, which Airflow uses as well.
-        artifact_dir: local folder of the current artifact, replaced as a whole; by default
-            ``~/recommender_model_artifact``. A folder that holds anything else is refused.
-        results_dir: the same of the current results; by default ``~/results``.
-        settings: by default those that ``RECDEPLOY_SETTINGS`` names, else ``include/recommender.yaml``.
-        oci: by default as ``AIRFLOW_CONN_OCI_DEFAULT``, ``~/.oci/config`` or the resource principal says.
-        session: tells kernels apart.
-
-    Raises:
-        SettingsError: something is missing or wrong; says what to set.
     """
-
-    def __init__(
-        self,
-        project_name: str | None = None,
-        backup_root: str | Path | None = None,
-        artifact_dir: str | Path | None = None,
-        results_dir: str | Path | None = None,
-        *,
-        settings: Settings | None = None,
-        oci: OciSession | None = None,
-        session: str = SESSION,
-    ) -> None:
-        self.settings = adapt_settings(settings or load_settings(), project_name, backup_root)
-        oci = oci or OciSession(find_profile(self.settings.connections.oci))
-        self.releases = Releases(self.settings, open_store(self.settings.storage, oci), oci)
-        self.artifact_dir = Path(artifact_dir or Path.home() / "recommender_model_artifact").expanduser().absolute()
-        self.results_dir = Path(results_dir or Path.home() / "results").expanduser().absolute()
-        self._session = NotebookSession(self.releases, name_caller(oci.profile.key), session)
-
-    @property
-    def current_version(self) -> int:
-        """Return the version in production, 0 when there is none."""
-        serving = self.releases.ledger.book().production
-        return serving.version if serving else 0
 
     def get_next_version(self) -> int:
         """Return the number that the next release makes, or the one that this session's release is making.
@@ -231,9 +183,9 @@ class RecommenderDeploymentManager:
         model_id: str,
         version: int,
         is_test: bool = True,
-        instance_shape: str = "VM.Standard.E4.Flex",
-        ocpus: float = 1,
-        memory_gb: float = 16,
+        instance_shape: str | None = None,
+        ocpus: float | None = None,
+        memory_gb: float | None = None,
     ) -> ModelDeployment:
         """Deploy a saved model to TEST and return the deployment once it is ACTIVE.
 
@@ -245,9 +197,9 @@ class RecommenderDeploymentManager:
             model_id: as `save_new_model` returned it.
             version: as given to `save_new_model`.
             is_test: whether to make a TEST deployment.
-            instance_shape: of TEST, and of production after a promotion.
-            ocpus: per instance.
-            memory_gb: per instance.
+            instance_shape: of TEST, and of production after a promotion; by default the settings'.
+            ocpus: per instance; by default the settings'.
+            memory_gb: per instance; by default the settings'.
 
         Raises:
             CellOrderError: this model was not saved by this session.
@@ -259,13 +211,10 @@ class RecommenderDeploymentManager:
             has = f"has saved v{saved['version']} as {saved['model_id']}" if saved else "has saved no model"
             raise CellOrderError(f"{TEST_FAILED}: this session {has}, not v{version} as {model_id}. Run Cell 9 first.")
         skip = bool(release.params["skip_test_deployment"]) or not is_test
-        size = check_size(self.settings, instance_shape=instance_shape, ocpus=ocpus, memory_gb=memory_gb)
+        size = choose_size(self.settings, instance_shape=instance_shape, ocpus=ocpus, memory_gb=memory_gb)
         release = self._session.change_params(release, **size, skip_test_deployment=skip)
-        try:
-            self._session.finish(self._remove_other_sizes, release.run_id)
-            self._session.finish(deploy_test.advance, release.run_id)
-        except DeploymentFailedError as err:
-            raise DeploymentFailedError(f"{TEST_FAILED}: {err}") from err
+        self._session.finish(self._remove_other_sizes, release.run_id)
+        self._session.finish(deploy_test.advance, release.run_id)
         if skip:
             return self._deploy_without_test(release)
         return self._endpoint(Kind.TEST_DEPLOYED, release.run_id, is_test=True)
@@ -273,10 +222,15 @@ class RecommenderDeploymentManager:
     def validate_test(self) -> str:
         """Probe TEST as the release does, ask for a decision, and return the evidence for it (Markdown).
 
+        Where TEST was skipped, Cell 10 was the decision: the evidence that there is says so.
+
         Raises:
             CellOrderError: there is no TEST deployment.
             GateFailedError: an answer is wrong: reject it with Cell 13.
         """
+        decided = self._session.newest()
+        if decided and decided.get(Kind.PROMOTED) and decided.params["skip_test_deployment"]:
+            return approvals.describe_evidence(self.releases, decided, [SKIPPED])
         release = self._session.require_undecided("There is no test deployment to validate")
         self._session.finish(validate_test.advance, release.run_id)
         return decisions.ask(self._session, release.run_id).body
@@ -322,93 +276,6 @@ class RecommenderDeploymentManager:
             decisions.reject_release(self._session, release.run_id, reason)
         self._session.finish(close_release.advance, release.run_id)
 
-    def rollback_artifacts(self, version: int) -> bool:
-        """Make `artifact_dir` and `results_dir` hold a version again; production stays as it is.
-
-        Returns:
-            Whether there was a whole copy of that version, as the ledger knows it.
-
-        Raises:
-            SettingsError: one of the folders holds something else; both stay as they are.
-        """
-        place = folders.restore(self.releases, version, self.artifact_dir, self.results_dir)
-        if place is None:
-            log.error("%s: there is no whole copy of v%s below %s.", ROLLBACK_FAILED, version, self.releases.store.uri)
-            return False
-        log.info("%s and %s hold v%s again, from %s.", self.artifact_dir, self.results_dir, version, place)
-        return True
-
-    def roll_back_production(self, version: int | str = "previous", reason: str = "") -> dict[str, Any]:
-        """Bring production at the same URL back to an earlier version, rehearsed first and proved after.
-
-        Args:
-            version: a number, or ``previous``.
-            reason: kept in the ledger.
-
-        Returns:
-            ``version``, ``url`` and ``digest`` of what production serves.
-
-        Raises:
-            CellOrderError: this session has not finished another rollback.
-            SettingsError: there is no such version.
-            LockHeldError: another release is past its approval.
-            PromotionFailedError: production did not verify; says what it serves now.
-        """
-        params = {"version": version, "reason": reason or "rolled back from a notebook", "require_approval": False}
-        run_id = self._session.open_rollback(params)
-        try:
-            self._session.finish(rehearse_rollback.advance, run_id)
-            done = dict(self._session.finish(roll_back.advance, run_id))
-        except RecdeployError:
-            with suppress(RecdeployError):
-                self._session.finish(close_release.advance, run_id)
-            raise
-        self._session.finish(close_release.advance, run_id)
-        return done
-
-    def get_deployment_summary(self) -> str:
-        """Return what is in production and on TEST, in the guide's layout."""
-        summary = summarise(self.releases.ledger.book(), self.settings.project_name)
-        return "\n".join(line for line in summary.splitlines() if not line.startswith(PHASE_MARK))
-
-    def list_backups(self) -> list[dict[str, Any]]:
-        """Return the whole backups, oldest first.
-
-        Returns:
-            Of each: ``version``, ``timestamp``, ``backup_path``, ``files`` (how many), ``digest`` and
-            ``production_deployment`` (what served it: ``model_id``, ``deployment_id``, ``endpoint``, ...).
-        """
-        return read_backups(self.releases.store)
-
-    def import_existing_deployment(self, deployment_id: str) -> list[str]:
-        """Make a deployment that this project did not make its production; return what that changes in the ledger.
-
-        Raises:
-            StateMismatchError: it is not ACTIVE.
-            LockHeldError: a release is under way.
-        """
-        return self._adopt(deployment_id)
-
-    def repair_production_state(self) -> list[str]:
-        """Bring the ledger in line with what OCI has, e.g. after changes by hand; return what differed.
-
-        Raises:
-            SettingsError: it cannot be told which deployment is production.
-            LockHeldError: a release is under way.
-        """
-        return self._adopt(None)
-
-    def resume_release(self) -> str:
-        """Go on with the release that an ended kernel of yours has left open; return a sentence about it."""
-        release = self._session.resume()
-        done = describe_progress(release)
-        return f"This session goes on with v{release.version} (run {release.run_id}), which {done}."
-
-    def abandon_release(self) -> str:
-        """Close the release that a kernel of yours has open, delete its TEST deployment; return a sentence about it."""
-        release = self._session.abandon()
-        return f"The release v{release.version} (run {release.run_id}) is closed, and the release lock is free."
-
     def _params(self) -> dict[str, Any]:
         """Return the params that the DAG's form would start with."""
         serving, training = self.settings.serving, self.settings.training
@@ -452,11 +319,3 @@ class RecommenderDeploymentManager:
         release = self.releases.ledger.book().releases[run_id]
         made = self.releases.facts(release, kind)
         return ModelDeployment(made["deployment_id"], made["url"], release.version, is_test, self.releases)
-
-    def _adopt(self, deployment_id: str | None) -> list[str]:
-        """Show the difference, then take over what OCI has."""
-        run_id = f"adopt-{self.releases.now():%Y%m%dT%H%M%S}"
-        with self._session.explaining():
-            shown = adopt.advance(self.releases, run_id, deployment_id=deployment_id, apply=False)
-        self._session.finish(adopt.advance, run_id, deployment_id=deployment_id, apply=True)
-        return list(shown["difference"]) if isinstance(shown, dict) else []  # it waits only when it writes

@@ -18,8 +18,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import (
+    ApprovalError,
     CellOrderError,
     DeploymentFailedError,
+    IntegrityError,
     LockHeldError,
     MissingInputError,
     PromotionFailedError,
@@ -188,7 +190,7 @@ class NotebookSession:
         except MissingInputError as err:
             what = str(err).partition(": clear the task")[0]
             raise CellOrderError(f"{what}: run Cell {CELL_OF.get(err.clear_task, 2)} again.") from err
-        except (LockHeldError, DeploymentFailedError, PromotionFailedError) as err:
+        except (LockHeldError, DeploymentFailedError, PromotionFailedError, ApprovalError, IntegrityError) as err:
             text = str(err).replace(TASK_ADVICE, "then run this cell again")
             raise type(err)(text + (self._advice() if isinstance(err, LockHeldError) else "")) from err
 

@@ -38,14 +38,16 @@ def adapt_settings(settings: Settings, project_name: str | None, backup_root: st
         raise SettingsError(f"{', '.join(changes)} of the manager cannot be used: {_describe(err)}.") from err
 
 
-def check_size(settings: Settings, **size: Any) -> dict[str, Any]:
-    """Return a size of a deployment that the settings would take.
+def choose_size(settings: Settings, **wanted: Any) -> dict[str, Any]:
+    """Return the size of a deployment: what is wanted, or where that is None what the settings say.
 
     Raises:
-        SettingsError: they would not.
+        SettingsError: the settings would not take it.
     """
+    serving = settings.serving.model_dump()
+    size = {name: serving[name] if value is None else value for name, value in wanted.items()}
     try:
-        ServingSettings.model_validate({**settings.serving.model_dump(), **size})
+        ServingSettings.model_validate({**serving, **size})
     except ValidationError as err:
         raise SettingsError(f"These parameters of deploy_model (Cell 10) cannot be used: {_describe(err)}.") from err
     return size

@@ -5,6 +5,7 @@
     RecdeployError
     ├── SettingsError               include/recommender.yaml or a param is wrong
     ├── SourceDataError             the database does not hold what the SQL promises
+    │   └── QueryFailedError        it refused a query (in `extraction`)
     ├── GateFailedError             a gate said FAIL: the candidate is rejected without asking
     ├── TrainingFailedError         the ADS operator ended without usable outputs
     ├── MissingInputError           what an earlier step made is gone: says which task to clear
@@ -18,13 +19,14 @@
     ├── StateMismatchError          OCI runs something that the ledger does not know
     ├── DeploymentFailedError       OCI did not do what it was asked, with its work-request logs
     ├── PromotionFailedError        production did not verify; the champion serves again
+    ├── CloudRefusedError           OCI said no for good: credentials, compartment, limits
+    ├── StorageError                the storage root is wrong, or not writable
+    │   ├── KeyNotFoundError        nothing is stored there
+    │   └── KeyExistsError          something else is stored there, and is never overwritten
     └── TransientError              trying again may help
         ├── StorageUnavailableError
         ├── CloudUnavailableError
         └── LedgerConflictError     another writer appended first
-
-    CloudRefusedError is final as well: OCI said no (credentials, compartment, limits).
-    StorageError likewise: the storage root is wrong or not writable.
 
 Only a `TransientError` is worth a retry: everything else fails the same way again.
 """

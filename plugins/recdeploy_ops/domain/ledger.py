@@ -33,6 +33,7 @@ class Kind(StrEnum):
 
     RELEASE_OPENED = "release_opened"
     PRODUCTION_BACKED_UP = "production_backed_up"
+    BACKUP_FAILED = "backup_failed"
     DATA_EXTRACTED = "data_extracted"
     DATA_CHECKED = "data_checked"
     MODEL_TRAINED = "model_trained"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.waiting import Progress, judge_deployment, judge_work_request
+from recdeploy_ops.domain.waiting import DEPLOYMENT_PROGRESS, Progress, judge_deployment, judge_work_request
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,7 +31,7 @@ class Move(StrEnum):
 
 
 @dataclass(frozen=True)
-class Decision:
+class NextMove:
     """A move, and why."""
 
     move: Move
@@ -53,9 +53,20 @@ class SwitchIntent:
     deadline: datetime
 
 
+def was_asked(intent: SwitchIntent, newest: WorkRequest | None) -> bool:
+    """Return whether OCI was asked for a change: its newest work request is none that was seen before."""
+    return newest is not None and newest.work_request_id != intent.seen_work_request
+
+
 def decide_switch(
-    intent: SwitchIntent, deployment: Deployment, newest: WorkRequest | None, *, reached: bool, now: datetime
-) -> Decision:
+    intent: SwitchIntent,
+    deployment: Deployment,
+    newest: WorkRequest | None,
+    *,
+    reached: bool,
+    now: datetime,
+    insisting: bool = False,
+) -> NextMove:
     """Decide the next move of a change of a deployment: another model, or another role.
 
     Args:
@@ -64,41 +75,43 @@ def decide_switch(
         reached: whether it is configured as intended.
         newest: the deployment's newest update request, or None.
         now: UTC.
+        insisting: whether it is asked for in a state that nobody listed too: there is nothing to lose.
     """
-    asked = newest is not None and newest.work_request_id != intent.seen_work_request
-    if newest is None or not asked:
+    if newest is None or not was_asked(intent, newest):
+        if insisting and deployment.lifecycle_state not in DEPLOYMENT_PROGRESS:
+            return NextMove(Move.ASK, f"it is {deployment.lifecycle_state}, and shall be {intent.goal} again")
         return _before_asking(intent, deployment, reached, now)
     progress = judge_work_request(newest.status)
     if progress is Progress.RUNNING:
         return _while_running(f"work request {newest.work_request_id} is {newest.status}", intent, now)
     if progress is Progress.FAILED:
-        return Decision(Move.GIVE_UP, f"work request {newest.work_request_id} is {newest.status}")
+        return NextMove(Move.GIVE_UP, f"work request {newest.work_request_id} is {newest.status}")
     return _after_success(intent, deployment, reached, now)
 
 
-def _before_asking(intent: SwitchIntent, deployment: Deployment, reached: bool, now: datetime) -> Decision:
+def _before_asking(intent: SwitchIntent, deployment: Deployment, reached: bool, now: datetime) -> NextMove:
     state = deployment.lifecycle_state
     if state in STILL_THERE:
         if state == "ACTIVE" and reached:
-            return Decision(Move.PROBE, f"it already is {intent.goal}")
-        return Decision(Move.ASK, f"it is {state} and not yet {intent.goal}")
+            return NextMove(Move.PROBE, f"it already is {intent.goal}")
+        return NextMove(Move.ASK, f"it is {state} and not yet {intent.goal}")
     if judge_deployment(state) is Progress.RUNNING:
         return _while_running(f"it is {state} by another request", intent, now)
-    return Decision(Move.GIVE_UP, f"it is {state}, which cannot be updated without downtime")
+    return NextMove(Move.GIVE_UP, f"it is {state}, which cannot be updated without downtime")
 
 
-def _after_success(intent: SwitchIntent, deployment: Deployment, reached: bool, now: datetime) -> Decision:
+def _after_success(intent: SwitchIntent, deployment: Deployment, reached: bool, now: datetime) -> NextMove:
     state = deployment.lifecycle_state
     if judge_deployment(state) is Progress.RUNNING:
         return _while_running(f"its work request succeeded, but it is still {state}", intent, now)
     if state != "ACTIVE":
-        return Decision(Move.GIVE_UP, f"its work request succeeded, but it is {state}")
+        return NextMove(Move.GIVE_UP, f"its work request succeeded, but it is {state}")
     if not reached:
-        return Decision(Move.GIVE_UP, f"its work request succeeded, but it is not {intent.goal}")
-    return Decision(Move.PROBE, f"it is ACTIVE and {intent.goal}")
+        return NextMove(Move.GIVE_UP, f"its work request succeeded, but it is not {intent.goal}")
+    return NextMove(Move.PROBE, f"it is ACTIVE and {intent.goal}")
 
 
-def _while_running(what: str, intent: SwitchIntent, now: datetime) -> Decision:
+def _while_running(what: str, intent: SwitchIntent, now: datetime) -> NextMove:
     if now >= intent.deadline:
-        return Decision(Move.GIVE_UP, f"{what}, past the deadline {intent.deadline:%Y-%m-%d %H:%M} UTC")
-    return Decision(Move.WAIT, what)
+        return NextMove(Move.GIVE_UP, f"{what}, past the deadline {intent.deadline:%Y-%m-%d %H:%M} UTC")
+    return NextMove(Move.WAIT, what)

@@ -108,12 +108,10 @@ class WorkRequest:
         work_request_id: OCID.
         operation: OCI's word, e.g. MODEL_DEPLOYMENT_UPDATE.
         status: OCI's word: ACCEPTED, IN_PROGRESS, SUCCEEDED, FAILED, CANCELING, CANCELED.
-        percent: 0 to 100.
         accepted_at: UTC.
     """
 
     work_request_id: str
     operation: str
     status: str
-    percent: float
     accepted_at: datetime

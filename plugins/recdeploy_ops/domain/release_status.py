@@ -21,6 +21,7 @@ SERVED = frozenset({Stage.CHAMPION, Stage.RETIRED})
 PROGRESS = {
     Kind.RELEASE_OPENED: "has begun",
     Kind.PRODUCTION_BACKED_UP: "has backed up production",
+    Kind.BACKUP_FAILED: "could not back up production",
     Kind.DATA_EXTRACTED: "has extracted its data",
     Kind.DATA_CHECKED: "has checked its data",
     Kind.MODEL_TRAINED: "is trained",

@@ -7,7 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
+
+FIRST_SECONDS, GROWTH = 1.0, 1.4
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,22 @@ class Waiting:
     deployment_id: str
     reason: str
     deadline: datetime
+
+
+def look_intervals(longest: float) -> Iterator[float]:
+    """Yield the seconds from each look to the next: short at first, then longer and longer.
+
+    What is over soon is seen soon, and what takes long is asked about seldom: the delay stays a share of the wait.
+
+    Args:
+        longest: no interval is longer, in seconds.
+    """
+    seconds = FIRST_SECONDS
+    while seconds < longest:
+        yield seconds
+        seconds *= GROWTH
+    while True:
+        yield longest
 
 
 class Progress(StrEnum):

@@ -145,7 +145,6 @@ class ModelDeployments:
                 work_request_id=work.id,
                 operation=work.operation_type,
                 status=work.status,
-                percent=work.percent_complete or 0.0,
                 accepted_at=work.time_accepted,
             )
             for work in found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.errors import LockHeldError
 from recdeploy_ops.operators.release_steps import ReleaseStepOperator
 from recdeploy_ops.operators.releases import has_ended
 
@@ -20,6 +21,13 @@ class KeepHouseOperator(ReleaseStepOperator):
         """Tidy up."""
         from recdeploy_ops.steps import keep_house
 
-        return keep_house.advance(
-            self.hook.releases, has_ended=lambda dag_id, run_id: has_ended(self.hook.releases, context, dag_id, run_id)
-        )
+        releases = self.hook.releases
+
+        def is_dead(dag_id: str, run_id: str) -> bool:
+            try:
+                return has_ended(releases, context, dag_id, run_id)
+            except LockHeldError as err:  # nothing to be done about it here: all else is tidied up
+                self.log.warning("%s", err)
+                return False
+
+        return keep_house.advance(releases, has_ended=is_dead)

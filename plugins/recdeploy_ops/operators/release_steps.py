@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from recdeploy_ops.domain.errors import RecdeployError, TransientError
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.hooks.releases import ReleasesHook
+from recdeploy_ops.steps.waits import advance_patiently
 from recdeploy_ops.triggers.deployments import DeploymentSettledTrigger
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
     from recdeploy_ops.steps.outcomes import Outcome
+
+
+# Parking a task and starting it again takes about as long: what OCI does sooner is awaited where the task is.
+PATIENCE_SECONDS = 10.0
 
 
 class ReleaseStepOperator(BaseOperator):
@@ -45,9 +50,9 @@ class ReleaseStepOperator(BaseOperator):
         """
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Advance the step; wait in the triggerer while OCI is at work."""
+        """Advance the step; wait in the triggerer while OCI is at work, unless that is soon over."""
         with failing_for_good():
-            outcome = self.advance(context)
+            outcome = advance_patiently(self.hook.releases, lambda: self.advance(context), patience=PATIENCE_SECONDS)
             if not isinstance(outcome, Waiting):
                 return dict(outcome)
             poll_seconds = self.hook.settings.release.poll_seconds

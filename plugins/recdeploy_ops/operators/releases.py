@@ -25,9 +25,15 @@ log = logging.getLogger(__name__)
 def has_ended(releases: Releases, context: Context, dag_id: str, run_id: str) -> bool:
     """Return whether a run has ended: as Airflow says, or as its lease does where it is a notebook's.
 
-    A run that Airflow does not know any more has ended. Airflow not answering proves nothing: that is raised.
+    A run that this Airflow does not know may be under way in another one on the same storage: it has ended with its
+    lease, or when a person says so (param ``ended_run`` of recommender_housekeeping). Airflow not answering proves
+    nothing: that is raised.
+
+    Raises:
+        LockHeldError: this Airflow does not know the run, and nothing proves that it has ended.
     """
     from recdeploy_ops.deployment_manager import notebook_sessions
+    from recdeploy_ops.steps import locks
 
     if dag_id == NOTEBOOK:
         return notebook_sessions.has_ended(releases, dag_id, run_id)
@@ -37,8 +43,16 @@ def has_ended(releases: Releases, context: Context, dag_id: str, run_id: str) ->
     except AirflowRuntimeError as err:
         if (err.error.detail or {}).get("status_code") != HTTPStatus.NOT_FOUND:
             raise
-        log.warning("Airflow does not know the run %s of %s any more.", run_id, dag_id)
-        return True
+    said = context["params"].get("ended_run") == run_id
+    if not said:
+        locks.require_lease_over(releases, run_id)
+    log.warning(
+        "This Airflow does not know the run %s of %s: it counts as ended, as %s.",
+        run_id,
+        dag_id,
+        "whoever triggered this run says" if said else "its lease is over",
+    )
+    return True
 
 
 def opening_of(releases: Releases, context: Context) -> Opening:

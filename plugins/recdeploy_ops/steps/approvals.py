@@ -16,7 +16,7 @@ from recdeploy_ops.steps import fingerprints
 from recdeploy_ops.steps.reports import read_report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from recdeploy_ops.domain.ledger import Release
@@ -82,7 +82,7 @@ def ask(releases: Releases, run_id: str, *, attempt: int, notice: str | None = N
     replaces = _describe_place(release.version, serving.version if serving else None)
     return Question(
         subject=f"Promote v{release.version} of {releases.settings.project_name}{replaces}?",
-        body=_describe_evidence(releases, release, notices),
+        body=describe_evidence(releases, release, notices),
         version=release.version,
         digest=artifact.digest,
     )
@@ -109,6 +109,7 @@ def ask_rollback(releases: Releases, run_id: str, *, attempt: int, notice: str |
     facts = {
         "goes back to": f"v{target.number}",
         "its digest": target.digest or "not made by this project",
+        "approval fingerprint": fingerprints.fingerprint_of(parts),
         "production serves": serves,
         "at": serving.url if serving else "no URL",
         "rehearsed in": f"{release.facts[Kind.ROLLBACK_REHEARSED]['seconds']} s",
@@ -215,8 +216,14 @@ def _sign(releases: Releases, release: Release) -> None:
         releases.sign_head(model["model_id"])
 
 
-def _describe_evidence(releases: Releases, release: Release, notices: list[str]) -> str:
-    """Return everything that was measured on the way here, as Markdown."""
+def describe_evidence(releases: Releases, release: Release, notices: Sequence[str]) -> str:
+    """Return everything that was measured on the way to a question that was asked, as Markdown.
+
+    Args:
+        releases: what the steps work with.
+        release: the release, open or closed.
+        notices: what to know before all else.
+    """
     extracted = releases.facts(release, Kind.DATA_EXTRACTED)
     offline = read_report(releases, releases.facts(release, Kind.CANDIDATE_CHECKED))
     live = read_report(releases, releases.facts(release, Kind.TEST_VALIDATED))
@@ -232,7 +239,9 @@ def _describe_evidence(releases: Releases, release: Release, notices: list[str])
         Evidence(
             version=release.version,
             digest=offline["details"]["digest"],
+            fingerprint=releases.facts(release, Kind.APPROVAL_REQUESTED)["fingerprint"],
             production=f"v{serving.version} since {serving.since}" if serving else None,
+            way_back=_describe_way_back(release),
             notices=notices,
             data={**extracted["rows"], "newest interaction": extracted["newest_interaction"] or "unknown"},
             metrics={"RMSE": metrics.get("rmse"), "MAE": metrics.get("mae")},
@@ -244,6 +253,12 @@ def _describe_evidence(releases: Releases, release: Release, notices: list[str])
             titles=details.get("titles", {}),
         )
     )
+
+
+def _describe_way_back(release: Release) -> str | None:
+    """Return which version was brought back on trial in this run, and how long that took."""
+    rehearsed = release.get(Kind.ROLLBACK_REHEARSED)
+    return f"v{rehearsed['version']} in {rehearsed['seconds']} s" if rehearsed else None
 
 
 def _read_endpoint(stored: dict[str, Any]) -> EndpointFacts:

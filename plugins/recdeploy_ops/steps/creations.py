@@ -14,6 +14,8 @@ from recdeploy_ops.releases import DIGEST_TAG
 from recdeploy_ops.steps import removals
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from recdeploy_ops.domain.ledger import Release
     from recdeploy_ops.releases import Releases
 
@@ -52,18 +54,19 @@ def advance_creation(
     deployment_id = releases.deployments.create(new)
     deployment = releases.deployments.get(deployment_id)
     log.info("Creating the %s deployment %s (%s)", role, deployment.name, deployment_id)
-    return _follow(releases, deployment)
+    # Awaited however soon it is there: what a try does next depends on what it finds, never on how fast OCI was.
+    return Waiting(deployment_id, f"{deployment.name} is {deployment.lifecycle_state}", _deadline(releases, deployment))
 
 
 def _follow(releases: Releases, deployment: Deployment) -> Waiting | Deployment:
     progress = judge_deployment(deployment.lifecycle_state)
     if progress is Progress.SUCCEEDED:
         return releases.deployments.get(deployment.deployment_id)
-    minutes = releases.settings.release.deployment_timeout_minutes
-    deadline = deployment.created_at + timedelta(minutes=minutes)
+    deadline = _deadline(releases, deployment)
     if progress is Progress.RUNNING and releases.now() < deadline:
         return Waiting(deployment.deployment_id, f"{deployment.name} is {deployment.lifecycle_state}", deadline)
     state = deployment.lifecycle_state
+    minutes = releases.settings.release.deployment_timeout_minutes
     reason = f"is {state}" if progress is Progress.FAILED else f"is still {state} after {minutes:g} minutes"
     explanation = explain_newest(releases, deployment)
     removals.ask(releases, deployment)
@@ -73,6 +76,10 @@ def _follow(releases: Releases, deployment: Deployment) -> Waiting | Deployment:
         "Common causes: insufficient compute quota, a conda environment whose path is not accessible, a corrupt "
         "artifact."
     )
+
+
+def _deadline(releases: Releases, deployment: Deployment) -> datetime:
+    return deployment.created_at + timedelta(minutes=releases.settings.release.deployment_timeout_minutes)
 
 
 def explain_newest(releases: Releases, deployment: Deployment) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.errors import DeploymentFailedError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.waiting import Waiting
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
+
+TEST_FAILED = "Test deployment failed"
 
 
 def advance(releases: Releases, run_id: str) -> Outcome:
@@ -30,9 +33,12 @@ def advance(releases: Releases, run_id: str) -> Outcome:
         log.warning("skip_test_deployment is set: v%s is not tried on a TEST endpoint.", release.version)
         releases.record(Kind.TEST_DEPLOYED, run_id, {"deployment_id": None, "url": None, "skipped": True})
         return {"skipped": True}
-    deployment = advance_creation(
-        releases, release, role=Role.TEST, digest=registered["digest"], model_id=registered["model_id"]
-    )
+    try:
+        deployment = advance_creation(
+            releases, release, role=Role.TEST, digest=registered["digest"], model_id=registered["model_id"]
+        )
+    except DeploymentFailedError as err:
+        raise DeploymentFailedError(f"{TEST_FAILED}: {err}") from err
     if isinstance(deployment, Waiting):
         return deployment
     facts = {

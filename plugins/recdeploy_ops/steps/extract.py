@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.bundles import store_bundle, write_manifest
+from recdeploy_ops.bundles import SIZES, measure_files, store_bundle, write_manifest
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.extraction import extract_tables
 from recdeploy_ops.workspaces import workspace
@@ -32,7 +32,7 @@ def advance(releases: Releases, run_id: str, *, source: Source) -> Outcome:
     releases.release(run_id)
     with workspace() as folder:
         facts = extract_tables(source, releases.settings, folder, log.info)
-        write_manifest(folder, facts)
+        write_manifest(folder, {**facts, SIZES: measure_files(folder)})
         bundle = store_bundle(releases.store, releases.folder(run_id, "extract"), folder)
     rows = {table: facts[table]["rows"] for table in ("interactions", "users", "items")}
     recorded = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.bundles import canonical_json
+from recdeploy_ops.bundles import SIZES, canonical_json, verify_bundle
 from recdeploy_ops.domain.errors import ApprovalError, IntegrityError, KeyNotFoundError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.releases import DIGEST_TAG
@@ -13,6 +13,7 @@ from recdeploy_ops.releases import DIGEST_TAG
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from recdeploy_ops.bundles import Bundle
     from recdeploy_ops.domain.ledger import Facts, Release
     from recdeploy_ops.releases import Releases
 
@@ -41,6 +42,27 @@ def read_parts(releases: Releases, release: Release) -> dict[str, str]:
     for kind in REPORTS:
         parts[f"report of {kind}"] = _sha256(releases, releases.facts(release, kind)["report"])
     return parts
+
+
+def require_whole(releases: Releases, release: Release) -> None:
+    """Read what would be promoted where it is stored, and compare it with the manifests that were approved.
+
+    The extract is judged by its manifest and by the sizes of its files: it is never served, it may be many gigabytes,
+    and to read them all would hold up the switch. Bytes exchanged for as many others are found by whoever trains on
+    it again, who verifies each file.
+
+    Raises:
+        ApprovalError: a file is gone or was changed; names it.
+    """
+    try:
+        for kind in (Kind.ARTIFACT_BUILT, Kind.MODEL_TRAINED):
+            verify_bundle(releases.store, releases.bundle(release, kind))
+        _require_sizes(releases, releases.bundle(release, Kind.DATA_EXTRACTED))
+    except IntegrityError as err:
+        raise ApprovalError(
+            f"v{release.version} is not promoted, as it is not what was approved: {err} Put that object back as it "
+            "was, then clear this task; or make it anew with a new run."
+        ) from err
 
 
 def read_rollback_parts(releases: Releases, release: Release) -> dict[str, str]:
@@ -76,6 +98,19 @@ def require_unchanged(asked: Facts, parts: Mapping[str, str]) -> None:
             f"v{asked['version']} does not go into production: since that was approved, these have changed: "
             f"{', '.join(changed) or 'the fingerprint'}. Clear the task 'request_approval', so that it is asked again."
         )
+
+
+def _require_sizes(releases: Releases, extract: Bundle) -> None:
+    sizes = extract.facts.get(SIZES)
+    if sizes is None:  # brought from a notebook: what its lists allow for, and small
+        verify_bundle(releases.store, extract)
+        return
+    found = {stored.key: stored.size for stored in releases.store.list(f"{extract.prefix}/")}
+    for name, size in sizes.items():
+        stored = found.get(extract.key(name))
+        if stored != size:
+            has = "is gone" if stored is None else f"has {stored} bytes"
+            raise IntegrityError(f"{releases.store.uri}/{extract.key(name)} {has}, its manifest says {size} bytes.")
 
 
 def _name_production(releases: Releases) -> str:

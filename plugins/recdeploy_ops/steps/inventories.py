@@ -193,7 +193,7 @@ def _from_catalog(releases: Releases, model: CatalogModel) -> Version:
         digest=digest,
         model_id=model.model_id,
         artifact=f"releases/{slug}/artifact/{digest[:16]}",
-        results=releases.find_results(slug),
+        results=releases.find_results(model),
     )
 
 

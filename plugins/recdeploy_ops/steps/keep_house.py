@@ -1,4 +1,4 @@
-"""The last net: closes what a dead run left open, and deletes TEST deployments that nobody needs."""
+"""The last net: closes what a dead run left open, and deletes deployments that nobody needs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def advance(releases: Releases, *, has_ended: Callable[[str, str], bool]) -> Out
     sweep_workspaces()
     tests = [d for d in releases.deployments_of(Role.TEST) if d.lifecycle_state != "DELETED"]
     orphans = [d for d in tests if _is_orphan(d, book, releases.now())]
-    waiting = removals.advance_removal(releases, orphans)
+    waiting = removals.advance_removal(releases, [*orphans, *removals.find_unproved(releases)])
     return waiting or {"left": [d.name for d in tests if d not in orphans]}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import LockHeldError, RecdeployError
@@ -74,6 +74,11 @@ def open_release(releases: Releases, run_id: str, opening: Opening, *, purpose: 
     take(releases, run_id, facts)
 
 
+def would_preempt(book: Book, run_id: str) -> bool:
+    """Return whether another run holds the lock and only waits for an approval."""
+    return book.holder not in {None, run_id} and book.releases[book.holder or ""].only_waits
+
+
 def advance_takeover(
     releases: Releases, run_id: str, *, has_ended: Callable[[str, str], bool], preempting: bool = False
 ) -> Waiting | None:
@@ -86,7 +91,7 @@ def advance_takeover(
         LockHeldError: a live run holds the lock.
     """
     book = releases.ledger.book()
-    if preempting and book.holder not in {None, run_id} and book.releases[book.holder or ""].only_waits:
+    if preempting and would_preempt(book, run_id):
         _preempt(releases, book, run_id)
     dead = find_dead_holder(releases.ledger.book(), run_id, has_ended=has_ended)
     if dead is None:
@@ -97,6 +102,32 @@ def advance_takeover(
         return waiting
     closed = close_release.advance(releases, dead)
     return closed if isinstance(closed, Waiting) else None
+
+
+def require_lease_over(releases: Releases, run_id: str) -> None:
+    """Refuse to take a holder for dead that nobody can be asked about, while it may still be at work somewhere.
+
+    A run takes no longer than its training and its wait for an approval may, and a day for all else; housekeeping
+    leaves its TEST deployment alone for as long.
+
+    Raises:
+        LockHeldError: its lease is not over; says until when it lasts, and how a person ends it sooner.
+    """
+    book = releases.ledger.book()
+    release = book.releases[run_id]
+    settings = releases.settings
+    longest = timedelta(
+        hours=release.params.get("approval_timeout_hours", 0), minutes=settings.training.timeout_minutes
+    )
+    lease = max(timedelta(hours=settings.release.test_lease_hours), longest + timedelta(days=1))
+    end = datetime.fromisoformat(release.last_opened_at) + lease
+    if releases.now() >= end:
+        return
+    raise LockHeldError(
+        f"{describe_holder(book)} This Airflow does not know that run: where another one works on the same storage, it "
+        f"may be under way there. It counts as ended from {end:%Y-%m-%d %H:%M} UTC on. If it has ended for certain, as "
+        f"it was deleted or its Airflow is gone, trigger recommender_housekeeping with ended_run = {run_id}."
+    )
 
 
 def advance_return(releases: Releases, run_id: str) -> Waiting | None:

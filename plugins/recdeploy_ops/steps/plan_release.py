@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.ledger import RETRAIN
 from recdeploy_ops.domain.release_plan import plan
-from recdeploy_ops.steps import locks
+from recdeploy_ops.steps import locks, removals
 
 if TYPE_CHECKING:
     from recdeploy_ops.releases import Releases
@@ -30,6 +30,8 @@ def advance(releases: Releases, run_id: str, opening: Opening) -> Outcome:
     releases.catalog.check_access()
     waiting = locks.advance_takeover(releases, run_id, has_ended=opening.has_ended)
     waiting = waiting or locks.advance_return(releases, run_id)
+    if waiting is None and releases.ledger.book().production is None:
+        waiting = removals.advance_removal(releases, removals.find_unproved(releases))
     if waiting:
         return waiting
     found = plan(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.ledger import ROLLBACK
 from recdeploy_ops.domain.release_plan import choose_target, reconcile, require_unused
-from recdeploy_ops.steps import locks
+from recdeploy_ops.steps import locks, rehearsals
 
 if TYPE_CHECKING:
     from recdeploy_ops.releases import Releases
@@ -26,6 +26,7 @@ def advance(releases: Releases, run_id: str, opening: Opening) -> Outcome:
         ApprovalError: this run has rolled back before, and production was changed since.
         StateMismatchError: OCI's production is not what the ledger says.
         LockHeldError: a live run is past its approval.
+        IntegrityError, StorageError: a release would be pre-empted for a version that cannot be brought back.
     """
     releases.store.check_writable()
     releases.catalog.check_access()
@@ -34,11 +35,14 @@ def advance(releases: Releases, run_id: str, opening: Opening) -> Outcome:
     target = book.versions[known.version] if known else choose_target(book, _wanted(opening.params["version"]))
     if known is not None:
         require_unused(book, known)
-    reconcile(book, releases.production())
+    if locks.would_preempt(book, run_id):  # nobody loses an approval to a rollback that cannot be
+        reconcile(book, releases.production())
+        rehearsals.require_way_back(releases, target)
     waiting = locks.advance_takeover(releases, run_id, has_ended=opening.has_ended, preempting=True)
     waiting = waiting or locks.advance_return(releases, run_id)
     if waiting:
         return waiting
+    reconcile(releases.ledger.book(), releases.production())  # a dead run may have left production half switched
     known = releases.ledger.book().releases.get(run_id)
     if known is None or not known.is_open:
         locks.open_release(releases, run_id, opening, purpose=ROLLBACK, version=target.number)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NO_TEST = "Cannot promote to production - no test deployment"
+
 
 @dataclass(frozen=True)
 class Approved:
@@ -72,6 +74,8 @@ def check_approval(releases: Releases, release: Release) -> Approved:
         IllegalTransitionError: the version was not validated.
     """
     registered = releases.facts(release, Kind.MODEL_REGISTERED)
+    if release.get(Kind.TEST_DEPLOYED) is None:
+        raise MissingInputError(f"{NO_TEST}: v{release.version} was never deployed", clear_task="deploy_test")
     answer = releases.facts(release, Kind.APPROVAL_ANSWERED)
     if answer["decision"] != Decision.PROMOTE:
         raise ApprovalError(f"v{release.version} was not approved: {answer['by']} answered {answer['decision']}.")
@@ -118,6 +122,7 @@ def _promote(releases: Releases, release: Release) -> Waiting | None:
     try:
         if release.open_switch is None:
             reconcile(releases.ledger.book(), releases.production())
+            fingerprints.require_whole(releases, release)
             _require_registered_artifact(releases, approved)
         if champion is None:
             serving = _become_production(releases, release, approved)
@@ -181,7 +186,7 @@ def _become_production(releases: Releases, release: Release, approved: Approved)
         return made
     deployment = releases.deployments.get(tested["deployment_id"])
     if deployment.lifecycle_state in {"DELETING", "DELETED"}:
-        raise MissingInputError(f"The TEST deployment {deployment.name} is gone", clear_task="deploy_test")
+        raise MissingInputError(f"{NO_TEST}: {deployment.name} is gone", clear_task="deploy_test")
     tags = releases.tags(release.run_id, approved.version, approved.digest, Role.PRODUCTION)
     name = deployment_name(releases.settings.project_name, Role.PRODUCTION, approved.version)
     switch = _tag_switch(releases, deployment.deployment_id, name, tags, goal=goal)

@@ -11,6 +11,7 @@ from recdeploy_ops.code_version import describe_code, digest_of_code
 from recdeploy_ops.domain.errors import MissingInputError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.oci_clients.models import NewModel
+from recdeploy_ops.releases import RESULTS_METADATA
 from recdeploy_ops.steps.fingerprints import CODE_METADATA
 from recdeploy_ops.workspaces import workspace
 
@@ -74,7 +75,8 @@ def _upload(releases: Releases, model: CatalogModel, artifact: Bundle) -> None:
 
 def _describe(releases: Releases, release: Release, artifact: Bundle, *, deleted: int) -> NewModel:
     name = releases.model_name(release.version)
-    metrics = releases.facts(release, Kind.MODEL_TRAINED)["metrics"]
+    trained = releases.facts(release, Kind.MODEL_TRAINED)
+    metrics = trained["metrics"]
     code = describe_code()
     return NewModel(
         name=name,
@@ -85,6 +87,7 @@ def _describe(releases: Releases, release: Release, artifact: Bundle, *, deleted
         metadata=(
             ("digest", artifact.digest, "sha256 of the artifact's manifest.json", "other"),
             (CODE_METADATA, digest_of_code(), "sha256 over the source files that made it", "other"),
+            (RESULTS_METADATA, trained["prefix"], "where its training results are stored", "other"),
             (
                 "rmse",
                 _number(metrics.get("rmse")),

@@ -7,19 +7,22 @@ import sqlite3
 import time
 from contextlib import closing
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.artifact import DATABASE, load_in_clean_process, unzip, unzip_artifact, zip_artifact
-from recdeploy_ops.backups import list_backups
+from recdeploy_ops.backups import ARTIFACT, FOLDER, list_backups, require_recorded
 from recdeploy_ops.bundles import MANIFEST, fetch_bundle, open_bundle, sha256_of
 from recdeploy_ops.domain.errors import CloudRefusedError, IntegrityError, MissingInputError, StorageError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.oci_clients.models import NewModel
+from recdeploy_ops.releases import RESULTS_METADATA
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from recdeploy_ops.bundles import Bundle
     from recdeploy_ops.domain.ledger import Version
     from recdeploy_ops.domain.records import CatalogModel
     from recdeploy_ops.releases import Releases
@@ -46,12 +49,7 @@ def rehearse(releases: Releases, run_id: str, version: Version) -> None:
     started = time.monotonic()
     model = find_or_restore(releases, run_id, version)
     with workspace() as place:
-        folder, archive = place / "artifact", place / "artifact.zip"
-        if version.digest:
-            fetch_from_catalog(releases, model.model_id, version.digest, archive, folder)
-            _ask(folder, version)
-        else:
-            _compare_with_stored(releases, version, model.model_id, archive, folder)
+        _try_registered(releases, version, model.model_id, place)
     seconds = round(time.monotonic() - started, 1)
     done = "fetched, verified, loaded and asked" if version.digest else "fetched and compared, but not loaded"
     facts = {"version": version.number, "digest": version.digest, "model_id": model.model_id}
@@ -59,6 +57,23 @@ def rehearse(releases: Releases, run_id: str, version: Version) -> None:
     if known is None or {**known, "seconds": None} != {**facts, "seconds": None}:
         releases.record(Kind.ROLLBACK_REHEARSED, run_id, {**facts, "seconds": seconds})
     log.info("v%s can be brought back: %s in %s s.", version.number, done, seconds)
+
+
+def require_way_back(releases: Releases, version: Version) -> None:
+    """Fetch, verify, load and ask a version as a rehearsal does, before anything is begun: nothing is recorded.
+
+    Raises:
+        IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
+        StorageError: there is no whole copy of it anywhere.
+    """
+    model = _find(releases, version)
+    with workspace() as place:
+        if model is not None:
+            _try_registered(releases, version, model.model_id, place)
+            return
+        _fetch_copy(releases, version, place / "artifact")
+        if version.digest:
+            _ask(place / "artifact", version)
 
 
 def fetch_from_catalog(releases: Releases, model_id: str, digest: str, archive: Path, folder: Path) -> None:
@@ -84,6 +99,8 @@ def find_or_restore(releases: Releases, run_id: str, version: Version) -> Catalo
     with workspace() as place:
         folder, archive = place / "artifact", place / "artifact.zip"
         _fetch_copy(releases, version, folder)
+        if not version.digest:
+            (folder / MANIFEST).unlink()  # ours: the project that made it knows no such file
         zip_artifact(folder, archive)
         found = releases.look_up(version.number, version.digest)
         model = found.model or releases.catalog.create(_describe(releases, version, deleted=found.deleted))
@@ -95,12 +112,21 @@ def find_or_restore(releases: Releases, run_id: str, version: Version) -> Catalo
     return model
 
 
+def _try_registered(releases: Releases, version: Version, model_id: str, place: Path) -> None:
+    """Fetch a version's artifact from the catalog and verify it; load and ask it where this project made it."""
+    folder, archive = place / "artifact", place / "artifact.zip"
+    if version.digest:
+        fetch_from_catalog(releases, model_id, version.digest, archive, folder)
+        _ask(folder, version)
+    else:
+        _compare_with_stored(releases, version, model_id, archive, folder)
+
+
 def _compare_with_stored(releases: Releases, version: Version, model_id: str, archive: Path, folder: Path) -> None:
     """Rehearse a version of another project: its score.py may need packages that only its deployment has."""
     releases.catalog.download_artifact(model_id, archive)
     found = {name: sha256_of(folder / name) for name in unzip(archive, folder) if name != MANIFEST}
-    stored = open_bundle(releases.store, version.artifact, made_by="recommender_adopt").files
-    if found != stored:
+    if not any(copy.files == found for copy in _copies(releases, version)):
         raise IntegrityError(f"The artifact of the model {model_id} is not the one that was adopted: it was exchanged.")
     log.warning("v%s was not made by this project: its score.py is not loaded here.", version.number)
 
@@ -116,35 +142,54 @@ def _find(releases: Releases, version: Version) -> CatalogModel | None:
 
 
 def _fetch_copy(releases: Releases, version: Version, folder: Path) -> None:
-    """Fetch a version's artifact from where it was built, else from a backup whose manifest matches."""
-    places = [version.artifact] + [
-        f"{backup['prefix']}/recommender_model_artifact"
-        for backup in reversed(list_backups(releases.store))
-        if backup["version"] == version.number
-    ]
-    for place in places:
+    """Fetch a version's artifact from the first place that has a whole copy."""
+    for copy in _copies(releases, version):
         try:
-            bundle = open_bundle(releases.store, place, digest=version.digest, made_by="backup_production")
-            fetch_bundle(releases.store, bundle, folder)
-        except (MissingInputError, IntegrityError, StorageError) as err:
-            log.warning("%s cannot be used: %s", place, err)
+            fetch_bundle(releases.store, copy, folder)
+        except IntegrityError as err:
+            log.warning("%s cannot be used: %s", copy.prefix, err)
             continue
         return
     raise StorageError(
-        f"Rollback failed - backup not found: v{version.number} is neither in the Model Catalog nor whole in any of "
-        f"{', '.join(places)} below {releases.store.uri}. Its backup directory may have been deleted."
+        f"Rollback failed - backup not found: v{version.number} is neither in the Model Catalog nor whole in "
+        f"{version.artifact or 'no folder of its own'} or any backup below {releases.store.uri}/{FOLDER}. Its backup "
+        "directory may have been deleted."
     )
+
+
+def _copies(releases: Releases, version: Version) -> Iterator[Bundle]:
+    """Yield where a version's artifact may lie, its manifest as recorded: where it was built, then its backups."""
+    backups = [found for found in reversed(list_backups(releases.store)) if found["version"] == version.number]
+    for backup in [None, *backups]:
+        place = f"{backup['prefix']}/{ARTIFACT}" if backup else version.artifact
+        try:
+            digest = version.digest or (_recorded_digest(releases, backup) if backup else None)
+            yield open_bundle(releases.store, place, digest=digest, made_by="backup_production")
+        except (MissingInputError, IntegrityError, StorageError) as err:
+            log.warning("%s cannot be used: %s", place, err)
+
+
+def _recorded_digest(releases: Releases, backup: Mapping[str, Any]) -> str:
+    """Return the digest of the artifact in a backup that the ledger names, for a version that has none of its own."""
+    require_recorded(backup, releases.ledger.entries())
+    whole = open_bundle(releases.store, backup["prefix"], digest=backup["digest"], made_by="backup_production")
+    return whole.files[f"{ARTIFACT}/{MANIFEST}"]
 
 
 def _describe(releases: Releases, version: Version, *, deleted: int) -> NewModel:
     name = releases.model_name(version.number)
+    metadata = []
+    if version.digest:
+        metadata.append(("digest", version.digest, "sha256 of the artifact's manifest.json", "other"))
+    if version.results:
+        metadata.append((RESULTS_METADATA, version.results, "where its training results are stored", "other"))
     return NewModel(
         name=name,
         description=f"Product recommender v{version.number}, registered again from storage",
         version_set=releases.settings.project_name,
         version_label=f"v{version.number}",
         tags=releases.tags(version.run_id, version.number, version.digest),
-        metadata=(("digest", version.digest, "sha256 of the artifact's manifest.json", "other"),),
+        metadata=tuple(metadata),
         provenance={},
         token=f"{name}/{version.digest}/{deleted}",
     )

@@ -1,19 +1,23 @@
-"""Rollback, step 2: prove that the version can serve, before production is touched."""
+"""Rollback, step 2: prove that the version can serve, and back up what serves, before production is touched."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.errors import IntegrityError, StorageError
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.steps import rehearsals
+from recdeploy_ops.steps import backup_production, rehearsals
 
 if TYPE_CHECKING:
     from recdeploy_ops.releases import Releases
     from recdeploy_ops.steps.outcomes import Outcome
 
+log = logging.getLogger(__name__)
+
 
 def advance(releases: Releases, run_id: str) -> Outcome:
-    """Fetch, verify, load and ask the version that the rollback goes to.
+    """Fetch, verify, load and ask the version that the rollback goes to; back up what serves where nothing else has.
 
     Raises:
         IntegrityError: its artifact is not the one that was recorded, or does not answer.
@@ -21,4 +25,17 @@ def advance(releases: Releases, run_id: str) -> Outcome:
     """
     release = releases.release(run_id)
     rehearsals.rehearse(releases, run_id, releases.ledger.book().versions[release.version])
+    _back_up_champion(releases, run_id)
     return dict(releases.facts(releases.release(run_id), Kind.ROLLBACK_REHEARSED))
+
+
+def _back_up_champion(releases: Releases, run_id: str) -> None:
+    """Back up what the rollback replaces, unless that was done before; a backup that fails holds nothing up."""
+    release, serving = releases.release(run_id), releases.ledger.book().production
+    if serving is None or release.open_switch is not None or backup_production.is_backed_up(releases, serving):
+        return
+    try:
+        backup_production.back_up(releases, run_id, serving)
+    except (IntegrityError, StorageError) as err:
+        log.warning("v%s could not be backed up, and the rollback goes on: %s", serving.version, err)
+        releases.record(Kind.BACKUP_FAILED, run_id, {"version": serving.version, "reason": str(err)})

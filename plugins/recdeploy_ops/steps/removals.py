@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import DeploymentFailedError
+from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.releases import PROJECT_TAG, ROLE_TAG, RUN_TAG, run_slug
@@ -43,6 +44,25 @@ def advance_unproved_removal(releases: Releases, run_id: str) -> Waiting | None:
             deployment = releases.deployments.get(listed.deployment_id)
             waiting = waiting if deployment.lifecycle_state == "DELETED" else _remove(releases, deployment)
     return waiting
+
+
+def find_unproved(releases: Releases) -> list[Deployment]:
+    """Return deployments that a closed release made to be production and never proved: nobody was told of them.
+
+    OCI may make one after its release was closed, where the request was slow. One that ever served is never among them.
+    """
+    book, entries = releases.ledger.book(), releases.ledger.entries()
+    closed = {run_slug(run_id) for run_id, release in book.releases.items() if not release.is_open}
+    proved = {e.facts["deployment_id"] for e in entries if e.kind in {Kind.PROMOTED, Kind.ROLLED_BACK}}
+    adopted = [e.facts["production"] for e in entries if e.kind is Kind.ADOPTED]
+    proved |= {production["deployment_id"] for production in adopted if production}
+    return [
+        deployment
+        for deployment in releases.deployments_of(Role.PRODUCTION)
+        if deployment.lifecycle_state != "DELETED"
+        and deployment.tags.get(RUN_TAG) in closed
+        and deployment.deployment_id not in proved
+    ]
 
 
 def advance_removal(releases: Releases, deployments: Iterable[Deployment]) -> Waiting | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import (
+    CloudRefusedError,
     DeploymentFailedError,
     IntegrityError,
     PromotionFailedError,
@@ -14,7 +17,8 @@ from recdeploy_ops.domain.errors import (
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.release_plan import GONE
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.steps import rehearsals, removals
+from recdeploy_ops.releases import HOLDER_TAG, run_slug
+from recdeploy_ops.steps import labels, rehearsals, removals
 from recdeploy_ops.steps.switches import Switch, advance_switch
 
 if TYPE_CHECKING:
@@ -66,11 +70,15 @@ def describe_settlement(releases: Releases, release: Release) -> str:
 
 def _restore(releases: Releases, release: Release, champion: Serving) -> Waiting | None:
     version = releases.ledger.book().versions[champion.version]
+    waiting = _fence(releases, release, champion)
+    if waiting:
+        return waiting
     try:
         model_id = rehearsals.find_or_restore(releases, release.run_id, version).model_id
         switch = model_switch(releases, champion.deployment_id, champion.version, champion.digest, model_id)
-        restored = advance_switch(releases, release.run_id, Kind.RESTORE_STARTED, switch)
-    except (DeploymentFailedError, StorageError, IntegrityError) as err:
+        back = replace(switch, insists=True)
+        restored = advance_switch(releases, release.run_id, Kind.RESTORE_STARTED, back)
+    except (DeploymentFailedError, CloudRefusedError, StorageError, IntegrityError) as err:
         raise PromotionFailedError(
             f"PRODUCTION NEEDS A PERSON. The switch to v{release.version} failed, and v{champion.version} could "
             f"not be brought back at {champion.url}: {err}\nSet the deployment's model to {champion.model_id} in the "
@@ -86,6 +94,19 @@ def _restore(releases: Releases, release: Release, champion: Serving) -> Waiting
     releases.record(Kind.CHAMPION_RESTORED, release.run_id, facts)
     log.info("v%s serves again at %s, verified.", champion.version, champion.url)
     return None
+
+
+def _fence(releases: Releases, release: Release, champion: Serving) -> Waiting | None:
+    """Change production's etag by a tag, so that a change which is still on its way to OCI is refused.
+
+    Whoever prepared it may be slow rather than dead. Where OCI has accepted a change since, the etag is new already.
+    """
+    switch = release.open_switch
+    if switch is None or labels.newest_change(releases, champion) != switch["seen_work_request"]:
+        return None
+    tags = {HOLDER_TAG: f"{run_slug(release.run_id)} settled {switch['deadline']}"}
+    since = datetime.fromisoformat(switch["deadline"])
+    return labels.advance_tags(releases, tags, switch["seen_work_request"], since=since)
 
 
 def model_switch(releases: Releases, deployment_id: str, version: int, digest: str, model_id: str) -> Switch:

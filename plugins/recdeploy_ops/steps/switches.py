@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import DeploymentFailedError, TransientError
-from recdeploy_ops.domain.promotion import Move, SwitchIntent, decide_switch
+from recdeploy_ops.domain.promotion import Move, SwitchIntent, decide_switch, was_asked
 from recdeploy_ops.domain.replies import Reply
 from recdeploy_ops.domain.waiting import Waiting
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NOT_RESPONDING = "Production endpoint not responding after update"
 LOST_PROBES = 3  # so many may get no answer, or an error, before a switch has failed
 
 
@@ -37,6 +38,8 @@ class Switch:
         digest: the digest that its URL must answer with.
         reached: whether a deployment is configured as intended.
         ask: asks OCI for the change.
+        insists: whether OCI is asked even where the deployment is configured so and does not answer so, or is in a
+            state that nobody listed: for a way back, which has nothing to lose.
     """
 
     deployment_id: str
@@ -45,6 +48,7 @@ class Switch:
     digest: str
     reached: Callable[[Deployment], bool]
     ask: Callable[[Deployment], None]
+    insists: bool = False
 
 
 def advance_switch(releases: Releases, run_id: str, kind: Kind, switch: Switch) -> Waiting | Deployment:
@@ -62,17 +66,28 @@ def advance_switch(releases: Releases, run_id: str, kind: Kind, switch: Switch) 
     intent = _intend(releases, run_id, kind, switch)
     deployment = releases.deployments.get(switch.deployment_id)
     newest = releases.deployments.newest_work_request(switch.deployment_id)
-    decision = decide_switch(intent, deployment, newest, reached=switch.reached(deployment), now=releases.now())
+    decision = decide_switch(
+        intent,
+        deployment,
+        newest,
+        reached=switch.reached(deployment),
+        now=releases.now(),
+        insisting=switch.insists,
+    )
     log.info("%s: %s (%s)", deployment.name, decision.reason, decision.move)
     match decision.move:
         case Move.ASK:
-            releases.release(run_id)  # the lock is confirmed between reading the etag and changing anything
-            switch.ask(deployment)
-            return Waiting(switch.deployment_id, f"{deployment.name} shall be {switch.goal}", intent.deadline)
+            return _ask(releases, run_id, switch, intent, deployment)
         case Move.WAIT:
             return Waiting(switch.deployment_id, f"{deployment.name}: {decision.reason}", intent.deadline)
         case Move.PROBE:
-            prove(releases, deployment, version=switch.version, digest=switch.digest)
+            try:
+                prove(releases, deployment, version=switch.version, digest=switch.digest)
+            except DeploymentFailedError as err:
+                if was_asked(intent, newest) or not switch.insists:
+                    raise
+                log.warning("It is configured as it shall be, and is asked for that all the same: %s", err)
+                return _ask(releases, run_id, switch, intent, deployment)
             return deployment
         case Move.GIVE_UP:
             said = releases.deployments.explain(newest.work_request_id) if newest else "nothing"
@@ -80,6 +95,12 @@ def advance_switch(releases: Releases, run_id: str, kind: Kind, switch: Switch) 
                 f"{deployment.name} ({deployment.deployment_id}) did not become {switch.goal}: {decision.reason}. "
                 f"{deployment.details}\nOCI says:\n{said}"
             )
+
+
+def _ask(releases: Releases, run_id: str, switch: Switch, intent: SwitchIntent, deployment: Deployment) -> Waiting:
+    releases.release(run_id)  # the lock is confirmed between reading the etag and changing anything
+    switch.ask(deployment)
+    return Waiting(switch.deployment_id, f"{deployment.name} shall be {switch.goal}", intent.deadline)
 
 
 def prove(releases: Releases, deployment: Deployment, *, version: int, digest: str) -> None:
@@ -100,7 +121,9 @@ def prove(releases: Releases, deployment: Deployment, *, version: int, digest: s
         if not isinstance(reply, Reply) or reply.status != HTTPStatus.OK:
             lost += 1
             if lost > LOST_PROBES:
-                raise DeploymentFailedError(f"{deployment.url} did not answer {probe}, and {lost} in all: {reply}")
+                raise DeploymentFailedError(
+                    f"{NOT_RESPONDING}: {deployment.url} did not answer {probe}, and {lost} in all: {reply}"
+                )
             log.warning("%s did not answer %s: %s", deployment.url, probe, reply)
             in_a_row = 0
             time.sleep(releases.settings.release.poll_seconds)

@@ -6,8 +6,8 @@ import errno
 import filecmp
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 PARTIAL = ".partial-"
+READ_ONLY = 0o444
 CHUNK = 1 << 20
 
 
@@ -28,7 +29,8 @@ class DirectoryStore:
     """Objects as files below one folder.
 
     A file appears under its name by ``os.link`` of a finished, fsynced temporary file: it is there whole or
-    not at all, and of two writers exactly one wins.
+    not at all, and of two writers exactly one wins. It is read-only, for what is created never changes, and a
+    backup may be another name of the same file.
 
     Args:
         uri: ``file:///folder``; the folder is made on the first write.
@@ -152,11 +154,10 @@ class DirectoryStore:
         folder = self._path(key).parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=PARTIAL, dir=folder)
-            os.close(handle)
+            partial = folder / f"{PARTIAL}{secrets.token_hex(8)}"
+            partial.touch(exist_ok=False)  # as the umask says
         except OSError as err:
             raise self._error("write", key, err) from err
-        partial = Path(name)
         try:
             yield partial
         except OSError as err:
@@ -165,6 +166,7 @@ class DirectoryStore:
             partial.unlink(missing_ok=True)
 
     def _commit(self, partial: Path, key: str) -> None:
+        partial.chmod(partial.stat().st_mode & READ_ONLY)
         _sync(partial)
         target = self._path(key)
         try:

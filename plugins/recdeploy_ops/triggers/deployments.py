@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from recdeploy_ops.domain.errors import TransientError
+from recdeploy_ops.domain.waiting import look_intervals
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.steps.waits import is_settled
 
@@ -28,7 +29,7 @@ class DeploymentSettledTrigger(BaseTrigger):
     Args:
         deployment_id: OCID of the model deployment.
         deadline: ISO 8601, UTC.
-        poll_seconds: between two looks.
+        poll_seconds: between two looks at most; the first ones follow each other sooner.
     """
 
     def __init__(self, *, deployment_id: str, deadline: str, poll_seconds: float) -> None:
@@ -53,11 +54,13 @@ class DeploymentSettledTrigger(BaseTrigger):
         await asyncio.sleep(FIRST_LOOK_SECONDS)
         releases = await asyncio.to_thread(lambda: ReleasesHook().releases)
         deadline = datetime.fromisoformat(self.deadline)
-        while datetime.now(UTC) < deadline:
+        for seconds in look_intervals(self.poll_seconds):
+            if datetime.now(UTC) >= deadline:
+                break
             try:
                 if await asyncio.to_thread(is_settled, releases, self.deployment_id):
                     break
             except TransientError as err:
-                self.log.warning("Looking again in %s s: %s", self.poll_seconds, err)
-            await asyncio.sleep(self.poll_seconds)
+                self.log.warning("Looking again in %.1f s: %s", seconds, err)
+            await asyncio.sleep(seconds)
         yield TriggerEvent({"deployment_id": self.deployment_id})

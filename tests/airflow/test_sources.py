@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
 
 TCPS = "tcps://adb.eu-frankfurt-1.oraclecloud.com:1522/g1_shop_low.adb.oraclecloud.com"
 ALIAS = "shop_low = (DESCRIPTION=(ADDRESS=(PROTOCOL=tcps)(HOST=adb.example.com)(PORT=1522)))\n"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _airflow_home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    if "airflow" not in sys.modules:
-        os.environ["AIRFLOW_HOME"] = str(tmp_path_factory.mktemp("airflow"))
 
 
 @pytest.fixture

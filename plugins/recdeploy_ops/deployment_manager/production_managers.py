@@ -1,0 +1,167 @@
+"""What a notebook does to production as it is: look at it, roll it back, repair what the ledger says of it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.deployment_manager import folders
+from recdeploy_ops.deployment_manager.backup_lists import read_backups
+from recdeploy_ops.deployment_manager.notebook_sessions import SESSION, NotebookSession, name_caller
+from recdeploy_ops.deployment_manager.overrides import adapt_settings
+from recdeploy_ops.deployment_manager.profiles import find_profile
+from recdeploy_ops.domain.errors import RecdeployError
+from recdeploy_ops.domain.release_status import describe_progress, summarise
+from recdeploy_ops.oci_clients.sessions import OciSession
+from recdeploy_ops.releases import Releases
+from recdeploy_ops.settings import load_settings
+from recdeploy_ops.steps import adopt, close_release, rehearse_rollback, roll_back
+from recdeploy_ops.storage.stores import open_store
+
+if TYPE_CHECKING:
+    from recdeploy_ops.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PHASE_MARK = "🩺"  # of a line that the guide's summary does not have
+ROLLBACK_FAILED = "Rollback failed - backup not found"
+
+
+class ProductionManager:
+    """Looks at production, lists backups, rolls back, and repairs the ledger after changes by hand.
+
+    Args:
+        project_name: e.g. ``Product Recommender``; by default the one in the settings.
+        backup_root: folder or URI named ``backups``; ledger and releases lie beside it. By default below the
+            settings' ``storage``, which Airflow uses as well.
+        artifact_dir: local folder of the current artifact, replaced as a whole; by default
+            ``~/recommender_model_artifact``. A folder that holds anything else is refused.
+        results_dir: the same of the current results; by default ``~/results``.
+        settings: by default those that ``RECDEPLOY_SETTINGS`` names, else ``include/recommender.yaml``.
+        oci: by default as ``AIRFLOW_CONN_OCI_DEFAULT``, ``~/.oci/config`` or the resource principal says.
+        session: tells kernels apart.
+
+    Raises:
+        SettingsError: something is missing or wrong; says what to set.
+    """
+
+    def __init__(
+        self,
+        project_name: str | None = None,
+        backup_root: str | Path | None = None,
+        artifact_dir: str | Path | None = None,
+        results_dir: str | Path | None = None,
+        *,
+        settings: Settings | None = None,
+        oci: OciSession | None = None,
+        session: str = SESSION,
+    ) -> None:
+        self.settings = adapt_settings(settings or load_settings(), project_name, backup_root)
+        oci = oci or OciSession(find_profile(self.settings.connections.oci))
+        self.releases = Releases(self.settings, open_store(self.settings.storage, oci), oci)
+        self.artifact_dir = Path(artifact_dir or Path.home() / "recommender_model_artifact").expanduser().absolute()
+        self.results_dir = Path(results_dir or Path.home() / "results").expanduser().absolute()
+        self._session = NotebookSession(self.releases, name_caller(oci.profile.key), session)
+
+    @property
+    def current_version(self) -> int:
+        """Return the version in production, 0 when there is none."""
+        serving = self.releases.ledger.book().production
+        return serving.version if serving else 0
+
+    def rollback_artifacts(self, version: int) -> bool:
+        """Make `artifact_dir` and `results_dir` hold a version again; production stays as it is.
+
+        Returns:
+            Whether there was a whole copy of that version, as the ledger knows it.
+
+        Raises:
+            SettingsError: one of the folders holds something else; both stay as they are.
+        """
+        place = folders.restore(self.releases, version, self.artifact_dir, self.results_dir)
+        if place is None:
+            log.error("%s: there is no whole copy of v%s below %s.", ROLLBACK_FAILED, version, self.releases.store.uri)
+            return False
+        log.info("%s and %s hold v%s again, from %s.", self.artifact_dir, self.results_dir, version, place)
+        return True
+
+    def roll_back_production(self, version: int | str = "previous", reason: str = "") -> dict[str, Any]:
+        """Bring production at the same URL back to an earlier version, rehearsed first and proved after.
+
+        Args:
+            version: a number, or ``previous``.
+            reason: kept in the ledger.
+
+        Returns:
+            ``version``, ``url`` and ``digest`` of what production serves.
+
+        Raises:
+            CellOrderError: this session has not finished another rollback.
+            SettingsError: there is no such version.
+            LockHeldError: another release is past its approval.
+            PromotionFailedError: production did not verify; says what it serves now.
+        """
+        params = {"version": version, "reason": reason or "rolled back from a notebook", "require_approval": False}
+        run_id = self._session.open_rollback(params)
+        try:
+            self._session.finish(rehearse_rollback.advance, run_id)
+            done = dict(self._session.finish(roll_back.advance, run_id))
+        except RecdeployError:
+            with suppress(RecdeployError):
+                self._session.finish(close_release.advance, run_id)
+            raise
+        self._session.finish(close_release.advance, run_id)
+        return done
+
+    def get_deployment_summary(self) -> str:
+        """Return what is in production and on TEST, in the guide's layout."""
+        summary = summarise(self.releases.ledger.book(), self.settings.project_name)
+        return "\n".join(line for line in summary.splitlines() if not line.startswith(PHASE_MARK))
+
+    def list_backups(self) -> list[dict[str, Any]]:
+        """Return the whole backups, oldest first.
+
+        Returns:
+            Of each: ``version``, ``timestamp``, ``backup_path``, ``files`` (how many), ``digest`` and
+            ``production_deployment`` (what served it: ``model_id``, ``deployment_id``, ``endpoint``, ...).
+        """
+        return read_backups(self.releases.store)
+
+    def import_existing_deployment(self, deployment_id: str) -> list[str]:
+        """Make a deployment that this project did not make its production; return what that changes in the ledger.
+
+        Raises:
+            StateMismatchError: it is not ACTIVE.
+            LockHeldError: a release is under way.
+        """
+        return self._adopt(deployment_id)
+
+    def repair_production_state(self) -> list[str]:
+        """Bring the ledger in line with what OCI has, e.g. after changes by hand; return what differed.
+
+        Raises:
+            SettingsError: it cannot be told which deployment is production.
+            LockHeldError: a release is under way.
+        """
+        return self._adopt(None)
+
+    def resume_release(self) -> str:
+        """Go on with the release that an ended kernel of yours has left open; return a sentence about it."""
+        release = self._session.resume()
+        done = describe_progress(release)
+        return f"This session goes on with v{release.version} (run {release.run_id}), which {done}."
+
+    def abandon_release(self) -> str:
+        """Close the release that a kernel of yours has open, delete its TEST deployment; return a sentence about it."""
+        release = self._session.abandon()
+        return f"The release v{release.version} (run {release.run_id}) is closed, and the release lock is free."
+
+    def _adopt(self, deployment_id: str | None) -> list[str]:
+        """Show the difference, then take over what OCI has."""
+        run_id = f"adopt-{self.releases.now():%Y%m%dT%H%M%S}"
+        with self._session.explaining():
+            shown = adopt.advance(self.releases, run_id, deployment_id=deployment_id, apply=False)
+        self._session.finish(adopt.advance, run_id, deployment_id=deployment_id, apply=True)
+        return list(shown["difference"]) if isinstance(shown, dict) else []  # it waits only when it writes

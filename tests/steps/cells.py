@@ -1,0 +1,57 @@
+"""The guide's cells as the tests of the deployment manager run them."""
+
+from __future__ import annotations
+
+from shops import source_of
+from steps.factories import Run, shop
+
+from recdeploy_ops.domain.ledger import Kind
+
+
+class Cells:
+    """The guide's cells, with results made by hand instead of trained."""
+
+    def __init__(self, manager, folder, *, shift=0):
+        self.manager, self.folder, self.shift = manager, folder, shift
+        if not (folder / "shop.db").exists():
+            shop(folder)
+
+    def prepare(self):
+        self.version = self.manager.get_next_version()
+        self.backup = self.manager.backup_current_artifacts(self.manager.current_version)
+
+    def train(self):
+        rows = self.manager.extract_data(source_of(self.folder / "shop.db"))
+        self.users, self.products = rows["users"], rows["items"]
+        own = self.manager._session.own()
+        Run(self.manager.releases, own.run_id, self.folder, shift=self.shift, top_k=own.params["top_k"]).train()
+        self.manager._fetch(Kind.MODEL_TRAINED, self.manager.results_dir)
+        self.model = self.manager.build_artifact()
+
+    def save(self, **how):
+        self.model_id = self.manager.save_new_model(self.model, self.version, self.users, self.products, **how)
+        return self.model_id
+
+    def deploy(self, **how):
+        self.test = self.manager.deploy_model(self.model, self.model_id, self.version, **how)
+        return self.test
+
+    def until_test(self):
+        self.prepare()
+        self.train()
+        self.save()
+        return self.deploy()
+
+    def release(self):
+        self.until_test()
+        return self.manager.promote_to_production(self.test.model_deployment_id)
+
+
+def living(manager, role=None):
+    found = [d for d in manager.releases.deployments.all() if d.lifecycle_state != "DELETED"]
+    return [d for d in found if role is None or d.tags["recdeploy-role"] == role]
+
+
+def kinds(manager):
+    run_id = manager._session.newest().run_id
+    return [str(entry.kind) for entry in manager.releases.ledger.entries() if entry.run_id == run_id]

@@ -1,0 +1,150 @@
+"""The messages of the guide's troubleshooting stand where the guide says, in Airflow's tasks and in the notebook."""
+
+from __future__ import annotations
+
+import pytest
+from steps.cells import Cells
+
+from recdeploy_ops.domain.errors import RecdeployError
+from recdeploy_ops.domain.records import Decision
+
+
+class AirflowSteps:
+    """What the operators do, brought to where the guide's messages appear."""
+
+    def __init__(self, run, releases, emulator):
+        self.run, self.releases, self.emulator = run, releases, emulator
+
+    def first_backup(self):
+        first = self.run("run-1")
+        first.plan()
+        first.back_up()
+
+    def failing_test(self):
+        first = self.run("run-1")
+        first.register()
+        self.emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Out of host capacity")
+        first.test()
+
+    def promotion_without_test(self):
+        first = self.run("run-1")
+        first.register()
+        first.promote()
+
+    def promotion_whose_test_was_deleted(self):
+        first = self.run("run-1")
+        first.validate()
+        first.answer(Decision.PROMOTE)
+        [test] = self.releases.deployments_of_run("test", "run-1")
+        self.releases.deployments.delete(test)
+        while self.releases.deployments.get(test.deployment_id).lifecycle_state != "DELETED":
+            pass
+        first.promote()
+
+    def rollback_into_nothing(self):
+        self.run("run-1").release_fully()
+        self.run("run-2", shift=1).release_fully()
+        lose(self.releases)
+        self.run("back").roll_back()
+
+    def silent_production(self):
+        self.run("run-1").release_fully()
+        second = self.run("run-2", shift=1)
+        second.validate()
+        second.answer(Decision.PROMOTE)
+        self.emulator.fail_next("Predict", status=500, times=4)
+        second.promote()
+
+    def silent_rollback(self):
+        self.run("run-1").release_fully()
+        self.run("run-2", shift=1).release_fully()
+        self.emulator.fail_next("Predict", status=500, times=4)
+        self.run("back").roll_back()
+
+
+class NotebookCells:
+    """What the cells do, brought there as well."""
+
+    def __init__(self, manager, folder, emulator):
+        self.manager, self.folder, self.emulator = manager, folder, emulator
+        self.cells = Cells(manager, folder)
+
+    def first_backup(self):
+        self.manager.backup_current_artifacts(0)
+
+    def failing_test(self):
+        self.cells.prepare()
+        self.cells.train()
+        self.cells.save()
+        self.emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Out of host capacity")
+        self.cells.deploy()
+
+    def promotion_without_test(self):
+        self.cells.prepare()
+        self.cells.train()
+        self.cells.save()
+        self.manager.promote_to_production()
+
+    def rollback_into_nothing(self):
+        self.cells.release()
+        Cells(self.manager, self.folder, shift=1).release()
+        lose(self.manager.releases)
+        self.manager.roll_back_production()
+
+    def silent_production(self):
+        self.cells.release()
+        second = Cells(self.manager, self.folder, shift=1)
+        second.until_test()
+        self.manager.validate_test()
+        self.emulator.fail_next("Predict", status=500, times=4)
+        self.manager.promote_to_production()
+
+
+def lose(releases):
+    """Lose v1 in the catalog, where it was built, and in the backups."""
+    version = releases.ledger.book().versions[1]
+    releases.catalog._client.delete_model(version.model_id)
+    for prefix in (version.artifact, "backups/v1_"):
+        for found in list(releases.store.list(prefix)):
+            releases.store.delete(found.key)
+
+
+@pytest.fixture
+def airflow(run, releases, emulator):
+    return AirflowSteps(run, releases, emulator)
+
+
+@pytest.fixture
+def notebook(manager, tmp_path, emulator):
+    return NotebookCells(manager, tmp_path, emulator)
+
+
+@pytest.mark.parametrize(
+    ("message", "who", "what"),
+    [
+        ("No previous version to backup", "airflow", "first_backup"),
+        ("No previous version to backup", "notebook", "first_backup"),
+        ("Test deployment failed: The deployment ", "airflow", "failing_test"),
+        ("Test deployment failed: The deployment ", "notebook", "failing_test"),
+        ("Cannot promote to production - no test deployment: ", "airflow", "promotion_without_test"),
+        ("Cannot promote to production - no test deployment: ", "airflow", "promotion_whose_test_was_deleted"),
+        ("Cannot promote to production - no test deployment: ", "notebook", "promotion_without_test"),
+        ("Rollback failed - backup not found: ", "airflow", "rollback_into_nothing"),
+        ("Rollback failed - backup not found: ", "notebook", "rollback_into_nothing"),
+        ("Production endpoint not responding after update: ", "airflow", "silent_production"),
+        ("Production endpoint not responding after update: ", "airflow", "silent_rollback"),
+        ("Production endpoint not responding after update: ", "notebook", "silent_production"),
+    ],
+)
+def test_a_message_of_the_guide_stands_where_the_guide_says(request, caplog, message, who, what):
+    caplog.set_level("INFO")
+    act = getattr(request.getfixturevalue(who), what)
+
+    try:
+        act()
+        said = caplog.text
+    except RecdeployError as err:
+        said = str(err)
+
+    assert message in said
+    assert message * 2 not in said

@@ -1,0 +1,363 @@
+"""Releases from a notebook: every method's result and message, on the steps that the operators run."""
+
+from __future__ import annotations
+
+import getpass
+import json
+
+import pytest
+from steps.cells import Cells, kinds, living
+from steps.factories import PRODUCTS, USERS, damage
+
+from recdeploy_ops.deployment_manager import CellOrderError
+from recdeploy_ops.domain.errors import (
+    ApprovalError,
+    DeploymentFailedError,
+    GateFailedError,
+    PromotionFailedError,
+    SettingsError,
+)
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.records import Role, Shape
+from recdeploy_ops.domain.release_status import Phase, judge
+from recdeploy_ops.domain.stages import Stage
+
+
+def test_the_first_release_of_a_notebook_takes_every_step_of_the_operators(manager, cells):
+    assert manager.get_next_version() == 1
+    assert manager.current_version == 0
+
+    done = cells.release()
+
+    assert kinds(manager) == [
+        "release_opened",
+        "production_backed_up",
+        "data_extracted",
+        "data_checked",
+        "model_trained",
+        "artifact_built",
+        "candidate_checked",
+        "model_registered",
+        "test_deployed",
+        "test_validated",
+        "approval_requested",
+        "approval_answered",
+        "promotion_started",
+        "promoted",
+        "release_closed",
+    ]
+    book = manager.releases.ledger.book()
+    assert done == {"version": 1, "url": book.production.url, "digest": book.production.digest}
+    assert book.holder is None
+    assert manager.current_version == 1
+    assert manager.get_next_version() == 2
+    assert [d.tags["recdeploy-role"] for d in living(manager)] == ["production"]
+
+
+def test_promoting_records_the_caller_as_approver(manager, cells, emulator):
+    cells.release()
+
+    answer = manager.releases.ledger.book().releases[manager._session.newest().run_id].facts[Kind.APPROVAL_ANSWERED]
+    assert answer["by"] == f"{getpass.getuser()} ({emulator.config['user']})"
+    assert (answer["decision"], answer["comment"]) == ("Promote", "promoted from a notebook")
+
+
+def test_deploy_model_returns_what_the_cells_use(manager, cells):
+    test = cells.until_test()
+
+    assert test.model_deployment_id.startswith("ocid1.datasciencemodeldeployment.")
+    assert test.url.endswith(test.model_deployment_id)
+    assert test.lifecycle_state == "ACTIVE"
+    answer = test.predict({"user_id": USERS[0]})
+    assert [found["product_id"] for found in answer["recommendations"]] == [PRODUCTS[2], PRODUCTS[3]]
+    assert answer["model_version"] == test.version == 1
+    assert test.predict(json_input={"user_id": "nobody"})["message"].startswith("Recommendations for new user")
+    assert [d.deployment_id for d in living(manager, Role.TEST)] == [test.model_deployment_id]
+
+
+def test_a_prediction_that_fails_is_an_error(manager, cells, emulator):
+    test = cells.until_test()
+    emulator.fail_next("Predict", status=500)
+
+    with pytest.raises(DeploymentFailedError, match="answered 500"):
+        test.predict({"user_id": USERS[0]})
+
+
+def test_the_first_run_has_no_previous_version_to_backup(manager, caplog):
+    assert manager.backup_current_artifacts(0) is None
+    assert "No previous version to backup" in caplog.text
+    assert manager.list_backups() == []
+
+
+def test_a_second_release_keeps_the_url_and_makes_the_local_folders_current(manager, cells, tmp_path):
+    first = cells.release()
+    second = Cells(manager, tmp_path, shift=1)
+
+    done = second.release()
+
+    assert (done["version"], done["url"]) == (2, first["url"])
+    assert json.loads((manager.artifact_dir / "manifest.json").read_text())["version"] == 2
+    assert (manager.results_dir / "recommendations.csv").is_file()
+    assert len(living(manager)) == 1
+
+
+def test_rejecting_deletes_test_and_leaves_production(manager, cells, tmp_path):
+    cells.release()
+    second = Cells(manager, tmp_path, shift=1)
+    second.until_test()
+    manager.validate_test()
+
+    assert manager.cleanup_test_deployment("the lists look odd") is None
+
+    book = manager.releases.ledger.book()
+    assert living(manager, Role.TEST) == []
+    assert (book.production.version, book.holder, book.versions[2].stage) == (1, None, Stage.REJECTED)
+    rejected = book.releases[manager._session.newest().run_id]
+    assert rejected.outcome == "rejected"
+    assert rejected.facts[Kind.RELEASE_REJECTED]["reason"] == "the lists look odd"
+    assert rejected.facts[Kind.RELEASE_REJECTED]["by"].startswith(getpass.getuser())
+    assert manager.get_next_version() == 3
+
+
+@pytest.mark.parametrize("at", ["prepared", "trained", "on TEST"])
+def test_a_release_can_be_given_up_at_any_cell(manager, cells, at):
+    cells.prepare()
+    if at != "prepared":
+        cells.train()
+    if at == "on TEST":
+        cells.save()
+        cells.deploy()
+
+    manager.cleanup_test_deployment()
+
+    book = manager.releases.ledger.book()
+    assert (book.holder, living(manager)) == (None, [])
+    assert book.releases[manager._session.newest().run_id].outcome == "rejected"
+
+
+def test_cleaning_up_nothing_says_so(manager, caplog):
+    manager.cleanup_test_deployment()
+
+    assert "No test deployment to clean up" in caplog.text
+
+
+def test_validation_shows_the_evidence_and_waits_for_a_decision(manager, cells):
+    cells.until_test()
+
+    evidence = manager.validate_test()
+
+    assert "validation of TEST" in evidence
+    assert judge(manager.releases.ledger.book()).phase is Phase.PAUSED
+    manager.validate_test()
+    assert manager.promote_to_production()["version"] == 1
+
+
+def test_a_test_that_answers_wrongly_is_not_promoted(manager, cells, emulator):
+    cells.until_test()
+    emulator.fail_next("Predict", status=500, times=3)
+
+    with pytest.raises(GateFailedError):
+        manager.promote_to_production(cells.test.model_deployment_id)
+    assert manager.releases.ledger.book().production is None
+
+    assert manager.promote_to_production(cells.test.model_deployment_id)["version"] == 1
+
+
+def test_files_that_were_damaged_are_not_promoted_and_the_cell_may_be_run_again(manager, cells):
+    cells.until_test()
+    manager.validate_test()
+    key = f"{manager._session.own().facts[Kind.MODEL_TRAINED]['prefix']}/recommendations.csv"
+    whole = manager.releases.store.read(key)
+    damage(manager.releases.store, key)
+
+    with pytest.raises(ApprovalError, match=rf"{key}.* Put that object back as it was, then run this cell again"):
+        manager.promote_to_production()
+    damage(manager.releases.store, key, whole)
+    assert manager.promote_to_production()["version"] == 1
+
+
+def test_the_summary_has_the_guides_layout(manager, cells):
+    rule = "=" * 60
+    empty = manager.get_deployment_summary().splitlines()
+    assert empty[:3] == [rule, "🎯 Product Recommender - Deployment Status", rule]
+    assert "🧪 TEST: No test deployment" in empty
+
+    cells.release()
+
+    serving = manager.releases.ledger.book().production
+    assert manager.get_deployment_summary().splitlines() == [
+        rule,
+        "🎯 Product Recommender - Deployment Status",
+        rule,
+        "",
+        "✅ PRODUCTION (v1)",
+        f"   Model: {serving.model_id}",
+        f"   Endpoint: {serving.url}",
+        f"   Deployed: {serving.since}",
+        "",
+        "🧪 TEST: No test deployment",
+        "",
+        "📊 Current Version: v1",
+        "📦 Total Deployments: 1",
+        rule,
+    ]
+
+
+class TestWrongOrder:
+    def test_promoting_first(self, manager):
+        with pytest.raises(CellOrderError, match=r"^Cannot promote to production - no test deployment"):
+            manager.promote_to_production("ocid1.datasciencemodeldeployment.oc1..x")
+
+    def test_promoting_before_deploying(self, manager, cells):
+        cells.prepare()
+        cells.train()
+        cells.save()
+
+        with pytest.raises(CellOrderError, match=r"^Cannot promote to production - no test deployment.*Cells 9-10"):
+            manager.promote_to_production()
+
+    def test_promoting_another_test(self, manager, cells):
+        cells.until_test()
+
+        with pytest.raises(CellOrderError, match=r"^Cannot promote to production - no test deployment ocid1\.other"):
+            manager.promote_to_production("ocid1.other")
+
+    def test_promoting_twice(self, manager, cells):
+        cells.release()
+
+        with pytest.raises(CellOrderError, match=r"no test deployment: the release v1 .* is closed \(promoted\)"):
+            manager.promote_to_production(cells.test.model_deployment_id)
+
+    def test_deploying_what_was_not_saved(self, manager, cells):
+        cells.prepare()
+        cells.train()
+
+        with pytest.raises(CellOrderError, match=r"^Test deployment failed: this session has saved no model"):
+            manager.deploy_model(cells.model, "ocid1.datasciencemodel.oc1..x", 1)
+
+    def test_training_before_extracting(self, manager, cells):
+        with pytest.raises(CellOrderError, match="run Cells 1 to 10 first"):
+            manager.train_model()
+        cells.prepare()
+        with pytest.raises(CellOrderError, match="run Cell 5 again"):
+            manager.train_model()
+        with pytest.raises(CellOrderError, match="run Cell 5 again"):
+            manager.build_artifact()
+
+    def test_saving_without_an_artifact(self, manager, tmp_path):
+        with pytest.raises(SettingsError, match="run Cell 8 first"):
+            manager.save_new_model(tmp_path / "nothing", 1, 6, 6)
+        with pytest.raises(SettingsError, match="must be an ADS GenericModel or an artifact folder"):
+            manager.save_new_model(3, 1, 6, 6)
+        assert manager.releases.ledger.book().holder is None
+
+    def test_saving_under_another_number(self, manager, cells):
+        cells.prepare()
+        cells.train()
+
+        with pytest.raises(SettingsError, match="makes v1, not v4"):
+            manager.save_new_model(cells.model, 4, 6, 6)
+
+    def test_validating_without_test(self, manager, cells):
+        cells.prepare()
+
+        with pytest.raises(CellOrderError, match="run Cell 10 again"):
+            manager.validate_test()
+
+    def test_rolling_back_to_what_never_was(self, manager, cells, caplog):
+        assert manager.rollback_artifacts(version=4) is False
+        assert "Rollback failed - backup not found" in caplog.text
+        with pytest.raises(SettingsError, match="nothing to roll back"):
+            manager.roll_back_production(4)
+        cells.release()
+        with pytest.raises(SettingsError, match="There is no version 4"):
+            manager.roll_back_production(4)
+        assert manager.releases.ledger.book().holder is None
+
+
+def test_a_test_deployment_that_fails_says_so_with_ocis_words(manager, cells, emulator):
+    cells.prepare()
+    cells.train()
+    cells.save()
+    emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Out of host capacity")
+
+    with pytest.raises(DeploymentFailedError, match=r"^Test deployment failed(?s:.)*Out of host capacity"):
+        cells.deploy()
+
+    assert cells.deploy().lifecycle_state == "ACTIVE"
+
+
+def test_the_deployments_size_can_be_chosen_and_changed(manager, cells):
+    cells.until_test()
+
+    cells.deploy(ocpus=2, memory_gb=32)
+
+    [test] = living(manager, Role.TEST)
+    assert test.shape == Shape("VM.Standard.E4.Flex", 2.0, 32.0, 1)
+    manager.promote_to_production()
+    [production] = living(manager)
+    assert production.shape == test.shape
+
+
+def test_without_a_size_of_its_own_a_deployment_gets_the_settings_one(manager, cells, monkeypatch):
+    large = manager.settings.serving.model_copy(update={"ocpus": 3, "memory_gb": 48})
+    monkeypatch.setitem(manager.settings.__dict__, "serving", large)
+    cells.until_test()
+
+    [test] = living(manager, Role.TEST)
+    assert test.shape == Shape("VM.Standard.E4.Flex", 3.0, 48.0, 1)
+    cells.deploy(ocpus=1)
+    [test] = living(manager, Role.TEST)
+    assert test.shape == Shape("VM.Standard.E4.Flex", 1.0, 48.0, 1)
+    cells.deploy()
+    manager.promote_to_production()
+    [production] = living(manager)
+    assert production.shape == Shape("VM.Standard.E4.Flex", 3.0, 48.0, 1)
+
+
+def test_a_size_that_cannot_be_is_refused_before_oci_is_asked(manager, cells):
+    cells.prepare()
+    cells.train()
+    cells.save()
+
+    with pytest.raises(SettingsError, match=r"deploy_model \(Cell 10\) cannot be used: ocpus"):
+        cells.deploy(ocpus=0)
+    assert living(manager) == []
+
+
+@pytest.mark.parametrize(("cell", "number"), [(9, 1), (10, 2)])
+def test_test_can_be_skipped_which_is_then_the_approval(manager, cells, tmp_path, cell, number):
+    if number == 2:
+        cells.release()
+    skipping = Cells(manager, tmp_path, shift=1)
+    skipping.prepare()
+    skipping.train()
+    skipping.save(is_test=cell != 9)
+    deployed = skipping.deploy(is_test=cell != 10)
+
+    book = manager.releases.ledger.book()
+    assert (book.production.version, book.holder) == (number, None)
+    assert deployed.model_deployment_id == book.production.deployment_id
+    assert not deployed.is_test
+    assert deployed.predict({"user_id": USERS[0]})["model_version"] == number
+    assert "without TEST" in book.releases[manager._session.newest().run_id].facts[Kind.APPROVAL_ANSWERED]["comment"]
+
+    before = manager.releases.ledger.entries()
+    evidence = manager.validate_test()  # Cell 11, which the guide runs all the same
+    assert evidence.startswith("> **Note:** TEST was skipped")
+    assert book.production.digest in evidence
+    assert manager.releases.ledger.entries() == before
+
+
+def test_a_failed_promotion_says_what_serves_and_leaves_nothing(manager, cells, tmp_path, emulator):
+    cells.release()
+    second = Cells(manager, tmp_path, shift=1)
+    second.until_test()
+    emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity for the new pool")
+
+    with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified(?s:.)*No capacity"):
+        manager.promote_to_production(second.test.model_deployment_id)
+
+    book = manager.releases.ledger.book()
+    assert (book.production.version, book.holder) == (1, None)
+    assert len(living(manager)) == 1

@@ -1,0 +1,226 @@
+"""Backups, rollbacks and repairs from a notebook."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import oci
+import pytest
+from steps.cells import Cells, living
+
+from recdeploy_ops.bundles import sha256_of
+from recdeploy_ops.deployment_manager import CellOrderError, print_backups
+from recdeploy_ops.domain.errors import (
+    PromotionFailedError,
+    SettingsError,
+)
+from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.steps.waits import is_settled
+
+
+class TestRollingBack:
+    def test_the_local_folders_from_the_backup_or_from_where_they_were_built(self, manager, two_releases):
+        shutil.rmtree(manager.results_dir)
+
+        assert manager.rollback_artifacts(version=1) is True
+
+        assert (manager.results_dir / "recommendations.csv").is_file()
+        assert manager.current_version == 2
+        [backup] = manager.list_backups()
+        saved = Path(backup["backup_path"], "recommender_model_artifact")
+        assert {path.name: path.read_bytes() for path in manager.artifact_dir.iterdir()} == {
+            path.name: path.read_bytes() for path in saved.iterdir()
+        }
+
+        (manager.artifact_dir / "runtime.yaml").write_text("edited")
+        assert manager.rollback_artifacts(version=2) is True  # which has no backup: nothing has replaced it yet
+        assert self.version_of(manager) == 2
+        assert (manager.artifact_dir / "runtime.yaml").read_text() != "edited"
+
+    def test_a_damaged_copy_is_passed_over_and_without_a_whole_one_nothing_is_touched(
+        self, manager, two_releases, caplog
+    ):
+        [backup] = manager.list_backups()
+        damaged = Path(backup["backup_path"], "recommender_model_artifact", "runtime.yaml")
+        content = damaged.read_bytes()
+        damaged.unlink()
+        damaged.write_bytes(b"tampered")
+
+        assert manager.rollback_artifacts(version=1) is True
+        assert "cannot be used" in caplog.text
+        assert (manager.artifact_dir / "runtime.yaml").read_bytes() == content
+
+        manager.rollback_artifacts(version=2)
+        for stored in list(manager.releases.store.list(manager.releases.ledger.book().versions[1].artifact)):
+            manager.releases.store.delete(stored.key)
+        assert manager.rollback_artifacts(version=1) is False
+        assert "Rollback failed - backup not found" in caplog.text
+        assert self.version_of(manager) == 2
+
+    def test_a_backup_that_the_ledger_does_not_know_is_not_used(self, manager, two_releases, caplog):
+        [backup] = manager.list_backups()
+        forged = Path(backup["backup_path"]).with_name("v1_29991231_235959")
+        shutil.copytree(backup["backup_path"], forged)
+        self.forge(forged)
+
+        assert manager.rollback_artifacts(version=1) is True
+
+        assert "v1_29991231_235959 is not used: its digest is" in caplog.text
+        assert "the ledger knows no such backup" in caplog.text
+        assert "forged" not in (manager.results_dir / "recommendations.csv").read_text()
+
+    def test_a_backup_whose_manifest_was_rewritten_is_not_used(self, manager, two_releases, caplog):
+        [backup] = manager.list_backups()
+        self.forge(Path(backup["backup_path"]))
+
+        assert manager.rollback_artifacts(version=1) is True
+
+        assert f"the ledger says {backup['digest']}: it was changed" in caplog.text
+        assert "forged" not in (manager.results_dir / "recommendations.csv").read_text()
+
+    @staticmethod
+    def forge(backup):
+        """Change a file of a backup, and its manifest with it."""
+        manifest, lists = backup / "manifest.json", backup / "results" / "recommendations.csv"
+        lists.unlink()
+        lists.write_text("forged")
+        stored = json.loads(manifest.read_text())
+        stored["files"]["results/recommendations.csv"] = sha256_of(lists)
+        manifest.unlink()
+        manifest.write_text(json.dumps(stored))
+
+    def test_an_unfinished_rollback_is_finished_before_another_begins(
+        self, manager, two_releases, tmp_path, monkeypatch
+    ):
+        from recdeploy_ops.steps import roll_back
+
+        Cells(manager, tmp_path, shift=2).release()
+
+        def interrupted(releases, run_id):
+            raise KeyboardInterrupt
+
+        original = roll_back.advance
+        monkeypatch.setattr(roll_back, "advance", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            manager.roll_back_production(2)
+        monkeypatch.setattr(roll_back, "advance", original)
+
+        with pytest.raises(CellOrderError, match=r"to v2 .* is not finished.*roll_back_production\(2, .*abandon"):
+            manager.roll_back_production(1)
+        with pytest.raises(CellOrderError, match="an other reason"):
+            manager.roll_back_production(2, "an other reason")
+        assert manager.current_version == 3
+        assert manager.roll_back_production(2)["version"] == 2
+        assert manager.roll_back_production(1)["version"] == 1
+
+    @staticmethod
+    def version_of(manager):
+        return json.loads((manager.artifact_dir / "manifest.json").read_text())["version"]
+
+    def test_production_at_the_same_url(self, manager, two_releases):
+        before = manager.releases.ledger.book().production
+
+        done = manager.roll_back_production(1, "it looks odd")
+
+        book = manager.releases.ledger.book()
+        assert (done["version"], done["url"]) == (1, before.url)
+        assert (book.production.version, book.holder) == (1, None)
+        assert list(book.releases.values())[-1].outcome == "rolled back"
+
+    def test_a_rollback_that_does_not_verify_keeps_the_champion(self, manager, two_releases, emulator):
+        emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity")
+
+        with pytest.raises(PromotionFailedError, match=r"v2 serves at .*, verified"):
+            manager.roll_back_production()
+
+        book = manager.releases.ledger.book()
+        assert (book.production.version, book.holder) == (2, None)
+
+    def test_a_rollback_preempts_a_release_that_waits_for_a_decision(self, manager, two_releases, tmp_path):
+        third = Cells(manager, tmp_path, shift=2)
+        third.until_test()
+        manager.validate_test()
+
+        assert manager.roll_back_production()["version"] == 1
+
+        with pytest.raises(CellOrderError, match=r"closed \(pre-empted\)"):
+            manager.promote_to_production(third.test.model_deployment_id)
+        manager.cleanup_test_deployment()
+        assert len(living(manager)) == 1
+
+
+class TestAdoption:
+    def test_an_existing_deployment_is_imported(self, manager, cells):
+        cells.release()
+        production = manager.releases.production()
+        for found in list(manager.releases.store.list("ledger/")):
+            manager.releases.store.delete(found.key)
+        manager.releases.ledger.__init__(manager.releases.store, manager.releases.now)
+
+        difference = manager.import_existing_deployment(production.deployment_id)
+
+        assert difference[0].startswith("production: the ledger has nothing, OCI has v1")
+        assert manager.current_version == 1
+
+    def test_the_state_is_repaired_after_a_change_by_hand(self, manager, two_releases):
+        production = manager.releases.production()
+        manager.releases.deployments.switch_model(production, manager.releases.ledger.book().versions[1].model_id)
+        while not is_settled(manager.releases, production.deployment_id):
+            time.sleep(0.02)
+
+        assert manager.repair_production_state()[0].startswith("production: the ledger has v2")
+        assert manager.current_version == 1
+        assert manager.repair_production_state() == []
+
+
+def test_a_backup_is_a_folder_as_in_the_guide(manager, cells, tmp_path, capsys):
+    cells.release()
+    second = Cells(manager, tmp_path, shift=1)
+    second.prepare()
+
+    assert isinstance(second.backup, Path)
+    assert second.backup.parent == tmp_path / "storage" / "backups"
+    assert second.backup.name.startswith("v1_")
+    assert {path.name for path in second.backup.iterdir()} == {
+        "recommender_model_artifact",
+        "results",
+        "metadata.json",
+        "manifest.json",
+    }
+    [backup] = manager.list_backups()
+    assert (backup["version"], backup["backup_path"]) == (1, str(second.backup))
+    assert backup["production_deployment"]["endpoint"] == manager.releases.ledger.book().production.url
+
+    assert print_backups([backup]) is None
+    printed = capsys.readouterr().out
+    assert "📌 Version 1" in printed
+    assert str(second.backup) in printed
+    print_backups([])
+    assert "No backups found" in capsys.readouterr().out
+
+
+def test_only_what_serves_can_be_backed_up(manager, cells):
+    cells.release()
+
+    with pytest.raises(SettingsError, match="v7 is not in production, v1 is"):
+        manager.backup_current_artifacts(7)
+    assert manager.releases.ledger.book().holder is None
+
+
+def test_a_backup_in_object_storage_is_copied_beside_the_artifact(make_manager, tmp_path, profile_fields, emulator):
+    session = OciSession(OciProfile.from_fields(profile_fields, source="the test's connection"))
+    details = oci.object_storage.models.CreateBucketDetails(name="shop", compartment_id=emulator.compartment_id)
+    session.object_storage.create_bucket(emulator.namespace, details)
+    manager = make_manager(backup_root=f"oci://shop@{emulator.namespace}/recommender/backups")
+    Cells(manager, tmp_path).release()
+
+    backup = manager.backup_current_artifacts(1)
+
+    assert backup.parent == tmp_path / "home" / "backups"
+    assert json.loads((backup / "metadata.json").read_text())["version"] == 1
+    [listed] = manager.list_backups()
+    assert listed["backup_path"] == f"oci://shop@{emulator.namespace}/recommender/backups/{backup.name}"
+    assert manager.rollback_artifacts(1) is True

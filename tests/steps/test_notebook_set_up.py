@@ -1,0 +1,147 @@
+"""Making a deployment manager: settings, credentials, and the shop's database."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from steps.factories import shop
+
+from recdeploy_ops.deployment_manager.profiles import find_profile
+from recdeploy_ops.deployment_manager.sources import source_of as source_of_parameters
+from recdeploy_ops.domain.errors import (
+    SettingsError,
+)
+
+
+class TestMakingAManager:
+    def test_a_backup_root_of_ones_own(self, make_manager, tmp_path):
+        manager = make_manager(project_name="My Shop", backup_root=tmp_path / "data" / "backups")
+
+        assert manager.settings.storage == (tmp_path / "data").as_uri()
+        assert manager.settings.project_name == "my-shop"
+        assert "🎯 My Shop - Deployment Status" in manager.get_deployment_summary()
+        assert make_manager(backup_root="oci://b@ns/x/backups/").settings.storage == "oci://b@ns/x"
+
+    def test_what_cannot_be_used_is_said(self, make_manager, tmp_path):
+        with pytest.raises(SettingsError, match="backup_root must be named 'backups'"):
+            make_manager(backup_root=tmp_path)
+        with pytest.raises(SettingsError, match="project_name"):
+            make_manager(project_name="!")
+
+    def test_the_sdks_own_file_and_the_sessions_variables(self, monkeypatch, emulator, project_id):
+        monkeypatch.delenv("AIRFLOW_CONN_OCI_DEFAULT", raising=False)
+        monkeypatch.setenv("OCI_CONFIG_LOCATION", str(emulator.config_file))
+        with pytest.raises(SettingsError, match="Set NB_SESSION_COMPARTMENT_OCID and PROJECT_OCID"):
+            find_profile("oci_default")
+        monkeypatch.setenv("NB_SESSION_COMPARTMENT_OCID", emulator.compartment_id)
+        monkeypatch.setenv("PROJECT_OCID", project_id)
+        monkeypatch.setenv("OCI_ODSC_SERVICE_ENDPOINT", emulator.url)
+
+        profile = find_profile("oci_default")
+
+        assert (profile.auth, profile.project_id, profile.service_endpoint) == ("api_key", project_id, emulator.url)
+        assert profile.key["user"] == emulator.config["user"]
+        monkeypatch.setenv("OCI_CONFIG_PROFILE", "OTHER")
+        with pytest.raises(SettingsError, match="no profile 'OTHER'"):
+            find_profile("oci_default")
+
+    def test_the_variable_of_airflows_connection_comes_first(self, monkeypatch, profile_fields):
+        monkeypatch.setenv("AIRFLOW_CONN_OCI_DEFAULT", json.dumps({"conn_type": "oci", "extra": profile_fields}))
+        assert find_profile("oci_default").project_id == profile_fields["project_id"]
+        monkeypatch.setenv("AIRFLOW_CONN_OCI_DEFAULT", "oci://x")
+        with pytest.raises(SettingsError, match="AIRFLOW_CONN_OCI_DEFAULT is no JSON connection"):
+            find_profile("oci_default")
+
+    def test_the_connections_file_of_airflow_comes_next(self, monkeypatch, profile_fields, tmp_path):
+        monkeypatch.delenv("AIRFLOW_CONN_OCI_DEFAULT", raising=False)
+        monkeypatch.setenv("OCI_CONFIG_LOCATION", str(tmp_path / "none"))
+        monkeypatch.delenv("OCI_RESOURCE_PRINCIPAL_VERSION", raising=False)
+        file = tmp_path / "connections.json"
+        monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARGS", json.dumps({"connections_file_path": str(file)}))
+        with pytest.raises(SettingsError, match="There is nothing to sign requests to OCI with"):
+            find_profile("oci_default")
+        file.write_text(json.dumps({"oci_default": {"conn_type": "oci", "extra": profile_fields}}))
+
+        assert find_profile("oci_default").project_id == profile_fields["project_id"]
+        file.write_text(json.dumps({"oci_default": {"extra": {"region": "x"}}}))
+        with pytest.raises(SettingsError, match=r"oci_default in .*connections\.json lacks compartment_id"):
+            find_profile("oci_default")
+        file.write_text("oci_default: yaml")
+        with pytest.raises(SettingsError, match="is no JSON file of connections"):
+            find_profile("oci_default")
+        monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARGS", "[]")
+        with pytest.raises(SettingsError, match="AIRFLOW__SECRETS__BACKEND_KWARGS is no JSON object"):
+            find_profile("oci_default")
+
+    def test_what_a_config_file_lacks_is_not_to_be_added_in_airflow(self, monkeypatch, tmp_path):
+        monkeypatch.delenv("AIRFLOW_CONN_OCI_DEFAULT", raising=False)
+        (tmp_path / "config").write_text("[DEFAULT]\nregion=x\nuser=u\ntenancy=t\n")
+        monkeypatch.setenv("OCI_CONFIG_LOCATION", str(tmp_path / "config"))
+        monkeypatch.setenv("NB_SESSION_COMPARTMENT_OCID", "c")
+        monkeypatch.setenv("PROJECT_OCID", "p")
+
+        with pytest.raises(SettingsError, match=r"config with .* lacks fingerprint.*: add it there") as refused:
+            find_profile("oci_default")
+        assert "Airflow" not in str(refused.value)
+
+    def test_a_resource_principal_or_an_error_that_says_what_to_set(self, monkeypatch, tmp_path):
+        monkeypatch.delenv("AIRFLOW_CONN_OCI_DEFAULT", raising=False)
+        monkeypatch.setenv("OCI_CONFIG_LOCATION", str(tmp_path / "none"))
+        monkeypatch.delenv("OCI_RESOURCE_PRINCIPAL_VERSION", raising=False)
+        with pytest.raises(SettingsError, match="Set AIRFLOW_CONN_OCI_DEFAULT"):
+            find_profile("oci_default")
+        for name, value in (("OCI_RESOURCE_PRINCIPAL_VERSION", "2.2"), ("PROJECT_OCID", "p")):
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("PROJECT_COMPARTMENT_OCID", "c")
+        assert find_profile("oci_default").auth == "resource_principal"
+
+
+ORACLE = {"user_name": "ADMIN", "password": "x", "service_name": "shop_medium", "wallet_location": "/wallet"}
+
+
+class TestConnectionParameters:
+    @pytest.mark.parametrize("missing", ["user_name", "password", "service_name"])
+    def test_a_missing_one_is_named(self, missing):
+        with pytest.raises(SettingsError, match=rf"lacks {missing} \(Cell 3\)"):
+            source_of_parameters({**ORACLE, missing: None})
+
+    def test_an_unknown_one_is_named(self):
+        with pytest.raises(SettingsError, match="has host"):
+            source_of_parameters({**ORACLE, "host": "x"})
+
+    def test_oracle_gets_the_wallet_and_one_date_format(self, monkeypatch):
+        import oracledb
+
+        statements = []
+
+        class Connection:
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                pass
+
+            def close(self):
+                pass
+
+            def cursor(self):
+                return self
+
+            def execute(self, statement):
+                statements.append(statement)
+
+        given = {}
+        monkeypatch.setattr(oracledb, "connect", lambda **how: given.update(how) or Connection())
+
+        source = source_of_parameters(ORACLE)
+
+        assert source.name == "Oracle shop_medium"
+        source._connect()
+        assert (given["dsn"], given["config_dir"], given["wallet_location"]) == ("shop_medium", "/wallet", "/wallet")
+        assert "NLS_SORT = BINARY" in statements[0]
+
+    def test_a_url_leads_to_any_other_database(self, manager, tmp_path):
+        rows = manager.extract_data({"url": f"sqlite:///{shop(tmp_path)}"})
+
+        assert rows == {"interactions": 12, "users": 6, "items": 6}
