@@ -37,7 +37,8 @@ help: ## Say what there is
 #|   PORT= AIRFLOW_PORT=      ports of the OCI emulator and of Airflow (else chosen once, then kept)
 #|   TIMEOUT=20               minutes that one release may take
 #|   DEMO_HOME=.demo          where all of it lives
-#| make setup understands PYTHON=/path/to/python3.12; test, test-unit, bench and lock understand ARGS="...";
+#| make bench understands ARGS="--movielens FOLDER --sizes 100k,1m,10m --parts extraction,serving": see ARGS=--help
+#| make setup understands PYTHON=/path/to/python3.12; test, test-unit and lock understand ARGS="...";
 #| test understands TEST_WORKERS=3, the processes that it uses.
 
 setup: ## Make .venv from the lock (does nothing when it is there)

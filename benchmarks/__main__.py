@@ -1,25 +1,42 @@
-"""Run the benchmarks: ``make bench``. Prints a table and keeps all figures as JSON.
+"""Run the benchmarks: ``make bench``. Prints a table, keeps all figures as JSON, writes docs/performance.md anew.
 
-    python -m benchmarks --sizes 100k,1m --movielens folder/of/csv --out benchmarks/results.json
+    make bench ARGS="--sizes 100k,1m,10m --movielens folder/of/csv"
 
-Each part stands beside its rival in the same run, as a ratio: machines are noisy.
+Each part stands beside its rival in the same run, as a ratio: machines are noisy. What is not measured this time keeps
+the figures of the last time. MovieLens-100k may not be handed on with this project: ``--movielens`` takes a folder with
+its users.csv, items.csv and interactions.csv; without it, data of its shape are made up.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import airflow_overhead, extraction, serving, training
+from benchmarks import airflow_overhead, battery, copies, extraction, growth, reports, results, serving, training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OUT = Path(__file__).parent / "results.json"
+MACHINE = f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
+WITHOUT_MOVIELENS = (
+    "Data of the shape of MovieLens-100k are made up. To measure on it, download ml-100k from grouplens.org, put it as "
+    "users.csv, items.csv and interactions.csv (user, item, rating first, with a head line) into a folder, and give "
+    'that: make bench ARGS="--movielens FOLDER"'
+)
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "battery": lambda _: battery.measure(),
+    "growth": lambda _: growth.measure(),
+    "extraction": lambda arguments: extraction.measure(arguments.rows),
+    "serving": lambda arguments: serving.measure(arguments.users),
+    "copies": lambda arguments: copies.measure(arguments.megabytes),
+}
 
 
 def main() -> None:
@@ -27,27 +44,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sizes", default="100k,1m", help=f"of training: {', '.join(training.SHAPES)}")
     parser.add_argument("--movielens", type=Path, help="folder of MovieLens-100k as CSV, for the size 100k")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="of extraction")
+    parser.add_argument("--parts", help="what to measure, of: training, " + ", ".join(PARTS))
+    parser.add_argument("--rows", type=int, default=3_000_000, help="of extraction")
     parser.add_argument("--users", type=int, default=1_000_000, help="of serving")
     parser.add_argument("--releases", type=int, default=0, help="of the demo, for Airflow's overhead; 0 leaves it out")
-    parser.add_argument("--out", type=Path, default=OUT, help="gets all figures, as JSON")
+    parser.add_argument("--megabytes", type=int, default=2_048, help="of a backup")
+    parser.add_argument("--out", type=Path, default=results.RESULTS, help="keeps all figures, as JSON")
     arguments = parser.parse_args()
-    parts: dict[str, Callable[[], dict[str, Any]]] = {
-        f"training {size}": _training(size, arguments.movielens) for size in arguments.sizes.split(",") if size
-    }
-    parts["extraction"] = lambda: extraction.measure(arguments.rows)
-    parts["serving"] = lambda: serving.measure(arguments.users)
-    parts |= {"airflow overhead": lambda: airflow_overhead.measure(arguments.releases)} if arguments.releases else {}
-    figures: dict[str, Any] = {"machine": f"{platform.machine()}, Python {platform.python_version()}"}
-    for name, measure in parts.items():
+    figures = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {}
+    if not arguments.movielens:
+        print(WITHOUT_MOVIELENS, file=sys.stderr)
+    for name, measure in _chosen(arguments).items():
         print(f"measuring {name} ...", file=sys.stderr)
+        started = time.perf_counter()
         try:
-            figures[name] = measure()
+            found = measure()
         except FileNotFoundError as err:  # a program that only this part needs
-            figures[name] = {"not measured": str(err)}
+            print(f"{name} is not measured: {err}", file=sys.stderr)
+            continue
+        figures[name] = found | {"machine": MACHINE, "took_seconds": round(time.perf_counter() - started)}
         arguments.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-        print("\n".join(_lines(name, figures[name])))
-    print(f"all figures: {arguments.out}")
+        print("\n".join(_lines(name, found)))
+    print(f"\n{reports.text_of(reports.summary(figures))}\n\nall figures: {arguments.out}")
+    if arguments.out == results.RESULTS:
+        reports.main()
+
+
+def _chosen(arguments: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Return what is to be measured, by name."""
+    wanted = arguments.parts.split(",") if arguments.parts else ["training", *PARTS]
+    sizes = [size for size in arguments.sizes.split(",") if size] if "training" in wanted else []
+    chosen = {f"training {size}": _training(size, arguments.movielens) for size in sizes}
+    if arguments.releases:
+        chosen["airflow overhead"] = lambda: airflow_overhead.measure(arguments.releases)
+    return chosen | {name: partial(measure, arguments) for name, measure in PARTS.items() if name in wanted}
 
 
 def _training(size: str, movielens: Path | None) -> Callable[[], dict[str, Any]]:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,7 +104,7 @@ def _other_user() -> str | None:
     )
 
 
-def measure_raw_cursor(url: str) -> dict[str, float]:
+def measure_raw_cursor(url: str) -> dict[str, Any]:
     """Fetch all rows with psycopg2's server-side cursor, and drop them."""
     import psycopg2
 
@@ -114,7 +114,7 @@ def measure_raw_cursor(url: str) -> dict[str, float]:
         return _rate(lambda: sum(map(len, iter(lambda: cursor.fetchmany(BATCH_ROWS), []))))
 
 
-def measure_row_route(url: str) -> dict[str, float]:
+def measure_row_route(url: str) -> dict[str, Any]:
     """Extract to Parquet as any database but Oracle is: by a streaming cursor."""
     from sqlalchemy import create_engine
 
@@ -123,16 +123,16 @@ def measure_row_route(url: str) -> dict[str, float]:
     return _extract(CursorSource(lambda: create_engine(url.replace("://", "+psycopg2://")), "PostgreSQL"))
 
 
-def measure_arrow_route(url: str) -> dict[str, float]:
+def measure_arrow_route(url: str) -> dict[str, Any]:
     """Extract to Parquet as Oracle is: by Arrow record batches."""
-    from adbc_driver_postgresql import dbapi
+    from adbc_driver_manager import Error
 
     from recdeploy_ops.extraction import ArrowSource
 
-    return _extract(ArrowSource(lambda: _ArrowConnection(dbapi.connect(url)), "PostgreSQL", errors=(dbapi.Error,)))
+    return _extract(ArrowSource(lambda: _ArrowConnection(url), "PostgreSQL", errors=(Error,)))
 
 
-def measure_read_sql(url: str) -> dict[str, float]:
+def measure_read_sql(url: str) -> dict[str, Any]:
     """Read a million rows with ``pandas.read_sql`` and write them as CSV, as the guide does."""
     import pandas as pd
     from sqlalchemy import create_engine
@@ -149,29 +149,36 @@ def measure_read_sql(url: str) -> dict[str, float]:
 
 
 class _ArrowConnection:
-    """A connection of ADBC that answers like one of python-oracledb."""
+    """A connection of ADBC that answers like one of python-oracledb; without ADBC's DB-API, which imports pandas."""
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
+    def __init__(self, url: str) -> None:
+        import adbc_driver_manager as adbc
+        import adbc_driver_postgresql
+
+        self._open = ExitStack()
+        database = self._open.enter_context(adbc_driver_postgresql.connect(url))
+        connection = self._open.enter_context(adbc.AdbcConnection(database))
+        self._statement = self._open.enter_context(adbc.AdbcStatement(connection))
 
     def fetch_df_batches(
         self, sql: str, parameters: Mapping[str, Any], *, size: int, fetch_decimals: bool
     ) -> Iterator[Any]:
         """Yield Arrow record batches; their size is the driver's own."""
+        import pyarrow as pa
+
         del parameters, size, fetch_decimals
-        with self._connection.cursor() as cursor:
-            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(4 << 20)})
-            cursor.execute(sql)
-            reader = cursor.fetch_record_batch()
+        self._statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(4 << 20)})
+        self._statement.set_sql_query(sql)
+        with pa.RecordBatchReader.from_stream(self._statement.execute_query()[0]) as reader:
             yield reader.schema.empty_table()
             yield from reader
 
     def close(self) -> None:
         """Close it."""
-        self._connection.close()
+        self._open.close()
 
 
-def _extract(source: Any) -> dict[str, float]:
+def _extract(source: Any) -> dict[str, Any]:
     from recdeploy_ops.extraction import extract_tables
     from recdeploy_ops.settings import load_settings
 
@@ -187,13 +194,15 @@ def _extract(source: Any) -> dict[str, float]:
         )
         settings = settings.model_copy(update={"source": source_settings, "folder": Path(name)})
 
+        lines: list[str] = []
+
         def extract() -> int:
-            return int(extract_tables(source, settings, folder, lambda _line: None)["interactions"]["rows"])
+            return int(extract_tables(source, settings, folder, lines.append)["interactions"]["rows"])
 
-        return _rate(extract)
+        return {**_rate(extract), "told": [line for line in lines if line.startswith("interactions")]}
 
 
-def _rate(work: Callable[[], int]) -> dict[str, float]:
+def _rate(work: Callable[[], int]) -> dict[str, Any]:
     started, before = time.perf_counter(), time.process_time()
     rows = work()
     seconds = time.perf_counter() - started
@@ -205,7 +214,7 @@ def _rate(work: Callable[[], int]) -> dict[str, float]:
     }
 
 
-PARTS: dict[str, Callable[[str], dict[str, float]]] = {
+PARTS: dict[str, Callable[[str], dict[str, Any]]] = {
     "raw cursor": measure_raw_cursor,
     "row route": measure_row_route,
     "arrow route": measure_arrow_route,

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def run_part(file: str, part: str, where: str) -> dict[str, Any]:
-    """Run ``python -m benchmarks.{file} --part PART --where WHERE`` and return the JSON that it prints.
+    """Run ``python -m benchmarks.{file} --part PART --where WHERE`` and return the JSON object that it prints last.
 
     Raises:
         RuntimeError: it failed; quotes what it wrote.
@@ -24,7 +24,8 @@ def run_part(file: str, part: str, where: str) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")
-    figures: dict[str, Any] = json.loads(done.stdout)
+    # After lines of progress, where the product tells them.
+    figures: dict[str, Any] = json.loads("{" + f"\n{done.stdout}".rpartition("\n{")[2])
     return figures
 
 

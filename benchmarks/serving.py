@@ -1,8 +1,10 @@
-"""Measure the serving artifact: build, open, look-up and list gates, for N users with 36-character ids.
+"""Measure the serving artifact: build, open, look-up, encoding and list gates, for N users with 36-character ids.
 
     python -m benchmarks.serving --users 1000000
 
-Prints one JSON object. Each part runs in a process of its own, so that its peak memory is its own.
+Prints one JSON object. Each part runs in a process of its own, so that its peak memory is its own. The rival is the
+guide's way: a dict of lists of dicts, pickled by joblib. It is measured with at most 100,000 users, and what grows with
+them is extrapolated, as a million would take minutes and gigabytes.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +27,14 @@ import pyarrow.parquet as pq
 
 from benchmarks.processes import peak_mb, private_mb, run_part
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 TOP_K = 10
 LOOK_UPS = 20_000
 RATED_PER_USER = 10
+PICKLED_USERS = 100_000
+PICKLE = "recommendations.pkl"
 
 
 def main() -> None:
@@ -47,7 +54,22 @@ def measure(users: int, items: int = 20_000) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name:
         generate(Path(name), users, items)
         parts = {part: run_part(__file__, part, name) for part in PARTS}
-    return {"users": users, "items": items, "top_k": TOP_K, **parts}
+    return {"users": users, "items": items, "top_k": TOP_K, **parts, "ratios": compare(parts)}
+
+
+def compare(parts: dict[str, Any]) -> dict[str, float]:
+    """Return how the artifact does beside the pickled dict, and how large encoding is beside the look-up."""
+    build, look_up, encoding = parts["build"], parts["look_up"], parts["encoding"]
+    pickled, unpickled = parts["pickle: build"], parts["pickle: look_up"]
+    ratios = {
+        "build_to_pickle": build["cpu_seconds"] / pickled["cpu_seconds"],
+        "open_to_pickle": look_up["open_seconds"] / unpickled["open_seconds"],
+        "private_memory_to_pickle": look_up["private_mb"] / unpickled["private_mb"],
+        "look_up_p50_to_pickle": look_up["p50_us"] / unpickled["p50_us"],
+        "encoding_to_answer": encoding["encode_us"] / encoding["answer_us"],
+        "spliced_to_answer_and_encoding": encoding["splice_us"] / (encoding["answer_us"] + encoding["encode_us"]),
+    }
+    return {name: float(f"{value:.3g}") for name, value in ratios.items()}
 
 
 def generate(folder: Path, users: int, items: int) -> None:
@@ -104,35 +126,110 @@ def measure_zip(folder: Path) -> dict[str, float]:
 
 def measure_look_ups(folder: Path) -> dict[str, float]:
     """Import ``score.py`` and ask for random users."""
-    users = pq.read_table(folder / "extract" / "users.parquet").column(0)
-    draw = random.Random(1)  # noqa: S311 - a sample, not a secret
-    asked = [users[draw.randrange(len(users))].as_py() for _ in range(LOOK_UPS)]
+    asked = _asked(folder)
     private = private_mb()
-    spec = importlib.util.spec_from_file_location("score", folder / "artifact" / "score.py")
-    if spec is None or spec.loader is None:
-        raise ImportError("score.py cannot be imported")
-    score: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(score)
+    score = _import_score(folder)
     started = time.perf_counter()
     manifest = score._verify(score.FOLDER)
     verified = time.perf_counter()
     score._verify = lambda _folder: manifest
     score.Model(score.FOLDER)
     opened = time.perf_counter()
-    took = []
-    for user in asked:
-        request = {"user_id": user, "top_k": TOP_K}
-        before = time.perf_counter_ns()
-        score.predict(request)
-        took.append((time.perf_counter_ns() - before) / 1000)
-    took.sort()
     return {
         "verify_seconds": round(verified - started, 3),
         "open_seconds": round(opened - verified, 3),
-        "p50_us": round(took[LOOK_UPS // 2], 1),
-        "p99_us": round(took[LOOK_UPS * 99 // 100], 1),
+        **_percentiles(score.predict, [{"user_id": user, "top_k": TOP_K} for user in asked]),
         "private_mb": round(private_mb() - private, 1),
     }
+
+
+def measure_encoding(folder: Path) -> dict[str, float]:
+    """Measure what JSON costs beside the answer, and the two ways to have it encoded before.
+
+    ``splice`` puts the list, stored as JSON text, between the fields around it: what a server would do that takes
+    bytes. ``decode`` makes the value from such text, which is the only use of it where a value is to be returned.
+    """
+    score = _import_score(folder)
+    requests = [{"user_id": user, "top_k": TOP_K} for user in _asked(folder)]
+    answers = [score.predict(request) for request in requests]
+    lists = [json.dumps(answer["recommendations"]) for answer in answers]
+    frame = json.dumps({**answers[0], "recommendations": "()"}).encode().split(b'"()"')
+    encoded = [text.encode() for text in lists]
+    return {
+        "answer_us": _percentiles(score.predict, requests)["p50_us"],
+        "encode_us": _percentiles(json.dumps, answers)["p50_us"],
+        "decode_us": _percentiles(json.loads, lists)["p50_us"],
+        "splice_us": _percentiles(lambda text: text.join(frame), encoded)["p50_us"],
+    }
+
+
+def measure_pickle_build(folder: Path) -> dict[str, float]:
+    """Make the dict of lists of dicts from the operator's file, and pickle it."""
+    import joblib
+
+    before = time.process_time()
+    table = pyarrow.csv.read_csv(folder / "results" / "recommendations.csv")
+    table = table.slice(0, PICKLED_USERS * TOP_K)
+    lists: dict[str, list[dict[str, Any]]] = {}
+    # One text for each product, whatever the lists: else the pickle would be much larger than it needs to be.
+    for user, product, rating in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        lists.setdefault(user, []).append({"product_id": sys.intern(product), "rating": rating})
+    joblib.dump(lists, folder / PICKLE)
+    seconds = time.process_time() - before
+    return {"users": len(lists), "cpu_seconds": round(seconds * _share(folder, len(lists)), 1)}
+
+
+def measure_pickle_look_ups(folder: Path) -> dict[str, float]:
+    """Load the pickled dict, and look up random users."""
+    import joblib
+
+    private, started = private_mb(), time.perf_counter()
+    lists = joblib.load(folder / PICKLE)  # our own, made above
+    seconds, share = time.perf_counter() - started, _share(folder, len(lists))
+    megabytes = private_mb() - private
+    draw, users = random.Random(1), list(lists)  # noqa: S311 - a sample, not a secret
+
+    def answer(user: str) -> dict[str, Any]:
+        found = lists[user][:TOP_K]
+        return {"user_id": user, "recommendations": found, "count": len(found)}
+
+    return {
+        "users": len(lists),
+        "open_seconds": round(seconds * share, 2),
+        **_percentiles(answer, draw.choices(users, k=LOOK_UPS)),
+        "private_mb": round(megabytes * share, 1),
+    }
+
+
+def _share(folder: Path, measured: int) -> float:
+    """Return how many times more users there are than were measured."""
+    return float(pq.read_metadata(folder / "extract" / "users.parquet").num_rows / measured)
+
+
+def _asked(folder: Path) -> list[str]:
+    users = pq.read_table(folder / "extract" / "users.parquet").column(0)
+    draw = random.Random(1)  # noqa: S311 - a sample, not a secret
+    return [users[draw.randrange(len(users))].as_py() for _ in range(LOOK_UPS)]
+
+
+def _import_score(folder: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("score", folder / "artifact" / "score.py")
+    if spec is None or spec.loader is None:
+        raise ImportError("score.py cannot be imported")
+    score = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(score)
+    return score
+
+
+def _percentiles(work: Callable[[Any], Any], given: Sequence[Any]) -> dict[str, float]:
+    """Return the median and the 99th percentile of calls, in microseconds."""
+    took = []
+    for value in given:
+        before = time.perf_counter_ns()
+        work(value)
+        took.append((time.perf_counter_ns() - before) / 1000)
+    took.sort()
+    return {"p50_us": round(took[len(took) // 2], 1), "p99_us": round(took[len(took) * 99 // 100], 1)}
 
 
 def measure_gates(folder: Path) -> dict[str, float]:
@@ -145,7 +242,15 @@ def measure_gates(folder: Path) -> dict[str, float]:
     return {"cpu_seconds": round(time.process_time() - before, 2), "peak_mb": peak_mb()}
 
 
-PARTS = {"build": measure_build, "zip": measure_zip, "look_up": measure_look_ups, "gates": measure_gates}
+PARTS = {
+    "build": measure_build,
+    "zip": measure_zip,
+    "look_up": measure_look_ups,
+    "encoding": measure_encoding,
+    "gates": measure_gates,
+    "pickle: build": measure_pickle_build,
+    "pickle: look_up": measure_pickle_look_ups,
+}
 
 if __name__ == "__main__":
     main()

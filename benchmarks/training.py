@@ -2,6 +2,7 @@
 
     python -m benchmarks.training --size 100k --movielens folder/with/interactions.csv
     python -m benchmarks.training --size 10m
+    python -m benchmarks.training --size 20000x5000x1000000    # users, items, interactions: without stock
 
 Prints one JSON object. Each part runs in a process of its own, so that its peak memory is its own. Stock is
 measured in full at 100k; above that its scoring, which would take hours, is measured on a sample of users and its
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -30,12 +32,14 @@ import pyarrow.parquet as pq
 from benchmarks.training_data import COLUMNS, TOP_K, Shape, convert, generate, write_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 HOME = Path(__file__).parents[1]
 SEED = 42
 SAMPLED_RATINGS = 100_000
-
+AGAIN, AGAIN_SECONDS = 20, 10.0
+TINY = "50x40x500"
+FACTORS, EPOCHS, TRAINED_SHARE = 100, 20, 0.8
 
 SHAPES = {
     "100k": Shape(943, 1_682, 100_000, None),
@@ -48,25 +52,35 @@ SHAPES = {
 def main() -> None:
     """Measure one size and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--size", choices=SHAPES, default="100k")
+    parser.add_argument("--size", default="100k", help=f"{', '.join(SHAPES)}, or USERSxITEMSxINTERACTIONS")
     parser.add_argument("--movielens", type=Path, help="folder of MovieLens-100k as CSV, in the place of made-up data")
     parser.add_argument("--part", choices=sorted(PARTS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:
-        sys.stdout.write("\n" + json.dumps(PARTS[arguments.part](arguments.folder, SHAPES[arguments.size])))
+        sys.stdout.write("\n" + json.dumps(PARTS[arguments.part](arguments.folder, shape_of(arguments.size))))
         return
     sys.stdout.write(json.dumps(measure(arguments.size, arguments.movielens), indent=1) + "\n")
 
 
-def measure(size: str, movielens: Path | None = None) -> dict[str, Any]:
+def shape_of(size: str) -> Shape:
+    """Return the shape that a key of ``SHAPES`` or a text such as ``20000x5000x1000000`` means."""
+    if size in SHAPES:
+        return SHAPES[size]
+    users, items, interactions = map(int, size.split("x"))
+    return Shape(users, items, interactions, sampled_users=0)
+
+
+def measure(size: str, movielens: Path | None = None, parts: Sequence[str] | None = None) -> dict[str, Any]:
     """Return the figures of one size: the data's, each part's, and their ratios.
 
     Args:
-        size: a key of ``SHAPES``.
+        size: see `shape_of`.
         movielens: a folder with ``interactions.csv``, ``users.csv`` and ``items.csv``; only for 100k.
+        parts: of ``PARTS``; all by default.
     """
-    shape = SHAPES[size]
+    compile_ahead()
+    shape = shape_of(size)
     figures: dict[str, Any] = {"size": size, "top_k": TOP_K, "seed": SEED, "cpus": os.cpu_count()}
     with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name:
         folder = Path(name)
@@ -77,15 +91,28 @@ def measure(size: str, movielens: Path | None = None) -> dict[str, Any]:
         figures["data"] = "MovieLens-100k" if movielens else "made up"
         figures["rows"] = {path.stem: pq.read_metadata(path).num_rows for path in sorted(folder.glob("*.parquet"))}
         write_config(folder)
-        for part in PARTS:
+        for part in parts or PARTS:
             figures[part] = _run_part(part, size, folder)
     return figures | {"ratios": compare(figures)}
 
 
+@cache
+def compile_ahead() -> None:
+    """Let a process train on next to nothing: it compiles what all others find in the cache."""
+    with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name:
+        generate(Path(name), shape_of(TINY))
+        _run_part("exact", TINY, Path(name))
+
+
 def compare(figures: dict[str, Any]) -> dict[str, Any]:
-    """Return what the parts amount to; times are of the processor, but for scoring, whose limit uses all of them."""
-    exact, stock, limit, operator = (figures[part] for part in ("exact", "stock", "limit", "operator"))
-    ratios = {"scoring_to_gemm": exact["scoring_seconds"] / limit["gemm_seconds"]}
+    """Return what the parts amount to; times are of the processor, of all threads together."""
+    exact, limit = figures["exact"], figures["limit"]
+    stock, operator = figures.get("stock"), figures.get("operator")
+    ratios = {
+        "scoring_to_gemm": exact["scoring_cpu"] / limit["gemm_cpu"],
+        "scoring_again_to_gemm": exact["scoring_again_cpu"] / limit["gemm_cpu"],
+        "sgd_to_memory_speed": exact["fit_cpu"] / limit["sgd_memory_seconds"],
+    }
     if stock:
         ratios |= {
             "build_faster": stock["build_cpu"] / exact["build_cpu"],
@@ -99,9 +126,8 @@ def compare(figures: dict[str, Any]) -> dict[str, Any]:
 
 def _run_part(part: str, size: str, folder: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.training", "--part", part, "--size", size, "--folder", str(folder)]
-    # As plugins/recdeploy_ops/training/runs.py starts the operator; the limit may use every processor.
-    threads = str(os.cpu_count()) if part == "limit" else "1"
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    # As plugins/recdeploy_ops/training/runs.py starts the operator.
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
     done = subprocess.run(command, cwd=HOME, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"The part {part} failed:\n{done.stderr[-3000:]}")
@@ -140,10 +166,23 @@ def measure_exact(folder: Path, _: Shape) -> dict[str, Any]:
         np.random.seed(SEED)
         os.chdir(folder)
         model._build_model()
-    figures["scoring_seconds"] = round(figures["build_seconds"] - figures["learn_seconds"] - figures["load_seconds"], 3)
+    for unit in ("seconds", "cpu"):
+        scoring = figures[f"build_{unit}"] - figures[f"learn_{unit}"] - figures[f"load_{unit}"]
+        figures[f"scoring_{unit}"] = round(scoring, 4)
     figures["peak_mb"] = _peak_mb()
     model._recommendations.to_parquet(folder / "exact.parquet", index=False)
+    figures["scoring_again_cpu"] = _fastest_scoring(model, figures["scoring_seconds"])
     return figures
+
+
+def _fastest_scoring(model: Any, first: float) -> float:
+    """Return what scoring takes of the processors once its machine code is loaded: the least of some tries."""
+    users, took = model._codes(model.users[COLUMNS[0]]), []
+    for _ in range(max(1, min(AGAIN, round(AGAIN_SECONDS / first)))):
+        started = time.process_time()
+        model._scorer.recommend(users, TOP_K, os.cpu_count())
+        took.append(time.process_time() - started)
+    return round(min(took), 4)
 
 
 def measure_stock(folder: Path, shape: Shape) -> dict[str, Any]:
@@ -191,21 +230,40 @@ def measure_stock(folder: Path, shape: Shape) -> dict[str, Any]:
 
 
 def measure_limit(_: Path, shape: Shape) -> dict[str, Any]:
-    """Measure what no scoring of all pairs can be faster than: the float32 matrix product of their factors."""
-    factors, random = 100, np.random.default_rng(0)
-    items = random.normal(size=(factors, shape.items)).astype(np.float32)
+    """Measure what nothing can be faster than, by one thread: scoring all pairs, and learning rating after rating.
+
+    The one is the float32 matrix product of all factors. The other: each step reads and writes the float64 factors of
+    a user and of an item, at the speed at which one thread copies memory. SGD can be faster where caches hold them.
+    """
+    random = np.random.default_rng(0)
+    items = random.normal(size=(FACTORS, shape.items)).astype(np.float32)
     fastest = 0.0
     for rows in (128, 256, 512, 1024):
-        users = random.normal(size=(rows, factors)).astype(np.float32)
+        users = random.normal(size=(rows, FACTORS)).astype(np.float32)
         scores = np.empty((rows, shape.items), np.float32)
         for _attempt in range(5):
-            started = time.perf_counter()
+            started = time.process_time()
             np.matmul(users, items, out=scores)
-            fastest = max(fastest, rows / (time.perf_counter() - started))
+            fastest = max(fastest, rows / (time.process_time() - started))
+    bandwidth = _copied_bytes_per_second()
+    moved = EPOCHS * TRAINED_SHARE * shape.interactions * 4 * FACTORS * 8
     return {
-        "gflops": round(2e-9 * factors * shape.items * fastest, 1),
-        "gemm_seconds": round(shape.users / fastest, 4),
+        "gflops": round(2e-9 * FACTORS * shape.items * fastest, 1),
+        "gemm_cpu": round(shape.users / fastest, 4),
+        "memory_gb_per_second": round(bandwidth / 1e9, 1),
+        "sgd_memory_seconds": round(moved / bandwidth, 3),
     }
+
+
+def _copied_bytes_per_second() -> float:
+    """Return how many bytes one thread reads and writes, of memory that no cache holds."""
+    source = np.ones(1 << 25)
+    target, took = np.zeros_like(source), []
+    for _ in range(5):
+        started = time.process_time()
+        np.copyto(target, source)
+        took.append(time.process_time() - started)
+    return 2 * source.nbytes / min(took)
 
 
 def measure_operator(folder: Path, shape: Shape) -> dict[str, Any]:

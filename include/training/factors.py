@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.integer[Any]]
 
-# Pairs whose factors are gathered at a time: as many as a cache holds.
-BLOCK = 1 << 11
+# Pairs whose factors are gathered at a time: as many as a processor's own cache holds.
+BLOCK = 1 << 8
 
 
 @dataclass(frozen=True)

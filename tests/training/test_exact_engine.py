@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core import caching
 from surprise import accuracy
-from training.operators import STOCK, Data, build, make_data, read_report, run
 
+from benchmarks.edge_cases import EDGE_CASES, SMALL, Data, make_data, numbers
+from benchmarks.operators import STOCK, build, read_report, run
 from include.training import kernels, progress, sgd, trainsets
 from include.training.factors import Factors, Hyperparameters, clip, estimate
 from include.training.metrics import measure
@@ -44,70 +45,6 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr("include.training.models.tell", told.append)
     monkeypatch.setattr(progress, "SECONDS_BETWEEN", 0.0)
     return told
-
-
-def draw(count: int, users: int, items: int, ratings: Any, seed: int = 3, **more: Any) -> Data:
-    """``count`` interactions of random users with random items, popular ones more often."""
-    random = np.random.default_rng(seed)
-    who = [f"u{number}" for number in random.integers(0, users, count)]
-    what = [f"i{number}" for number in (items * random.random(count) ** 2).astype(int)]
-    return make_data(who, what, ratings(random, count), **more)
-
-
-def stars(random: np.random.Generator, count: int) -> Any:
-    return random.integers(1, 6, count)
-
-
-def uuids(data: Data) -> Data:
-    names = {name: f"{number:08x}-1111-4222-8333-{number:012x}" for number, name in enumerate(data.items)}
-    return dataclasses.replace(
-        data,
-        interactions=data.interactions.assign(item=data.interactions["item"].map(names)),
-        items=list(names.values()),
-    )
-
-
-def numbers(data: Data) -> Data:
-    """The ids as integers, which is also what fills the report's heat map."""
-    columns = {name: data.interactions[name].str[1:].astype(int) for name in ("user", "item")}
-    users, items = ([int(name[1:]) for name in names] for names in (data.users, data.items))
-    return dataclasses.replace(data, interactions=data.interactions.assign(**columns), users=users, items=items)
-
-
-SMALL = draw(400, 40, 30, stars)
-DENSE = [(f"u{u}", f"i{i}", 1.0 + (u * i) % 5) for u in range(12) for i in range(15) if (u, i) != (3, 4)]
-EDGE_CASES = {
-    "texts": SMALL,
-    "uuids": uuids(SMALL),
-    "integers": numbers(SMALL),
-    "texts of digits": make_data(
-        SMALL.interactions["user"].str[1:].str.zfill(4),
-        SMALL.interactions["item"].str[1:],
-        SMALL.interactions["rating"],
-    ),
-    "half stars": draw(400, 40, 30, lambda random, count: random.integers(1, 11, count) / 2),
-    "continuous": draw(400, 40, 30, lambda random, count: random.normal(0, 3, count)),
-    "all ones": draw(400, 40, 30, lambda _, count: np.ones(count, np.int64)),
-    "all ones as floats": draw(400, 40, 30, lambda _, count: np.ones(count)),
-    "counts": draw(400, 40, 30, lambda random, count: random.poisson(2, count) + 1),
-    "counts without end": draw(400, 40, 30, lambda random, count: random.pareto(1, count) * 50),  # SGD diverges
-    "saturated": draw(400, 40, 30, lambda random, count: np.where(random.random(count) < 0.97, 5, 1)),
-    "saturated below": draw(400, 40, 30, lambda random, count: np.where(random.random(count) < 0.97, 1, 5)),
-    "dense": make_data(*zip(*DENSE, strict=True)),
-    "sparse": draw(60, 500, 400, stars),
-    "more wanted than there is": draw(200, 20, 12, stars, top_k=100),
-    "one wanted": draw(200, 20, 12, stars, top_k=1),
-    "duplicate items": dataclasses.replace(SMALL, items=[*SMALL.items, *SMALL.items[5:9]]),
-    "unknown users": dataclasses.replace(SMALL, users=["first", *SMALL.users, "last"]),
-    "users left out": dataclasses.replace(SMALL, users=SMALL.users[10:20]),
-    "items missing from the interactions": dataclasses.replace(SMALL, items=["new", *SMALL.items[::-1], "newer"]),
-    "items missing from the catalogue": dataclasses.replace(SMALL, items=SMALL.items[:12]),
-    "a user named like someone new": make_data(
-        SMALL.interactions["user"].replace("u1", "__new_user__"),
-        SMALL.interactions["item"],
-        SMALL.interactions["rating"],
-    ),
-}
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, where SGD diverges

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PARTIAL = ".partial"
 # The same rows give the same row groups, however they were batched on the way.
-ROW_GROUP_ROWS = 131_072
+ROW_GROUP_ROWS = 65_536
 REPORT_SECONDS = 5.0
 
 
@@ -201,7 +201,10 @@ def _warn_of_unused(source: SourceSettings, plans: list[Plan], report: Callable[
 def _write(plan: Plan, path: Path, report: Callable[[str], None]) -> Writing:
     writing = Writing(tuple(plan.columns))
     next_report = writing.started + REPORT_SECONDS
-    with pq.ParquetWriter(path, plan.schema(), compression="zstd", store_schema=True) as writer:
+    repeating = [name for name in plan.columns if name != plan.table.timestamp]  # a dictionary of moments saves nothing
+    with pq.ParquetWriter(
+        path, plan.schema(), compression="zstd", store_schema=True, use_dictionary=repeating
+    ) as writer:
         for rows in _in_row_groups(_clean_batches(plan, writing)):
             writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
             if time.monotonic() >= next_report:

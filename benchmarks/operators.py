@@ -1,4 +1,4 @@
-"""ADS's operator run inside the test process: stock as it comes, or with a model of ours in its factory."""
+"""ADS's operator run inside this process: stock as it comes, or with a model of ours in its factory."""
 
 from __future__ import annotations
 
@@ -6,49 +6,30 @@ import contextlib
 import logging
 import re
 import warnings
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import plotly.io
+from surprise import SVD
 
-from include.training.factors import Hyperparameters
 from include.training.tables import preload_interactions
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of its own, at import
     from include.training import models  # isort: skip - before what follows, see there
     from ads.opctl.operator.lowcode.recommender.__main__ import operate
+    from ads.opctl.operator.lowcode.recommender.model.factory import SVDOperatorModel
     from ads.opctl.operator.lowcode.recommender.operator_config import RecommenderOperatorConfig
 logging.captureWarnings(capture=False)  # ADS switches it on
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-STOCK = models.SVDOperatorModel
-COLUMNS = ("user", "item", "rating")
+    from benchmarks.edge_cases import Data
 
-
-@dataclass(frozen=True)
-class Data:
-    """What the operator is given."""
-
-    interactions: pd.DataFrame
-    users: Sequence[Any]
-    items: Sequence[Any]
-    top_k: int = 5
-    seed: int = 42
-    parameters: Hyperparameters = field(default_factory=Hyperparameters)
-
-
-def make_data(who: Any, what: Any, ratings: Any, **more: Any) -> Data:
-    """Interactions of these columns; by default the ids of both tables are those that come up."""
-    interactions = pd.DataFrame(dict(zip(COLUMNS, (who, what, ratings), strict=True)))
-    tables = {"users": interactions["user"].unique().tolist(), "items": interactions["item"].unique().tolist()}
-    return Data(interactions, **(tables | more))
+STOCK = SVDOperatorModel
 
 
 def build(model: Any, data: Data, **options: Any) -> tuple[pd.DataFrame, dict[str, float], list[tuple[Any, Any]]]:
@@ -70,7 +51,7 @@ def build(model: Any, data: Data, **options: Any) -> tuple[pd.DataFrame, dict[st
         options["parameters"] = data.parameters
     made = model(SimpleNamespace(spec=spec), tables, **options)
     if model is STOCK:
-        made.algo = models.SVD(**data.parameters.for_surprise())
+        made.algo = SVD(**data.parameters.for_surprise())
     np.random.seed(data.seed)
     frame, metrics = made._build_model()
     return getattr(made, "_recommendations", frame), metrics, made._get_recommendations("__new_user__", data.top_k)
