@@ -52,9 +52,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=results.RESULTS, help="keeps all figures, as JSON")
     arguments = parser.parse_args()
     figures = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {}
-    if not arguments.movielens:
+    chosen = _chosen(arguments)
+    if "training 100k" in chosen and not arguments.movielens:
         print(WITHOUT_MOVIELENS, file=sys.stderr)
-    for name, measure in _chosen(arguments).items():
+    for name, measure in chosen.items():
         print(f"measuring {name} ...", file=sys.stderr)
         started = time.perf_counter()
         try:

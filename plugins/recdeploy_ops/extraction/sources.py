@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # What pyarrow converts without loss when a column holds only one of them.
 ARROW_KINDS = {bool, int, float, str, bytes, memoryview, Decimal, datetime, date}
 NUMBERS = {int, float, Decimal}
-# At a time: so few Python objects stay in the processor's caches; five times as many take half as long again.
+# At a time: so few Python objects stay in the processor's caches; five times as many take half as much time again.
 CURSOR_ROWS = 2_000
 # A query sees one order and one date format on every Oracle database, whatever its territory.
 ORACLE_SESSION = (
