@@ -25,7 +25,7 @@ def test_the_form_of_a_rollback_takes_a_number_in_one_line(
     before = rollbacks.runs()
     sign_in(page, installation.running.airflow_url)
     page.goto(f"{installation.running.airflow_url}/dags/{ROLLBACK}")
-    page.get_by_role("button", name="Trigger", exact=True).first.click()
+    page.get_by_role("button", name="Trigger Dag").click()
     version = page.locator("input[name=element_version]")
     expect(version).to_have_value("previous")
     version.fill(str(NEVER_MADE))
