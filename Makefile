@@ -37,7 +37,7 @@ help: ## Say what there is
 #|   PORT= AIRFLOW_PORT=      ports of the OCI emulator and of Airflow (else chosen once, then kept)
 #|   TIMEOUT=20               minutes that one release may take
 #|   DEMO_HOME=.demo          where all of it lives
-#| make bench understands ARGS="--movielens FOLDER --sizes 100k,1m,10m --parts extraction,serving": see ARGS=--help
+#| make bench understands ARGS="--movielens FOLDER --sizes 100k,1m --parts extraction,serving": see ARGS=--help
 #| make setup understands PYTHON=/path/to/python3.12; test, test-unit and lock understand ARGS="...";
 #| test understands TEST_WORKERS=3, the processes that it uses.
 

@@ -1,6 +1,6 @@
 """Run the benchmarks: ``make bench``. Prints a table, keeps all figures as JSON, writes docs/performance.md anew.
 
-    make bench ARGS="--sizes 100k,1m,10m --movielens folder/of/csv"
+    make bench ARGS="--movielens folder/of/csv"
 
 Each part stands beside its rival in the same run, as a ratio: machines are noisy. What is not measured this time keeps
 the figures of the last time. MovieLens-100k may not be handed on with this project: ``--movielens`` takes a folder with
@@ -42,7 +42,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", default="100k,1m", help=f"of training: {', '.join(training.SHAPES)}")
+    parser.add_argument("--sizes", default="100k,1m,10m", help=f"of training: {', '.join(training.SHAPES)}")
     parser.add_argument("--movielens", type=Path, help="folder of MovieLens-100k as CSV, for the size 100k")
     parser.add_argument("--parts", help="what to measure, of: training, " + ", ".join(PARTS))
     parser.add_argument("--rows", type=int, default=3_000_000, help="of extraction")

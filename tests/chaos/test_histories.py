@@ -284,7 +284,7 @@ def test_each_thing_that_may_happen_keeps_the_invariants(shop):
 
 
 @pytest.mark.timeout(600 + 10 * HISTORIES * STEPS)
-def test_whatever_happens_the_invariants_hold(shop, capsys):
+def test_whatever_happens_the_invariants_hold(shop, tell):
     run_state_machine_as_test(
         shop,
         settings=settings(
@@ -296,7 +296,6 @@ def test_whatever_happens_the_invariants_hold(shop, capsys):
             database=None,
         ),
     )
-    with capsys.disabled():
-        told = ", ".join(f"{name} {number}" for name, number in sorted(shop.events.items()))
-        print(f"\nhistories: {shop.events.total()} steps: {told}")  # noqa: T201 - a person reads it
+    counts = ", ".join(f"{name} {number}" for name, number in sorted(shop.events.items()))
+    tell(f"histories: {shop.events.total()} steps: {counts}")
     assert set(shop.events) <= EVENTS
