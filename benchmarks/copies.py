@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.processes import peak_mb, run_part
 from oci_emulator.testing import running_emulator
+from recdeploy_ops.bundles import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,7 @@ def measure_one_pass(folder: Path) -> dict[str, float]:
     """Store a file and compare its sha256 with the manifest's, reading it once."""
     from recdeploy_ops.storage.directories import DirectoryStore
 
-    store, expected = DirectoryStore((folder / "store").as_uri()), _sha256(folder / "file")
+    store, expected = DirectoryStore((folder / "store").as_uri()), sha256_of(folder / "file")
 
     def store_once_read() -> None:
         store.delete("file")
@@ -117,12 +118,12 @@ def measure_one_pass(folder: Path) -> dict[str, float]:
 def measure_two_passes(folder: Path) -> dict[str, float]:
     """Read a file for its sha256, and read it again to store it."""
     source, copied = folder / "file", folder / "whole"
-    expected = _sha256(source)
+    expected = sha256_of(source)
 
     def store_twice_read() -> None:
         copied.unlink(missing_ok=True)
         _forget(source)
-        if _sha256(source) != expected:
+        if sha256_of(source) != expected:
             raise RuntimeError("the file has changed")
         _forget(source)  # as when it is larger than memory
         shutil.copyfile(source, copied)
@@ -136,7 +137,7 @@ def measure_parts(folder: Path) -> dict[str, float]:
     """Upload a file to Object Storage as the product does: in parts, hashed on the way."""
     from recdeploy_ops.storage.buckets import BucketStore
 
-    path, sha256 = folder / "file", _sha256(folder / "file")
+    path, sha256 = folder / "file", sha256_of(folder / "file")
 
     def put(session: OciSession, namespace: str) -> None:
         BucketStore(f"oci://{BUCKET}@{namespace}", session).upload("file", path, sha256)
@@ -146,7 +147,7 @@ def measure_parts(folder: Path) -> dict[str, float]:
 
 def measure_whole(folder: Path) -> dict[str, float]:
     """Upload a file in the simplest way: read whole, hashed, and put at once."""
-    path, sha256 = folder / "file", _sha256(folder / "file")
+    path, sha256 = folder / "file", sha256_of(folder / "file")
 
     def put(session: OciSession, namespace: str) -> None:
         content = path.read_bytes()
@@ -213,11 +214,6 @@ def _forget(path: Path) -> None:
     """Make the system drop what it holds of a file in memory."""
     with path.open("rb") as stream:
         os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

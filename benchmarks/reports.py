@@ -35,9 +35,7 @@ def summary(figures: dict[str, Any]) -> list[Row]:
     """Return what was asked for beside what was measured: name, figure, and the bound."""
     rows: list[Row] = [("measured", "figure", "wanted")]
     if battery := figures.get("battery"):
-        rows.append(
-            _row("edge cases with the bytes of stock", f"{battery['byte_identical']} of {battery['cases']}", "all")
-        )
+        rows.append(("edge cases with the bytes of stock", f"{battery['byte_identical']} of {battery['cases']}", "all"))
     for size, found in trainings(figures):
         rows += _training_rows(SIZES[size], found)
     rows += _serving_rows(figures.get("serving"))
@@ -59,24 +57,24 @@ def _training_rows(size: str, found: dict[str, Any]) -> list[Row]:
     if operator:
         same = "yes" if operator["same_bytes"] else "NO"
         rows += [
-            _row(f"{data}: recommendations.csv has the bytes of stock", same, "yes"),
-            _row(f"{data}: whole operator process, CPU, stock / exact", _times(ratios["operator_faster"]), ">= 4"),
+            (f"{data}: recommendations.csv has the bytes of stock", same, "yes"),
+            (f"{data}: whole operator process, CPU, stock / exact", _times(ratios["operator_faster"]), ">= 4"),
         ]
     elif stock:
         same = "yes" if stock["same_lists"] else "NO"
-        rows.append(_row(f"{data}: lists of {stock['sampled_users']} sampled users are stock's", same, "yes"))
+        rows.append((f"{data}: lists of {stock['sampled_users']} sampled users are stock's", same, "yes"))
     if stock:
         least = {"100 k": "60", "1 M": "300", "10 M": "2,000"}[size]
         most = "<= 0.5" if size == "10 M" else ""
         rows += [
-            _row(f"{data}: model building, CPU, stock / exact", _times(ratios["build_faster"]), f">= {least}"),
-            _row(f"{data}: SGD, CPU, exact / stock", f"{ratios['sgd_to_stock']:.2f}", "<= 0.25"),
-            _row(f"{data}: peak memory, exact / stock", f"{ratios['memory_to_stock']:.2f}", most),
+            (f"{data}: model building, CPU, stock / exact", _times(ratios["build_faster"]), f">= {least}"),
+            (f"{data}: SGD, CPU, exact / stock", f"{ratios['sgd_to_stock']:.2f}", "<= 0.25"),
+            (f"{data}: peak memory, exact / stock", f"{ratios['memory_to_stock']:.2f}", most),
         ]
     again = f"{ratios['scoring_again_to_gemm']:.1f} once its machine code is loaded"
     rows += [
-        _row(f"{data}: scoring / float32 GEMM, CPU", f"{ratios['scoring_to_gemm']:.1f} ({again})", "<= 4"),
-        _row(f"{data}: SGD / SGD at memory speed, CPU", f"{ratios['sgd_to_memory_speed']:.2f}", ""),
+        (f"{data}: scoring / float32 GEMM, CPU", f"{ratios['scoring_to_gemm']:.1f} ({again})", "<= 4"),
+        (f"{data}: SGD / SGD at memory speed, CPU", f"{ratios['sgd_to_memory_speed']:.2f}", ""),
     ]
     return rows
 
@@ -87,13 +85,13 @@ def _serving_rows(found: dict[str, Any] | None) -> list[Row]:
     build, look_up, ratios = found["build"], found["look_up"], found["ratios"]
     data = f"{found['users']:,} users x {found['top_k']}"
     return [
-        _row(f"{data}: recommendations.sqlite, built, CPU", f"{build['cpu_seconds']:.1f} s", "< 10 s"),
-        _row(f"{data}: its building, peak memory", f"{build['peak_mb']:.0f} MB", "< 500 MB"),
-        _row(f"{data}: opened (verification of the files apart)", f"{look_up['open_seconds']:.3f} s", "< 0.2 s"),
-        _row(f"{data}: private memory of a worker", f"{look_up['private_mb']:.1f} MB", "< 30 MB"),
-        _row(f"{data}: look-up with the answer's dict, p99", f"{look_up['p99_us']:.0f} us", "< 40 us"),
-        _row(f"{data}: opened, beside the pickled dict", f"{ratios['open_to_pickle']:.1e}", ""),
-        _row(f"{data}: private memory, beside the pickled dict", f"{ratios['private_memory_to_pickle']:.1e}", ""),
+        (f"{data}: recommendations.sqlite, built, CPU", f"{build['cpu_seconds']:.1f} s", "< 10 s"),
+        (f"{data}: its building, peak memory", f"{build['peak_mb']:.0f} MB", "< 500 MB"),
+        (f"{data}: opened (verification of the files apart)", f"{look_up['open_seconds']:.3f} s", "< 0.2 s"),
+        (f"{data}: private memory of a worker", f"{look_up['private_mb']:.1f} MB", "< 30 MB"),
+        (f"{data}: look-up with the answer's dict, p99", f"{look_up['p99_us']:.0f} us", "< 40 us"),
+        (f"{data}: opened, beside the pickled dict", f"{ratios['open_to_pickle']:.1e}", ""),
+        (f"{data}: private memory, beside the pickled dict", f"{ratios['private_memory_to_pickle']:.1e}", ""),
     ]
 
 
@@ -103,11 +101,11 @@ def _extraction_rows(found: dict[str, Any] | None) -> list[Row]:
     data = f"{found['rows']:,} rows"
     bounds = {"arrow route": ">= 1", "row route": ">= 0.3", "pandas.read_sql": ""}
     rows: list[Row] = [
-        _row(f"{data}: {route}, rows per second / raw cursor", f"{found[route]['of_raw_cursor']:.2f}", bound)
+        (f"{data}: {route}, rows per second / raw cursor", f"{found[route]['of_raw_cursor']:.2f}", bound)
         for route, bound in bounds.items()
     ]
     for route in ("arrow route", "row route"):
-        rows.append(_row(f"{data}: {route}, peak memory", f"{found[route]['peak_mb']:.0f} MB", "< 250 MB"))
+        rows.append((f"{data}: {route}, peak memory", f"{found[route]['peak_mb']:.0f} MB", "< 250 MB"))
     return rows
 
 
@@ -117,15 +115,15 @@ def _copy_rows(found: dict[str, Any] | None) -> list[Row]:
     backup, parts, ratios = found["backup"], found["upload in parts"], found["ratios"]
     data, uploaded = f"{found['backup_mb']:,} MiB in {found['files']} files", f"{found['upload_mb']:,} MiB"
     return [
-        _row(f"{data}: local backup by hard links", f"{backup['seconds']:.2f} s", "< 1 s"),
-        _row(f"{data}: beside copytree", f"{ratios['backup_to_copytree']:.4f}", ""),
-        _row(f"{uploaded}: stored with hashing in one pass / in two", f"{ratios['one_pass_to_two']:.2f}", ""),
-        _row(
+        (f"{data}: local backup by hard links", f"{backup['seconds']:.2f} s", "< 1 s"),
+        (f"{data}: beside copytree", f"{ratios['backup_to_copytree']:.4f}", ""),
+        (f"{uploaded}: stored with hashing in one pass / in two", f"{ratios['one_pass_to_two']:.2f}", ""),
+        (
             f"{uploaded}: uploaded in parts, memory on top of the process's own",
             f"{parts['peak_mb'] - parts['before_mb']:.0f} MB",
             "bounded",
         ),
-        _row(f"{uploaded}: beside reading it whole", f"{ratios['parts_to_whole_memory']:.2f}", ""),
+        (f"{uploaded}: beside reading it whole", f"{ratios['parts_to_whole_memory']:.2f}", ""),
     ]
 
 
@@ -192,7 +190,6 @@ def _growth_table(figures: dict[str, Any]) -> list[Row]:
 def _serving_table(figures: dict[str, Any]) -> list[Row]:
     found = figures["serving"]
     ours, theirs = {**found["build"], **found["look_up"]}, {**found["pickle: build"], **found["pickle: look_up"]}
-    theirs["cpu_seconds"] = found["pickle: build"]["cpu_seconds"]
     labels = {
         "cpu_seconds": ("built, CPU", "{:.1f} s"),
         "open_seconds": ("opened", "{:.3f} s"),
@@ -255,10 +252,6 @@ TABLES: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "extraction": _extraction_table,
     "copies": _copies_table,
 }
-
-
-def _row(name: str, figure: str, wanted: str) -> Row:
-    return (name, figure, wanted)
 
 
 def _times(ratio: float) -> str:

@@ -1,12 +1,13 @@
 """### Leave nothing running
 
-Closes the release of a run that died without its teardown, which settles production and frees the release lock, and
-deletes TEST deployments whose release is closed or whose lease is over. Whatever a live release needs is left alone.
+Closes the release of a run that died without its teardown, which settles production and frees the release lock. Deletes
+TEST deployments whose release is closed or whose lease is over, and what was made to be the first production after its
+release was closed and never served. Whatever a live release needs is left alone.
 
 **When it runs.** Every day at 05:30 UTC, and by hand.
 
 A run that this Airflow does not know, as it was deleted or belongs to another Airflow on the same storage, counts as
-ended when its lease is over, or at once when *Trigger* names it as *ended_run*.
+ended when its lease is over, or at once when *Trigger* names it as *ended_run*. Naming any other run is an error.
 
 **When it fails.** OCI does not answer, or production could not be settled: the error begins with PRODUCTION NEEDS A
 PERSON.

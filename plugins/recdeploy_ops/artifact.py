@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from recdeploy_ops.bundles import CHUNK, MANIFEST, parse_manifest, sha256_of, write_manifest
+from recdeploy_ops.bundles import CHUNK, MANIFEST, files_below, parse_manifest, sha256_of, write_manifest
 from recdeploy_ops.domain.errors import IntegrityError, StorageError
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ def read_fallback(folder: Path) -> Ranking:
 def zip_artifact(folder: Path, target: Path) -> None:
     """Write the files of ``folder`` into the zip that the model catalog takes; equal files give equal bytes."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=ZIP_LEVEL) as archive:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            large, name = path.stat().st_size > zipfile.ZIP64_LIMIT, path.relative_to(folder).as_posix()
+        for name, path in files_below(folder).items():
+            large = path.stat().st_size > zipfile.ZIP64_LIMIT
             with path.open("rb") as source, archive.open(name, "w", force_zip64=large) as sink:
                 shutil.copyfileobj(source, sink, CHUNK)
             entry = archive.getinfo(name)  # its time is fixed: zipfile's own 1980-01-01

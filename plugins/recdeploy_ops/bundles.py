@@ -55,8 +55,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> str:
         facts: plain values to stand in the manifest beside ``files``; no time and no run id, where equal
             content must give an equal digest.
     """
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    files = {name: sha256_of(folder / name) for name in names if name != MANIFEST}
+    files = {name: sha256_of(path) for name, path in files_below(folder).items() if name != MANIFEST}
     content = canonical_json({**facts, "files": files})
     (folder / MANIFEST).write_bytes(content)
     return hashlib.sha256(content).hexdigest()
@@ -64,8 +63,13 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> str:
 
 def measure_files(folder: Path) -> dict[str, int]:
     """Return the size in bytes of each file below a folder, by its name; the manifest does not count."""
-    found = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
-    return {name: size for name, size in found.items() if name != MANIFEST}
+    return {name: path.stat().st_size for name, path in files_below(folder).items() if name != MANIFEST}
+
+
+def files_below(folder: Path) -> dict[str, Path]:
+    """Return every file below a folder by its relative name, with ``/`` on every system, in the order of names."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return dict(sorted(found.items()))
 
 
 def store_bundle(store: Store, parent: str, folder: Path) -> Bundle:

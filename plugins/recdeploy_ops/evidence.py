@@ -167,7 +167,6 @@ def _summarise(evidence: Evidence) -> list[tuple[str, str]]:
         ("digest", escape_id(evidence.digest, 64)),
         ("approval fingerprint", escape_id(evidence.fingerprint, 64)),
         ("production serves", escape_text(production)),
-        ("a rollback meanwhile", "pre-empts this question: it stays here, and an answer is refused then"),
         ("way back, rehearsed", escape_text(evidence.way_back or "nothing to go back to")),
         *((escape_text(name), escape_text(_number(value))) for name, value in evidence.data.items()),
         *((escape_text(name), escape_text(_number(value))) for name, value in evidence.metrics.items()),

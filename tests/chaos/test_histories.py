@@ -298,4 +298,5 @@ def test_whatever_happens_the_invariants_hold(shop, tell):
     )
     counts = ", ".join(f"{name} {number}" for name, number in sorted(shop.events.items()))
     tell(f"histories: {shop.events.total()} steps: {counts}")
+    assert shop.events
     assert set(shop.events) <= EVENTS

@@ -356,3 +356,20 @@ def test_a_rollback_takes_over_from_a_run_that_died_while_it_switched_production
 
     assert run("back").roll_back(has_ended=lambda dag_id, run_id: True)["version"] == 1
     assert served(releases) == releases.ledger.book().production.version == 1
+
+
+def test_a_fence_that_oci_refuses_does_not_keep_the_champion_from_being_settled(
+    releases, run, champion, emulator, monkeypatch, caplog
+):
+    second = run("run-2", shift=1)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    Held(releases, "switch_model", monkeypatch)
+    with pytest.raises(CloudUnavailableError, match="slow"):
+        second.promote()
+    emulator.fail_next("UpdateModelDeployment", kind="status", status=400, code="LimitExceeded")
+    second.close()
+
+    assert "etag could not be changed" in caplog.text
+    assert served(releases) == releases.ledger.book().production.version == 1
+    assert releases.ledger.book().holder is None

@@ -233,7 +233,3 @@ def test_a_value_has_the_unit_in_which_people_think_of_it(gate: str, value: floa
     body = render_evidence(Evidence(1, "d", "f", gates={"data": report}))
 
     assert shown in [text_of(cell) for cell in cells_of(body)]
-
-
-def test_who_is_asked_is_told_that_a_rollback_may_come_first() -> None:
-    assert "| a rollback meanwhile | pre-empts this question" in render_evidence(full_evidence())

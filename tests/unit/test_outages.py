@@ -33,6 +33,13 @@ def of_oracle(text: str) -> oracledb.Error:
     return found
 
 
+def of_sqlite(code: int) -> sqlite3.OperationalError:
+    """What sqlite3 raises: with the extended code."""
+    found = sqlite3.OperationalError("database is locked")
+    found.sqlite_errorcode = code
+    return found
+
+
 class ShutDown(psycopg2.OperationalError):
     """psycopg2 sets ``pgcode`` itself, and lets nobody else."""
 
@@ -75,6 +82,9 @@ class NoSuchTable(psycopg2.ProgrammingError):
         (ssl.SSLCertVerificationError("certificate verify failed"), False),
         (FileNotFoundError(errno.ENOENT, "No such file", "tnsnames.ora"), False),
         (sqlite3.OperationalError("no such table: users"), False),
+        (of_sqlite(sqlite3.SQLITE_BUSY_SNAPSHOT), True),
+        (of_sqlite(sqlite3.SQLITE_LOCKED_SHAREDCACHE), True),
+        (of_sqlite(sqlite3.SQLITE_ERROR_MISSING_COLLSEQ), False),
         (ValueError("Connection refused"), False),
     ],
     ids=lambda value: f"{type(value).__name__}: {value}" if isinstance(value, Exception) else str(value),

@@ -49,7 +49,7 @@ SKIPPED = "TEST was skipped (is_test=False): nothing was served before the decis
 
 
 class RecommenderDeploymentManager(ProductionManager):
-    """Retrains, tests, promotes and rejects from a notebook; and does what `ProductionManager` does, of like arguments.
+    """Retrains, tests, promotes and rejects from a notebook. Takes the arguments of `ProductionManager`.
 
     One session makes one release at a time. It holds the release lock from `backup_current_artifacts` or
     `save_new_model` until `promote_to_production` or `cleanup_test_deployment`.

@@ -38,6 +38,7 @@ LIBPQ_SAYS = (
     "too many clients",
 )
 SQLITE_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+PRIMARY = 0xFF  # of an extended code of SQLite, such as SQLITE_BUSY_SNAPSHOT
 
 
 def may_pass(err: BaseException) -> bool:
@@ -47,7 +48,7 @@ def may_pass(err: BaseException) -> bool:
         or (isinstance(cause, OSError) and cause.errno in NO_WAY)
         or _says_oracle(cause)
         or _says_postgres(cause)
-        or getattr(cause, "sqlite_errorcode", None) in SQLITE_CODES
+        or getattr(cause, "sqlite_errorcode", 0) & PRIMARY in SQLITE_CODES
         for cause in _causes(err)
     )
 

@@ -94,18 +94,17 @@ class ArrowSource:
 
     def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[pa.Table]:
         """See `Source.batches`."""
-        errors = self._errors or _oracle_errors()
-        unreachable: tuple[type[Exception], ...] = (*errors, OSError)
+        errors: tuple[type[Exception], ...] = (*(self._errors or _oracle_errors()), OSError)
         try:
             connection = self._connect()
-        except unreachable as err:
+        except errors as err:
             raise _not_connected(self.name, err) from err
         with closing(connection):
             try:
                 # Decimals, because a NUMBER that becomes a float loses digits of long ids.
                 for frame in connection.fetch_df_batches(sql, dict(parameters), size=batch_rows, fetch_decimals=True):
                     yield pa.table(frame)
-            except unreachable as err:
+            except errors as err:
                 raise _failed(self.name, err, is_outage=may_pass(err)) from err
 
 
@@ -147,7 +146,9 @@ class CursorSource:
                     yield table_of(names, rows)
             except errors as err:
                 original: Any = getattr(err, "orig", None) or err
-                is_lost = engine.dialect.is_disconnect(original, driver_connection, None)
+                is_lost = isinstance(original, engine.dialect.loaded_dbapi.Error) and (
+                    engine.dialect.is_disconnect(original, driver_connection, None)
+                )
                 raise _failed(self.name, err, is_outage=is_lost or may_pass(err)) from err
 
 

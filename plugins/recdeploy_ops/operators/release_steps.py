@@ -1,4 +1,4 @@
-"""What all operators of a release share: advance a step, wait without a worker, advance it again."""
+"""What all operators of a release share: advance a step, wait a little and then without a worker, advance it again."""
 
 from __future__ import annotations
 

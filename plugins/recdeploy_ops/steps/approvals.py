@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PREEMPTION = "A rollback pre-empts this question: it stays here, and an answer is refused then."
+
 
 @dataclass(frozen=True)
 class Question:
@@ -82,7 +84,7 @@ def ask(releases: Releases, run_id: str, *, attempt: int, notice: str | None = N
     replaces = _describe_place(release.version, serving.version if serving else None)
     return Question(
         subject=f"Promote v{release.version} of {releases.settings.project_name}{replaces}?",
-        body=describe_evidence(releases, release, notices),
+        body=f"{describe_evidence(releases, release, notices)}\n\n{PREEMPTION}",
         version=release.version,
         digest=artifact.digest,
     )
@@ -228,7 +230,10 @@ def describe_evidence(releases: Releases, release: Release, notices: Sequence[st
     offline = read_report(releases, releases.facts(release, Kind.CANDIDATE_CHECKED))
     live = read_report(releases, releases.facts(release, Kind.TEST_VALIDATED))
     details = live["details"]
-    serving = releases.ledger.book().production
+    book = releases.ledger.book()
+    replaced = book.production
+    if release.get(Kind.PROMOTED) and replaced and replaced.version == release.version:
+        replaced = book.previous_champion
     metrics = releases.facts(release, Kind.MODEL_TRAINED)["metrics"]
     gates = {
         "data": read_report(releases, releases.facts(release, Kind.DATA_CHECKED)),
@@ -240,7 +245,7 @@ def describe_evidence(releases: Releases, release: Release, notices: Sequence[st
             version=release.version,
             digest=offline["details"]["digest"],
             fingerprint=releases.facts(release, Kind.APPROVAL_REQUESTED)["fingerprint"],
-            production=f"v{serving.version} since {serving.since}" if serving else None,
+            production=f"v{replaced.version} since {replaced.since}" if replaced else None,
             way_back=_describe_way_back(release),
             notices=notices,
             data={**extracted["rows"], "newest interaction": extracted["newest_interaction"] or "unknown"},

@@ -107,7 +107,9 @@ def _copy_artifact(releases: Releases, version: Version, target: str) -> dict[st
     try:
         return _copy(releases.store, _open(releases, version, version.artifact), target)
     except (IntegrityError, StorageError) as err:
-        log.warning("The stored artifact of v%s cannot be backed up, the catalog's is: %s", version.number, err)
+        log.warning(
+            "The artifact of v%s is taken from the catalog, as the stored one is damaged: %s", version.number, err
+        )
         damage = err
     try:
         with workspace() as place:
@@ -159,7 +161,7 @@ def _create(store: Store, key: str, content: bytes) -> None:
     """Store a small file and read it back."""
     _keep(store, key, partial(store.create, key, content))
     if store.read(key) != content:
-        raise IntegrityError(f"{store.uri}/{key} was written and is not what was written. Clear this task.")
+        raise IntegrityError(f"{store.uri}/{key} was written and reads otherwise: try again, then clear this task.")
 
 
 def _keep(store: Store, key: str, write: Callable[[], T]) -> T:

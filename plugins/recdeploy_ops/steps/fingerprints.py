@@ -102,7 +102,7 @@ def require_unchanged(asked: Facts, parts: Mapping[str, str]) -> None:
 
 def _require_sizes(releases: Releases, extract: Bundle) -> None:
     sizes = extract.facts.get(SIZES)
-    if sizes is None:  # brought from a notebook: what its lists allow for, and small
+    if sizes is None:  # made by hand or by an earlier version: there is nothing but the bytes to compare
         verify_bundle(releases.store, extract)
         return
     found = {stored.key: stored.size for stored in releases.store.list(f"{extract.prefix}/")}

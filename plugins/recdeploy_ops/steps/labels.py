@@ -6,10 +6,10 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import MissingInputError, RecdeployError, TransientError
+from recdeploy_ops.domain.errors import CloudRefusedError, MissingInputError, RecdeployError, TransientError
 from recdeploy_ops.domain.promotion import Move, SwitchIntent, decide_switch
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.releases import LEASE_TAG, SERVED_TAG
+from recdeploy_ops.releases import HOLDER_TAG, LEASE_TAG, SERVED_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +60,24 @@ def newest_change(releases: Releases, serving: Serving | None) -> str | None:
     """Return the newest work request of production, so that a later one is known to be another; None without any."""
     newest = releases.deployments.newest_work_request(serving.deployment_id) if serving else None
     return newest.work_request_id if newest else None
+
+
+def advance_fence(releases: Releases, holder: str, seen_work_request: str | None, *, since: datetime) -> Waiting | None:
+    """Change production's etag by a tag, so that a change which is still on its way to OCI is refused.
+
+    A tag that OCI refuses for good (there are too many) is a warning: production has to be settled all the same.
+
+    Args:
+        releases: what the steps work with.
+        holder: the tag's value: one that production does not have yet.
+        seen_work_request: production's newest one before the fence was wanted.
+        since: when that was; from then on a deployment's time is waited.
+    """
+    try:
+        return advance_tags(releases, {HOLDER_TAG: holder}, seen_work_request, since=since)
+    except CloudRefusedError as err:
+        log.warning("Production's etag could not be changed; a change that is still on its way may come: %s", err)
+        return None
 
 
 def advance_tags(

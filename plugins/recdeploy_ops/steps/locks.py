@@ -17,7 +17,7 @@ from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.release_plan import describe_holder, find_dead_holder
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.releases import HOLDER_TAG, run_slug
+from recdeploy_ops.releases import run_slug
 from recdeploy_ops.steps import close_release, labels, removals, restorations
 
 if TYPE_CHECKING:
@@ -177,9 +177,8 @@ def _fence(releases: Releases, dead: str, run_id: str) -> Waiting | None:
             "at": releases.now().isoformat(),
         }
         releases.ledger.append(Kind.TAKEOVER_STARTED, dead, started, guard=still_holds)
-    tags = {HOLDER_TAG: run_slug(run_id)}
     since = datetime.fromisoformat(started["at"])
-    return labels.advance_tags(releases, tags, started["seen_work_request"], since=since)
+    return labels.advance_fence(releases, run_slug(run_id), started["seen_work_request"], since=since)
 
 
 def _preempt(releases: Releases, seen: Book, run_id: str) -> None:

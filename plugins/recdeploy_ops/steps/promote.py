@@ -55,6 +55,7 @@ def advance(releases: Releases, run_id: str) -> Outcome:
 
     Raises:
         ApprovalError: the approval does not cover what would be promoted.
+        MissingInputError: what it rests on is gone; says which task to clear.
         PromotionFailedError: production did not verify; says what it serves now.
     """
     release = releases.release(run_id)

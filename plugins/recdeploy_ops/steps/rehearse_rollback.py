@@ -30,7 +30,10 @@ def advance(releases: Releases, run_id: str) -> Outcome:
 
 
 def _back_up_champion(releases: Releases, run_id: str) -> None:
-    """Back up what the rollback replaces, unless that was done before; a backup that fails holds nothing up."""
+    """Back up what the rollback replaces, unless that was done before.
+
+    Damage holds nothing up. An outage of the storage or of OCI is tried again like every other: a rollback needs both.
+    """
     release, serving = releases.release(run_id), releases.ledger.book().production
     if serving is None or release.open_switch is not None or backup_production.is_backed_up(releases, serving):
         return

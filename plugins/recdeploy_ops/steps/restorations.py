@@ -17,7 +17,7 @@ from recdeploy_ops.domain.errors import (
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.release_plan import GONE
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.releases import HOLDER_TAG, run_slug
+from recdeploy_ops.releases import run_slug
 from recdeploy_ops.steps import labels, rehearsals, removals
 from recdeploy_ops.steps.switches import Switch, advance_switch
 
@@ -97,16 +97,17 @@ def _restore(releases: Releases, release: Release, champion: Serving) -> Waiting
 
 
 def _fence(releases: Releases, release: Release, champion: Serving) -> Waiting | None:
-    """Change production's etag by a tag, so that a change which is still on its way to OCI is refused.
+    """Shut out whoever prepared the switch, and may be slow rather than dead.
 
-    Whoever prepared it may be slow rather than dead. Where OCI has accepted a change since, the etag is new already.
+    Where OCI has accepted a change since, the etag is new already.
     """
     switch = release.open_switch
     if switch is None or labels.newest_change(releases, champion) != switch["seen_work_request"]:
         return None
-    tags = {HOLDER_TAG: f"{run_slug(release.run_id)} settled {switch['deadline']}"}
+    holder = f"{run_slug(release.run_id)} settled {switch['deadline']}"
+    # The switch itself may have taken all its time: the tag gets as long once more.
     since = datetime.fromisoformat(switch["deadline"])
-    return labels.advance_tags(releases, tags, switch["seen_work_request"], since=since)
+    return labels.advance_fence(releases, holder, switch["seen_work_request"], since=since)
 
 
 def model_switch(releases: Releases, deployment_id: str, version: int, digest: str, model_id: str) -> Switch:

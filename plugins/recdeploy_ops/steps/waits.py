@@ -1,4 +1,4 @@
-"""Waiting for OCI: one look for Airflow's trigger, a loop for notebooks and the command line."""
+"""Waiting for OCI: one look for Airflow's trigger, a few for an operator, as many as it takes for a notebook."""
 
 from __future__ import annotations
 

@@ -166,7 +166,9 @@ class DirectoryStore:
             partial.unlink(missing_ok=True)
 
     def _commit(self, partial: Path, key: str) -> None:
-        partial.chmod(partial.stat().st_mode & READ_ONLY)
+        mode = partial.stat().st_mode
+        if mode & ~READ_ONLY & 0o777:  # a link to what is stored is read-only already, and may be another user's
+            partial.chmod(mode & READ_ONLY)
         _sync(partial)
         target = self._path(key)
         try:

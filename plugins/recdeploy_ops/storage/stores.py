@@ -73,7 +73,7 @@ class Store(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Remove an object, or nothing: for housekeeping only."""
+        """Remove an object, or nothing: what is left over, and what was never whole."""
         ...
 
     def sweep(self, before: datetime) -> Sequence[str]:
