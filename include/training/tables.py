@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.training.memory import Size
@@ -44,17 +45,25 @@ def read_interactions(path: str, id_columns: Sequence[str], rating_column: str) 
 
     Args:
         path: a Parquet file.
-        id_columns: become categorical. One is read at a time, as the text of 50 million ids takes 2 GB.
+        id_columns: become categorical, as the file has them; the text of 50 million ids would take 2 GB.
         rating_column: numbers.
     """
     columns: dict[str, Any] = {}
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, read_dictionary=list(id_columns)) as file:
         for name in id_columns:
-            ids = file.read(columns=[name]).column(0).dictionary_encode().combine_chunks()
-            codes = ids.indices.fill_null(-1).to_numpy()
-            columns[name] = pd.Categorical.from_codes(codes, ids.dictionary.to_pandas())
+            ids = _joined(file.read(columns=[name]).column(0))
+            codes = ids.indices.fill_null(-1) if ids.null_count else ids.indices
+            columns[name] = pd.Categorical.from_codes(codes.to_numpy(), ids.dictionary.to_pandas())
         columns[rating_column] = file.read(columns=[rating_column]).column(0).to_numpy()
     return pd.DataFrame(columns, copy=False)
+
+
+def _joined(ids: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return ids as one array with one dictionary, in the order in which they come up."""
+    if not pa.types.is_dictionary(ids.type):  # Parquet has dictionaries of text only
+        ids = ids.dictionary_encode()
+    chunks = ids.unify_dictionaries().chunks
+    return pa.concat_arrays(chunks) if chunks else pa.array([], ids.type)
 
 
 def _is_local_parquet(source: Any) -> bool:
