@@ -21,6 +21,7 @@ from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role, Shape
 from recdeploy_ops.domain.release_status import Phase, judge
 from recdeploy_ops.domain.stages import Stage
+from recdeploy_ops.steps.approvals import PREEMPTION
 
 
 def test_the_first_release_of_a_notebook_takes_every_step_of_the_operators(manager, cells):
@@ -345,6 +346,9 @@ def test_test_can_be_skipped_which_is_then_the_approval(manager, cells, tmp_path
     before = manager.releases.ledger.entries()
     evidence = manager.validate_test()  # Cell 11, which the guide runs all the same
     assert evidence.startswith("> **Note:** TEST was skipped")
+    assert PREEMPTION not in evidence  # nobody is asked any more
+    # What it replaced, and not what it became.
+    assert ("nothing: this is the first release" if number == 1 else "v1 since") in evidence
     assert book.production.digest in evidence
     assert manager.releases.ledger.entries() == before
 

@@ -21,6 +21,7 @@ from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.releases import CURRENT, DIGEST_TAG, STATE, VERSION_TAG
 from recdeploy_ops.steps import deploy_test
+from recdeploy_ops.steps.approvals import PREEMPTION
 from recdeploy_ops.steps.reports import read_report
 
 
@@ -101,6 +102,13 @@ def test_the_approver_sees_the_fingerprint_and_how_long_the_way_back_took(releas
     facts = releases.ledger.book().releases["run-2"].facts
     assert facts[Kind.APPROVAL_REQUESTED]["fingerprint"] in body
     assert f"v1 in {facts[Kind.ROLLBACK_REHEARSED]['seconds']} s" in body
+
+
+def test_who_is_asked_is_told_that_a_rollback_may_come_first(run):
+    first = run("run-1")
+    first.validate()
+
+    assert first.ask().body.endswith(PREEMPTION)
 
 
 def test_a_second_release_updates_production_at_the_same_url(releases, run):
