@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
-from include.training.prefetching import prefetch
+from include.training.vectors import LINE, WIDTH, correct_vector, prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 # Steps of SGD that a fetch from memory takes.
-AHEAD = 2
+AHEAD = 3
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -92,87 +92,60 @@ def descend(
 ) -> None:
     """Run one epoch of the SGD of ``surprise.SVD``, in place: every number is the one that its loop computes.
 
-    That loop takes one rating after the other, and waits at each for a sum of products that must be added up one
-    by one. Here two users advance side by side, so that two sums are under way. A step reads and writes nothing
-    but its own user and item, so the order of two steps matters only where they share one: the younger user
-    waits before any item that the older has still to pass.
+    That loop takes one rating after the other: it adds up the dot product of the user and the item, one product
+    after the other, then corrects their factors. The sum cannot be rearranged, and waits for each addition. So here
+    the factors are corrected meanwhile: as soon as some of the user's are, their products with those of the next
+    item are added to its sum.
 
     Args:
         user_biases: of each user.
         item_biases: of each item.
         user_factors: a row per user.
         item_factors: a row per item.
-        starts: where the ratings of each user start, and where the last one's end.
+        starts: where the ratings of each user start, and where the last one's end; every user has one.
         items: of each rating.
         ratings: themselves.
         mean: of all ratings.
         rate: the learning rate.
         decay: the regularization.
     """
-    learned = (user_biases, item_biases, user_factors, item_factors)
-    last = np.full(len(item_biases), -1)  # place of the last rating of each item by the older user or those before
-    older, place, end = -1, 0, 0
-    younger, next_place, next_end = 0, starts[0], starts[1]
-    while True:
-        while place < end and next_place < next_end and last[items[next_place]] < place:
-            item, other = items[place], items[next_place]
-            _fetch_ahead(item_factors, items, place)
-            _fetch_ahead(item_factors, items, next_place)
-            dot, other_dot = 0.0, 0.0
-            for factor in range(user_factors.shape[1]):
-                dot += item_factors[item, factor] * user_factors[older, factor]
-                other_dot += item_factors[other, factor] * user_factors[younger, factor]
-            _step(learned, older, item, ratings[place], mean, dot, rate, decay)
-            _step(learned, younger, other, ratings[next_place], mean, other_dot, rate, decay)
-            place, next_place = place + 1, next_place + 1
-        if place < end:
-            _fetch_ahead(item_factors, items, place)
-            dot = _dot(item_factors[items[place]], user_factors[older])
-            _step(learned, older, items[place], ratings[place], mean, dot, rate, decay)
-            place += 1
-        elif younger == len(user_biases):
-            return
-        else:
-            older, place, end = younger, next_place, next_end
-            for pending in range(place, end):
-                last[items[pending]] = pending
-            younger, next_place = younger + 1, end
-            next_end = starts[younger + 1] if younger < len(user_biases) else end
+    for user in range(len(user_biases)):
+        first, end = starts[user], starts[user + 1]
+        dot = 0.0
+        for factor in range(user_factors.shape[1]):
+            dot += item_factors[items[first], factor] * user_factors[user, factor]
+        for place in range(first, end):
+            item = items[place]
+            error = ratings[place] - (mean + user_biases[user] + item_biases[item] + dot)
+            user_biases[user] += rate * (error - decay * user_biases[user])
+            item_biases[item] += rate * (error - decay * item_biases[item])
+            next_item, later_item = items[min(place + 1, end - 1)], items[min(place + AHEAD, len(items) - 1)]
+            dot = _correct_factors(user_factors, user, item_factors, item, next_item, later_item, error, rate, decay)
 
 
 @compiled
-def _fetch_ahead(item_factors: Array, items: Array, place: int) -> None:
-    if place + AHEAD < len(items):
-        prefetch(item_factors, items[place + AHEAD])
-
-
-@compiled
-def _dot(of_item: Array, of_user: Array) -> float:
-    """Add up the products one by one: any other order would round otherwise."""
-    dot = 0.0
-    for factor in range(len(of_user)):
-        dot += of_item[factor] * of_user[factor]
-    return dot
-
-
-@compiled
-def _step(
-    learned: tuple[Array, ...],
+def _correct_factors(
+    user_factors: Array,
     user: int,
+    item_factors: Array,
     item: int,
-    rating: float,
-    mean: float,
-    dot: float,
+    next_item: int,
+    later_item: int,
+    error: float,
     rate: float,
     decay: float,
-) -> None:
-    """Correct what was learned of a user and an item by a rating, given the dot product of their factors."""
-    user_biases, item_biases, user_factors, item_factors = learned
-    error = rating - (mean + user_biases[user] + item_biases[item] + dot)
-    user_biases[user] += rate * (error - decay * user_biases[user])
-    item_biases[item] += rate * (error - decay * item_biases[item])
-    of_user, of_item = user_factors[user], item_factors[item]
-    for factor in range(len(of_user)):
-        user_factor, item_factor = of_user[factor], of_item[factor]
-        of_user[factor] += rate * (error * item_factor - decay * user_factor)
-        of_item[factor] += rate * (error * user_factor - decay * item_factor)
+) -> float:
+    """Correct the factors of a user and an item; return the dot product of the user and the next item."""
+    dot = 0.0
+    count = user_factors.shape[1]
+    in_lines = count - count % LINE
+    for line in range(0, in_lines, LINE):
+        prefetch(item_factors, later_item, line)
+        for factor in range(line, line + LINE, WIDTH):
+            dot = correct_vector(dot, user_factors, user, item_factors, item, next_item, factor, error, rate, decay)
+    for factor in range(in_lines, count):
+        of_user, of_item = user_factors[user, factor], item_factors[item, factor]
+        user_factors[user, factor] += rate * (error * of_item - decay * of_user)
+        item_factors[item, factor] += rate * (error * of_user - decay * of_item)
+        dot += item_factors[next_item, factor] * user_factors[user, factor]
+    return dot

@@ -97,7 +97,7 @@ def small_data(draw: st.DrawFn) -> Data:
         items=[f"i{number}" for number in catalogue],
         top_k=draw(st.integers(1, 20)),
         seed=draw(st.integers(0, 2**32 - 1)),
-        parameters=Hyperparameters(draw(st.sampled_from([1, 2, 7, 16, 100])), draw(st.integers(1, 20))),
+        parameters=Hyperparameters(draw(st.sampled_from([1, 2, 7, 12, 100])), draw(st.integers(1, 20))),
     )
 
 
