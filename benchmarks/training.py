@@ -4,8 +4,9 @@
     python -m benchmarks.training --size 10m
     python -m benchmarks.training --size 20000x5000x1000000    # users, items, interactions: without stock
 
-Prints one JSON object. Each part runs in a process of its own, so that its peak memory is its own. Stock is
-measured in full at 100k; above that its scoring, which would take hours, is measured on a sample of users and its
+Prints one JSON object. Each part runs in a process of its own, so that its peak memory is its own. At 100k, where
+milliseconds count, either engine runs three times, and the fastest run of the one is compared with that of the other;
+stock is measured in full. Above that its scoring, which would take hours, is measured on a sample of users and its
 metrics on a sample of ratings, and both are extrapolated. At 50m stock is left out: it would not fit.
 """
 
@@ -38,6 +39,7 @@ HOME = Path(__file__).parents[1]
 SEED = 42
 SAMPLED_RATINGS = 100_000
 AGAIN, AGAIN_SECONDS = 20, 10.0
+TRIES = 3
 TINY = "50x40x500"
 FACTORS, EPOCHS, TRAINED_SHARE = 100, 20, 0.8
 
@@ -92,7 +94,8 @@ def measure(size: str, movielens: Path | None = None, parts: Sequence[str] | Non
         figures["rows"] = {path.stem: pq.read_metadata(path).num_rows for path in sorted(folder.glob("*.parquet"))}
         write_config(folder)
         for part in parts or PARTS:
-            figures[part] = _run_part(part, size, folder)
+            tries = TRIES if part in {"exact", "stock"} and shape.sampled_users is None else 1
+            figures[part] = _fastest([_run_part(part, size, folder) for _ in range(tries)])
     return figures | {"ratios": compare(figures)}
 
 
@@ -122,6 +125,13 @@ def compare(figures: dict[str, Any]) -> dict[str, Any]:
     if operator:
         ratios["operator_faster"] = operator["stock_cpu"] / operator["exact_cpu"]
     return {name: round(value, 3) for name, value in ratios.items()}
+
+
+def _fastest(found: list[dict[str, Any]]) -> dict[str, Any]:
+    fastest = min(found, key=lambda figures: figures.get("build_cpu", 0))
+    if "same_lists" in fastest:
+        fastest["same_lists"] = all(figures["same_lists"] for figures in found)
+    return fastest
 
 
 def _run_part(part: str, size: str, folder: Path) -> dict[str, Any]:
@@ -270,17 +280,20 @@ def measure_operator(folder: Path, shape: Shape) -> dict[str, Any]:
     """Run the whole operator process with either engine, start-up, report and outputs included; 100k only."""
     if shape.sampled_users is not None:
         return {}
-    figures: dict[str, Any] = {}
+    took: dict[str, list[float]] = {"exact": [], "stock": []}
     outputs = []
-    for engine in ("exact", "exact", "stock"):  # twice: the first compiles what the second finds in the cache
+    for engine in ("exact", "stock") * TRIES:
         used = _children_cpu()
         script = HOME / "include" / "training" / "run_operator.py"
         command = [sys.executable, str(script), "recommender.yaml", "--seed", str(SEED), "--engine", engine]
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        figures[f"{engine}_cpu"] = round(_children_cpu() - used, 2)
+        took[engine].append(round(_children_cpu() - used, 2))
         outputs.append((folder / "outputs" / "recommendations.csv").read_bytes())
-    figures["same_bytes"] = outputs[0] == outputs[1] == outputs[2]
-    return figures
+    return {
+        "exact_cpu": min(took["exact"]),
+        "stock_cpu": min(took["stock"]),
+        "same_bytes": all(output == outputs[0] for output in outputs),
+    }
 
 
 PARTS = {"exact": measure_exact, "stock": measure_stock, "limit": measure_limit, "operator": measure_operator}

@@ -76,7 +76,9 @@ def estimate(factors: Factors, users: Integers, items: Integers) -> Floats:
     known = np.flatnonzero(known_user & known_item)
     for start in range(0, len(known), BLOCK):
         pairs = known[start : start + BLOCK]
-        estimates[pairs] += np.vecdot(factors.item_factors[items[pairs]], factors.user_factors[users[pairs]])
+        of_items = factors.item_factors.take(items[pairs], axis=0)
+        of_users = factors.user_factors.take(users[pairs], axis=0)
+        estimates[pairs] += np.vecdot(of_items, of_users)
     return estimates
 
 

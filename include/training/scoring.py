@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from include.training.contenders import select_contenders
+from include.training.contenders import rank_rows, select_contenders
 from include.training.factors import clip, estimate
 from include.training.kernels import group_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -77,8 +77,10 @@ class Scorer:
         """
         self._factors = factors
         self._bounds = float(ratings.lowest), float(ratings.highest)
-        self._inner_items = _look_up(factors.inner_items, ratings.item_ids.get_indexer(catalogue))
-        places = catalogue.get_indexer(ratings.item_ids).astype(np.int32)
+        codes = ratings.item_ids.get_indexer(catalogue)
+        self._inner_items = _look_up(factors.inner_items, codes)
+        places = np.full(len(ratings.item_ids), -1, np.int32)
+        places[codes[codes >= 0]] = np.flatnonzero(codes >= 0)
         rows, self._rated_starts = group_rows(ratings.users, len(ratings.user_ids))
         self._rated_items = places[ratings.items[rows]]
         self._weights, self._largest_norm, self._largest_bias = self._item_weights()
@@ -98,6 +100,8 @@ class Scorer:
         if not len(users) or not items:
             return _joined([])
         size = min(len(users), max(FEWEST_ROWS, min(BLOCK_SCORES // items, MOST_ROWS)))
+        # Fewer scores than a block's cost less than another thread.
+        threads = max(1, min(threads, len(users) * items // BLOCK_SCORES))
         desks = SimpleQueue[_Desk]()
         for _ in range(threads):
             desks.put(_Desk(size, self._weights.shape))
@@ -111,11 +115,10 @@ class Scorer:
                 desks.put(desk)
 
         blocks = []
-        with ThreadPoolExecutor(threads) as pool:
-            for block in pool.map(work, range(0, len(users), size)):
-                blocks.append(block)
-                if advance is not None:
-                    advance(min(size, len(users) - size * (len(blocks) - 1)))
+        for block in _in_order(work, range(0, len(users), size), threads):
+            blocks.append(block)
+            if advance is not None:
+                advance(min(size, len(users) - size * (len(blocks) - 1)))
         return _joined(blocks)
 
     def _item_weights(self) -> tuple[NDArray[np.float32], float, float]:
@@ -138,22 +141,20 @@ class Scorer:
             self._rated_starts,
             self._rated_items,
             top_k,
-            desk.stamps,
-            first_row + 1,
             desk.contenders,
             counts,
         )
         rows, items = np.repeat(np.arange(len(users), dtype=np.int32), counts), desk.contenders[:end]
         scores = clip(estimate(self._factors, inner[rows], self._inner_items[items]), *self._bounds)
-        order = np.lexsort((-scores, rows))  # stable: of equal scores the earlier item stays first
-        rank = np.arange(end) - np.repeat(np.cumsum(counts) - counts, counts)
-        best = order[rank < top_k]
+        best = np.empty(end, np.int64)
+        best = best[: rank_rows(scores, counts, top_k, best)]
         return Lists(rows[best] + np.int32(first_row), items[best], scores[best])
 
     def _approximate(self, inner: NDArray[np.int32], desk: _Desk) -> tuple[NDArray[np.float32], Floats, Floats, Floats]:
         """Return scores without mean and user bias, their margins, and the bounds that they are clipped to."""
         known, (lowest, highest) = inner >= 0, self._bounds
-        factors = np.where(known[:, None], self._factors.user_factors[inner], 0.0)
+        factors = self._factors.user_factors[inner]
+        factors[~known] = 0.0
         base = self._factors.mean + np.where(known, self._factors.user_biases[inner], 0.0)
         norms, scores = _norms(factors), desk.scores[: len(inner)]
         largest = (norms.max(), np.abs(base).max(), self._largest_norm, self._largest_bias, abs(lowest), abs(highest))
@@ -179,7 +180,6 @@ class _Desk:
         self.scores = np.empty((rows, items), np.float32)
         self.contenders = np.empty(rows * items, np.int32)
         self.counts = np.empty(rows, np.int64)
-        self.stamps = np.zeros(items, np.int32)
 
 
 def usable_cpus() -> int:
@@ -195,8 +195,16 @@ def _look_up(numbers: NDArray[np.int32], codes: Integers) -> NDArray[np.int32]:
 
 
 def _norms(factors: Floats) -> Floats:
-    norms: Floats = np.linalg.norm(factors, axis=1)
+    norms: Floats = np.sqrt(np.vecdot(factors, factors))
     return norms
+
+
+def _in_order(work: Callable[[int], Lists], starts: range, threads: int) -> Iterator[Lists]:
+    if threads == 1:  # in this one, whose memory is there already
+        yield from map(work, starts)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(work, starts)
 
 
 def _joined(blocks: list[Lists]) -> Lists:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # Factors that are corrected at a time. Wider vectors took twice as long: taking them apart again costs too much.
 WIDTH = 4
-# Bytes of a factor, and how many factors a cache line holds.
-BYTES, LINE = 8, 8
+# Bytes of a factor.
+BYTES = 8
 TO_WRITE, KEEP, DATA = 1, 3, 1
 
 INTEGER, FLOAT = types.int64, types.float64
@@ -116,5 +116,5 @@ def _in_all_lanes(builder: Any, scalar: Any) -> Any:
 
 
 # What compiled code calls, without the first argument.
-correct_vector: Any = intrinsic(_correct_vector)
-prefetch: Any = intrinsic(_prefetch)
+correct_vector: Callable[..., float] = intrinsic(_correct_vector)
+prefetch: Callable[..., None] = intrinsic(_prefetch)

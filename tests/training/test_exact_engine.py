@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from surprise import accuracy
 
 from benchmarks.edge_cases import EDGE_CASES, SMALL, Data, make_data, numbers
 from benchmarks.operators import STOCK, build, read_report, run
-from include.training import kernels, progress, sgd, trainsets
+from include.training import kernels, progress, scoring, sgd, trainsets
 from include.training.factors import Factors, Hyperparameters, clip, estimate
 from include.training.metrics import measure
 from include.training.models import ExactModel, OutputError, StockModel
@@ -118,27 +119,14 @@ def test_any_small_data_give_what_the_stock_model_gives(data: Data) -> None:
 @given(seed=st.integers(0, 10**6), scale=st.sampled_from([1e-6, 0.1, 1.0, 30.0, 1e8, 1e200]), top_k=st.integers(1, 60))
 def test_no_item_is_lost_between_approximate_and_exact_scores(seed: int, scale: float, top_k: int) -> None:
     """Factors of any size, most of whose scores are at the bounds or a float32's rounding apart."""
-    random = np.random.default_rng(seed)
-    users, items, count = 9, 300, 400
-    near = 1 + random.integers(-2, 3, (items, 1)) * 2.0**-24
-    factors = Factors(
-        mean=np.float64(3.0),
-        user_biases=random.normal(0, scale, users),
-        item_biases=np.repeat(random.normal(0, scale, items // 3), 3),
-        user_factors=random.normal(0, scale, (users, 10)),
-        item_factors=np.repeat(random.normal(0, scale, (items // 10, 10)), 10, axis=0) * near,
-        inner_users=np.where(random.random(users) < 0.8, np.arange(users), -1).astype(np.int32),
-        inner_items=np.where(random.random(items) < 0.9, np.arange(items), -1).astype(np.int32),
-    )
-    rated = random.integers(0, users, count).astype(np.int32), random.integers(0, items, count).astype(np.int32)
-    ratings = trainsets.Ratings(*rated, np.ones(count), pd.RangeIndex(users), pd.RangeIndex(items), 1.0, 5.0)
-    catalogue = pd.Index(random.permutation(items + 5))
+    users, items = 9, 300
+    ratings, factors, catalogue = draw_scores(np.random.default_rng(seed), users, items, scale)
     known_users = np.append(np.arange(users), -1).astype(np.int32)
     with np.errstate(all="ignore"):
-        lists = Scorer(ratings, factors, catalogue).recommend(known_users, top_k, threads=2)
+        lists = Scorer(ratings, factors, catalogue).recommend(known_users, top_k)
 
         for row, user in enumerate(known_users):
-            mine = set(rated[1][rated[0] == user].tolist())
+            mine = set(ratings.items[ratings.users == user].tolist())
             left = [place for place, item in enumerate(catalogue) if item not in mine]
             inner = np.array(
                 [factors.inner_items[catalogue[place]] if catalogue[place] < items else -1 for place in left]
@@ -149,6 +137,42 @@ def test_no_item_is_lost_between_approximate_and_exact_scores(seed: int, scale: 
             found = lists.users == row
             assert lists.items[found].tolist() == [place for _, place in best]
             assert lists.scores[found].tolist() == [-score for score, _ in best]
+
+
+def draw_scores(
+    random: np.random.Generator, users: int, items: int, scale: float
+) -> tuple[trainsets.Ratings, Factors, pd.Index[Any]]:
+    """Ratings, factors of which some are unknown, and a catalogue with some items that nobody has rated."""
+    near = 1 + random.integers(-2, 3, (items, 1)) * 2.0**-24
+    factors = Factors(
+        mean=np.float64(3.0),
+        user_biases=random.normal(0, scale, users),
+        item_biases=np.repeat(random.normal(0, scale, items // 3), 3),
+        user_factors=random.normal(0, scale, (users, 10)),
+        item_factors=np.repeat(random.normal(0, scale, (items // 10, 10)), 10, axis=0) * near,
+        inner_users=np.where(random.random(users) < 0.8, np.arange(users), -1).astype(np.int32),
+        inner_items=np.where(random.random(items) < 0.9, np.arange(items), -1).astype(np.int32),
+    )
+    count = 45 * users
+    rated = random.integers(0, users, count).astype(np.int32), random.integers(0, items, count).astype(np.int32)
+    ratings = trainsets.Ratings(*rated, np.ones(count), pd.RangeIndex(users), pd.RangeIndex(items), 1.0, 5.0)
+    return ratings, factors, pd.Index(random.permutation(items + 5))
+
+
+def test_blocks_of_users_in_several_threads_give_the_same_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = Scorer(*draw_scores(np.random.default_rng(1), 150, 300, 0.3))
+    users, alone, advances = np.arange(150, dtype=np.int32), set[int](), list[int]()
+    monkeypatch.setattr(scoring, "estimate", lambda *arguments: (alone.add(get_ident()), estimate(*arguments))[1])
+    expected = scorer.recommend(users, 7, threads=4)
+    assert alone == {get_ident()}, "so few scores are not worth a thread"
+
+    monkeypatch.setattr(scoring, "BLOCK_SCORES", 1)
+    found = scorer.recommend(users, 7, threads=4, advance=advances.append)
+
+    assert len(alone) > 1
+    assert advances == [32, 32, 32, 32, 22]
+    for column in ("users", "items", "scores"):
+        assert np.array_equal(getattr(found, column), getattr(expected, column))
 
 
 def test_metrics_have_the_last_bit_of_surprises() -> None:
