@@ -4,7 +4,7 @@
 
 Prints one JSON object. Each part runs in a process of its own, so that its peak memory is its own. The rival is the
 guide's way: a dict of lists of dicts, pickled by joblib. It is measured with at most 100,000 users, and what grows with
-them is extrapolated, as a million would take minutes and gigabytes.
+them is extrapolated, as a million would take minutes and gigabytes. Either is built twice, and the faster time counts.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import importlib.util
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ TOP_K = 10
 LOOK_UPS = 20_000
 RATED_PER_USER = 10
 PICKLED_USERS = 100_000
+TRIES, BUILDS = 2, {"build", "pickle: build"}
 PICKLE = "recommendations.pkl"
 
 
@@ -53,8 +55,13 @@ def measure(users: int, items: int = 20_000) -> dict[str, Any]:
     """Return the figures of each part, measured in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name:
         generate(Path(name), users, items)
-        parts = {part: run_part(__file__, part, name) for part in PARTS}
+        parts = {part: _measured(part, name) for part in PARTS}
     return {"users": users, "items": items, "top_k": TOP_K, **parts, "ratios": compare(parts)}
+
+
+def _measured(part: str, where: str) -> dict[str, Any]:
+    found = [run_part(__file__, part, where) for _ in range(TRIES if part in BUILDS else 1)]
+    return min(found, key=lambda figures: figures.get("cpu_seconds", 0))
 
 
 def compare(parts: dict[str, Any]) -> dict[str, float]:
@@ -105,6 +112,7 @@ def measure_build(folder: Path) -> dict[str, float]:
     from recdeploy_ops.artifact import build_artifact
     from recdeploy_ops.settings import load_settings
 
+    shutil.rmtree(folder / "artifact", ignore_errors=True)
     settings, before = load_settings(), time.process_time()
     build_artifact(
         folder / "results", folder / "extract", folder / "artifact", settings=settings, version=1, top_k=TOP_K
@@ -222,7 +230,12 @@ def _import_score(folder: Path) -> Any:
 
 
 def _percentiles(work: Callable[[Any], Any], given: Sequence[Any]) -> dict[str, float]:
-    """Return the median and the 99th percentile of calls, in microseconds."""
+    """Return the median and the 99th percentile of calls, in microseconds, when all has been asked for once.
+
+    The first time a machine may fetch from elsewhere even what it says is in its memory.
+    """
+    for value in given:
+        work(value)
     took = []
     for value in given:
         before = time.perf_counter_ns()

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 # Scores of a block: many, as BLAS rearranges the factors of all items anew for each.
 BLOCK_SCORES = 1 << 23
-FEWEST_ROWS, MOST_ROWS = 32, 512
+# Users of a block: more take memory that is not in the caches, and are not faster.
+FEWEST_ROWS, MOST_ROWS = 32, 256
 # Products of such numbers are far from the limits of float32.
 LARGEST = 1e15
 SINGLE, DOUBLE = float(np.finfo(np.float32).eps), float(np.finfo(np.float64).eps)
