@@ -15,7 +15,7 @@ from recdeploy_ops.domain.errors import TrainingFailedError
 from recdeploy_ops.domain.gates.lists import FallbackFacts, ListFacts, Violations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -26,7 +26,7 @@ RECOMMENDATIONS = "recommendations.csv"
 USERS = "users.parquet"
 ITEMS = "items.parquet"
 INTERACTIONS = "interactions.parquet"
-BLOCK_BYTES = 1 << 22
+BLOCK_BYTES = 1 << 21
 BATCH_ROWS = 100_000
 EXAMPLES = 3
 
@@ -71,20 +71,42 @@ def read_lists(results_folder: Path, source: SourceSettings, vocabulary: dict[st
     path = results_folder / RECOMMENDATIONS
     columns = [source.user_column, source.item_column, source.rating_column]
     try:
-        batches = (batch for batch in _open_csv(path, columns) if batch.num_rows)
-        rest = next(batches)
-        for batch in batches:
-            rows = pa.concat_batches([rest, batch])
-            starts = _starts(rows.column(0))
-            if len(starts) > 1:
-                yield _lists_of(rows.slice(0, starts[-1]), starts[:-1], vocabulary)
-            rest = rows.slice(starts[-1])
-    except (pa.ArrowException, OSError, KeyError, StopIteration) as err:
+        for rows, starts in _whole_lists(_open_csv(path, columns)):
+            yield _lists_of(rows, starts, vocabulary)
+    except (pa.ArrowException, OSError, KeyError) as err:
         raise TrainingFailedError(
-            f"{path.name} of the operator cannot be read: {str(err) or 'it is empty'}. "
-            f"It must have the columns {', '.join(columns)}."
+            f"{path.name} of the operator cannot be read: {err}. It must have the columns {', '.join(columns)}."
         ) from err
-    yield _lists_of(rest, _starts(rest.column(0)), vocabulary)
+
+
+def _whole_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64]]]:
+    """Return the rows of whole lists, and where each begins; only a list that batches share is copied.
+
+    Raises:
+        pa.ArrowInvalid: there is no row.
+    """
+    newest = None  # the list that may go on in the next batch
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        starts = _starts(batch.column(0))
+        if newest is None:
+            begun = 0
+        elif newest.column(0)[0] != batch.column(0)[0]:
+            begun = 0
+            yield newest, starts[:1]
+        elif len(starts) == 1:
+            newest = pa.concat_batches([newest, batch])
+            continue
+        else:
+            begun = 1
+            yield pa.concat_batches([newest, batch.slice(0, starts[1])]), starts[:1]
+        if starts[begun:-1].size:
+            yield batch.slice(starts[begun], starts[-1] - starts[begun]), starts[begun:-1] - starts[begun]
+        newest = batch.slice(starts[-1])
+    if newest is None:
+        raise pa.ArrowInvalid("it is empty")
+    yield newest, np.zeros(1, np.int64)
 
 
 def _open_csv(path: Path, columns: list[str]) -> Any:
