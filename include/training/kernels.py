@@ -114,7 +114,7 @@ def descend(
     learned = user_biases, item_biases, user_factors, item_factors
     last = np.full(len(item_biases), -1)  # place of the last rating of each item by the older user or those before
     older, place, end, dot = -1, 0, 0, 0.0
-    younger, other_place, other_end, other_dot = 0, starts[0], starts[1], 0.0
+    younger, other_place, other_end, other_dot = 0, 0, starts[min(1, len(user_biases))], 0.0
     ready = False  # whether other_dot is that of the younger user's next item
     while True:
         if place < end:

@@ -130,8 +130,8 @@ class Scorer:
         with np.errstate(over="ignore", invalid="ignore"):
             weights[:-1, known] = self._factors.item_factors[inner].T
             weights[-1, known] = self._factors.item_biases[inner]
-            largest_norm = _norms(self._factors.item_factors).max()
-        return weights, float(largest_norm), float(np.abs(self._factors.item_biases).max())
+            largest_norm = _norms(self._factors.item_factors).max(initial=0.0)
+        return weights, float(largest_norm), float(np.abs(self._factors.item_biases).max(initial=0.0))
 
     def _recommend_block(self, first_row: int, users: NDArray[np.int32], top_k: int, desk: _Desk) -> Lists:
         inner = _look_up(self._factors.inner_users, users)
@@ -154,9 +154,10 @@ class Scorer:
     def _approximate(self, inner: NDArray[np.int32], desk: _Desk) -> tuple[NDArray[np.float32], Floats, Floats, Floats]:
         """Return scores without mean and user bias, their margins, and the bounds that they are clipped to."""
         known, (lowest, highest) = inner >= 0, self._bounds
-        factors = self._factors.user_factors[inner]
-        factors[~known] = 0.0
-        base = self._factors.mean + np.where(known, self._factors.user_biases[inner], 0.0)
+        factors = np.zeros((len(inner), self._factors.user_factors.shape[1]))
+        factors[known] = self._factors.user_factors[inner[known]]
+        base = np.full(len(inner), self._factors.mean)
+        base[known] += self._factors.user_biases[inner[known]]
         norms, scores = _norms(factors), desk.scores[: len(inner)]
         largest = (norms.max(), np.abs(base).max(), self._largest_norm, self._largest_bias, abs(lowest), abs(highest))
         if not np.max(largest) < LARGEST:

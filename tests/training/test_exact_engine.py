@@ -115,6 +115,18 @@ def test_any_small_data_give_what_the_stock_model_gives(data: Data) -> None:
     assert [(item, float(score)) for item, score in our_new_users] == [(i, float(score)) for i, score in new_users]
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of the mean of nothing
+def test_a_single_rating_which_is_held_out_gives_what_the_stock_model_gives() -> None:
+    data = make_data(["u1"], ["i1"], [3.0], users=["u1", "u2"], items=["i1", "i2", "i3"])
+    frame, metrics, new_users = build(STOCK, data)
+    ours, our_metrics, our_new_users = build(ExactModel, data)
+
+    assert len(frame) == 5
+    pd.testing.assert_frame_equal(ours, frame, check_exact=True)
+    assert our_metrics == metrics
+    assert our_new_users == new_users
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), scale=st.sampled_from([1e-6, 0.1, 1.0, 30.0, 1e8, 1e200]), top_k=st.integers(1, 60))
 def test_no_item_is_lost_between_approximate_and_exact_scores(seed: int, scale: float, top_k: int) -> None:
