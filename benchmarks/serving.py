@@ -55,11 +55,11 @@ def measure(users: int, items: int = 20_000) -> dict[str, Any]:
     """Return the figures of each part, measured in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name:
         generate(Path(name), users, items)
-        parts = {part: _measured(part, name) for part in PARTS}
+        parts = {part: _fastest(part, name) for part in PARTS}
     return {"users": users, "items": items, "top_k": TOP_K, **parts, "ratios": compare(parts)}
 
 
-def _measured(part: str, where: str) -> dict[str, Any]:
+def _fastest(part: str, where: str) -> dict[str, Any]:
     found = [run_part(__file__, part, where) for _ in range(TRIES if part in BUILDS else 1)]
     return min(found, key=lambda figures: figures.get("cpu_seconds", 0))
 

@@ -90,17 +90,15 @@ def _whole_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordB
         if not batch.num_rows:
             continue
         starts = _starts(batch.column(0))
-        if newest is None:
-            begun = 0
-        elif newest.column(0)[0] != batch.column(0)[0]:
-            begun = 0
-            yield newest, starts[:1]
-        elif len(starts) == 1:
+        goes_on = newest is not None and newest.column(0)[0] == batch.column(0)[0]
+        if goes_on and len(starts) == 1:
             newest = pa.concat_batches([newest, batch])
             continue
-        else:
-            begun = 1
-            yield pa.concat_batches([newest, batch.slice(0, starts[1])]), starts[:1]
+        if goes_on:
+            newest = pa.concat_batches([newest, batch.slice(0, starts[1])])
+        if newest is not None:
+            yield newest, starts[:1]
+        begun = int(goes_on)
         if starts[begun:-1].size:
             yield batch.slice(starts[begun], starts[-1] - starts[begun]), starts[begun:-1] - starts[begun]
         newest = batch.slice(starts[-1])
