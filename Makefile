@@ -72,6 +72,7 @@ lint: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(MYPY)
 	PYTHONPATH=plugins:. $(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/unit/test_imports.py --quiet --no-header
 
 format: setup ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .

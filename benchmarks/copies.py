@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.processes import peak_mb, run_part
 from oci_emulator.testing import running_emulator
-from recdeploy_ops.bundles import sha256_of
+from recdeploy_ops.storage.bundles import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

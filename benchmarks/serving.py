@@ -109,7 +109,7 @@ def _uuids(count: int, seed: int) -> pa.Array:
 
 def measure_build(folder: Path) -> dict[str, float]:
     """Build the artifact."""
-    from recdeploy_ops.artifact import build_artifact
+    from recdeploy_ops.artifacts.artifact import build_artifact
     from recdeploy_ops.settings import load_settings
 
     shutil.rmtree(folder / "artifact", ignore_errors=True)
@@ -124,7 +124,7 @@ def measure_build(folder: Path) -> dict[str, float]:
 
 def measure_zip(folder: Path) -> dict[str, float]:
     """Zip it."""
-    from recdeploy_ops.artifact import zip_artifact
+    from recdeploy_ops.artifacts.archives import zip_artifact
 
     before = time.process_time()
     zip_artifact(folder / "artifact", folder / "artifact.zip")
@@ -247,7 +247,7 @@ def _percentiles(work: Callable[[Any], Any], given: Sequence[Any]) -> dict[str, 
 
 def measure_gates(folder: Path) -> dict[str, float]:
     """Measure the lists of all users for the gates."""
-    from recdeploy_ops.list_facts import measure_lists
+    from recdeploy_ops.evaluation.lists import measure_lists
     from recdeploy_ops.settings import load_settings
 
     settings, before = load_settings(), time.process_time()

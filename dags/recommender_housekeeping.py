@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, Param
 
-from recdeploy_ops.operators.housekeeping import KeepHouseOperator
+from recdeploy_ops.operators.housekeeping import HousekeepingOperator
 
 with DAG(
     dag_id="recommender_housekeeping",
@@ -42,4 +42,4 @@ with DAG(
         ),
     },
 ) as dag:
-    KeepHouseOperator(task_id="keep_house")
+    HousekeepingOperator(task_id="housekeeping")

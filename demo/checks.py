@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from demo.errors import DemoError
-from recdeploy_ops.bundles import open_bundle
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.ledgers import Ledger
+from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.settings import load_settings
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.storage.bundles import open_bundle
+from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
     from demo.cloud import Cloud, Endpoint

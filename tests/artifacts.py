@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shops import write_extract
 
-from recdeploy_ops.artifact import TEMPLATE, build_artifact
+from recdeploy_ops.artifacts.artifact import TEMPLATE, build_artifact
 from recdeploy_ops.settings import DEFAULT_PATH, load_settings
 
 if TYPE_CHECKING:

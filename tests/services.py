@@ -30,13 +30,13 @@ from demo.processes import Service
 from demo.releases import ReleaseRun, last_error
 from demo.services import Services
 from demo.store import write_store
-from recdeploy_ops.bundles import open_bundle
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.ledgers import Ledger
+from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import load_settings
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.storage.bundles import open_bundle
+from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

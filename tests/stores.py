@@ -6,19 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from recdeploy_ops.bundles import (
+from recdeploy_ops.domain.errors import (
+    IntegrityError,
+    KeyExistsError,
+    KeyNotFoundError,
+    MissingInputError,
+)
+from recdeploy_ops.storage.bundles import (
     MANIFEST,
     fetch_bundle,
     open_bundle,
     store_bundle,
     verify_bundle,
     write_manifest,
-)
-from recdeploy_ops.domain.errors import (
-    IntegrityError,
-    KeyExistsError,
-    KeyNotFoundError,
-    MissingInputError,
 )
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import recommender_deployment_manager  # noqa: F401 - puts the product on the path
 
-from recdeploy_ops.artifact import FALLBACK, NEW_USERS, write_fallback  # isort: skip
-from recdeploy_ops.bundles import MANIFEST, write_manifest  # isort: skip
-from recdeploy_ops.domain.fallback import Popularity, rank_by_popularity  # isort: skip
-from recdeploy_ops.list_facts import read_lists  # isort: skip
+from recdeploy_ops.artifacts.artifact import FALLBACK, NEW_USERS, write_fallback  # isort: skip
+from recdeploy_ops.storage.bundles import MANIFEST, write_manifest  # isort: skip
+from recdeploy_ops.artifacts.recommendation_database import Popularity, rank_by_popularity  # isort: skip
+from recdeploy_ops.training.recommendations import read_lists  # isort: skip
 from recdeploy_ops.settings import load_settings  # isort: skip
 
 __all__ = ["FALLBACK", "build_and_save_new_user_fallback", "build_new_user_fallback"]

@@ -13,16 +13,16 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.audits import audit
-from recdeploy_ops.backups import list_backups
-from recdeploy_ops.deployment_manager.profiles import find_profile
 from recdeploy_ops.domain.errors import IntegrityError, RecdeployError
 from recdeploy_ops.domain.release_status import describe_backups, describe_history, dump_history, summarise
-from recdeploy_ops.ledgers import FOLDER, Ledger
+from recdeploy_ops.ledger.audits import audit
+from recdeploy_ops.ledger.ledger import FOLDER, Ledger
+from recdeploy_ops.oci_clients.profiles import find_profile
 from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, Settings, load_settings
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.storage.backups import list_backups
+from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
     from recdeploy_ops.storage.stores import Store

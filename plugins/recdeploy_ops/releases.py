@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.bundles import MANIFEST, Bundle, canonical_json, open_bundle
 from recdeploy_ops.domain.errors import (
     ApprovalError,
     IntegrityError,
@@ -33,9 +32,10 @@ from recdeploy_ops.domain.errors import (
 )
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
-from recdeploy_ops.ledgers import SNAPSHOT, Ledger
+from recdeploy_ops.ledger.ledger import SNAPSHOT, Ledger
 from recdeploy_ops.oci_clients.deployments import ModelDeployments
 from recdeploy_ops.oci_clients.models import ModelCatalog
+from recdeploy_ops.storage.bundles import MANIFEST, Bundle, canonical_json, open_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping

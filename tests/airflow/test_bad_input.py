@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.ledgers import Ledger
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.ledger.ledger import Ledger
+from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -55,9 +55,12 @@ print(json.dumps({"seconds": seconds, "modules": sorted(set(sys.modules) - befor
 
 
 # What only moves files and asks OCI needs none of the packages that read tables.
-LIGHT = ["plan_release", "backup_production", "register_model", "deploy_test", "approvals", "promote", "reject"]
-LIGHT += ["close_release", "plan_rollback", "rehearse_rollback", "roll_back", "keep_house"]
-IMPORT = "import json, sys, recdeploy_ops.steps.{step}; print(json.dumps(sorted(sys.modules)))"
+LIGHT = ["plan_release", "backup_production", "register_model", "deploy_test", "promote", "reject"]
+LIGHT += ["close_release", "plan_rollback", "rehearse_rollback", "roll_back", "housekeeping"]
+IMPORT = """
+import json, sys, recdeploy_ops.steps.{step}, recdeploy_ops.approvals.questions
+print(json.dumps(sorted(sys.modules)))
+"""
 
 
 @pytest.fixture

@@ -16,11 +16,12 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType, TaskDeferred
 from airflow.sdk.execution_time.comms import ErrorResponse
 
+from recdeploy_ops.approvals.questions import Answer, Question
 from recdeploy_ops.domain import errors
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.hooks.oci import OciHook
-from recdeploy_ops.ledgers import Ledger
+from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.operators import (
     adoptions,
     approvals,
@@ -32,10 +33,9 @@ from recdeploy_ops.operators import (
     rollbacks,
 )
 from recdeploy_ops.operators.release_steps import PATIENCE_SECONDS, failing_for_good
+from recdeploy_ops.rollout import waits
 from recdeploy_ops.settings import load_settings
-from recdeploy_ops.steps import waits
-from recdeploy_ops.steps.approvals import Answer, Question
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ STEPS = {
     "plan_rollback": rollbacks.PlanRollbackOperator,
     "rehearse_rollback": rollbacks.RehearseRollbackOperator,
     "roll_back": rollbacks.RollBackOperator,
-    "adopt": adoptions.AdoptProductionOperator,
+    "adopt_production": adoptions.AdoptProductionOperator,
 }
 ERRORS = [
     found
@@ -274,8 +274,8 @@ def test_housekeeping_leaves_a_run_that_this_airflow_does_not_know_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: Any = Held(tmp_path)
-    calls = step(monkeypatch, "keep_house", {})
-    operator = housekeeping.KeepHouseOperator(task_id="keep_house")
+    calls = step(monkeypatch, "housekeeping", {})
+    operator = housekeeping.HousekeepingOperator(task_id="housekeeping")
     operator.__dict__["hook"] = SimpleNamespace(releases=held, settings=held.settings)
 
     operator.execute(context_of(SimpleNamespace(get_dagrun_state=unknown)))
@@ -294,8 +294,8 @@ def test_housekeeping_does_not_end_well_where_a_run_was_named_in_vain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, said: str
 ) -> None:
     held: Any = Held(tmp_path)
-    step(monkeypatch, "keep_house", {})
-    operator = housekeeping.KeepHouseOperator(task_id="keep_house")
+    step(monkeypatch, "housekeeping", {})
+    operator = housekeeping.HousekeepingOperator(task_id="housekeeping")
     operator.__dict__["hook"] = SimpleNamespace(releases=held, settings=held.settings)
     context = context_of(SimpleNamespace(get_dagrun_state=lambda dag_id, run_id: "running"))
     context["params"]["ended_run"] = named
@@ -340,7 +340,7 @@ def test_the_approval_shows_the_evidence_of_this_try_and_waits_as_long_as_the_ru
         asked.append((given, run_id, attempt))
         return Question("Promote v3?", "the evidence", 3, "d1")
 
-    monkeypatch.setattr(approvals.approvals, "ask", ask)
+    monkeypatch.setattr(approvals.questions, "ask", ask)
     monkeypatch.setattr(HITLBranchOperator, "execute", lambda self, context: "parked")
     monkeypatch.setattr(approval, "_link", lambda context: "http://link")
 
@@ -354,7 +354,7 @@ def test_the_approval_is_asked_where_airflow_does_not_know_its_own_address(
     monkeypatch: pytest.MonkeyPatch, approval: Any
 ) -> None:
     monkeypatch.setattr(
-        approvals.approvals,
+        approvals.questions,
         "ask",
         lambda given, run_id, *, attempt, notice: Question("Promote v3?", "the evidence", 3, "d1"),
     )
@@ -376,8 +376,8 @@ def test_an_answer_of_whoever_triggered_the_run_is_asked_for_again_with_the_reas
         notices.append(notice)
         return Question("Promote v3?", "the evidence", 3, "d1")
 
-    monkeypatch.setattr(approvals.approvals, "keep", keep)
-    monkeypatch.setattr(approvals.approvals, "ask", ask)
+    monkeypatch.setattr(approvals.questions, "keep", keep)
+    monkeypatch.setattr(approvals.questions, "ask", ask)
     monkeypatch.setattr(HITLBranchOperator, "execute", lambda self, context: "parked")
 
     assert approval.execute_complete(context_of(), event_of()) == "parked"
@@ -403,7 +403,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Answer, int]]:
         answers.append((answer, attempt))
         return {"decision": str(answer.decision)}
 
-    monkeypatch.setattr(approvals.approvals, "keep", keep)
+    monkeypatch.setattr(approvals.questions, "keep", keep)
     monkeypatch.setattr(HITLBranchOperator, "execute_complete", lambda self, context, event: "branched")
     return answers
 

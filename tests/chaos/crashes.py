@@ -33,18 +33,18 @@ import yaml
 from steps.factories import PARAMS, USERS, Run
 
 from oci_emulator.testing import RunningEmulator, running_emulator
-from recdeploy_ops.audits import audit
 from recdeploy_ops.domain.errors import KeyNotFoundError, RecdeployError, TransientError
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.ledger.audits import audit
 from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.releases import DIGEST_TAG, LEASE_TAG, LEDGER_TAG, ROLE_TAG, SERVED_TAG, VERSION_TAG, Releases
+from recdeploy_ops.rollout import locks, waits
 from recdeploy_ops.settings import Settings, load_settings
 from recdeploy_ops.steps import (
     close_release,
     deploy_test,
-    locks,
     plan_release,
     plan_rollback,
     promote,
@@ -52,9 +52,9 @@ from recdeploy_ops.steps import (
     rehearse_rollback,
     reject,
     roll_back,
-    waits,
 )
-from recdeploy_ops.storage.stores import StoredObject, open_store
+from recdeploy_ops.storage.roots import open_store
+from recdeploy_ops.storage.stores import StoredObject
 
 INCLUDE = Path(__file__).parents[2] / "include"
 PREFIX = "recdeploy/"

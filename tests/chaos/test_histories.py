@@ -28,9 +28,9 @@ from recdeploy_ops.domain.errors import PromotionFailedError, SettingsError
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.releases import PROJECT_TAG, ROLE_TAG, Releases
-from recdeploy_ops.steps import adopt, keep_house, promote, roll_back
-from recdeploy_ops.steps.waits import finish
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.rollout.waits import finish
+from recdeploy_ops.steps import adopt_production, housekeeping, promote, roll_back
+from recdeploy_ops.storage.roots import open_store
 
 HISTORIES = int(os.environ.get("CHAOS_HISTORIES", "2"))
 STEPS = int(os.environ.get("CHAOS_STEPS", "8"))
@@ -162,7 +162,7 @@ class Shop(RuleBasedStateMachine):
 
     @precondition(lambda self: "keep house" in self.unseen)
     @rule()
-    def keep_house(self):
+    def housekeeping(self):
         crashed = self.releases.ledger.book().holder in self.dead
         self.events["keep house after a crash" if crashed else "keep house"] += 1
         self.unseen.remove("keep house")
@@ -170,7 +170,7 @@ class Shop(RuleBasedStateMachine):
 
     def tidy_up(self):
         """Let housekeeping run: what is left then is production, and what a live run needs."""
-        finish(self.releases, lambda: keep_house.advance(self.releases, has_ended=self.has_ended))
+        finish(self.releases, lambda: housekeeping.advance(self.releases, has_ended=self.has_ended))
         book = self.releases.ledger.book()
         assert book.holder == (self.run.run_id if self.run else None)
         expected = [Role.PRODUCTION] * bool(book.production) + [Role.TEST] * bool(self.run)
@@ -196,7 +196,7 @@ class Shop(RuleBasedStateMachine):
             for found in list(self.releases.store.list("ledger/")):
                 self.releases.store.delete(found.key)
             self.releases = type(self).make_releases(self.releases)
-        advance = lambda: adopt.advance(self.releases, "adopt", deployment_id=None, apply=True)  # noqa: E731
+        advance = lambda: adopt_production.advance(self.releases, "adopt", deployment_id=None, apply=True)  # noqa: E731
         finish(self.releases, advance)
         after = self.releases.ledger.book()
         assert (after.production and after.production.version) == (before.production and before.production.version)
@@ -257,7 +257,7 @@ TOUR = (
     lambda shop: shop.promote(failing=False),
     lambda shop: shop.retrain(),
     lambda shop: shop.crash(switching=False),
-    lambda shop: shop.keep_house(),
+    lambda shop: shop.housekeeping(),
     lambda shop: shop.retrain(),
     lambda shop: shop.promote(failing=False),
     lambda shop: shop.roll_back(crashing=True),
@@ -268,7 +268,7 @@ TOUR = (
     lambda shop: shop.adopt(losing=True),
     lambda shop: shop.retrain(),
     lambda shop: shop.reject(),
-    lambda shop: shop.keep_house(),
+    lambda shop: shop.housekeeping(),
 )
 
 

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 import yaml
 
-from recdeploy_ops.code_version import COMMIT_VARIABLE, CodeVersion, describe_code
+from recdeploy_ops.artifacts.code_version import COMMIT_VARIABLE, CodeVersion, describe_code
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))

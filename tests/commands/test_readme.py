@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from demo.options import read_options
-from recdeploy_ops.bundles import canonical_json
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.ledgers import Ledger
+from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.oci_clients.sessions import OciProfile
+from recdeploy_ops.storage.bundles import canonical_json
 from recdeploy_ops.storage.directories import DirectoryStore
 
 ROOT = Path(__file__).parents[2]

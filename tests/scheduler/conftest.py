@@ -23,11 +23,11 @@ from scheduler.releases import (
     kill_training,
     question_after,
 )
-from scheduler.rollbacks import RolledBack, keep_house, roll_back
+from scheduler.rollbacks import RolledBack, housekeeping, roll_back
 from services import APPROVAL, AWAITING, SPECIAL_USERS, Installation, Poller, Sight, installation, move_to_the_end
 
-from recdeploy_ops.audits import audit
 from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.ledger.audits import audit
 
 __all__ = ["installation"]
 
@@ -106,8 +106,8 @@ def reopened_release(installation: Installation, rejected_release: tuple[Sight, 
 def rolled_back(installation: Installation, second_release: Interrupted) -> RolledBack:
     """The second release rolled back, which pre-empts a third one; housekeeping runs while that one is made."""
     waiting = installation.trigger("third", seed=5)
-    housekeeping = keep_house(installation, beside=waiting)
-    return roll_back(installation, waiting, housekeeping)
+    tidied = housekeeping(installation, beside=waiting)
+    return roll_back(installation, waiting, tidied)
 
 
 @pytest.fixture(scope="session")

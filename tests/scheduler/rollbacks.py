@@ -72,7 +72,7 @@ class RolledBack:
     housekeeping: KeptHouse
 
 
-def keep_house(installation: Installation, *, beside: str) -> KeptHouse:
+def housekeeping(installation: Installation, *, beside: str) -> KeptHouse:
     """Let housekeeping delete an orphan while another run is under way; it loses OCI's answer to the deletion."""
     orphan, before = make_orphan(installation), installation.production()
     calls = len(installation.calls("DeleteModelDeployment"))

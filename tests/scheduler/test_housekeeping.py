@@ -22,7 +22,7 @@ def test_housekeeping_deletes_a_test_deployment_whose_lease_is_over(rolled_back:
 
 def test_a_deletion_whose_answer_was_lost_is_tried_again_and_done_once(rolled_back: RolledBack) -> None:
     kept = rolled_back.housekeeping
-    task = kept.outcome.tasks["keep_house"]
+    task = kept.outcome.tasks["housekeeping"]
 
     assert (task.state, task.attempt) == ("success", 2)
     assert [call["deployment_id"] for call in kept.deletions if call["dropped"]] == [kept.orphan]
@@ -34,7 +34,7 @@ def test_housekeeping_leaves_production_and_a_live_release_alone(
 ) -> None:
     kept, waiting = rolled_back.housekeeping, rolled_back.waiting
     version = waiting.facts(Kind.RELEASE_OPENED)["version"]
-    left = installation.of(HOUSEKEEPING).admin.xcom(kept.run_id, "keep_house")["left"]
+    left = installation.of(HOUSEKEEPING).admin.xcom(kept.run_id, "housekeeping")["left"]
 
     assert kept.after == kept.before
     assert [endpoint.ocid for endpoint in kept.tests] == [waiting.facts(Kind.TEST_DEPLOYED)["deployment_id"]]

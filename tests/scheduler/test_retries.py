@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from scheduler.releases import Interrupted
     from scheduler.rollbacks import RolledBack
 
-CRASHED = {"run_ads_operator", "promote", "keep_house", "roll_back"}
+CRASHED = {"run_ads_operator", "promote", "housekeeping", "roll_back"}
 
 
 def test_whatever_task_is_crashed_airflow_tries_it_again_and_it_ends_well(

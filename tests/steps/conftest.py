@@ -16,7 +16,7 @@ from recdeploy_ops.deployment_manager import RecommenderDeploymentManager
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import load_settings
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.storage.roots import open_store
 
 ROOT = Path(__file__).parents[2]
 

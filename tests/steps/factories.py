@@ -9,11 +9,12 @@ from pathlib import Path
 
 from shops import make_shop, source_of
 
-from recdeploy_ops.bundles import store_bundle, write_manifest
+from recdeploy_ops.approvals import questions
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.rollout.locks import Opening
+from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import (
-    approvals,
     backup_production,
     build_artifact,
     check_candidate,
@@ -30,8 +31,7 @@ from recdeploy_ops.steps import (
     roll_back,
     validate_test,
 )
-from recdeploy_ops.steps.locks import Opening
-from recdeploy_ops.steps.waits import finish
+from recdeploy_ops.storage.bundles import store_bundle, write_manifest
 from recdeploy_ops.storage.directories import DirectoryStore
 
 PARAMS = {
@@ -153,11 +153,11 @@ class Run:
         return self._finish(validate_test)
 
     def ask(self, *, attempt=1):
-        return approvals.ask(self.releases, self.run_id, attempt=attempt)
+        return questions.ask(self.releases, self.run_id, attempt=attempt)
 
     def keep(self, decision, *, by="ann", comment="", attempt=1):
-        reply = approvals.Answer(decision, by, self.releases.now(), comment, timed_out=False)
-        approvals.keep(self.releases, self.run_id, reply, attempt=attempt)
+        reply = questions.Answer(decision, by, self.releases.now(), comment, timed_out=False)
+        questions.keep(self.releases, self.run_id, reply, attempt=attempt)
 
     def answer(self, decision, *, comment="", attempt=1):
         question = self.ask(attempt=attempt)
@@ -180,7 +180,7 @@ class Run:
         self._finish(rehearse_rollback)
 
     def ask_rollback(self, *, attempt=1):
-        return approvals.ask_rollback(self.releases, self.run_id, attempt=attempt)
+        return questions.ask_rollback(self.releases, self.run_id, attempt=attempt)
 
     def switch_back(self):
         return self._finish(roll_back)

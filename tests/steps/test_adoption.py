@@ -9,18 +9,18 @@ import oci
 import pytest
 from steps.factories import Run
 
-from recdeploy_ops.artifact import zip_artifact
-from recdeploy_ops.audits import audit
-from recdeploy_ops.backups import list_backups
+from recdeploy_ops.artifacts.archives import zip_artifact
 from recdeploy_ops.domain.errors import IntegrityError, LockHeldError, SettingsError, StateMismatchError, StorageError
 from recdeploy_ops.domain.ledger import NO_ENTRY, Kind
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.ledgers import ASIDE, SNAPSHOT, key_of
+from recdeploy_ops.ledger.audits import audit
+from recdeploy_ops.ledger.ledger import ASIDE, SNAPSHOT, key_of
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.releases import CURRENT, DIGEST_TAG, LEDGER_TAG, ROLE_TAG, STATE, Releases
-from recdeploy_ops.steps import adopt
-from recdeploy_ops.steps.waits import finish, is_settled
+from recdeploy_ops.rollout.waits import finish, is_settled
+from recdeploy_ops.steps import adopt_production
+from recdeploy_ops.storage.backups import list_backups
 
 
 @pytest.fixture
@@ -40,7 +40,9 @@ def reopened(releases):
 
 
 def adopt_all(releases, deployment_id=None, *, apply=True):
-    return finish(releases, lambda: adopt.advance(releases, "adopt", deployment_id=deployment_id, apply=apply))
+    return finish(
+        releases, lambda: adopt_production.advance(releases, "adopt", deployment_id=deployment_id, apply=apply)
+    )
 
 
 def settle(releases, deployment):

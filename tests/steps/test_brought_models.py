@@ -11,13 +11,13 @@ import sys
 import artifacts
 import pytest
 
-from recdeploy_ops.bundles import sha256_of
 from recdeploy_ops.domain.errors import (
     GateFailedError,
     IntegrityError,
     SettingsError,
 )
 from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.storage.bundles import sha256_of
 
 
 class TestBroughtArtifacts:

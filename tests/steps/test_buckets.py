@@ -10,7 +10,7 @@ from stores import StoreContract, folder  # noqa: F401 - a fixture of the contra
 
 from recdeploy_ops.domain.errors import StorageError
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.storage.roots import open_store
 
 
 @pytest.fixture

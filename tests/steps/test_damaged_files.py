@@ -4,12 +4,12 @@ import oci
 import pytest
 from steps.factories import damage, exchange
 
-from recdeploy_ops.backups import list_backups
-from recdeploy_ops.bundles import open_bundle, verify_bundle
 from recdeploy_ops.domain.errors import ApprovalError, IntegrityError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.storage.backups import list_backups
+from recdeploy_ops.storage.bundles import open_bundle, verify_bundle
+from recdeploy_ops.storage.roots import open_store
 
 
 @pytest.fixture(params=["file", "oci"])

@@ -10,8 +10,8 @@ import pytest
 from steps.factories import Run
 
 from recdeploy_ops.domain.records import Role
-from recdeploy_ops.steps import keep_house
-from recdeploy_ops.steps.waits import finish
+from recdeploy_ops.rollout.waits import finish
+from recdeploy_ops.steps import housekeeping
 
 
 def living(releases):
@@ -19,7 +19,7 @@ def living(releases):
 
 
 def keep(releases, *, ended=False):
-    return finish(releases, lambda: keep_house.advance(releases, has_ended=lambda dag_id, run_id: ended))
+    return finish(releases, lambda: housekeeping.advance(releases, has_ended=lambda dag_id, run_id: ended))
 
 
 def test_the_test_deployment_of_a_live_release_stays(releases, tmp_path):

@@ -15,8 +15,8 @@ from recdeploy_ops.domain.errors import (
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.releases import HOLDER_TAG
-from recdeploy_ops.steps import adopt, keep_house, promote, roll_back
-from recdeploy_ops.steps.waits import finish
+from recdeploy_ops.rollout.waits import finish
+from recdeploy_ops.steps import adopt_production, housekeeping, promote, roll_back
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_production_that_is_deleted_during_the_switch_is_told_and_the_lock_is_fr
     with pytest.raises(DeploymentFailedError, match="PRODUCTION IS GONE"):
         switching.close()
     assert releases.ledger.book().holder is None
-    adopted = finish(releases, lambda: adopt.advance(releases, "adopt", deployment_id=None, apply=True))
+    adopted = finish(releases, lambda: adopt_production.advance(releases, "adopt", deployment_id=None, apply=True))
     assert adopted["applied"]
     assert releases.ledger.book().production is None
 
@@ -234,7 +234,7 @@ def test_an_approval_refused_after_a_rollback_is_no_promotion(releases, run, cha
 
 
 def test_housekeeping_settles_a_switch_that_nobody_ends(releases, switching, emulator):
-    finish(releases, lambda: keep_house.advance(releases, has_ended=lambda dag_id, run_id: True))
+    finish(releases, lambda: housekeeping.advance(releases, has_ended=lambda dag_id, run_id: True))
 
     assert served(releases) == releases.ledger.book().production.version == 1
     assert releases.deployments_of(Role.TEST) == [] or all(
@@ -262,7 +262,7 @@ class Held:
 CLOSERS = {
     "its own teardown": lambda run, releases: run("run-2").close(),
     "housekeeping": lambda run, releases: finish(
-        releases, lambda: keep_house.advance(releases, has_ended=lambda dag_id, run_id: True)
+        releases, lambda: housekeeping.advance(releases, has_ended=lambda dag_id, run_id: True)
     ),
     "another release": lambda run, releases: run("run-3").plan(has_ended=lambda dag_id, run_id: True),
     "its own plan": lambda run, releases: run("run-2").plan(),
@@ -316,7 +316,7 @@ def test_a_first_production_that_oci_makes_after_its_release_was_closed_is_delet
     assert living(releases) == ["product-recommender-production"]
 
     if cleaner == "housekeeping":
-        finish(releases, lambda: keep_house.advance(releases, has_ended=lambda dag_id, run_id: False))
+        finish(releases, lambda: housekeeping.advance(releases, has_ended=lambda dag_id, run_id: False))
     else:
         run("run-2").plan()
     assert living(releases) == []
@@ -324,7 +324,7 @@ def test_a_first_production_that_oci_makes_after_its_release_was_closed_is_delet
 
 def test_production_that_serves_is_never_taken_for_a_leftover(releases, run, champion):
     book = releases.ledger.book()
-    finish(releases, lambda: keep_house.advance(releases, has_ended=lambda dag_id, run_id: False))
+    finish(releases, lambda: housekeeping.advance(releases, has_ended=lambda dag_id, run_id: False))
 
     assert [d.deployment_id for d in releases.deployments_of(Role.PRODUCTION)] == [book.production.deployment_id]
     assert served(releases) == 1

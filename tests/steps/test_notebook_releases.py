@@ -9,6 +9,7 @@ import pytest
 from steps.cells import Cells, kinds, living
 from steps.factories import PRODUCTS, USERS, damage
 
+from recdeploy_ops.approvals.questions import PREEMPTION
 from recdeploy_ops.deployment_manager import CellOrderError
 from recdeploy_ops.domain.errors import (
     ApprovalError,
@@ -21,7 +22,6 @@ from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role, Shape
 from recdeploy_ops.domain.release_status import Phase, judge
 from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.steps.approvals import PREEMPTION
 
 
 def test_the_first_release_of_a_notebook_takes_every_step_of_the_operators(manager, cells):

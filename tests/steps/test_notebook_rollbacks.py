@@ -11,14 +11,14 @@ import oci
 import pytest
 from steps.cells import Cells, living
 
-from recdeploy_ops.bundles import sha256_of
 from recdeploy_ops.deployment_manager import CellOrderError, print_backups
 from recdeploy_ops.domain.errors import (
     PromotionFailedError,
     SettingsError,
 )
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
-from recdeploy_ops.steps.waits import is_settled
+from recdeploy_ops.rollout.waits import is_settled
+from recdeploy_ops.storage.bundles import sha256_of
 
 
 class TestRollingBack:

@@ -7,11 +7,11 @@ import json
 import pytest
 from steps.factories import shop
 
-from recdeploy_ops.deployment_manager.profiles import find_profile
 from recdeploy_ops.deployment_manager.sources import source_of as source_of_parameters
 from recdeploy_ops.domain.errors import (
     SettingsError,
 )
+from recdeploy_ops.oci_clients.profiles import find_profile
 
 
 class TestMakingAManager:

@@ -8,7 +8,7 @@ from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.releases import LEDGER_TAG
 from recdeploy_ops.steps import close_release
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.storage.roots import open_store
 
 
 @pytest.fixture(autouse=True)

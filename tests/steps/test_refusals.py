@@ -10,7 +10,7 @@ from steps.factories import Run
 from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError, SettingsError, StorageError
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.releases import Releases
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.storage.roots import open_store
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from steps.factories import Run
 from recdeploy_ops.domain.errors import CloudRefusedError, LockHeldError, MissingInputError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.releases import VERSION_TAG, Releases
+from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import build_artifact, check_candidate, check_data, register_model
-from recdeploy_ops.steps.waits import finish
 
 
 @pytest.fixture

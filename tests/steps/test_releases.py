@@ -8,6 +8,7 @@ import oci
 import pytest
 from steps.factories import PRODUCTS, USERS
 
+from recdeploy_ops.approvals.questions import PREEMPTION
 from recdeploy_ops.domain.errors import (
     ApprovalError,
     DeploymentFailedError,
@@ -19,10 +20,9 @@ from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision, Role, Shape
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.evaluation.reports import read_report
 from recdeploy_ops.releases import CURRENT, DIGEST_TAG, STATE, VERSION_TAG
 from recdeploy_ops.steps import deploy_test
-from recdeploy_ops.steps.approvals import PREEMPTION
-from recdeploy_ops.steps.reports import read_report
 
 
 def answer_of(releases, deployment_id, user):

@@ -3,8 +3,6 @@
 import pytest
 from steps.factories import USERS, Run, damage, exchange
 
-from recdeploy_ops.backups import list_backups, require_recorded
-from recdeploy_ops.bundles import open_bundle, verify_bundle
 from recdeploy_ops.domain.errors import (
     ApprovalError,
     CloudUnavailableError,
@@ -21,6 +19,8 @@ from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.releases import LEDGER_TAG, Releases
+from recdeploy_ops.storage.backups import list_backups, require_recorded
+from recdeploy_ops.storage.bundles import open_bundle, verify_bundle
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def test_a_module_without_its_project_says_what_to_do(tmp_path):
 def test_the_fallback_helper_gives_what_the_artifact_has(tmp_path, monkeypatch, report):
     import artifacts
 
-    from recdeploy_ops.artifact import read_fallback
+    from recdeploy_ops.artifacts.artifact import read_fallback
 
     monkeypatch.syspath_prepend(str(FOLDER))
     from recommender_new_user_fallback import build_and_save_new_user_fallback
@@ -192,7 +192,7 @@ def test_the_fallback_helper_gives_what_the_artifact_has(tmp_path, monkeypatch, 
 
     assert build_and_save_new_user_fallback(tmp_path / "inputs" / "results", folder, top_k=3) == expected
     assert read_fallback(folder) == expected
-    from recdeploy_ops.artifact import load_in_clean_process
+    from recdeploy_ops.artifacts.sandbox import load_in_clean_process
 
     [answer] = load_in_clean_process(folder, [{"user_id": "nobody"}])  # verifies every file against the manifest
     assert [found["product_id"] for found in answer["recommendations"]] == [item for item, _ in expected]

@@ -22,18 +22,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shops import write_extract
 
-import recdeploy_ops.list_facts
-from recdeploy_ops.artifact import (
-    build_artifact,
-    load_in_clean_process,
-    read_fallback,
-    unzip,
-    unzip_artifact,
-    write_fallback,
-    zip_artifact,
-)
+import recdeploy_ops.training.recommendations
+from recdeploy_ops.artifacts.archives import unzip, unzip_artifact, zip_artifact
+from recdeploy_ops.artifacts.artifact import build_artifact, read_fallback, write_fallback
+from recdeploy_ops.artifacts.recommendation_database import Popularity, rank_by_popularity
+from recdeploy_ops.artifacts.sandbox import load_in_clean_process
 from recdeploy_ops.domain.errors import IntegrityError, StorageError, TrainingFailedError
-from recdeploy_ops.domain.fallback import Popularity, rank_by_popularity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +40,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 from artifacts import make_artifact
-from recdeploy_ops.artifact import zip_artifact
+from recdeploy_ops.artifacts.archives import zip_artifact
 folder = Path(sys.argv[1])
 zip_artifact(make_artifact(folder), folder / "artifact.zip")
 """
@@ -187,7 +181,7 @@ def test_every_list_comes_back_bit_for_bit(tmp_path_factory: pytest.TempPathFact
 def test_lists_that_span_blocks_of_the_file_stay_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lists = {f"user-{n}": [(f"item-{(n + rank) % 50}", 9.0 - rank) for rank in range(1 + n % 9)] for n in range(300)}
     whole = hashes(build(tmp_path / "whole", lists))
-    monkeypatch.setattr(recdeploy_ops.list_facts, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(recdeploy_ops.training.recommendations, "BLOCK_BYTES", 100)
     assert hashes(build(tmp_path / "blocks", lists)) == whole
 
 

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 import shops
 
-from recdeploy_ops.data_facts import measure_data
 from recdeploy_ops.domain.gates.data import DataFacts, TableFacts, judge_data
 from recdeploy_ops.domain.gates.verdicts import Verdict
+from recdeploy_ops.evaluation.extracts import measure_data
 from recdeploy_ops.settings import GateSettings
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from unit.test_ledger import chain, closed, complete, opened
 
 from recdeploy_ops.domain.errors import IllegalTransitionError, LockHeldError, StateMismatchError
-from recdeploy_ops.domain.folding import fold
 from recdeploy_ops.domain.ledger import NOTEBOOK
-from recdeploy_ops.domain.promotion import Move, SwitchIntent, decide_switch
 from recdeploy_ops.domain.records import Deployment, Shape, WorkRequest
 from recdeploy_ops.domain.release_plan import describe_holder, find_dead_holder, plan
+from recdeploy_ops.domain.replay import fold
 from recdeploy_ops.domain.stages import TRANSITIONS, Stage, advance
+from recdeploy_ops.domain.switching import Move, SwitchIntent, decide_switch
 from recdeploy_ops.domain.waiting import FIRST_SECONDS, Progress, judge_deployment, judge_work_request, look_intervals
 
 NOW = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)

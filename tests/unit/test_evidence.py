@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from recdeploy_ops.approvals.evidence import LIMIT, Evidence, escape_id, escape_text, render_evidence
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
-from recdeploy_ops.evidence import LIMIT, Evidence, escape_id, escape_text, render_evidence
 
 MARKDOWN = MarkdownIt("gfm-like", {"html": True})
 # Bare names of domains are links to this renderer, but to neither GitHub nor Airflow (remark-gfm).

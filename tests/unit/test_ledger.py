@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from recdeploy_ops.audits import audit
 from recdeploy_ops.domain.errors import IllegalTransitionError, IntegrityError, KeyExistsError, LedgerConflictError
-from recdeploy_ops.domain.folding import fold
 from recdeploy_ops.domain.ledger import NO_ENTRY, Book, Entry, Kind, decode
+from recdeploy_ops.domain.replay import fold
 from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.ledgers import SNAPSHOT, Ledger, key_of
+from recdeploy_ops.ledger.audits import audit
+from recdeploy_ops.ledger.ledger import SNAPSHOT, Ledger, key_of
 from recdeploy_ops.storage.directories import DirectoryStore
 
 START = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)

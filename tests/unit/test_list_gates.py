@@ -15,7 +15,7 @@ from shops import write_extract
 from recdeploy_ops.domain.errors import TrainingFailedError
 from recdeploy_ops.domain.gates.lists import FallbackFacts, ListFacts, Violations, judge_lists
 from recdeploy_ops.domain.gates.verdicts import Verdict
-from recdeploy_ops.list_facts import measure_lists
+from recdeploy_ops.evaluation.lists import measure_lists
 
 if TYPE_CHECKING:
     from pathlib import Path

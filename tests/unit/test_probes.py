@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shops import write_extract
 
-from recdeploy_ops.artifact import read_fallback
-from recdeploy_ops.bundles import sha256_of
+from recdeploy_ops.artifacts.artifact import read_fallback
 from recdeploy_ops.domain.errors import IntegrityError
 from recdeploy_ops.domain.gates.endpoint import (
     Agreement,
@@ -25,25 +24,17 @@ from recdeploy_ops.domain.gates.endpoint import (
     percentile,
 )
 from recdeploy_ops.domain.gates.verdicts import Verdict
-from recdeploy_ops.domain.replies import Reply
-from recdeploy_ops.probes import (
-    MALFORMED,
-    Expectation,
-    compare_latency,
-    compare_with_production,
-    expect_answers,
-    latency_requests,
-    plan_probes,
-    probe_artifact,
-    probe_endpoint,
-)
+from recdeploy_ops.domain.records import Reply
+from recdeploy_ops.evaluation.endpoints import compare_latency, compare_with_production, probe_artifact, probe_endpoint
+from recdeploy_ops.evaluation.probes import MALFORMED, Expectation, expect_answers, latency_requests, plan_probes
 from recdeploy_ops.settings import ProbeSettings
+from recdeploy_ops.storage.bundles import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from recdeploy_ops.probes import Ask
+    from recdeploy_ops.evaluation.endpoints import Ask
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 
@@ -219,7 +210,7 @@ def test_sample_is_drawn_by_the_seed_and_has_the_extremes(tmp_path: Path) -> Non
 def test_sample_does_not_depend_on_how_the_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = many_users(tmp_path)
     whole = expect(folders, 1)
-    monkeypatch.setattr("recdeploy_ops.list_facts.BLOCK_BYTES", 200)
+    monkeypatch.setattr("recdeploy_ops.training.recommendations.BLOCK_BYTES", 200)
     assert expect(folders, 1) == whole
 
 

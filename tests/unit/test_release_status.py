@@ -9,10 +9,10 @@ from unit.test_ledger import chain, closed, complete, opened, registered, valida
 
 from recdeploy_ops.__main__ import main
 from recdeploy_ops.domain.errors import CloudUnavailableError, StorageUnavailableError
-from recdeploy_ops.domain.folding import fold
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.release_status import PROGRESS, Phase, describe_history, dump_history, judge, summarise
-from recdeploy_ops.ledgers import Ledger
+from recdeploy_ops.domain.replay import fold
+from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.releases import describe_state
 from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE
 from recdeploy_ops.storage.directories import DirectoryStore

@@ -14,10 +14,10 @@ from recdeploy_ops.domain.errors import (
     SettingsError,
     SwitchUnderWayError,
 )
-from recdeploy_ops.domain.folding import fold
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.release_plan import choose_target, require_unused
+from recdeploy_ops.domain.replay import fold
 from recdeploy_ops.domain.stages import Stage
 
 FIRST = complete("run-1", 1)

@@ -18,8 +18,8 @@ from artifacts import LISTS, NEW_USERS, load_score, make_artifact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recdeploy_ops.artifact import TEMPLATE
-from recdeploy_ops.bundles import write_manifest
+from recdeploy_ops.artifacts.artifact import TEMPLATE
+from recdeploy_ops.storage.bundles import write_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from stores import StoreContract, folder  # noqa: F401 - a fixture of the contract
 
-from recdeploy_ops.backups import list_backups, require_recorded
 from recdeploy_ops.domain.errors import IntegrityError, SettingsError, StorageError
 from recdeploy_ops.domain.ledger import Entry, Kind
+from recdeploy_ops.storage.backups import list_backups, require_recorded
 from recdeploy_ops.storage.directories import DirectoryStore
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.storage.roots import open_store
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops import backups as stored_backups
+from recdeploy_ops.storage import backups as stored_backups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.approvals import questions
 from recdeploy_ops.deployment_manager.notebook_sessions import are_same_person
 from recdeploy_ops.domain.errors import (
     DeploymentFailedError,
@@ -14,18 +15,19 @@ from recdeploy_ops.domain.errors import (
 )
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import CHANGING_DECISIONS, Decision
-from recdeploy_ops.steps import approvals, close_release, promote, reject, validate_test
+from recdeploy_ops.rollout import rejection
+from recdeploy_ops.steps import close_release, promote, reject, validate_test
 
 if TYPE_CHECKING:
     from recdeploy_ops.deployment_manager.notebook_sessions import NotebookSession
     from recdeploy_ops.domain.ledger import Release
 
 
-def ask(session: NotebookSession, run_id: str) -> approvals.Question:
+def ask(session: NotebookSession, run_id: str) -> questions.Question:
     """Record that a decision is wanted, and return the question with its evidence."""
     asked = session.releases.release(run_id).get(Kind.APPROVAL_REQUESTED)
     with session.explaining():
-        return approvals.ask(session.releases, run_id, attempt=asked["attempt"] + 1 if asked else 1)
+        return questions.ask(session.releases, run_id, attempt=asked["attempt"] + 1 if asked else 1)
 
 
 def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def reject_release(session: NotebookSession, run_id: str, reason: str) -> None:
         _answer(session, run_id, Decision.REJECT, reason)
         session.finish(reject.advance, run_id)
     else:  # there is nothing yet that a question could be about
-        reject.refuse(session.releases, run_id, by=session.caller, reason=reason)
+        rejection.refuse(session.releases, run_id, by=session.caller, reason=reason)
 
 
 def _answer(session: NotebookSession, run_id: str, decision: Decision, comment: str) -> None:
@@ -71,10 +73,10 @@ def _answer(session: NotebookSession, run_id: str, decision: Decision, comment: 
     if release.get(Kind.APPROVAL_REQUESTED) is None or release.get(Kind.APPROVAL_ANSWERED):
         ask(session, run_id)
     asked = session.releases.facts(session.releases.release(run_id), Kind.APPROVAL_REQUESTED)
-    answer = approvals.Answer(decision, session.caller, session.releases.now(), comment, timed_out=False)
+    answer = questions.Answer(decision, session.caller, session.releases.now(), comment, timed_out=False)
     try:
         _require_other_person(session, release, decision)
-        approvals.keep(session.releases, run_id, answer, attempt=asked["attempt"])
+        questions.keep(session.releases, run_id, answer, attempt=asked["attempt"])
     except SelfApprovalError as err:
         tested = session.releases.facts(release, Kind.TEST_DEPLOYED)["deployment_id"]
         how = f"run manager.promote_to_production({tested!r})" if tested else "approve it after a TEST (is_test=True)"

@@ -11,16 +11,16 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.backups import ARTIFACT, RESULTS, list_backups, require_recorded
-from recdeploy_ops.bundles import MANIFEST, fetch_bundle, open_bundle
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, SettingsError
+from recdeploy_ops.storage.backups import ARTIFACT, RESULTS, list_backups, require_recorded
+from recdeploy_ops.storage.bundles import MANIFEST, fetch_bundle, open_bundle
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recdeploy_ops.bundles import Bundle
     from recdeploy_ops.releases import Releases
+    from recdeploy_ops.storage.bundles import Bundle
 
 log = logging.getLogger(__name__)
 

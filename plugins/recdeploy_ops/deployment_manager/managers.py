@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.bundles import open_bundle
-from recdeploy_ops.deployment_manager import brought_models, decisions, folders
+from recdeploy_ops.approvals import questions
+from recdeploy_ops.deployment_manager import decisions, folders, imported_artifacts
 from recdeploy_ops.deployment_manager.backup_lists import LOCAL
 from recdeploy_ops.deployment_manager.endpoints import ModelDeployment
 from recdeploy_ops.deployment_manager.overrides import choose_size
@@ -17,8 +17,9 @@ from recdeploy_ops.domain.errors import CellOrderError, SettingsError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.release_plan import plan
+from recdeploy_ops.rollout import deletion
+from recdeploy_ops.rollout.creation import wanted_shape
 from recdeploy_ops.steps import (
-    approvals,
     build_artifact,
     check_candidate,
     check_data,
@@ -26,21 +27,20 @@ from recdeploy_ops.steps import (
     deploy_test,
     extract,
     register_model,
-    removals,
     run_ads_operator,
     validate_test,
 )
-from recdeploy_ops.steps.creations import wanted_shape
 from recdeploy_ops.steps.deploy_test import TEST_FAILED
 from recdeploy_ops.steps.promote import NO_TEST
+from recdeploy_ops.storage.bundles import open_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from recdeploy_ops.domain.ledger import Release
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.extraction import Source
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class RecommenderDeploymentManager(ProductionManager):
             GateFailedError: the candidate gate said FAIL.
             LockHeldError: another release is under way.
         """
-        folder = brought_models.folder_of(model)
+        folder = imported_artifacts.folder_of(model)
         release = self._session.open(self._params())
         if version != release.version:
             raise SettingsError(
@@ -171,7 +171,7 @@ class RecommenderDeploymentManager(ProductionManager):
             )
         release = self._session.change_params(release, skip_test_deployment=not is_test)
         counts = {"users": num_users, "items": num_products}
-        top_k = brought_models.take_in(self.releases, release, folder, self.results_dir, counts)
+        top_k = imported_artifacts.take_in(self.releases, release, folder, self.results_dir, counts)
         release = self._session.change_params(self.releases.release(release.run_id), top_k=top_k)
         self._compare_counts(release, counts)
         self._session.finish(check_candidate.advance, release.run_id)
@@ -230,7 +230,7 @@ class RecommenderDeploymentManager(ProductionManager):
         """
         decided = self._session.newest()
         if decided and decided.get(Kind.PROMOTED) and decided.params["skip_test_deployment"]:
-            return approvals.describe_evidence(self.releases, decided, [SKIPPED])
+            return questions.describe_evidence(self.releases, decided, [SKIPPED])
         release = self._session.require_undecided("There is no test deployment to validate")
         self._session.finish(validate_test.advance, release.run_id)
         return decisions.ask(self._session, release.run_id).body
@@ -306,7 +306,7 @@ class RecommenderDeploymentManager(ProductionManager):
         wanted = wanted_shape(release)
         made = [d for d in releases.deployments_of_run(Role.TEST, run_id) if d.lifecycle_state != "DELETED"]
         unwanted = made if release.params["skip_test_deployment"] else [d for d in made if d.shape != wanted]
-        return removals.advance_removal(releases, unwanted) or {}
+        return deletion.advance_removal(releases, unwanted) or {}
 
     def _deploy_without_test(self, release: Release) -> ModelDeployment:
         self._session.finish(validate_test.advance, release.run_id)

@@ -13,7 +13,6 @@ import os
 import re
 import uuid
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +26,16 @@ from recdeploy_ops.domain.errors import (
     PromotionFailedError,
 )
 from recdeploy_ops.domain.ledger import NOTEBOOK, RETRAIN, ROLLBACK, Kind
-from recdeploy_ops.steps import backup_production, locks, plan_release, plan_rollback
-from recdeploy_ops.steps.waits import finish
+from recdeploy_ops.rollout import locks, takeovers
+from recdeploy_ops.rollout.waits import finish
+from recdeploy_ops.steps import backup_production, plan_release, plan_rollback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from recdeploy_ops.domain.ledger import Book, Release
+    from recdeploy_ops.domain.waiting import Outcome, Summary
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.outcomes import Outcome, Summary
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,9 @@ class NotebookSession:
         finish(
             self.releases,
             lambda: (
-                locks.advance_takeover(self.releases, new_run_id, has_ended=lambda _, run_id: run_id == release.run_id)
+                takeovers.advance_takeover(
+                    self.releases, new_run_id, has_ended=lambda _, run_id: run_id == release.run_id
+                )
                 or {}
             ),
         )
@@ -199,7 +201,7 @@ class NotebookSession:
             dag_id=NOTEBOOK,
             params={**params, "session": self.session},
             triggered_by=self.caller,
-            has_ended=partial(has_ended, self.releases),
+            has_ended=partial(locks.has_notebook_ended, self.releases),
         )
         self.finish(advance, run_id, opening=opening)
 
@@ -265,20 +267,6 @@ def name_caller(key: Mapping[str, str]) -> str:
         user = f"uid-{os.getuid()}"
     ocid = key.get("user") or os.environ.get("USER_OCID") or os.environ.get("NB_SESSION_OCID")
     return f"{user} ({ocid})" if ocid else user
-
-
-def has_ended(releases: Releases, dag_id: str, run_id: str) -> bool:
-    """Return whether a holder of the lock may be taken for dead.
-
-    Args:
-        releases: what the steps work with.
-        dag_id: `NOTEBOOK` for a notebook's release, which has ended with its lease; any other is taken to be alive.
-        run_id: the holder.
-    """
-    if dag_id != NOTEBOOK:
-        return False
-    opened = datetime.fromisoformat(releases.ledger.book().releases[run_id].last_opened_at)
-    return releases.now() >= opened + timedelta(hours=releases.settings.release.test_lease_hours)
 
 
 def _undecided(release: Release) -> Release:

@@ -11,14 +11,14 @@ from recdeploy_ops.deployment_manager import folders
 from recdeploy_ops.deployment_manager.backup_lists import read_backups
 from recdeploy_ops.deployment_manager.notebook_sessions import SESSION, NotebookSession, name_caller
 from recdeploy_ops.deployment_manager.overrides import adapt_settings
-from recdeploy_ops.deployment_manager.profiles import find_profile
 from recdeploy_ops.domain.errors import RecdeployError
 from recdeploy_ops.domain.release_status import describe_progress, summarise
+from recdeploy_ops.oci_clients.profiles import find_profile
 from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import load_settings
-from recdeploy_ops.steps import adopt, close_release, rehearse_rollback, roll_back
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.steps import adopt_production, close_release, rehearse_rollback, roll_back
+from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
     from recdeploy_ops.settings import Settings
@@ -162,6 +162,6 @@ class ProductionManager:
         """Show the difference, then take over what OCI has."""
         run_id = f"adopt-{self.releases.now():%Y%m%dT%H%M%S}"
         with self._session.explaining():
-            shown = adopt.advance(self.releases, run_id, deployment_id=deployment_id, apply=False)
-        self._session.finish(adopt.advance, run_id, deployment_id=deployment_id, apply=True)
+            shown = adopt_production.advance(self.releases, run_id, deployment_id=deployment_id, apply=False)
+        self._session.finish(adopt_production.advance, run_id, deployment_id=deployment_id, apply=True)
         return list(shown["difference"]) if isinstance(shown, dict) else []  # it waits only when it writes

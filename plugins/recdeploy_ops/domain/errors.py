@@ -38,7 +38,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.gates.verdicts import GateReport
-    from recdeploy_ops.domain.stages import Stage
 
 
 class RecdeployError(Exception):
@@ -93,7 +92,7 @@ class IntegrityError(RecdeployError):
 class IllegalTransitionError(RecdeployError):
     """A model version cannot go from one stage to the other."""
 
-    def __init__(self, current: Stage, target: Stage) -> None:
+    def __init__(self, current: str, target: str) -> None:
         super().__init__(f"A model version cannot go from {current} to {target}.")
 
 

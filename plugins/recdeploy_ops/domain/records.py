@@ -115,3 +115,18 @@ class WorkRequest:
     operation: str
     status: str
     accepted_at: datetime
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one predict request.
+
+    Attributes:
+        status: HTTP status; 0 when none came (no connection, or not in time).
+        body: the parsed JSON; None when there was none.
+        seconds: from the request to the last byte.
+    """
+
+    status: int
+    body: object
+    seconds: float

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,10 @@ class Waiting:
     deployment_id: str
     reason: str
     deadline: datetime
+
+
+Summary = Mapping[str, Any]
+Outcome = Waiting | Summary
 
 
 def look_intervals(longest: float) -> Iterator[float]:

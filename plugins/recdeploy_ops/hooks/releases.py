@@ -10,7 +10,7 @@ from airflow.sdk import BaseHook
 from recdeploy_ops.hooks.oci import OciHook
 from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import Settings, load_settings
-from recdeploy_ops.storage.stores import open_store
+from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
     from recdeploy_ops.extraction import Source

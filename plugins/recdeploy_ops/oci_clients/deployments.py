@@ -7,8 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.records import Deployment, Shape, WorkRequest
-from recdeploy_ops.domain.replies import Reply
+from recdeploy_ops.domain.records import Deployment, Reply, Shape, WorkRequest
 from recdeploy_ops.oci_clients.sessions import calling, retry_token
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from recdeploy_ops.operators.release_steps import ReleaseStepOperator
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
-    from recdeploy_ops.steps.outcomes import Outcome
+    from recdeploy_ops.domain.waiting import Outcome
 
 
 class AdoptProductionOperator(ReleaseStepOperator):
@@ -17,10 +17,10 @@ class AdoptProductionOperator(ReleaseStepOperator):
 
     def advance(self, context: Context) -> Outcome:
         """Show the difference, and write it if asked to."""
-        from recdeploy_ops.steps import adopt
+        from recdeploy_ops.steps import adopt_production
 
         params = context["params"]
-        return adopt.advance(
+        return adopt_production.advance(
             self.hook.releases,
             context["run_id"],
             deployment_id=params["deployment_id"],

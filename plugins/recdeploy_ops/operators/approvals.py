@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Param
 
+from recdeploy_ops.approvals import questions
 from recdeploy_ops.domain.errors import SelfApprovalError
 from recdeploy_ops.domain.records import PROMOTION_DECISIONS, ROLLBACK_DECISIONS, Decision
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.operators.release_steps import failing_for_good
-from recdeploy_ops.steps import approvals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ class ApprovalOperator(HITLBranchOperator):
         return ReleasesHook()
 
     @abstractmethod
-    def ask(self, run_id: str, *, attempt: int, notice: str | None) -> approvals.Question | None:
+    def ask(self, run_id: str, *, attempt: int, notice: str | None) -> questions.Question | None:
         """Record the question and return it; None when nobody is to be asked: the first decision is taken then."""
 
     def execute(self, context: Context, notice: str | None = None) -> Any:
@@ -79,7 +79,7 @@ class ApprovalOperator(HITLBranchOperator):
         answer = _read(event)
         try:
             with failing_for_good(besides=SelfApprovalError):
-                kept = approvals.keep(self.hook.releases, context["run_id"], answer, attempt=context["ti"].try_number)
+                kept = questions.keep(self.hook.releases, context["run_id"], answer, attempt=context["ti"].try_number)
         except SelfApprovalError as err:
             self.log.warning("%s", err)
             return self.execute(context, notice=str(err))
@@ -111,9 +111,9 @@ class RequestApprovalOperator(ApprovalOperator):
             **kwargs,
         )
 
-    def ask(self, run_id: str, *, attempt: int, notice: str | None) -> approvals.Question:
+    def ask(self, run_id: str, *, attempt: int, notice: str | None) -> questions.Question:
         """Record the question and return it."""
-        return approvals.ask(self.hook.releases, run_id, attempt=attempt, notice=notice)
+        return questions.ask(self.hook.releases, run_id, attempt=attempt, notice=notice)
 
 
 class RequestRollbackApprovalOperator(ApprovalOperator):
@@ -131,14 +131,14 @@ class RequestRollbackApprovalOperator(ApprovalOperator):
             **kwargs,
         )
 
-    def ask(self, run_id: str, *, attempt: int, notice: str | None) -> approvals.Question | None:
+    def ask(self, run_id: str, *, attempt: int, notice: str | None) -> questions.Question | None:
         """Record the question and return it, where the run's params want one."""
-        return approvals.ask_rollback(self.hook.releases, run_id, attempt=attempt, notice=notice)
+        return questions.ask_rollback(self.hook.releases, run_id, attempt=attempt, notice=notice)
 
 
-def _read(event: dict[str, Any]) -> approvals.Answer:
+def _read(event: dict[str, Any]) -> questions.Answer:
     user = event.get("responded_by_user") or {}
-    return approvals.Answer(
+    return questions.Answer(
         decision=Decision(event["chosen_options"][0]),
         by=user.get("name") or user.get("id"),
         at=event.get("responded_at") or datetime.now(UTC),

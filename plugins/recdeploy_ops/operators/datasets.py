@@ -9,7 +9,7 @@ from recdeploy_ops.operators.release_steps import ReleaseStepOperator
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
-    from recdeploy_ops.steps.outcomes import Outcome
+    from recdeploy_ops.domain.waiting import Outcome
 
 
 class ExtractTablesOperator(ReleaseStepOperator):

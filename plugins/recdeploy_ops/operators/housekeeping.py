@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
     from recdeploy_ops.domain.ledger import Book
-    from recdeploy_ops.steps.outcomes import Outcome
+    from recdeploy_ops.domain.waiting import Outcome
 
 
-class KeepHouseOperator(ReleaseStepOperator):
+class HousekeepingOperator(ReleaseStepOperator):
     """Closes what a dead run left open, and deletes TEST deployments that nobody needs."""
 
     def advance(self, context: Context) -> Outcome:
         """Tidy up."""
-        from recdeploy_ops.steps import keep_house
+        from recdeploy_ops.steps import housekeeping
 
         releases = self.hook.releases
 
@@ -32,7 +32,7 @@ class KeepHouseOperator(ReleaseStepOperator):
                 self.log.warning("%s", err)
                 return False
 
-        outcome = keep_house.advance(releases, has_ended=is_dead)
+        outcome = housekeeping.advance(releases, has_ended=is_dead)
         ended_run = context["params"].get("ended_run")
         if ended_run and not isinstance(outcome, Waiting):
             _require_closed(releases.ledger.book(), ended_run)

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from recdeploy_ops.domain.errors import RecdeployError, TransientError
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.hooks.releases import ReleasesHook
-from recdeploy_ops.steps.waits import advance_patiently
+from recdeploy_ops.rollout.waits import advance_patiently
 from recdeploy_ops.triggers.deployments import DeploymentSettledTrigger
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk.definitions.context import Context
 
-    from recdeploy_ops.steps.outcomes import Outcome
+    from recdeploy_ops.domain.waiting import Outcome
 
 
 # Parking a task and starting it again takes about as long: what OCI does sooner is awaited where the task is.

@@ -14,9 +14,9 @@ from recdeploy_ops.operators.release_steps import ReleaseStepOperator
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.locks import Opening
-    from recdeploy_ops.steps.outcomes import Outcome
+    from recdeploy_ops.rollout.locks import Opening
 
 ENDED = frozenset({"success", "failed"})
 log = logging.getLogger(__name__)
@@ -32,11 +32,10 @@ def has_ended(releases: Releases, context: Context, dag_id: str, run_id: str) ->
     Raises:
         LockHeldError: this Airflow does not know the run, and nothing proves that it has ended.
     """
-    from recdeploy_ops.deployment_manager import notebook_sessions
-    from recdeploy_ops.steps import locks
+    from recdeploy_ops.rollout import locks
 
     if dag_id == NOTEBOOK:
-        return notebook_sessions.has_ended(releases, dag_id, run_id)
+        return locks.has_notebook_ended(releases, dag_id, run_id)
     task_instance: Any = context["ti"]
     try:
         return task_instance.get_dagrun_state(dag_id, run_id) in ENDED
@@ -57,7 +56,7 @@ def has_ended(releases: Releases, context: Context, dag_id: str, run_id: str) ->
 
 def opening_of(releases: Releases, context: Context) -> Opening:
     """Return who triggered this run, with which params."""
-    from recdeploy_ops.steps.locks import Opening
+    from recdeploy_ops.rollout.locks import Opening
 
     run: Any = context["dag_run"]
     return Opening(

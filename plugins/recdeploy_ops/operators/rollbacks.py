@@ -10,7 +10,7 @@ from recdeploy_ops.operators.releases import opening_of
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
-    from recdeploy_ops.steps.outcomes import Outcome
+    from recdeploy_ops.domain.waiting import Outcome
 
 
 class PlanRollbackOperator(ReleaseStepOperator):

@@ -6,14 +6,14 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.artifact import build_artifact
-from recdeploy_ops.bundles import fetch_bundle, store_bundle
+from recdeploy_ops.artifacts.artifact import build_artifact
 from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.storage.bundles import fetch_bundle, store_bundle
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -9,14 +9,14 @@ from recdeploy_ops.domain.gates.endpoint import judge_endpoint
 from recdeploy_ops.domain.gates.lists import judge_lists
 from recdeploy_ops.domain.gates.verdicts import GateReport
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.list_facts import measure_lists
-from recdeploy_ops.probes import probe_artifact
-from recdeploy_ops.steps.candidates import fetch_candidate
-from recdeploy_ops.steps.reports import settle
+from recdeploy_ops.evaluation.candidates import fetch_candidate
+from recdeploy_ops.evaluation.endpoints import probe_artifact
+from recdeploy_ops.evaluation.lists import measure_lists
+from recdeploy_ops.evaluation.reports import settle
 
 if TYPE_CHECKING:
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.outcomes import Outcome
 
 
 def advance(releases: Releases, run_id: str) -> Outcome:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.bundles import fetch_bundle
-from recdeploy_ops.data_facts import measure_data
 from recdeploy_ops.domain.gates.data import judge_data
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.steps.reports import settle
+from recdeploy_ops.evaluation.extracts import measure_data
+from recdeploy_ops.evaluation.reports import settle
+from recdeploy_ops.storage.bundles import fetch_bundle
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.outcomes import Outcome
 
 
 def advance(releases: Releases, run_id: str) -> Outcome:

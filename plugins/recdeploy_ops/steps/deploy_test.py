@@ -10,11 +10,11 @@ from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.releases import LEASE_TAG
-from recdeploy_ops.steps.creations import advance_creation
+from recdeploy_ops.rollout.creation import advance_creation
 
 if TYPE_CHECKING:
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.bundles import SIZES, measure_files, store_bundle, write_manifest
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.extraction import extract_tables
+from recdeploy_ops.storage.bundles import SIZES, measure_files, store_bundle, write_manifest
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.extraction import Source
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.ledger import RETRAIN
 from recdeploy_ops.domain.release_plan import plan
-from recdeploy_ops.steps import locks, removals
+from recdeploy_ops.rollout import deletion, locks, takeovers
 
 if TYPE_CHECKING:
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.locks import Opening
-    from recdeploy_ops.steps.outcomes import Outcome
+    from recdeploy_ops.rollout.locks import Opening
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +28,10 @@ def advance(releases: Releases, run_id: str, opening: Opening) -> Outcome:
     """
     releases.store.check_writable()
     releases.catalog.check_access()
-    waiting = locks.advance_takeover(releases, run_id, has_ended=opening.has_ended)
-    waiting = waiting or locks.advance_return(releases, run_id)
+    waiting = takeovers.advance_takeover(releases, run_id, has_ended=opening.has_ended)
+    waiting = waiting or takeovers.advance_return(releases, run_id)
     if waiting is None and releases.ledger.book().production is None:
-        waiting = removals.advance_removal(releases, removals.find_unproved(releases))
+        waiting = deletion.advance_removal(releases, deletion.find_unproved(releases))
     if waiting:
         return waiting
     found = plan(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.ledger import ROLLBACK
 from recdeploy_ops.domain.release_plan import choose_target, reconcile, require_unused
-from recdeploy_ops.steps import locks, rehearsals
+from recdeploy_ops.rollout import locks, rehearsals, takeovers
 
 if TYPE_CHECKING:
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.locks import Opening
-    from recdeploy_ops.steps.outcomes import Outcome
+    from recdeploy_ops.rollout.locks import Opening
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ def advance(releases: Releases, run_id: str, opening: Opening) -> Outcome:
     if locks.would_preempt(book, run_id):  # nobody loses an approval to a rollback that cannot be
         reconcile(book, releases.production())
         rehearsals.require_way_back(releases, target)
-    waiting = locks.advance_takeover(releases, run_id, has_ended=opening.has_ended, preempting=True)
-    waiting = waiting or locks.advance_return(releases, run_id)
+    waiting = takeovers.advance_takeover(releases, run_id, has_ended=opening.has_ended, preempting=True)
+    waiting = waiting or takeovers.advance_return(releases, run_id)
     if waiting:
         return waiting
     reconcile(releases.ledger.book(), releases.production())  # a dead run may have left production half switched

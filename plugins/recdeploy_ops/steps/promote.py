@@ -6,6 +6,7 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.approvals import fingerprints
 from recdeploy_ops.domain import stages
 from recdeploy_ops.domain.errors import (
     ApprovalError,
@@ -21,18 +22,18 @@ from recdeploy_ops.domain.release_plan import reconcile, require_unused
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.releases import DIGEST_TAG, LEASE_TAG, VERSION_TAG
-from recdeploy_ops.steps import fingerprints, rehearsals, removals
-from recdeploy_ops.steps.creations import advance_creation, deployment_name, wanted_shape
-from recdeploy_ops.steps.restorations import advance_settlement, describe_settlement, model_switch
-from recdeploy_ops.steps.switches import Switch, advance_switch, prove
+from recdeploy_ops.rollout import deletion, rehearsals
+from recdeploy_ops.rollout.creation import advance_creation, deployment_name, wanted_shape
+from recdeploy_ops.rollout.restoration import advance_settlement, describe_settlement, model_switch
+from recdeploy_ops.rollout.switches import Switch, advance_switch, prove
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from recdeploy_ops.domain.ledger import Facts, Release, Serving
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ def _resize_and_tidy_up(releases: Releases, run_id: str) -> Outcome:
     except DeploymentFailedError as err:
         trouble = err
     try:
-        waits.append(removals.advance_test_removal(releases, run_id))
+        waits.append(deletion.advance_test_removal(releases, run_id))
     except RecdeployError as err:
         log.warning("v%s is in production, but its TEST deployment could not be deleted: %s", done["version"], err)
     for waiting in filter(None, waits):

@@ -5,22 +5,22 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.artifact import zip_artifact
-from recdeploy_ops.bundles import fetch_bundle
-from recdeploy_ops.code_version import describe_code, digest_of_code
+from recdeploy_ops.approvals.fingerprints import CODE_METADATA
+from recdeploy_ops.artifacts.archives import zip_artifact
+from recdeploy_ops.artifacts.code_version import describe_code, digest_of_code
 from recdeploy_ops.domain.errors import MissingInputError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.releases import RESULTS_METADATA
-from recdeploy_ops.steps.fingerprints import CODE_METADATA
+from recdeploy_ops.storage.bundles import fetch_bundle
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
-    from recdeploy_ops.bundles import Bundle
     from recdeploy_ops.domain.ledger import Release
     from recdeploy_ops.domain.records import CatalogModel
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.outcomes import Outcome
+    from recdeploy_ops.storage.bundles import Bundle
 
 log = logging.getLogger(__name__)
 

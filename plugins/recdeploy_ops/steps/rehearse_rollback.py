@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import IntegrityError, StorageError
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.steps import backup_production, rehearsals
+from recdeploy_ops.rollout import backups, rehearsals
 
 if TYPE_CHECKING:
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +35,10 @@ def _back_up_champion(releases: Releases, run_id: str) -> None:
     Damage holds nothing up. An outage of the storage or of OCI is tried again like every other: a rollback needs both.
     """
     release, serving = releases.release(run_id), releases.ledger.book().production
-    if serving is None or release.open_switch is not None or backup_production.is_backed_up(releases, serving):
+    if serving is None or release.open_switch is not None or backups.is_backed_up(releases, serving):
         return
     try:
-        backup_production.back_up(releases, run_id, serving)
+        backups.back_up(releases, run_id, serving)
     except (IntegrityError, StorageError) as err:
         log.warning("v%s could not be backed up, and the rollback goes on: %s", serving.version, err)
         releases.record(Kind.BACKUP_FAILED, run_id, {"version": serving.version, "reason": str(err)})

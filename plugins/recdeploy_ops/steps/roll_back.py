@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.approvals import questions
 from recdeploy_ops.domain.errors import DeploymentFailedError, PromotionFailedError, StateMismatchError
 from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.domain.release_plan import reconcile, require_unused
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.steps import approvals
-from recdeploy_ops.steps.restorations import advance_settlement, describe_settlement, model_switch
-from recdeploy_ops.steps.switches import advance_switch
+from recdeploy_ops.rollout.restoration import advance_settlement, describe_settlement, model_switch
+from recdeploy_ops.rollout.switches import advance_switch
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.ledger import Release, Serving
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def _switch(releases: Releases, release: Release, champion: Serving) -> Waiting 
         return _give_back(releases, release)
     if release.open_switch is None:
         reconcile(releases.ledger.book(), releases.production())
-    approvals.require_rollback_approved(releases, release)
+    questions.require_rollback_approved(releases, release)
     rehearsed = releases.facts(release, Kind.ROLLBACK_REHEARSED)
     target = releases.ledger.book().versions[release.version]
     switch = model_switch(releases, champion.deployment_id, target.number, target.digest, rehearsed["model_id"])

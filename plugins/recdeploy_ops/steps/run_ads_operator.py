@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.bundles import fetch_bundle, store_bundle, verify_bundle, write_manifest
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError
 from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.storage.bundles import fetch_bundle, store_bundle, verify_bundle, write_manifest
 from recdeploy_ops.training import train
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
-    from recdeploy_ops.bundles import Bundle
     from recdeploy_ops.domain.ledger import Release
+    from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.outcomes import Outcome
+    from recdeploy_ops.storage.bundles import Bundle
 
 log = logging.getLogger(__name__)
 

@@ -14,18 +14,20 @@ from recdeploy_ops.domain.errors import StateMismatchError
 from recdeploy_ops.domain.gates.endpoint import judge_endpoint
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.probes import compare_latency, compare_with_production, latency_requests, probe_endpoint
-from recdeploy_ops.steps.candidates import fetch_candidate
-from recdeploy_ops.steps.reports import settle
+from recdeploy_ops.evaluation.candidates import fetch_candidate
+from recdeploy_ops.evaluation.endpoints import compare_latency, compare_with_production, probe_endpoint
+from recdeploy_ops.evaluation.probes import latency_requests
+from recdeploy_ops.evaluation.reports import settle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recdeploy_ops.domain.ledger import Facts
-    from recdeploy_ops.probes import Ask, Expectation
+    from recdeploy_ops.domain.waiting import Outcome
+    from recdeploy_ops.evaluation.candidates import Candidate
+    from recdeploy_ops.evaluation.endpoints import Ask
+    from recdeploy_ops.evaluation.probes import Expectation
     from recdeploy_ops.releases import Releases
-    from recdeploy_ops.steps.candidates import Candidate
-    from recdeploy_ops.steps.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
-from recdeploy_ops.domain.errors import SettingsError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
-
-    from recdeploy_ops.oci_clients.sessions import OciSession
 
 
 class StoredObject(NamedTuple):
@@ -27,7 +23,7 @@ class Store(Protocol):
 
     An object is created only if nothing is stored under its key. Finding one's own content there is
     success, so that a step that was killed may run again. There is no rename: a manifest that is
-    written last is the commit of a folder (see `recdeploy_ops.bundles`).
+    written last is the commit of a folder (see `recdeploy_ops.storage.bundles`).
 
     Every method may raise `StorageError` (final) or `StorageUnavailableError` (worth a retry).
     """
@@ -83,28 +79,3 @@ class Store(Protocol):
     def check_writable(self) -> None:
         """Write and remove a small object, so that a root that cannot be written is found early."""
         ...
-
-
-def open_store(uri: str, session: OciSession | None) -> Store:
-    """Return the store of a ``file:///folder`` or ``oci://bucket@namespace/prefix`` root.
-
-    Args:
-        uri: the setting ``storage``.
-        session: signs the requests to Object Storage; a local folder needs none.
-
-    Raises:
-        SettingsError: a bucket without a session, or neither of the two.
-    """
-    if uri.startswith("oci://"):
-        if session is None:
-            raise SettingsError(f"The storage root {uri} is a bucket, which needs the OCI connection of the settings.")
-        from recdeploy_ops.storage.buckets import BucketStore
-
-        return BucketStore(uri, session)
-    if not uri.startswith("file:///"):
-        raise SettingsError(
-            f"{uri!r} is no storage root: it is neither file:///folder nor oci://bucket@namespace/prefix."
-        )
-    from recdeploy_ops.storage.directories import DirectoryStore
-
-    return DirectoryStore(uri)

@@ -11,7 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from recdeploy_ops.domain.errors import TransientError
 from recdeploy_ops.domain.waiting import look_intervals
 from recdeploy_ops.hooks.releases import ReleasesHook
-from recdeploy_ops.steps.waits import is_settled
+from recdeploy_ops.rollout.waits import is_settled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

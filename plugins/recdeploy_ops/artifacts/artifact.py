@@ -1,0 +1,106 @@
+"""The serving artifact: template, recommendations and fallback become a verified, deterministic folder and zip."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, NoReturn
+
+from recdeploy_ops.domain.errors import IntegrityError, StorageError
+from recdeploy_ops.storage.bundles import write_manifest
+
+if TYPE_CHECKING:
+    from recdeploy_ops.artifacts.recommendation_database import Ranking
+    from recdeploy_ops.settings import Settings
+
+TEMPLATE = Path(__file__).parents[3] / "include" / "score_template"
+FORMAT = 1  # of the files; score.py reads this one only
+DATABASE = "recommendations.sqlite"
+FALLBACK = "new_user_fallback.pkl"
+NEW_USERS = "new_users.csv"
+PICKLE_PROTOCOL = 4
+
+
+def build_artifact(
+    results_folder: Path,
+    extract_folder: Path,
+    folder: Path,
+    *,
+    settings: Settings,
+    version: int,
+    top_k: int,
+) -> str:
+    """Write what a model deployment serves into ``folder``; equal input gives equal bytes.
+
+    Args:
+        results_folder: the operator's ``recommendations.csv``, and ``new_users.csv`` if it wrote one.
+        extract_folder: ``users.parquet``, ``items.parquet`` and ``interactions.parquet`` it was trained on.
+        folder: empty, or made here.
+        settings: name the project, the columns and the conda environment.
+        version: of the model.
+        top_k: length of a list when the request does not say.
+
+    Returns:
+        The digest: sha256 of ``manifest.json``.
+
+    Raises:
+        TrainingFailedError: the operator's files are missing, or cannot be served.
+        StorageError: ``folder`` holds something already.
+    """
+    from recdeploy_ops.artifacts import recommendation_database  # pyarrow and pandas: only who builds needs them
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise StorageError(f"{folder} is not empty: an artifact is built in a new folder.")
+    environment = settings.serving.conda_environment.model_dump()
+    quoted = {name: json.dumps(value) for name, value in environment.items()}
+    shutil.copyfile(TEMPLATE / "score.py", folder / "score.py")
+    _fill("runtime.yaml", folder, quoted)
+    _fill("README.md", folder, {"project": settings.project_name, "version": str(version)})
+    popular = recommendation_database.write_lists(results_folder, extract_folder, folder / DATABASE, settings.source)
+    source = NEW_USERS
+    fallback = recommendation_database.read_new_users(results_folder / NEW_USERS, settings.source, top_k)
+    if fallback is None:
+        source = "popularity"
+        fallback = recommendation_database.rank_popular_items(popular, extract_folder, settings.source, top_k)
+    write_fallback(folder, fallback)
+    facts = {
+        "format": FORMAT,
+        "project": settings.project_name,
+        "version": version,
+        "top_k": top_k,
+        "fallback": source,
+    }
+    return write_manifest(folder, facts)
+
+
+def write_fallback(folder: Path, ranking: Ranking) -> None:
+    """Write ``new_user_fallback.pkl``: a list of ``[product_id, rating]``, best first, and nothing else."""
+    rows = [[item, rating] for item, rating in ranking]
+    (folder / FALLBACK).write_bytes(pickle.dumps(rows, protocol=PICKLE_PROTOCOL))
+
+
+def read_fallback(folder: Path) -> Ranking:
+    """Return the list for new users of an artifact.
+
+    Raises:
+        IntegrityError: the file names a class, or is no such list.
+    """
+    try:
+        with (folder / FALLBACK).open("rb") as stream:
+            return [(str(item), float(rating)) for item, rating in _PlainUnpickler(stream).load()]
+    except (pickle.UnpicklingError, EOFError, TypeError, ValueError) as err:
+        raise IntegrityError(f"{folder / FALLBACK} is not a list of products and ratings: {err}") from err
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+
+def _fill(name: str, folder: Path, values: dict[str, str]) -> None:
+    text = Template((TEMPLATE / name).read_text(encoding="utf-8")).substitute(values)
+    (folder / name).write_text(text, encoding="utf-8")

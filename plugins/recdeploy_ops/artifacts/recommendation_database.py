@@ -1,0 +1,191 @@
+"""What is served: the lists of ``recommendations.csv`` as SQLite, and the list for users who are not in it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset
+import pyarrow.parquet as pq
+
+from recdeploy_ops.domain.errors import TrainingFailedError
+from recdeploy_ops.training.recommendations import INTERACTIONS, ITEMS, RECOMMENDATIONS, USERS, read_ids, read_lists
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from recdeploy_ops.settings import SourceSettings
+    from recdeploy_ops.training.recommendations import RankedLists
+
+Ranking = list[tuple[str, float]]
+
+PAGE_BYTES = 8192
+SQLITE_VERSION_AT = 96  # of the file: where SQLite notes the number of the library that wrote it
+
+SCHEMA = f"""
+PRAGMA page_size = {PAGE_BYTES};
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA locking_mode = EXCLUSIVE;
+PRAGMA temp_store = FILE;
+BEGIN;
+CREATE TABLE products (position INTEGER PRIMARY KEY, product_id TEXT NOT NULL);
+CREATE TABLE lists (user_id TEXT PRIMARY KEY, positions BLOB NOT NULL, ratings BLOB NOT NULL) WITHOUT ROWID;
+CREATE TEMP TABLE arrived (user_id TEXT, positions BLOB, ratings BLOB);
+CREATE TEMP TABLE members (user_id TEXT);
+"""
+MISSING_USERS = """
+SELECT user_id FROM members WHERE NOT EXISTS (SELECT 1 FROM lists WHERE lists.user_id = members.user_id)
+"""
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """How often an item was recommended, or rated.
+
+    Attributes:
+        item: its id.
+        count: lists that name it, or ratings of it.
+        rating: the mean of the ratings there.
+    """
+
+    item: str
+    count: int
+    rating: float
+
+
+def rank_by_popularity(items: Iterable[Popularity], length: int) -> list[tuple[str, float]]:
+    """Return the ``length`` most popular items with their mean ratings, most popular first.
+
+    Equal counts are ordered by the mean rating, then by id, so that the order never depends on the input's.
+    """
+    ranked = sorted(items, key=lambda item: (-item.count, -item.rating, item.item))
+    return [(item.item, item.rating) for item in ranked[:length]]
+
+
+def write_lists(results_folder: Path, extract_folder: Path, path: Path, source: SourceSettings) -> list[Popularity]:
+    """Write ``recommendations.sqlite`` in bounded memory, and return how popular each item is in it."""
+    vocabulary: dict[str, int] = {}
+    tally = _Tally()
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.executescript(SCHEMA)
+        rows = _packed_rows(read_lists(results_folder, source, vocabulary), vocabulary, tally)
+        database.executemany("INSERT INTO arrived VALUES (?, ?, ?)", rows)
+        try:
+            database.execute("INSERT INTO lists SELECT * FROM arrived ORDER BY user_id")
+        except sqlite3.IntegrityError as err:
+            user = database.execute(
+                "SELECT user_id FROM arrived GROUP BY user_id HAVING count(*) > 1 LIMIT 1"
+            ).fetchone()[0]
+            raise TrainingFailedError(f"{RECOMMENDATIONS} has more than one list for user {user!r}.") from err
+        complete = _complete_users(database, extract_folder, source)
+        database.executemany("INSERT INTO lists VALUES (?, x'', x'')", ((user,) for user in complete))
+        products = ((position, item) for item, position in vocabulary.items())
+        database.executemany("INSERT INTO products VALUES (?, ?)", products)
+        database.execute("COMMIT")
+    with path.open("r+b") as stream:  # else the digest would change with SQLite's version
+        stream.seek(SQLITE_VERSION_AT)
+        stream.write(bytes(4))
+    return tally.items(vocabulary)
+
+
+def read_new_users(path: Path, source: SourceSettings, top_k: int) -> Ranking | None:
+    """Return the operator's own list for new users; None if it wrote none."""
+    if not path.exists():
+        return None
+    try:
+        table = pyarrow.csv.read_csv(
+            path,
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(
+                include_columns=[source.item_column, source.rating_column],
+                column_types={source.item_column: pa.string(), source.rating_column: pa.float64()},
+                strings_can_be_null=False,
+            ),
+        )
+    except (pa.ArrowException, KeyError) as err:
+        raise TrainingFailedError(f"{path.name} of the operator cannot be read: {err}.") from err
+    ranking = list(zip(*(column.to_pylist() for column in table.columns), strict=True))[:top_k]
+    if not ranking or not all(rating is not None and np.isfinite(rating) for _, rating in ranking):
+        raise TrainingFailedError(f"{path.name} of the operator is empty, or has a rating that is no finite number.")
+    return ranking
+
+
+def rank_popular_items(popular: list[Popularity], extract_folder: Path, source: SourceSettings, top_k: int) -> Ranking:
+    """Return the items that stand in most lists; where they are too few, then those rated most often."""
+    ranking = rank_by_popularity(popular, top_k)
+    if len(ranking) == top_k:
+        return ranking
+    catalogue = read_ids(extract_folder / ITEMS, source.item_column).to_pylist()
+    wanted = set(catalogue).difference(item for item, _ in ranking)
+    columns = [source.item_column, source.rating_column]
+    table = pq.read_table(extract_folder / INTERACTIONS, columns=columns).rename_columns(["item", "rating"])
+    found = table.group_by("item").aggregate([("rating", "count"), ("rating", "mean")])
+    rated = [
+        Popularity(row["item"], row["rating_count"], row["rating_mean"])
+        for row in found.to_pylist()
+        if row["item"] in wanted and row["rating_count"]
+    ]
+    return ranking + rank_by_popularity(rated, top_k - len(ranking))
+
+
+class _Tally:
+    """Counts in how many lists each item stands, and sums up its ratings there."""
+
+    def __init__(self) -> None:
+        self.counts: NDArray[np.int64] = np.empty(0, np.int64)
+        self.sums: NDArray[np.float64] = np.empty(0)
+
+    def add(self, lists: RankedLists, size: int) -> None:
+        new = size - len(self.counts)
+        self.counts = np.pad(self.counts, (0, new)) + np.bincount(lists.items, minlength=size)
+        self.sums = np.pad(self.sums, (0, new)) + np.bincount(lists.items, lists.ratings, minlength=size)
+
+    def items(self, vocabulary: dict[str, int]) -> list[Popularity]:
+        means = (self.sums / self.counts).tolist()
+        return list(map(Popularity, vocabulary, self.counts.tolist(), means))
+
+
+def _packed_rows(
+    batches: Iterator[RankedLists], vocabulary: dict[str, int], tally: _Tally
+) -> Iterator[tuple[str, bytes, bytes]]:
+    for lists in batches:
+        broken = np.flatnonzero(~np.isfinite(lists.ratings))
+        if len(broken):
+            which = int(np.searchsorted(lists.bounds, broken[0], side="right")) - 1
+            raise TrainingFailedError(
+                f"{RECOMMENDATIONS} has a rating that is no finite number, for user {lists.users[which].as_py()!r}."
+            )
+        tally.add(lists, len(vocabulary))
+        positions, ratings = lists.items.astype("<u4").tobytes(), lists.ratings.astype("<f8").tobytes()
+        bounds = lists.bounds.tolist()
+        for user, start, end in zip(lists.users.to_pylist(), bounds[:-1], bounds[1:], strict=True):
+            yield user, positions[4 * start : 4 * end], ratings[8 * start : 8 * end]
+
+
+def _complete_users(database: sqlite3.Connection, extract_folder: Path, source: SourceSettings) -> list[str]:
+    """Return the users who got no list because they have rated every item."""
+    users = pq.ParquetFile(extract_folder / USERS)
+    if database.execute("SELECT count(*) FROM lists").fetchone()[0] == users.metadata.num_rows:
+        return []
+    ids = ((user,) for batch in users.iter_batches(columns=[source.user_column]) for user in batch[0].to_pylist())
+    database.executemany("INSERT INTO members VALUES (?)", ids)
+    without_list = [row[0] for row in database.execute(MISSING_USERS)]
+    catalogue = set(read_ids(extract_folder / ITEMS, source.item_column).to_pylist())
+    rated: dict[str, set[str]] = {}
+    scan = pyarrow.dataset.dataset(extract_folder / INTERACTIONS).to_batches(
+        columns=[source.user_column, source.item_column],
+        filter=pyarrow.dataset.field(source.user_column).isin(without_list),
+    )
+    for batch in scan:
+        for user, item in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            rated.setdefault(user, set()).add(item)
+    return sorted(user for user, items in rated.items() if catalogue <= items)

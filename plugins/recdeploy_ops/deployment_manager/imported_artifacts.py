@@ -1,0 +1,239 @@
+"""A model that was made in a notebook, brought into its release: an artifact folder, or ADS's ``GenericModel``.
+
+What the release needs besides - the recommendations as CSV, the extract - is taken from the steps that made it; for
+an artifact made elsewhere, from the artifact itself, and the data gate then says HOLD: nobody has judged the data.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import shutil
+import sqlite3
+import struct
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recdeploy_ops.artifacts.artifact import DATABASE, FALLBACK, FORMAT, TEMPLATE, read_fallback
+from recdeploy_ops.domain.errors import IntegrityError, SettingsError
+from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
+from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.evaluation.reports import settle
+from recdeploy_ops.storage.bundles import MANIFEST, sha256_of, store_bundle, write_manifest
+from recdeploy_ops.training.recommendations import INTERACTIONS, ITEMS, RECOMMENDATIONS, USERS
+from recdeploy_ops.training.runs import RESULTS
+from recdeploy_ops.workspaces import workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recdeploy_ops.domain.ledger import Release
+    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.settings import SourceSettings
+
+log = logging.getLogger(__name__)
+
+FILES = ("score.py", "runtime.yaml", "README.md", DATABASE, FALLBACK)
+NEEDED = ("score.py", "runtime.yaml", DATABASE, FALLBACK)
+BROUGHT = "brought"
+NOT_JUDGED = GateReport(
+    (
+        Finding(
+            gate="data",
+            verdict=Verdict.HOLD,
+            value=None,
+            threshold="an extract",
+            message=(
+                "The model was brought from a notebook without the data that it was trained on: users and products "
+                "are taken from its own lists, so the data gate and the coverage of users could not be judged."
+            ),
+        ),
+    )
+)
+
+
+def folder_of(model: Any) -> Path:
+    """Return the artifact folder of what a cell hands over.
+
+    Args:
+        model: a path, or an ADS ``GenericModel``.
+
+    Raises:
+        SettingsError: it is neither, there is no such folder, or it holds no artifact of this project.
+    """
+    place = getattr(model, "artifact_dir", model)
+    if not isinstance(place, str | Path):
+        raise SettingsError(f"model must be an ADS GenericModel or an artifact folder, not {type(model).__name__}.")
+    folder = Path(place).expanduser()
+    if not folder.is_dir():
+        raise SettingsError(f"There is no artifact folder {folder}: run Cell 8 first.")
+    missing = [name for name in (*NEEDED, MANIFEST) if not (folder / name).is_file()]
+    if missing:
+        raise SettingsError(
+            f"{folder} is no artifact of this project, it lacks {', '.join(missing)}: its answers would not say which "
+            "version they are, and no promotion could be proved. Make it with manager.build_artifact() (Cell 8)."
+        )
+    return folder
+
+
+def take_in(releases: Releases, release: Release, folder: Path, results_dir: Path, counts: dict[str, int]) -> int:
+    """Store a brought artifact, and what the next steps need with it, as this release's; return its ``top_k``.
+
+    Nothing is stored when the folder holds the very artifact that the release has built.
+
+    Args:
+        releases: what the steps work with.
+        release: the open release.
+        folder: the artifact.
+        results_dir: the operator's results, used when it has ``recommendations.csv``.
+        counts: ``users`` and ``items``, for the catalog's metadata.
+
+    Raises:
+        SettingsError: the folder holds an artifact of another project or version.
+        IntegrityError: a file of it was changed.
+    """
+    with workspace() as place:
+        facts = _copy_artifact(folder, place / "artifact", release.version, releases.settings.project_name)
+        digest = sha256_of(place / "artifact" / MANIFEST)
+        known = release.get(Kind.ARTIFACT_BUILT)
+        if known is not None and known["digest"] == digest:
+            return int(facts["top_k"])
+        _require_free_number(releases, release, digest)
+        trained = release.get(Kind.MODEL_TRAINED)
+        if trained is None or BROUGHT in trained["inputs"]:
+            _store_origin(releases, release, place, results_dir, top_k=facts["top_k"], counts=counts)
+        bundle = store_bundle(releases.store, releases.folder(release.run_id, "artifact"), place / "artifact")
+    releases.record(
+        Kind.ARTIFACT_BUILT,
+        release.run_id,
+        {"prefix": bundle.prefix, "digest": bundle.digest, "version": release.version},
+    )
+    return int(facts["top_k"])
+
+
+def _copy_artifact(folder: Path, target: Path, version: int, project: str) -> dict[str, Any]:
+    """Copy the product's files of an artifact folder and return the facts of its manifest.
+
+    ADS's ``prepare`` writes another ``runtime.yaml`` and files of its own; the former is kept and put into the
+    manifest anew, the latter are left behind.
+    """
+    facts: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if (facts.get("format"), facts.get("project")) != (FORMAT, project):
+        raise SettingsError(f"{folder / MANIFEST} is of the project {facts.get('project')!r}, not of {project!r}.")
+    if facts["version"] != version:
+        raise SettingsError(
+            f"{folder} holds v{facts['version']}, this release makes v{version}: build it again with "
+            "manager.build_artifact() (Cell 8)."
+        )
+    if sha256_of(folder / "score.py") != sha256_of(TEMPLATE / "score.py"):
+        raise SettingsError(
+            f"{folder / 'score.py'} is not the one that this project serves with. When ADS's prepare() wrote it, pass "
+            "score_py_uri to prepare(), or build the artifact again (Cell 8)."
+        )
+    target.mkdir()
+    for name in filter(lambda name: (folder / name).is_file(), FILES):
+        shutil.copyfile(folder / name, target / name)
+    changed = [name for name, sha256 in facts.pop("files").items() if sha256_of(target / name) != sha256]
+    if set(changed) - {"runtime.yaml"}:
+        raise IntegrityError(f"{folder} does not match its manifest: {', '.join(changed)}. Build it again (Cell 8).")
+    if changed:
+        log.warning("%s has another runtime.yaml than it was built with: it is served with that one.", folder)
+    write_manifest(target, facts)
+    return facts
+
+
+def _require_free_number(releases: Releases, release: Release, digest: str) -> None:
+    registered = releases.ledger.book().versions.get(release.version)
+    if registered and registered.digest != digest:
+        raise SettingsError(
+            f"v{release.version} is registered with other content, which it keeps for ever. Build this one with "
+            "manager.build_artifact() (Cell 8), which gives it the next number."
+        )
+
+
+def _store_origin(
+    releases: Releases, release: Release, place: Path, results_dir: Path, *, top_k: int, counts: dict[str, int]
+) -> None:
+    """Store results and extract of a brought artifact, and record what is known of them, and what is not."""
+    source, run_id = releases.settings.source, release.run_id
+    lists = _Lists(place / "artifact")
+    extract, results = place / "extract", place / "results"
+    extract.mkdir()
+    rows = lists.write_extract(extract, source, top_k)
+    write_manifest(extract, {BROUGHT: True})
+    stored = store_bundle(releases.store, releases.folder(run_id, "extract"), extract)
+    extracted = {"prefix": stored.prefix, "digest": stored.digest, "rows": rows, "newest_interaction": None}
+    releases.record(Kind.DATA_EXTRACTED, run_id, extracted)
+    settle(releases, run_id, Kind.DATA_CHECKED, NOT_JUDGED, {"extract": stored.digest})
+    results.mkdir()
+    if (results_dir / RECOMMENDATIONS).is_file():
+        for name in filter(lambda name: (results_dir / name).is_file(), RESULTS):  # and nothing of somebody's own
+            shutil.copyfile(results_dir / name, results / name)
+    else:
+        lists.write_csv(results / RECOMMENDATIONS, source)
+    inputs = {"extract": stored.digest, "top_k": top_k, "seed": release.params["seed"], BROUGHT: True}
+    write_manifest(results, {"inputs": inputs, "metrics": counts})
+    stored = store_bundle(releases.store, releases.folder(run_id, "results"), results)
+    trained = {"prefix": stored.prefix, "digest": stored.digest, "inputs": inputs, "metrics": counts}
+    releases.record(Kind.MODEL_TRAINED, run_id, trained)
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """The lists of an artifact, read from what it serves."""
+
+    folder: Path
+
+    def write_csv(self, file: Path, source: SourceSettings) -> None:
+        """Write them as the operator does: a row for each recommendation."""
+        with file.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow([source.user_column, source.item_column, source.rating_column])
+            for user, ranking in self._rankings():
+                writer.writerows((user, item, rating) for item, rating in ranking)
+
+    def write_extract(self, folder: Path, source: SourceSettings, top_k: int) -> dict[str, int]:
+        """Write the tables that the lists allow for, and return how many rows each has.
+
+        Who has a shorter list than the rest is taken to have rated whatever else there is.
+        """
+        products = self._products()
+        items = list(dict.fromkeys([*products, *(item for item, _ in read_fallback(self.folder))]))
+        users: list[str] = []
+        rated: list[tuple[str, str]] = []
+        for user, ranking in self._rankings():
+            users.append(user)
+            if len(ranking) < top_k:
+                listed = {item for item, _ in ranking}
+                rated += [(user, item) for item in items if item not in listed]
+        text = pa.string()
+        interactions = {
+            source.user_column: pa.array([user for user, _ in rated], text),
+            source.item_column: pa.array([item for _, item in rated], text),
+            source.rating_column: pa.nulls(len(rated), pa.float64()),
+        }
+        pq.write_table(pa.table(interactions), folder / INTERACTIONS)
+        pq.write_table(pa.table({source.user_column: pa.array(users, text)}), folder / USERS)
+        pq.write_table(pa.table({source.item_column: pa.array(items, text)}), folder / ITEMS)
+        return {"interactions": 0, "users": len(users), "items": len(items)}
+
+    def _products(self) -> list[str]:
+        with closing(self._open()) as database:
+            return [item for (item,) in database.execute("SELECT product_id FROM products ORDER BY position")]
+
+    def _rankings(self) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+        products = self._products()
+        with closing(self._open()) as database:
+            for user, positions, ratings in database.execute("SELECT user_id, positions, ratings FROM lists"):
+                size = len(ratings) // 8
+                ranked = zip(struct.unpack(f"<{size}I", positions), struct.unpack(f"<{size}d", ratings), strict=True)
+                yield user, [(products[position], rating) for position, rating in ranked]
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{self.folder / DATABASE}?mode=ro&immutable=1", uri=True)

@@ -1,0 +1,67 @@
+"""What `.importlinter` cannot say: allow-lists of imports, for folders where everything else is forbidden."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+STANDARD_LIBRARY = sys.stdlib_module_names
+
+# Folder, and the packages and modules that its files may import besides the standard library.
+ALLOWED = {
+    "plugins/recdeploy_ops/domain": {"recdeploy_ops.domain"},
+    "include/score_template": set[str](),
+    "include/training": {
+        *("ads", "joblib", "llvmlite", "numba", "numpy", "pandas", "plotly", "pyarrow", "report_creator", "surprise"),
+        "include.training",
+    },
+    "dags": {"airflow.sdk", "recdeploy_ops.operators", "recdeploy_ops.settings"},
+}
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Yield each module that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            assert node.module is not None
+            yield node.module
+
+
+def is_allowed(module: str, allowed: set[str]) -> bool:
+    """Return whether a module, or a package that holds it, is allowed."""
+    parts = module.split(".")
+    return parts[0] in STANDARD_LIBRARY or any(".".join(parts[:end]) in allowed for end in range(1, len(parts) + 1))
+
+
+def product_files(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("folder", ALLOWED)
+def test_a_folder_imports_only_what_its_list_allows(folder: str) -> None:
+    files = product_files(folder)
+    forbidden = {
+        f"{path.relative_to(ROOT)}: {module}"
+        for path in files
+        for module in imported_modules(path)
+        if not is_allowed(module, ALLOWED[folder])
+    }
+    assert files
+    assert not forbidden
+
+
+@pytest.mark.parametrize("path", product_files("plugins/recdeploy_ops/steps"), ids=lambda path: path.stem)
+def test_a_module_of_steps_has_the_name_of_an_airflow_task(path: Path) -> None:
+    dags = "".join(dag.read_text(encoding="utf-8") for dag in product_files("dags"))
+    assert path.stem == "__init__" or f'task_id="{path.stem}"' in dags
