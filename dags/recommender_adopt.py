@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, Param
 
-from recdeploy_ops.operators.adoptions import AdoptProductionOperator
+from recdeploy_ops.operators.releases import AdoptProductionOperator
 
 with DAG(
     dag_id="recommender_adopt",

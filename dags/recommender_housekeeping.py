@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, Param
 
-from recdeploy_ops.operators.housekeeping import HousekeepingOperator
+from recdeploy_ops.operators.releases import HousekeepingOperator
 
 with DAG(
     dag_id="recommender_housekeeping",

@@ -29,23 +29,20 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG, Param
 
 from recdeploy_ops.operators.approvals import RequestApprovalOperator
-from recdeploy_ops.operators.datasets import CheckDataOperator, ExtractTablesOperator
-from recdeploy_ops.operators.deployments import (
-    DeployTestOperator,
-    PromoteReleaseOperator,
-    RejectReleaseOperator,
-    ValidateTestOperator,
-)
-from recdeploy_ops.operators.models import (
-    BuildArtifactOperator,
-    CheckCandidateOperator,
-    RegisterModelOperator,
-    RunAdsOperatorOperator,
-)
 from recdeploy_ops.operators.releases import (
     BackupProductionOperator,
+    BuildArtifactOperator,
+    CheckCandidateOperator,
+    CheckDataOperator,
     CloseReleaseOperator,
+    DeployTestOperator,
+    ExtractTablesOperator,
     PlanReleaseOperator,
+    PromoteReleaseOperator,
+    RegisterModelOperator,
+    RejectReleaseOperator,
+    RunAdsOperatorOperator,
+    ValidateTestOperator,
 )
 from recdeploy_ops.settings import ReleaseSettings, ServingSettings, TrainingSettings, limits, load_settings
 

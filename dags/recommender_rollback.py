@@ -18,8 +18,12 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG, Param
 
 from recdeploy_ops.operators.approvals import RequestRollbackApprovalOperator
-from recdeploy_ops.operators.releases import CloseReleaseOperator
-from recdeploy_ops.operators.rollbacks import PlanRollbackOperator, RehearseRollbackOperator, RollBackOperator
+from recdeploy_ops.operators.releases import (
+    CloseReleaseOperator,
+    PlanRollbackOperator,
+    RehearseRollbackOperator,
+    RollBackOperator,
+)
 from recdeploy_ops.settings import ReleaseSettings, limits, load_settings
 
 settings = load_settings()

@@ -7,11 +7,11 @@ import io
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from demo.errors import DemoError
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.context import utc_now
+from recdeploy_ops.domain.events import ModelTrained
 from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.storage.bundles import open_bundle
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from demo.cloud import Cloud, Endpoint
     from demo.homes import Home
     from demo.options import Decision
-    from recdeploy_ops.domain.ledger import Book
+    from recdeploy_ops.domain.ledger_state import LedgerState
 
 UNKNOWN_USER = "somebody-whom-this-shop-has-never-seen"
 UNKNOWN_MESSAGE = "Recommendations for new user (popular items)"
@@ -57,9 +57,9 @@ class Inspector:
         self._settings = load_settings(home.settings)
         self._objects = open_store(self._settings.storage, None)
 
-    def book(self) -> Book:
-        """Return what the ledger adds up to."""
-        return Ledger(self._objects, lambda: datetime.now(UTC)).book()
+    def state(self) -> LedgerState:
+        """Return the state of the ledger."""
+        return Ledger(self._objects, self._settings.project_name, utc_now).read()
 
     def production(self) -> Endpoint | None:
         """Return the production deployment, if there is one."""
@@ -67,7 +67,7 @@ class Inspector:
 
     def version(self, run_id: str) -> int | None:
         """Return the version of a run's release, if it was planned."""
-        release = self.book().releases.get(run_id)
+        release = self.state().releases.get(run_id)
         return release.version if release else None
 
     def inspect(self, run_id: str, decision: Decision, before: Endpoint | None) -> list[Check]:
@@ -104,7 +104,7 @@ class Inspector:
         return checks
 
     def _lock(self) -> Check:
-        holder = self.book().holder
+        holder = self.state().holder
         return Check("the release lock is free", holder is None, holder or "free")
 
     def _no_test_deployment(self) -> Check:
@@ -112,7 +112,7 @@ class Inspector:
         return Check("no TEST deployment is left", not left, ", ".join(e.ocid for e in left) or "none")
 
     def _outcome(self, run_id: str) -> Check:
-        release = self.book().releases.get(run_id)
+        release = self.state().releases.get(run_id)
         outcome = release.outcome if release else None
         return Check("the ledger says rejected", outcome == "rejected", f"{outcome}")
 
@@ -145,13 +145,13 @@ class Inspector:
         return Check(name, True, f"{len(users)} users; {users[0]!r} gets {', '.join(lists[users[0]])}")
 
     def _recommendations(self, run_id: str) -> dict[str, list[str]]:
-        facts = self.book().releases[run_id].get(Kind.MODEL_TRAINED)
-        if facts is None:
+        trained = self.state().releases[run_id].get(ModelTrained)
+        if trained is None:
             raise DemoError(f"The ledger has no trained model of the run {run_id}.")
-        bundle = open_bundle(self._objects, facts["prefix"], digest=facts["digest"], made_by="run_ads_operator")
+        bundle = open_bundle(self._objects, trained.prefix, digest=trained.digest, made_by="run_ads_operator")
         key = next((name for name in bundle.files if name.endswith("recommendations.csv")), None)
         if key is None:
-            raise DemoError(f"{facts['prefix']} holds no recommendations.csv, only {', '.join(bundle.files)}.")
+            raise DemoError(f"{trained.prefix} holds no recommendations.csv, only {', '.join(bundle.files)}.")
         text = self._objects.read(bundle.key(key)).decode("utf-8")
         lists: dict[str, list[str]] = {}
         source = self._settings.source

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import oci
 
 from demo.errors import DemoError
+from recdeploy_ops.domain.deployment_states import DeploymentState
+from recdeploy_ops.oci_clients.tags import DIGEST_TAG, ROLE_TAG, VERSION_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROJECT_NAME = "recdeploy-demo"
-ROLE_TAG, VERSION_TAG, DIGEST_TAG = "recdeploy-role", "recdeploy-version", "recdeploy-digest"
-# A deployment in one of these serves nobody any more.
-GONE = frozenset({"DELETING", "DELETED", "FAILED"})
 UNANSWERED = (oci.exceptions.ServiceError, oci.exceptions.RequestException)
 
 
@@ -86,7 +85,7 @@ class Cloud:
         return [
             _endpoint(item)
             for item in found
-            if (item.freeform_tags or {}).get(ROLE_TAG) == role and item.lifecycle_state not in GONE
+            if (item.freeform_tags or {}).get(ROLE_TAG) == role and _can_serve(item.lifecycle_state)
         ]
 
     def production(self) -> Endpoint | None:
@@ -125,6 +124,11 @@ class Cloud:
         except UNANSWERED as err:
             raise DemoError(f"{self.url} does not give the demo a Data Science project: {err}") from err
         return str(project.id)
+
+
+def _can_serve(lifecycle_state: str) -> bool:
+    state = DeploymentState(lifecycle_state)
+    return not state.is_gone and not state.is_failed
 
 
 def _endpoint(item: Any) -> Endpoint:

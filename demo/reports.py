@@ -45,7 +45,7 @@ def make_report(
         decision: what it should have come to; None for what a person decided, as the ledger has it.
         before: production before the run.
     """
-    release = inspector.book().releases.get(outcome.run_id)
+    release = inspector.state().releases.get(outcome.run_id)
     ended = release.outcome if release else None
     decision = decision or DECISION_OF.get(ended)
     checks: list[Check] = []

@@ -48,6 +48,7 @@ AS_ASKED = Outcome()
 OUTCOMES: Mapping[str, Outcome] = {
     "work_request_failed": Outcome(fails=True, switches=False),
     "needs_attention": Outcome(fails=True, state_after_failure="NEEDS_ATTENTION", switches=False),
+    "failed": Outcome(fails=True, state_after_failure="FAILED", switches=False),
     "half_done": Outcome(fails=True),
     "silently_reverted": Outcome(records=False, switches=False),
     "old_still_serves": Outcome(switches=False),

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import oci
@@ -30,10 +30,10 @@ from demo.processes import Service
 from demo.releases import ReleaseRun, last_error
 from demo.services import Services
 from demo.store import write_store
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.context import ReleaseContext, open_context, utc_now
+from recdeploy_ops.domain.events import Event, EventType, ModelTrained
 from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
-from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.storage.bundles import open_bundle
 from recdeploy_ops.storage.roots import open_store
@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from demo.cloud import Cloud, Endpoint
     from demo.releases import Outcome
     from demo.services import Running
-    from recdeploy_ops.domain.ledger import Entry
+    from recdeploy_ops.domain.entries import Entry
+
+E = TypeVar("E", bound=Event)
 
 APPROVAL, AWAITING = "request_approval", "awaiting_input"
 # Airflow 3.3.2 loses an answer that comes within about 5 s.
@@ -182,11 +184,11 @@ class Sight:
     @property
     def kinds(self) -> list[str]:
         """Return what the ledger says has happened, in order."""
-        return [str(entry.kind) for entry in self.entries]
+        return [str(entry.type) for entry in self.entries]
 
-    def facts(self, kind: Kind) -> Mapping[str, Any]:
+    def event(self, kind: type[E]) -> E:
         """Return the newest facts of a kind."""
-        return [entry.facts for entry in self.entries if entry.kind is kind][-1]
+        return [entry.event for entry in self.entries if isinstance(entry.event, kind)][-1]
 
 
 @dataclass
@@ -262,7 +264,7 @@ class Installation:
         wait_for(wanted, lambda: self.state(run_id, task) in states, every=every, alive=self.services.require_alive)
 
     def entries(self, run_id: str) -> list[Entry]:
-        entries = Ledger(self.objects, lambda: datetime.now(UTC)).entries()
+        entries = Ledger(self.objects, load_settings(self.home.settings).project_name, utc_now).entries()
         return [entry for entry in entries if entry.run_id == run_id]
 
     def look(self, run_id: str, outcome: Outcome, before: Endpoint | None) -> Sight:
@@ -275,15 +277,15 @@ class Installation:
             before=before,
             after=after,
             tests=self.cloud.endpoints("test"),
-            holder=self.inspector.book().holder,
+            holder=self.inspector.state().holder,
             entries=self.entries(run_id),
             answers={user: self.cloud.recommend(after, user, 10) for user in asked if after},
         )
 
     def recommendations(self, seen: Sight) -> dict[str, list[tuple[str, float]]]:
         """Return the lists of the run's ``recommendations.csv``, read through storage as text."""
-        trained = seen.facts(Kind.MODEL_TRAINED)
-        bundle = open_bundle(self.objects, trained["prefix"], digest=trained["digest"], made_by="run_ads_operator")
+        trained = seen.event(ModelTrained)
+        bundle = open_bundle(self.objects, trained.prefix, digest=trained.digest, made_by="run_ads_operator")
         text = self.objects.read(bundle.key("recommendations.csv")).decode("utf-8")
         lists: dict[str, list[tuple[str, float]]] = {}
         for row in csv.DictReader(io.StringIO(text, newline="")):
@@ -295,14 +297,14 @@ class Installation:
         assert found is not None, "there is no production deployment"
         return found
 
-    def releases(self) -> Releases:
+    def releases(self) -> ReleaseContext:
         """Return what the product's own steps work with, read anew."""
         session = OciSession(OciProfile.from_fields(self.cloud.connection(), source="the test"))
-        return Releases(load_settings(self.home.settings), self.objects, session)
+        return open_context(load_settings(self.home.settings), self.objects, session, "the test")
 
-    def accepted_updates(self, seen: Sight, begun: Kind, done: Kind) -> int:
+    def accepted_updates(self, seen: Sight, begun: EventType, done: EventType) -> int:
         """Return how many updates of production OCI accepted between two entries of a run, or since the first."""
-        moments = {entry.kind: entry.at for entry in reversed(seen.entries)}
+        moments = {entry.type: entry.at for entry in reversed(seen.entries)}
         until = moments.get(done, datetime.now(UTC))
         since = moments.get(begun, until)
         found = oci.pagination.list_call_get_all_results(

@@ -132,7 +132,7 @@ class StoreContract:
         bundle = store_bundle(store, "x", folder)
         store.delete(bundle.key(MANIFEST))
 
-        with pytest.raises(MissingInputError, match="clear the task 'extract'"):
+        with pytest.raises(MissingInputError, match=r"is gone\. Clear the task 'extract' of this run"):
             open_bundle(store, bundle.prefix, made_by="extract")
 
         assert store_bundle(store, "x", folder) == bundle  # a second try finishes it

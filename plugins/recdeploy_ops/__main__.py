@@ -10,18 +10,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.context import open_context, utc_now
 from recdeploy_ops.domain.errors import IntegrityError, RecdeployError
 from recdeploy_ops.domain.release_status import describe_backups, describe_history, dump_history, summarise
 from recdeploy_ops.ledger.audits import audit
-from recdeploy_ops.ledger.ledger import FOLDER, Ledger
+from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.oci_clients.profiles import find_profile
 from recdeploy_ops.oci_clients.sessions import OciSession
-from recdeploy_ops.releases import Releases
+from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, Settings, load_settings
 from recdeploy_ops.storage.backups import list_backups
+from recdeploy_ops.storage.keys import LEDGER
 from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
         store = _open(settings)
         if given.command == "verify":
             return _verify(settings, store)
-        ledger = Ledger(store, lambda: datetime.now(UTC))
+        ledger = Ledger(store, settings.project_name, utc_now)
         if given.command == "status":
             print(_describe_place(settings, store))
-            print(summarise(ledger.book(), settings.project_name) if ledger.book().seq else _explain_nothing(store))
+            state = ledger.read()
+            print(summarise(state, settings.project_name) if state.seq else _explain_nothing(store))
         elif given.command == "history":
             print((dump_history if given.json else describe_history)(ledger.entries()))
         else:
@@ -67,7 +69,7 @@ def _verify(settings: Settings, store: Store) -> int:
     """Say what the ledger's own entries show, and only then what OCI's tags, which may not be at hand, show."""
     print(_describe_place(settings, store))
     faults = audit(store, tagged_heads={})
-    count = sum(1 for stored in store.list(FOLDER) if stored.key.endswith(".json"))
+    count = sum(1 for stored in store.list(LEDGER) if stored.key.endswith(".json"))
     if not faults and not count:
         print(_explain_nothing(store))
     for fault in faults:
@@ -75,7 +77,8 @@ def _verify(settings: Settings, store: Store) -> int:
     if count and not faults:
         print(f"The ledger's {count} entries are whole.")
     try:
-        heads = Releases(settings, store, OciSession(find_profile(settings.connections.oci))).tagged_heads()
+        session = OciSession(find_profile(settings.connections.oci))
+        heads = find_tagged_heads(open_context(settings, store, session, "verify"))
     except RecdeployError as err:
         print(f"The tags could not be compared: {err}\nA tail cut off together with the snapshot would not be noticed.")
         return FAULTY if faults or not count else NOT_COMPARED

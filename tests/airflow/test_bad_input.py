@@ -12,20 +12,21 @@ from airflow.sdk.exceptions import AirflowFailException
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.context import utc_now
+from recdeploy_ops.domain.events import EventType
 from recdeploy_ops.ledger.ledger import Ledger
+from recdeploy_ops.settings import load_settings
 from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recdeploy_ops.domain.ledger import Book
 
 OPENED_AND_CLOSED = [
-    Kind.RELEASE_OPENED,
-    Kind.PRODUCTION_BACKED_UP,
-    Kind.RELEASE_REJECTED,
-    Kind.RELEASE_CLOSED,
+    EventType.RELEASE_OPENED,
+    EventType.PRODUCTION_BACKED_UP,
+    EventType.RELEASE_REJECTED,
+    EventType.RELEASE_CLOSED,
 ]
 
 
@@ -113,11 +114,11 @@ def with_unwritable_storage(surroundings: Any) -> None:
             with_repeated_users,
             "check_data",
             ["unique_users", "3 of 33 rows of users repeat a user"],
-            [*OPENED_AND_CLOSED[:2], Kind.DATA_EXTRACTED, Kind.DATA_CHECKED, *OPENED_AND_CLOSED[2:]],
+            [*OPENED_AND_CLOSED[:2], EventType.DATA_EXTRACTED, EventType.DATA_CHECKED, *OPENED_AND_CLOSED[2:]],
         ),
         (with_other_key, "plan_release", ["401", "NotAuthenticated", "Check tenancy, user, fingerprint and key"], []),
         (with_missing_key_file, "plan_release", ["oci_default", "/nowhere/key.pem"], []),
-        (with_unknown_compartment, "plan_release", ["404", "The OCID in the OCI connection is wrong"], []),
+        (with_unknown_compartment, "plan_release", ["404", "Correct the OCID in the OCI connection"], []),
         (without_compartment, "plan_release", ["oci_default", "lacks compartment_id", "AIRFLOW_CONN_"], []),
         (with_unwritable_storage, "plan_release", ["storage", "Not a directory", "include/recommender.yaml"], []),
     ],
@@ -131,7 +132,7 @@ def test_bad_input_stops_the_run_and_leaves_nothing(
     spoil: Callable[[Any], None],
     task: str,
     said: list[str],
-    recorded: list[Kind],
+    recorded: list[EventType],
 ) -> None:
     spoil(surroundings)
     surroundings.apply()
@@ -146,10 +147,10 @@ def test_bad_input_stops_the_run_and_leaves_nothing(
     assert set(states.values()) <= {"success", "failed", "upstream_failed"}
     assert states["register_model"] == "upstream_failed"
     assert surroundings.cloud.endpoints("test") == surroundings.cloud.endpoints("production") == []
-    ledger = Ledger(open_store(surroundings.storage.as_uri(), None), lambda: None)  # type: ignore[arg-type,return-value]
-    assert [entry.kind for entry in ledger.entries()] == recorded
-    book: Book = ledger.book()
-    assert book.holder is None
+    ledger = Ledger(open_store(surroundings.storage.as_uri(), None), load_settings().project_name, utc_now)
+    expected = [EventType.LEDGER_STARTED, *recorded] if recorded else []  # refused before anything is written
+    assert [entry.type for entry in ledger.entries()] == expected
+    assert ledger.state.holder is None
     assert unfinished(surroundings.storage) == []
 
 

@@ -16,49 +16,45 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType, TaskDeferred
 from airflow.sdk.execution_time.comms import ErrorResponse
 
-from recdeploy_ops.approvals.questions import Answer, Question
+from recdeploy_ops.approvals.answers import Answer
+from recdeploy_ops.approvals.questions import Question
 from recdeploy_ops.domain import errors
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import NOTEBOOK, ApprovalAnswered, Purpose, ReleaseOpened, StoredFile
+from recdeploy_ops.domain.params import RetrainParams
+from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.hooks.oci import OciHook
 from recdeploy_ops.ledger.ledger import Ledger
-from recdeploy_ops.operators import (
-    adoptions,
-    approvals,
-    datasets,
-    deployments,
-    housekeeping,
-    models,
-    releases,
-    rollbacks,
-)
+from recdeploy_ops.operators import approvals, releases
 from recdeploy_ops.operators.release_steps import PATIENCE_SECONDS, failing_for_good
 from recdeploy_ops.rollout import waits
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
+
+    from recdeploy_ops.domain.ledger_state import Release
 
 STEPS = {
     "plan_release": releases.PlanReleaseOperator,
     "backup_production": releases.BackupProductionOperator,
-    "extract": datasets.ExtractTablesOperator,
-    "check_data": datasets.CheckDataOperator,
-    "run_ads_operator": models.RunAdsOperatorOperator,
-    "build_artifact": models.BuildArtifactOperator,
-    "check_candidate": models.CheckCandidateOperator,
-    "register_model": models.RegisterModelOperator,
-    "deploy_test": deployments.DeployTestOperator,
-    "validate_test": deployments.ValidateTestOperator,
-    "promote": deployments.PromoteReleaseOperator,
-    "reject": deployments.RejectReleaseOperator,
+    "extract": releases.ExtractTablesOperator,
+    "check_data": releases.CheckDataOperator,
+    "run_ads_operator": releases.RunAdsOperatorOperator,
+    "build_artifact": releases.BuildArtifactOperator,
+    "check_candidate": releases.CheckCandidateOperator,
+    "register_model": releases.RegisterModelOperator,
+    "deploy_test": releases.DeployTestOperator,
+    "validate_test": releases.ValidateTestOperator,
+    "promote": releases.PromoteReleaseOperator,
+    "reject": releases.RejectReleaseOperator,
     "close_release": releases.CloseReleaseOperator,
-    "plan_rollback": rollbacks.PlanRollbackOperator,
-    "rehearse_rollback": rollbacks.RehearseRollbackOperator,
-    "roll_back": rollbacks.RollBackOperator,
-    "adopt_production": adoptions.AdoptProductionOperator,
+    "plan_rollback": releases.PlanRollbackOperator,
+    "rehearse_rollback": releases.RehearseRollbackOperator,
+    "roll_back": releases.RollBackOperator,
+    "adopt_production": releases.AdoptProductionOperator,
+    "housekeeping": releases.HousekeepingOperator,
 }
 ERRORS = [
     found
@@ -66,9 +62,21 @@ ERRORS = [
     if issubclass(found, errors.RecdeployError) and found is not errors.RecdeployError
 ]
 DEADLINE = datetime(2026, 11, 23, 12, tzinfo=UTC)
-RELEASES = SimpleNamespace(
-    settings=SimpleNamespace(release=SimpleNamespace(poll_seconds=3)), now=lambda: DEADLINE - timedelta(hours=1)
+RELEASE = SimpleNamespace(
+    settings=SimpleNamespace(release=SimpleNamespace(poll_seconds=3)),
+    now=lambda: DEADLINE - timedelta(hours=1),
+    deployments="the deployments",
 )
+RETRAIN_PARAMS = {
+    "top_k": 3,
+    "seed": 1,
+    "instance_shape": "VM.Standard.E4.Flex",
+    "ocpus": 1,
+    "memory_gb": 16,
+    "instance_count": 1,
+    "skip_test_deployment": False,
+}
+ROLLBACK_PARAMS = {"version": "previous", "reason": None, "require_approval": False}
 ANSWERED_AT = datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC)
 
 
@@ -92,15 +100,25 @@ class Pushed:
 
 def operator_of(task_id: str) -> Any:
     operator = STEPS[task_id](task_id=task_id)
-    hook = SimpleNamespace(releases=RELEASES, settings=RELEASES.settings, source=lambda: "the source")
-    operator.__dict__["hook"] = hook
+    return with_hook(operator, RELEASE)
+
+
+def with_hook(operator: Any, release: Any) -> Any:
+    """Give an operator a hook whose context for every run is this one."""
+    operator.__dict__["hook"] = SimpleNamespace(context=lambda run_id: release, source=lambda: "the source")
     return operator
 
 
 def context_of(task_instance: Any = None) -> Any:
     return {
         "run_id": "run-1",
-        "params": {"top_k": 3, "approval_timeout_hours": 0.5, "deployment_id": None, "apply": False},
+        "params": {
+            **RETRAIN_PARAMS,
+            **ROLLBACK_PARAMS,
+            "approval_timeout_hours": 0.5,
+            "deployment_id": None,
+            "apply": False,
+        },
         "ti": task_instance or Pushed(),
         "dag_run": SimpleNamespace(dag_id="recommender_retrain", triggering_user_name="ann"),
     }
@@ -125,8 +143,8 @@ def test_an_operator_takes_its_step_and_hands_on_what_came_of_it(monkeypatch: py
     calls = step(monkeypatch, task_id, {"version": 3})
 
     assert operator_of(task_id).execute(context_of()) == {"version": 3}
-    [(given, run_id, *_)] = calls
-    assert (given, run_id) == (RELEASES, "run-1")
+    [(given, _)] = calls
+    assert given is RELEASE
 
 
 @pytest.fixture
@@ -140,7 +158,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def settle(monkeypatch: pytest.MonkeyPatch, *looks: bool) -> None:
     """Say what each look at the deployment shows; the last for all that follow."""
     left = list(looks)
-    monkeypatch.setattr(waits, "is_settled", lambda releases, ocid: left.pop(0) if len(left) > 1 else left[0])
+    monkeypatch.setattr(waits, "is_finished", lambda deployments, ocid: left.pop(0) if len(left) > 1 else left[0])
 
 
 @pytest.mark.parametrize("task_id", STEPS)
@@ -159,7 +177,7 @@ def test_an_operator_waits_without_a_worker(monkeypatch: pytest.MonkeyPatch, tas
 def test_what_is_soon_over_is_awaited_in_the_same_process(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:
     settle(monkeypatch, False, True)
     outcomes = iter([Waiting("ocid1.x", "it is UPDATING", DEADLINE), {"url": "u"}])
-    monkeypatch.setattr("recdeploy_ops.steps.deploy_test.advance", lambda *_: next(outcomes))
+    monkeypatch.setattr("recdeploy_ops.steps.deploy_test.advance", lambda _: next(outcomes))
 
     assert operator_of("deploy_test").execute(context_of()) == {"url": "u"}
     assert len(slept) == 2
@@ -186,7 +204,9 @@ def test_a_plan_is_told_who_triggered_its_run(monkeypatch: pytest.MonkeyPatch, t
 
     operator_of(task_id).execute(context_of())
 
-    assert calls[0][2].triggered_by == "ann"
+    opening = calls[0][1]["opening"]
+    assert (opening.triggered_by, opening.dag_id) == ("ann", "recommender_retrain")
+    assert opening.params.approval_timeout_hours == 0.5
 
 
 def test_a_resumed_operator_looks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,27 +236,43 @@ def test_a_defect_is_left_to_airflow() -> None:
         _ = 1 / 0
 
 
-@pytest.mark.parametrize(
-    ("state", "ended"), [("success", True), ("failed", True), ("running", False), ("queued", False)]
-)
-def test_a_run_has_ended_when_airflow_says_so(monkeypatch: pytest.MonkeyPatch, state: str, ended: bool) -> None:
-    task_instance = SimpleNamespace(get_dagrun_state=lambda dag_id, run_id: state)
+@pytest.mark.parametrize("task_id", ["plan_release", "plan_rollback"])
+def test_params_that_a_trigger_has_spoilt_are_refused_by_name(task_id: str) -> None:
+    context = context_of()
+    context["params"] |= {"top_k": "ten", "require_approval": "yes"}
 
-    assert has_ended(monkeypatch, task_instance)("recommender_retrain", "run-0") is ended
+    with pytest.raises(AirflowFailException, match=r"(top_k is 'ten'|require_approval is 'yes').*Trigger it again"):
+        operator_of(task_id).execute(context)
 
 
 class Held:
-    """A ledger in which a run holds the lock since ANSWERED_AT, and a clock."""
+    """What steps work with where a run holds the lock since ANSWERED_AT, and a clock."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dag_id: str = "recommender_retrain") -> None:
         self.settings = load_settings()
         self.hours_later = 0.0
-        self.ledger = Ledger(open_store(folder.as_uri(), None), self.now)
-        opened = {"version": 1, "dag_id": "recommender_retrain", "params": {"approval_timeout_hours": 200}}
-        self.ledger.append(Kind.RELEASE_OPENED, "run-0", opened, guard=lambda book: None)
+        self.ledger = Ledger(open_store(folder.as_uri(), None), self.settings.project_name, self.now)
+        self.refresh = self.ledger.read
+        params = RetrainParams(**RETRAIN_PARAMS, approval_timeout_hours=200)
+        opened = ReleaseOpened(Purpose.RETRAIN, 1, dag_id, params, None, StoredFile("settings", "sha256"), None, 1)
+        self.ledger.append("run-0", opened, guard=lambda state: None)
+
+    @property
+    def holder(self) -> Release:
+        return self.ledger.state.releases["run-0"]
 
     def now(self) -> datetime:
         return ANSWERED_AT + timedelta(hours=self.hours_later)
+
+
+@pytest.mark.parametrize(
+    ("state", "ended"), [("success", True), ("failed", True), ("running", False), ("queued", False)]
+)
+def test_a_run_has_ended_when_airflow_says_so(tmp_path: Path, state: str, ended: bool) -> None:
+    held: Any = Held(tmp_path)
+    context = context_of(SimpleNamespace(get_dagrun_state=lambda dag_id, run_id: state))
+
+    assert releases.has_ended(held, context, held.holder) is ended
 
 
 def unknown(dag_id: str, run_id: str) -> str:
@@ -245,8 +281,7 @@ def unknown(dag_id: str, run_id: str) -> str:
 
 def test_a_run_that_this_airflow_does_not_know_holds_the_lock_until_its_lease_is_over(tmp_path: Path) -> None:
     held: Any = Held(tmp_path)
-    context = context_of(SimpleNamespace(get_dagrun_state=unknown))
-    ask = partial(releases.has_ended, held, context, "recommender_retrain", "run-0")
+    ask = partial(releases.has_ended, held, context_of(SimpleNamespace(get_dagrun_state=unknown)), held.holder)
 
     for held.hours_later in (0, 100, 227):  # it may wait 200 hours for its approval, and train for 4
         with pytest.raises(errors.LockHeldError, match=r"does not know that run(?s:.)*with ended_run = run-0"):
@@ -255,19 +290,27 @@ def test_a_run_that_this_airflow_does_not_know_holds_the_lock_until_its_lease_is
     assert ask()
 
 
+def test_a_notebooks_release_ends_with_the_same_lease_without_a_question_to_airflow(tmp_path: Path) -> None:
+    held: Any = Held(tmp_path, NOTEBOOK)
+    ask = partial(releases.has_ended, held, context_of(SimpleNamespace(get_dagrun_state=None)), held.holder)
+
+    for held.hours_later, ended in ((0, False), (227, False), (228, True)):
+        assert ask() is ended
+
+
 def test_a_person_may_say_that_a_run_unknown_to_this_airflow_has_ended(tmp_path: Path) -> None:
     held: Any = Held(tmp_path)
     context = context_of(SimpleNamespace(get_dagrun_state=unknown))
     context["params"]["ended_run"] = "run-0"
-    assert releases.has_ended(held, context, "recommender_retrain", "run-0")
+    assert releases.has_ended(held, context, held.holder)
 
     context["params"]["ended_run"] = "run-00"
     with pytest.raises(errors.LockHeldError):
-        releases.has_ended(held, context, "recommender_retrain", "run-0")
+        releases.has_ended(held, context, held.holder)
 
     context["params"]["ended_run"] = "run-0"
     context["ti"] = SimpleNamespace(get_dagrun_state=lambda dag_id, run_id: "running")
-    assert not releases.has_ended(held, context, "recommender_retrain", "run-0")  # Airflow knows better
+    assert not releases.has_ended(held, context, held.holder)  # Airflow knows better
 
 
 def test_housekeeping_leaves_a_run_that_this_airflow_does_not_know_alone(
@@ -275,28 +318,26 @@ def test_housekeeping_leaves_a_run_that_this_airflow_does_not_know_alone(
 ) -> None:
     held: Any = Held(tmp_path)
     calls = step(monkeypatch, "housekeeping", {})
-    operator = housekeeping.HousekeepingOperator(task_id="housekeeping")
-    operator.__dict__["hook"] = SimpleNamespace(releases=held, settings=held.settings)
+    operator = with_hook(releases.HousekeepingOperator(task_id="housekeeping"), held)
 
     operator.execute(context_of(SimpleNamespace(get_dagrun_state=unknown)))
 
-    is_dead = calls[0][1]["has_ended"]
-    assert is_dead("recommender_retrain", "run-0") is False
+    has_ended = calls[0][1]["has_ended"]
+    assert has_ended(held.holder) is False
     held.hours_later = 228
-    assert is_dead("recommender_retrain", "run-0") is True
+    assert has_ended(held.holder) is True
 
 
 @pytest.mark.parametrize(
     ("named", "said"),
-    [("run-00", "of which the ledger knows nothing: the run run-0 holds"), ("run-0", "knows as under way")],
+    [("run-00", "which the ledger does not know: the run run-0 holds"), ("run-0", "knows as in progress")],
 )
-def test_housekeeping_does_not_end_well_where_a_run_was_named_in_vain(
+def test_housekeeping_fails_where_the_named_run_could_not_be_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, said: str
 ) -> None:
     held: Any = Held(tmp_path)
     step(monkeypatch, "housekeeping", {})
-    operator = housekeeping.HousekeepingOperator(task_id="housekeeping")
-    operator.__dict__["hook"] = SimpleNamespace(releases=held, settings=held.settings)
+    operator = with_hook(releases.HousekeepingOperator(task_id="housekeeping"), held)
     context = context_of(SimpleNamespace(get_dagrun_state=lambda dag_id, run_id: "running"))
     context["params"]["ended_run"] = named
 
@@ -305,21 +346,15 @@ def test_housekeeping_does_not_end_well_where_a_run_was_named_in_vain(
 
 
 @pytest.mark.parametrize("detail", [None, {"status_code": 503}])
-def test_airflow_not_answering_does_not_prove_that_a_run_has_ended(
-    monkeypatch: pytest.MonkeyPatch, detail: dict[str, int] | None
+def test_airflow_not_answering_does_not_show_that_a_run_has_ended(
+    tmp_path: Path, detail: dict[str, int] | None
 ) -> None:
     def silent(dag_id: str, run_id: str) -> str:
         raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=detail))
 
+    held: Any = Held(tmp_path)
     with pytest.raises(AirflowRuntimeError):
-        has_ended(monkeypatch, SimpleNamespace(get_dagrun_state=silent))("recommender_retrain", "run-0")
-
-
-def has_ended(monkeypatch: pytest.MonkeyPatch, task_instance: Any) -> Callable[[str, str], bool]:
-    calls = step(monkeypatch, "plan_release", {})
-    operator_of("plan_release").execute(context_of(task_instance))
-    found: Callable[[str, str], bool] = calls[0][2].has_ended
-    return found
+        releases.has_ended(held, context_of(SimpleNamespace(get_dagrun_state=silent)), held.holder)
 
 
 @pytest.fixture
@@ -327,8 +362,7 @@ def approval() -> Any:
     operator = approvals.RequestApprovalOperator(
         task_id="request_approval", promote_task_id="promote", reject_task_id="reject"
     )
-    operator.__dict__["hook"] = SimpleNamespace(releases="the releases")
-    return operator
+    return with_hook(operator, "the release")
 
 
 def test_the_approval_shows_the_evidence_of_this_try_and_waits_as_long_as_the_run_says(
@@ -336,16 +370,16 @@ def test_the_approval_shows_the_evidence_of_this_try_and_waits_as_long_as_the_ru
 ) -> None:
     asked: list[Any] = []
 
-    def ask(given: Any, run_id: str, *, attempt: int, notice: str | None) -> Question:
-        asked.append((given, run_id, attempt))
+    def ask(given: Any, *, attempt: int, notice: str | None) -> Question:
+        asked.append((given, attempt))
         return Question("Promote v3?", "the evidence", 3, "d1")
 
-    monkeypatch.setattr(approvals.questions, "ask", ask)
+    monkeypatch.setattr(approvals.request_approval, "ask", ask)
     monkeypatch.setattr(HITLBranchOperator, "execute", lambda self, context: "parked")
     monkeypatch.setattr(approval, "_link", lambda context: "http://link")
 
     assert approval.execute(context_of(Pushed(try_number=2))) == "parked"
-    assert asked == [("the releases", "run-1", 2)]
+    assert asked == [("the release", 2)]
     assert (approval.subject, approval.body) == ("Promote v3?", "the evidence")
     assert approval.response_timeout == timedelta(minutes=30)
 
@@ -354,9 +388,9 @@ def test_the_approval_is_asked_where_airflow_does_not_know_its_own_address(
     monkeypatch: pytest.MonkeyPatch, approval: Any
 ) -> None:
     monkeypatch.setattr(
-        approvals.questions,
+        approvals.request_approval,
         "ask",
-        lambda given, run_id, *, attempt, notice: Question("Promote v3?", "the evidence", 3, "d1"),
+        lambda given, *, attempt, notice: Question("Promote v3?", "the evidence", 3, "d1"),
     )
     monkeypatch.setattr(HITLBranchOperator, "execute", lambda self, context: "parked")
     monkeypatch.delenv("AIRFLOW__API__BASE_URL", raising=False)
@@ -364,20 +398,20 @@ def test_the_approval_is_asked_where_airflow_does_not_know_its_own_address(
     assert approval.execute(context_of()) == "parked"
 
 
-def test_an_answer_of_whoever_triggered_the_run_is_asked_for_again_with_the_reason(
+def test_an_answer_of_the_requester_is_asked_for_again_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, approval: Any
 ) -> None:
     notices: list[str | None] = []
 
-    def keep(*_: Any, **__: Any) -> None:
+    def record_answer(*_: Any, **__: Any) -> None:
         raise errors.SelfApprovalError("bo triggered this run and may not approve it")
 
-    def ask(given: Any, run_id: str, *, attempt: int, notice: str | None) -> Question:
+    def ask(given: Any, *, attempt: int, notice: str | None) -> Question:
         notices.append(notice)
         return Question("Promote v3?", "the evidence", 3, "d1")
 
-    monkeypatch.setattr(approvals.questions, "keep", keep)
-    monkeypatch.setattr(approvals.questions, "ask", ask)
+    monkeypatch.setattr(approvals.request_approval, "record_answer", record_answer)
+    monkeypatch.setattr(approvals.request_approval, "ask", ask)
     monkeypatch.setattr(HITLBranchOperator, "execute", lambda self, context: "parked")
 
     assert approval.execute_complete(context_of(), event_of()) == "parked"
@@ -396,14 +430,16 @@ def event_of(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Answer, int]]:
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Answer, int]]:
     answers: list[tuple[Answer, int]] = []
 
-    def keep(given: Any, run_id: str, answer: Answer, *, attempt: int) -> dict[str, Any]:
+    def record_answer(given: Any, answer: Answer, *, attempt: int) -> ApprovalAnswered:
         answers.append((answer, attempt))
-        return {"decision": str(answer.decision)}
+        asked = {"attempt": attempt, "version": 3, "digest": "d1", "fingerprint": "f1"}
+        said = {"decision": answer.decision, "by": "ann", "at": answer.at, "comment": answer.comment}
+        return ApprovalAnswered(**said, timed_out=answer.timed_out, **asked)
 
-    monkeypatch.setattr(approvals.questions, "keep", keep)
+    monkeypatch.setattr(approvals.request_approval, "record_answer", record_answer)
     monkeypatch.setattr(HITLBranchOperator, "execute_complete", lambda self, context, event: "branched")
     return answers
 
@@ -411,38 +447,44 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Answer, int]]:
 @pytest.mark.parametrize(
     ("event", "answer"),
     [
-        (event_of(), Answer("Promote", "ann", ANSWERED_AT, "ship it", timed_out=False)),
+        (event_of(), Answer(Decision.PROMOTE, "ann", ANSWERED_AT, "ship it", timed_out=False)),
         (
             event_of(chosen_options=["Reject"], params_input={"comment": None}),
-            Answer("Reject", "ann", ANSWERED_AT, "", timed_out=False),
+            Answer(Decision.REJECT, "ann", ANSWERED_AT, "", timed_out=False),
         ),
-        (event_of(params_input=None), Answer("Promote", "ann", ANSWERED_AT, "", timed_out=False)),
+        (event_of(params_input=None), Answer(Decision.PROMOTE, "ann", ANSWERED_AT, "", timed_out=False)),
         (
             event_of(responded_by_user={"id": "7", "name": ""}),
-            Answer("Promote", "7", ANSWERED_AT, "ship it", timed_out=False),
+            Answer(Decision.PROMOTE, "7", ANSWERED_AT, "ship it", timed_out=False),
         ),
         (
             event_of(chosen_options=["Reject"], params_input={}, responded_by_user=None, timedout=True),
-            Answer("Reject", None, ANSWERED_AT, "", timed_out=True),
+            Answer(Decision.REJECT, None, ANSWERED_AT, "", timed_out=True),
         ),
     ],
 )
-def test_an_answer_is_kept_with_who_gave_it_and_when(
-    approval: Any, kept: list[tuple[Answer, int]], event: dict[str, Any], answer: Answer
+def test_an_answer_is_recorded_with_who_gave_it_and_when(
+    approval: Any, recorded: list[tuple[Answer, int]], event: dict[str, Any], answer: Answer
 ) -> None:
     task_instance = Pushed(try_number=2)
 
     assert approval.execute_complete(context_of(task_instance), event) == "branched"
-    assert kept == [(answer, 2)]
-    assert task_instance.xcoms == {"decision": {"decision": answer.decision}}
+    assert recorded == [(answer, 2)]
+    [pushed] = task_instance.xcoms.values()
+    assert json.loads(json.dumps(pushed))["decision"] == str(answer.decision)
+    assert {name: pushed[name] for name in ("version", "digest", "attempt")} == {
+        "version": 3,
+        "digest": "d1",
+        "attempt": 2,
+    }
 
 
-def test_an_approval_that_ended_in_an_error_is_no_answer(approval: Any, kept: list[tuple[Answer, int]]) -> None:
+def test_an_approval_that_ended_in_an_error_is_not_an_answer(approval: Any, recorded: list[tuple[Answer, int]]) -> None:
     task_instance = Pushed()
 
     approval.execute_complete(context_of(task_instance), {"error": "timeout", "error_type": "timeout"})
 
-    assert kept == []
+    assert recorded == []
     assert task_instance.xcoms == {}
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError
 from recdeploy_ops.triggers import deployments
-from recdeploy_ops.triggers.deployments import DeploymentSettledTrigger
+from recdeploy_ops.triggers.deployments import WorkRequestFinishedTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,35 +26,36 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the trigger looked at; the answers to its looks are set by `answer`."""
     seen: list[str] = []
     monkeypatch.setattr(deployments, "FIRST_LOOK_SECONDS", 0)
-    monkeypatch.setattr(deployments, "ReleasesHook", lambda: type("Hook", (), {"releases": "the releases"}))
+    monkeypatch.setattr(deployments, "ReleasesHook", lambda: SimpleNamespace(session="the session"))
+    monkeypatch.setattr(deployments, "ModelDeployments", lambda session: f"the deployments of {session}")
     return seen
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, looks: list[str], answers: Iterable[bool | Exception]) -> None:
     remaining = iter(answers)
 
-    def look(releases: object, deployment_id: str) -> bool:
+    def look(deployments: object, deployment_id: str) -> bool:
         looks.append(deployment_id)
         found = next(remaining)
         if isinstance(found, Exception):
             raise found
         return found
 
-    monkeypatch.setattr(deployments, "is_settled", look)
+    monkeypatch.setattr(deployments, "is_finished", look)
 
 
 async def events(deadline: str = LATER) -> list[dict[str, Any]]:
-    trigger = DeploymentSettledTrigger(**{**ARGUMENTS, "deadline": deadline})
+    trigger = WorkRequestFinishedTrigger(**{**ARGUMENTS, "deadline": deadline})
     return [event.payload async for event in trigger.run()]
 
 
 def test_its_arguments_survive_the_database() -> None:
-    path, arguments = DeploymentSettledTrigger(**ARGUMENTS).serialize()
+    path, arguments = WorkRequestFinishedTrigger(**ARGUMENTS).serialize()
 
     module, _, name = path.rpartition(".")
     again = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
 
-    assert type(again) is DeploymentSettledTrigger
+    assert type(again) is WorkRequestFinishedTrigger
     assert again.serialize() == (path, ARGUMENTS)
 
 
@@ -61,7 +63,7 @@ def test_it_gives_the_worker_time_to_park_the_task() -> None:
     assert deployments.FIRST_LOOK_SECONDS >= 5
 
 
-async def test_it_fires_once_the_deployment_is_settled(monkeypatch: pytest.MonkeyPatch, looks: list[str]) -> None:
+async def test_it_fires_once_oci_has_finished(monkeypatch: pytest.MonkeyPatch, looks: list[str]) -> None:
     answer(monkeypatch, looks, [False, False, True])
 
     assert await events() == [{"deployment_id": "ocid1.x"}]

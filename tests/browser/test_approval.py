@@ -12,7 +12,7 @@ from services import APPROVAL, AWAITING, SAFE_SECONDS, SPECIAL_USERS, Installati
 
 from demo.airflow_api import RUN_ENDED
 from demo.homes import DAG_ID
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import EventType
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +89,7 @@ def read_evidence(page: Page, installation: Installation, release: str, picture:
     expect(tables.filter(has_text="recommendations, best first")).to_be_visible()
     page.screenshot(path=picture)
     text = "\n".join(tables.all_inner_texts())
-    digest = next(e.facts["digest"] for e in installation.entries(release) if e.kind is Kind.APPROVAL_REQUESTED)
+    digest = next(e.event.digest for e in installation.entries(release) if e.type is EventType.APPROVAL_REQUESTED)
 
     assert tables.count() == 4
     assert page.get_by_role("columnheader").all_inner_texts()[2:7] == [

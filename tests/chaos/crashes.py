@@ -33,14 +33,18 @@ import yaml
 from steps.factories import PARAMS, USERS, Run
 
 from oci_emulator.testing import RunningEmulator, running_emulator
+from recdeploy_ops.context import ReleaseContext, open_context
 from recdeploy_ops.domain.errors import KeyNotFoundError, RecdeployError, TransientError
+from recdeploy_ops.domain.params import RetrainParams, RollbackParams
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.ledger.audits import audit
 from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
-from recdeploy_ops.releases import DIGEST_TAG, LEASE_TAG, LEDGER_TAG, ROLE_TAG, SERVED_TAG, VERSION_TAG, Releases
+from recdeploy_ops.oci_clients.tags import DIGEST_TAG, LEASE_TAG, LEDGER_TAG, ROLE_TAG, SERVED_TAG, VERSION_TAG
 from recdeploy_ops.rollout import locks, waits
+from recdeploy_ops.rollout.current import read_current
+from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.settings import Settings, load_settings
 from recdeploy_ops.steps import (
     close_release,
@@ -63,22 +67,22 @@ CHILD_SECONDS = 60
 CLIENT_SECONDS = 0.4  # a client's patience at the call that is slow
 SLOW_SECONDS = 0.6
 PATIENT_SECONDS = 10
-NEVER_ENDED = {"triggered_by": "bo", "has_ended": lambda dag_id, run_id: False}
-RETRAIN = locks.Opening(dag_id="recommender_retrain", params=PARAMS, **NEVER_ENDED)
+NEVER_ENDED = {"triggered_by": "bo", "has_ended": lambda holder: False}
+RETRAIN = locks.Opening(dag_id="recommender_retrain", params=RetrainParams(**PARAMS), **NEVER_ENDED)
 ROLLBACK = locks.Opening(
     dag_id="recommender_rollback",
-    params={"version": "previous", "reason": "it looks odd", "require_approval": False},
+    params=RollbackParams("previous", "it looks odd", require_approval=False, approval_timeout_hours=1),
     **NEVER_ENDED,
 )
 
 STEPS: Mapping[str, Callable[..., Any]] = {
-    "plan_release": lambda releases, run_id: plan_release.advance(releases, run_id, RETRAIN),
+    "plan_release": lambda context: plan_release.advance(context, RETRAIN),
     "register_model": register_model.advance,
     "deploy_test": deploy_test.advance,
     "promote": promote.advance,
     "reject": reject.advance,
     "close_release": close_release.advance,
-    "plan_rollback": lambda releases, run_id: plan_rollback.advance(releases, run_id, ROLLBACK),
+    "plan_rollback": lambda context: plan_rollback.advance(context, ROLLBACK),
     "rehearse_rollback": rehearse_rollback.advance,
     "roll_back": roll_back.advance,
 }
@@ -230,37 +234,37 @@ class Worker:
         session.__dict__["_identity"] = self.identity
         return session
 
-    def releases(self) -> Releases:
-        """Return what the steps work with, opened anew."""
+    def context(self, run_id: str = "none") -> ReleaseContext:
+        """Return what the steps of a run work with, opened from nothing."""
         session = self.session()
-        return Releases(self.settings, open_store(self.settings.storage, session), session)
+        return open_context(self.settings, open_store(self.settings.storage, session), session, run_id)
 
     def record(self) -> None:
         """Bring every scenario to its start, take its steps undisturbed, keep the calls and what was there then."""
         self.emulator.set_timings(create=0, update=0, delete=0)
-        releases = self.releases()
+        context = self.context()
         self.emulator.snapshot("empty")
-        first = Run(releases, "run-1", self.folder, skip_test_deployment=True)
+        first = Run(context, "run-1", self.folder, skip_test_deployment=True)
         first.validate()
         first.answer(Decision.PROMOTE)
         self._record(FIRST_WITHOUT_TEST)
         self.emulator.restore("empty")
         self._record(FIRST)
-        second = Run(self.releases(), "run-2", self.folder, shift=1, ocpus=2, memory_gb=32)
+        second = Run(self.context(), "run-2", self.folder, shift=1, ocpus=2, memory_gb=32)
         second.validate()
         second.ask()
         self.emulator.snapshot("asked")
         second.keep(Decision.REJECT)
         self._record(REJECTION)
         self.emulator.restore("asked")
-        Run(self.releases(), "run-2", self.folder).keep(Decision.PROMOTE)
+        Run(self.context(), "run-2", self.folder).keep(Decision.PROMOTE)
         self._record(PROMOTION)
         self._record(BACK)
 
     def _record(self, scenario: Scenario) -> None:
         calls = self.recorded[scenario.name] = []
         expected = self.expected[scenario.name] = []
-        self.before[scenario.name] = [found.deployment_id for found in self.releases().deployments.all()]
+        self.before[scenario.name] = [found.deployment_id for found in self.context().deployments.all()]
         for number, step in enumerate(scenario.steps):
             self.emulator.snapshot(_start(scenario, number))
             self.emulator.clear_calls()
@@ -349,13 +353,13 @@ class Worker:
         """Take a step as an operator does: advance it, wait, advance it again."""
         try:
             self._prepare(crash or Crash("none", attempts=sessions.ATTEMPTS))
-            releases = self.releases()
+            context = self.context(scenario.run_id)
             if step in BETWEEN:
-                BETWEEN[step](Run(releases, scenario.run_id, self.folder))
+                BETWEEN[step](Run(context, scenario.run_id, self.folder))
                 return Outcome("done")
-            while isinstance(outcome := STEPS[step](releases, scenario.run_id), Waiting):
+            while isinstance(outcome := STEPS[step](context), Waiting):
                 self.emulator.wait_until_idle()
-                while not waits._look(releases, outcome.deployment_id):
+                while not waits._look(context.deployments, outcome.deployment_id):
                     time.sleep(self.settings.release.poll_seconds)
         except TransientError as err:
             return Outcome("again", repr(err))
@@ -403,9 +407,10 @@ class Worker:
         A deployment that the scenario makes has another OCID each time: it is called new. A backup is named by its
         version alone, and the report of TEST, which has its latency, by no hash.
         """
-        releases: Any = Releases(self.settings, Disk(self.emulator.data_dir), self.session())  # type: ignore[arg-type]
-        book = releases.ledger.book()
-        living = [found for found in releases.deployments.all() if found.lifecycle_state != "DELETED"]
+        disk: Any = Disk(self.emulator.data_dir)
+        context = open_context(self.settings, disk, self.session(), "none")
+        state = context.ledger.read()
+        living = [found for found in context.deployments.all() if found.lifecycle_state != "DELETED"]
         production = [found for found in living if found.tags.get(ROLE_TAG) == "production"]
         seen = {
             "deployments": [
@@ -419,23 +424,23 @@ class Worker:
                 }
                 for found in living
             ],
-            "answers": [self._ask(releases, found) for found in production],
+            "answers": [self._ask(context, found) for found in production],
             "models": sorted(
                 [m.tags[VERSION_TAG], m.tags[DIGEST_TAG], m.name, m.lifecycle_state, str(SERVED_TAG in m.tags)]
-                for m in releases.catalog.models()
+                for m in context.catalog.models()
             ),
-            "kinds": [f"{entry.run_id}: {entry.kind}" for entry in releases.ledger.entries()],
-            "book": {
-                "production": _serving(book.production),
-                "previous champion": _serving(book.previous_champion),
-                "stages": {number: str(version.stage) for number, version in book.versions.items()},
-                "highest version": book.highest_version,
-                "holder": book.holder,
-                "outcomes": {run_id: release.outcome for run_id, release in book.releases.items()},
+            "events": [f"{entry.run_id}: {entry.type}" for entry in context.ledger.entries()],
+            "state": {
+                "production": _serving(state.production),
+                "previous champion": _serving(state.previous_champion),
+                "stages": {number: str(version.stage) for number, version in state.versions.items()},
+                "highest version": state.highest_version,
+                "holder": state.holder,
+                "outcomes": {run_id: release.outcome for run_id, release in state.releases.items()},
             },
-            "current": releases.current(),
-            "objects": [found.key for found in releases.store.list("")],
-            "audit": audit(releases.store, tagged_heads=releases.tagged_heads()),
+            "current": read_current(context.store),
+            "objects": [found.key for found in context.store.list("")],
+            "audit": audit(context.store, tagged_heads=find_tagged_heads(context)),
         }
         text = re.sub(r"(backups/v\d+)_\d{8}_\d{6}/", r"\1/", json.dumps(seen))
         text = re.sub(r"(reports/test_validated)-\w+", r"\1", text)
@@ -445,8 +450,8 @@ class Worker:
         named: dict[str, Any] = json.loads(text)
         return named
 
-    def _ask(self, releases: Releases, deployment: Any) -> list[list[Any]]:
-        ask = releases.deployments.asker(deployment, timeout_seconds=10)
+    def _ask(self, context: ReleaseContext, deployment: Any) -> list[list[Any]]:
+        ask = context.deployments.asker(deployment, timeout_seconds=10)
         bodies: list[Any] = [ask({"user_id": user}).body for user in USERS[:3]]
         return [[body["model_version"], body["digest"]] for body in bodies]
 

@@ -24,10 +24,11 @@ from hypothesis.stateful import (
 )
 from steps.factories import USERS, Run
 
+from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.errors import PromotionFailedError, SettingsError
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.releases import PROJECT_TAG, ROLE_TAG, Releases
+from recdeploy_ops.oci_clients.tags import PROJECT_TAG, ROLE_TAG
 from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import adopt_production, housekeeping, promote, roll_back
 from recdeploy_ops.storage.roots import open_store
@@ -54,14 +55,14 @@ EVENTS = {
 class Shop(RuleBasedStateMachine):
     """One shop; at most one run is under way."""
 
-    make_releases = None  # set by the test
+    make_context = None  # set by the test
     emulator = None
     events = None
 
     @initialize(served=st.sampled_from([2, 1, 0]))
     def open_shop(self, served):
         """Begin with so many versions that have served: a shop without any cannot be rolled back."""
-        self.releases = type(self).make_releases()
+        self.context = type(self).make_context()
         self.folder = Path(tempfile.mkdtemp(prefix="recdeploy-test-"))
         self.number = 0
         self.run = None
@@ -88,7 +89,7 @@ class Shop(RuleBasedStateMachine):
     def end_promoted(self):
         self.run.answer(Decision.PROMOTE)
         self.run.promote()
-        self.verified.add(self.releases.ledger.book().production.version)
+        self.verified.add(self.context.ledger.read().production.version)
         self.end()
 
     def end(self):
@@ -97,10 +98,10 @@ class Shop(RuleBasedStateMachine):
 
     def next_run(self):
         self.number += 1
-        return Run(self.releases, f"run-{self.number}", self.folder, shift=random.Random(self.number).randrange(4))
+        return Run(self.context, f"run-{self.number}", self.folder, shift=random.Random(self.number).randrange(4))
 
-    def has_ended(self, dag_id, run_id):
-        return run_id in self.dead
+    def has_ended(self, holder):
+        return holder.run_id in self.dead
 
     @precondition(lambda self: self.run is None)
     @rule()
@@ -136,14 +137,14 @@ class Shop(RuleBasedStateMachine):
         self.note("crash while production is switched" if switching else "crash before the approval")
         if switching:
             self.run.answer(Decision.PROMOTE)
-            promote.advance(self.releases, self.run.run_id)
+            promote.advance(self.run.context)
         self.dead.add(self.run.run_id)
         self.run = None
 
     @precondition(lambda self: self.run is None and "roll back" in self.unseen)
     @rule(crashing=st.booleans())
     def roll_back(self, crashing):
-        previous = self.releases.ledger.book().previous_champion
+        previous = self.context.ledger.read().previous_champion
         back = self.next_run()
         if previous is None:
             self.note("roll back without a previous version")
@@ -153,35 +154,35 @@ class Shop(RuleBasedStateMachine):
         elif crashing:
             self.note("crash while production is rolled back")
             back.rehearse_rollback(has_ended=self.has_ended)
-            roll_back.advance(self.releases, back.run_id)
+            roll_back.advance(back.context)
             self.dead.add(back.run_id)
         else:
             self.note("roll back")
             back.roll_back(has_ended=self.has_ended)
-            assert self.releases.ledger.book().production.version == previous.version
+            assert self.context.ledger.read().production.version == previous.version
 
     @precondition(lambda self: "keep house" in self.unseen)
     @rule()
     def housekeeping(self):
-        crashed = self.releases.ledger.book().holder in self.dead
+        crashed = self.context.ledger.read().holder in self.dead
         self.events["keep house after a crash" if crashed else "keep house"] += 1
         self.unseen.remove("keep house")
         self.tidy_up()
 
     def tidy_up(self):
         """Let housekeeping run: what is left then is production, and what a live run needs."""
-        finish(self.releases, lambda: housekeeping.advance(self.releases, has_ended=self.has_ended))
-        book = self.releases.ledger.book()
-        assert book.holder == (self.run.run_id if self.run else None)
-        expected = [Role.PRODUCTION] * bool(book.production) + [Role.TEST] * bool(self.run)
+        finish(self.context, lambda: housekeeping.advance(self.context, has_ended=self.has_ended))
+        state = self.context.ledger.read()
+        assert state.holder == (self.run.run_id if self.run else None)
+        expected = [Role.PRODUCTION] * bool(state.production) + [Role.TEST] * bool(self.run)
         assert sorted(d.tags.get(ROLE_TAG) for d in self.living()) == expected
 
     def living(self):
         """Return every deployment of this shop that is there, whatever it is for."""
-        shop = self.releases.settings.project_name
+        shop = self.context.settings.project_name
         return [
             d
-            for d in self.releases.deployments.all()
+            for d in self.context.deployments.all()
             if d.lifecycle_state != "DELETED" and d.tags.get(PROJECT_TAG) == shop
         ]
 
@@ -191,60 +192,60 @@ class Shop(RuleBasedStateMachine):
         self.events["adopt a lost ledger" if losing else "adopt"] += 1
         self.unseen.remove("adopt")
         self.tidy_up()
-        before = self.releases.ledger.book()
+        before = self.context.ledger.read()
         if losing:
-            for found in list(self.releases.store.list("ledger/")):
-                self.releases.store.delete(found.key)
-            self.releases = type(self).make_releases(self.releases)
-        advance = lambda: adopt_production.advance(self.releases, "adopt", deployment_id=None, apply=True)  # noqa: E731
-        finish(self.releases, advance)
-        after = self.releases.ledger.book()
+            for found in list(self.context.store.list("ledger/")):
+                self.context.store.delete(found.key)
+            self.context = type(self).make_context(self.context)
+        advance = lambda: adopt_production.advance(self.context.of_run("adopt"), deployment_id=None, apply=True)  # noqa: E731
+        finish(self.context, advance)
+        after = self.context.ledger.read()
         assert (after.production and after.production.version) == (before.production and before.production.version)
 
     @invariant()
     def there_is_one_production_and_it_answers_as_the_ledger_says(self):
-        if not hasattr(self, "releases"):
+        if not hasattr(self, "context"):
             return
-        book = self.releases.ledger.book()
+        state = self.context.ledger.read()
         living = [d for d in self.living() if d.tags.get(ROLE_TAG) != Role.TEST]
         assert len(living) <= 1
-        if book.production is None or (book.holder in self.dead):
+        if state.production is None or (state.holder in self.dead):
             return
-        assert [d.deployment_id for d in living] == [book.production.deployment_id]
-        ask = self.releases.deployments.asker(living[0], timeout_seconds=10)
-        assert ask({"user_id": USERS[0]}).body["model_version"] == book.production.version
-        champions = [v.number for v in book.versions.values() if v.stage is Stage.CHAMPION]
-        assert champions == [book.production.version]
+        assert [d.deployment_id for d in living] == [state.production.deployment_id]
+        ask = self.context.deployments.asker(living[0], timeout_seconds=10)
+        assert ask({"user_id": USERS[0]}).body["model_version"] == state.production.version
+        champions = [v.number for v in state.versions.values() if v.stage is Stage.CHAMPION]
+        assert champions == [state.production.version]
 
     @invariant()
     def versions_only_grow_and_the_previous_champion_was_verified(self):
-        if not hasattr(self, "releases"):
+        if not hasattr(self, "context"):
             return
-        book = self.releases.ledger.book()
-        assert book.highest_version >= self.highest
-        self.highest = max(self.highest, max(book.versions, default=0))
-        if book.previous_champion:
-            assert book.previous_champion.version in self.verified
+        state = self.context.ledger.read()
+        assert state.highest_version >= self.highest
+        self.highest = max(self.highest, max(state.versions, default=0))
+        if state.previous_champion:
+            assert state.previous_champion.version in self.verified
 
 
 @pytest.fixture
-def shop(releases, emulator, tmp_path):
+def shop(context, emulator, tmp_path):
     """A state machine, each of which has a shop of its own, and the count of what happened in all of them."""
     numbers = count(1)
 
-    def make_releases(same=None):
-        session = releases.catalog._session
+    def make_context(same=None):
+        session = context.catalog._session
         if same is not None:
-            return Releases(same.settings, same.store, session)
-        for deployment in releases.deployments.all():
+            return open_context(same.settings, same.store, session, "history")
+        for deployment in context.deployments.all():
             if deployment.lifecycle_state == "ACTIVE":
-                releases.deployments.delete(releases.deployments.get(deployment.deployment_id))
+                context.deployments.delete(context.deployments.get(deployment.deployment_id))
         # A name of its own for each history: the tenancy is shared, and nothing of another history is seen.
         name = f"shop-{next(numbers)}"
-        settings = releases.settings.model_copy(update={"project_name": name, "storage": (tmp_path / name).as_uri()})
-        return Releases(settings, open_store(settings.storage, session), session)
+        settings = context.settings.model_copy(update={"project_name": name, "storage": (tmp_path / name).as_uri()})
+        return open_context(settings, open_store(settings.storage, session), session, "history")
 
-    parts = {"make_releases": staticmethod(make_releases), "emulator": emulator, "events": Counter()}
+    parts = {"make_context": staticmethod(make_context), "emulator": emulator, "events": Counter()}
     return type("ThisShop", (Shop,), parts)
 
 

@@ -9,6 +9,7 @@ from steps.factories import USERS, Run
 
 from recdeploy_ops.domain.errors import PromotionFailedError
 from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.rollout.production import find_production
 
 CLIENTS = 5
 RATE = 50  # requests a second, together
@@ -41,8 +42,8 @@ class Clients:
 
 
 @contextmanager
-def clients_of(releases):
-    asks = [releases.deployments.asker(releases.production(), timeout_seconds=10) for _ in range(CLIENTS)]
+def clients_of(context):
+    asks = [context.deployments.asker(find_production(context), timeout_seconds=10) for _ in range(CLIENTS)]
     clients = [Clients(ask) for ask in asks]
     threads = [threading.Thread(target=client.run, args=(number,)) for number, client in enumerate(clients)]
     for thread in threads:
@@ -56,14 +57,14 @@ def clients_of(releases):
             thread.join()
 
 
-def test_no_request_is_lost_and_no_old_answer_comes_after_a_switch_is_declared_done(releases, emulator, tmp_path):
+def test_no_request_is_lost_and_no_old_answer_comes_after_a_switch_is_declared_done(context, emulator, tmp_path):
     emulator.set_timings(update=1.0)
-    Run(releases, "run-1", tmp_path).release_fully()
-    second = Run(releases, "run-2", tmp_path, shift=1)
+    Run(context, "run-1", tmp_path).release_fully()
+    second = Run(context, "run-2", tmp_path, shift=1)
     second.validate()
     second.answer(Decision.PROMOTE)
 
-    with clients_of(releases) as clients:
+    with clients_of(context) as clients:
         emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
         with pytest.raises(PromotionFailedError):
             second.promote()
@@ -77,7 +78,7 @@ def test_no_request_is_lost_and_no_old_answer_comes_after_a_switch_is_declared_d
         second.close()
         time.sleep(0.5)
         assert set().union(*(client.versions_since(promoted) for client in clients)) == {2}
-        Run(releases, "back", tmp_path).roll_back()
+        Run(context, "back", tmp_path).roll_back()
         rolled_back = time.monotonic()
         time.sleep(0.5)
 

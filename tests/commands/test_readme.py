@@ -8,15 +8,15 @@ import re
 import shlex
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from events import PROJECT, opened
 
 from demo.options import read_options
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.context import utc_now
 from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.oci_clients.sessions import OciProfile
 from recdeploy_ops.storage.bundles import canonical_json
@@ -58,8 +58,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
     storage = (tmp_path / "storage").as_uri()
     (tmp_path / "recommender.yaml").write_text(yaml.safe_dump({**values, "storage": storage}), encoding="utf-8")
     store = DirectoryStore(storage)
-    facts = {"version": 1, "params": {}, "dag_id": "recommender_retrain", "triggered_by": "ann"}
-    Ledger(store, lambda: datetime.now(UTC)).append(Kind.RELEASE_OPENED, "run-1", facts, guard=lambda _: None)
+    Ledger(store, PROJECT, utc_now).append("run-1", opened(triggered_by="ann"), guard=lambda _: None)
     store.create("backups/v1_20260302_030000/manifest.json", canonical_json({"version": 1, "files": {}}))
     return {
         "PATH": os.environ["PATH"],

@@ -200,6 +200,18 @@ def test_an_update_can_leave_a_deployment_in_need_of_attention(cloud: Cloud) -> 
     assert cloud.predict(deployment)["version"] == "new"
 
 
+def test_an_update_can_fail_a_deployment_which_can_then_only_be_deleted(cloud: Cloud) -> None:
+    deployment = cloud.deployment(cloud.model(artifact(echo_score("old"))))
+    switch = model_switch(cloud.model(artifact(echo_score("new"))))
+    cloud.emulator.fail_next("UpdateModelDeployment", "failed", message="lost its load balancer")
+    cloud.failed(cloud.science.update_model_deployment(deployment, switch))
+    found = cloud.science.get_model_deployment(deployment).data
+    assert (found.lifecycle_state, found.lifecycle_details) == ("FAILED", "lost its load balancer")
+    assert refusal(cloud.science.update_model_deployment, deployment, switch) == (409, "IncorrectState")
+    cloud.succeeded(cloud.science.delete_model_deployment(deployment))
+    assert cloud.state(deployment) == "DELETED"
+
+
 @pytest.mark.parametrize(
     ("kind", "shows_new", "versions"),
     [

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from demo.cloud import Endpoint
     from demo.releases import Outcome
-    from recdeploy_ops.domain.ledger import Book
+    from recdeploy_ops.domain.ledger_state import LedgerState
 
 ADOPTION, TASK = "recommender_adopt", "adopt_production"
 
@@ -47,10 +47,10 @@ class LostLedger:
         faults: of the ledger at the end.
     """
 
-    before: Book
+    before: LedgerState
     shown: Adoption
     applied: Adoption
-    after: Book
+    after: LedgerState
     production_before: Endpoint
     production_after: Endpoint
     answer: dict[str, Any]
@@ -71,5 +71,5 @@ def adopt(installation: Installation, **params: Any) -> Adoption:
         outcome=outcome,
         result=adoptions.admin.xcom(run_id, TASK),
         log=adoptions.admin.log_text(run_id, TASK, outcome.tasks[TASK].attempt),
-        entries=[str(entry.kind) for entry in installation.releases().ledger.entries()],
+        entries=[str(entry.type) for entry in installation.releases().ledger.entries()],
     )

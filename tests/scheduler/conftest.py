@@ -26,8 +26,9 @@ from scheduler.releases import (
 from scheduler.rollbacks import RolledBack, housekeeping, roll_back
 from services import APPROVAL, AWAITING, SPECIAL_USERS, Installation, Poller, Sight, installation, move_to_the_end
 
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import EventType
 from recdeploy_ops.ledger.audits import audit
+from recdeploy_ops.rollout.tagging import find_tagged_heads
 
 __all__ = ["installation"]
 
@@ -72,7 +73,7 @@ def second_release(installation: Installation, first_release: Sight) -> Interrup
         early=early,
         training_survived=survived,
         promoting=promoting,
-        updates=installation.accepted_updates(seen, Kind.PROMOTION_STARTED, Kind.PROMOTED),
+        updates=installation.accepted_updates(seen, EventType.SWITCH_STARTED, EventType.PROMOTED),
         models=installation.models(),
         creations=len(installation.calls("CreateModelDeployment")) - creations,
     )
@@ -96,7 +97,7 @@ def reopened_release(installation: Installation, rejected_release: tuple[Sight, 
     cleared = installation.admin.clear(rejected.run_id, APPROVAL)
     installation.wait_for_state(rejected.run_id, APPROVAL, AWAITING)
     asked = installation.admin.question(rejected.run_id)
-    kinds = [str(entry.kind) for entry in installation.entries(rejected.run_id)]
+    kinds = [str(entry.type) for entry in installation.entries(rejected.run_id)]
     viewer = installation.viewer.respond(rejected.run_id, "Promote")
     outcome = installation.follow(rejected.run_id)
     return Reopened(cleared, first, asked, viewer, kinds, installation.look(rejected.run_id, outcome, rejected.before))
@@ -113,7 +114,7 @@ def rolled_back(installation: Installation, second_release: Interrupted) -> Roll
 @pytest.fixture(scope="session")
 def lost_ledger(installation: Installation, rolled_back: RolledBack) -> LostLedger:
     """The ledger lost and adopted from OCI; it stays so, and the tests that come after go on with it."""
-    before, production = installation.inspector.book(), installation.production()
+    before, production = installation.inspector.state(), installation.production()
     lose_ledger(installation)
     shown = adopt(installation, apply=False)
     applied = adopt(installation, apply=True)
@@ -123,9 +124,9 @@ def lost_ledger(installation: Installation, rolled_back: RolledBack) -> LostLedg
         before=before,
         shown=shown,
         applied=applied,
-        after=installation.inspector.book(),
+        after=installation.inspector.state(),
         production_before=production,
         production_after=after,
         answer=installation.cloud.recommend(after, SPECIAL_USERS[0], 5),
-        faults=audit(releases.store, tagged_heads=releases.tagged_heads()),
+        faults=audit(releases.store, tagged_heads=find_tagged_heads(releases)),
     )

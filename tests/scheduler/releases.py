@@ -134,4 +134,4 @@ def kill_promotion(installation: Installation, run_id: str) -> list[str]:
     task = installation.task_process(run_id, "promote")
     assert task is not None
     task.kill()
-    return [str(entry.kind) for entry in installation.entries(run_id)]
+    return [str(entry.type) for entry in installation.entries(run_id)]

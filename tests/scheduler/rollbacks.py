@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from scheduler.releases import answer_in_time
 from services import APPROVAL, AWAITING, SPECIAL_USERS, Poller
 
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import EventType
 from recdeploy_ops.domain.records import Role, Shape
 from recdeploy_ops.oci_clients.deployments import NewDeployment
+from recdeploy_ops.rollout.tagging import deployment_tags
 
 if TYPE_CHECKING:
     from services import Installation, Sight
@@ -105,7 +106,7 @@ def make_orphan(installation: Installation) -> str:
             bandwidth_mbps=10,
             environment={},
             logs={},
-            tags=releases.tags("a-run-that-is-gone", 1, str(production.digest), Role.TEST),
+            tags=deployment_tags(releases.of_run("a-run-that-is-gone"), 1, str(production.digest), Role.TEST),
             token="orphan",
         )
     )
@@ -124,7 +125,7 @@ def roll_back(installation: Installation, waiting: str, housekeeping: KeptHouse)
         installation.order_fault("UpdateModelDeployment", "drop_after")
         answer_in_time(rollbacks, run_id, "Roll back", COMMENT)
         rollbacks.wait_for_state(run_id, "roll_back", "up_for_retry")
-        switching = [str(entry.kind) for entry in installation.entries(run_id)]
+        switching = [str(entry.type) for entry in installation.entries(run_id)]
         installation.approver.respond(waiting, "Promote", "too late").raise_for_status()
         refused = installation.follow(waiting)
         seen = rollbacks.look(run_id, rollbacks.follow(run_id), before)
@@ -134,7 +135,7 @@ def roll_back(installation: Installation, waiting: str, housekeeping: KeptHouse)
         question=question,
         pending=pending,
         switching=switching,
-        updates=installation.accepted_updates(seen, Kind.PROMOTION_STARTED, Kind.ROLLED_BACK),
+        updates=installation.accepted_updates(seen, EventType.SWITCH_STARTED, EventType.ROLLED_BACK),
         waiting=installation.look(waiting, refused, before),
         housekeeping=housekeeping,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.rollbacks import HOUSEKEEPING
 
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import ReleaseOpened, TestDeployed
 
 if TYPE_CHECKING:
     from scheduler.rollbacks import RolledBack
@@ -33,9 +33,9 @@ def test_housekeeping_leaves_production_and_a_live_release_alone(
     installation: Installation, rolled_back: RolledBack
 ) -> None:
     kept, waiting = rolled_back.housekeeping, rolled_back.waiting
-    version = waiting.facts(Kind.RELEASE_OPENED)["version"]
+    version = waiting.event(ReleaseOpened).version
     left = installation.of(HOUSEKEEPING).admin.xcom(kept.run_id, "housekeeping")["left"]
 
     assert kept.after == kept.before
-    assert [endpoint.ocid for endpoint in kept.tests] == [waiting.facts(Kind.TEST_DEPLOYED)["deployment_id"]]
+    assert [endpoint.ocid for endpoint in kept.tests] == [waiting.event(TestDeployed).deployment_id]
     assert left in ([], [f"product-recommender-test-v{version}"])  # it may have been made only afterwards

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scheduler.releases import LATER, TOO_EARLY
 from services import APPROVAL
 
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import Promoted
 
 if TYPE_CHECKING:
     from scheduler.releases import Interrupted
@@ -26,7 +26,7 @@ def test_a_killed_training_is_tried_again(second_release: Interrupted) -> None:
 
 def test_a_killed_training_doubles_nothing(installation: Installation, second_release: Interrupted) -> None:
     seen = second_release.seen
-    version = seen.facts(Kind.PROMOTED)["version"]
+    version = seen.event(Promoted).version
 
     assert seen.kinds.count("model_trained") == 1
     assert [name for name in second_release.models if name.endswith(f"-v{version}")] == [
@@ -41,9 +41,9 @@ def test_a_promotion_killed_before_it_is_recorded_is_tried_again_and_asks_oci_no
 ) -> None:
     seen, task = second_release.seen, second_release.seen.outcome.tasks["promote"]
 
-    assert second_release.promoting[-1] == "promotion_started"
+    assert second_release.promoting[-1] == "switch_started"
     assert (task.state, task.attempt) == ("success", 2)
-    assert seen.kinds[-4:] == ["approval_answered", "promotion_started", "promoted", "release_closed"]
+    assert seen.kinds[-4:] == ["approval_answered", "switch_started", "promoted", "release_closed"]
     assert second_release.updates == 1
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from services import APPROVAL, SPECIAL_PRODUCTS, SPECIAL_USERS, UNKNOWN_USER, USERS
 
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import Promoted
 
 if TYPE_CHECKING:
     from scheduler.releases import Interrupted
@@ -28,7 +28,7 @@ STEPS = [
     "test_validated",
     "approval_requested",
     "approval_answered",
-    "promotion_started",
+    "switch_started",
     "promoted",
     "release_closed",
 ]
@@ -80,12 +80,12 @@ def test_a_promotion_leaves_no_test_deployment_and_no_lock(first_release: Sight)
 
 def test_who_decided_what_and_when_is_handed_on(installation: Installation, first_release: Sight) -> None:
     decision = installation.admin.xcom(first_release.run_id, APPROVAL, "decision")
-    promoted = first_release.facts(Kind.PROMOTED)
+    promoted = first_release.event(Promoted)
 
     assert (decision["decision"], decision["by"], decision["comment"]) == ("Promote", "approver", "ship it")
     assert datetime.fromisoformat(decision["at"]).tzinfo is not None
-    assert decision["digest"] == promoted["digest"] == first_release.answers[SPECIAL_USERS[0]]["digest"]
-    assert promoted["approved_by"] == "approver"
+    assert decision["digest"] == promoted.digest == first_release.answers[SPECIAL_USERS[0]]["digest"]
+    assert promoted.approved_by == "approver"
 
 
 def test_what_was_shown_of_hostile_names_is_text(installation: Installation, first_release: Sight) -> None:
@@ -104,7 +104,7 @@ def test_the_next_release_answers_at_the_same_url(second_release: Interrupted) -
     assert seen.outcome.state == "success"
     assert seen.after.url == seen.before.url
     assert seen.after.ocid == seen.before.ocid
-    assert int(seen.after.version) == seen.facts(Kind.PROMOTED)["version"] > int(seen.before.version)
+    assert int(seen.after.version) == seen.event(Promoted).version > int(seen.before.version)
     assert seen.tests == []
     assert seen.holder is None
 

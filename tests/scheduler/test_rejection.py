@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from services import APPROVAL, SPECIAL_USERS
 
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import ApprovalAnswered, ReleaseRejected
 from recdeploy_ops.domain.stages import Stage
 
 if TYPE_CHECKING:
@@ -32,24 +32,24 @@ def test_a_rejection_leaves_production_untouched(rejected_release: tuple[Sight, 
 
 
 def test_the_ledger_says_who_rejected_and_why(rejected_release: tuple[Sight, dict[str, Any]]) -> None:
-    rejected = rejected_release[0].facts(Kind.RELEASE_REJECTED)
+    rejected = rejected_release[0].event(ReleaseRejected)
 
-    assert (rejected["by"], rejected["reason"]) == ("approver", "the lists look odd")
+    assert (rejected.by, rejected.reason) == ("approver", "the lists look odd")
     assert rejected_release[0].kinds[-4:] == [
         "approval_requested",
         "approval_answered",
         "release_rejected",
         "release_closed",
     ]
-    assert "promotion_started" not in rejected_release[0].kinds
+    assert "switch_started" not in rejected_release[0].kinds
 
 
 def test_the_version_of_a_rejection_is_rejected(
     installation: Installation, rejected_release: tuple[Sight, dict[str, Any]]
 ) -> None:
-    version = rejected_release[0].facts(Kind.RELEASE_REJECTED)["version"]
+    version = rejected_release[0].event(ReleaseRejected).version
 
-    assert installation.inspector.book().versions[version].stage is Stage.REJECTED
+    assert installation.inspector.state().versions[version].stage is Stage.REJECTED
 
 
 def test_clearing_the_approval_of_an_ended_run_clears_what_opens_its_release(reopened_release: Reopened) -> None:
@@ -78,11 +78,11 @@ def test_who_may_only_look_cannot_answer(reopened_release: Reopened) -> None:
 
 def test_an_approval_that_nobody_answers_in_time_is_a_rejection(reopened_release: Reopened) -> None:
     seen = reopened_release.seen
-    answer, rejected = seen.facts(Kind.APPROVAL_ANSWERED), seen.facts(Kind.RELEASE_REJECTED)
+    answer, rejected = seen.event(ApprovalAnswered), seen.event(ReleaseRejected)
 
     assert seen.outcome.state == "success"
-    assert (answer["decision"], answer["timed_out"], answer["attempt"]) == ("Reject", True, 2)
-    assert rejected["reason"] == "nobody answered in time"
+    assert (answer.decision, answer.timed_out, answer.attempt) == ("Reject", True, 2)
+    assert rejected.reason == "nobody answered in time"
     assert seen.after == seen.before
     assert seen.tests == []
     assert seen.holder is None

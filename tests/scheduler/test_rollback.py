@@ -10,7 +10,8 @@ from markdown_it import MarkdownIt
 from scheduler.rollbacks import COMMENT, HOSTILE_REASON, ROLLBACK
 from services import APPROVAL
 
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain import events
+from recdeploy_ops.domain.events import ApprovalAnswered, ApprovalRequested, ReleaseClosed, RollbackRehearsed
 
 if TYPE_CHECKING:
     from scheduler.rollbacks import RolledBack
@@ -21,7 +22,7 @@ STEPS = [
     "rollback_rehearsed",
     "approval_requested",
     "approval_answered",
-    "promotion_started",
+    "switch_started",
     "rolled_back",
     "release_closed",
 ]
@@ -36,12 +37,12 @@ def test_a_rollback_is_a_successful_run(rolled_back: RolledBack) -> None:
 
 def test_the_earlier_version_answers_at_the_same_url(installation: Installation, rolled_back: RolledBack) -> None:
     seen = rolled_back.seen
-    target = seen.facts(Kind.ROLLED_BACK)
+    target = seen.event(events.RolledBack)
 
     assert (seen.after.ocid, seen.after.url) == (seen.before.ocid, seen.before.url)
-    assert int(seen.after.version) == target["version"] < int(seen.before.version)
-    served = {(answer["model_version"], answer["digest"]) for answer in seen.answers.values()}
-    assert served == {(target["version"], target["digest"])}
+    assert int(seen.after.version) == target.version < int(seen.before.version)
+    served = {(answer.model_version, answer.digest) for answer in seen.answers.values()}
+    assert served == {(target.version, target.digest)}
 
 
 def test_a_client_sees_no_error_and_one_change_back(rolled_back: RolledBack) -> None:
@@ -59,7 +60,7 @@ def test_the_ledger_tells_a_rollback_step_by_step_as_if_nothing_had_been_lost(ro
 def test_a_switch_whose_answer_was_lost_is_not_asked_for_again(rolled_back: RolledBack) -> None:
     task = rolled_back.seen.outcome.tasks["roll_back"]
 
-    assert rolled_back.switching[-1] == "promotion_started"
+    assert rolled_back.switching[-1] == "switch_started"
     assert (task.state, task.attempt) == ("success", 2)
     assert rolled_back.updates == 1
 
@@ -71,13 +72,13 @@ def test_a_rollback_leaves_no_test_deployment_and_no_lock(rolled_back: RolledBac
 
 def test_the_question_waits_under_required_actions_and_says_what_it_rests_on(rolled_back: RolledBack) -> None:
     seen, question = rolled_back.seen, rolled_back.question
-    target, rehearsed = seen.facts(Kind.ROLLED_BACK), seen.facts(Kind.ROLLBACK_REHEARSED)
+    target, rehearsed = seen.event(events.RolledBack), seen.event(RollbackRehearsed)
 
     assert seen.run_id in rolled_back.pending
     assert question["subject"] == f"Roll product-recommender back to v{target['version']}?"
     assert question["options"] == ["Roll back", "Keep production"]
     shown = rows_of(question["body"])
-    assert (shown["goes back to"], shown["its digest"]) == (f"v{target['version']}", target["digest"])
+    assert (shown["goes back to"], shown["its digest"]) == (f"v{target['version']}", target.digest)
     assert shown["production serves"].startswith(f"v{seen.before.version} since 20")
     assert shown["at"] == seen.before.url
     assert shown["rehearsed in"] == f"{rehearsed['seconds']} s"
@@ -94,22 +95,22 @@ def test_a_hostile_reason_is_text(rolled_back: RolledBack) -> None:
 
 def test_who_approved_what_and_why_is_kept(installation: Installation, rolled_back: RolledBack) -> None:
     seen = rolled_back.seen
-    asked, answer = seen.facts(Kind.APPROVAL_REQUESTED), seen.facts(Kind.APPROVAL_ANSWERED)
-    target = seen.facts(Kind.ROLLED_BACK)
+    asked, answer = seen.event(ApprovalRequested), seen.event(ApprovalAnswered)
+    target = seen.event(events.RolledBack)
 
-    assert (answer["decision"], answer["by"], answer["comment"]) == ("Roll back", "approver", COMMENT)
-    assert (answer["version"], answer["digest"]) == (target["version"], target["digest"])
-    assert answer["fingerprint"] == asked["fingerprint"]
-    assert target["reason"] == HOSTILE_REASON
+    assert (answer.decision, answer.by, answer.comment) == ("Roll back", "approver", COMMENT)
+    assert (answer.version, answer.digest) == (target.version, target.digest)
+    assert answer.fingerprint == asked.fingerprint
+    assert target.reason == HOSTILE_REASON
     assert installation.of(ROLLBACK).admin.xcom(seen.run_id, APPROVAL, "decision") == answer
 
 
 def test_a_release_that_only_waits_for_its_approval_is_pre_empted(rolled_back: RolledBack) -> None:
     waiting = rolled_back.waiting
-    closed = waiting.facts(Kind.RELEASE_CLOSED)
+    closed = waiting.event(ReleaseClosed)
 
     assert waiting.kinds[-2:] == ["approval_requested", "release_closed"]
-    assert (closed["outcome"], closed["by"]) == ("pre-empted", rolled_back.seen.run_id)
+    assert (closed.outcome, closed.by) == ("pre-empted", rolled_back.seen.run_id)
 
 
 def test_the_approval_of_a_pre_empted_release_refuses_and_says_why(
@@ -131,7 +132,7 @@ def test_nothing_of_a_pre_empted_release_is_left_or_served(rolled_back: RolledBa
 
     assert "test_deployed" in waiting.kinds
     assert waiting.tests == []
-    assert {answer["model_version"] for answer in waiting.answers.values()} == {int(rolled_back.seen.after.version)}
+    assert {answer.model_version for answer in waiting.answers.values()} == {int(rolled_back.seen.after.version)}
 
 
 def rows_of(body: str) -> dict[str, str]:

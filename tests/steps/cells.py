@@ -5,7 +5,7 @@ from __future__ import annotations
 from shops import source_of
 from steps.factories import Run, shop
 
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import ModelTrained
 
 
 class Cells:
@@ -24,8 +24,8 @@ class Cells:
         rows = self.manager.extract_data(source_of(self.folder / "shop.db"))
         self.users, self.products = rows["users"], rows["items"]
         own = self.manager._session.own()
-        Run(self.manager.releases, own.run_id, self.folder, shift=self.shift, top_k=own.params["top_k"]).train()
-        self.manager._fetch(Kind.MODEL_TRAINED, self.manager.results_dir)
+        Run(self.manager.context, own.run_id, self.folder, shift=self.shift, top_k=own.retrain_params.top_k).train()
+        self.manager._fetch(ModelTrained, self.manager.results_dir)
         self.model = self.manager.build_artifact()
 
     def save(self, **how):
@@ -48,10 +48,10 @@ class Cells:
 
 
 def living(manager, role=None):
-    found = [d for d in manager.releases.deployments.all() if d.lifecycle_state != "DELETED"]
+    found = [d for d in manager.context.deployments.all() if d.lifecycle_state != "DELETED"]
     return [d for d in found if role is None or d.tags["recdeploy-role"] == role]
 
 
-def kinds(manager):
+def event_types(manager):
     run_id = manager._session.newest().run_id
-    return [str(entry.kind) for entry in manager.releases.ledger.entries() if entry.run_id == run_id]
+    return [str(entry.type) for entry in manager.context.ledger.entries() if entry.run_id == run_id]

@@ -12,9 +12,9 @@ from steps.cells import Cells
 from steps.factories import Run
 
 from oci_emulator.testing import running_emulator
+from recdeploy_ops.context import open_context
 from recdeploy_ops.deployment_manager import RecommenderDeploymentManager
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
-from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.storage.roots import open_store
 
@@ -70,15 +70,15 @@ def settings(tmp_path):
 
 
 @pytest.fixture
-def releases(settings, profile_fields):
+def context(settings, profile_fields):
     session = OciSession(OciProfile.from_fields(profile_fields, source="the test's connection"))
-    return Releases(settings, open_store(settings.storage, session), session)
+    return open_context(settings, open_store(settings.storage, session), session, "test")
 
 
 @pytest.fixture
-def run(releases, tmp_path):
+def run(context, tmp_path):
     """Makes runs by their id; see `Run`."""
-    return lambda run_id, **how: Run(releases, run_id, tmp_path, **how)
+    return lambda run_id, **how: Run(context, run_id, tmp_path, **how)
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from shops import make_shop, source_of
 
-from recdeploy_ops.approvals import questions
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.approvals import answers, questions
+from recdeploy_ops.domain.events import ModelTrained
+from recdeploy_ops.domain.params import RetrainParams, RollbackParams
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.rollout.locks import Opening
 from recdeploy_ops.rollout.waits import finish
@@ -95,15 +96,17 @@ class Run:
     ``shift`` makes the lists of different runs differ, as retraining on new data would.
     """
 
-    def __init__(self, releases, run_id, folder, *, shift=0, **params):
-        self.releases, self.run_id, self.shift = releases, run_id, shift
+    def __init__(self, context, run_id, folder, *, shift=0, **params):
+        self.context, self.run_id, self.shift = context.of_run(run_id), run_id, shift
         self.params = {**PARAMS, **params}
         self.database = folder / "shop.db"
         if not self.database.exists():
             shop(folder)
 
-    def plan(self, has_ended=lambda dag_id, run_id: False):
-        return self._finish(plan_release, opening=Opening("recommender_retrain", self.params, "bo", has_ended))
+    def plan(self, has_ended=lambda holder: False):
+        return self._finish(
+            plan_release, opening=Opening("recommender_retrain", RetrainParams(**self.params), "bo", has_ended)
+        )
 
     def back_up(self):
         return self._finish(backup_production)
@@ -114,7 +117,7 @@ class Run:
         self._finish(check_data)
 
     def train(self):
-        settings = self.releases.settings
+        settings = self.context.settings
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             source = settings.source
@@ -126,9 +129,8 @@ class Run:
                         product = PRODUCTS[(number + 2 + (self.shift + rank) % 4) % len(PRODUCTS)]
                         writer.writerow([user, product, 4.5 - rank])
             write_manifest(folder, {"inputs": {"seed": self.params["seed"]}})
-            bundle = store_bundle(self.releases.store, self.releases.folder(self.run_id, "results"), folder)
-        facts = {"prefix": bundle.prefix, "digest": bundle.digest, "inputs": {}, "metrics": {"rmse": 0.9}}
-        self.releases.record(Kind.MODEL_TRAINED, self.run_id, facts)
+            bundle = store_bundle(self.context.store, self.context.prefix("results"), folder)
+        self.context.record(ModelTrained(bundle.prefix, bundle.digest, inputs={}, metrics={"rmse": 0.9}))
 
     def make(self):
         self.extract()
@@ -153,11 +155,11 @@ class Run:
         return self._finish(validate_test)
 
     def ask(self, *, attempt=1):
-        return questions.ask(self.releases, self.run_id, attempt=attempt)
+        return questions.ask(self.context, attempt=attempt)
 
     def keep(self, decision, *, by="ann", comment="", attempt=1):
-        reply = questions.Answer(decision, by, self.releases.now(), comment, timed_out=False)
-        questions.keep(self.releases, self.run_id, reply, attempt=attempt)
+        reply = answers.Answer(decision, by, self.context.now(), comment, timed_out=False)
+        answers.record_answer(self.context, reply, attempt=attempt)
 
     def answer(self, decision, *, comment="", attempt=1):
         question = self.ask(attempt=attempt)
@@ -167,20 +169,20 @@ class Run:
     def promote(self):
         return self._finish(promote)
 
-    def roll_back(self, version="previous", *, has_ended=lambda dag_id, run_id: False):
+    def roll_back(self, version="previous", *, has_ended=lambda holder: False):
         """Take the run as a rollback, from its plan to its end."""
         self.rehearse_rollback(version, has_ended=has_ended)
         done = self.switch_back()
         self.close()
         return done
 
-    def rehearse_rollback(self, version="previous", *, has_ended=lambda dag_id, run_id: False, require_approval=False):
-        params = {"version": version, "reason": "it looks odd", "require_approval": require_approval}
+    def rehearse_rollback(self, version="previous", *, has_ended=lambda holder: False, require_approval=False):
+        params = RollbackParams(version, "it looks odd", require_approval, approval_timeout_hours=1)
         self._finish(plan_rollback, opening=Opening("recommender_rollback", params, "bo", has_ended))
         self._finish(rehearse_rollback)
 
     def ask_rollback(self, *, attempt=1):
-        return questions.ask_rollback(self.releases, self.run_id, attempt=attempt)
+        return questions.ask_rollback(self.context, attempt=attempt)
 
     def switch_back(self):
         return self._finish(roll_back)
@@ -199,4 +201,4 @@ class Run:
         self.close()
 
     def _finish(self, step, **arguments):
-        return finish(self.releases, lambda: step.advance(self.releases, self.run_id, **arguments))
+        return finish(self.context, lambda: step.advance(self.context, **arguments))

@@ -8,6 +8,7 @@ import pytest
 from steps.factories import Run
 from stores import StoreContract, folder  # noqa: F401 - a fixture of the contract
 
+from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.errors import StorageError
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.storage.roots import open_store
@@ -88,10 +89,10 @@ def test_a_bucket_that_is_not_there_names_the_setting(session, emulator):
         store.check_writable()
 
 
-def test_a_whole_release_lives_in_object_storage(releases, store, tmp_path):
-    releases.store = releases.ledger._store = store
-    Run(releases, "run-1", tmp_path).release_fully()
-    Run(releases, "run-2", tmp_path, shift=1).release_fully()
+def test_a_whole_release_lives_in_object_storage(settings, session, store, tmp_path):
+    context = open_context(settings, store, session, "test")
+    Run(context, "run-1", tmp_path).release_fully()
+    Run(context, "run-2", tmp_path, shift=1).release_fully()
 
-    assert releases.ledger.book().production.version == 2
+    assert context.ledger.read().production.version == 2
     assert any(found.key.endswith("metadata.json") for found in store.list("backups/v1_"))

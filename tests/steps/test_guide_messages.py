@@ -6,14 +6,15 @@ import pytest
 from steps.cells import Cells
 
 from recdeploy_ops.domain.errors import RecdeployError
-from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.domain.records import Decision, Role
+from recdeploy_ops.rollout.production import find_own_deployments
 
 
 class AirflowSteps:
-    """What the operators do, brought to where the guide's messages appear."""
+    """What the operators do, up to where the guide's messages appear."""
 
-    def __init__(self, run, releases, emulator):
-        self.run, self.releases, self.emulator = run, releases, emulator
+    def __init__(self, run, context, emulator):
+        self.run, self.context, self.emulator = run, context, emulator
 
     def first_backup(self):
         first = self.run("run-1")
@@ -35,16 +36,16 @@ class AirflowSteps:
         first = self.run("run-1")
         first.validate()
         first.answer(Decision.PROMOTE)
-        [test] = self.releases.deployments_of_run("test", "run-1")
-        self.releases.deployments.delete(test)
-        while self.releases.deployments.get(test.deployment_id).lifecycle_state != "DELETED":
+        [test] = find_own_deployments(first.context, Role.TEST)
+        self.context.deployments.delete(test)
+        while self.context.deployments.get(test.deployment_id).lifecycle_state != "DELETED":
             pass
         first.promote()
 
     def rollback_into_nothing(self):
         self.run("run-1").release_fully()
         self.run("run-2", shift=1).release_fully()
-        lose(self.releases)
+        lose(self.context)
         self.run("back").roll_back()
 
     def silent_production(self):
@@ -63,7 +64,7 @@ class AirflowSteps:
 
 
 class NotebookCells:
-    """What the cells do, brought there as well."""
+    """What the cells do, up to the same."""
 
     def __init__(self, manager, folder, emulator):
         self.manager, self.folder, self.emulator = manager, folder, emulator
@@ -88,7 +89,7 @@ class NotebookCells:
     def rollback_into_nothing(self):
         self.cells.release()
         Cells(self.manager, self.folder, shift=1).release()
-        lose(self.manager.releases)
+        lose(self.manager.context)
         self.manager.roll_back_production()
 
     def silent_production(self):
@@ -100,18 +101,18 @@ class NotebookCells:
         self.manager.promote_to_production()
 
 
-def lose(releases):
+def lose(context):
     """Lose v1 in the catalog, where it was built, and in the backups."""
-    version = releases.ledger.book().versions[1]
-    releases.catalog._client.delete_model(version.model_id)
+    version = context.ledger.read().versions[1]
+    context.catalog._client.delete_model(version.model_id)
     for prefix in (version.artifact, "backups/v1_"):
-        for found in list(releases.store.list(prefix)):
-            releases.store.delete(found.key)
+        for found in list(context.store.list(prefix)):
+            context.store.delete(found.key)
 
 
 @pytest.fixture
-def airflow(run, releases, emulator):
-    return AirflowSteps(run, releases, emulator)
+def airflow(run, context, emulator):
+    return AirflowSteps(run, context, emulator)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The notebook's local folders: what is never replaced, and what is no obstacle."""
+"""The notebook's local folders: what is never replaced, and what is not an obstacle."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TestFoldersOfSomebodyElse:
             manager.build_artifact()
         assert (manager.artifact_dir / "manifest.json").is_file()
 
-    def test_what_python_and_ads_leave_in_an_artifact_is_no_obstacle(self, manager, cells):
+    def test_what_python_and_ads_leave_in_an_artifact_is_not_an_obstacle(self, manager, cells):
         cells.prepare()
         cells.train()
         (manager.artifact_dir / "__pycache__").mkdir()

@@ -6,7 +6,7 @@ import getpass
 import json
 
 import pytest
-from steps.cells import Cells, kinds, living
+from steps.cells import Cells, event_types, living
 from steps.factories import PRODUCTS, USERS, damage
 
 from recdeploy_ops.approvals.questions import PREEMPTION
@@ -18,8 +18,8 @@ from recdeploy_ops.domain.errors import (
     PromotionFailedError,
     SettingsError,
 )
-from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.domain.records import Role, Shape
+from recdeploy_ops.domain.events import ApprovalAnswered, ModelTrained, ReleaseRejected
+from recdeploy_ops.domain.records import Decision, Role, Shape
 from recdeploy_ops.domain.release_status import Phase, judge
 from recdeploy_ops.domain.stages import Stage
 
@@ -30,7 +30,8 @@ def test_the_first_release_of_a_notebook_takes_every_step_of_the_operators(manag
 
     done = cells.release()
 
-    assert kinds(manager) == [
+    assert event_types(manager) == [
+        "ledger_started",
         "release_opened",
         "production_backed_up",
         "data_extracted",
@@ -43,13 +44,13 @@ def test_the_first_release_of_a_notebook_takes_every_step_of_the_operators(manag
         "test_validated",
         "approval_requested",
         "approval_answered",
-        "promotion_started",
+        "switch_started",
         "promoted",
         "release_closed",
     ]
-    book = manager.releases.ledger.book()
-    assert done == {"version": 1, "url": book.production.url, "digest": book.production.digest}
-    assert book.holder is None
+    state = manager.context.ledger.read()
+    assert done == {"version": 1, "url": state.production.url, "digest": state.production.digest}
+    assert state.holder is None
     assert manager.current_version == 1
     assert manager.get_next_version() == 2
     assert [d.tags["recdeploy-role"] for d in living(manager)] == ["production"]
@@ -58,9 +59,9 @@ def test_the_first_release_of_a_notebook_takes_every_step_of_the_operators(manag
 def test_promoting_records_the_caller_as_approver(manager, cells, emulator):
     cells.release()
 
-    answer = manager.releases.ledger.book().releases[manager._session.newest().run_id].facts[Kind.APPROVAL_ANSWERED]
-    assert answer["by"] == f"{getpass.getuser()} ({emulator.config['user']})"
-    assert (answer["decision"], answer["comment"]) == ("Promote", "promoted from a notebook")
+    answer = manager.context.ledger.read().releases[manager._session.newest().run_id].require(ApprovalAnswered)
+    assert answer.by == f"{getpass.getuser()} ({emulator.config['user']})"
+    assert (answer.decision, answer.comment) == (Decision.PROMOTE, "promoted from a notebook")
 
 
 def test_deploy_model_returns_what_the_cells_use(manager, cells):
@@ -110,13 +111,13 @@ def test_rejecting_deletes_test_and_leaves_production(manager, cells, tmp_path):
 
     assert manager.cleanup_test_deployment("the lists look odd") is None
 
-    book = manager.releases.ledger.book()
+    state = manager.context.ledger.read()
     assert living(manager, Role.TEST) == []
-    assert (book.production.version, book.holder, book.versions[2].stage) == (1, None, Stage.REJECTED)
-    rejected = book.releases[manager._session.newest().run_id]
+    assert (state.production.version, state.holder, state.versions[2].stage) == (1, None, Stage.REJECTED)
+    rejected = state.releases[manager._session.newest().run_id]
     assert rejected.outcome == "rejected"
-    assert rejected.facts[Kind.RELEASE_REJECTED]["reason"] == "the lists look odd"
-    assert rejected.facts[Kind.RELEASE_REJECTED]["by"].startswith(getpass.getuser())
+    assert rejected.require(ReleaseRejected).reason == "the lists look odd"
+    assert rejected.require(ReleaseRejected).by.startswith(getpass.getuser())
     assert manager.get_next_version() == 3
 
 
@@ -131,9 +132,9 @@ def test_a_release_can_be_given_up_at_any_cell(manager, cells, at):
 
     manager.cleanup_test_deployment()
 
-    book = manager.releases.ledger.book()
-    assert (book.holder, living(manager)) == (None, [])
-    assert book.releases[manager._session.newest().run_id].outcome == "rejected"
+    state = manager.context.ledger.read()
+    assert (state.holder, living(manager)) == (None, [])
+    assert state.releases[manager._session.newest().run_id].outcome == "rejected"
 
 
 def test_cleaning_up_nothing_says_so(manager, caplog):
@@ -148,7 +149,7 @@ def test_validation_shows_the_evidence_and_waits_for_a_decision(manager, cells):
     evidence = manager.validate_test()
 
     assert "validation of TEST" in evidence
-    assert judge(manager.releases.ledger.book()).phase is Phase.PAUSED
+    assert judge(manager.context.ledger.read()).phase is Phase.PAUSED
     manager.validate_test()
     assert manager.promote_to_production()["version"] == 1
 
@@ -159,7 +160,7 @@ def test_a_test_that_answers_wrongly_is_not_promoted(manager, cells, emulator):
 
     with pytest.raises(GateFailedError):
         manager.promote_to_production(cells.test.model_deployment_id)
-    assert manager.releases.ledger.book().production is None
+    assert manager.context.ledger.read().production is None
 
     assert manager.promote_to_production(cells.test.model_deployment_id)["version"] == 1
 
@@ -167,13 +168,13 @@ def test_a_test_that_answers_wrongly_is_not_promoted(manager, cells, emulator):
 def test_files_that_were_damaged_are_not_promoted_and_the_cell_may_be_run_again(manager, cells):
     cells.until_test()
     manager.validate_test()
-    key = f"{manager._session.own().facts[Kind.MODEL_TRAINED]['prefix']}/recommendations.csv"
-    whole = manager.releases.store.read(key)
-    damage(manager.releases.store, key)
+    key = f"{manager._session.own().require(ModelTrained).prefix}/recommendations.csv"
+    whole = manager.context.store.read(key)
+    damage(manager.context.store, key)
 
-    with pytest.raises(ApprovalError, match=rf"{key}.* Put that object back as it was, then run this cell again"):
+    with pytest.raises(ApprovalError, match=rf"{key}.* Put that object back as it was .*, then run this cell again"):
         manager.promote_to_production()
-    damage(manager.releases.store, key, whole)
+    damage(manager.context.store, key, whole)
     assert manager.promote_to_production()["version"] == 1
 
 
@@ -185,7 +186,7 @@ def test_the_summary_has_the_guides_layout(manager, cells):
 
     cells.release()
 
-    serving = manager.releases.ledger.book().production
+    serving = manager.context.ledger.read().production
     assert manager.get_deployment_summary().splitlines() == [
         rule,
         "🎯 Product Recommender - Deployment Status",
@@ -233,16 +234,16 @@ class TestWrongOrder:
         cells.prepare()
         cells.train()
 
-        with pytest.raises(CellOrderError, match=r"^Test deployment failed: this session has saved no model"):
+        with pytest.raises(CellOrderError, match=r"^Test deployment failed: this session has not saved a model"):
             manager.deploy_model(cells.model, "ocid1.datasciencemodel.oc1..x", 1)
 
     def test_training_before_extracting(self, manager, cells):
         with pytest.raises(CellOrderError, match="run Cells 1 to 10 first"):
             manager.train_model()
         cells.prepare()
-        with pytest.raises(CellOrderError, match="run Cell 5 again"):
+        with pytest.raises(CellOrderError, match="Run Cell 5 again"):
             manager.train_model()
-        with pytest.raises(CellOrderError, match="run Cell 5 again"):
+        with pytest.raises(CellOrderError, match="Run Cell 5 again"):
             manager.build_artifact()
 
     def test_saving_without_an_artifact(self, manager, tmp_path):
@@ -250,7 +251,7 @@ class TestWrongOrder:
             manager.save_new_model(tmp_path / "nothing", 1, 6, 6)
         with pytest.raises(SettingsError, match="must be an ADS GenericModel or an artifact folder"):
             manager.save_new_model(3, 1, 6, 6)
-        assert manager.releases.ledger.book().holder is None
+        assert manager.context.ledger.read().holder is None
 
     def test_saving_under_another_number(self, manager, cells):
         cells.prepare()
@@ -262,7 +263,7 @@ class TestWrongOrder:
     def test_validating_without_test(self, manager, cells):
         cells.prepare()
 
-        with pytest.raises(CellOrderError, match="run Cell 10 again"):
+        with pytest.raises(CellOrderError, match="Run Cell 10 again"):
             manager.validate_test()
 
     def test_rolling_back_to_what_never_was(self, manager, cells, caplog):
@@ -273,7 +274,7 @@ class TestWrongOrder:
         cells.release()
         with pytest.raises(SettingsError, match="There is no version 4"):
             manager.roll_back_production(4)
-        assert manager.releases.ledger.book().holder is None
+        assert manager.context.ledger.read().holder is None
 
 
 def test_a_test_deployment_that_fails_says_so_with_ocis_words(manager, cells, emulator):
@@ -316,7 +317,7 @@ def test_without_a_size_of_its_own_a_deployment_gets_the_settings_one(manager, c
     assert production.shape == Shape("VM.Standard.E4.Flex", 3.0, 48.0, 1)
 
 
-def test_a_size_that_cannot_be_is_refused_before_oci_is_asked(manager, cells):
+def test_a_size_that_cannot_be_is_refused_before_anything_is_requested_from_oci(manager, cells):
     cells.prepare()
     cells.train()
     cells.save()
@@ -336,21 +337,21 @@ def test_test_can_be_skipped_which_is_then_the_approval(manager, cells, tmp_path
     skipping.save(is_test=cell != 9)
     deployed = skipping.deploy(is_test=cell != 10)
 
-    book = manager.releases.ledger.book()
-    assert (book.production.version, book.holder) == (number, None)
-    assert deployed.model_deployment_id == book.production.deployment_id
+    state = manager.context.ledger.read()
+    assert (state.production.version, state.holder) == (number, None)
+    assert deployed.model_deployment_id == state.production.deployment_id
     assert not deployed.is_test
     assert deployed.predict({"user_id": USERS[0]})["model_version"] == number
-    assert "without TEST" in book.releases[manager._session.newest().run_id].facts[Kind.APPROVAL_ANSWERED]["comment"]
+    assert "without TEST" in state.releases[manager._session.newest().run_id].require(ApprovalAnswered).comment
 
-    before = manager.releases.ledger.entries()
+    before = manager.context.ledger.entries()
     evidence = manager.validate_test()  # Cell 11, which the guide runs all the same
     assert evidence.startswith("> **Note:** TEST was skipped")
     assert PREEMPTION not in evidence  # nobody is asked any more
     # What it replaced, and not what it became.
     assert ("nothing: this is the first release" if number == 1 else "v1 since") in evidence
-    assert book.production.digest in evidence
-    assert manager.releases.ledger.entries() == before
+    assert state.production.digest in evidence
+    assert manager.context.ledger.entries() == before
 
 
 def test_a_failed_promotion_says_what_serves_and_leaves_nothing(manager, cells, tmp_path, emulator):
@@ -362,6 +363,6 @@ def test_a_failed_promotion_says_what_serves_and_leaves_nothing(manager, cells, 
     with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified(?s:.)*No capacity"):
         manager.promote_to_production(second.test.model_deployment_id)
 
-    book = manager.releases.ledger.book()
-    assert (book.production.version, book.holder) == (1, None)
+    state = manager.context.ledger.read()
+    assert (state.production.version, state.holder) == (1, None)
     assert len(living(manager)) == 1

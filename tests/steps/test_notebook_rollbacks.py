@@ -17,7 +17,8 @@ from recdeploy_ops.domain.errors import (
     SettingsError,
 )
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
-from recdeploy_ops.rollout.waits import is_settled
+from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.rollout.waits import is_finished
 from recdeploy_ops.storage.bundles import sha256_of
 
 
@@ -54,8 +55,8 @@ class TestRollingBack:
         assert (manager.artifact_dir / "runtime.yaml").read_bytes() == content
 
         manager.rollback_artifacts(version=2)
-        for stored in list(manager.releases.store.list(manager.releases.ledger.book().versions[1].artifact)):
-            manager.releases.store.delete(stored.key)
+        for stored in list(manager.context.store.list(manager.context.ledger.read().versions[1].artifact)):
+            manager.context.store.delete(stored.key)
         assert manager.rollback_artifacts(version=1) is False
         assert "Rollback failed - backup not found" in caplog.text
         assert self.version_of(manager) == 2
@@ -69,7 +70,7 @@ class TestRollingBack:
         assert manager.rollback_artifacts(version=1) is True
 
         assert "v1_29991231_235959 is not used: its digest is" in caplog.text
-        assert "the ledger knows no such backup" in caplog.text
+        assert "the ledger has no such backup" in caplog.text
         assert "forged" not in (manager.results_dir / "recommendations.csv").read_text()
 
     def test_a_backup_whose_manifest_was_rewritten_is_not_used(self, manager, two_releases, caplog):
@@ -99,7 +100,7 @@ class TestRollingBack:
 
         Cells(manager, tmp_path, shift=2).release()
 
-        def interrupted(releases, run_id):
+        def interrupted(context):
             raise KeyboardInterrupt
 
         original = roll_back.advance
@@ -121,14 +122,14 @@ class TestRollingBack:
         return json.loads((manager.artifact_dir / "manifest.json").read_text())["version"]
 
     def test_production_at_the_same_url(self, manager, two_releases):
-        before = manager.releases.ledger.book().production
+        before = manager.context.ledger.read().production
 
         done = manager.roll_back_production(1, "it looks odd")
 
-        book = manager.releases.ledger.book()
+        state = manager.context.ledger.read()
         assert (done["version"], done["url"]) == (1, before.url)
-        assert (book.production.version, book.holder) == (1, None)
-        assert list(book.releases.values())[-1].outcome == "rolled back"
+        assert (state.production.version, state.holder) == (1, None)
+        assert list(state.releases.values())[-1].outcome == "rolled back"
 
     def test_a_rollback_that_does_not_verify_keeps_the_champion(self, manager, two_releases, emulator):
         emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity")
@@ -136,8 +137,8 @@ class TestRollingBack:
         with pytest.raises(PromotionFailedError, match=r"v2 serves at .*, verified"):
             manager.roll_back_production()
 
-        book = manager.releases.ledger.book()
-        assert (book.production.version, book.holder) == (2, None)
+        state = manager.context.ledger.read()
+        assert (state.production.version, state.holder) == (2, None)
 
     def test_a_rollback_preempts_a_release_that_waits_for_a_decision(self, manager, two_releases, tmp_path):
         third = Cells(manager, tmp_path, shift=2)
@@ -153,22 +154,22 @@ class TestRollingBack:
 
 
 class TestAdoption:
-    def test_an_existing_deployment_is_imported(self, manager, cells):
+    def test_an_existing_deployment_is_imported(self, manager, make_manager, cells):
         cells.release()
-        production = manager.releases.production()
-        for found in list(manager.releases.store.list("ledger/")):
-            manager.releases.store.delete(found.key)
-        manager.releases.ledger.__init__(manager.releases.store, manager.releases.now)
+        production = find_production(manager.context)
+        for found in list(manager.context.store.list("ledger/")):
+            manager.context.store.delete(found.key)
+        again = make_manager()
 
-        difference = manager.import_existing_deployment(production.deployment_id)
+        difference = again.import_existing_deployment(production.deployment_id)
 
         assert difference[0].startswith("production: the ledger has nothing, OCI has v1")
-        assert manager.current_version == 1
+        assert again.current_version == 1
 
     def test_the_state_is_repaired_after_a_change_by_hand(self, manager, two_releases):
-        production = manager.releases.production()
-        manager.releases.deployments.switch_model(production, manager.releases.ledger.book().versions[1].model_id)
-        while not is_settled(manager.releases, production.deployment_id):
+        production = find_production(manager.context)
+        manager.context.deployments.switch_model(production, manager.context.ledger.read().versions[1].model_id)
+        while not is_finished(manager.context.deployments, production.deployment_id):
             time.sleep(0.02)
 
         assert manager.repair_production_state()[0].startswith("production: the ledger has v2")
@@ -192,7 +193,7 @@ def test_a_backup_is_a_folder_as_in_the_guide(manager, cells, tmp_path, capsys):
     }
     [backup] = manager.list_backups()
     assert (backup["version"], backup["backup_path"]) == (1, str(second.backup))
-    assert backup["production_deployment"]["endpoint"] == manager.releases.ledger.book().production.url
+    assert backup["production_deployment"]["endpoint"] == manager.context.ledger.read().production.url
 
     assert print_backups([backup]) is None
     printed = capsys.readouterr().out
@@ -207,7 +208,7 @@ def test_only_what_serves_can_be_backed_up(manager, cells):
 
     with pytest.raises(SettingsError, match="v7 is not in production, v1 is"):
         manager.backup_current_artifacts(7)
-    assert manager.releases.ledger.book().holder is None
+    assert manager.context.ledger.read().holder is None
 
 
 def test_a_backup_in_object_storage_is_copied_beside_the_artifact(make_manager, tmp_path, profile_fields, emulator):

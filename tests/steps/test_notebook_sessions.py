@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from steps.cells import Cells, kinds, living
+from steps.cells import Cells, event_types, living
 from steps.factories import Run
 
 from recdeploy_ops.deployment_manager import CellOrderError
@@ -15,8 +16,9 @@ from recdeploy_ops.domain.errors import (
     SelfApprovalError,
     SettingsError,
 )
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import ApprovalAnswered
 from recdeploy_ops.domain.records import Role
+from recdeploy_ops.rollout.locks import lease_end
 
 
 class TestTwoSessions:
@@ -32,7 +34,7 @@ class TestTwoSessions:
             results = list(pool.map(begin, managers))
 
         [refused] = [result for result in results if result is not None]
-        assert f"run {managers[0].releases.ledger.book().holder}" in refused
+        assert f"run {managers[0].context.ledger.read().holder}" in refused
 
     def test_the_second_is_told_who_holds_the_lock(self, manager, make_manager):
         manager.backup_current_artifacts()
@@ -86,7 +88,7 @@ class TestTwoSessions:
     ):
         monkeypatch.setitem(settings.release.__dict__, "self_approval", False)
         cells.until_test()
-        with pytest.raises(SelfApprovalError, match=r"Another person can run manager\.promote_to_production\('ocid1"):
+        with pytest.raises(SelfApprovalError, match=r"Let another person run manager\.promote_to_production\('ocid1"):
             manager.promote_to_production()
         monkeypatch.setenv("LOGNAME", "second")
         second = make_manager("kernel-2")
@@ -96,23 +98,26 @@ class TestTwoSessions:
 
         assert second.promote_to_production(cells.test.model_deployment_id)["version"] == 1
 
-        [release] = manager.releases.ledger.book().releases.values()
-        assert release.facts[Kind.APPROVAL_ANSWERED]["by"].startswith("second")
+        [release] = manager.context.ledger.read().releases.values()
+        assert release.require(ApprovalAnswered).by.startswith("second")
 
     def test_a_kernel_that_is_gone_cannot_keep_the_lock_for_ever(self, manager, make_manager, monkeypatch, settings):
         manager.backup_current_artifacts()
         monkeypatch.setenv("LOGNAME", "somebody-else")
         second = make_manager("kernel-2")
-        lease = timedelta(hours=settings.release.test_lease_hours)
-        second.releases.now = lambda: datetime.now(UTC) + lease
+        end = lease_end(manager._session.own(), settings)
+        second._session._context = replace(second.context, now=lambda: end - timedelta(minutes=1))
+        with pytest.raises(LockHeldError):
+            second.backup_current_artifacts()
+        second._session._context = replace(second.context, now=lambda: end)
 
         second.backup_current_artifacts()
 
-        book = manager.releases.ledger.book()
-        assert [release.outcome for release in book.releases.values()] == ["failed", None]
+        state = manager.context.ledger.read()
+        assert [release.outcome for release in state.releases.values()] == ["failed", None]
 
-    def test_a_run_of_airflow_is_taken_to_be_alive(self, manager, tmp_path):
-        Run(manager.releases, "scheduled__1", tmp_path).plan()
+    def test_a_run_of_airflow_counts_as_in_progress(self, manager, tmp_path):
+        Run(manager.context, "scheduled__1", tmp_path).plan()
 
         with pytest.raises(LockHeldError, match="run scheduled__1"):
             manager.backup_current_artifacts()
@@ -120,7 +125,7 @@ class TestTwoSessions:
             manager.abandon_release()
 
     def test_there_is_nothing_to_abandon_without_a_release(self, manager):
-        with pytest.raises(CellOrderError, match="no release is under way"):
+        with pytest.raises(CellOrderError, match="no release is in progress"):
             manager.abandon_release()
 
     def test_a_second_retraining_in_one_session_gets_a_new_number(self, manager, cells):
@@ -144,8 +149,8 @@ def test_a_promotion_that_was_interrupted_goes_on_and_cannot_be_undone_half_way(
     second = Cells(manager, tmp_path, shift=1)
     second.until_test()
 
-    def interrupted(releases, run_id):
-        promote_advance(releases, run_id)  # asks OCI
+    def interrupted(context):
+        promote_advance(context)  # requests the update
         raise KeyboardInterrupt
 
     promote_advance = promote.advance
@@ -158,10 +163,10 @@ def test_a_promotion_that_was_interrupted_goes_on_and_cannot_be_undone_half_way(
         with pytest.raises(CellOrderError, match="run Cell 12 again"):
             cell()
     assert manager.promote_to_production()["version"] == 2
-    assert kinds(manager).count("approval_answered") == 1
+    assert event_types(manager).count("approval_answered") == 1
 
 
-def test_rejecting_an_interrupted_promotion_brings_the_champion_back(manager, cells, tmp_path, monkeypatch):
+def test_rejecting_an_interrupted_promotion_restores_the_champion(manager, cells, tmp_path, monkeypatch):
     from recdeploy_ops.steps import promote
 
     cells.release()
@@ -169,8 +174,8 @@ def test_rejecting_an_interrupted_promotion_brings_the_champion_back(manager, ce
     second.until_test()
     promote_advance = promote.advance
 
-    def interrupted(releases, run_id):
-        promote_advance(releases, run_id)
+    def interrupted(context):
+        promote_advance(context)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(promote, "advance", interrupted)
@@ -181,6 +186,6 @@ def test_rejecting_an_interrupted_promotion_brings_the_champion_back(manager, ce
     manager.cleanup_test_deployment()
 
     [production] = living(manager)
-    book = manager.releases.ledger.book()
-    assert (book.production.version, book.holder) == (1, None)
-    assert production.model_id == book.production.model_id
+    state = manager.context.ledger.read()
+    assert (state.production.version, state.holder) == (1, None)
+    assert production.model_id == state.production.model_id

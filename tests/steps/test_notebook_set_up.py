@@ -81,7 +81,7 @@ class TestMakingAManager:
         monkeypatch.setenv("NB_SESSION_COMPARTMENT_OCID", "c")
         monkeypatch.setenv("PROJECT_OCID", "p")
 
-        with pytest.raises(SettingsError, match=r"config with .* lacks fingerprint.*: add it there") as refused:
+        with pytest.raises(SettingsError, match=r"config with .* lacks fingerprint.*Add it there") as refused:
             find_profile("oci_default")
         assert "Airflow" not in str(refused.value)
 

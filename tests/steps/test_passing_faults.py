@@ -6,7 +6,8 @@ from steps.factories import Run
 from recdeploy_ops.domain.errors import CloudUnavailableError, PromotionFailedError, StorageUnavailableError
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.oci_clients import sessions
-from recdeploy_ops.releases import LEDGER_TAG
+from recdeploy_ops.oci_clients.tags import LEDGER_TAG
+from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.steps import close_release
 from recdeploy_ops.storage.roots import open_store
 
@@ -20,60 +21,60 @@ def no_retries(monkeypatch):
 
 
 @pytest.fixture
-def approved(releases, tmp_path):
-    Run(releases, "run-1", tmp_path).release_fully()
-    second = Run(releases, "run-2", tmp_path, shift=1)
+def approved(context, tmp_path):
+    Run(context, "run-1", tmp_path).release_fully()
+    second = Run(context, "run-2", tmp_path, shift=1)
     second.validate()
     second.answer(Decision.PROMOTE)
     return second
 
 
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "drop_after"}])
-def test_a_probe_that_is_lost_begins_the_row_anew(releases, emulator, approved, fault):
+def test_a_probe_without_an_answer_begins_the_row_again(context, emulator, approved, fault):
     emulator.clear_calls()
     emulator.fail_next("Predict", after=2, **fault)
 
     assert approved.promote()["version"] == 2
-    assert len(emulator.calls("Predict")) == 3 + releases.settings.probes.consecutive_answers
+    assert len(emulator.calls("Predict")) == 3 + context.settings.probes.consecutive_answers
 
 
-def test_probes_that_are_lost_again_and_again_fail_the_switch(releases, emulator, approved):
+def test_probes_without_an_answer_fail_the_switch_when_there_are_too_many(context, emulator, approved):
     emulator.fail_next("Predict", status=503, times=4)
 
     with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified(?s:.)*4 in all"):
         approved.promote()
-    assert releases.ledger.book().production.version == 1
+    assert context.ledger.read().production.version == 1
 
 
 @pytest.mark.parametrize("operation", ["UpdateModel", "UpdateModelDeployment"])
-def test_closing_again_sets_the_label_that_could_not_be_set(releases, emulator, approved, operation):
+def test_closing_again_sets_the_tag_that_could_not_be_set(context, emulator, approved, operation):
     approved.promote()
     emulator.fail_next(operation, status=503)
     with pytest.raises(CloudUnavailableError):
         approved.close()
     approved.close()
 
-    book = releases.ledger.book()
-    assert releases.production().tags[LEDGER_TAG] == f"{book.seq}:{book.head}"
+    state = context.ledger.read()
+    assert find_production(context).tags[LEDGER_TAG] == f"{state.seq}:{state.head}"
 
 
-def test_a_passing_fault_of_the_deletion_neither_closes_the_release_nor_leaves_test(releases, emulator, approved):
+def test_a_passing_fault_of_the_deletion_neither_closes_the_release_nor_leaves_test(context, emulator, approved):
     emulator.fail_next("DeleteModelDeployment", status=503)
     with pytest.raises(CloudUnavailableError):
-        close_release.advance(releases, "run-2")
-    assert releases.ledger.book().holder == "run-2"
+        close_release.advance(approved.context)
+    assert context.ledger.read().holder == "run-2"
 
     approved.close()
-    assert releases.ledger.book().holder is None
-    assert [d.name for d in releases.deployments.all() if d.lifecycle_state != "DELETED"] == [
+    assert context.ledger.read().holder is None
+    assert [d.name for d in context.deployments.all() if d.lifecycle_state != "DELETED"] == [
         "product-recommender-production"
     ]
 
 
-def test_an_object_that_is_said_to_exist_and_does_not_is_worth_another_try(releases, emulator):
+def test_an_object_that_is_said_to_exist_and_does_not_is_worth_another_try(context, emulator):
     import oci
 
-    session = releases.deployments._session
+    session = context.deployments._session
     details = oci.object_storage.models.CreateBucketDetails(name="shop", compartment_id=emulator.compartment_id)
     session.object_storage.create_bucket(emulator.namespace, details)
     store = open_store(f"oci://shop@{emulator.namespace}", session)
@@ -84,8 +85,8 @@ def test_an_object_that_is_said_to_exist_and_does_not_is_worth_another_try(relea
     store.create("key", b"x")
 
 
-def test_a_conflict_that_an_answer_without_body_cannot_name_may_pass(releases, emulator):
+def test_a_conflict_that_an_answer_without_body_cannot_name_may_pass(context, emulator):
     emulator.fail_next("HeadModelArtifact", status=409)
 
     with pytest.raises(CloudUnavailableError):
-        releases.catalog.has_artifact("ocid1.datasciencemodel.oc1.iad.x")
+        context.catalog.has_artifact("ocid1.datasciencemodel.oc1.iad.x")

@@ -1,21 +1,25 @@
 """Versions in the catalog: one model each, whatever was killed when."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from steps.factories import Run
 
+from recdeploy_ops.context import ReleaseContext, open_context
 from recdeploy_ops.domain.errors import CloudRefusedError, LockHeldError, MissingInputError
-from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.releases import VERSION_TAG, Releases
+from recdeploy_ops.domain.events import ArtifactBuilt, ReleaseClosed, ReleaseOutcome
+from recdeploy_ops.oci_clients.tags import VERSION_TAG
+from recdeploy_ops.rollout import creation
+from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import build_artifact, check_candidate, check_data, register_model
 
 
 @pytest.fixture
-def one(releases, tmp_path):
+def one(context, tmp_path):
     """A run whose artifact is built and checked."""
-    run = Run(releases, "run-1", tmp_path)
+    run = Run(context, "run-1", tmp_path)
     run.plan()
     run.extract()
     build(run)
@@ -23,14 +27,14 @@ def one(releases, tmp_path):
 
 
 @pytest.fixture
-def killed(releases, one, monkeypatch):
-    """The same run, killed when it had registered its model and not yet said so."""
+def killed(context, one, monkeypatch):
+    """The same run, killed when it had registered its model and not yet recorded that."""
 
-    def die(kind, *_):
+    def die(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(releases, "record", die)
+        patch.setattr(ReleaseContext, "record", die)
         with pytest.raises(KeyboardInterrupt):
             one._finish(register_model)
     return one
@@ -43,81 +47,82 @@ def build(run, *, shift=0):
     run._finish(check_candidate)
 
 
-def versions(releases):
-    return sorted(model.tags[VERSION_TAG] for model in releases.models())
+def versions(context):
+    return sorted(model.tags[VERSION_TAG] for model in list_models(context))
 
 
-def test_a_candidate_retrained_after_a_kill_gets_a_number_of_its_own(releases, killed):
+def test_a_candidate_retrained_after_a_kill_gets_a_number_of_its_own(context, killed):
     build(killed, shift=1)
     killed._finish(register_model)
 
-    assert versions(releases) == ["1", "2"]
-    assert releases.ledger.book().releases["run-1"].version == 2
+    assert versions(context) == ["1", "2"]
+    assert context.ledger.read().releases["run-1"].version == 2
 
 
-def test_the_same_artifact_goes_on_with_the_model_of_a_killed_try(releases, killed):
+def test_the_same_artifact_goes_on_with_the_model_of_a_killed_try(context, killed):
     build(killed)
     killed._finish(register_model)
 
-    assert versions(releases) == ["1"]
+    assert versions(context) == ["1"]
 
 
-def test_a_number_that_the_catalog_has_with_other_content_is_not_registered_again(releases, killed):
-    facts = releases.ledger.book().releases["run-1"].facts[Kind.ARTIFACT_BUILT]
+def test_a_number_that_the_catalog_has_with_other_content_is_not_registered_again(context, killed):
+    first = context.ledger.read().releases["run-1"].require(ArtifactBuilt)
     build(killed, shift=1)
-    other = releases.ledger.book().releases["run-1"].facts[Kind.ARTIFACT_BUILT]
-    releases.record(Kind.ARTIFACT_BUILT, "run-1", {**other, "version": facts["version"]})
+    other = killed.context.release.require(ArtifactBuilt)
+    killed.context.record(replace(other, version=first.version))
 
-    with pytest.raises(MissingInputError, match=r"v1 with other content .*clear the task 'build_artifact'"):
+    with pytest.raises(MissingInputError, match=r"v1 with other content .*Clear the task 'build_artifact'"):
         killed._finish(register_model)
 
 
-def test_two_workers_of_one_task_register_one_model(releases, one, monkeypatch):
-    other = Releases(releases.settings, releases.store, releases.catalog._session)
-    look_up = releases.look_up
+def test_two_workers_of_one_task_register_one_model(context, one, monkeypatch):
+    other = open_context(context.settings, context.store, context.catalog._session, "run-1")
+    find_registration = register_model.find_registration
 
-    def look_up_late(*what):
-        found = look_up(*what)
-        finish(other, lambda: register_model.advance(other, "run-1"))
+    def find_late(caller, *what):
+        found = find_registration(caller, *what)
+        if caller is one.context:
+            finish(other, lambda: register_model.advance(other))
         return found
 
-    monkeypatch.setattr(releases, "look_up", look_up_late)
+    monkeypatch.setattr(register_model, "find_registration", find_late)
     one._finish(register_model)
 
-    assert versions(releases) == ["1"]
+    assert versions(context) == ["1"]
 
 
-def test_a_provenance_that_an_earlier_try_did_not_record_is_completed(releases, one, emulator):
+def test_a_provenance_that_an_earlier_try_did_not_record_is_completed(context, one, emulator):
     emulator.fail_next("CreateModelProvenance", kind="status", status=400, code="InvalidParameter")
     with pytest.raises(CloudRefusedError):
         one._finish(register_model)
 
     one._finish(register_model)
 
-    model_id = releases.ledger.book().versions[1].model_id
-    provenance = releases.catalog._client.get_model_provenance(model_id).data
+    model_id = context.ledger.read().versions[1].model_id
+    provenance = context.catalog._client.get_model_provenance(model_id).data
     assert provenance.training_script == "ads operator: recommender"
 
 
-def test_the_lock_is_confirmed_right_before_a_deployment_is_created(releases, one, tmp_path, monkeypatch):
+def test_the_lock_is_confirmed_right_before_a_deployment_is_created(context, one, tmp_path, monkeypatch):
     one._finish(register_model)
-    known = releases.deployments_of_run
+    find_own_deployments = creation.find_own_deployments
 
     def take_over(*what):
-        fresh = Releases(releases.settings, releases.store, releases.catalog._session)
-        Run(fresh, "run-2", tmp_path).plan(has_ended=lambda dag_id, run_id: True)
-        return known(*what)
+        other = open_context(context.settings, context.store, context.catalog._session, "run-2")
+        Run(other, "run-2", tmp_path).plan(has_ended=lambda holder: True)
+        return find_own_deployments(*what)
 
-    monkeypatch.setattr(releases, "deployments_of_run", take_over)
+    monkeypatch.setattr(creation, "find_own_deployments", take_over)
     with pytest.raises(LockHeldError):
         one.test()
-    assert list(releases.deployments.all()) == []
+    assert list(context.deployments.all()) == []
 
 
-def test_freshness_is_judged_when_the_release_was_last_opened(releases, one):
-    releases.ledger.append(Kind.RELEASE_CLOSED, "run-1", {"outcome": "failed"}, guard=lambda book: None)
+def test_freshness_is_judged_when_the_release_was_last_opened(context, one):
+    one.context.record(ReleaseClosed(ReleaseOutcome.FAILED, version=1, seen_work_request=None, by=None))
     later = datetime.now(UTC) + timedelta(days=400)
-    releases.now = releases.ledger._now = lambda: later
+    one.context = open_context(context.settings, context.store, context.catalog._session, "run-1", now=lambda: later)
     one.plan()
 
     assert one._finish(check_data)["verdict"] == "HOLD"

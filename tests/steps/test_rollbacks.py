@@ -1,8 +1,13 @@
 """Rollbacks, rehearsals, the lock's takeover, and approvals that no longer count."""
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import pytest
 from steps.factories import USERS, Run, damage, exchange
 
+from recdeploy_ops.context import open_context
+from recdeploy_ops.domain import events
 from recdeploy_ops.domain.errors import (
     ApprovalError,
     CloudUnavailableError,
@@ -15,10 +20,18 @@ from recdeploy_ops.domain.errors import (
     SettingsError,
     StorageError,
 )
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import (
+    ApprovalAnswered,
+    ApprovalRequested,
+    BackupFailed,
+    ProductionBackedUp,
+    RollbackRehearsed,
+)
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.releases import LEDGER_TAG, Releases
+from recdeploy_ops.oci_clients.tags import LEDGER_TAG
+from recdeploy_ops.rollout.current import read_current
+from recdeploy_ops.rollout.production import find_own_deployments, find_production
 from recdeploy_ops.storage.backups import list_backups, require_recorded
 from recdeploy_ops.storage.bundles import open_bundle, verify_bundle
 
@@ -29,46 +42,46 @@ def two_versions(run):
     run("run-2", shift=1).release_fully()
 
 
-def served(releases):
-    production = releases.production()
-    body = releases.deployments.asker(production, timeout_seconds=10)({"user_id": USERS[0]}).body
+def served(context):
+    production = find_production(context)
+    body = context.deployments.asker(production, timeout_seconds=10)({"user_id": USERS[0]}).body
     return body["model_version"]
 
 
-def test_a_rollback_to_the_previous_version_keeps_the_url(releases, run, two_versions):
-    url = releases.ledger.book().production.url
+def test_a_rollback_to_the_previous_version_keeps_the_url(context, run, two_versions):
+    url = context.ledger.read().production.url
     done = run("back").roll_back()
 
     assert (done["version"], done["url"]) == (1, url)
-    assert served(releases) == 1
-    book = releases.ledger.book()
-    assert (book.production.version, book.previous_champion.version) == (1, 2)
-    assert {number: version.stage for number, version in book.versions.items()} == {
+    assert served(context) == 1
+    state = context.ledger.read()
+    assert (state.production.version, state.previous_champion.version) == (1, 2)
+    assert {number: version.stage for number, version in state.versions.items()} == {
         1: Stage.CHAMPION,
         2: Stage.RETIRED,
     }
-    assert book.releases["back"].outcome == "rolled back"
-    assert book.holder is None
-    assert releases.current()["version"] == 1
+    assert state.releases["back"].outcome == "rolled back"
+    assert state.holder is None
+    assert read_current(context.store)["version"] == 1
 
 
-def test_any_version_that_ever_served_can_be_named(releases, run, two_versions):
+def test_any_version_that_ever_served_can_be_named(context, run, two_versions):
     run("run-3", shift=2).release_fully()
     run("back").roll_back(1)
 
-    assert served(releases) == 1
+    assert served(context) == 1
 
 
 @pytest.mark.parametrize(
     ("wanted", "error"), [(9, SettingsError), ("first", SettingsError), (2, IllegalTransitionError)]
 )
-def test_a_version_that_cannot_be_gone_back_to_is_refused_before_anything_is_begun(
-    releases, run, two_versions, wanted, error
+def test_a_version_that_cannot_be_rolled_back_to_is_refused_before_anything_is_begun(
+    context, run, two_versions, wanted, error
 ):
     with pytest.raises(error):
         run("back").roll_back(wanted)
-    assert releases.ledger.book().holder is None
-    assert "back" not in releases.ledger.book().releases
+    assert context.ledger.read().holder is None
+    assert "back" not in context.ledger.read().releases
 
 
 def test_the_first_version_has_no_previous_one(run):
@@ -78,7 +91,7 @@ def test_the_first_version_has_no_previous_one(run):
         run("back").roll_back()
 
 
-def test_a_rejected_version_cannot_be_rolled_back_to(releases, run):
+def test_a_rejected_version_cannot_be_rolled_back_to(context, run):
     run("run-1").release_fully()
     second = run("run-2", shift=1)
     second.validate()
@@ -90,107 +103,107 @@ def test_a_rejected_version_cannot_be_rolled_back_to(releases, run):
         run("back").roll_back(2)
 
 
-def test_a_version_whose_model_is_gone_is_registered_again(releases, run, two_versions):
-    gone = releases.ledger.book().versions[1].model_id
-    releases.catalog._client.delete_model(gone)
+def test_a_version_whose_model_is_gone_is_registered_again(context, run, two_versions):
+    gone = context.ledger.read().versions[1].model_id
+    context.catalog._client.delete_model(gone)
     run("back").roll_back(1)
 
-    version = releases.ledger.book().versions[1]
+    version = context.ledger.read().versions[1]
     assert version.model_id != gone
-    assert releases.production().model_id == version.model_id
-    assert served(releases) == 1
+    assert find_production(context).model_id == version.model_id
+    assert served(context) == 1
 
 
-def test_a_version_whose_model_and_artifact_are_gone_comes_from_its_backup(releases, run, two_versions):
-    version = releases.ledger.book().versions[1]
-    releases.catalog._client.delete_model(version.model_id)
-    for found in list(releases.store.list(version.artifact)):
-        releases.store.delete(found.key)
+def test_a_version_whose_model_and_artifact_are_gone_comes_from_its_backup(context, run, two_versions):
+    version = context.ledger.read().versions[1]
+    context.catalog._client.delete_model(version.model_id)
+    for found in list(context.store.list(version.artifact)):
+        context.store.delete(found.key)
     run("back").roll_back(1)
 
-    assert served(releases) == 1
+    assert served(context) == 1
 
 
-def test_a_version_of_which_nothing_whole_is_left_is_refused_with_production_untouched(releases, run, two_versions):
-    version = releases.ledger.book().versions[1]
-    releases.catalog._client.delete_model(version.model_id)
+def test_a_version_of_which_nothing_whole_is_left_is_refused_with_production_untouched(context, run, two_versions):
+    version = context.ledger.read().versions[1]
+    context.catalog._client.delete_model(version.model_id)
     for folder in (version.artifact, "backups/v1_"):
-        for found in list(releases.store.list(folder)):
-            releases.store.delete(found.key)
+        for found in list(context.store.list(folder)):
+            context.store.delete(found.key)
 
     back = run("back")
     with pytest.raises(StorageError, match="Rollback failed - backup not found"):
         back.roll_back(1)
     back.close()
-    assert served(releases) == 2
-    assert releases.ledger.book().holder is None
+    assert served(context) == 2
+    assert context.ledger.read().holder is None
 
 
-def test_a_rollback_backs_up_what_it_replaces(releases, run, two_versions):
+def test_a_rollback_backs_up_what_it_replaces(context, run, two_versions):
     run("back").roll_back(1)
     run("run-3", shift=2).release_fully()
 
-    backups = list_backups(releases.store)
+    backups = list_backups(context.store)
     assert {backup["version"] for backup in backups} == {1, 2}, "every earlier version has one"
     for backup in backups:
-        require_recorded(backup, releases.ledger.entries())
-        verify_bundle(releases.store, open_bundle(releases.store, backup["prefix"], made_by="backup_production"))
+        require_recorded(backup, context.ledger.entries())
+        verify_bundle(context.store, open_bundle(context.store, backup["prefix"], made_by="backup_production"))
 
 
-def test_a_rollback_does_not_back_up_again_what_has_a_backup(releases, run, two_versions):
+def test_a_rollback_does_not_back_up_again_what_has_a_backup(context, run, two_versions):
     run("run-3", shift=2).plan()
     run("run-3", shift=2).back_up()
     run("run-3", shift=2).close()
     run("back").roll_back(1)
 
-    assert [backup["version"] for backup in list_backups(releases.store)] == [1, 2]
-    assert releases.ledger.book().releases["back"].get(Kind.PRODUCTION_BACKED_UP) is None
+    assert [backup["version"] for backup in list_backups(context.store)] == [1, 2]
+    assert context.ledger.read().releases["back"].get(ProductionBackedUp) is None
 
 
-def test_a_backup_that_fails_does_not_hold_up_a_rollback_and_is_recorded(releases, run, two_versions, caplog):
-    version = releases.ledger.book().versions[2]
-    damage(releases.store, f"{version.results}/recommendations.csv")
+def test_a_backup_that_fails_does_not_hold_up_a_rollback_and_is_recorded(context, run, two_versions, caplog):
+    version = context.ledger.read().versions[2]
+    damage(context.store, f"{version.results}/recommendations.csv")
 
     assert run("back").roll_back(1)["version"] == 1
-    failed = releases.ledger.book().releases["back"].facts[Kind.BACKUP_FAILED]
-    assert failed["version"] == 2
-    assert f"{version.results}/recommendations.csv has the sha256" in failed["reason"]
+    failed = context.ledger.read().releases["back"].require(BackupFailed)
+    assert failed.version == 2
+    assert f"{version.results}/recommendations.csv has the sha256" in failed.reason
     assert "v2 could not be backed up, and the rollback goes on" in caplog.text
-    assert [backup["version"] for backup in list_backups(releases.store)] == [1]
+    assert [backup["version"] for backup in list_backups(context.store)] == [1]
 
 
-def test_a_failed_rollback_leaves_the_champion_verified_serving(releases, run, two_versions, emulator):
+def test_a_failed_rollback_leaves_the_champion_verified_serving(context, run, two_versions, emulator):
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity")
     back = run("back")
 
     with pytest.raises(PromotionFailedError, match=r"Rollback failed: v2 serves at .*, verified(?s:.)*No capacity"):
         back.roll_back()
     back.close()
-    assert served(releases) == 2
-    assert releases.ledger.book().releases["back"].outcome == "failed"
+    assert served(context) == 2
+    assert context.ledger.read().releases["back"].outcome == "failed"
 
 
-def test_a_rollback_pre_empts_a_release_that_only_waits_for_an_approval(releases, run, two_versions):
+def test_a_rollback_pre_empts_a_release_that_only_waits_for_an_approval(context, run, two_versions):
     third = run("run-3", shift=2)
     third.validate()
     third.ask()
     run("back").roll_back()
 
-    assert served(releases) == 1
-    assert releases.ledger.book().releases["run-3"].outcome == "pre-empted"
-    with pytest.raises(ApprovalError, match="a rollback pre-empted it: nothing of it is carried out any more"):
+    assert served(context) == 1
+    assert context.ledger.read().releases["run-3"].outcome == "pre-empted"
+    with pytest.raises(ApprovalError, match=r"a rollback pre-empted it\. .*its approval can no longer be used"):
         third.answer(Decision.PROMOTE)
-    left = [d for d in releases.deployments_of_run(Role.TEST, "run-3") if d.lifecycle_state == "ACTIVE"]
+    left = [d for d in find_own_deployments(third.context, Role.TEST) if d.lifecycle_state == "ACTIVE"]
     assert left == []
 
 
-def lose(releases, emulator):
+def lose(context, emulator):
     """Remove every copy of v1."""
-    first = releases.ledger.book().versions[1]
-    releases.catalog._client.delete_model(first.model_id)
+    first = context.ledger.read().versions[1]
+    context.catalog._client.delete_model(first.model_id)
     for prefix in (first.artifact, "backups/v1_"):
-        for found in list(releases.store.list(prefix)):
-            releases.store.delete(found.key)
+        for found in list(context.store.list(prefix)):
+            context.store.delete(found.key)
 
 
 @pytest.mark.parametrize(
@@ -198,41 +211,41 @@ def lose(releases, emulator):
     [
         (lose, StorageError),
         (
-            lambda releases, emulator: exchange(emulator, releases.ledger.book().versions[1].model_id),
+            lambda context, emulator: exchange(emulator, context.ledger.read().versions[1].model_id),
             IntegrityError,
         ),
     ],
     ids=["lost", "exchanged"],
 )
-def test_an_impossible_rollback_pre_empts_nothing(releases, run, two_versions, emulator, damage, error):
+def test_an_impossible_rollback_pre_empts_nothing(context, run, two_versions, emulator, damage, error):
     third = run("run-3", shift=2)
     third.validate()
     third.ask()
-    damage(releases, emulator)
+    damage(context, emulator)
 
     for wanted, refused in ((1, error), (7, SettingsError)):
         with pytest.raises(refused):
             run("back").roll_back(wanted)
-    assert releases.ledger.book().holder == "run-3"
+    assert context.ledger.read().holder == "run-3"
 
     third.keep(Decision.PROMOTE)
     third.promote()
-    assert served(releases) == 3
+    assert served(context) == 3
 
 
-def test_a_rollback_pre_empts_for_a_version_that_only_its_backup_holds(releases, run, two_versions):
-    first = releases.ledger.book().versions[1]
+def test_a_rollback_pre_empts_for_a_version_that_only_its_backup_holds(context, run, two_versions):
+    first = context.ledger.read().versions[1]
     third = run("run-3", shift=2)
     third.validate()
     third.ask()
-    releases.catalog._client.delete_model(first.model_id)
+    context.catalog._client.delete_model(first.model_id)
 
     run("back").roll_back(1)
-    assert served(releases) == 1
-    assert releases.ledger.book().releases["run-3"].outcome == "pre-empted"
+    assert served(context) == 1
+    assert context.ledger.read().releases["run-3"].outcome == "pre-empted"
 
 
-def test_a_rollback_waits_for_a_release_that_was_answered(releases, run, two_versions):
+def test_a_rollback_waits_for_a_release_that_was_answered(context, run, two_versions):
     third = run("run-3", shift=2)
     third.validate()
     third.answer(Decision.PROMOTE)
@@ -241,32 +254,32 @@ def test_a_rollback_waits_for_a_release_that_was_answered(releases, run, two_ver
         run("back").roll_back()
 
 
-def test_nothing_is_promoted_unless_the_way_back_was_rehearsed_in_this_run(releases, run, two_versions):
+def test_nothing_is_promoted_unless_its_rollback_was_rehearsed_in_this_run(context, run, two_versions):
     third = run("run-3", shift=2)
     third.validate()
-    rehearsed = releases.ledger.book().releases["run-3"].facts[Kind.ROLLBACK_REHEARSED]
-    assert (rehearsed["version"], rehearsed["seconds"] >= 0) == (2, True)
-    releases.record(Kind.ROLLBACK_REHEARSED, "run-3", {**rehearsed, "version": 1})
+    rehearsed = third.context.release.require(RollbackRehearsed)
+    assert (rehearsed.version, rehearsed.seconds >= 0) == (2, True)
+    third.context.record(replace(rehearsed, version=1))
     third.answer(Decision.PROMOTE)
 
-    with pytest.raises(MissingInputError, match="clear the task 'backup_production'"):
+    with pytest.raises(MissingInputError, match="Clear the task 'backup_production'"):
         third.promote()
-    assert served(releases) == 2
+    assert served(context) == 2
 
 
-def test_an_artifact_that_was_exchanged_in_the_catalog_is_not_promoted(releases, run, two_versions, emulator):
+def test_an_artifact_that_was_exchanged_in_the_catalog_is_not_promoted(context, run, two_versions, emulator):
     third = run("run-3", shift=2)
     third.validate()
     third.answer(Decision.PROMOTE)
-    exchange(emulator, releases.ledger.book().versions[3].model_id)
+    exchange(emulator, context.ledger.read().versions[3].model_id)
 
     with pytest.raises(ApprovalError, match=r"not what was approved(?s:.)*score\.py"):
         third.promote()
-    assert served(releases) == 2
+    assert served(context) == 2
 
 
-def test_a_champion_that_was_exchanged_in_the_catalog_stops_the_next_release(releases, run, two_versions, emulator):
-    exchange(emulator, releases.ledger.book().production.model_id)
+def test_a_champion_that_was_exchanged_in_the_catalog_stops_the_next_release(context, run, two_versions, emulator):
+    exchange(emulator, context.ledger.read().production.model_id)
 
     with pytest.raises(IntegrityError, match=r"score\.py"):
         run("run-3", shift=2).register()
@@ -274,41 +287,41 @@ def test_a_champion_that_was_exchanged_in_the_catalog_stops_the_next_release(rel
 
 @pytest.mark.parametrize(
     ("kind", "part"),
-    [(Kind.DATA_CHECKED, "report of data_checked"), (Kind.TEST_VALIDATED, "report of test_validated")],
+    [(events.DataChecked, "report of data_checked"), (events.TestValidated, "report of test_validated")],
 )
-def test_a_report_that_was_edited_after_the_approval_stops_the_promotion(releases, run, kind, part):
+def test_a_report_that_was_edited_after_the_approval_stops_the_promotion(context, run, kind, part):
     first = run("run-1")
     first.validate()
     first.answer(Decision.PROMOTE)
-    key = releases.ledger.book().releases["run-1"].facts[kind]["report"]
-    releases.store.replace(key, releases.store.read(key).replace(b"HOLD", b"PASS") + b" ")
+    key = context.ledger.read().releases["run-1"].require(kind).report
+    context.store.replace(key, context.store.read(key).replace(b"HOLD", b"PASS") + b" ")
 
-    with pytest.raises(ApprovalError, match=f"these have changed: {part}"):
+    with pytest.raises(ApprovalError, match=f"changed since approval: {part}"):
         first.promote()
 
 
-def test_settings_that_were_edited_after_the_approval_stop_the_promotion(releases, run):
+def test_settings_that_were_edited_after_the_approval_stop_the_promotion(context, run):
     first = run("run-1")
     first.validate()
     first.answer(Decision.PROMOTE)
-    key = releases.ledger.book().releases["run-1"].facts[Kind.RELEASE_OPENED]["settings"]["key"]
-    releases.store.replace(key, b"{}")
+    key = context.ledger.read().releases["run-1"].opened.settings.key
+    context.store.replace(key, b"{}")
 
-    with pytest.raises(ApprovalError, match="these have changed: settings"):
+    with pytest.raises(ApprovalError, match="changed since approval: settings"):
         first.promote()
 
 
-def test_an_approval_counts_once(releases, run, two_versions):
+def test_an_approval_counts_once(context, run, two_versions):
     run("back").roll_back()
     second = run("run-2", shift=1)
     second.plan()
 
     with pytest.raises(ApprovalError, match="an approval counts once"):
         second.promote()
-    assert served(releases) == 1
+    assert served(context) == 1
 
 
-def test_a_version_that_was_rolled_back_can_be_promoted_after_asking_again(releases, run, two_versions):
+def test_a_version_that_was_rolled_back_can_be_promoted_after_asking_again(context, run, two_versions):
     run("back").roll_back()
     second = run("run-2", shift=1)
     second.plan()
@@ -317,10 +330,10 @@ def test_a_version_that_was_rolled_back_can_be_promoted_after_asking_again(relea
     second.promote()
     second.close()
 
-    assert served(releases) == 2
+    assert served(context) == 2
 
 
-def test_a_version_that_serves_may_be_approved_again_and_is_proved_again(releases, run, two_versions):
+def test_a_version_that_serves_may_be_approved_again_and_is_verified_again(context, run, two_versions):
     second = run("run-2", shift=1)
     second.plan()
     question = second.answer(Decision.PROMOTE, attempt=2)
@@ -328,9 +341,9 @@ def test_a_version_that_serves_may_be_approved_again_and_is_proved_again(release
     second.close()
 
     assert "which serves already" in question.subject
-    book = releases.ledger.book()
-    assert (book.production.version, book.previous_champion.version) == (2, 1)
-    assert book.releases["run-2"].outcome == "promoted"
+    state = context.ledger.read()
+    assert (state.production.version, state.previous_champion.version) == (2, 1)
+    assert state.releases["run-2"].outcome == "promoted"
 
 
 def test_an_answer_to_an_earlier_try_does_not_count(run):
@@ -342,10 +355,8 @@ def test_an_answer_to_an_earlier_try_does_not_count(run):
         first.keep(Decision.PROMOTE, attempt=1)
 
 
-def test_whoever_triggered_a_run_may_not_approve_it_where_the_settings_say_so(releases, run):
-    releases.settings = releases.settings.model_copy(
-        update={"release": releases.settings.release.model_copy(update={"self_approval": False})}
-    )
+def test_the_requester_may_not_approve_their_own_run_where_the_settings_say_so(settings, run, monkeypatch):
+    monkeypatch.setitem(settings.release.__dict__, "self_approval", False)
     first = run("run-1")
     first.validate()  # triggered by bo
     first.ask()
@@ -356,31 +367,29 @@ def test_whoever_triggered_a_run_may_not_approve_it_where_the_settings_say_so(re
     assert first.promote()["version"] == 1
 
 
-def test_a_former_holder_that_wakes_up_cannot_change_production(releases, run, two_versions, monkeypatch):
+def test_a_former_holder_that_wakes_up_cannot_change_production(context, run, two_versions, monkeypatch):
     third = run("run-3", shift=2)
     third.validate()
     third.answer(Decision.PROMOTE)
-    zombie = releases.deployments.get(releases.ledger.book().production.deployment_id)  # read, and not yet sent
-    run("run-4", shift=3).plan(has_ended=lambda dag_id, run_id: run_id == "run-3")
+    zombie = context.deployments.get(context.ledger.read().production.deployment_id)  # read, and not yet sent
+    run("run-4", shift=3).plan(has_ended=lambda holder: holder.run_id == "run-3")
 
     with pytest.raises(CloudUnavailableError, match="412"):
-        releases.deployments.switch_model(zombie, releases.ledger.book().versions[3].model_id)
-    assert served(releases) == 2
+        context.deployments.switch_model(zombie, context.ledger.read().versions[3].model_id)
+    assert served(context) == 2
 
 
-def test_productions_tag_names_the_head_of_the_ledger(releases, two_versions):
-    book = releases.ledger.book()
+def test_productions_tag_names_the_head_of_the_ledger(context, two_versions):
+    state = context.ledger.read()
 
-    assert releases.production().tags[LEDGER_TAG] == f"{book.seq}:{book.head}"
+    assert find_production(context).tags[LEDGER_TAG] == f"{state.seq}:{state.head}"
 
 
-def test_two_runs_that_plan_at_once_end_with_one_holder(releases, run, tmp_path):
-    from concurrent.futures import ThreadPoolExecutor
-
+def test_two_runs_that_plan_at_once_end_with_one_holder(context, run, tmp_path):
     def plan(number):
         try:
-            mine = Releases(releases.settings, releases.store, releases.catalog._session)
-            return Run(mine, f"run-{number}", tmp_path).plan()
+            own = open_context(context.settings, context.store, context.catalog._session, f"run-{number}")
+            return Run(own, f"run-{number}", tmp_path).plan()
         except LockHeldError as err:
             return err
 
@@ -392,22 +401,22 @@ def test_two_runs_that_plan_at_once_end_with_one_holder(releases, run, tmp_path)
 
 
 @pytest.fixture
-def asked_back(run, two_versions):
+def asked_rollback(run, two_versions):
     back = run("back")
     back.rehearse_rollback(require_approval=True)
     return back, back.ask_rollback()
 
 
-def test_a_rollback_is_asked_for_with_what_it_rests_on(releases, asked_back):
-    _, question = asked_back
+def test_a_rollback_is_asked_for_with_what_it_rests_on(context, asked_rollback):
+    _, question = asked_rollback
 
     assert question.subject == "Roll product-recommender back to v1?"
     assert "Reason: it looks odd" in question.body
     assert "v2 since" in question.body
     assert f"`{question.digest}`" in question.body or question.digest in question.body
     assert "rehearsed in" in question.body
-    asked = releases.ledger.book().releases["back"].facts[Kind.APPROVAL_REQUESTED]
-    assert asked["fingerprint"] in question.body
+    asked = context.ledger.read().releases["back"].require(ApprovalRequested)
+    assert asked.fingerprint in question.body
 
 
 def test_nobody_is_asked_about_a_rollback_that_needs_no_approval(run, two_versions):
@@ -417,35 +426,35 @@ def test_nobody_is_asked_about_a_rollback_that_needs_no_approval(run, two_versio
     assert back.ask_rollback() is None
 
 
-def test_an_approved_rollback_keeps_who_approved_it(releases, asked_back):
-    back, question = asked_back
+def test_an_approved_rollback_records_its_approver(context, asked_rollback):
+    back, question = asked_rollback
     back.keep(Decision.ROLL_BACK, by="ann")
 
     assert back.switch_back()["version"] == 1
-    answered = releases.ledger.book().releases["back"].facts[Kind.APPROVAL_ANSWERED]
-    assert (answered["by"], answered["version"], answered["digest"]) == ("ann", 1, question.digest)
+    answered = context.ledger.read().releases["back"].require(ApprovalAnswered)
+    assert (answered.by, answered.version, answered.digest) == ("ann", 1, question.digest)
 
 
-def test_a_rollback_that_was_to_be_approved_waits_for_the_answer(asked_back):
-    back, _ = asked_back
+def test_a_rollback_that_was_to_be_approved_waits_for_the_answer(asked_rollback):
+    back, _ = asked_rollback
 
-    with pytest.raises(MissingInputError, match="clear the task 'request_approval'"):
+    with pytest.raises(MissingInputError, match="Clear the task 'request_approval'"):
         back.switch_back()
 
 
-def test_a_refused_rollback_leaves_production_alone_and_says_so(releases, asked_back):
-    back, _ = asked_back
+def test_a_rejected_rollback_leaves_production_alone_and_says_so(context, asked_rollback):
+    back, _ = asked_rollback
     back.keep(Decision.KEEP, by="ann")
 
-    with pytest.raises(ApprovalError, match="ann answered to keep it"):
+    with pytest.raises(ApprovalError, match="ann answered Keep"):
         back.switch_back()
     back.close()
-    assert served(releases) == 2
-    assert releases.ledger.book().releases["back"].outcome == "rejected"
+    assert served(context) == 2
+    assert context.ledger.read().releases["back"].outcome == "rejected"
 
 
-def test_the_approval_of_a_rollback_does_not_cover_another_production(releases, run, asked_back):
-    back, _ = asked_back
+def test_the_approval_of_a_rollback_does_not_cover_another_production(context, run, asked_rollback):
+    back, _ = asked_rollback
     back.keep(Decision.ROLL_BACK)
     back.switch_back()
     back.close()
@@ -456,25 +465,25 @@ def test_the_approval_of_a_rollback_does_not_cover_another_production(releases, 
     second.promote()
     second.close()
 
-    with pytest.raises(ApprovalError, match=r"v1 was brought back by this run before.*Trigger a new rollback"):
+    with pytest.raises(ApprovalError, match=r"v1 was rolled back to by this run before.*Trigger a new rollback"):
         back.rehearse_rollback(require_approval=True)  # the run was cleared, and its old answer is there
-    assert served(releases) == 2
+    assert served(context) == 2
 
 
-def test_the_approval_of_a_rollback_does_not_cover_a_model_registered_anew(releases, asked_back):
-    back, _ = asked_back
+def test_the_approval_of_a_rollback_does_not_cover_a_model_registered_again(context, asked_rollback):
+    back, _ = asked_rollback
     back.keep(Decision.ROLL_BACK)
-    releases.catalog._client.delete_model(releases.ledger.book().versions[1].model_id)
+    context.catalog._client.delete_model(context.ledger.read().versions[1].model_id)
     back.rehearse_rollback(require_approval=True)
 
-    with pytest.raises(ApprovalError, match="these have changed: registered model"):
+    with pytest.raises(ApprovalError, match="changed since approval: registered model"):
         back.switch_back()
 
 
-def test_whoever_triggered_a_rollback_may_not_approve_it_where_the_settings_say_so(releases, run, two_versions):
-    releases.settings = releases.settings.model_copy(
-        update={"release": releases.settings.release.model_copy(update={"self_approval": False})}
-    )
+def test_the_requester_may_not_approve_their_own_rollback_where_the_settings_say_so(
+    settings, run, two_versions, monkeypatch
+):
+    monkeypatch.setitem(settings.release.__dict__, "self_approval", False)
     back = run("back")
     back.rehearse_rollback(require_approval=True)  # triggered by bo
     back.ask_rollback()
@@ -484,10 +493,10 @@ def test_whoever_triggered_a_rollback_may_not_approve_it_where_the_settings_say_
     back.keep(Decision.KEEP, by="bo")
 
 
-def test_a_rollback_that_only_waits_for_an_approval_is_pre_empted(releases, run, asked_back):
-    back, _ = asked_back
+def test_a_rollback_that_only_waits_for_an_approval_is_pre_empted(context, run, asked_rollback):
+    back, _ = asked_rollback
     run("urgent").roll_back()
 
-    assert served(releases) == 1
+    assert served(context) == 1
     with pytest.raises(ApprovalError, match="pre-empted"):
         back.keep(Decision.ROLL_BACK)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 
 import pytest
 from steps.factories import Run
 
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import ModelTrained
 from recdeploy_ops.steps import run_ads_operator
 from recdeploy_ops.training import runs
 
@@ -40,17 +41,17 @@ def count(tmp_path, monkeypatch):
     return lambda: log.read_text().count("run")
 
 
-def with_training(releases, **training):
-    changed = releases.settings.training.model_copy(update=training)
-    releases.settings = releases.settings.model_copy(update={"training": changed})
+def with_training(context, **training):
+    changed = context.settings.training.model_copy(update=training)
+    return replace(context, settings=context.settings.model_copy(update={"training": changed}))
 
 
-def test_the_engine_and_its_settings_are_recorded_and_equal_ones_are_not_trained_twice(releases, tmp_path, count):
-    run = Run(releases, "run-1", tmp_path)
+def test_the_engine_and_its_settings_are_recorded_and_equal_ones_are_not_trained_twice(context, tmp_path, count):
+    run = Run(context, "run-1", tmp_path)
     run.plan()
     run.extract()
-    first = run_ads_operator.advance(releases, "run-1")
-    inputs = releases.facts(releases.release("run-1"), Kind.MODEL_TRAINED)["inputs"]
+    first = run_ads_operator.advance(run.context)
+    inputs = run.context.release.require(ModelTrained).inputs
 
     assert inputs["model"] == {
         "engine": "exact",
@@ -60,19 +61,17 @@ def test_the_engine_and_its_settings_are_recorded_and_equal_ones_are_not_trained
         "learning_rate": 0.005,
         "regularization": 0.02,
     }
-    with_training(releases, timeout_minutes=99)
-    assert run_ads_operator.advance(releases, "run-1") == first
+    assert run_ads_operator.advance(with_training(run.context, timeout_minutes=99)) == first
     assert count() == 1
 
 
 @pytest.mark.parametrize("changed", [{"engine": "stock"}, {"refit": True}, {"factors": 50}, {"learning_rate": 0.01}])
-def test_other_settings_of_the_model_train_it_again(releases, tmp_path, count, changed):
-    run = Run(releases, "run-1", tmp_path)
+def test_other_settings_of_the_model_train_it_again(context, tmp_path, count, changed):
+    run = Run(context, "run-1", tmp_path)
     run.plan()
     run.extract()
-    run_ads_operator.advance(releases, "run-1")
-    with_training(releases, **changed)
-    run_ads_operator.advance(releases, "run-1")
+    run_ads_operator.advance(run.context)
+    run_ads_operator.advance(with_training(run.context, **changed))
 
     assert count() == 2
-    assert changed.items() <= releases.facts(releases.release("run-1"), Kind.MODEL_TRAINED)["inputs"]["model"].items()
+    assert changed.items() <= run.context.release.require(ModelTrained).inputs["model"].items()

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 from shops import make_shop
-from steps.conftest import emulator, emulator_process, profile_fields, project_id, releases, settings
+from steps.conftest import context, emulator, emulator_process, profile_fields, project_id, settings
 from steps.factories import Run
 
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import ApprovalAnswered, Promoted
 
-__all__ = ["emulator", "emulator_process", "profile_fields", "project_id", "releases", "settings"]
+__all__ = ["context", "emulator", "emulator_process", "profile_fields", "project_id", "settings"]
 
 FOLDER = Path(__file__).parents[2] / "include" / "notebook"
 NOTEBOOK = json.loads((FOLDER / "Recommender-Retrain-Template.ipynb").read_text(encoding="utf-8"))
@@ -72,9 +72,9 @@ def fill_shop(folder):
     return make_shop(folder / "notebook.db", interactions=rows, kind="TEXT", **tables)
 
 
-def test_every_cell_runs_from_training_to_promotion_and_back(tmp_path, releases, profile_fields):
-    Run(releases, "scheduled", tmp_path).release_fully()  # v1, by Airflow's steps
-    first = releases.ledger.book().production
+def test_every_cell_runs_from_training_to_promotion_and_back(tmp_path, context, profile_fields):
+    Run(context, "scheduled", tmp_path).release_fully()  # v1, by Airflow's steps
+    first = context.ledger.read().production
     environment = environment_of(tmp_path, profile_fields, DB_URL=f"sqlite:///{fill_shop(tmp_path)}")
 
     done = run_cells(tmp_path, environment, ["promote", "", "previous"])
@@ -91,20 +91,20 @@ def test_every_cell_runs_from_training_to_promotion_and_back(tmp_path, releases,
     assert f"v2 serves at {first.url}, verified." in said
     assert "📌 Version 1" in said
     assert f"v1 serves at {first.url}, verified." in said
-    book = releases.ledger.book()
+    book = context.ledger.read()
     assert (book.production.version, book.previous_champion.version, book.holder) == (1, 2, None)
     release = next(r for r in book.releases.values() if r.version == 2)
     assert release.run_id.startswith("notebook-")
     assert release.outcome == "promoted"
-    assert release.facts[Kind.APPROVAL_ANSWERED]["by"].startswith(getpass.getuser())
+    assert release.require(ApprovalAnswered).by.startswith(getpass.getuser())
     artifact = tmp_path / "home" / "recommender_model_artifact" / "manifest.json"
     assert json.loads(artifact.read_text())["version"] == 1
 
 
-def test_the_cells_that_reject_and_that_roll_back_to_a_number(tmp_path, releases, profile_fields):
+def test_the_cells_that_reject_and_that_roll_back_to_a_number(tmp_path, context, profile_fields):
     for number in (1, 2):
-        Run(releases, f"scheduled-{number}", tmp_path, shift=number).release_fully()
-    url = releases.ledger.book().production.url
+        Run(context, f"scheduled-{number}", tmp_path, shift=number).release_fully()
+    url = context.ledger.read().production.url
     environment = environment_of(tmp_path, profile_fields, DB_URL=f"sqlite:///{fill_shop(tmp_path)}")
 
     done = run_cells(tmp_path, environment, ["", "reject", "1"])
@@ -112,19 +112,19 @@ def test_the_cells_that_reject_and_that_roll_back_to_a_number(tmp_path, releases
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "Type 'reject' to delete TEST and keep v2" in done.stdout
     assert f"v1 serves at {url}, verified." in done.stdout
-    book = releases.ledger.book()
+    book = context.ledger.read()
     assert {number: str(version.stage) for number, version in book.versions.items()} == {
         1: "champion",
         2: "retired",
         3: "rejected",
     }
     assert (book.production.version, book.production.url, book.holder) == (1, url, None)
-    assert [d.tags["recdeploy-role"] for d in releases.deployments.all() if d.lifecycle_state != "DELETED"] == [
+    assert [d.tags["recdeploy-role"] for d in context.deployments.all() if d.lifecycle_state != "DELETED"] == [
         "production"
     ]
     rejected = next(r for r in book.releases.values() if r.version == 3)
-    assert (rejected.outcome, rejected.get(Kind.PROMOTED)) == ("rejected", None)
-    assert rejected.facts[Kind.APPROVAL_ANSWERED]["decision"] == "Reject"
+    assert (rejected.outcome, rejected.get(Promoted)) == ("rejected", None)
+    assert rejected.require(ApprovalAnswered).decision == "Reject"
     artifact = tmp_path / "home" / "recommender_model_artifact" / "manifest.json"
     assert json.loads(artifact.read_text())["version"] == 1
 

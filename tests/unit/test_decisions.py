@@ -2,20 +2,24 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise, product
+from types import SimpleNamespace
 
 import pytest
+from events import PRODUCTION, PROJECT, URL, asked, chain, closed, complete, of, opened
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.test_ledger import chain, closed, complete, opened
 
+from recdeploy_ops.domain.deployment_states import DeploymentState, Progress
 from recdeploy_ops.domain.errors import IllegalTransitionError, LockHeldError, StateMismatchError
-from recdeploy_ops.domain.ledger import NOTEBOOK
-from recdeploy_ops.domain.records import Deployment, Shape, WorkRequest
-from recdeploy_ops.domain.release_plan import describe_holder, find_dead_holder, plan
-from recdeploy_ops.domain.replay import fold
+from recdeploy_ops.domain.events import NOTEBOOK, ReleaseOutcome
+from recdeploy_ops.domain.records import CatalogModel, Deployment, Shape, WorkRequest
+from recdeploy_ops.domain.release_plan import find_ended_holder, lock_held, plan
+from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.stages import TRANSITIONS, Stage, advance
 from recdeploy_ops.domain.switching import Move, SwitchIntent, decide_switch
-from recdeploy_ops.domain.waiting import FIRST_SECONDS, Progress, judge_deployment, judge_work_request, look_intervals
+from recdeploy_ops.domain.waiting import FIRST_SECONDS, judge_work_request, look_intervals
+from recdeploy_ops.oci_clients.tags import PROJECT_TAG, VERSION_TAG
+from recdeploy_ops.rollout.registry import highest_version
 
 NOW = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)
 
@@ -29,10 +33,9 @@ def test_only_the_listed_transitions_are_allowed(current, target):
             advance(current, target)
 
 
-@pytest.mark.parametrize("state", ["MELTED", "", "active"])
-def test_a_state_that_nobody_listed_is_a_failure(state):
-    assert judge_deployment(state) is Progress.FAILED
-    assert judge_work_request(state) is Progress.FAILED
+@pytest.mark.parametrize("status", ["MELTED", "", "accepted"])
+def test_a_status_of_a_work_request_that_is_not_listed_is_a_failure(status):
+    assert judge_work_request(status) is Progress.FAILED
 
 
 @given(st.floats(min_value=0.001, max_value=3600))
@@ -46,33 +49,33 @@ def test_looks_follow_each_other_more_and_more_slowly_up_to_the_longest_interval
 
 def deployment(state="ACTIVE", model_id="old", name="production"):
     shape = Shape("VM.Standard.E4.Flex", 1, 16, 1)
-    return Deployment("ocid", name, state, "", model_id, "http://x/ocid", shape, {}, "etag", NOW)
+    return Deployment(PRODUCTION, name, DeploymentState(state), "", model_id, URL, shape, {}, "etag", NOW)
 
 
 def work(status, work_request_id="wr-2"):
     return WorkRequest(work_request_id, "MODEL_DEPLOYMENT_UPDATE", status, NOW)
 
 
-def decide(*, state="ACTIVE", newest=None, reached=False, late=False, insisting=False):
+def decide(*, state="ACTIVE", newest=None, reached=False, late=False, force=False):
     intent = SwitchIntent("serving v2", "wr-1", NOW + timedelta(hours=-1 if late else 1))
-    return decide_switch(intent, deployment(state), newest, reached=reached, now=NOW, insisting=insisting)
+    return decide_switch(intent, deployment(state), newest, reached=reached, now=NOW, force=force)
 
 
 @pytest.mark.parametrize(
     ("facts", "move"),
     [
-        # Nothing was asked yet: no work request, or only one that was there before.
-        ({}, Move.ASK),
-        ({"newest": work("FAILED", "wr-1")}, Move.ASK),
-        ({"state": "NEEDS_ATTENTION"}, Move.ASK),
-        ({"state": "NEEDS_ATTENTION", "reached": True}, Move.ASK),
+        # Nothing was requested yet: no work request, or only one that was there before.
+        ({}, Move.REQUEST),
+        ({"newest": work("FAILED", "wr-1")}, Move.REQUEST),
+        ({"state": "NEEDS_ATTENTION"}, Move.REQUEST),
+        ({"state": "NEEDS_ATTENTION", "reached": True}, Move.REQUEST),
         ({"reached": True}, Move.PROBE),
         ({"state": "UPDATING"}, Move.WAIT),
         ({"state": "UPDATING", "late": True}, Move.GIVE_UP),
         ({"state": "INACTIVE"}, Move.GIVE_UP),
         ({"state": "FAILED"}, Move.GIVE_UP),
         ({"state": "MELTED"}, Move.GIVE_UP),
-        # Asked.
+        # Requested.
         ({"state": "UPDATING", "newest": work("ACCEPTED")}, Move.WAIT),
         ({"state": "UPDATING", "newest": work("IN_PROGRESS")}, Move.WAIT),
         ({"state": "UPDATING", "newest": work("IN_PROGRESS"), "late": True}, Move.GIVE_UP),
@@ -85,11 +88,11 @@ def decide(*, state="ACTIVE", newest=None, reached=False, late=False, insisting=
         # Accepted, and silently not done.
         ({"newest": work("SUCCEEDED")}, Move.GIVE_UP),
         ({"newest": work("SUCCEEDED"), "reached": True}, Move.PROBE),
-        # The way back has nothing to lose by asking.
-        ({"state": "MELTED", "insisting": True}, Move.ASK),
-        ({"state": "MELTED", "newest": work("SUCCEEDED"), "insisting": True}, Move.GIVE_UP),
-        ({"state": "UPDATING", "insisting": True}, Move.WAIT),
-        ({"state": "INACTIVE", "insisting": True}, Move.GIVE_UP),
+        # A restoration has nothing to lose by a request.
+        ({"state": "MELTED", "force": True}, Move.REQUEST),
+        ({"state": "MELTED", "newest": work("SUCCEEDED"), "force": True}, Move.GIVE_UP),
+        ({"state": "UPDATING", "force": True}, Move.WAIT),
+        ({"state": "INACTIVE", "force": True}, Move.GIVE_UP),
     ],
 )
 def test_a_switch_is_decided_by_its_facts(facts, move):
@@ -115,66 +118,96 @@ def test_nothing_is_probed_that_is_not_active_and_configured_as_intended(state, 
         assert decision.move is not Move.WAIT
 
 
-def plan_run(book, run_id="run-9", *, in_catalog=0, production=None):
-    return plan(book, run_id, highest_in_catalog=in_catalog, production=production)
+def plan_run(state, run_id="run-9", *, in_catalog=(), production=None):
+    models = [catalog_model(number) for number in in_catalog]
+    context = SimpleNamespace(state=state, project=PROJECT, catalog=SimpleNamespace(models=lambda: models))
+    return plan(state, run_id, highest_version=highest_version(context), production=production)
+
+
+def catalog_model(version):
+    tags = {PROJECT_TAG: PROJECT, VERSION_TAG: str(version)}
+    return CatalogModel(f"m{version}", f"{PROJECT}-v{version}", "ACTIVE", tags, {}, NOW)
 
 
 def test_the_first_release_makes_version_1():
-    found = plan_run(fold([]))
+    planned = plan_run(replay([]))
 
-    assert (found.version, found.record) == (1, True)
-    assert "first release" in found.summary[0]
+    assert (planned.version, planned.record) == (1, True)
+    assert "first release" in planned.summary[0]
 
 
-def test_a_version_number_is_one_above_every_number_ever_given_out():
-    book = fold(chain(opened("run-1", 1), closed("run-1", "failed"), opened("run-2", 2), closed("run-2", "rejected")))
+def test_a_version_number_is_one_above_every_number_ever_used():
+    rejected = of("run-2", opened(2), closed(ReleaseOutcome.REJECTED, 2))
+    state = replay(chain(opened(1), closed(ReleaseOutcome.FAILED), *rejected))
 
-    assert plan_run(book).version == 3
-    assert plan_run(book, in_catalog=7).version == 8
+    assert plan_run(state).version == 3
+    assert plan_run(state, in_catalog=[1]).version == 3
+    assert plan_run(state, in_catalog=[7, 1]).version == 8
 
 
 def test_a_run_that_is_open_goes_on_and_a_closed_one_is_opened_again():
-    book = fold(chain(opened("run-1", 1)))
-    assert (plan_run(book, "run-1").version, plan_run(book, "run-1").record) == (1, False)
+    planned = plan_run(replay(chain(opened(1))), "run-1")
+    assert (planned.version, planned.record) == (1, False)
+    assert planned.summary[-1] == "This run already makes v1: it goes on."
 
-    book = fold(chain(opened("run-1", 1), closed("run-1", "failed")))
-    assert (plan_run(book, "run-1").version, plan_run(book, "run-1").record) == (1, True)
+    planned = plan_run(replay(chain(opened(1), closed(ReleaseOutcome.FAILED))), "run-1")
+    assert (planned.version, planned.record) == (1, True)
+    assert planned.summary[-1].startswith("This run was closed (failed) and is opened again: it goes on with v1")
 
 
 def test_the_lock_is_taken_over_only_from_a_run_that_has_ended():
-    book = fold(chain(opened("run-1", 1)))
+    state = replay(chain(opened(1, dag_id="d")))
 
-    assert find_dead_holder(book, "run-1", has_ended=lambda dag, run: False) is None
-    assert find_dead_holder(book, "run-2", has_ended=lambda dag, run: (dag, run) == ("d", "run-1")) == "run-1"
-    with pytest.raises(LockHeldError, match=r"Release v1 \(run run-1\) holds the release lock"):
-        find_dead_holder(book, "run-2", has_ended=lambda dag, run: False)
+    def has_ended(holder):
+        return (holder.opened.dag_id, holder.run_id) == ("d", "run-1")
 
-
-def test_who_waits_for_a_notebooks_lock_is_told_how_to_end_it_there():
-    kind, run_id, facts = opened("notebook-1", 1)
-    book = fold(chain((kind, run_id, {**facts, "dag_id": NOTEBOOK})))
-
-    advice = describe_holder(book)
-    assert "manager.abandon_release()" in advice
-    assert "Required Actions" not in advice
-
-
-PROMOTED = fold(chain(*complete("run-1", 1)))
+    assert find_ended_holder(replay([]), "run-1", has_ended=has_ended) is None
+    assert find_ended_holder(state, "run-1", has_ended=lambda holder: False) is None
+    assert find_ended_holder(state, "run-2", has_ended=has_ended) == "run-1"
+    with pytest.raises(LockHeldError, match=r"Release v1 \(run run-1\) holds the release lock since 2026-03-02T03:02"):
+        find_ended_holder(state, "run-2", has_ended=lambda holder: False)
 
 
 @pytest.mark.parametrize(
-    ("book", "production", "message"),
+    ("history", "says", "never"),
     [
-        (fold([]), deployment(), "of which the ledger knows nothing"),
+        ([opened()], ["is past release_opened", "Wait until it has ended, or mark its run as failed"], "manager."),
+        ([opened(), asked()], ["waits for an approval", "Answer it under Required Actions, or mark"], "manager."),
+        ([opened(dag_id=NOTEBOOK)], ["End it there", "manager.abandon_release()"], "Required Actions"),
+        (
+            [opened(dag_id=NOTEBOOK), asked()],
+            ["waits for an approval", "manager.abandon_release()"],
+            "Required Actions",
+        ),
+    ],
+)
+def test_a_person_who_waits_for_the_lock_is_told_how_to_end_the_release_that_holds_it(history, says, never):
+    error = str(lock_held(replay(chain(*history)).holding_release))
+
+    assert [words for words in says if words not in error] == []
+    assert never not in error
+
+
+PROMOTED = replay(chain(*complete(1)))
+
+
+@pytest.mark.parametrize(
+    ("state", "production", "message"),
+    [
+        (replay([]), deployment(), r"deployment production \(ocid-production\), which the ledger does not know"),
         (PROMOTED, None, "no such deployment any more"),
         (PROMOTED, deployment("DELETED", "m1"), "no such deployment any more"),
+        (PROMOTED, deployment("DELETING", "m1"), "no such deployment any more"),
+        (PROMOTED, deployment("FAILED", "m1"), "in FAILED, which served v1 at http://production.*Look at its logs"),
         (PROMOTED, deployment("ACTIVE", "m9"), "somebody changed production by hand"),
     ],
 )
-def test_a_production_that_the_ledger_does_not_know_stops_the_plan(book, production, message):
+def test_a_production_that_the_ledger_does_not_know_stops_the_plan(state, production, message):
     with pytest.raises(StateMismatchError, match=message):
-        plan_run(book, production=production)
+        plan_run(state, production=production)
 
 
 def test_a_production_that_the_ledger_knows_is_named_in_the_plan():
-    assert plan_run(PROMOTED, production=deployment(model_id="m1")).summary[0] == "Production serves v1 at u."
+    summary = plan_run(PROMOTED, production=deployment(model_id="m1")).summary
+
+    assert summary == ("Production serves v1 at http://production.", "This release makes v2.")

@@ -138,7 +138,7 @@ def full_evidence(text: str = "u-1", times: int = 1) -> Evidence:
         version=3,
         digest="d" * 64,
         fingerprint="f" * 64,
-        way_back="v2 in 1.5 s",
+        rehearsed="v2 in 1.5 s",
         production=f"version 2 since {text}",
         notices=[f"Asked again: {text}"] * times,
         data={"interactions": 100_000, "users": 943, text: text},
@@ -161,7 +161,7 @@ def test_everything_is_shown() -> None:
     assert rows["digest"] == "d" * 64
     assert rows["approval fingerprint"] == "f" * 64
     assert rows["production serves"] == "version 2 since u-1"
-    assert rows["way back, rehearsed"] == "v2 in 1.5 s"
+    assert rows["rollback rehearsed"] == "v2 in 1.5 s"
     assert (rows["interactions"], rows["users"]) == ("100,000", "943")
     assert (rows["RMSE"], rows["MAE"]) == ("0.9412", "not measured")
     assert rows["known users, agreement with recommendations.csv"] == "❌\u00a0FAIL 199 of 200"
@@ -189,7 +189,7 @@ def test_first_release_has_nothing_to_compare_with() -> None:
     evidence = Evidence(1, "d", "f", latency=LatencyFacts(50, 0.01, None))
     rows = list(map(text_of, cells_of(render_evidence(evidence))))
     assert "nothing: this is the first release" in rows
-    assert "nothing to go back to" in rows
+    assert "nothing to roll back to" in rows
     assert "10.0 ms / not measured" in rows
     assert "no production yet" in rows
 

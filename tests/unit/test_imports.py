@@ -1,4 +1,4 @@
-"""What `.importlinter` cannot say: allow-lists of imports, for folders where everything else is forbidden."""
+"""What `.importlinter` cannot say: allow-lists of imports where all else is forbidden, and how long a module is."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 STANDARD_LIBRARY = sys.stdlib_module_names
+PRODUCT = ("dags", "plugins", "include", "oci_emulator", "demo")
+LONGEST_MODULE = 300  # lines
+MODULES_AT_THE_TOP = 5  # of the package; everything else has a folder that says what it is about
 
 # Folder, and the packages and modules that its files may import besides the standard library.
 ALLOWED = {
@@ -65,3 +68,16 @@ def test_a_folder_imports_only_what_its_list_allows(folder: str) -> None:
 def test_a_module_of_steps_has_the_name_of_an_airflow_task(path: Path) -> None:
     dags = "".join(dag.read_text(encoding="utf-8") for dag in product_files("dags"))
     assert path.stem == "__init__" or f'task_id="{path.stem}"' in dags
+
+
+def test_no_module_of_the_product_is_too_long_to_read_at_once() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in product_files(*PRODUCT)}
+
+    assert len(lengths) > 100
+    assert {path: length for path, length in lengths.items() if length > LONGEST_MODULE} == {}
+
+
+def test_few_modules_lie_at_the_top_of_the_package() -> None:
+    modules = [path.name for path in (ROOT / "plugins/recdeploy_ops").glob("*.py") if path.stem != "__init__"]
+
+    assert 0 < len(modules) <= MODULES_AT_THE_TOP, modules

@@ -1,75 +1,58 @@
-"""The ledger's chain, and the book that its entries add up to."""
+"""The ledger's chain, the state that its replay gives, and the ledger in storage."""
 
+import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from events import (
+    PROJECT,
+    START,
+    adopted,
+    answered,
+    built,
+    chain,
+    closed,
+    complete,
+    extracted,
+    of,
+    opened,
+    promoted,
+    registered,
+    rejected,
+    trained,
+    validated,
+)
 
+from recdeploy_ops.domain.entries import Entry, decode
 from recdeploy_ops.domain.errors import IllegalTransitionError, IntegrityError, KeyExistsError, LedgerConflictError
-from recdeploy_ops.domain.ledger import NO_ENTRY, Book, Entry, Kind, decode
-from recdeploy_ops.domain.replay import fold
+from recdeploy_ops.domain.events import (
+    ApprovalAnswered,
+    ArtifactBuilt,
+    DataExtracted,
+    EventType,
+    ModelTrained,
+    ReleaseRejected,
+)
+from recdeploy_ops.domain.events import ReleaseOutcome as Outcome
+from recdeploy_ops.domain.gates.verdicts import Verdict
+from recdeploy_ops.domain.ledger_state import LedgerState
+from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.ledger.audits import audit
-from recdeploy_ops.ledger.ledger import SNAPSHOT, Ledger, key_of
+from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.storage.directories import DirectoryStore
-
-START = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
-
-
-def chain(*parts):
-    """Return entries of (kind, run id, facts), chained, a minute apart."""
-    entries, previous = [], NO_ENTRY
-    for seq, (kind, run_id, facts) in enumerate(parts, start=1):
-        entry = Entry(seq, previous, kind, run_id, START + timedelta(minutes=seq), facts)
-        entries.append(entry)
-        previous = entry.sha256
-    return entries
-
-
-def opened(run_id="run-1", version=1, opening=1):
-    return (Kind.RELEASE_OPENED, run_id, {"version": version, "dag_id": "d", "params": {}, "opening": opening})
-
-
-def registered(run_id="run-1", version=1, digest="d1"):
-    facts = {"version": version, "model_id": f"m{version}", "digest": digest, "artifact": "a", "results": "r"}
-    return (Kind.MODEL_REGISTERED, run_id, facts)
-
-
-def validated(run_id="run-1", verdict="PASS"):
-    return (Kind.TEST_VALIDATED, run_id, {"verdict": verdict})
-
-
-def promoted(run_id="run-1", version=1, digest="d1"):
-    facts = {"deployment_id": "p", "url": "u", "model_id": f"m{version}", "version": version, "digest": digest}
-    return (Kind.PROMOTED, run_id, facts)
-
-
-def closed(run_id="run-1", outcome="promoted"):
-    return (Kind.RELEASE_CLOSED, run_id, {"outcome": outcome})
-
-
-def rejected(run_id="run-1"):
-    return (Kind.RELEASE_REJECTED, run_id, {"by": "ann", "reason": "no"})
-
-
-def complete(run_id, version):
-    return (
-        opened(run_id, version),
-        registered(run_id, version, f"d{version}"),
-        validated(run_id),
-        promoted(run_id, version, f"d{version}"),
-        closed(run_id),
-    )
+from recdeploy_ops.storage.keys import SNAPSHOT, entry_key
 
 
 def test_an_entry_survives_being_stored():
-    entry = chain((Kind.RELEASE_OPENED, "läuft/1 +x", {"version": 3, "params": {"name": "ユーザー7"}}))[0]
+    entry = chain(*of("läuft/1 +x", opened(3, triggered_by="ユーザー7")))[-1]
 
     assert decode(entry.encode()) == entry
 
 
-ODD = b'{"seq": 1, "previous": "x", "kind": "adopted", "run_id": "r", "at": "2026-01-01", "facts": %s}'
+WHOLE = json.loads(chain()[0].encode())
 
 
 @pytest.mark.parametrize(
@@ -78,184 +61,220 @@ ODD = b'{"seq": 1, "previous": "x", "kind": "adopted", "run_id": "r", "at": "202
         b"",
         b"{}",
         b"[1]",
+        b"5",
         b'{"seq": 1}',
         b"\xff",
         b"[" * 100_000,
-        ODD % b"5",
-        ODD % b'{"a": NaN}',
-        (ODD % b"{}").replace(b'"r"', b"[]"),
-        (ODD % b"{}").replace(b'"r"', b'"\\ud800"'),
-        (ODD % b"{}").replace(b"1,", b'"1",'),
+        *(
+            json.dumps(WHOLE | changes).encode()
+            for changes in (
+                {"event": 5},
+                {"event": {"project": "x", "format": float("nan")}},
+                {"run_id": []},
+                {"run_id": "\ud800"},
+                {"seq": "1"},
+                {"seq": True},
+                {"previous": None},
+                {"signature": 5},
+                {"signed": None},
+                {"type": "forged"},
+                {"type": "release_opened"},
+                {"at": "yesterday"},
+                {"at": 5},
+            )
+        ),
     ],
 )
-def test_bytes_that_are_no_entry_are_refused(content):
-    with pytest.raises(IntegrityError, match="no ledger entry"):
+def test_bytes_that_are_not_an_entry_are_refused(content):
+    with pytest.raises(IntegrityError, match="not a ledger entry"):
         decode(content)
 
 
 def test_an_edited_entry_is_noticed_by_its_successor():
-    first, second = chain(opened(), closed())
-    forged = replace(first, facts={**first.facts, "version": 7})
+    begun, first, second = chain(opened(), closed())
+    forged = replace(first, event=opened(7))
 
-    with pytest.raises(IntegrityError, match="broken at entry 2"):
-        fold([forged, second])
+    with pytest.raises(IntegrityError, match="broken at entry 3"):
+        replay([begun, forged, second])
 
 
 def test_reformatted_bytes_are_noticed():
-    entry = chain(opened())[0]
+    entry = chain(opened())[1]
 
-    with pytest.raises(IntegrityError, match="entry 1 was edited"):
+    with pytest.raises(IntegrityError, match="entry 2 was edited"):
         decode(entry.encode().replace(b": ", b":  ", 1))
 
 
-@pytest.mark.parametrize("order", [(0, 2), (1, 0, 2), (1,)])
+@pytest.mark.parametrize("order", [(0, 1, 3), (0, 2, 1, 3), (0, 2), (1,)])
 def test_a_missing_or_reordered_entry_is_noticed(order):
     entries = chain(opened(), registered(), closed())
 
     with pytest.raises(IntegrityError, match="does not follow"):
-        fold([entries[i] for i in order])
+        replay([entries[i] for i in order])
 
 
 def test_an_open_release_holds_the_lock_until_it_is_closed():
-    entries = chain(opened(), closed(outcome="failed"))
+    entries = chain(opened(), closed(Outcome.FAILED))
 
-    assert fold(entries[:1]).holder == "run-1"
-    assert fold(entries).holder is None
-    assert fold(entries).releases["run-1"].outcome == "failed"
+    assert replay(entries[:2]).holder == "run-1"
+    assert replay(entries).holder is None
+    assert replay(entries).releases["run-1"].outcome == "failed"
+
+
+def test_closing_a_release_whose_lock_another_run_holds_leaves_that_run_the_lock():
+    entries = chain(opened(), *of("run-2", opened(2)), closed(Outcome.FAILED))
+
+    assert replay(entries).holder == "run-2"
 
 
 def test_a_promotion_retires_the_champion_and_remembers_it():
-    book = fold(chain(*complete("run-1", 1), *complete("run-2", 2)))
+    state = replay(chain(*complete(1), *complete(2)))
 
-    assert book.production.version == 2
-    assert book.previous_champion.version == 1
-    assert {number: version.stage for number, version in book.versions.items()} == {
+    assert state.production.version == 2
+    assert state.previous_champion.version == 1
+    assert state.champion == state.versions[2]
+    assert {number: version.stage for number, version in state.versions.items()} == {
         1: Stage.RETIRED,
         2: Stage.CHAMPION,
     }
 
 
-def test_a_rejected_candidate_leaves_production_alone_and_its_number_is_never_reused():
-    book = fold(chain(*complete("run-1", 1), opened("run-2", 2), registered("run-2", 2), rejected("run-2")))
+def test_a_rejected_candidate_leaves_production_alone_and_its_number_is_never_used_again():
+    state = replay(chain(*complete(1), *of("run-2", opened(2), registered(2), rejected(2))))
 
-    assert book.production.version == 1
-    assert book.versions[2].stage is Stage.REJECTED
-    assert book.highest_version == 2
-
-
-def test_a_step_recorded_anew_voids_what_was_built_on_it():
-    again = (Kind.MODEL_TRAINED, "run-1", {"digest": "other"})
-    book = fold(
-        chain(
-            opened(),
-            (Kind.DATA_EXTRACTED, "run-1", {"digest": "x"}),
-            (Kind.MODEL_TRAINED, "run-1", {"digest": "one"}),
-            (Kind.ARTIFACT_BUILT, "run-1", {"version": 1}),
-            registered(),
-            validated(),
-            (Kind.APPROVAL_ANSWERED, "run-1", {"decision": "Promote"}),
-            again,
-        )
-    )
-    release = book.releases["run-1"]
-
-    assert release.get(Kind.DATA_EXTRACTED) == {"digest": "x"}
-    assert release.get(Kind.MODEL_TRAINED) == {"digest": "other"}
-    assert release.get(Kind.ARTIFACT_BUILT) is None
-    assert release.get(Kind.APPROVAL_ANSWERED) is None
+    assert state.production.version == 1
+    assert state.versions[2].stage is Stage.REJECTED
+    assert state.highest_version == 2
 
 
-def test_opening_a_release_again_keeps_the_answer_and_voids_the_outcome():
-    answer = (Kind.APPROVAL_ANSWERED, "run-1", {"decision": "Reject"})
-    book = fold(chain(opened(), registered(), validated(), answer, rejected(), closed(outcome="rejected")))
-    assert book.versions[1].stage is Stage.REJECTED
+def test_a_step_that_is_recorded_again_voids_what_was_built_on_it():
+    first, again = trained(digest="one"), trained(digest="other")
+    state = replay(chain(opened(), extracted(), first, built(), registered(), validated(), answered(), again))
+    release = state.releases["run-1"]
 
-    book = fold(
-        [Entry(7, book.head, Kind.RELEASE_OPENED, "run-1", START, opened(opening=2)[2])],
-        book,
-    )
+    assert release.get(DataExtracted) == extracted()
+    assert release.get(ModelTrained) == again
+    assert release.get(ArtifactBuilt) is None
+    assert release.get(ApprovalAnswered) is None
 
-    release = book.releases["run-1"]
+
+def test_opening_a_release_again_leaves_the_answer_valid_and_voids_the_outcome():
+    answer = answered(Decision.REJECT)
+    history = (opened(), registered(), validated(), answer, rejected(), closed(Outcome.REJECTED))
+    state = replay(chain(*history))
+    assert state.versions[1].stage is Stage.REJECTED
+
+    state = replay([chain(*history, opened(opening=2))[-1]], state)
+
+    release = state.releases["run-1"]
     assert release.is_open
-    assert release.get(Kind.APPROVAL_ANSWERED) == {"decision": "Reject"}
-    assert release.get(Kind.RELEASE_REJECTED) is None
-    assert book.versions[1].stage is Stage.VALIDATED
-    assert book.holder == "run-1"
+    assert release.outcome is None
+    assert release.get(ApprovalAnswered) == answer
+    assert release.get(ReleaseRejected) is None
+    assert state.versions[1].stage is Stage.VALIDATED
+    assert state.holder == "run-1"
 
 
-def test_a_version_rejected_before_it_was_validated_is_a_candidate_again_when_reopened():
-    book = fold(chain(opened(), registered(), rejected(), closed(outcome="failed"), opened(opening=2)))
+@pytest.mark.parametrize("before", [(), (validated(Verdict.FAIL),)])
+def test_a_version_rejected_before_it_was_validated_is_a_candidate_again_when_reopened(before):
+    history = (opened(), registered(), *before, rejected(), closed(Outcome.FAILED), opened(opening=2))
 
-    assert book.versions[1].stage is Stage.CANDIDATE
+    assert replay(chain(*history)).versions[1].stage is Stage.CANDIDATE
 
 
 def test_a_candidate_that_failed_its_gates_is_not_validated():
-    book = fold(chain(opened(), registered(), validated(verdict="FAIL")))
+    state = replay(chain(opened(), registered(), validated(Verdict.FAIL)))
 
-    assert book.versions[1].stage is Stage.CANDIDATE
-
-
-def test_refusing_what_already_serves_leaves_its_stage():
-    book = fold(chain(*complete("run-1", 1), opened(opening=2), rejected()))
-
-    assert book.versions[1].stage is Stage.CHAMPION
+    assert state.versions[1].stage is Stage.CANDIDATE
 
 
-def ledger_in(folder: Path, now=lambda: START) -> Ledger:
-    return Ledger(DirectoryStore(folder.as_uri()), now)
+def test_rejecting_what_already_serves_leaves_its_stage():
+    state = replay(chain(*complete(1), opened(opening=2), rejected()))
+
+    assert state.versions[1].stage is Stage.CHAMPION
 
 
-def allow(book: Book) -> None:
+def test_an_artifact_that_is_built_again_may_have_a_higher_number():
+    state = replay(chain(opened(1), built(3), registered(3)))
+
+    assert (state.releases["run-1"].version, state.highest_version) == (3, 3)
+    assert list(state.versions) == [3]
+
+
+def ledger_in(folder: Path, store: type[DirectoryStore] = DirectoryStore) -> Ledger:
+    return Ledger(store(folder.as_uri()), PROJECT, lambda: START)
+
+
+def allow(state: LedgerState) -> None:
     """Guard that lets everything pass."""
 
 
-def test_appending_the_same_facts_again_adds_nothing(tmp_path):
-    ledger = ledger_in(tmp_path)
-    for _ in range(2):
-        for kind, run_id, facts in (opened(), registered(), validated()):
-            if kind is Kind.RELEASE_OPENED and ledger.book().seq:
-                continue
-            ledger.append(kind, run_id, facts, guard=allow)
+def fill(folder: Path, *events) -> Ledger:
+    """Append events of one run to the ledger in a folder, and return it."""
+    ledger = ledger_in(folder)
+    for event in events:
+        ledger.append("run-1", event, guard=allow)
+    return ledger
 
-    assert [entry.kind for entry in ledger_in(tmp_path).entries()] == [
-        Kind.RELEASE_OPENED,
-        Kind.MODEL_REGISTERED,
-        Kind.TEST_VALIDATED,
+
+def test_appending_the_same_event_again_adds_nothing(tmp_path):
+    for _ in range(2):
+        fill(tmp_path, opened(), registered(), validated())
+
+    assert [entry.type for entry in ledger_in(tmp_path).entries()] == [
+        EventType.LEDGER_STARTED,
+        EventType.RELEASE_OPENED,
+        EventType.MODEL_REGISTERED,
+        EventType.TEST_VALIDATED,
     ]
 
 
-def test_of_two_writers_that_have_read_the_same_book_the_second_decides_anew(tmp_path):
-    one, two = ledger_in(tmp_path), ledger_in(tmp_path)
-    one.book()
-    two.book()
-    one.append(*opened("run-1", 1), guard=allow)
+def test_of_two_writers_that_have_read_the_same_state_the_second_decides_again(tmp_path):
+    one, two = fill(tmp_path, opened()), ledger_in(tmp_path)
+    two.read()
+    one.append("run-2", opened(2), guard=allow)
     seen = []
 
-    two.append(*opened("run-2", 2), guard=lambda book: seen.append(book.holder))
+    two.append("run-3", opened(3), guard=lambda state: seen.append(state.holder))
 
-    assert seen[-1] == "run-1"
-    assert ledger_in(tmp_path).book().seq == 2
+    assert seen == ["run-2"]
+    assert ledger_in(tmp_path).read().seq == 4
+
+
+def test_a_writer_that_is_too_late_decides_again_on_what_was_written_meanwhile(tmp_path):
+    fill(tmp_path, opened())
+    seen = []
+
+    class Raced(DirectoryStore):
+        def create(self, key, content):
+            if len(seen) == 1:
+                ledger_in(tmp_path).append("run-2", opened(2), guard=allow)
+            super().create(key, content)
+
+    ledger_in(tmp_path, Raced).append("run-3", opened(3), guard=lambda state: seen.append(state.holder))
+
+    assert seen == ["run-1", "run-2"]
+    assert ledger_in(tmp_path).read().seq == 4
 
 
 def test_a_guard_that_raises_leaves_the_ledger_as_it_was(tmp_path):
     ledger = ledger_in(tmp_path)
 
-    def refuse(book: Book) -> None:
+    def refuse(state: LedgerState) -> None:
         raise PermissionError
 
     with pytest.raises(PermissionError):
-        ledger.append(*opened(), guard=refuse)
+        ledger.append("run-1", opened(), guard=refuse)
     assert ledger.entries() == ()
+    assert list(tmp_path.rglob("*.json")) == []
 
 
 def test_an_entry_with_an_illegal_transition_is_never_written(tmp_path):
-    ledger = ledger_in(tmp_path)
-    ledger.append(*opened(), guard=allow)
-    ledger.append(*registered(), guard=allow)
+    ledger = fill(tmp_path, opened(), registered())
 
     with pytest.raises(IllegalTransitionError, match="from candidate to champion"):
-        ledger.append(*promoted(), guard=allow)
-    assert ledger_in(tmp_path).book().seq == 2
+        ledger.append("run-1", promoted(), guard=allow)
+    assert ledger_in(tmp_path).read().seq == 3
 
 
 def test_a_writer_that_is_always_too_late_gives_up(tmp_path):
@@ -263,40 +282,43 @@ def test_a_writer_that_is_always_too_late_gives_up(tmp_path):
         def create(self, key, content):
             raise KeyExistsError(key)
 
-    ledger = Ledger(Crowded(tmp_path.as_uri()), lambda: START)
-
-    with pytest.raises(LedgerConflictError, match="release_opened"):
-        ledger.append(*opened(), guard=allow)
+    with pytest.raises(LedgerConflictError, match=r"release_opened .* 10 times"):
+        ledger_in(tmp_path, Crowded).append("run-1", opened(), guard=allow)
 
 
 def test_a_gap_in_storage_is_noticed(tmp_path):
-    ledger = ledger_in(tmp_path)
-    for part in (opened(), registered(), validated()):
-        ledger.append(*part, guard=allow)
-    (tmp_path / key_of(2)).unlink()
+    fill(tmp_path, opened(), registered(), validated())
+    (tmp_path / entry_key(2)).unlink()
 
     with pytest.raises(IntegrityError, match="00000003"):
-        ledger_in(tmp_path).book()
+        ledger_in(tmp_path).read()
 
 
-def test_entries_that_do_not_add_up_are_noticed(tmp_path):
-    ledger = ledger_in(tmp_path)
-    ledger.append(*opened(), guard=allow)
-    odd = Entry(2, ledger.book().head, Kind.ADOPTED, "run-1", START, {"versions": 5})
-    (tmp_path / key_of(2)).write_bytes(odd.encode())
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        ([promoted()], r"contradict each other: A model version cannot go from candidate to champion"),
+        ([adopted(versions=(), production=None), promoted()], "entry 5 names 1, which no entry before it knows"),
+        ([adopted(difference=5)], "not a ledger entry: .*Adopted.difference is 5, not list"),
+    ],
+)
+def test_stored_entries_that_contradict_each_other_are_noticed(tmp_path, events, says):
+    newest = fill(tmp_path, opened(), registered()).entries()[-1]
+    for event in events:
+        newest = Entry(newest.seq + 1, newest.sha256, "run-1", START, event)
+        (tmp_path / entry_key(newest.seq)).write_bytes(newest.encode())
 
-    with pytest.raises(IntegrityError, match="do not add up"):
-        ledger_in(tmp_path).book()
+    with pytest.raises(IntegrityError, match=says):
+        ledger_in(tmp_path).read()
 
 
 def test_a_foreign_file_in_the_ledgers_folder_is_named_and_left_alone(tmp_path):
-    ledger = ledger_in(tmp_path)
-    ledger.append(*opened(), guard=allow)
+    ledger = fill(tmp_path, opened())
     for name in ("snapshot.jsonl.bak", "00000001.json~", "notes/00000002.json"):
         (tmp_path / "ledger" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "ledger" / name).write_text("x")
 
-    assert ledger_in(tmp_path).book() == ledger.book()
+    assert ledger_in(tmp_path).read() == ledger.read()
     assert [fault.split(" ")[0] for fault in audit(DirectoryStore(tmp_path.as_uri()), tagged_heads={})] == [
         "ledger/00000001.json~",
         "ledger/notes/00000002.json",
@@ -305,60 +327,51 @@ def test_a_foreign_file_in_the_ledgers_folder_is_named_and_left_alone(tmp_path):
 
 
 def test_a_forged_snapshot_is_not_believed(tmp_path, caplog):
-    ledger = ledger_in(tmp_path)
-    ledger.append(*opened(), guard=allow)
-    ledger.append(*registered(digest="true"), guard=allow)
+    fill(tmp_path, opened(), registered(digest="true"))
     forged = chain(opened(), registered(digest="forged"))
     (tmp_path / SNAPSHOT).write_bytes(b"".join(entry.encode() for entry in forged))
 
-    assert ledger_in(tmp_path).book().versions[1].digest == "true"
+    assert ledger_in(tmp_path).read().versions[1].digest == "true"
     assert "snapshot is not used" in caplog.text
 
 
 def test_a_snapshot_that_is_longer_than_the_ledger_is_an_error(tmp_path):
-    ledger = ledger_in(tmp_path)
-    ledger.append(*opened(), guard=allow)
-    ledger.append(*registered(), guard=allow)
-    ledger.write_snapshot()
-    (tmp_path / key_of(2)).unlink()
+    fill(tmp_path, opened(), registered()).write_snapshot()
+    (tmp_path / entry_key(3)).unlink()
 
     with pytest.raises(IntegrityError, match="tail was cut off, or the snapshot was forged"):
-        ledger_in(tmp_path).book()
+        ledger_in(tmp_path).read()
 
 
-@pytest.mark.parametrize("keeping", [1, 0])
-def test_a_ledger_that_shrinks_while_it_is_read_is_noticed(tmp_path, keeping):
-    ledger = ledger_in(tmp_path)
-    ledger.append(*opened(), guard=allow)
-    ledger.append(*registered(), guard=allow)
-    for seq in range(keeping + 1, 3):
-        (tmp_path / key_of(seq)).unlink()
+@pytest.mark.parametrize("remaining", [2, 1, 0])
+def test_a_ledger_that_shrinks_while_it_is_read_is_noticed(tmp_path, remaining):
+    ledger = fill(tmp_path, opened(), registered())
+    for seq in range(remaining + 1, 4):
+        (tmp_path / entry_key(seq)).unlink()
 
-    with pytest.raises(IntegrityError, match=r"00000002.json, which was read before, is gone"):
-        ledger.book()
+    with pytest.raises(IntegrityError, match=r"00000003.json, which was read before, is gone"):
+        ledger.read()
 
 
-def test_a_ledger_that_is_set_aside_is_kept_and_a_new_one_begins(tmp_path):
-    ledger = ledger_in(tmp_path)
-    ledger.append(*opened(), guard=allow)
+def test_a_ledger_that_is_set_aside_stays_there_and_a_new_one_begins(tmp_path):
+    ledger = fill(tmp_path, opened())
     ledger.write_snapshot()
-    content = (tmp_path / key_of(1)).read_bytes()
+    contents = {seq: (tmp_path / entry_key(seq)).read_bytes() for seq in (1, 2)}
 
-    folder = ledger.set_aside([SNAPSHOT, key_of(1)])
+    folder = ledger.set_aside([SNAPSHOT, entry_key(1), entry_key(2)])
 
-    assert (tmp_path / folder / "00000001.json").read_bytes() == content
-    assert ledger.book() == ledger_in(tmp_path).book() == Book()
+    assert {seq: (tmp_path / folder / f"0000000{seq}.json").read_bytes() for seq in (1, 2)} == contents
+    assert ledger.read() == ledger_in(tmp_path).read() == LedgerState()
 
 
-def test_the_snapshot_gives_the_same_book_and_a_damaged_one_is_ignored(tmp_path, caplog):
-    ledger = ledger_in(tmp_path)
-    ledger.append(*opened(), guard=allow)
-    ledger.append(*registered(), guard=allow)
+def test_the_snapshot_gives_the_same_state_and_a_damaged_one_is_ignored(tmp_path, caplog):
+    ledger = fill(tmp_path, opened(), registered())
     ledger.write_snapshot()
-    ledger.append(*validated(), guard=allow)
+    ledger.append("run-1", validated(), guard=allow)
 
-    assert ledger_in(tmp_path).book() == ledger.book()
+    assert ledger_in(tmp_path).read() == ledger.read()
+    assert "snapshot is not used" not in caplog.text
 
     (tmp_path / SNAPSHOT).write_bytes(b"nonsense\n")
-    assert ledger_in(tmp_path).book() == ledger.book()
+    assert ledger_in(tmp_path).read() == ledger.read()
     assert "snapshot is not used" in caplog.text

@@ -1,9 +1,33 @@
-"""Which version a rollback may go to, what counts once, and what the book says after things were put back."""
+"""Which version a rollback may go to, what counts once, and what the state says after a restoration."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
-from unit.test_ledger import chain, closed, complete, opened, promoted, registered, rejected, validated
+from events import (
+    RETRAIN,
+    ROLLBACK,
+    adopted,
+    answered,
+    asked,
+    chain,
+    champion_restored,
+    closed,
+    complete,
+    model_restored,
+    of,
+    opened,
+    opened_rollback,
+    production_failed,
+    production_lost,
+    registered,
+    rejected,
+    rolled_back,
+    serving,
+    switch_failed,
+    switch_started,
+    validated,
+    version_of,
+)
 
 from recdeploy_ops.domain.errors import (
     ApprovalError,
@@ -11,27 +35,28 @@ from recdeploy_ops.domain.errors import (
     GateFailedError,
     IllegalTransitionError,
     IntegrityError,
+    LockHeldError,
+    MissingInputError,
     SettingsError,
     SwitchUnderWayError,
 )
+from recdeploy_ops.domain.events import ReleaseOutcome as Outcome
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.ledger_state import require_lock
 from recdeploy_ops.domain.release_plan import choose_target, require_unused
-from recdeploy_ops.domain.replay import fold
+from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.stages import Stage
 
-FIRST = complete("run-1", 1)
-TWICE = (*FIRST, *complete("run-2", 2))
-REJECTED = (opened("run-3", 3), registered("run-3", 3), rejected("run-3"), closed("run-3", "rejected"))
-ASKED = (Kind.APPROVAL_REQUESTED, "run-3", {"attempt": 1})
-ANSWERED = (Kind.APPROVAL_ANSWERED, "run-3", {"attempt": 1, "decision": "Promote"})
-STARTED = (Kind.PROMOTION_STARTED, "run-3", {"goal": "serving v3"})
-BACK = (Kind.ROLLED_BACK, "run-3", promoted("run-3", 1, "d1")[2])
+FIRST = complete(1)
+TWICE = (*FIRST, *complete(2))
+REJECTED = of("run-3", opened(3), registered(3), rejected(3), closed(Outcome.REJECTED, 3))
+VALIDATED = of("run-3", opened(3), registered(3), validated())
+ROLLED_BACK = of("run-3", opened_rollback(1), rolled_back(1))
 
 
 @pytest.mark.parametrize("wanted", ["previous", 1])
 def test_a_rollback_goes_to_a_version_that_served(wanted):
-    assert choose_target(fold(chain(*TWICE)), wanted).number == 1
+    assert choose_target(replay(chain(*TWICE)), wanted).number == 1
 
 
 @pytest.mark.parametrize(
@@ -44,103 +69,170 @@ def test_a_rollback_goes_to_a_version_that_served(wanted):
         (TWICE, "v1", SettingsError, "no version 'v1'"),
         (TWICE, 2, IllegalTransitionError, "from champion to champion"),
         ((*TWICE, *REJECTED), 3, IllegalTransitionError, "from rejected to champion"),
-        (
-            (*FIRST, opened("run-3", 3), registered("run-3", 3), validated("run-3")),
-            3,
-            IllegalTransitionError,
-            "from val",
-        ),
+        ((*FIRST, *VALIDATED), 3, IllegalTransitionError, "from validated to champion"),
     ],
 )
 def test_a_rollback_to_anything_else_is_refused(history, wanted, error, says):
     with pytest.raises(error, match=says):
-        choose_target(fold(chain(*history)), wanted)
+        choose_target(replay(chain(*history)), wanted)
 
 
 @pytest.mark.parametrize(
     ("history", "run_id", "says"),
     [
-        ((opened(),), "run-1", None),
+        ([opened()], "run-1", None),
         (TWICE, "run-2", None),
         (TWICE, "run-1", "v1 was promoted by this run before, and production serves v2 since.*'request_approval'"),
-        ((*TWICE, opened("run-3", 1), BACK), "run-3", None),
+        ((*TWICE, *ROLLED_BACK), "run-3", None),
         (
-            (*TWICE, opened("run-3", 1), BACK, closed("run-3"), *complete("run-4", 4)),
+            (*TWICE, *ROLLED_BACK, *of("run-3", closed()), *complete(4)),
             "run-3",
-            "v1 was brought back by this run before, and production serves v4 since.*Trigger a new rollback",
+            "v1 was rolled back to by this run before, and production serves v4 since.*Trigger a new rollback",
         ),
     ],
 )
 def test_what_a_run_has_done_counts_once(history, run_id, says):
-    book = fold(chain(*history))
+    state = replay(chain(*history))
 
     if says is None:
-        require_unused(book, book.releases[run_id])
+        require_unused(state, state.releases[run_id])
     else:
         with pytest.raises(ApprovalError, match=says):
-            require_unused(book, book.releases[run_id])
+            require_unused(state, state.releases[run_id])
 
 
 def test_what_a_run_has_done_counts_once_also_when_nothing_serves_any_more():
-    book = replace(fold(chain(*FIRST)), production=None)
+    state = replace(replay(chain(*FIRST)), production=None)
 
     with pytest.raises(ApprovalError, match=r"production serves v\? since"):
-        require_unused(book, book.releases["run-1"])
+        require_unused(state, state.releases["run-1"])
 
 
 @pytest.mark.parametrize(
-    ("history", "waits"),
-    [((), False), ((ASKED,), True), ((ASKED, ANSWERED), False), ((ASKED, STARTED), False)],
+    ("events", "waits"),
+    [
+        ([], False),
+        ([asked(3)], True),
+        ([asked(3), answered(version=3)], False),
+        ([asked(3), switch_started(3)], False),
+    ],
 )
-def test_a_release_only_waits_between_question_and_answer(history, waits):
-    book = fold(chain(opened("run-3", 3), registered("run-3", 3), validated("run-3"), *history))
+def test_a_release_only_waits_between_question_and_answer(events, waits):
+    state = replay(chain(*VALIDATED, *of("run-3", *events)))
 
-    assert book.releases["run-3"].only_waits is waits
+    assert state.releases["run-3"].is_waiting_for_approval is waits
 
 
 def test_a_champion_that_was_restored_serves_its_model_and_is_no_news_without_production():
-    restored = (Kind.CHAMPION_RESTORED, "run-3", {"model_id": "m1-again"})
+    restored = champion_restored(1, model_id="m1-again")
 
-    book = fold(chain(*FIRST, opened("run-3", 3), STARTED, restored))
-    assert (book.production.version, book.production.model_id) == (1, "m1-again")
-    assert book.releases["run-3"].open_switch is None
-    assert fold(chain(opened("run-3", 3), restored)).production is None
+    state = replay(chain(*FIRST, *of("run-3", opened(3), switch_started(3), restored)))
+    assert (state.production.version, state.production.model_id) == (1, "m1-again")
+    assert state.releases["run-3"].open_switch is None
+    assert replay(chain(opened(3), restored)).production is None
+
+
+@pytest.mark.parametrize(
+    ("event", "is_open"),
+    [
+        (switch_failed(), True),
+        (validated(), True),
+        (production_lost(), False),
+        (production_failed(), False),
+        (closed(Outcome.INTERRUPTED, 3), False),
+    ],
+)
+def test_a_switch_stays_open_until_production_is_at_rest(event, is_open):
+    state = replay(chain(*VALIDATED, *of("run-3", switch_started(3), event)))
+
+    assert state.releases["run-3"].open_switch == (switch_started(3) if is_open else None)
+
+
+def test_a_switch_stays_open_when_its_release_is_opened_again():
+    state = replay(chain(*VALIDATED, *of("run-3", switch_started(3), opened(3, opening=2))))
+
+    assert state.releases["run-3"].open_switch == switch_started(3)
 
 
 def test_a_model_that_was_registered_again_has_its_new_id():
-    again = (Kind.MODEL_RESTORED, "run-3", {"version": 1, "model_id": "m1-again"})
+    again = of("run-3", opened_rollback(1), model_restored(1, model_id="m1-again"))
 
-    assert fold(chain(*FIRST, opened("run-3", 1), again)).versions[1].model_id == "m1-again"
+    assert replay(chain(*FIRST, *again)).versions[1].model_id == "m1-again"
 
 
 @pytest.mark.parametrize("serves", [True, False])
 def test_what_was_adopted_takes_the_place_of_what_was_known(serves):
-    known = fold(chain(*TWICE))
-    facts = {
-        "versions": [asdict(known.versions[1])],
-        "highest_version": 1,
-        "production": asdict(known.production) if serves else None,
-        "previous_champion": asdict(known.previous_champion) if serves else None,
-    }
+    known = replay(chain(*TWICE))
+    event = adopted(
+        versions=(known.versions[1],),
+        highest_version=1,
+        production=known.production if serves else None,
+        previous_champion=known.previous_champion if serves else None,
+    )
 
-    book = fold(chain(*TWICE, (Kind.ADOPTED, "adopt-1", facts)))
+    state = replay(chain(*TWICE, *of("adopt-1", event)))
 
-    assert list(book.versions) == [1]
-    assert book.versions[1].stage is Stage.RETIRED
-    assert book.highest_version == 2, "a number is never given out twice"
-    assert book.production == (known.production if serves else None)
-    assert book.previous_champion == (known.previous_champion if serves else None)
+    assert state.versions == {1: known.versions[1]}
+    assert state.versions[1].stage is Stage.RETIRED
+    assert state.highest_version == 2, "a number is never used twice"
+    assert state.production == (known.production if serves else None)
+    assert state.previous_champion == (known.previous_champion if serves else None)
+    assert "adopt-1" not in state.releases
+
+
+def test_what_was_adopted_may_have_a_higher_number_than_any_known():
+    event = adopted(versions=(version_of(9),), highest_version=9, production=serving(9))
+
+    assert replay(chain(*FIRST, *of("adopt-1", event))).highest_version == 9
 
 
 def test_a_candidate_that_is_validated_again_stays_validated():
-    again = (opened("run-3", 3), registered("run-3", 3), validated("run-3"), validated("run-3"))
-
-    assert fold(chain(*again)).versions[3].stage is Stage.VALIDATED
+    assert replay(chain(*VALIDATED, *of("run-3", validated()))).versions[3].stage is Stage.VALIDATED
 
 
-def test_an_entry_about_what_nobody_has_opened_is_an_error():
-    with pytest.raises(IntegrityError, match=r"Ledger entry 1 speaks of 'run-1', unknown before it"):
-        fold(chain(closed()))
+def test_a_champion_that_is_validated_again_stays_champion():
+    assert replay(chain(*FIRST, opened(opening=2), validated())).versions[1].stage is Stage.CHAMPION
+
+
+def test_an_entry_about_a_release_that_was_never_opened_is_an_error():
+    with pytest.raises(IntegrityError, match=r"Ledger entry 2 names 'run-1', which no entry before it knows"):
+        replay(chain(closed()))
+
+
+@pytest.mark.parametrize(
+    ("history", "run_id", "error", "says"),
+    [
+        ((), "run-1", MissingInputError, "The run run-1 has no release. .*'plan_release'"),
+        (FIRST, "run-1", MissingInputError, "The release of the run run-1 is closed. .*'plan_release'"),
+        ((*FIRST, *VALIDATED), "run-1", LockHeldError, "The run run-3 has taken the release lock over; the run run-1"),
+        (
+            (*VALIDATED, *of("run-3", asked(3), closed(Outcome.PREEMPTED, 3)), *complete(1)),
+            "run-3",
+            ApprovalError,
+            r"v3 \(run run-3\) only waited for an approval when a rollback pre-empted it. .*Trigger a new run",
+        ),
+    ],
+)
+def test_a_run_without_the_lock_is_refused(history, run_id, error, says):
+    with pytest.raises(error, match=says):
+        require_lock(replay(chain(*history)), run_id)
+
+
+def test_the_run_that_has_the_lock_is_given_its_release():
+    state = replay(chain(*FIRST, *VALIDATED))
+
+    assert require_lock(state, "run-3") is state.releases["run-3"] is state.holding_release
+
+
+def test_the_params_of_a_release_are_those_of_its_purpose():
+    retrain = replay(chain(opened(3))).releases["run-1"]
+    rollback = replay(chain(opened_rollback(1))).releases["run-1"]
+
+    assert (retrain.retrain_params, rollback.rollback_params) == (RETRAIN, ROLLBACK)
+    with pytest.raises(TypeError, match="The run run-1 is not a rollback"):
+        _ = retrain.rollback_params
+    with pytest.raises(TypeError, match="The run run-1 is a rollback"):
+        _ = rollback.retrain_params
 
 
 def test_a_gate_that_failed_says_all_that_failed_and_one_that_did_not_answer_failed():
@@ -156,8 +248,8 @@ def test_a_gate_that_failed_says_all_that_failed_and_one_that_did_not_answer_fai
     assert "No gate has answered" in str(GateFailedError(GateReport(())))
 
 
-def test_errors_carry_what_their_readers_ask_for():
+def test_errors_carry_what_their_readers_need():
     refused = CloudRefusedError("Cannot read the model", status=404, code="NotAuthorizedOrNotFound")
 
     assert (refused.status, refused.code) == (404, "NotAuthorizedOrNotFound")
-    assert "it shall be serving v2, and is not proved yet" in str(SwitchUnderWayError("serving v2"))
+    assert "it is to be serving v2, which is not verified yet" in str(SwitchUnderWayError("serving v2", task="promote"))

@@ -6,10 +6,10 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from events import backed_up, chain, opened
 from stores import StoreContract, folder  # noqa: F401 - a fixture of the contract
 
 from recdeploy_ops.domain.errors import IntegrityError, SettingsError, StorageError
-from recdeploy_ops.domain.ledger import Entry, Kind
 from recdeploy_ops.storage.backups import list_backups, require_recorded
 from recdeploy_ops.storage.directories import DirectoryStore
 from recdeploy_ops.storage.roots import open_store
@@ -128,11 +128,16 @@ def test_an_unreadable_backup_is_named_and_does_not_hide_the_others(store, caplo
 def test_a_backup_that_the_ledger_does_not_name_is_refused(store):
     store.create("backups/v1_20260101_000000/manifest.json", MANIFEST % b"1")
     [backup] = list_backups(store)
-    made = Entry(1, "0", Kind.PRODUCTION_BACKED_UP, "r", datetime.now(UTC), {**backup, "files": 0})
+    made = backed_up(1, prefix=backup["prefix"], digest=backup["digest"])
+    entries = chain(opened(), backed_up(None, prefix=None, digest=None), made)
 
-    require_recorded(backup, [made])
-    with pytest.raises(IntegrityError, match="no entry of the ledger names it"):
-        require_recorded({**backup, "digest": "other"}, [made])
+    require_recorded(backup, entries)
+    with pytest.raises(IntegrityError, match=f"the ledger says {made.digest}: it was changed"):
+        require_recorded({**backup, "digest": "other"}, entries)
+    with pytest.raises(IntegrityError, match="the ledger has no such backup"):
+        require_recorded({**backup, "prefix": "backups/v2_20260101_000000"}, entries)
+    with pytest.raises(IntegrityError, match="the ledger has no such backup"):
+        require_recorded(backup, chain(opened()))
 
 
 @pytest.mark.parametrize(

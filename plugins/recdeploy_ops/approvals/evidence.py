@@ -49,7 +49,7 @@ class Evidence:
         digest: of its artifact, which the approval is bound to.
         fingerprint: of the approval: everything that the answer rests on.
         production: what production serves now, in words; None before the first release.
-        way_back: how the rollback was rehearsed, in words; None where there is nothing to go back to.
+        rehearsed: how the rollback was rehearsed, in words; None where there is nothing to roll back to.
         notices: what to know before all else, e.g. ``TEST was skipped.``.
         data: e.g. rows, users, items, newest interaction.
         metrics: offline metrics, e.g. RMSE and MAE.
@@ -65,7 +65,7 @@ class Evidence:
     digest: str
     fingerprint: str
     production: str | None = None
-    way_back: str | None = None
+    rehearsed: str | None = None
     notices: Sequence[str] = ()
     data: Mapping[str, object] = field(default_factory=dict)
     metrics: Mapping[str, float | None] = field(default_factory=dict)
@@ -167,7 +167,7 @@ def _summarise(evidence: Evidence) -> list[tuple[str, str]]:
         ("digest", escape_id(evidence.digest, 64)),
         ("approval fingerprint", escape_id(evidence.fingerprint, 64)),
         ("production serves", escape_text(production)),
-        ("way back, rehearsed", escape_text(evidence.way_back or "nothing to go back to")),
+        ("rollback rehearsed", escape_text(evidence.rehearsed or "nothing to roll back to")),
         *((escape_text(name), escape_text(_number(value))) for name, value in evidence.data.items()),
         *((escape_text(name), escape_text(_number(value))) for name, value in evidence.metrics.items()),
     ]

@@ -1,4 +1,4 @@
-"""A person's decision in a notebook: who runs the cell is who decides, and the ledger says so."""
+"""A person's decision in a notebook: the caller of the cell decides, and the ledger says so."""
 
 from __future__ import annotations
 
@@ -6,42 +6,47 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.approvals import questions
-from recdeploy_ops.deployment_manager.notebook_sessions import are_same_person
+from recdeploy_ops.approvals.answers import Answer, record_answer, self_approval
+from recdeploy_ops.deployment_manager.callers import are_same_person
+from recdeploy_ops.deployment_manager.notebook_sessions import has_begun_promotion
 from recdeploy_ops.domain.errors import (
     DeploymentFailedError,
     PromotionFailedError,
     RecdeployError,
     SelfApprovalError,
 )
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import ApprovalAnswered, ApprovalRequested, TestDeployed, TestValidated
+from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import CHANGING_DECISIONS, Decision
-from recdeploy_ops.rollout import rejection
+from recdeploy_ops.domain.remedies import Remedy
+from recdeploy_ops.rollout.rejection import reject_candidate
 from recdeploy_ops.steps import close_release, promote, reject, validate_test
 
 if TYPE_CHECKING:
+    from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.deployment_manager.notebook_sessions import NotebookSession
-    from recdeploy_ops.domain.ledger import Release
 
 
 def ask(session: NotebookSession, run_id: str) -> questions.Question:
     """Record that a decision is wanted, and return the question with its evidence."""
-    asked = session.releases.release(run_id).get(Kind.APPROVAL_REQUESTED)
+    context = session.context(run_id)
     with session.explaining():
-        return questions.ask(session.releases, run_id, attempt=asked["attempt"] + 1 if asked else 1)
+        asked = context.confirm_lock().get(ApprovalRequested)
+        return questions.ask(context, attempt=asked.attempt + 1 if asked else 1)
 
 
 def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict[str, Any]:
-    """Validate what was not validated yet, keep the caller's approval, promote, close the release.
+    """Validate what was not validated yet, record the caller's approval, promote, close the release.
 
     A promotion that was interrupted goes on with the approval that it has.
 
     Returns:
         ``version``, ``url`` and ``digest`` of what production serves.
     """
-    release = session.releases.release(run_id)
-    if not (release.get(Kind.PROMOTION_STARTED) or release.get(Kind.PROMOTED)):
-        validated = release.get(Kind.TEST_VALIDATED)
-        if validated is None or validated["verdict"] == "FAIL":
+    release = session.context(run_id).confirm_lock()
+    if not has_begun_promotion(release):
+        validated = release.get(TestValidated)
+        if validated is None or validated.verdict is Verdict.FAIL:
             session.finish(validate_test.advance, run_id)
         _answer(session, run_id, Decision.PROMOTE, comment)
     try:
@@ -55,40 +60,42 @@ def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict
 
 
 def reject_release(session: NotebookSession, run_id: str, reason: str) -> None:
-    """Keep the caller's refusal; a promotion that has begun is left to the teardown, which settles production."""
-    release = session.releases.release(run_id)
-    if release.get(Kind.PROMOTION_STARTED) or release.get(Kind.PROMOTED):
+    """Record the caller's rejection; a promotion that has begun is left to the teardown, which restores production."""
+    context = session.context(run_id)
+    release = context.confirm_lock()
+    if has_begun_promotion(release):
         return
-    validated = release.get(Kind.TEST_VALIDATED)
-    if validated and validated["verdict"] != "FAIL":
+    validated = release.get(TestValidated)
+    if validated and validated.verdict is not Verdict.FAIL:
         _answer(session, run_id, Decision.REJECT, reason)
         session.finish(reject.advance, run_id)
     else:  # there is nothing yet that a question could be about
-        rejection.refuse(session.releases, run_id, by=session.caller, reason=reason)
+        reject_candidate(context, by=session.caller, reason=reason)
 
 
 def _answer(session: NotebookSession, run_id: str, decision: Decision, comment: str) -> None:
-    """Keep the caller's answer; asked anew when there is an earlier answer, which counts only once."""
-    release = session.releases.release(run_id)
-    if release.get(Kind.APPROVAL_REQUESTED) is None or release.get(Kind.APPROVAL_ANSWERED):
+    """Record the caller's answer; ask again when there is an earlier answer, which counts only once."""
+    context = session.context(run_id)
+    release = context.confirm_lock()
+    if release.get(ApprovalRequested) is None or release.get(ApprovalAnswered):
         ask(session, run_id)
-    asked = session.releases.facts(session.releases.release(run_id), Kind.APPROVAL_REQUESTED)
-    answer = questions.Answer(decision, session.caller, session.releases.now(), comment, timed_out=False)
+    asked = context.release.require(ApprovalRequested)
+    answer = Answer(decision, session.caller, context.now(), comment, timed_out=False)
     try:
-        _require_other_person(session, release, decision)
-        questions.keep(session.releases, run_id, answer, attempt=asked["attempt"])
+        with session.explaining():
+            _require_other_person(context, session.caller, decision)
+            record_answer(context, answer, attempt=asked.attempt)
     except SelfApprovalError as err:
-        tested = session.releases.facts(release, Kind.TEST_DEPLOYED)["deployment_id"]
+        tested = release.require(TestDeployed).deployment_id
         how = f"run manager.promote_to_production({tested!r})" if tested else "approve it after a TEST (is_test=True)"
-        raise SelfApprovalError(f"{err} Another person can {how} in a notebook of their own.") from err
+        err.remedy = Remedy(f"Let another person {how} in a notebook of their own")
+        raise
 
 
-def _require_other_person(session: NotebookSession, release: Release, decision: Decision) -> None:
-    """Refuse an approval by whoever opened the release, under whatever system user's name."""
-    opener = session.releases.facts(release, Kind.RELEASE_OPENED)["triggered_by"]
-    if session.releases.settings.release.self_approval or decision not in CHANGING_DECISIONS:
+def _require_other_person(context: ReleaseContext, caller: str, decision: Decision) -> None:
+    """Refuse an approval by the person who opened the release, under whatever system user's name."""
+    opener = context.release.opened.triggered_by
+    if context.settings.release.self_approval or decision not in CHANGING_DECISIONS:
         return
-    if are_same_person(session.caller, opener):
-        raise SelfApprovalError(
-            f"{opener} opened this release; {session.caller} may not approve it (setting release.self_approval)."
-        )
+    if are_same_person(caller, opener):
+        raise self_approval(f"{opener} opened this release; {caller} may not approve it")

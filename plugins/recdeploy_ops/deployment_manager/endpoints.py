@@ -6,9 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import DeploymentFailedError
+from recdeploy_ops.domain.records import Role
+from recdeploy_ops.rollout import deletion
+from recdeploy_ops.rollout.creation import intended_shape
+from recdeploy_ops.rollout.production import find_own_deployments
 
 if TYPE_CHECKING:
-    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.waiting import Outcome
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,12 @@ class ModelDeployment:
     url: str
     version: int
     is_test: bool
-    _releases: Releases = field(repr=False, compare=False)
+    _context: ReleaseContext = field(repr=False, compare=False)
 
     @property
     def lifecycle_state(self) -> str:
         """Return OCI's word for its state, as it is now."""
-        return self._releases.deployments.get(self.model_deployment_id).lifecycle_state
+        return self._context.deployments.get(self.model_deployment_id).lifecycle_state
 
     def predict(self, data: Any = None, *, json_input: Any = None) -> dict[str, Any]:
         """Ask for recommendations; ``json_input`` is another name for ``data``, which ADS uses as well.
@@ -43,11 +48,20 @@ class ModelDeployment:
         Raises:
             DeploymentFailedError: it answered with another status than 200, or with no object.
         """
-        deployment = self._releases.deployments.get(self.model_deployment_id)
-        seconds = self._releases.settings.probes.timeout_seconds
-        reply = self._releases.deployments.asker(deployment, timeout_seconds=seconds)(
+        deployment = self._context.deployments.get(self.model_deployment_id)
+        seconds = self._context.settings.probes.timeout_seconds
+        reply = self._context.deployments.asker(deployment, timeout_seconds=seconds)(
             json_input if data is None else data
         )
         if reply.status != 200 or not isinstance(reply.body, dict):
             raise DeploymentFailedError(f"{self.url}/predict answered {reply.status}: {reply.body!r:.500}")
         return reply.body
+
+
+def delete_other_sizes(context: ReleaseContext) -> Outcome:
+    """Delete a test deployment that was made with other parameters of Cell 10: a step of the notebook's own."""
+    params = context.confirm_lock().retrain_params
+    size = intended_shape(params)
+    made = [found for found in find_own_deployments(context, Role.TEST) if not found.lifecycle_state.is_deleted]
+    unwanted = made if params.skip_test_deployment else [found for found in made if found.shape != size]
+    return deletion.advance_deletion(context, unwanted) or {}

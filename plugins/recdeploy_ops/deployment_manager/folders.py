@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, SettingsError
-from recdeploy_ops.storage.backups import ARTIFACT, RESULTS, list_backups, require_recorded
+from recdeploy_ops.storage.backups import list_backups, require_recorded
 from recdeploy_ops.storage.bundles import MANIFEST, fetch_bundle, open_bundle
+from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_RESULTS
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.storage.bundles import Bundle
+    from recdeploy_ops.storage.stores import Store
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ def require_replaceable(target: Path) -> None:
         )
 
 
-def fetch_folder(releases: Releases, bundle: Bundle, target: Path) -> None:
+def fetch_folder(store: Store, bundle: Bundle, target: Path) -> None:
     """Make a local folder hold exactly what a bundle holds, verified on the way.
 
     Raises:
@@ -60,11 +62,11 @@ def fetch_folder(releases: Releases, bundle: Bundle, target: Path) -> None:
     """
     require_replaceable(target)
     with workspace() as place:
-        fetch_bundle(releases.store, bundle, place / "folder")
+        fetch_bundle(store, bundle, place / "folder")
         _install(place / "folder", target)
 
 
-def restore(releases: Releases, version: int, artifact_dir: Path, results_dir: Path) -> str | None:
+def restore(context: ReleaseContext, version: int, artifact_dir: Path, results_dir: Path) -> str | None:
     """Make the local folders hold a version again: from its newest whole backup, else from where it was built.
 
     Returns:
@@ -76,16 +78,16 @@ def restore(releases: Releases, version: int, artifact_dir: Path, results_dir: P
     for target in (artifact_dir, results_dir):
         require_replaceable(target)
     with workspace() as place:
-        for number, bundles in enumerate(_places(releases, version)):
+        for number, bundles in enumerate(_places(context, version)):
             parts = place / str(number)
             try:
                 for bundle, part in bundles:
-                    fetch_bundle(releases.store, bundle, parts / part)
+                    fetch_bundle(context.store, bundle, parts / part)
             except (MissingInputError, IntegrityError) as err:
                 log.warning("%s cannot be used: %s", bundles[0][0].prefix, err)
                 continue
-            _install(parts / ARTIFACT, artifact_dir)
-            _install(parts / RESULTS, results_dir)
+            _install(parts / BACKUP_ARTIFACT, artifact_dir)
+            _install(parts / BACKUP_RESULTS, results_dir)
             return bundles[0][0].prefix
     return None
 
@@ -101,10 +103,10 @@ def _foreign_files(folder: Path) -> list[str]:
     return sorted(name for name in found - listed if not LEFT_BEHIND.intersection(Path(name).parts))
 
 
-def _places(releases: Releases, version: int) -> Iterator[list[tuple[Bundle, str]]]:
+def _places(context: ReleaseContext, version: int) -> Iterator[list[tuple[Bundle, str]]]:
     """Yield where a version may lie, the best first, each with the folder that a bundle belongs into."""
-    entries = releases.ledger.entries()
-    for backup in reversed(list_backups(releases.store)):
+    entries = context.history()
+    for backup in reversed(list_backups(context.store)):
         if backup["version"] != version:
             continue
         try:
@@ -112,25 +114,23 @@ def _places(releases: Releases, version: int) -> Iterator[list[tuple[Bundle, str
         except IntegrityError as err:
             log.warning("%s", err)
             continue
-        yield [
-            (open_bundle(releases.store, backup["prefix"], digest=backup["digest"], made_by="backup_production"), "")
-        ]
-    yield from _where_it_was_built(releases, version)
+        yield [(open_bundle(context.store, backup["prefix"], digest=backup["digest"], made_by="backup_production"), "")]
+    yield from _where_it_was_built(context, version)
 
 
-def _where_it_was_built(releases: Releases, version: int) -> Iterator[list[tuple[Bundle, str]]]:
-    known = releases.ledger.book().versions.get(version)
+def _where_it_was_built(context: ReleaseContext, version: int) -> Iterator[list[tuple[Bundle, str]]]:
+    known = context.refresh().versions.get(version)
     if known is None:
         return
     try:
         place = [
             (
-                open_bundle(releases.store, known.artifact, digest=known.digest or None, made_by="build_artifact"),
-                ARTIFACT,
+                open_bundle(context.store, known.artifact, digest=known.digest or None, made_by="build_artifact"),
+                BACKUP_ARTIFACT,
             )
         ]
         if known.results:
-            place.append((open_bundle(releases.store, known.results, made_by="run_ads_operator"), RESULTS))
+            place.append((open_bundle(context.store, known.results, made_by="run_ads_operator"), BACKUP_RESULTS))
     except (MissingInputError, IntegrityError) as err:
         log.warning("%s cannot be used: %s", known.artifact, err)
         return

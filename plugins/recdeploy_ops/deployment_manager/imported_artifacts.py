@@ -1,7 +1,9 @@
-"""A model that was made in a notebook, brought into its release: an artifact folder, or ADS's ``GenericModel``.
+"""Importing an externally built artifact into a release: an artifact folder, or ADS's ``GenericModel``.
 
-What the release needs besides - the recommendations as CSV, the extract - is taken from the steps that made it; for
-an artifact made elsewhere, from the artifact itself, and the data gate then says HOLD: nobody has judged the data.
+What the release needs besides - the recommendations as CSV, the extract - is taken from the steps that made it. An
+artifact that was built elsewhere has no extract, and the gates need one: so its users and products are taken from its
+own lists, which the gates then only compare with themselves. That shows a damaged artifact and nothing else, so the
+data gate says HOLD, and the person who approves reads why.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ import pyarrow.parquet as pq
 
 from recdeploy_ops.artifacts.artifact import DATABASE, FALLBACK, FORMAT, TEMPLATE, read_fallback
 from recdeploy_ops.domain.errors import IntegrityError, SettingsError
+from recdeploy_ops.domain.events import ArtifactBuilt, DataChecked, DataExtracted, ModelTrained
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
-from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.evaluation.reports import settle
+from recdeploy_ops.evaluation.reports import record_report
 from recdeploy_ops.storage.bundles import MANIFEST, sha256_of, store_bundle, write_manifest
 from recdeploy_ops.training.recommendations import INTERACTIONS, ITEMS, RECOMMENDATIONS, USERS
 from recdeploy_ops.training.runs import RESULTS
@@ -33,15 +35,15 @@ from recdeploy_ops.workspaces import workspace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recdeploy_ops.domain.ledger import Release
-    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.ledger_state import Release
     from recdeploy_ops.settings import SourceSettings
 
 log = logging.getLogger(__name__)
 
 FILES = ("score.py", "runtime.yaml", "README.md", DATABASE, FALLBACK)
 NEEDED = ("score.py", "runtime.yaml", DATABASE, FALLBACK)
-BROUGHT = "brought"
+IMPORTED = "imported"
 NOT_JUDGED = GateReport(
     (
         Finding(
@@ -50,7 +52,7 @@ NOT_JUDGED = GateReport(
             value=None,
             threshold="an extract",
             message=(
-                "The model was brought from a notebook without the data that it was trained on: users and products "
+                "The model was imported from a notebook without the data that it was trained on: users and products "
                 "are taken from its own lists, so the data gate and the coverage of users could not be judged."
             ),
         ),
@@ -76,20 +78,20 @@ def folder_of(model: Any) -> Path:
     missing = [name for name in (*NEEDED, MANIFEST) if not (folder / name).is_file()]
     if missing:
         raise SettingsError(
-            f"{folder} is no artifact of this project, it lacks {', '.join(missing)}: its answers would not say which "
-            "version they are, and no promotion could be proved. Make it with manager.build_artifact() (Cell 8)."
+            f"{folder} is not an artifact of this project, it lacks {', '.join(missing)}: its answers would not say "
+            "which version they are, and a promotion could not be verified. Make it with manager.build_artifact() "
+            "(Cell 8)."
         )
     return folder
 
 
-def take_in(releases: Releases, release: Release, folder: Path, results_dir: Path, counts: dict[str, int]) -> int:
-    """Store a brought artifact, and what the next steps need with it, as this release's; return its ``top_k``.
+def import_artifact(context: ReleaseContext, folder: Path, results_dir: Path, counts: dict[str, int]) -> int:
+    """Store an imported artifact, and what the next steps need with it, as the run's; return its ``top_k``.
 
     Nothing is stored when the folder holds the very artifact that the release has built.
 
     Args:
-        releases: what the steps work with.
-        release: the open release.
+        context: of the run.
         folder: the artifact.
         results_dir: the operator's results, used when it has ``recommendations.csv``.
         counts: ``users`` and ``items``, for the catalog's metadata.
@@ -98,30 +100,35 @@ def take_in(releases: Releases, release: Release, folder: Path, results_dir: Pat
         SettingsError: the folder holds an artifact of another project or version.
         IntegrityError: a file of it was changed.
     """
+    release = context.confirm_lock()
     with workspace() as place:
-        facts = _copy_artifact(folder, place / "artifact", release.version, releases.settings.project_name)
+        facts = _copy_artifact(folder, place / "artifact", release.version, context.project)
         digest = sha256_of(place / "artifact" / MANIFEST)
-        known = release.get(Kind.ARTIFACT_BUILT)
-        if known is not None and known["digest"] == digest:
+        known = release.get(ArtifactBuilt)
+        if known is not None and known.digest == digest:
             return int(facts["top_k"])
-        _require_free_number(releases, release, digest)
-        trained = release.get(Kind.MODEL_TRAINED)
-        if trained is None or BROUGHT in trained["inputs"]:
-            _store_origin(releases, release, place, results_dir, top_k=facts["top_k"], counts=counts)
-        bundle = store_bundle(releases.store, releases.folder(release.run_id, "artifact"), place / "artifact")
-    releases.record(
-        Kind.ARTIFACT_BUILT,
-        release.run_id,
-        {"prefix": bundle.prefix, "digest": bundle.digest, "version": release.version},
-    )
+        _require_free_number(context, release.version, digest)
+        trained = release.get(ModelTrained)
+        if trained is None or IMPORTED in trained.inputs:
+            _store_origin(context, place, results_dir, top_k=facts["top_k"], counts=counts)
+        bundle = store_bundle(context.store, context.prefix("artifact"), place / "artifact")
+    context.record(ArtifactBuilt(prefix=bundle.prefix, digest=bundle.digest, version=release.version))
     return int(facts["top_k"])
+
+
+def compare_counts(release: Release, counts: dict[str, int]) -> None:
+    """Warn where a cell's numbers of users and items are not those that the model was trained on."""
+    metrics = release.require(ModelTrained).metrics
+    for name, given in counts.items():
+        if metrics.get(name) not in {None, given}:
+            log.warning("Trained on %s %s, not on %s: the catalog gets the former.", metrics[name], name, given)
 
 
 def _copy_artifact(folder: Path, target: Path, version: int, project: str) -> dict[str, Any]:
     """Copy the product's files of an artifact folder and return the facts of its manifest.
 
     ADS's ``prepare`` writes another ``runtime.yaml`` and files of its own; the former is kept and put into the
-    manifest anew, the latter are left behind.
+    manifest again, the latter are left behind.
     """
     facts: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if (facts.get("format"), facts.get("project")) != (FORMAT, project):
@@ -148,40 +155,38 @@ def _copy_artifact(folder: Path, target: Path, version: int, project: str) -> di
     return facts
 
 
-def _require_free_number(releases: Releases, release: Release, digest: str) -> None:
-    registered = releases.ledger.book().versions.get(release.version)
+def _require_free_number(context: ReleaseContext, version: int, digest: str) -> None:
+    registered = context.state.versions.get(version)
     if registered and registered.digest != digest:
         raise SettingsError(
-            f"v{release.version} is registered with other content, which it keeps for ever. Build this one with "
+            f"v{version} is registered with other content, which it keeps for ever. Build this one with "
             "manager.build_artifact() (Cell 8), which gives it the next number."
         )
 
 
 def _store_origin(
-    releases: Releases, release: Release, place: Path, results_dir: Path, *, top_k: int, counts: dict[str, int]
+    context: ReleaseContext, place: Path, results_dir: Path, *, top_k: int, counts: dict[str, int]
 ) -> None:
-    """Store results and extract of a brought artifact, and record what is known of them, and what is not."""
-    source, run_id = releases.settings.source, release.run_id
+    """Store results and extract of an imported artifact, and record what is known of them, and what is not."""
+    source = context.settings.source
     lists = _Lists(place / "artifact")
     extract, results = place / "extract", place / "results"
     extract.mkdir()
     rows = lists.write_extract(extract, source, top_k)
-    write_manifest(extract, {BROUGHT: True})
-    stored = store_bundle(releases.store, releases.folder(run_id, "extract"), extract)
-    extracted = {"prefix": stored.prefix, "digest": stored.digest, "rows": rows, "newest_interaction": None}
-    releases.record(Kind.DATA_EXTRACTED, run_id, extracted)
-    settle(releases, run_id, Kind.DATA_CHECKED, NOT_JUDGED, {"extract": stored.digest})
+    write_manifest(extract, {IMPORTED: True})
+    stored = store_bundle(context.store, context.prefix("extract"), extract)
+    context.record(DataExtracted(prefix=stored.prefix, digest=stored.digest, rows=rows, newest_interaction=None))
+    record_report(context, DataChecked, NOT_JUDGED, {"extract": stored.digest})
     results.mkdir()
     if (results_dir / RECOMMENDATIONS).is_file():
         for name in filter(lambda name: (results_dir / name).is_file(), RESULTS):  # and nothing of somebody's own
             shutil.copyfile(results_dir / name, results / name)
     else:
         lists.write_csv(results / RECOMMENDATIONS, source)
-    inputs = {"extract": stored.digest, "top_k": top_k, "seed": release.params["seed"], BROUGHT: True}
+    inputs = {"extract": stored.digest, "top_k": top_k, "seed": context.release.retrain_params.seed, IMPORTED: True}
     write_manifest(results, {"inputs": inputs, "metrics": counts})
-    stored = store_bundle(releases.store, releases.folder(run_id, "results"), results)
-    trained = {"prefix": stored.prefix, "digest": stored.digest, "inputs": inputs, "metrics": counts}
-    releases.record(Kind.MODEL_TRAINED, run_id, trained)
+    stored = store_bundle(context.store, context.prefix("results"), results)
+    context.record(ModelTrained(prefix=stored.prefix, digest=stored.digest, inputs=inputs, metrics=counts))
 
 
 @dataclass(frozen=True)

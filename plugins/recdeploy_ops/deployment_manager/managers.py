@@ -7,18 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.approvals import questions
+from recdeploy_ops.approvals.answers import NO_TEST
 from recdeploy_ops.deployment_manager import decisions, folders, imported_artifacts
 from recdeploy_ops.deployment_manager.backup_lists import LOCAL
-from recdeploy_ops.deployment_manager.endpoints import ModelDeployment
-from recdeploy_ops.deployment_manager.overrides import choose_size
+from recdeploy_ops.deployment_manager.endpoints import ModelDeployment, delete_other_sizes
+from recdeploy_ops.deployment_manager.overrides import choose_size, default_params
 from recdeploy_ops.deployment_manager.production_managers import ProductionManager
 from recdeploy_ops.deployment_manager.sources import source_of
 from recdeploy_ops.domain.errors import CellOrderError, SettingsError
-from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.domain.records import Role
+from recdeploy_ops.domain.events import (
+    ArtifactBuilt,
+    ModelRegistered,
+    ModelTrained,
+    ProductionBackedUp,
+    Promoted,
+    TestDeployed,
+)
 from recdeploy_ops.domain.release_plan import plan
-from recdeploy_ops.rollout import deletion
-from recdeploy_ops.rollout.creation import wanted_shape
+from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.rollout.registry import highest_version
 from recdeploy_ops.steps import (
     build_artifact,
     check_candidate,
@@ -31,20 +38,19 @@ from recdeploy_ops.steps import (
     validate_test,
 )
 from recdeploy_ops.steps.deploy_test import TEST_FAILED
-from recdeploy_ops.steps.promote import NO_TEST
 from recdeploy_ops.storage.bundles import open_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from recdeploy_ops.domain.ledger import Release
-    from recdeploy_ops.domain.waiting import Outcome
+    from recdeploy_ops.domain.events import StoredEvent
+    from recdeploy_ops.domain.ledger_state import Release
     from recdeploy_ops.extraction import Source
-    from recdeploy_ops.releases import Releases
 
 log = logging.getLogger(__name__)
 
 NO_BACKUP = "No previous version to backup"
+WITHOUT_TEST = "deployed from a notebook without TEST (is_test=False)"
 SKIPPED = "TEST was skipped (is_test=False): nothing was served before the decision, which Cell 10 was."
 
 
@@ -63,10 +69,10 @@ class RecommenderDeploymentManager(ProductionManager):
         """
         own = self._session.own()
         return plan(
-            self.releases.ledger.book(),
+            self.context.refresh(),
             own.run_id if own else "",
-            highest_in_catalog=self.releases.highest_version_in_catalog(),
-            production=self.releases.production(),
+            highest_version=highest_version(self.context),
+            production=find_production(self.context),
         ).version
 
     def backup_current_artifacts(self, version: int | None = None) -> Path | None:
@@ -80,22 +86,23 @@ class RecommenderDeploymentManager(ProductionManager):
 
         Raises:
             SettingsError: another version is in production.
-            LockHeldError: another release is under way.
+            LockHeldError: another release is in progress.
         """
         if version and self.current_version and version != self.current_version:
             raise SettingsError(
                 f"v{version} is not in production, v{self.current_version} is: only what production serves is backed "
                 "up. Earlier versions have their backups already: manager.list_backups()."
             )
-        release = self._session.open(self._params())
-        prefix: str | None = release.facts[Kind.PRODUCTION_BACKED_UP]["prefix"]
+        release = self._session.open(default_params(self.settings))
+        prefix = release.require(ProductionBackedUp).prefix
         if prefix is None:
             log.warning("%s: this is normal on the first run.", NO_BACKUP)
             return None
         if self.settings.storage.startswith(LOCAL):
             return Path(self.settings.storage.removeprefix(LOCAL)) / prefix
         copy = self.artifact_dir.parent / prefix
-        folders.fetch_folder(self.releases, open_bundle(self.releases.store, prefix, made_by="backup_production"), copy)
+        backup = open_bundle(self.context.store, prefix, made_by="backup_production")
+        folders.fetch_folder(self.context.store, backup, copy)
         return copy
 
     def extract_data(self, connection: Mapping[str, Any] | Source) -> dict[str, int]:
@@ -109,7 +116,7 @@ class RecommenderDeploymentManager(ProductionManager):
             GateFailedError: the data gate said FAIL.
         """
         source: Any = connection if hasattr(connection, "batches") else source_of(connection)
-        run_id = self._session.open(self._params()).run_id
+        run_id = self._session.open(default_params(self.settings)).run_id
         summary = self._session.finish(extract.advance, run_id, source=source)
         self._session.finish(check_data.advance, run_id)
         return {table: summary[table] for table in ("interactions", "users", "items")}
@@ -131,7 +138,7 @@ class RecommenderDeploymentManager(ProductionManager):
         chosen = {name: value for name, value in (("top_k", top_k), ("seed", seed)) if value is not None}
         release = self._session.change_params(release, **chosen)
         summary = self._session.finish(run_ads_operator.advance, release.run_id)
-        self._fetch(Kind.MODEL_TRAINED, self.results_dir)
+        self._fetch(ModelTrained, self.results_dir)
         return dict(summary["metrics"])
 
     def build_artifact(self) -> Path:
@@ -144,7 +151,7 @@ class RecommenderDeploymentManager(ProductionManager):
         folders.require_replaceable(self.artifact_dir)
         release = self._session.require_undecided("There is nothing to build an artifact from")
         self._session.finish(build_artifact.advance, release.run_id)
-        self._fetch(Kind.ARTIFACT_BUILT, self.artifact_dir)
+        self._fetch(ArtifactBuilt, self.artifact_dir)
         return self.artifact_dir
 
     def save_new_model(self, model: Any, version: int, num_users: int, num_products: int, is_test: bool = True) -> str:
@@ -160,10 +167,10 @@ class RecommenderDeploymentManager(ProductionManager):
         Raises:
             SettingsError: it is no artifact of this project, or not of this version.
             GateFailedError: the candidate gate said FAIL.
-            LockHeldError: another release is under way.
+            LockHeldError: another release is in progress.
         """
         folder = imported_artifacts.folder_of(model)
-        release = self._session.open(self._params())
+        release = self._session.open(default_params(self.settings))
         if version != release.version:
             raise SettingsError(
                 f"This release makes v{release.version}, not v{version}: that number was taken. Run Cell 1 again "
@@ -171,9 +178,10 @@ class RecommenderDeploymentManager(ProductionManager):
             )
         release = self._session.change_params(release, skip_test_deployment=not is_test)
         counts = {"users": num_users, "items": num_products}
-        top_k = imported_artifacts.take_in(self.releases, release, folder, self.results_dir, counts)
-        release = self._session.change_params(self.releases.release(release.run_id), top_k=top_k)
-        self._compare_counts(release, counts)
+        context = self._session.context(release.run_id)
+        top_k = imported_artifacts.import_artifact(context, folder, self.results_dir, counts)
+        release = self._session.change_params(context.release, top_k=top_k)
+        imported_artifacts.compare_counts(release, counts)
         self._session.finish(check_candidate.advance, release.run_id)
         return str(self._session.finish(register_model.advance, release.run_id)["model_id"])
 
@@ -206,18 +214,18 @@ class RecommenderDeploymentManager(ProductionManager):
             DeploymentFailedError: OCI could not bring it up; quotes OCI.
         """
         release = self._session.require_undecided(TEST_FAILED)
-        saved = release.get(Kind.MODEL_REGISTERED)
-        if saved is None or (saved["model_id"], saved["version"]) != (model_id, version):
-            has = f"has saved v{saved['version']} as {saved['model_id']}" if saved else "has saved no model"
+        saved = release.get(ModelRegistered)
+        if saved is None or (saved.model_id, saved.version) != (model_id, version):
+            has = f"has saved v{saved.version} as {saved.model_id}" if saved else "has not saved a model"
             raise CellOrderError(f"{TEST_FAILED}: this session {has}, not v{version} as {model_id}. Run Cell 9 first.")
-        skip = bool(release.params["skip_test_deployment"]) or not is_test
+        skip = release.retrain_params.skip_test_deployment or not is_test
         size = choose_size(self.settings, instance_shape=instance_shape, ocpus=ocpus, memory_gb=memory_gb)
         release = self._session.change_params(release, **size, skip_test_deployment=skip)
-        self._session.finish(self._remove_other_sizes, release.run_id)
+        self._session.finish(delete_other_sizes, release.run_id)
         self._session.finish(deploy_test.advance, release.run_id)
         if skip:
             return self._deploy_without_test(release)
-        return self._endpoint(Kind.TEST_DEPLOYED, release.run_id, is_test=True)
+        return self._endpoint(TestDeployed, release.run_id)
 
     def validate_test(self) -> str:
         """Probe TEST as the release does, ask for a decision, and return the evidence for it (Markdown).
@@ -229,14 +237,14 @@ class RecommenderDeploymentManager(ProductionManager):
             GateFailedError: an answer is wrong: reject it with Cell 13.
         """
         decided = self._session.newest()
-        if decided and decided.get(Kind.PROMOTED) and decided.params["skip_test_deployment"]:
-            return questions.describe_evidence(self.releases, decided, [SKIPPED])
+        if decided and decided.get(Promoted) and decided.retrain_params.skip_test_deployment:
+            return questions.describe_evidence(self.context, decided, [SKIPPED])
         release = self._session.require_undecided("There is no test deployment to validate")
         self._session.finish(validate_test.advance, release.run_id)
         return decisions.ask(self._session, release.run_id).body
 
     def promote_to_production(self, test_deployment_id: str | None = None) -> dict[str, Any]:
-        """Switch production to what TEST serves, prove it, delete TEST; whoever calls this is the approver.
+        """Switch production to what TEST serves, verify it, delete TEST; the caller is the approver.
 
         Args:
             test_deployment_id: OCID of the TEST deployment; by default this session's. Naming that of another
@@ -251,8 +259,8 @@ class RecommenderDeploymentManager(ProductionManager):
             PromotionFailedError: production did not verify; says what it serves now.
         """
         release = self._session.find_tested(test_deployment_id) or self._session.require(NO_TEST)
-        tested = release.get(Kind.TEST_DEPLOYED)
-        known = tested["deployment_id"] if tested else None
+        tested = release.get(TestDeployed)
+        known = tested.deployment_id if tested else None
         if known is None:
             raise CellOrderError(f"{NO_TEST}: run Cells 9-10 first, which make it.")
         if test_deployment_id not in {None, known}:
@@ -276,46 +284,17 @@ class RecommenderDeploymentManager(ProductionManager):
             decisions.reject_release(self._session, release.run_id, reason)
         self._session.finish(close_release.advance, release.run_id)
 
-    def _params(self) -> dict[str, Any]:
-        """Return the params that the DAG's form would start with."""
-        serving, training = self.settings.serving, self.settings.training
-        return {
-            "top_k": training.top_k,
-            "seed": training.seed,
-            "instance_shape": serving.instance_shape,
-            "ocpus": serving.ocpus,
-            "memory_gb": serving.memory_gb,
-            "instance_count": serving.instance_count,
-            "skip_test_deployment": False,
-            "approval_timeout_hours": self.settings.release.approval_timeout_hours,
-        }
-
-    def _fetch(self, kind: Kind, folder: Path) -> None:
+    def _fetch(self, kind: type[StoredEvent], folder: Path) -> None:
         release = self._session.require("The release is gone")
-        folders.fetch_folder(self.releases, self.releases.bundle(release, kind), folder)
-
-    def _compare_counts(self, release: Release, counts: dict[str, int]) -> None:
-        metrics = self.releases.facts(release, Kind.MODEL_TRAINED)["metrics"]
-        for name, given in counts.items():
-            if metrics.get(name) not in {None, given}:
-                log.warning("Trained on %s %s, not on %s: the catalog gets the former.", metrics[name], name, given)
-
-    def _remove_other_sizes(self, releases: Releases, run_id: str) -> Outcome:
-        """Delete a TEST deployment that was made with other parameters of Cell 10."""
-        release = releases.release(run_id)
-        wanted = wanted_shape(release)
-        made = [d for d in releases.deployments_of_run(Role.TEST, run_id) if d.lifecycle_state != "DELETED"]
-        unwanted = made if release.params["skip_test_deployment"] else [d for d in made if d.shape != wanted]
-        return deletion.advance_removal(releases, unwanted) or {}
+        folders.fetch_folder(self.context.store, self._session.context(release.run_id).open_bundle(kind), folder)
 
     def _deploy_without_test(self, release: Release) -> ModelDeployment:
         self._session.finish(validate_test.advance, release.run_id)
-        decisions.promote_release(
-            self._session, release.run_id, "deployed from a notebook without TEST (is_test=False)"
-        )
-        return self._endpoint(Kind.PROMOTED, release.run_id, is_test=False)
+        decisions.promote_release(self._session, release.run_id, WITHOUT_TEST)
+        return self._endpoint(Promoted, release.run_id)
 
-    def _endpoint(self, kind: Kind, run_id: str, *, is_test: bool) -> ModelDeployment:
-        release = self.releases.ledger.book().releases[run_id]
-        made = self.releases.facts(release, kind)
-        return ModelDeployment(made["deployment_id"], made["url"], release.version, is_test, self.releases)
+    def _endpoint(self, kind: type[TestDeployed] | type[Promoted], run_id: str) -> ModelDeployment:
+        release = self.context.refresh().releases[run_id]
+        made = release.require(kind)
+        is_test = isinstance(made, TestDeployed)
+        return ModelDeployment(made.deployment_id or "", made.url or "", release.version, is_test, self.context)

@@ -1,4 +1,4 @@
-"""What a notebook may say otherwise than the settings file."""
+"""Notebook overrides of the settings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.domain.params import RetrainParams
 from recdeploy_ops.settings import ServingSettings, Settings
 
 BACKUPS = "/backups"
@@ -36,6 +37,21 @@ def adapt_settings(settings: Settings, project_name: str | None, backup_root: st
         return Settings.model_validate({**settings.model_dump(), **changes})
     except ValidationError as err:
         raise SettingsError(f"{', '.join(changes)} of the manager cannot be used: {_describe(err)}.") from err
+
+
+def default_params(settings: Settings) -> RetrainParams:
+    """Return the params that the DAG's form would start with."""
+    serving, training = settings.serving, settings.training
+    return RetrainParams(
+        top_k=training.top_k,
+        seed=training.seed,
+        instance_shape=serving.instance_shape,
+        ocpus=serving.ocpus,
+        memory_gb=serving.memory_gb,
+        instance_count=serving.instance_count,
+        skip_test_deployment=False,
+        approval_timeout_hours=settings.release.approval_timeout_hours,
+    )
 
 
 def choose_size(settings: Settings, **wanted: Any) -> dict[str, Any]:

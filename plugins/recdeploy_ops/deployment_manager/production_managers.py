@@ -7,15 +7,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.context import open_context
 from recdeploy_ops.deployment_manager import folders
 from recdeploy_ops.deployment_manager.backup_lists import read_backups
-from recdeploy_ops.deployment_manager.notebook_sessions import SESSION, NotebookSession, name_caller
+from recdeploy_ops.deployment_manager.callers import name_caller
+from recdeploy_ops.deployment_manager.notebook_sessions import SESSION, NotebookSession
 from recdeploy_ops.deployment_manager.overrides import adapt_settings
 from recdeploy_ops.domain.errors import RecdeployError
+from recdeploy_ops.domain.events import NOTEBOOK
+from recdeploy_ops.domain.params import RollbackParams
 from recdeploy_ops.domain.release_status import describe_progress, summarise
 from recdeploy_ops.oci_clients.profiles import find_profile
 from recdeploy_ops.oci_clients.sessions import OciSession
-from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.steps import adopt_production, close_release, rehearse_rollback, roll_back
 from recdeploy_ops.storage.roots import open_store
@@ -60,15 +63,15 @@ class ProductionManager:
     ) -> None:
         self.settings = adapt_settings(settings or load_settings(), project_name, backup_root)
         oci = oci or OciSession(find_profile(self.settings.connections.oci))
-        self.releases = Releases(self.settings, open_store(self.settings.storage, oci), oci)
+        self.context = open_context(self.settings, open_store(self.settings.storage, oci), oci, NOTEBOOK)
         self.artifact_dir = Path(artifact_dir or Path.home() / "recommender_model_artifact").expanduser().absolute()
         self.results_dir = Path(results_dir or Path.home() / "results").expanduser().absolute()
-        self._session = NotebookSession(self.releases, name_caller(oci.profile.key), session)
+        self._session = NotebookSession(self.context, name_caller(oci.profile.key), session)
 
     @property
     def current_version(self) -> int:
         """Return the version in production, 0 when there is none."""
-        serving = self.releases.ledger.book().production
+        serving = self.context.refresh().production
         return serving.version if serving else 0
 
     def rollback_artifacts(self, version: int) -> bool:
@@ -80,15 +83,15 @@ class ProductionManager:
         Raises:
             SettingsError: one of the folders holds something else; both stay as they are.
         """
-        place = folders.restore(self.releases, version, self.artifact_dir, self.results_dir)
+        place = folders.restore(self.context, version, self.artifact_dir, self.results_dir)
         if place is None:
-            log.error("%s: there is no whole copy of v%s below %s.", ROLLBACK_FAILED, version, self.releases.store.uri)
+            log.error("%s: there is no whole copy of v%s below %s.", ROLLBACK_FAILED, version, self.context.store.uri)
             return False
         log.info("%s and %s hold v%s again, from %s.", self.artifact_dir, self.results_dir, version, place)
         return True
 
     def roll_back_production(self, version: int | str = "previous", reason: str = "") -> dict[str, Any]:
-        """Bring production at the same URL back to an earlier version, rehearsed first and proved after.
+        """Bring production at the same URL back to an earlier version, rehearsed first and verified after.
 
         Args:
             version: a number, or ``previous``.
@@ -103,7 +106,12 @@ class ProductionManager:
             LockHeldError: another release is past its approval.
             PromotionFailedError: production did not verify; says what it serves now.
         """
-        params = {"version": version, "reason": reason or "rolled back from a notebook", "require_approval": False}
+        params = RollbackParams(
+            version=version,
+            reason=reason or "rolled back from a notebook",
+            require_approval=False,
+            approval_timeout_hours=self.settings.release.approval_timeout_hours,
+        )
         run_id = self._session.open_rollback(params)
         try:
             self._session.finish(rehearse_rollback.advance, run_id)
@@ -117,7 +125,7 @@ class ProductionManager:
 
     def get_deployment_summary(self) -> str:
         """Return what is in production and on TEST, in the guide's layout."""
-        summary = summarise(self.releases.ledger.book(), self.settings.project_name)
+        summary = summarise(self.context.refresh(), self.settings.project_name)
         return "\n".join(line for line in summary.splitlines() if not line.startswith(PHASE_MARK))
 
     def list_backups(self) -> list[dict[str, Any]]:
@@ -127,14 +135,14 @@ class ProductionManager:
             Of each: ``version``, ``timestamp``, ``backup_path``, ``files`` (how many), ``digest`` and
             ``production_deployment`` (what served it: ``model_id``, ``deployment_id``, ``endpoint``, ...).
         """
-        return read_backups(self.releases.store)
+        return read_backups(self.context.store)
 
     def import_existing_deployment(self, deployment_id: str) -> list[str]:
         """Make a deployment that this project did not make its production; return what that changes in the ledger.
 
         Raises:
             StateMismatchError: it is not ACTIVE.
-            LockHeldError: a release is under way.
+            LockHeldError: a release is in progress.
         """
         return self._adopt(deployment_id)
 
@@ -143,7 +151,7 @@ class ProductionManager:
 
         Raises:
             SettingsError: it cannot be told which deployment is production.
-            LockHeldError: a release is under way.
+            LockHeldError: a release is in progress.
         """
         return self._adopt(None)
 
@@ -160,8 +168,9 @@ class ProductionManager:
 
     def _adopt(self, deployment_id: str | None) -> list[str]:
         """Show the difference, then take over what OCI has."""
-        run_id = f"adopt-{self.releases.now():%Y%m%dT%H%M%S}"
+        run_id = f"adopt-{self.context.now():%Y%m%dT%H%M%S}"
+        context = self._session.context(run_id)
         with self._session.explaining():
-            shown = adopt_production.advance(self.releases, run_id, deployment_id=deployment_id, apply=False)
+            shown = adopt_production.advance(context, deployment_id=deployment_id, apply=False)
         self._session.finish(adopt_production.advance, run_id, deployment_id=deployment_id, apply=True)
         return list(shown["difference"]) if isinstance(shown, dict) else []  # it waits only when it writes

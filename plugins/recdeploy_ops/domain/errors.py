@@ -8,14 +8,15 @@
     │   └── QueryFailedError        it refused a query (in `extraction`)
     ├── GateFailedError             a gate said FAIL: the candidate is rejected without asking
     ├── TrainingFailedError         the ADS operator ended without usable outputs
-    ├── MissingInputError           what an earlier step made is gone: says which task to clear
+    ├── MissingInputError           what an earlier step made is gone: says which task to run again
     ├── CellOrderError              a notebook's cell was run before its time: says which to run
     ├── IntegrityError              stored bytes are not the bytes that were recorded
+    ├── LedgerFormatError           a newer version of this project has written the ledger
     ├── IllegalTransitionError      a version cannot go from this stage to that one
-    ├── LockHeldError               another release or rollback is under way
+    ├── LockHeldError               another release or rollback is in progress
     ├── SwitchUnderWayError         production is being changed by this very run: that must end first
     ├── ApprovalError               the approval does not cover what would be promoted
-    │   └── SelfApprovalError       whoever triggered the run may not approve it
+    │   └── SelfApprovalError       the requester may not approve their own run
     ├── StateMismatchError          OCI runs something that the ledger does not know
     ├── DeploymentFailedError       OCI did not do what it was asked, with its work-request logs
     ├── PromotionFailedError        production did not verify; the champion serves again
@@ -34,14 +35,45 @@ Only a `TransientError` is worth a retry: everything else fails the same way aga
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.remedies import Audience, Remedy, RunTask
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.gates.verdicts import GateReport
 
 
 class RecdeployError(Exception):
-    """Base of every error that the project raises on purpose: it says what, which, and what now."""
+    """Base of every error that the project raises on purpose: it says what, which, and what now.
+
+    Args:
+        message: what happened to which thing, in whole sentences.
+        remedy: what a person does about it; None where the message says all.
+
+    Attributes:
+        remedy: as given.
+        audience: where the person reads it, which decides how the remedy is rendered.
+    """
+
+    remedy: Remedy | None = None
+    audience: Audience = Audience.AIRFLOW
+
+    def __init__(self, message: str, remedy: Remedy | None = None) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+    @property
+    def message(self) -> str:
+        """Return what happened, without the remedy."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        """Return the message and the remedy, rendered for the audience."""
+        return f"{self.message} {self.remedy.describe(self.audience)}" if self.remedy else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let pickle and copy restore the message as it is: a subclass's own arguments are not known any more."""
+        return _restore, (type(self), self.message), self.__dict__
 
 
 class SettingsError(RecdeployError):
@@ -72,13 +104,12 @@ class MissingInputError(RecdeployError):
     """What a step needs was never made, or is gone.
 
     Args:
-        what: the thing that is missing, with its key.
-        clear_task: the task that makes it, to be cleared in Airflow.
+        what: the thing that is missing, with its key; without a full stop.
+        task: the task that makes it.
     """
 
-    def __init__(self, what: str, *, clear_task: str) -> None:
-        super().__init__(f"{what}: clear the task {clear_task!r} of this run (with its downstream) to make it again.")
-        self.clear_task = clear_task
+    def __init__(self, what: str, *, task: str) -> None:
+        super().__init__(f"{what}.", RunTask(task=task))
 
 
 class CellOrderError(RecdeployError):
@@ -87,6 +118,10 @@ class CellOrderError(RecdeployError):
 
 class IntegrityError(RecdeployError):
     """Stored bytes differ from the sha256 that was recorded for them."""
+
+
+class LedgerFormatError(RecdeployError):
+    """The ledger is whole, and in a format of the future: it must not be read, written or repaired here."""
 
 
 class IllegalTransitionError(RecdeployError):
@@ -101,16 +136,18 @@ class LockHeldError(RecdeployError):
 
 
 class SwitchUnderWayError(RecdeployError):
-    """A step would be taken again while production is being switched to what it made.
+    """A step would be run again while production is being switched to what it made.
 
     Args:
-        goal: what production shall be, in words.
+        goal: what production is to be, in words.
+        task: the task that restores the champion when it is run again.
     """
 
-    def __init__(self, goal: str) -> None:
+    def __init__(self, goal: str, *, task: str) -> None:
         super().__init__(
-            f"This run is switching production: it shall be {goal}, and is not proved yet. What that rests on may not "
-            "change now. Clear the task 'plan_release' (or 'plan_rollback'): it puts the champion back first."
+            f"This run is switching production: it is to be {goal}, which is not verified yet. What that rests on "
+            "cannot change now.",
+            RunTask(task=task, purpose="to restore the champion first"),
         )
 
 
@@ -119,11 +156,11 @@ class ApprovalError(RecdeployError):
 
 
 class SelfApprovalError(ApprovalError):
-    """Whoever triggered the run has answered Promote, which the settings forbid."""
+    """The requester has approved their own run, which the settings forbid."""
 
 
 class StateMismatchError(RecdeployError):
-    """The ledger and OCI disagree in a way that only a person can settle."""
+    """The ledger and OCI disagree in a way that a person must decide."""
 
 
 class DeploymentFailedError(RecdeployError):
@@ -143,8 +180,8 @@ class CloudRefusedError(RecdeployError):
         code: OCI's error code, e.g. ``NotAuthorizedOrNotFound``.
     """
 
-    def __init__(self, message: str, *, status: int, code: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, remedy: Remedy | None = None, *, status: int, code: str) -> None:
+        super().__init__(message, remedy)
         self.status = status
         self.code = code
 
@@ -183,3 +220,7 @@ class CloudUnavailableError(TransientError):
 
 class LedgerConflictError(TransientError):
     """Another writer appended to the ledger first, again and again."""
+
+
+def _restore(kind: type[RecdeployError], message: str) -> RecdeployError:
+    return kind.__new__(kind, message)

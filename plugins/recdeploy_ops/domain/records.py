@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from recdeploy_ops.domain.deployment_states import DeploymentState
+
 
 class Role(StrEnum):
     """What a model deployment is for; the value of the tag ``recdeploy-role``."""
@@ -77,8 +79,7 @@ class Deployment:
     Attributes:
         deployment_id: OCID.
         name: display name.
-        lifecycle_state: OCI's word: CREATING, ACTIVE, UPDATING, FAILED, INACTIVE, DELETING, DELETED,
-            NEEDS_ATTENTION, or one that nobody listed.
+        lifecycle_state: OCI's word, and what it means.
         details: OCI's lifecycle details, empty when there are none.
         model_id: OCID of the model that it is configured to serve.
         url: where it answers, without ``/predict``.
@@ -90,7 +91,7 @@ class Deployment:
 
     deployment_id: str
     name: str
-    lifecycle_state: str
+    lifecycle_state: DeploymentState
     details: str
     model_id: str
     url: str

@@ -1,4 +1,4 @@
-"""What a run may do: which version it makes, whether it opens or reopens a release, who holds the lock."""
+"""What a run may do: which version it makes, whether it opens or opens again a release, who holds the lock."""
 
 from __future__ import annotations
 
@@ -13,17 +13,24 @@ from recdeploy_ops.domain.errors import (
     SettingsError,
     StateMismatchError,
 )
-from recdeploy_ops.domain.ledger import NOTEBOOK, Kind
+from recdeploy_ops.domain.events import ApprovalRequested, Promoted, RolledBack
+from recdeploy_ops.domain.remedies import Remedy, RunTask, TryAgain
 from recdeploy_ops.domain.stages import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recdeploy_ops.domain.ledger import Book, Release, Version
+    from recdeploy_ops.domain.events import SwitchDone
+    from recdeploy_ops.domain.ledger_state import LedgerState, Release
     from recdeploy_ops.domain.records import Deployment
+    from recdeploy_ops.domain.versions import Serving, Version
 
 PREVIOUS = "previous"
-GONE = frozenset({"DELETING", "DELETED", "FAILED"})
+ASK_AGAIN = RunTask(task="request_approval", purpose="to ask again")
+REPLACE_PRODUCTION = Remedy(
+    "Look at its logs in the OCI console; delete it there, let recommender_adopt take that over, and release again"
+)
+RECORD_LOSS = Remedy("Let recommender_adopt take that over, then release again")
 
 
 @dataclass(frozen=True)
@@ -41,67 +48,68 @@ class ReleasePlan:
     summary: tuple[str, ...]
 
 
-def find_dead_holder(book: Book, run_id: str, *, has_ended: Callable[[str, str], bool]) -> str | None:
+def find_ended_holder(state: LedgerState, run_id: str, *, has_ended: Callable[[Release], bool]) -> str | None:
     """Return the run whose lock is to be taken over, or None when the lock is free or one's own.
 
     Args:
-        book: what the ledger adds up to.
+        state: of the ledger.
         run_id: the run that wants the lock.
-        has_ended: says of a DAG id and a run id whether that run has ended.
+        has_ended: says of the release that holds the lock whether its run has ended.
 
     Raises:
-        LockHeldError: a live run holds the lock.
+        LockHeldError: the run that holds the lock is in progress.
     """
-    if book.holder is None or book.holder == run_id:
+    holder = state.holding_release
+    if holder is None or holder.run_id == run_id:
         return None
-    opened = book.releases[book.holder].facts[Kind.RELEASE_OPENED]
-    if not has_ended(opened["dag_id"], book.holder):
-        raise LockHeldError(describe_holder(book))
-    return book.holder
+    if not has_ended(holder):
+        raise lock_held(holder)
+    return holder.run_id
 
 
-def plan(book: Book, run_id: str, *, highest_in_catalog: int, production: Deployment | None) -> ReleasePlan:
+def plan(state: LedgerState, run_id: str, *, highest_version: int, production: Deployment | None) -> ReleasePlan:
     """Plan a run that may have the lock.
 
     Args:
-        book: what the ledger adds up to.
+        state: of the ledger.
         run_id: the run that plans.
-        highest_in_catalog: highest version number that a model in the catalog carries, 0 when there is none.
+        highest_version: the highest that the ledger or a model in the catalog has, 0 when there is none.
         production: the production deployment as OCI has it, or None.
 
     Raises:
         StateMismatchError: OCI's production is not what the ledger says.
     """
-    lines = reconcile(book, production)
-    release = book.releases.get(run_id)
+    lines = reconcile(state, production)
+    release = state.releases.get(run_id)
     if release is None:
-        version = max(book.highest_version, highest_in_catalog) + 1
+        version = highest_version + 1
         return ReleasePlan(version, record=True, summary=(*lines, f"This release makes v{version}."))
     return ReleasePlan(release.version, record=not release.is_open, summary=(*lines, _describe_return(release)))
 
 
-def choose_target(book: Book, wanted: int | str) -> Version:
+def choose_target(state: LedgerState, wanted: int | str) -> Version:
     """Return the version that a rollback goes to.
 
     Args:
-        book: what the ledger adds up to.
+        state: of the ledger.
         wanted: a version number, or ``previous``.
 
     Raises:
         SettingsError: there is no such version.
         IllegalTransitionError: it never served, or serves now.
     """
-    if book.production is None:
+    if state.production is None:
         raise SettingsError("Nothing is in production: there is nothing to roll back.")
     if wanted == PREVIOUS:
-        if book.previous_champion is None:
+        if state.previous_champion is None:
             raise SettingsError(
-                f"v{book.production.version} is the first that ever served: there is no previous version. Name one."
+                f"v{state.production.version} is the first that ever served: there is no previous version.",
+                Remedy("Name one"),
             )
-        wanted = book.previous_champion.version
-    version = book.versions.get(wanted) if isinstance(wanted, int) else None
+        wanted = state.previous_champion.version
+    version = state.versions.get(wanted) if isinstance(wanted, int) else None
     if version is None:
-        known = ", ".join(f"v{number}" for number, v in sorted(book.versions.items()) if v.stage is Stage.RETIRED)
+        known = ", ".join(f"v{number}" for number, v in sorted(state.versions.items()) if v.stage is Stage.RETIRED)
         raise SettingsError(
             f"There is no version {wanted!r} to roll back to. Those that served before: {known or 'none'}."
         )
@@ -111,39 +119,39 @@ def choose_target(book: Book, wanted: int | str) -> Version:
     return version
 
 
-def require_unused(book: Book, release: Release) -> None:
-    """Refuse to take again what has changed production, once production was changed again since.
+def require_unused(state: LedgerState, release: Release) -> None:
+    """Refuse to do again what has changed production, once production was changed again since.
 
     Raises:
         ApprovalError: what this run has done counts once.
     """
-    done = release.get(Kind.PROMOTED) or release.get(Kind.ROLLED_BACK)
-    serving = book.production
-    if done is None or (serving is not None and serving.version == done["version"]):
+    done: SwitchDone | None = release.get(Promoted) or release.get(RolledBack)
+    serving = state.production
+    if done is None or (serving is not None and serving.version == done.version):
         return
-    verb, again = ("promoted", "Clear the task 'request_approval' to ask again.")
-    if release.get(Kind.ROLLED_BACK):
-        verb, again = ("brought back", "Trigger a new rollback.")
+    verb: str = "promoted"
+    remedy: Remedy = ASK_AGAIN
+    if isinstance(done, RolledBack):
+        verb, remedy = "rolled back to", Remedy("Trigger a new rollback")
     raise ApprovalError(
-        f"v{done['version']} was {verb} by this run before, and production serves "
-        f"v{serving.version if serving else '?'} since: an approval counts once. {again}"
+        f"v{done.version} was {verb} by this run before, and production serves v{serving.version if serving else '?'} "
+        "since: an approval counts once.",
+        remedy,
     )
 
 
-def describe_holder(book: Book) -> str:
-    """Return who holds the lock, since when, and what it is at."""
-    release = book.releases[book.holder or ""]
-    at = list(release.facts)[-1]
-    is_waiting = at is Kind.APPROVAL_REQUESTED
-    doing = "waits for an approval" if is_waiting else f"is past {at}"
-    if release.facts[Kind.RELEASE_OPENED]["dag_id"] == NOTEBOOK:
-        advice = "end it there with Cell 12 (promote) or 13 (reject), or with manager.abandon_release()"
+def lock_held(holder: Release) -> LockHeldError:
+    """Return the error that says who holds the lock, since when, what it is doing and how to end it."""
+    waits = isinstance(holder.newest_event, ApprovalRequested)
+    doing = "waits for an approval" if waits else f"is past {holder.newest_event.type}"
+    if holder.is_from_notebook:
+        action = "End it there with Cell 12 (promote) or 13 (reject), or with manager.abandon_release()"
     else:
-        advice = "answer it under Required Actions" if is_waiting else "wait until it has ended"
-        advice += ", or mark its run as failed"
-    return (
-        f"Release v{release.version} (run {release.run_id}) holds the release lock since {release.opened_at} and "
-        f"{doing}: {advice}; then clear this task."
+        action = "Answer it under Required Actions" if waits else "Wait until it has ended"
+        action += ", or mark its run as failed"
+    return LockHeldError(
+        f"Release v{holder.version} (run {holder.run_id}) holds the release lock since {holder.opened_at} and {doing}.",
+        TryAgain(action),
     )
 
 
@@ -156,33 +164,44 @@ def _describe_return(release: Release) -> str:
     )
 
 
-def reconcile(book: Book, production: Deployment | None) -> tuple[str, ...]:
+def reconcile(state: LedgerState, production: Deployment | None) -> tuple[str, ...]:
     """Return what production serves, in words.
 
     Args:
-        book: what the ledger adds up to.
+        state: of the ledger.
         production: the production deployment as OCI has it, or None.
 
     Raises:
         StateMismatchError: OCI's production is not what the ledger says.
     """
-    known = book.production
+    known = state.production
     if known is None:
         if production is not None:
             raise StateMismatchError(
-                f"OCI has the production deployment {production.name} ({production.deployment_id}), of which the "
-                "ledger knows nothing. Remove its tag recdeploy-role, or let recommender_adopt import it."
+                f"OCI has the production deployment {production.name} ({production.deployment_id}), which the ledger "
+                "does not know.",
+                Remedy("Remove its tag recdeploy-role, or let recommender_adopt import it"),
             )
         return ("Nothing is in production yet: this is a first release.",)
-    if production is None or production.lifecycle_state in GONE:
+    if production is None or production.lifecycle_state.is_gone:
         raise StateMismatchError(
-            f"The ledger says that v{known.version} serves at {known.url}, but OCI has no such deployment any "
-            "more. Restore it, or let recommender_adopt repair the ledger."
+            f"The ledger says that v{known.version} serves at {known.url}, but OCI has no such deployment any more.",
+            Remedy("Restore it, or let recommender_adopt repair the ledger"),
         )
+    if production.lifecycle_state.is_failed:
+        raise StateMismatchError(describe_failed_production(known), REPLACE_PRODUCTION)
     if production.model_id != known.model_id:
         raise StateMismatchError(
             f"The ledger says that production serves v{known.version} (model {known.model_id}), but OCI is "
-            f"configured for the model {production.model_id}: somebody changed {production.name} by hand. Set its "
-            "model back, or let recommender_adopt repair the ledger."
+            f"configured for the model {production.model_id}: somebody changed {production.name} by hand.",
+            Remedy("Set its model back, or let recommender_adopt repair the ledger"),
         )
     return (f"Production serves v{known.version} at {known.url}.",)
+
+
+def describe_failed_production(serving: Serving) -> str:
+    """Return what a production deployment in FAILED means, in words."""
+    return (
+        f"OCI has the production deployment {serving.deployment_id} in FAILED, which served v{serving.version} at "
+        f"{serving.url}: it exists, and OCI no longer updates it."
+    )

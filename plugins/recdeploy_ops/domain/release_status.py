@@ -7,46 +7,59 @@ import unicodedata
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from recdeploy_ops.domain.ledger import ROLLBACK, Kind
+from recdeploy_ops.domain.codec import to_plain
+from recdeploy_ops.domain.events import (
+    ApprovalAnswered,
+    ApprovalRequested,
+    ChampionRestored,
+    EventType,
+    ReleaseOpened,
+    ReleaseOutcome,
+    SwitchFailed,
+    TestDeployed,
+)
 from recdeploy_ops.domain.stages import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from recdeploy_ops.domain.ledger import Book, Entry, Facts, Release
+    from recdeploy_ops.domain.entries import Entry
+    from recdeploy_ops.domain.events import Event
+    from recdeploy_ops.domain.ledger_state import LedgerState, Release
 
 RULE = "=" * 60
 SERVED = frozenset({Stage.CHAMPION, Stage.RETIRED})
 # How far a release has come, by what has happened last.
 PROGRESS = {
-    Kind.RELEASE_OPENED: "has begun",
-    Kind.PRODUCTION_BACKED_UP: "has backed up production",
-    Kind.BACKUP_FAILED: "could not back up production",
-    Kind.DATA_EXTRACTED: "has extracted its data",
-    Kind.DATA_CHECKED: "has checked its data",
-    Kind.MODEL_TRAINED: "is trained",
-    Kind.ARTIFACT_BUILT: "has built its artifact",
-    Kind.CANDIDATE_CHECKED: "has passed the gates for candidates",
-    Kind.MODEL_REGISTERED: "is in the Model Catalog",
-    Kind.TEST_DEPLOYED: "is on TEST",
-    Kind.TEST_VALIDATED: "is validated on TEST",
-    Kind.APPROVAL_REQUESTED: "waits for an approval",
-    Kind.APPROVAL_ANSWERED: "has its approval answered",
-    Kind.PROMOTION_STARTED: "is on its way into production",
-    Kind.PROMOTED: "is in production, proved, and to be closed",
-    Kind.PROMOTION_FAILED: "did not get into production",
-    Kind.PRODUCTION_LOST: "found that production is gone",
-    Kind.TAKEOVER_STARTED: "is being closed by the run that takes its lock over",
-    Kind.RESTORE_STARTED: "is being taken back from production",
-    Kind.CHAMPION_RESTORED: "was taken back from production",
-    Kind.RESIZE_STARTED: "is being resized in production",
-    Kind.RESIZED: "is resized in production",
-    Kind.ROLLBACK_REHEARSED: "is rehearsed",
-    Kind.MODEL_RESTORED: "is in the Model Catalog again",
-    Kind.ROLLED_BACK: "is done and proved, and to be closed",
-    Kind.ADOPTED: "has taken over what OCI has",
-    Kind.RELEASE_REJECTED: "is rejected, and to be closed",
-    Kind.RELEASE_CLOSED: "is closed",
+    EventType.RELEASE_OPENED: "has begun",
+    EventType.PRODUCTION_BACKED_UP: "has backed up production",
+    EventType.BACKUP_FAILED: "could not back up production",
+    EventType.DATA_EXTRACTED: "has extracted its data",
+    EventType.DATA_CHECKED: "has checked its data",
+    EventType.MODEL_TRAINED: "is trained",
+    EventType.ARTIFACT_BUILT: "has built its artifact",
+    EventType.CANDIDATE_CHECKED: "has passed the gates for candidates",
+    EventType.MODEL_REGISTERED: "is in the Model Catalog",
+    EventType.TEST_DEPLOYED: "is on its test deployment",
+    EventType.TEST_VALIDATED: "is validated on its test deployment",
+    EventType.APPROVAL_REQUESTED: "waits for an approval",
+    EventType.APPROVAL_ANSWERED: "has its approval answered",
+    EventType.SWITCH_STARTED: "is on its way into production",
+    EventType.PROMOTED: "is in production, verified, and to be closed",
+    EventType.SWITCH_FAILED: "did not get into production",
+    EventType.PRODUCTION_LOST: "found that production is gone",
+    EventType.PRODUCTION_FAILED: "found that production has failed",
+    EventType.TAKEOVER_STARTED: "is being closed by the run that takes its lock over",
+    EventType.RESTORE_STARTED: "is being taken back from production",
+    EventType.CHAMPION_RESTORED: "was taken back from production",
+    EventType.RESIZE_STARTED: "is being resized in production",
+    EventType.RESIZED: "is resized in production",
+    EventType.ROLLBACK_REHEARSED: "is rehearsed",
+    EventType.MODEL_RESTORED: "is in the Model Catalog again",
+    EventType.ROLLED_BACK: "is done and verified, and to be closed",
+    EventType.ADOPTED: "has taken over what OCI has",
+    EventType.RELEASE_REJECTED: "is rejected, and to be closed",
+    EventType.RELEASE_CLOSED: "is closed",
 }
 
 
@@ -66,47 +79,46 @@ class Status(NamedTuple):
     message: str
 
 
-def judge(book: Book) -> Status:
-    """Return the phase that the ledger's newest facts add up to."""
-    serving = f"v{book.production.version} serves" if book.production else "nothing is in production"
-    release = book.releases.get(book.holder or "")
+def judge(state: LedgerState) -> Status:
+    """Return the phase of the newest release, and why."""
+    serving = f"v{state.production.version} serves" if state.production else "nothing is in production"
+    release = state.holding_release
     if release is None:
-        closed = [r for r in book.releases.values() if r.outcome == "failed"]
-        newest = list(book.releases.values())[-1:]
-        if newest and newest[0] in closed:
+        newest = list(state.releases.values())[-1:]
+        if newest and newest[0].outcome is ReleaseOutcome.FAILED:
             return Status(Phase.DEGRADED, f"The newest release (v{newest[0].version}) failed; {serving}.")
-        return Status(Phase.HEALTHY, f"No release is under way; {serving}.")
-    if release.get(Kind.PROMOTION_FAILED) and not release.get(Kind.CHAMPION_RESTORED):
-        what = "rollback to" if release.purpose == ROLLBACK else "promotion of"
-        return Status(Phase.DEGRADED, f"The {what} v{release.version} failed and production is not settled.")
-    if release.get(Kind.APPROVAL_REQUESTED) and not release.get(Kind.APPROVAL_ANSWERED):
+        return Status(Phase.HEALTHY, f"No release is in progress; {serving}.")
+    if release.get(SwitchFailed) and not release.get(ChampionRestored):
+        what = "rollback to" if release.is_rollback else "promotion of"
+        return Status(Phase.DEGRADED, f"The {what} v{release.version} failed and the champion is not restored yet.")
+    if release.get(ApprovalRequested) and not release.get(ApprovalAnswered):
         return Status(Phase.PAUSED, f"{_name(release)} waits for an approval; {serving}.")
     return Status(Phase.PROGRESSING, f"{_name(release)} {describe_progress(release)}; {serving}.")
 
 
 def describe_progress(release: Release) -> str:
     """Return how far an open release has come, e.g. ``is validated on TEST``."""
-    return PROGRESS[list(release.facts)[-1]]
+    return PROGRESS[release.newest_event.type]
 
 
-def summarise(book: Book, project_name: str) -> str:
+def summarise(state: LedgerState, project_name: str) -> str:
     """Return the guide's deployment summary."""
     title = project_name.replace("-", " ").title()
     lines = [RULE, f"🎯 {title} - Deployment Status", RULE, ""]
-    if book.production:
+    if state.production:
         lines += [
-            f"✅ PRODUCTION (v{book.production.version})",
-            f"   Model: {book.production.model_id}",
-            f"   Endpoint: {book.production.url}",
-            f"   Deployed: {book.production.since}",
+            f"✅ PRODUCTION (v{state.production.version})",
+            f"   Model: {state.production.model_id}",
+            f"   Endpoint: {state.production.url}",
+            f"   Deployed: {state.production.since}",
             "",
         ]
     else:
         lines += ["⬜ PRODUCTION: No production deployment", ""]
-    lines += [*_describe_test(book), ""]
-    current = f"v{book.production.version}" if book.production else "none"
-    served = sum(1 for version in book.versions.values() if version.stage in SERVED)
-    status = judge(book)
+    lines += [*_describe_test(state), ""]
+    current = f"v{state.production.version}" if state.production else "none"
+    served = sum(1 for version in state.versions.values() if version.stage in SERVED)
+    status = judge(state)
     lines += [
         f"📊 Current Version: {current}",
         f"📦 Total Deployments: {served}",
@@ -118,7 +130,7 @@ def summarise(book: Book, project_name: str) -> str:
 def describe_history(entries: Iterable[Entry]) -> str:
     """Return the ledger, one line an entry, whatever stands in it."""
     lines = [
-        f"{entry.seq:>6}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.kind:<22}  {_show(entry.run_id)}  {_brief(entry.facts)}"
+        f"{entry.seq:>6}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.type:<22}  {_show(entry.run_id)}  {_brief(entry.event)}"
         for entry in entries
     ]
     return "\n".join(lines) or "The ledger is empty: no release has been opened yet."
@@ -136,35 +148,34 @@ def describe_backups(backups: Iterable[Mapping[str, object]]) -> str:
 
 
 def _name(release: Release) -> str:
-    return f"The rollback to v{release.version}" if release.purpose == ROLLBACK else f"v{release.version}"
+    return f"The rollback to v{release.version}" if release.is_rollback else f"v{release.version}"
 
 
-def _describe_test(book: Book) -> list[str]:
-    release = book.releases.get(book.holder or "")
-    test = release.get(Kind.TEST_DEPLOYED) if release else None
-    if release is None or test is None or not test["deployment_id"]:
-        return _describe_leftover(book) or ["🧪 TEST: No test deployment"]
-    return [f"🧪 TEST (v{release.version})", f"   Deployment: {test['deployment_id']}", f"   Endpoint: {test['url']}"]
+def _describe_test(state: LedgerState) -> list[str]:
+    release = state.holding_release
+    test = release.get(TestDeployed) if release else None
+    if release is None or test is None or not test.deployment_id:
+        return _describe_leftover(state) or ["🧪 TEST: No test deployment"]
+    return [f"🧪 TEST (v{release.version})", f"   Deployment: {test.deployment_id}", f"   Endpoint: {test.url}"]
 
 
-def _describe_leftover(book: Book) -> list[str]:
-    """Return the TEST deployment of a release that a rollback has pre-empted: its own run deletes it, later."""
-    releases = [release for release in book.releases.values() if release.purpose != ROLLBACK][-1:]
-    for release in releases:
-        test = release.get(Kind.TEST_DEPLOYED)
-        if release.outcome == "pre-empted" and test and test["deployment_id"]:
+def _describe_leftover(state: LedgerState) -> list[str]:
+    """Return the test deployment of a release that a rollback has pre-empted: its own run deletes it, later."""
+    for release in [release for release in state.releases.values() if not release.is_rollback][-1:]:
+        test = release.get(TestDeployed)
+        if release.outcome is ReleaseOutcome.PREEMPTED and test and test.deployment_id:
             return [
                 f"🧪 TEST (v{release.version}) of a release that was pre-empted: its run, or housekeeping, deletes it",
-                f"   Deployment: {test['deployment_id']}",
+                f"   Deployment: {test.deployment_id}",
             ]
     return []
 
 
-def _brief(facts: Facts) -> str:
-    params = facts.get("params")
-    reason = {"reason": params["reason"]} if params and params.get("reason") else {}
-    plain = {key: value for key, value in facts.items() if isinstance(value, str | int | float) and value != ""}
-    return " ".join(f"{_show(key)}={_show(value)}" for key, value in {**plain, **reason}.items())
+def _brief(event: Event) -> str:
+    reason = getattr(event.params, "reason", None) if isinstance(event, ReleaseOpened) else None
+    plain = {key: value for key, value in to_plain(event).items() if isinstance(value, str | int | float)}
+    shown = {key: value for key, value in plain.items() if value != ""} | ({"reason": reason} if reason else {})
+    return " ".join(f"{_show(key)}={_show(value)}" for key, value in shown.items())
 
 
 def _show(value: object) -> str:

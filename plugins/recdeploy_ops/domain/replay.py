@@ -1,242 +1,286 @@
-"""What the ledger's entries add up to: each kind of entry changes the book in its own way."""
+"""Replay of the ledger: each kind of event changes the state in its own way."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import singledispatch
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import IntegrityError
-from recdeploy_ops.domain.ledger import RETRAIN, Book, Entry, Facts, Kind, Release, Serving, Version
+from recdeploy_ops.domain.entries import FORMAT, Entry
+from recdeploy_ops.domain.errors import IntegrityError, LedgerFormatError
+from recdeploy_ops.domain.events import (
+    Adopted,
+    ArtifactBuilt,
+    ChampionRestored,
+    Event,
+    EventType,
+    LedgerStarted,
+    ModelRegistered,
+    ModelRestored,
+    Purpose,
+    ReleaseClosed,
+    ReleaseOpened,
+    ReleaseRejected,
+    SwitchDone,
+    SwitchStarted,
+    TestValidated,
+)
+from recdeploy_ops.domain.gates.verdicts import Verdict
+from recdeploy_ops.domain.ledger_state import LedgerState, Release
+from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.domain.stages import Stage, advance
+from recdeploy_ops.domain.versions import Serving, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
-# A step that is recorded anew makes what was built on its earlier outcome void: the facts of every later
-# kind of the same release are dropped from the book (never from the ledger).
+VERIFY = "Run 'python -m recdeploy_ops verify' to see which entry was changed"
+
+# A step that is recorded again voids what was built on its earlier event: the events of every later type of the same
+# release are dropped from the state, never from the ledger.
 BUILT_ON_EACH_OTHER = (
-    Kind.DATA_EXTRACTED,
-    Kind.DATA_CHECKED,
-    Kind.MODEL_TRAINED,
-    Kind.ARTIFACT_BUILT,
-    Kind.CANDIDATE_CHECKED,
-    Kind.MODEL_REGISTERED,
-    Kind.TEST_DEPLOYED,
-    Kind.TEST_VALIDATED,
-    Kind.APPROVAL_REQUESTED,
-    Kind.APPROVAL_ANSWERED,
-    Kind.PROMOTION_STARTED,
-    Kind.PROMOTION_FAILED,
-    Kind.RESTORE_STARTED,
-    Kind.CHAMPION_RESTORED,
-    Kind.PRODUCTION_LOST,
-    Kind.PROMOTED,
-    Kind.ROLLED_BACK,
-    Kind.RESIZE_STARTED,
-    Kind.RESIZED,
-    Kind.RELEASE_REJECTED,
+    EventType.DATA_EXTRACTED,
+    EventType.DATA_CHECKED,
+    EventType.MODEL_TRAINED,
+    EventType.ARTIFACT_BUILT,
+    EventType.CANDIDATE_CHECKED,
+    EventType.MODEL_REGISTERED,
+    EventType.TEST_DEPLOYED,
+    EventType.TEST_VALIDATED,
+    EventType.APPROVAL_REQUESTED,
+    EventType.APPROVAL_ANSWERED,
+    EventType.SWITCH_STARTED,
+    EventType.SWITCH_FAILED,
+    EventType.RESTORE_STARTED,
+    EventType.CHAMPION_RESTORED,
+    EventType.PRODUCTION_LOST,
+    EventType.PRODUCTION_FAILED,
+    EventType.PROMOTED,
+    EventType.ROLLED_BACK,
+    EventType.RESIZE_STARTED,
+    EventType.RESIZED,
+    EventType.RELEASE_REJECTED,
 )
 
 # What a release that is opened again must do again: everything after the person's answer, but never a second time
 # what has changed production.
-VOID_WHEN_REOPENED = frozenset(BUILT_ON_EACH_OTHER[BUILT_ON_EACH_OTHER.index(Kind.PROMOTION_STARTED) :]) - {
-    Kind.PROMOTED,
-    Kind.ROLLED_BACK,
-} | {Kind.RELEASE_CLOSED}
-SETTLING = frozenset(
-    {Kind.PROMOTED, Kind.ROLLED_BACK, Kind.CHAMPION_RESTORED, Kind.PRODUCTION_LOST, Kind.RELEASE_CLOSED}
+VOID_WHEN_REOPENED = frozenset(BUILT_ON_EACH_OTHER[BUILT_ON_EACH_OTHER.index(EventType.SWITCH_STARTED) :]) - {
+    EventType.PROMOTED,
+    EventType.ROLLED_BACK,
+} | {EventType.RELEASE_CLOSED}
+
+# What ends a switch.
+PRODUCTION_AT_REST = frozenset(
+    {
+        EventType.PROMOTED,
+        EventType.ROLLED_BACK,
+        EventType.CHAMPION_RESTORED,
+        EventType.PRODUCTION_LOST,
+        EventType.PRODUCTION_FAILED,
+        EventType.RELEASE_CLOSED,
+    }
 )
 
 
-def fold(entries: Iterable[Entry], book: Book | None = None) -> Book:
-    """Add entries up to a book.
+def replay(entries: Iterable[Entry], state: LedgerState | None = None) -> LedgerState:
+    """Return the state after these entries.
 
     Args:
         entries: in order.
-        book: what earlier entries add up to.
+        state: after the entries before them.
 
     Raises:
         IntegrityError: an entry is missing, out of order or was edited.
+        LedgerFormatError: a newer version of this project has written them.
     """
-    book = book or Book()
+    state = state or LedgerState()
     for entry in entries:
-        if entry.seq != book.seq + 1 or entry.previous != book.head:
+        if entry.seq != state.seq + 1 or entry.previous != state.head:
             raise IntegrityError(
-                f"The ledger is broken at entry {entry.seq}: it does not follow entry {book.seq} "
-                f"({book.head[:12]}...). Run 'python -m recdeploy_ops verify' to see which entry was changed."
+                f"The ledger is broken at entry {entry.seq}: it does not follow entry {state.seq} "
+                f"({state.head[:12]}...).",
+                Remedy(VERIFY),
             )
+        _require_begun(state, entry)
         try:
-            book = replace(_CHANGES[entry.kind](book, entry), seq=entry.seq, head=entry.sha256)
+            state = replace(_apply(entry.event, state, entry), seq=entry.seq, head=entry.sha256)
         except KeyError as err:
-            raise IntegrityError(f"Ledger entry {entry.seq} speaks of {err}, unknown before it.") from err
-    return book
+            raise IntegrityError(f"Ledger entry {entry.seq} names {err}, which no entry before it knows.") from err
+    return state
 
 
-def _open(book: Book, entry: Entry) -> Book:
-    known = book.releases.get(entry.run_id)
-    version = int(entry.facts["version"])
+def _require_begun(state: LedgerState, entry: Entry) -> None:
+    """Refuse a ledger whose first entry does not name its project and format, or in a format of the future."""
+    if isinstance(entry.event, LedgerStarted) != (state.seq == 0):
+        raise IntegrityError(f"Ledger entry {entry.seq} is {entry.type}: the first, and no other, names the project.")
+    if isinstance(entry.event, LedgerStarted) and entry.event.format > FORMAT:
+        raise LedgerFormatError(
+            f"The ledger is written in format {entry.event.format}; this version reads formats up to {FORMAT}.",
+            Remedy("Install a newer version of recdeploy on every worker"),
+        )
+
+
+@singledispatch
+def _apply(event: Event, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - its type chooses
+    """Return the state after an event; an event of a kind without a rule of its own is noted with its release."""
+    return _note(state, entry)
+
+
+@_apply.register
+def _start(event: LedgerStarted, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - as every rule
+    return replace(state, project=event.project)
+
+
+@_apply.register
+def _open(event: ReleaseOpened, state: LedgerState, entry: Entry) -> LedgerState:
+    known = state.releases.get(entry.run_id)
     release = Release(
         run_id=entry.run_id,
-        purpose=entry.facts.get("purpose", RETRAIN),
-        version=version,
+        version=event.version,
         opened_at=known.opened_at if known else entry.at.isoformat(),
         last_opened_at=entry.at.isoformat(),
         is_open=True,
-        outcome=None,
-        params=entry.facts["params"],
-        facts=known.facts if known else MappingProxyType({}),
+        events=known.events if known else MappingProxyType({}),
         open_switch=known.open_switch if known else None,
     )
-    book = _with_facts(book, release, entry)
-    book = replace(book, holder=entry.run_id, highest_version=max(book.highest_version, version))
-    made = book.versions.get(version)
-    if release.purpose == RETRAIN and made and made.stage is Stage.REJECTED:
-        book = _with_stage(book, version, Stage.CANDIDATE)
-        validated = book.releases[entry.run_id].get(Kind.TEST_VALIDATED)
-        if validated and validated["verdict"] != "FAIL":
-            book = _with_stage(book, version, Stage.VALIDATED)
-    return book
+    state = _with_event(state, release, entry)
+    state = replace(state, holder=entry.run_id, highest_version=max(state.highest_version, event.version))
+    made = state.versions.get(event.version)
+    if event.purpose is Purpose.RETRAIN and made and made.stage is Stage.REJECTED:
+        state = _with_stage(state, event.version, Stage.CANDIDATE)
+        validated = state.releases[entry.run_id].get(TestValidated)
+        if validated and validated.verdict is not Verdict.FAIL:
+            state = _with_stage(state, event.version, Stage.VALIDATED)
+    return state
 
 
-def _note(book: Book, entry: Entry) -> Book:
-    return _with_facts(book, book.releases[entry.run_id], entry)
+def _note(state: LedgerState, entry: Entry) -> LedgerState:
+    return _with_event(state, state.releases[entry.run_id], entry)
 
 
-def _build(book: Book, entry: Entry) -> Book:
-    version = int(entry.facts["version"])
-    book = _note(book, entry)
-    release = replace(book.releases[entry.run_id], version=version)
-    return replace(_with_release(book, release), highest_version=max(book.highest_version, version))
+@_apply.register
+def _build(event: ArtifactBuilt, state: LedgerState, entry: Entry) -> LedgerState:
+    state = _note(state, entry)
+    release = replace(state.releases[entry.run_id], version=event.version)
+    return replace(_with_release(state, release), highest_version=max(state.highest_version, event.version))
 
 
-def _register(book: Book, entry: Entry) -> Book:
-    book = _note(book, entry)
-    release = book.releases[entry.run_id]
-    known = book.versions.get(release.version)
+@_apply.register
+def _register(event: ModelRegistered, state: LedgerState, entry: Entry) -> LedgerState:
+    state = _note(state, entry)
+    release = state.releases[entry.run_id]
+    known = state.versions.get(release.version)
     version = Version(
         number=release.version,
         stage=known.stage if known else Stage.CANDIDATE,
         run_id=entry.run_id,
-        digest=entry.facts["digest"],
-        model_id=entry.facts["model_id"],
-        artifact=entry.facts["artifact"],
-        results=entry.facts["results"],
+        digest=event.digest,
+        model_id=event.model_id,
+        artifact=event.artifact,
+        results=event.results,
     )
-    return replace(book, versions=MappingProxyType({**book.versions, version.number: version}))
+    return _with_version(state, version)
 
 
-def _validate(book: Book, entry: Entry) -> Book:
-    book = _note(book, entry)
-    version = book.releases[entry.run_id].version
-    if entry.facts["verdict"] == "FAIL" or book.versions[version].stage is Stage.CHAMPION:
-        return book
-    return _with_stage(book, version, Stage.VALIDATED)
+@_apply.register
+def _validate(event: TestValidated, state: LedgerState, entry: Entry) -> LedgerState:
+    state = _note(state, entry)
+    version = state.releases[entry.run_id].version
+    if event.verdict is Verdict.FAIL or state.versions[version].stage is Stage.CHAMPION:
+        return state
+    return _with_stage(state, version, Stage.VALIDATED)
 
 
-def _promote(book: Book, entry: Entry) -> Book:
-    book = _note(book, entry)
+@_apply.register
+def _switch(event: SwitchDone, state: LedgerState, entry: Entry) -> LedgerState:
+    state = _note(state, entry)
     serving = Serving(
-        deployment_id=entry.facts["deployment_id"],
-        url=entry.facts["url"],
-        model_id=entry.facts["model_id"],
-        version=entry.facts["version"],
-        digest=entry.facts["digest"],
+        deployment_id=event.deployment_id,
+        url=event.url,
+        model_id=event.model_id,
+        version=event.version,
+        digest=event.digest,
         since=entry.at.isoformat(),
     )
-    previous = book.production
+    previous = state.production
     if previous and previous.version != serving.version:
-        book = _with_stage(book, previous.version, Stage.RETIRED)
-        book = replace(book, previous_champion=previous)
-    return replace(_with_stage(book, serving.version, Stage.CHAMPION), production=serving)
+        state = _with_stage(state, previous.version, Stage.RETIRED)
+        state = replace(state, previous_champion=previous)
+    return replace(_with_stage(state, serving.version, Stage.CHAMPION), production=serving)
 
 
-def _start_switch(book: Book, entry: Entry) -> Book:
-    book = _note(book, entry)
-    return _with_release(book, replace(book.releases[entry.run_id], open_switch=entry.facts))
+@_apply.register
+def _start_switch(event: SwitchStarted, state: LedgerState, entry: Entry) -> LedgerState:
+    state = _note(state, entry)
+    return _with_release(state, replace(state.releases[entry.run_id], open_switch=event))
 
 
-def _restore_champion(book: Book, entry: Entry) -> Book:
-    book = _note(book, entry)
-    if book.production is None:
-        return book
-    return replace(book, production=replace(book.production, model_id=entry.facts["model_id"]))
+@_apply.register
+def _restore_champion(event: ChampionRestored, state: LedgerState, entry: Entry) -> LedgerState:
+    state = _note(state, entry)
+    if state.production is None:
+        return state
+    return replace(state, production=replace(state.production, model_id=event.model_id))
 
 
-def _restore_model(book: Book, entry: Entry) -> Book:
-    book = _note(book, entry)
-    version = replace(book.versions[entry.facts["version"]], model_id=entry.facts["model_id"])
-    return replace(book, versions=MappingProxyType({**book.versions, version.number: version}))
+@_apply.register
+def _restore_model(event: ModelRestored, state: LedgerState, entry: Entry) -> LedgerState:
+    return _with_version(_note(state, entry), replace(state.versions[event.version], model_id=event.model_id))
 
 
-def _adopt(book: Book, entry: Entry) -> Book:
-    """Take over what a person has compared with OCI: the only entry that says what is, not what was done."""
-    facts = entry.facts
-    versions = {
-        number: Version(**{**stored, "stage": Stage(stored["stage"])})
-        for number, stored in ((stored["number"], stored) for stored in facts["versions"])
-    }
+@_apply.register
+def _adopt(event: Adopted, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - as every rule
+    """Take over what a person has compared with OCI: the only event that says what is, not what was done."""
     return replace(
-        book,
-        versions=MappingProxyType(versions),
-        highest_version=max(book.highest_version, facts["highest_version"]),
-        production=Serving(**facts["production"]) if facts["production"] else None,
-        previous_champion=Serving(**facts["previous_champion"]) if facts["previous_champion"] else None,
+        state,
+        versions=MappingProxyType({version.number: version for version in event.versions}),
+        highest_version=max(state.highest_version, event.highest_version),
+        production=event.production,
+        previous_champion=event.previous_champion,
     )
 
 
-def _reject(book: Book, entry: Entry) -> Book:
-    book = _note(book, entry)
-    version = book.versions.get(book.releases[entry.run_id].version)
+@_apply.register
+def _reject(event: ReleaseRejected, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - as every rule
+    state = _note(state, entry)
+    version = state.versions.get(state.releases[entry.run_id].version)
     if version is None or version.stage in (Stage.CHAMPION, Stage.RETIRED):
-        return book  # refusing again what once served leaves its stage as it is
-    return _with_stage(book, version.number, Stage.REJECTED)
+        return state  # rejecting again what once served leaves its stage as it is
+    return _with_stage(state, version.number, Stage.REJECTED)
 
 
-def _close(book: Book, entry: Entry) -> Book:
-    book = _note(book, entry)
-    release = replace(book.releases[entry.run_id], is_open=False, outcome=entry.facts["outcome"])
-    holder = None if book.holder == entry.run_id else book.holder
-    return replace(_with_release(book, release), holder=holder)
+@_apply.register
+def _close(event: ReleaseClosed, state: LedgerState, entry: Entry) -> LedgerState:
+    state = _note(state, entry)
+    release = replace(state.releases[entry.run_id], is_open=False, outcome=event.outcome)
+    holder = None if state.holder == entry.run_id else state.holder
+    return replace(_with_release(state, release), holder=holder)
 
 
-_CHANGES: Mapping[Kind, Callable[[Book, Entry], Book]] = {
-    **dict.fromkeys(Kind, _note),
-    Kind.RELEASE_OPENED: _open,
-    Kind.ARTIFACT_BUILT: _build,
-    Kind.MODEL_REGISTERED: _register,
-    Kind.TEST_VALIDATED: _validate,
-    Kind.PROMOTION_STARTED: _start_switch,
-    Kind.CHAMPION_RESTORED: _restore_champion,
-    Kind.PROMOTED: _promote,
-    Kind.ROLLED_BACK: _promote,
-    Kind.MODEL_RESTORED: _restore_model,
-    Kind.ADOPTED: _adopt,
-    Kind.RELEASE_REJECTED: _reject,
-    Kind.RELEASE_CLOSED: _close,
-}
+def _merged(release: Release, entry: Entry) -> Mapping[EventType, Event]:
+    void: frozenset[EventType] = VOID_WHEN_REOPENED if entry.type is EventType.RELEASE_OPENED else frozenset()
+    if entry.type in BUILT_ON_EACH_OTHER:
+        void = frozenset(BUILT_ON_EACH_OTHER[BUILT_ON_EACH_OTHER.index(entry.type) + 1 :])
+    valid = {kind: event for kind, event in release.events.items() if kind not in void}
+    return MappingProxyType({**valid, entry.type: entry.event})
 
 
-def _merged(release: Release, entry: Entry) -> Mapping[Kind, Facts]:
-    void: frozenset[Kind] = VOID_WHEN_REOPENED if entry.kind is Kind.RELEASE_OPENED else frozenset()
-    if entry.kind in BUILT_ON_EACH_OTHER:
-        void = frozenset(BUILT_ON_EACH_OTHER[BUILT_ON_EACH_OTHER.index(entry.kind) + 1 :])
-    kept = {kind: facts for kind, facts in release.facts.items() if kind not in void}
-    return MappingProxyType({**kept, entry.kind: entry.facts})
+def _with_event(state: LedgerState, release: Release, entry: Entry) -> LedgerState:
+    open_switch = None if entry.type in PRODUCTION_AT_REST else release.open_switch
+    return _with_release(state, replace(release, events=_merged(release, entry), open_switch=open_switch))
 
 
-def _with_facts(book: Book, release: Release, entry: Entry) -> Book:
-    open_switch = None if entry.kind in SETTLING else release.open_switch
-    return _with_release(book, replace(release, facts=_merged(release, entry), open_switch=open_switch))
+def _with_release(state: LedgerState, release: Release) -> LedgerState:
+    return replace(state, releases=MappingProxyType({**state.releases, release.run_id: release}))
 
 
-def _with_release(book: Book, release: Release) -> Book:
-    return replace(book, releases=MappingProxyType({**book.releases, release.run_id: release}))
+def _with_version(state: LedgerState, version: Version) -> LedgerState:
+    return replace(state, versions=MappingProxyType({**state.versions, version.number: version}))
 
 
-def _with_stage(book: Book, number: int, stage: Stage) -> Book:
-    version = book.versions[number]
+def _with_stage(state: LedgerState, number: int, stage: Stage) -> LedgerState:
+    version = state.versions[number]
     if version.stage is stage:
-        return book
-    version = replace(version, stage=advance(version.stage, stage))
-    return replace(book, versions=MappingProxyType({**book.versions, number: version}))
+        return state
+    return _with_version(state, replace(version, stage=advance(version.stage, stage)))

@@ -1,8 +1,8 @@
-"""How a model deployment is brought to serve a version: the decision, as a pure function over facts.
+"""How a deployment is brought to serve a version: the decision, as a pure function over facts.
 
 A switch is done only when its work request succeeded, the deployment is ACTIVE, it is configured for the
-wanted model, and its URL answers with the wanted version and digest. Whoever calls `decide_switch` again
-after being killed at any instant gets the next thing to do.
+intended model, and its URL answers with the intended version and digest. Calling `decide_switch` again after
+being killed at any instant gives the next thing to do.
 """
 
 from __future__ import annotations
@@ -11,20 +11,37 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.waiting import DEPLOYMENT_PROGRESS, Progress, judge_deployment, judge_work_request
+from recdeploy_ops.domain.deployment_states import Progress
+from recdeploy_ops.domain.events import EventType
+from recdeploy_ops.domain.waiting import judge_work_request
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from recdeploy_ops.domain.records import Deployment, WorkRequest
 
-STILL_THERE = frozenset({"ACTIVE", "NEEDS_ATTENTION"})  # what OCI lets one update without downtime
+# What may be recorded while production is being switched and not verified yet.
+WHILE_SWITCHING = frozenset(
+    {
+        EventType.SWITCH_STARTED,
+        EventType.SWITCH_FAILED,
+        EventType.PROMOTED,
+        EventType.ROLLED_BACK,
+        EventType.RESTORE_STARTED,
+        EventType.CHAMPION_RESTORED,
+        EventType.PRODUCTION_LOST,
+        EventType.PRODUCTION_FAILED,
+        EventType.MODEL_RESTORED,
+        EventType.RELEASE_REJECTED,
+        EventType.RELEASE_CLOSED,
+    }
+)
 
 
 class Move(StrEnum):
     """The next thing to do."""
 
-    ASK = "ask"
+    REQUEST = "request"
     WAIT = "wait"
     PROBE = "probe"
     GIVE_UP = "give up"
@@ -40,10 +57,10 @@ class NextMove:
 
 @dataclass(frozen=True)
 class SwitchIntent:
-    """What was meant to be done, recorded before OCI was asked.
+    """What was intended, recorded before OCI is requested to change anything.
 
     Attributes:
-        goal: what the deployment shall be, in words, for messages.
+        goal: what the deployment is to be, in words, for messages.
         seen_work_request: the newest work request of the deployment at that time, so that a later one is ours.
         deadline: when it has failed, UTC.
     """
@@ -53,8 +70,8 @@ class SwitchIntent:
     deadline: datetime
 
 
-def was_asked(intent: SwitchIntent, newest: WorkRequest | None) -> bool:
-    """Return whether OCI was asked for a change: its newest work request is none that was seen before."""
+def was_requested(intent: SwitchIntent, newest: WorkRequest | None) -> bool:
+    """Return whether OCI has a work request newer than the one recorded with the intent."""
     return newest is not None and newest.work_request_id != intent.seen_work_request
 
 
@@ -65,22 +82,22 @@ def decide_switch(
     *,
     reached: bool,
     now: datetime,
-    insisting: bool = False,
+    force: bool = False,
 ) -> NextMove:
     """Decide the next move of a change of a deployment: another model, or another role.
 
     Args:
-        intent: what was recorded before OCI was asked.
-        deployment: what OCI says of it now.
+        intent: what was recorded before OCI was requested to change anything.
+        deployment: as OCI has it now.
+        newest: the deployment's newest work request, or None.
         reached: whether it is configured as intended.
-        newest: the deployment's newest update request, or None.
         now: UTC.
-        insisting: whether it is asked for in a state that nobody listed too: there is nothing to lose.
+        force: send the update also in a state that is not listed: there is nothing to lose.
     """
-    if newest is None or not was_asked(intent, newest):
-        if insisting and deployment.lifecycle_state not in DEPLOYMENT_PROGRESS:
-            return NextMove(Move.ASK, f"it is {deployment.lifecycle_state}, and shall be {intent.goal} again")
-        return _before_asking(intent, deployment, reached, now)
+    if newest is None or not was_requested(intent, newest):
+        if force and not deployment.lifecycle_state.is_listed:
+            return NextMove(Move.REQUEST, f"it is {deployment.lifecycle_state}, and is to be {intent.goal} again")
+        return _before_requesting(intent, deployment, reached, now)
     progress = judge_work_request(newest.status)
     if progress is Progress.RUNNING:
         return _while_running(f"work request {newest.work_request_id} is {newest.status}", intent, now)
@@ -89,22 +106,22 @@ def decide_switch(
     return _after_success(intent, deployment, reached, now)
 
 
-def _before_asking(intent: SwitchIntent, deployment: Deployment, reached: bool, now: datetime) -> NextMove:
+def _before_requesting(intent: SwitchIntent, deployment: Deployment, reached: bool, now: datetime) -> NextMove:
     state = deployment.lifecycle_state
-    if state in STILL_THERE:
-        if state == "ACTIVE" and reached:
+    if state.can_update:
+        if state.is_active and reached:
             return NextMove(Move.PROBE, f"it already is {intent.goal}")
-        return NextMove(Move.ASK, f"it is {state} and not yet {intent.goal}")
-    if judge_deployment(state) is Progress.RUNNING:
+        return NextMove(Move.REQUEST, f"it is {state} and not yet {intent.goal}")
+    if state.progress is Progress.RUNNING:
         return _while_running(f"it is {state} by another request", intent, now)
     return NextMove(Move.GIVE_UP, f"it is {state}, which cannot be updated without downtime")
 
 
 def _after_success(intent: SwitchIntent, deployment: Deployment, reached: bool, now: datetime) -> NextMove:
     state = deployment.lifecycle_state
-    if judge_deployment(state) is Progress.RUNNING:
+    if state.progress is Progress.RUNNING:
         return _while_running(f"its work request succeeded, but it is still {state}", intent, now)
-    if state != "ACTIVE":
+    if not state.is_active:
         return NextMove(Move.GIVE_UP, f"its work request succeeded, but it is {state}")
     if not reached:
         return NextMove(Move.GIVE_UP, f"its work request succeeded, but it is not {intent.goal}")

@@ -1,11 +1,12 @@
-"""Waiting as data: what a step waits for, and what an OCI state means for it."""
+"""Waiting as data: what a step waits for, and what the status of a work request means for it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.deployment_states import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,7 @@ Outcome = Waiting | Summary
 def look_intervals(longest: float) -> Iterator[float]:
     """Yield the seconds from each look to the next: short at first, then longer and longer.
 
-    What is over soon is seen soon, and what takes long is asked about seldom: the delay stays a share of the wait.
+    What is over soon is seen soon, and what takes long is looked at seldom: the delay stays a share of the wait.
 
     Args:
         longest: no interval is longer, in seconds.
@@ -49,14 +50,6 @@ def look_intervals(longest: float) -> Iterator[float]:
         yield longest
 
 
-class Progress(StrEnum):
-    """What a state means for whoever waits."""
-
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-
 WORK_REQUEST_PROGRESS = {
     "ACCEPTED": Progress.RUNNING,
     "IN_PROGRESS": Progress.RUNNING,
@@ -66,23 +59,7 @@ WORK_REQUEST_PROGRESS = {
     "CANCELED": Progress.FAILED,
 }
 
-DEPLOYMENT_PROGRESS = {
-    "CREATING": Progress.RUNNING,
-    "UPDATING": Progress.RUNNING,
-    "DELETING": Progress.RUNNING,
-    "ACTIVE": Progress.SUCCEEDED,
-    "INACTIVE": Progress.FAILED,
-    "FAILED": Progress.FAILED,
-    "NEEDS_ATTENTION": Progress.FAILED,
-    "DELETED": Progress.FAILED,
-}
-
 
 def judge_work_request(status: str) -> Progress:
-    """Return what a work request's status means; one that nobody listed is a failure."""
+    """Return what a work request's status means; one that is not listed is a failure."""
     return WORK_REQUEST_PROGRESS.get(status, Progress.FAILED)
-
-
-def judge_deployment(lifecycle_state: str) -> Progress:
-    """Return what a deployment's lifecycle state means; one that nobody listed is a failure."""
-    return DEPLOYMENT_PROGRESS.get(lifecycle_state, Progress.FAILED)

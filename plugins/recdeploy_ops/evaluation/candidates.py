@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.artifacts.artifact import read_fallback
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import ArtifactBuilt, DataExtracted, ModelTrained
 from recdeploy_ops.evaluation.probes import Expectation, expect_answers
 from recdeploy_ops.storage.bundles import fetch_bundle
 from recdeploy_ops.workspaces import workspace
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from recdeploy_ops.domain.ledger import Release
-    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.context import ReleaseContext
 
 
 @dataclass(frozen=True)
@@ -42,39 +41,39 @@ class Candidate:
 
 
 @contextmanager
-def fetch_candidate(releases: Releases, release: Release) -> Iterator[Candidate]:
-    """Download a release's files for as long as the block lasts.
+def fetch_candidate(context: ReleaseContext) -> Iterator[Candidate]:
+    """Download the files of the run's candidate for as long as the block lasts.
 
     Raises:
         MissingInputError: a step has not made its files, or they are gone.
         IntegrityError: a file is not what was recorded.
     """
+    release = context.release
+    artifact = context.open_bundle(ArtifactBuilt)
+    parts = {
+        "extract": context.open_bundle(DataExtracted),
+        "results": context.open_bundle(ModelTrained),
+        "artifact": artifact,
+    }
     with workspace() as folder:
-        digest = ""
-        for part, kind in (
-            ("extract", Kind.DATA_EXTRACTED),
-            ("results", Kind.MODEL_TRAINED),
-            ("artifact", Kind.ARTIFACT_BUILT),
-        ):
-            bundle = releases.bundle(release, kind)
-            fetch_bundle(releases.store, bundle, folder / part)
-            digest = bundle.digest
+        for part, bundle in parts.items():
+            fetch_bundle(context.store, bundle, folder / part)
         fallback = read_fallback(folder / "artifact")
         expected = expect_answers(
             folder / "results",
             folder / "extract",
-            settings=releases.settings,
+            settings=context.settings,
             version=release.version,
-            digest=digest,
-            top_k=release.params["top_k"],
+            digest=artifact.digest,
+            top_k=release.retrain_params.top_k,
             fallback=fallback,
-            seed=release.params["seed"],
+            seed=release.retrain_params.seed,
         )
         yield Candidate(
             extract=folder / "extract",
             results=folder / "results",
             artifact=folder / "artifact",
-            digest=digest,
+            digest=artifact.digest,
             fallback=fallback,
             expected=expected,
         )

@@ -1,4 +1,4 @@
-"""Gate reports: kept as JSON beside the run, named in the ledger, and raised when they say FAIL."""
+"""Gate reports: stored as JSON beside the run, named in the ledger, and raised when they say FAIL."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from recdeploy_ops.storage.bundles import canonical_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.events import GateEvent
     from recdeploy_ops.domain.gates.verdicts import GateReport
-    from recdeploy_ops.domain.ledger import Facts, Kind
     from recdeploy_ops.domain.waiting import Outcome
-    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.storage.stores import Store
 
 log = logging.getLogger(__name__)
 
 LEVEL = {Verdict.PASS: logging.INFO, Verdict.HOLD: logging.WARNING, Verdict.FAIL: logging.ERROR}
 
 
-def settle(releases: Releases, run_id: str, kind: Kind, report: GateReport, details: Mapping[str, Any]) -> Outcome:
+def record_report(
+    context: ReleaseContext, kind: type[GateEvent], report: GateReport, details: Mapping[str, Any]
+) -> Outcome:
     """Store a gate report, record its verdict, and raise when it says FAIL.
 
     Args:
-        releases: what the steps work with.
-        run_id: the run.
-        kind: what is recorded.
+        context: of the run.
+        kind: the event that is recorded.
         report: the findings.
         details: what was judged, and measurements to show beside the findings.
 
@@ -41,15 +43,15 @@ def settle(releases: Releases, run_id: str, kind: Kind, report: GateReport, deta
         log.log(LEVEL[finding.verdict], "%s %s: %s", finding.verdict, finding.gate, finding.message)
     content = canonical_json({**report.to_json(), "details": details})
     sha256 = hashlib.sha256(content).hexdigest()
-    key = f"{releases.folder(run_id, 'reports')}/{kind}-{sha256[:16]}.json"
-    releases.store.create(key, content)
-    releases.record(kind, run_id, {"verdict": str(report.verdict), "report": key, "sha256": sha256})
+    key = f"{context.prefix('reports')}/{kind.type}-{sha256[:16]}.json"
+    context.store.create(key, content)
+    context.record(kind(verdict=report.verdict, report=key, sha256=sha256))
     if report.verdict is Verdict.FAIL:
         raise GateFailedError(report)
     return {"verdict": str(report.verdict), "report": key}
 
 
-def read_report(releases: Releases, facts: Facts) -> dict[str, Any]:
+def read_report(store: Store, event: GateEvent) -> dict[str, Any]:
     """Return a stored gate report: ``verdict``, ``findings`` and ``details``."""
-    value: dict[str, Any] = json.loads(releases.store.read(facts["report"]))
+    value: dict[str, Any] = json.loads(store.read(event.report))
     return value

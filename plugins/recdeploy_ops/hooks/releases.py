@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 
+from recdeploy_ops.context import ReleaseContext, open_context
 from recdeploy_ops.hooks.oci import OciHook
-from recdeploy_ops.releases import Releases
 from recdeploy_ops.settings import Settings, load_settings
 from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
     from recdeploy_ops.extraction import Source
+    from recdeploy_ops.oci_clients.sessions import OciSession
 
 
 class ReleasesHook(BaseHook):
@@ -25,10 +26,13 @@ class ReleasesHook(BaseHook):
         return load_settings()
 
     @cached_property
-    def releases(self) -> Releases:
-        """Return what the steps work with; raises `SettingsError`."""
-        session = OciHook(self.settings.connections.oci).session
-        return Releases(self.settings, open_store(self.settings.storage, session), session)
+    def session(self) -> OciSession:
+        """Return what signs requests to OCI; raises `SettingsError`."""
+        return OciHook(self.settings.connections.oci).session
+
+    def context(self, run_id: str) -> ReleaseContext:
+        """Return what the steps of a run work with; raises `SettingsError`."""
+        return open_context(self.settings, open_store(self.settings.storage, self.session), self.session, run_id)
 
     def source(self) -> Source:
         """Return the source database; raises `SettingsError`."""

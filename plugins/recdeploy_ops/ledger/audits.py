@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.entries import Entry, decode
 from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError
-from recdeploy_ops.domain.ledger import Entry, decode
-from recdeploy_ops.ledger.ledger import ENTRY, FOLDER, SNAPSHOT, fold_stored, key_of
+from recdeploy_ops.ledger.ledger import replay_stored
+from recdeploy_ops.storage.keys import ENTRY, LEDGER, SNAPSHOT, entry_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +25,8 @@ class Audit:
 
     Attributes:
         damage: faults of the entries: with them, history cannot be trusted.
-        derived: faults of the snapshot and illegible tags, which can be written anew.
-        foreign: keys that do not belong into the ledger's folder.
+        derived: faults of the snapshot and illegible tags, which can be written again.
+        foreign: keys that do not belong in the ledger's folder.
     """
 
     damage: list[str]
@@ -34,7 +35,7 @@ class Audit:
 
     def describe(self) -> list[str]:
         """Return every fault once, one line each."""
-        foreign = [f"{key} is no entry of the ledger, and is left alone: remove it." for key in self.foreign]
+        foreign = [f"{key} is not an entry of the ledger, and is left alone: remove it." for key in self.foreign]
         return list(dict.fromkeys([*self.damage, *self.derived, *foreign]))
 
 
@@ -43,7 +44,7 @@ def audit(store: Store, *, tagged_heads: Mapping[str, str]) -> list[str]:
 
     Args:
         store: the storage root.
-        tagged_heads: ``{seq}:{sha256}`` from tags in OCI, by where they stand; empty when there is none.
+        tagged_heads: ``{seq}:{sha256}`` from tags in OCI, by the resource that carries them; empty when there is none.
     """
     return examine(store, tagged_heads=tagged_heads).describe()
 
@@ -51,16 +52,16 @@ def audit(store: Store, *, tagged_heads: Mapping[str, str]) -> list[str]:
 def examine(store: Store, *, tagged_heads: Mapping[str, str]) -> Audit:
     """Read every entry and return the faults found; the arguments are those of `audit`."""
     damage: list[str] = []
-    keys = [stored.key for stored in store.list(FOLDER)]
+    keys = [stored.key for stored in store.list(LEDGER)]
     entries = _read_chain(store, [key for key in keys if ENTRY.fullmatch(key)], damage)
     derived = _compare_snapshot(store, entries)
-    for place, head in tagged_heads.items():
+    for resource, head in tagged_heads.items():
         if HEAD.fullmatch(head):
-            damage += _compare_tag(entries, place, head)
+            damage += _compare_tag(entries, resource, head)
         else:
-            derived.append(f"The tag of {place} names {head!r}, which is no head of a ledger.")
+            derived.append(f"The tag of {resource} names {head!r}, which is not the head of a ledger.")
     try:
-        fold_stored(entries)
+        replay_stored(entries)
     except IntegrityError as err:
         damage.append(str(err))
     foreign = [key for key in keys if key != SNAPSHOT and not ENTRY.fullmatch(key)]
@@ -71,8 +72,8 @@ def _read_chain(store: Store, keys: list[str], faults: list[str]) -> list[Entry]
     """Return the entries as far as they can be read, in the order of their keys."""
     entries: list[Entry] = []
     for expected, key in enumerate(keys, start=1):
-        if key != key_of(expected):
-            faults.append(f"{key_of(expected)} is missing: {key} comes in its place.")
+        if key != entry_key(expected):
+            faults.append(f"{entry_key(expected)} is missing: {key} comes in its place.")
             break
         try:
             entry = decode(store.read(key))
@@ -82,7 +83,7 @@ def _read_chain(store: Store, keys: list[str], faults: list[str]) -> list[Entry]
         if entry.seq != expected:
             faults.append(f"{key} holds entry {entry.seq}: entries were exchanged.")
         elif entries and entry.previous != entries[-1].sha256:
-            faults.append(f"{key_of(expected - 1)} was edited: {key} names another sha256 for it.")
+            faults.append(f"{entry_key(expected - 1)} was edited: {key} names another sha256 for it.")
         entries.append(entry)
     return entries
 
@@ -97,13 +98,13 @@ def _compare_snapshot(store: Store, entries: list[Entry]) -> list[str]:
     if len(copied) > len(entries):
         return [f"{SNAPSHOT} holds {len(copied)} entries, but only {len(entries)} are there: the tail was cut off."]
     differing = [copy.seq for copy, entry in zip(copied, entries, strict=False) if copy != entry]
-    return [f"{SNAPSHOT} and {key_of(differing[0])} differ: one of them was edited."] if differing else []
+    return [f"{SNAPSHOT} and {entry_key(differing[0])} differ: one of them was edited."] if differing else []
 
 
-def _compare_tag(entries: list[Entry], place: str, tagged_head: str) -> list[str]:
+def _compare_tag(entries: list[Entry], resource: str, tagged_head: str) -> list[str]:
     seq, _, sha256 = tagged_head.partition(":")
     if int(seq) > len(entries):
-        return [f"The tag of {place} names entry {seq}, but only {len(entries)} are there: the tail was cut off."]
+        return [f"The tag of {resource} names entry {seq}, but only {len(entries)} are there: the tail was cut off."]
     if entries[int(seq) - 1].sha256 != sha256:
-        return [f"Entry {seq} is not the one that the tag of {place} names: the ledger was rewritten."]
+        return [f"Entry {seq} is not the one that the tag of {resource} names: the ledger was rewritten."]
     return []

@@ -3,114 +3,119 @@
 from __future__ import annotations
 
 import logging
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.entries import FORMAT, Entry, decode, require_storable
 from recdeploy_ops.domain.errors import (
     IllegalTransitionError,
     IntegrityError,
     KeyExistsError,
     KeyNotFoundError,
     LedgerConflictError,
+    SettingsError,
 )
-from recdeploy_ops.domain.ledger import Book, Entry, Kind, decode
-from recdeploy_ops.domain.replay import fold
+from recdeploy_ops.domain.events import LedgerStarted
+from recdeploy_ops.domain.ledger_state import LedgerState
+from recdeploy_ops.domain.remedies import ChangeSetting, Remedy
+from recdeploy_ops.domain.replay import VERIFY, replay
+from recdeploy_ops.storage.keys import ENTRY, LEDGER, SNAPSHOT, aside_prefix, entry_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from recdeploy_ops.domain.events import Event
     from recdeploy_ops.storage.stores import Store
 
 log = logging.getLogger(__name__)
 
-FOLDER = "ledger/"
-SNAPSHOT = "ledger/snapshot.jsonl"
-ENTRY = re.compile(r"ledger/\d{8}\.json")
-ASIDE = "ledger-damaged/"
 TRIES = 10
 
 
-def key_of(seq: int) -> str:
-    """Return the storage key of the entry with this number."""
-    return f"{FOLDER}{seq:08d}.json"
-
-
 class Ledger:
-    """Reads and appends; whoever appends decides on the newest book, or not at all.
+    """Reads and appends; an entry is decided on the newest state, or not written.
 
     Args:
         store: where the entries lie.
+        project: the project that the ledger belongs to.
         now: the clock, UTC.
     """
 
-    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, project: str, now: Callable[[], datetime]) -> None:
         self._store = store
+        self._project = project
         self._now = now
         self._entries: list[Entry] = []
-        self._book = Book()
+        self._state: LedgerState | None = None
 
-    def book(self) -> Book:
-        """Return what all entries add up to now; what is no entry in the ledger's folder is left alone.
+    @property
+    def state(self) -> LedgerState:
+        """Return the state as it was last read; read now if it never was."""
+        return self.read() if self._state is None else self._state
+
+    def read(self) -> LedgerState:
+        """Return the state after every entry that is stored now; other objects in the ledger's folder are left alone.
 
         Raises:
             IntegrityError: an entry is missing, out of order or was edited.
+            LedgerFormatError: a newer version of this project has written it.
+            SettingsError: the ledger belongs to another project.
         """
         if not self._entries:
             self._read_snapshot()
-        tail = []
-        known = self._book.seq
+        state = self._state or LedgerState()
+        tail: list[Entry] = []
+        known = state.seq
         expected = max(known, 1)  # the listing begins with the newest entry known, which must still be there
-        for stored in self._store.list(FOLDER, start=key_of(expected)):
+        for stored in self._store.list(LEDGER, start=entry_key(expected)):
             if not ENTRY.fullmatch(stored.key):
                 continue
-            if stored.key != key_of(expected):
-                raise IntegrityError(f"The ledger has {stored.key}, where {key_of(expected)} should come first.")
+            if stored.key != entry_key(expected):
+                raise IntegrityError(f"The ledger has {stored.key}, where {entry_key(expected)} should come first.")
             if expected > known:
                 tail.append(decode(self._store.read(stored.key)))
+                state = replay_stored(tail[-1:], state)  # one by one: the first says whether the others can be read
             expected += 1
         if expected == known:
             self._require_known()
-        self._book = fold_stored(tail, self._book)
+        self._require_project(state)
         self._entries += tail
-        return self._book
+        self._state = state
+        return state
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return the whole history."""
-        self.book()
+        """Return the whole history, as it is stored now."""
+        self.read()
         return tuple(self._entries)
 
-    def append(self, kind: Kind, run_id: str, facts: Mapping[str, Any], *, guard: Callable[[Book], None]) -> Book:
-        """Append one entry, unless the release's valid facts of this kind are these very ones.
+    def append(self, run_id: str, event: Event, *, guard: Callable[[LedgerState], None]) -> LedgerState:
+        """Append one entry, unless the release's valid event of this type is this very one; return the state after it.
+
+        The first entry of a ledger names its project and format; it is written here when there is none.
 
         Args:
-            kind: what has happened.
             run_id: the release.
-            facts: plain JSON values.
-            guard: called with the newest book before each try; raises when the entry must not be written.
+            event: what has happened.
+            guard: called with the newest state before each try; raises when the entry must not be written.
 
         Raises:
+            SettingsError: an id in the event cannot be stored.
             IllegalTransitionError: the entry would take a version where it cannot go.
             LedgerConflictError: other writers were faster ten times in a row.
         """
+        event = require_storable(run_id, event)
         for _ in range(TRIES):
-            book = self.book()
-            guard(book)
-            release = book.releases.get(run_id)
-            if release and release.get(kind) == facts:
-                return book
-            entry = Entry(book.seq + 1, book.head, kind, run_id, self._now(), dict(facts))
-            after = fold([entry], book)
-            try:
-                self._store.create(key_of(entry.seq), entry.encode())
-            except KeyExistsError:
+            state = self.read()
+            guard(state)
+            release = state.releases.get(run_id)
+            if release and release.get(type(event)) == event:
+                return state
+            if state.seq == 0 and not self._write(run_id, LedgerStarted(self._project, FORMAT), state):
                 continue
-            self._book = after
-            self._entries.append(entry)
-            log.info("Ledger entry %s: %s", entry.seq, kind)
-            return after
+            if self._write(run_id, event, self.state):
+                return self.state
         raise LedgerConflictError(
-            f"Could not append {kind} for the run {run_id}: other writers were faster, {TRIES} times."
+            f"Could not append {event.type} for the run {run_id}: other writers were faster, {TRIES} times."
         )
 
     def write_snapshot(self) -> None:
@@ -122,17 +127,30 @@ class Ledger:
 
         The snapshot goes first and then the oldest entry: what is left by a kill is never taken for a ledger.
         """
-        folder = f"{ASIDE}{self._now():%Y%m%d_%H%M%S}/"
-        wanted = sorted(keys, key=lambda key: (key != SNAPSHOT, key))
-        for key in wanted:
-            self._store.create(folder + key.removeprefix(FOLDER), self._store.read(key))
-        for key in wanted:
+        folder = aside_prefix(self._now())
+        moved = sorted(keys, key=lambda key: (key != SNAPSHOT, key))
+        for key in moved:
+            self._store.create(folder + key.removeprefix(LEDGER), self._store.read(key))
+        for key in moved:
             self._store.delete(key)
-        self._entries, self._book = [], Book()
+        self._entries, self._state = [], None
         return folder
 
+    def _write(self, run_id: str, event: Event, state: LedgerState) -> bool:
+        """Write the entry that follows a state; return whether no other writer was faster."""
+        entry = Entry(state.seq + 1, state.head, run_id, self._now(), event)
+        after = replay([entry], state)
+        try:
+            self._store.create(entry_key(entry.seq), entry.encode())
+        except KeyExistsError:
+            return False
+        self._state = after
+        self._entries.append(entry)
+        log.info("Ledger entry %s: %s", entry.seq, event.type)
+        return True
+
     def _read_snapshot(self) -> None:
-        """Take over the snapshot's entries, if the newest of them is stored as well: each proves the one before.
+        """Use the snapshot's entries, if the newest of them is stored as well: each vouches for the one before.
 
         Raises:
             IntegrityError: it is not stored.
@@ -143,40 +161,48 @@ class Ledger:
             return
         try:
             entries = [decode(line) for line in content.splitlines(keepends=True)]
-            book = fold_stored(entries)
+            state = replay_stored(entries)
             if entries:
-                self._require_head(entries[-1])
+                self._require_stored(entries[-1])
         except KeyNotFoundError as err:
             raise IntegrityError(
-                f"{SNAPSHOT} holds {book.seq} entries, but {err.key} is not there: the tail was cut off, or the "
-                "snapshot was forged. Run 'python -m recdeploy_ops verify'."
+                f"{SNAPSHOT} holds {state.seq} entries, but {err.key} is not there: the tail was cut off, or the "
+                "snapshot was forged.",
+                Remedy(VERIFY),
             ) from err
         except IntegrityError as err:
-            log.warning("The ledger's snapshot is not used, it will be written anew: %s", err)
+            log.warning("The ledger's snapshot is not used, it will be written again: %s", err)
             return
-        self._entries, self._book = entries, book
+        self._require_project(state)
+        self._entries, self._state = entries, state
 
     def _require_known(self) -> None:
         try:
-            self._require_head(self._entries[-1])
+            self._require_stored(self._entries[-1])
         except KeyNotFoundError as err:
             raise IntegrityError(f"{err.key}, which was read before, is gone: the tail was cut off.") from err
 
-    def _require_head(self, entry: Entry) -> None:
-        key = key_of(entry.seq)
+    def _require_stored(self, entry: Entry) -> None:
+        key = entry_key(entry.seq)
         if self._store.read(key) != entry.encode():
             raise IntegrityError(f"{key} is not the entry that was read before: the ledger was rewritten.")
 
+    def _require_project(self, state: LedgerState) -> None:
+        """Refuse to go on with another project's ledger: two projects would overwrite each other's production."""
+        if state.project not in {"", self._project}:
+            raise SettingsError(
+                f"The ledger at {self._store.uri} belongs to the project {state.project!r}, not to {self._project!r}.",
+                ChangeSetting("Give each project a storage root of its own", setting="storage"),
+            )
 
-def fold_stored(entries: Iterable[Entry], book: Book | None = None) -> Book:
-    """Add up entries from storage, which anybody may have written.
+
+def replay_stored(entries: Iterable[Entry], state: LedgerState | None = None) -> LedgerState:
+    """Replay entries from storage, which anyone may have written.
 
     Raises:
-        IntegrityError: they do not follow each other, or do not add up.
+        IntegrityError: they do not follow each other, or contradict each other.
     """
     try:
-        return fold(entries, book)
+        return replay(entries, state)
     except (TypeError, ValueError, AttributeError, IllegalTransitionError) as err:
-        raise IntegrityError(
-            f"The ledger's entries do not add up: {err}. Run 'python -m recdeploy_ops verify' to see which was changed."
-        ) from err
+        raise IntegrityError(f"The ledger's entries contradict each other: {err}", Remedy(VERIFY)) from err

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.deployment_states import DeploymentState
 from recdeploy_ops.domain.records import Deployment, Reply, Shape, WorkRequest
 from recdeploy_ops.oci_clients.sessions import calling, retry_token
 
@@ -254,7 +255,7 @@ def _to_record(data: Any, etag: str | None) -> Deployment:
     return Deployment(
         deployment_id=data.id,
         name=data.display_name,
-        lifecycle_state=data.lifecycle_state,
+        lifecycle_state=DeploymentState(data.lifecycle_state),
         details=data.lifecycle_details or "" if hasattr(data, "lifecycle_details") else "",
         model_id=model.model_id,
         url=data.model_deployment_url or "",

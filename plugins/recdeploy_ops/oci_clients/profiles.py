@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.oci_clients.sessions import OciProfile
 
 CONFIG_VARIABLES = ("OCI_CONFIG_LOCATION", "OCI_CONFIG_FILE")
@@ -18,6 +19,8 @@ PRINCIPAL_VARIABLE = "OCI_RESOURCE_PRINCIPAL_VERSION"
 COMPARTMENT_VARIABLES = ("NB_SESSION_COMPARTMENT_OCID", "PROJECT_COMPARTMENT_OCID")
 PROJECT_VARIABLE = "PROJECT_OCID"
 ENDPOINT_VARIABLE = "OCI_ODSC_SERVICE_ENDPOINT"  # ADS's own name for another Data Science endpoint
+
+THERE = Remedy("Add it there")
 
 
 def find_profile(conn_id: str) -> OciProfile:
@@ -41,24 +44,17 @@ def find_profile(conn_id: str) -> OciProfile:
         return OciProfile.from_fields(_fields_of(connection, source), source=source)
     file = Path(_first(CONFIG_VARIABLES) or "~/.oci/config").expanduser()
     if file.is_file():
-        return _profile_of({**_read_config(file), **_place()}, f"{file} with the variables of the session")
+        source = f"{file} with the variables of the session"
+        return OciProfile.from_fields({**_read_config(file), **_place()}, source=source, remedy=THERE)
     if PRINCIPAL_VARIABLE in os.environ:
         fields = {"auth": "resource_principal", "region": os.environ.get("NB_REGION"), **_place()}
-        return _profile_of(fields, "The notebook session's resource principal")
+        source = "The notebook session's resource principal"
+        return OciProfile.from_fields(fields, source=source, remedy=THERE)
     raise SettingsError(
         f"There is nothing to sign requests to OCI with. Set {variable} (JSON, as for Airflow), or make {file}, or run "
         f"this in an OCI notebook session with a resource principal; the last two need {COMPARTMENT_VARIABLES[0]} and "
         f"{PROJECT_VARIABLE} as well."
     )
-
-
-def _profile_of(fields: dict[str, Any], source: str) -> OciProfile:
-    """Return a profile that does not come from Airflow, and whose faults are not put right there."""
-    try:
-        return OciProfile.from_fields(fields, source=source)
-    except SettingsError as err:
-        problem, _, advice = str(err).partition(" in its extra")
-        raise SettingsError(f"{problem}: add it there." if advice else problem) from err
 
 
 def _connections_file() -> Path | None:

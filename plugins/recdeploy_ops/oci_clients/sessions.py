@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError, SettingsError
+from recdeploy_ops.domain.remedies import GrantPolicy, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,7 +19,13 @@ AUTHS = ("api_key", "resource_principal", "instance_principal", "workload_identi
 KEY_FIELDS = ("tenancy", "user", "fingerprint")
 TIMEOUTS = (10, 60)  # seconds to connect, and between two bytes of an answer
 ATTEMPTS = 4
+IN_AIRFLOW = Remedy("Add it to its extra in Airflow (Admin > Connections) or in its AIRFLOW_CONN_... variable")
 BUSY = frozenset({"IncorrectState", "LockConflict", "Conflict", "IfMatchFailed", "NoEtagMatch"})
+
+REMEDIES = {
+    401: GrantPolicy("Check tenancy, user, fingerprint and key of the OCI connection, and the worker's clock"),
+    404: GrantPolicy("Correct the OCID in the OCI connection, or add a policy that allows this to its user"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,13 @@ class OciProfile:
     source: str = "the OCI connection"
 
     @classmethod
-    def from_fields(cls, fields: Mapping[str, Any], *, source: str) -> OciProfile:
+    def from_fields(cls, fields: Mapping[str, Any], *, source: str, remedy: Remedy = IN_AIRFLOW) -> OciProfile:
         """Validate the fields of a connection's extra.
+
+        Args:
+            fields: by name.
+            source: where they come from, for messages.
+            remedy: where a missing one is added.
 
         Raises:
             SettingsError: a field is missing or unusable; names it and the connection.
@@ -63,10 +75,7 @@ class OciProfile:
         if auth == "api_key" and not (fields.get("key_file") or fields.get("key_content")):
             missing.append("key_file (or key_content)")
         if missing:
-            raise SettingsError(
-                f"{source} lacks {', '.join(missing)} in its extra; auth {auth!r} needs it. Define it in Airflow "
-                "(Admin > Connections) or in its AIRFLOW_CONN_... variable."
-            )
+            raise SettingsError(f"{source} lacks {', '.join(missing)}; auth {auth!r} needs it.", remedy)
         key_names = (*KEY_FIELDS, "key_file", "key_content", "pass_phrase", "security_token_file")
         return cls(
             auth=auth,
@@ -215,19 +224,11 @@ def calling(what: str) -> Iterator[None]:
         is_busy = err.code in BUSY or (err.status == 409 and not err.code)  # an answer to HEAD has no code
         if is_busy or err.status in {412, 429} or err.status >= 500:
             raise CloudUnavailableError(answer) from err
-        raise CloudRefusedError(answer + _advice(err.status), status=err.status, code=err.code) from err
+        raise CloudRefusedError(f"{answer}.", REMEDIES.get(err.status), status=err.status, code=err.code) from err
     except no_answer as err:
         raise CloudUnavailableError(f"OCI did not answer when asked to {what}: {err}") from err
     except CircuitBreakerError as err:
         raise CloudUnavailableError(f"OCI failed too often to be asked to {what}: {err}") from err
-
-
-def _advice(status: int) -> str:
-    if status == 401:
-        return ". Check tenancy, user, fingerprint and key of the OCI connection, and the worker's clock."
-    if status == 404:
-        return ". The OCID in the OCI connection is wrong, or the user has no policy that allows this."
-    return ""
 
 
 def _retry_strategy() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Param
 
-from recdeploy_ops.approvals import questions
+from recdeploy_ops.approvals.answers import Answer
+from recdeploy_ops.domain.codec import to_plain
 from recdeploy_ops.domain.errors import SelfApprovalError
 from recdeploy_ops.domain.records import PROMOTION_DECISIONS, ROLLBACK_DECISIONS, Decision
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.operators.release_steps import failing_for_good
+from recdeploy_ops.steps import request_approval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
 
-class ApprovalOperator(HITLBranchOperator):
+class ReleaseApprovalOperator(HITLBranchOperator):
     """Pauses the run under Required Actions until a person answers.
 
     Unlike its base class it shows the evidence of this very try, takes its time limit from the run's param
-    ``approval_timeout_hours``, and keeps who decided what, when and about which digest: in the ledger, and in XCom
+    ``approval_timeout_hours``, and records who decided what, when and about which digest: in the ledger, and in XCom
     under ``decision``. Nobody answering in time is the cautious answer.
 
     Args:
@@ -55,14 +56,11 @@ class ApprovalOperator(HITLBranchOperator):
         """Return what opens storage, ledger and OCI."""
         return ReleasesHook()
 
-    @abstractmethod
-    def ask(self, run_id: str, *, attempt: int, notice: str | None) -> questions.Question | None:
-        """Record the question and return it; None when nobody is to be asked: the first decision is taken then."""
-
     def execute(self, context: Context, notice: str | None = None) -> Any:
-        """Ask."""
+        """Ask; where nobody is to be asked, take the first decision."""
         with failing_for_good():
-            question = self.ask(context["run_id"], attempt=context["ti"].try_number, notice=notice)
+            release = self.hook.context(context["run_id"])
+            question = request_approval.ask(release, attempt=context["ti"].try_number, notice=notice)
         if question is None:
             return self.do_branch(context, [next(iter(self.options_mapping.values()))])
         self.subject, self.body = question.subject, question.body
@@ -71,7 +69,7 @@ class ApprovalOperator(HITLBranchOperator):
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Keep the answer, then take the branch."""
+        """Record the answer, then take the branch."""
         if "error" in event:
             return super().execute_complete(context, event)
         self.validate_chosen_options(event["chosen_options"])
@@ -79,11 +77,12 @@ class ApprovalOperator(HITLBranchOperator):
         answer = _read(event)
         try:
             with failing_for_good(besides=SelfApprovalError):
-                kept = questions.keep(self.hook.releases, context["run_id"], answer, attempt=context["ti"].try_number)
+                release = self.hook.context(context["run_id"])
+                recorded = request_approval.record_answer(release, answer, attempt=context["ti"].try_number)
         except SelfApprovalError as err:
             self.log.warning("%s", err)
             return self.execute(context, notice=str(err))
-        context["ti"].xcom_push(key="decision", value=kept)
+        context["ti"].xcom_push(key="decision", value=to_plain(recorded))
         if self.tasks_by_decision[answer.decision] is None:
             return self.do_branch(context, [])
         return super().execute_complete(context, event)
@@ -95,7 +94,7 @@ class ApprovalOperator(HITLBranchOperator):
             return "."
 
 
-class RequestApprovalOperator(ApprovalOperator):
+class RequestApprovalOperator(ReleaseApprovalOperator):
     """Asks a person whether to promote the candidate; nobody answering in time rejects it.
 
     Args:
@@ -111,16 +110,12 @@ class RequestApprovalOperator(ApprovalOperator):
             **kwargs,
         )
 
-    def ask(self, run_id: str, *, attempt: int, notice: str | None) -> questions.Question:
-        """Record the question and return it."""
-        return questions.ask(self.hook.releases, run_id, attempt=attempt, notice=notice)
 
-
-class RequestRollbackApprovalOperator(ApprovalOperator):
+class RequestRollbackApprovalOperator(ReleaseApprovalOperator):
     """Asks a person whether to roll back, when the run's param ``require_approval`` is set; else goes on at once.
 
     Args:
-        proceed_task_id: the task that rolls back; refusing, or not answering in time, skips it.
+        proceed_task_id: the task that rolls back; rejecting, or not answering in time, skips it.
     """
 
     def __init__(self, *, proceed_task_id: str, **kwargs: Any) -> None:
@@ -131,14 +126,10 @@ class RequestRollbackApprovalOperator(ApprovalOperator):
             **kwargs,
         )
 
-    def ask(self, run_id: str, *, attempt: int, notice: str | None) -> questions.Question | None:
-        """Record the question and return it, where the run's params want one."""
-        return questions.ask_rollback(self.hook.releases, run_id, attempt=attempt, notice=notice)
 
-
-def _read(event: dict[str, Any]) -> questions.Answer:
+def _read(event: dict[str, Any]) -> Answer:
     user = event.get("responded_by_user") or {}
-    return questions.Answer(
+    return Answer(
         decision=Decision(event["chosen_options"][0]),
         by=user.get("name") or user.get("id"),
         at=event.get("responded_at") or datetime.now(UTC),

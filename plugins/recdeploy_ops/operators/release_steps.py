@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from contextlib import contextmanager
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
@@ -14,15 +14,15 @@ from recdeploy_ops.domain.errors import RecdeployError, TransientError
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.rollout.waits import advance_patiently
-from recdeploy_ops.triggers.deployments import DeploymentSettledTrigger
+from recdeploy_ops.triggers.deployments import WorkRequestFinishedTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from airflow.sdk.definitions.context import Context
 
+    from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.waiting import Outcome
-
 
 # Parking a task and starting it again takes about as long: what OCI does sooner is awaited where the task is.
 PATIENCE_SECONDS = 10.0
@@ -32,8 +32,13 @@ class ReleaseStepOperator(BaseOperator):
     """Runs one step of a release; see `recdeploy_ops.steps` for what each of them does and raises.
 
     A step may be run again at any time, so retries are safe. Only errors that may pass are retried.
+
+    Attributes:
+        step: the module of `recdeploy_ops.steps` that is run. It is imported by a running task only: Airflow parses a
+            DAG file all the time, and steps need pyarrow and more.
     """
 
+    step: ClassVar[str]
     ui_color = "#f0ede4"
 
     @cached_property
@@ -41,36 +46,48 @@ class ReleaseStepOperator(BaseOperator):
         """Return what opens storage, ledger and OCI."""
         return ReleasesHook()
 
-    @abstractmethod
-    def advance(self, context: Context) -> Outcome:
-        """Take the step one move further.
-
-        Steps are imported here and not at the top: Airflow parses a DAG file all the time, and they need
-        pyarrow and more.
-        """
+    def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
+        """Return what the step needs besides the release's context."""
+        return {}
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Advance the step; wait in the triggerer while OCI is at work, unless that is soon over."""
+        """Run the step; defer if OCI needs longer than `PATIENCE_SECONDS`."""
         with failing_for_good():
-            outcome = advance_patiently(self.hook.releases, lambda: self.advance(context), patience=PATIENCE_SECONDS)
+            release = self.hook.context(context["run_id"])
+            outcome = advance_patiently(release, self._bind(release, context), patience=PATIENCE_SECONDS)
             if not isinstance(outcome, Waiting):
-                return dict(outcome)
-            poll_seconds = self.hook.settings.release.poll_seconds
-        self.log.info("Waiting until %s UTC at the latest: %s", f"{outcome.deadline:%Y-%m-%d %H:%M}", outcome.reason)
+                return self.complete(dict(outcome), release, context)
+        self._defer(outcome, release.settings.release.poll_seconds)
+        return {}  # never reached: deferring raises
+
+    def complete(
+        self,
+        summary: dict[str, Any],
+        release: ReleaseContext,  # noqa: ARG002 - for subclasses
+        context: Context,  # noqa: ARG002 - for subclasses
+    ) -> dict[str, Any]:
+        """Return the task's result, once the step is done."""
+        return summary
+
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after waiting: the step looks for itself at what has become of the deployment."""
+        self.log.info("OCI has finished with %s, or the deadline has passed.", event["deployment_id"])
+        return self.execute(context)
+
+    def _bind(self, release: ReleaseContext, context: Context) -> Callable[[], Outcome]:
+        module = import_module(f"recdeploy_ops.steps.{self.step}")
+        return partial(module.advance, release, **self.arguments(release, context))
+
+    def _defer(self, waiting: Waiting, poll_seconds: float) -> None:
+        self.log.info("Waiting until %s UTC at the latest: %s", f"{waiting.deadline:%Y-%m-%d %H:%M}", waiting.reason)
         self.defer(
-            trigger=DeploymentSettledTrigger(
-                deployment_id=outcome.deployment_id,
-                deadline=outcome.deadline.isoformat(),
+            trigger=WorkRequestFinishedTrigger(
+                deployment_id=waiting.deployment_id,
+                deadline=waiting.deadline.isoformat(),
                 poll_seconds=poll_seconds,
             ),
             method_name="resume",
         )
-        return None
-
-    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Go on after waiting: the step looks for itself at what has become of the deployment."""
-        self.log.info("%s is settled, or its deadline has passed.", event["deployment_id"])
-        return self.execute(context)
 
 
 @contextmanager

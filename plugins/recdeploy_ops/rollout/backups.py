@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from recdeploy_ops.artifacts.archives import unzip
 from recdeploy_ops.domain.errors import (
@@ -20,64 +20,66 @@ from recdeploy_ops.domain.errors import (
     MissingInputError,
     StorageError,
 )
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import ProductionBackedUp
+from recdeploy_ops.domain.remedies import Remedy, TryAgain
+from recdeploy_ops.ledger.state_file import describe_serving
 from recdeploy_ops.rollout import rehearsals
-from recdeploy_ops.storage.backups import ARTIFACT, RESULTS, list_backups, require_recorded
+from recdeploy_ops.storage.backups import list_backups, require_recorded
 from recdeploy_ops.storage.bundles import MANIFEST, canonical_json, open_bundle, parse_manifest, verify_bundle
+from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_METADATA, BACKUP_RESULTS, backup_prefix
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from recdeploy_ops.domain.ledger import Serving, Version
-    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.versions import Serving, Version
     from recdeploy_ops.storage.bundles import Bundle
     from recdeploy_ops.storage.stores import Store
 
 log = logging.getLogger(__name__)
 
 
+PUT_BACK = TryAgain("Put that object back as it was, from an earlier backup (make backups)")
+
 T = TypeVar("T")
 
 
-def back_up(releases: Releases, run_id: str, serving: Serving) -> str:
+def back_up(context: ReleaseContext, serving: Serving) -> str:
     """Copy what serves below ``backups/``, record that, and return the backup's prefix.
 
     Every source is read and compared with its manifest before it is copied, and every copy that is no link to it
     after; only then the backup's manifest is written, without which there is no backup.
 
     Args:
-        releases: what the steps work with.
-        run_id: the run that backs it up.
+        context: of the run that backs it up.
         serving: what production serves.
 
     Raises:
         StorageError: its files are gone.
         IntegrityError: they were changed; says which and what to do.
     """
-    version = releases.ledger.book().versions[serving.version]
-    opened = datetime.fromisoformat(releases.release(run_id).last_opened_at)
-    prefix = f"backups/v{serving.version}_{opened:%Y%m%d_%H%M%S}"
-    files = _copy_artifact(releases, version, f"{prefix}/{ARTIFACT}")
+    version = context.state.versions[serving.version]
+    prefix = backup_prefix(serving.version, datetime.fromisoformat(context.release.last_opened_at))
+    files = _copy_artifact(context, version, f"{prefix}/{BACKUP_ARTIFACT}")
     if version.results:
-        files |= _copy_results(releases, version, f"{prefix}/{RESULTS}")
-    metadata = canonical_json(_describe(serving, version))
-    files[f"{prefix}/metadata.json"] = hashlib.sha256(metadata).hexdigest()
-    _create(releases.store, f"{prefix}/metadata.json", metadata)
+        files |= _copy_results(context, version, f"{prefix}/{BACKUP_RESULTS}")
+    metadata = canonical_json({**describe_serving(serving), "run_id": version.run_id})
+    files[f"{prefix}/{BACKUP_METADATA}"] = hashlib.sha256(metadata).hexdigest()
+    _create(context.store, f"{prefix}/{BACKUP_METADATA}", metadata)
     listed = {key.removeprefix(f"{prefix}/"): sha256 for key, sha256 in files.items()}
     content = canonical_json({"version": serving.version, "files": listed})
-    _create(releases.store, f"{prefix}/{MANIFEST}", content)
-    facts = {"version": serving.version, "prefix": prefix, "digest": hashlib.sha256(content).hexdigest()}
-    releases.record(Kind.PRODUCTION_BACKED_UP, run_id, facts)
-    log.info("v%s is backed up under %s/%s (%s files)", serving.version, releases.store.uri, prefix, len(files))
+    _create(context.store, f"{prefix}/{MANIFEST}", content)
+    context.record(ProductionBackedUp(serving.version, prefix, hashlib.sha256(content).hexdigest()))
+    log.info("v%s is backed up under %s/%s (%s files)", serving.version, context.store.uri, prefix, len(files))
     return prefix
 
 
-def is_backed_up(releases: Releases, serving: Serving) -> bool:
+def is_backed_up(context: ReleaseContext, serving: Serving) -> bool:
     """Return whether there is a backup of a version that the ledger knows as made."""
-    entries = releases.ledger.entries()
-    for backup in list_backups(releases.store):
+    entries = context.history()
+    for backup in list_backups(context.store):
         with suppress(IntegrityError):
             require_recorded(backup, entries)
             if backup["version"] == serving.version:
@@ -85,10 +87,10 @@ def is_backed_up(releases: Releases, serving: Serving) -> bool:
     return False
 
 
-def _copy_artifact(releases: Releases, version: Version, target: str) -> dict[str, str]:
+def _copy_artifact(context: ReleaseContext, version: Version, target: str) -> dict[str, str]:
     """Copy the artifact from where it was built, else from the Model Catalog; return the sha256 of each new key."""
     try:
-        return _copy(releases.store, _open(releases, version, version.artifact), target)
+        return _copy(context.store, _open(context, version, version.artifact), target)
     except (IntegrityError, StorageError) as err:
         log.warning(
             "The artifact of v%s is taken from the catalog, as the stored one is damaged: %s", version.number, err
@@ -96,23 +98,23 @@ def _copy_artifact(releases: Releases, version: Version, target: str) -> dict[st
         damage = err
     try:
         with workspace() as place:
-            return _upload(releases.store, _fetch_registered(releases, version, place), target)
+            return _upload(context.store, _fetch_registered(context, version, place), target)
     except (CloudRefusedError, KeyNotFoundError, IntegrityError) as err:
         raise IntegrityError(
-            f"v{version.number} is in production and cannot be backed up: {damage} Nor is it whole in the Model "
-            f"Catalog: {err} Put the stored object back as it was, from an earlier backup (make backups), then clear "
-            "this task."
+            f"v{version.number} is in production and cannot be backed up: {damage.message} Nor is it whole in the "
+            f"Model Catalog: {err.message}",
+            PUT_BACK,
         ) from err
 
 
-def _copy_results(releases: Releases, version: Version, target: str) -> dict[str, str]:
+def _copy_results(context: ReleaseContext, version: Version, target: str) -> dict[str, str]:
     try:
-        return _copy(releases.store, _open(releases, version, version.results), target)
+        return _copy(context.store, _open(context, version, version.results), target)
     except IntegrityError as err:
         raise IntegrityError(
-            f"The results of v{version.number}, which is in production, cannot be backed up: {err} The Model Catalog "
-            "does not have them: put that object back as it was, from an earlier backup (make backups), then clear "
-            "this task."
+            f"The results of v{version.number}, which is in production, cannot be backed up: {err.message} The Model "
+            "Catalog does not have them.",
+            PUT_BACK,
         ) from err
 
 
@@ -122,7 +124,7 @@ def _copy(store: Store, source: Bundle, target: str) -> dict[str, str]:
     made, written = {}, []
     for name, sha256 in {**source.files, MANIFEST: source.digest}.items():
         key = f"{target}/{name}"
-        if _keep(store, key, partial(store.copy, source.key(name), key)):
+        if _write(store, key, partial(store.copy, source.key(name), key)):
             written.append(name)
         made[key] = sha256
     verify_bundle(store, replace(source, prefix=target, files={**source.files, MANIFEST: source.digest}), written)
@@ -134,7 +136,7 @@ def _upload(store: Store, folder: Path, target: str) -> dict[str, str]:
     content = (folder / MANIFEST).read_bytes()
     bundle = parse_manifest(target, content)
     for name, sha256 in bundle.files.items():
-        _keep(store, bundle.key(name), partial(store.upload, bundle.key(name), folder / name, sha256))
+        _write(store, bundle.key(name), partial(store.upload, bundle.key(name), folder / name, sha256))
     _create(store, bundle.key(MANIFEST), content)
     verify_bundle(store, bundle)
     return {**{bundle.key(name): sha256 for name, sha256 in bundle.files.items()}, bundle.key(MANIFEST): bundle.digest}
@@ -142,60 +144,48 @@ def _upload(store: Store, folder: Path, target: str) -> dict[str, str]:
 
 def _create(store: Store, key: str, content: bytes) -> None:
     """Store a small file and read it back."""
-    _keep(store, key, partial(store.create, key, content))
+    _write(store, key, partial(store.create, key, content))
     if store.read(key) != content:
-        raise IntegrityError(f"{store.uri}/{key} was written and reads otherwise: try again, then clear this task.")
+        raise IntegrityError(f"{store.uri}/{key} was written and reads back as something else.", TryAgain())
 
 
-def _keep(store: Store, key: str, write: Callable[[], T]) -> T:
+def _write(store: Store, key: str, write: Callable[[], T]) -> T:
     """Write a file of a backup, in the place of what an unfinished try left there or somebody damaged."""
     try:
         return write()
     except KeyExistsError:
-        log.warning("%s/%s is not what belongs there: it is written anew.", store.uri, key)
+        log.warning("%s/%s is not what belongs there: it is written again.", store.uri, key)
         store.delete(key)
         return write()
 
 
-def _fetch_registered(releases: Releases, version: Version, place: Path) -> Path:
+def _fetch_registered(context: ReleaseContext, version: Version, place: Path) -> Path:
     """Fetch the artifact from the Model Catalog into a folder with its manifest, which is the recorded one."""
     archive, folder = place / "artifact.zip", place / "artifact"
     if version.digest:
-        rehearsals.fetch_from_catalog(releases, version.model_id, version.digest, archive, folder)
+        rehearsals.fetch_from_catalog(context, version.model_id, version.digest, archive, folder)
         return folder
-    releases.catalog.download_artifact(version.model_id, archive)  # of another project: it has no manifest of ours
+    context.catalog.download_artifact(version.model_id, archive)  # of another project: it has no manifest of ours
     unzip(archive, folder)
-    _open(releases, version, version.artifact)
-    (folder / MANIFEST).write_bytes(releases.store.read(f"{version.artifact}/{MANIFEST}"))
+    _open(context, version, version.artifact)
+    (folder / MANIFEST).write_bytes(context.store.read(f"{version.artifact}/{MANIFEST}"))
     return folder
 
 
-def _open(releases: Releases, version: Version, prefix: str) -> Bundle:
+def _open(context: ReleaseContext, version: Version, prefix: str) -> Bundle:
     """Open a part of a version; its key tells its digest, which no record does of results."""
     try:
         digest = version.digest or None if prefix == version.artifact else None
-        bundle = open_bundle(releases.store, prefix, digest=digest, made_by="backup_production")
+        bundle = open_bundle(context.store, prefix, digest=digest, made_by="backup_production")
     except MissingInputError as err:
         raise StorageError(
-            f"v{version.number} is in production, but its files under {releases.store.uri}/{prefix} are gone: it "
-            "could not be brought back. Restore them from a backup, or let recommender_adopt fetch them from the "
-            "catalog."
+            f"v{version.number} is in production, but its files under {context.store.uri}/{prefix} are gone: it "
+            "could not be restored.",
+            Remedy("Restore them from a backup, or let recommender_adopt fetch them from the catalog"),
         ) from err
     if not bundle.digest.startswith(PurePosixPath(prefix).name):
         raise IntegrityError(
-            f"{releases.store.uri}/{prefix}/{MANIFEST} has the sha256 {bundle.digest}, not the one that its folder is "
+            f"{context.store.uri}/{prefix}/{MANIFEST} has the sha256 {bundle.digest}, not the one that its folder is "
             "named after: it was changed after it was written."
         )
     return bundle
-
-
-def _describe(serving: Serving, version: Version) -> dict[str, Any]:
-    return {
-        "version": serving.version,
-        "model_id": serving.model_id,
-        "deployment_id": serving.deployment_id,
-        "endpoint": serving.url,
-        "digest": serving.digest,
-        "deployed_at": serving.since,
-        "run_id": version.run_id,
-    }

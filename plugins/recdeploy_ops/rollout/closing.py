@@ -6,96 +6,113 @@ import logging
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import DeploymentFailedError, PromotionFailedError, RecdeployError, TransientError
-from recdeploy_ops.domain.ledger import ROLLBACK, Kind
+from recdeploy_ops.domain.events import (
+    CHANGED_PRODUCTION,
+    ApprovalAnswered,
+    CandidateChecked,
+    DataChecked,
+    Promoted,
+    ReleaseClosed,
+    ReleaseOutcome,
+    ReleaseRejected,
+    RolledBack,
+    SwitchFailed,
+    TestValidated,
+)
+from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.rollout import deletion, rejection, restoration, tagging
 
 if TYPE_CHECKING:
-    from recdeploy_ops.domain.ledger import Release
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.ledger_state import LedgerState, Release
     from recdeploy_ops.domain.waiting import Outcome, Waiting
-    from recdeploy_ops.releases import Releases
 
 log = logging.getLogger(__name__)
 
 
-CHANGED_PRODUCTION = frozenset({"promoted", "rolled back"})
-
-
-def advance_closing(releases: Releases, run_id: str) -> Outcome:
-    """Settle production, delete this run's TEST deployment, record the outcome and free the lock.
+def advance_closing(context: ReleaseContext) -> Outcome:
+    """Restore production, delete the run's test deployment, record the outcome and free the lock.
 
     The lock is freed even when the deletion is refused: the task then fails and names what is left.
 
     Raises:
-        DeploymentFailedError: production or TEST could not be settled; says what a person must do.
+        DeploymentFailedError: production or the test deployment needs a person; says what to do.
         TransientError: trying again may help; nothing is closed yet.
     """
-    release = releases.ledger.book().releases.get(run_id)
+    release = context.refresh().releases.get(context.run_id)
     if release is None:
-        log.info("The run %s never opened a release: there is nothing to close.", run_id)
+        log.info("The run %s never opened a release: there is nothing to close.", context.run_id)
         return {"outcome": None}
-    waiting, trouble = _settle(releases, release)
+    waiting, problem = _bring_to_rest(context, release)
     if waiting:
         return waiting
-    outcome = _close(releases, releases.ledger.book().releases[run_id])
-    if trouble:
-        raise DeploymentFailedError(f"The release of {run_id} is closed ({outcome}), but {trouble}")
-    labelling = None
+    outcome = _close(context)
+    if problem:
+        raise _closed_with(problem, context.run_id, outcome)
+    tagging_wait = None
     if outcome in CHANGED_PRODUCTION:
-        labelling = tagging.advance_label(releases)
+        tagging_wait = tagging.advance_tagging(context)
     else:  # production is left alone, its tags too
-        tagging.label_model(releases)
-    return labelling or {"outcome": outcome, "version": release.version}
+        tagging.tag_model(context)
+    return tagging_wait or {"outcome": str(outcome), "version": release.version}
 
 
-def _settle(releases: Releases, release: Release) -> tuple[Waiting | None, str | None]:
-    """Bring production and TEST to rest; return what to wait for, and what a person must see to."""
+def _bring_to_rest(context: ReleaseContext, release: Release) -> tuple[Waiting | None, DeploymentFailedError | None]:
+    """Restore production and delete the test deployment; return what to wait for, and what a person must see to."""
     waiting = None
     try:
         if release.is_open:
-            waiting = restoration.advance_settlement(releases, release)
-        waiting = waiting or deletion.advance_test_removal(releases, release.run_id)
+            waiting = restoration.advance_restoration(context)
+        waiting = waiting or deletion.advance_test_deletion(context)
     except (TransientError, PromotionFailedError):
         raise
     except RecdeployError as err:
-        if release.open_switch is not None and releases.ledger.book().production is not None:
-            raise  # production is not settled: nothing is closed
-        return None, f"its TEST deployment could not be deleted: {err}"
-    now = releases.ledger.book().releases[release.run_id]
-    is_lost = now.is_open and now.get(Kind.PRODUCTION_LOST) is not None
-    return waiting, restoration.describe_settlement(releases, now) if is_lost else None
+        if release.open_switch is not None and context.state.production is not None:
+            raise  # the champion is not restored: nothing is closed
+        return None, DeploymentFailedError(f"its test deployment could not be deleted: {err.message}", err.remedy)
+    champion, now = context.state.production, context.state.releases[context.run_id]
+    return waiting, restoration.find_trouble(now, champion) if now.is_open and champion else None
 
 
-def _close(releases: Releases, release: Release) -> str:
+def _closed_with(problem: DeploymentFailedError, run_id: str, outcome: ReleaseOutcome) -> DeploymentFailedError:
+    closed = f"The release of {run_id} is closed ({outcome})"
+    if problem.message.startswith(restoration.NEEDS_A_PERSON):
+        return DeploymentFailedError(f"{problem.message} {closed}.", problem.remedy)
+    return DeploymentFailedError(f"{closed}, but {problem.message}", problem.remedy)
+
+
+def _close(context: ReleaseContext) -> ReleaseOutcome:
+    release = context.state.releases[context.run_id]
     if not release.is_open:
-        return release.outcome or "failed"
-    serving = releases.ledger.book().production
-    if serving and serving.version == release.version and release.get(Kind.PROMOTED):
-        outcome = "promoted"
-    elif serving and serving.version == release.version and release.get(Kind.ROLLED_BACK):
-        outcome = "rolled back"
-    elif release.purpose == ROLLBACK:
-        answer = release.get(Kind.APPROVAL_ANSWERED)
-        outcome = "rejected" if answer and answer["decision"] == Decision.KEEP else "failed"
-    elif release.get(Kind.RELEASE_REJECTED):
-        outcome = "rejected"
-    else:
-        outcome = "failed"
-        rejection.refuse(releases, release.run_id, by="recdeploy", reason=_find_reason(release))
-    seen = tagging.newest_change(releases, serving)
-    closing = {"outcome": outcome, "version": release.version, "seen_work_request": seen}
-    releases.record(Kind.RELEASE_CLOSED, release.run_id, closing)
-    releases.publish_state()
+        return release.outcome or ReleaseOutcome.FAILED
+    outcome = decide_outcome(context.state, release)
+    if outcome is ReleaseOutcome.FAILED and not release.is_rollback:
+        rejection.reject_candidate(context, by="recdeploy", reason=_find_reason(release))
+    seen = tagging.newest_change(context, context.state.production)
+    context.record(ReleaseClosed(outcome=outcome, version=release.version, seen_work_request=seen, by=None))
+    context.publish_state()
     log.info("The release of v%s is closed: %s.", release.version, outcome)
     return outcome
 
 
+def decide_outcome(state: LedgerState, release: Release) -> ReleaseOutcome:
+    """Return how a release that is to be closed has ended."""
+    serves = state.production is not None and state.production.version == release.version
+    if serves and release.get(Promoted):
+        return ReleaseOutcome.PROMOTED
+    if serves and release.get(RolledBack):
+        return ReleaseOutcome.ROLLED_BACK
+    answer = release.get(ApprovalAnswered)
+    was_kept = release.is_rollback and answer is not None and answer.decision is Decision.KEEP
+    return ReleaseOutcome.REJECTED if was_kept or release.get(ReleaseRejected) else ReleaseOutcome.FAILED
+
+
 def _find_reason(release: Release) -> str:
-    failure = release.get(Kind.PROMOTION_FAILED)
+    failure = release.get(SwitchFailed)
     if failure:
-        return f"promotion failed: {failure['reason']}"
-    for kind in (Kind.DATA_CHECKED, Kind.CANDIDATE_CHECKED, Kind.TEST_VALIDATED):
-        facts = release.get(kind)
-        if facts and facts["verdict"] == "FAIL":
-            return f"{kind} said FAIL: see {facts['report']}"
+        return f"promotion failed: {failure.reason}"
+    for gate in (release.get(DataChecked), release.get(CandidateChecked), release.get(TestValidated)):
+        if gate and gate.verdict is Verdict.FAIL:
+            return f"{gate.type} said FAIL: see {gate.report}"
     return "the run ended before the candidate was promoted: see its failed tasks"

@@ -1,4 +1,4 @@
-"""Making a model deployment, as often as it takes and never twice."""
+"""Idempotent creation of a model deployment."""
 
 from __future__ import annotations
 
@@ -6,70 +6,68 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.deployment_states import Progress
 from recdeploy_ops.domain.errors import DeploymentFailedError
 from recdeploy_ops.domain.records import Deployment, Role, Shape
-from recdeploy_ops.domain.waiting import Progress, Waiting, judge_deployment
+from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.deployments import NewDeployment
-from recdeploy_ops.releases import DIGEST_TAG
+from recdeploy_ops.oci_clients.tags import DIGEST_TAG
 from recdeploy_ops.rollout import deletion
+from recdeploy_ops.rollout.production import find_own_deployments
+from recdeploy_ops.rollout.tagging import deployment_tags
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from recdeploy_ops.domain.ledger import Release
-    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.events import ModelRegistered
+    from recdeploy_ops.domain.params import RetrainParams
 
 log = logging.getLogger(__name__)
 
 
-def advance_creation(
-    releases: Releases, release: Release, *, role: Role, digest: str, model_id: str
-) -> Waiting | Deployment:
-    """Bring a deployment of this release into being and return it once it is ACTIVE.
+def advance_creation(context: ReleaseContext, registered: ModelRegistered, role: Role) -> Waiting | Deployment:
+    """Create a deployment of this run and return it once it is ACTIVE.
 
     A deployment that an earlier try made is used; one with other content, or one that failed, is deleted.
 
     Args:
-        releases: what the steps work with.
-        release: the open release.
+        context: of the run.
+        registered: the model that it is to serve.
         role: what the deployment is for.
-        digest: of the artifact that it shall serve.
-        model_id: OCID of the catalog model with that artifact.
 
     Raises:
         LockHeldError: another run has taken the lock over.
-        DeploymentFailedError: OCI could not bring it up; quotes its work request's errors and logs.
+        DeploymentFailedError: OCI could not create it; quotes its work request's errors and logs.
     """
-    known = releases.deployments_of_run(role, release.run_id)
-    living = [d for d in known if d.lifecycle_state != "DELETED"]
-    stale = [d for d in living if d.tags.get(DIGEST_TAG) != digest]
-    waiting = deletion.advance_removal(releases, stale)
+    known = find_own_deployments(context, role)
+    present = [found for found in known if not found.lifecycle_state.is_deleted]
+    stale = [found for found in present if found.tags.get(DIGEST_TAG) != registered.digest]
+    waiting = deletion.advance_deletion(context, stale)
     if waiting:
         return waiting
-    current = [d for d in living if d not in stale]
+    current = [found for found in present if found not in stale]
     if current:
-        return _follow(releases, current[0])
-    new = _describe(releases, release, role, digest, model_id, attempt=len(known))
-    releases.release(release.run_id)  # the lock is confirmed between looking and creating anything
-    deployment_id = releases.deployments.create(new)
-    deployment = releases.deployments.get(deployment_id)
-    log.info("Creating the %s deployment %s (%s)", role, deployment.name, deployment_id)
-    # Awaited however soon it is there: what a try does next depends on what it finds, never on how fast OCI was.
-    return Waiting(deployment_id, f"{deployment.name} is {deployment.lifecycle_state}", _deadline(releases, deployment))
+        return _follow(context, current[0])
+    new = _describe(context, registered, role, attempt=len(known))
+    context.confirm_lock()  # between looking and creating anything
+    deployment = context.deployments.get(context.deployments.create(new))
+    log.info("Creating the %s deployment %s (%s)", role, deployment.name, deployment.deployment_id)
+    # Always wait after create, so that retries take the same path however fast OCI is.
+    return _wait(context, deployment)
 
 
-def _follow(releases: Releases, deployment: Deployment) -> Waiting | Deployment:
-    progress = judge_deployment(deployment.lifecycle_state)
+def _follow(context: ReleaseContext, deployment: Deployment) -> Waiting | Deployment:
+    progress = deployment.lifecycle_state.progress
     if progress is Progress.SUCCEEDED:
-        return releases.deployments.get(deployment.deployment_id)
-    deadline = _deadline(releases, deployment)
-    if progress is Progress.RUNNING and releases.now() < deadline:
-        return Waiting(deployment.deployment_id, f"{deployment.name} is {deployment.lifecycle_state}", deadline)
+        return context.deployments.get(deployment.deployment_id)
+    if progress is Progress.RUNNING and context.now() < _deadline(context, deployment):
+        return _wait(context, deployment)
     state = deployment.lifecycle_state
-    minutes = releases.settings.release.deployment_timeout_minutes
+    minutes = context.settings.release.deployment_timeout_minutes
     reason = f"is {state}" if progress is Progress.FAILED else f"is still {state} after {minutes:g} minutes"
-    explanation = explain_newest(releases, deployment)
-    deletion.ask(releases, deployment)
+    explanation = explain_newest(context, deployment)
+    deletion.request_deletion(context, deployment)
     raise DeploymentFailedError(
         f"The deployment {deployment.name} ({deployment.deployment_id}) {reason} and is being deleted. "
         f"{deployment.details}\nOCI says:\n{explanation}\n"
@@ -78,51 +76,52 @@ def _follow(releases: Releases, deployment: Deployment) -> Waiting | Deployment:
     )
 
 
-def _deadline(releases: Releases, deployment: Deployment) -> datetime:
-    return deployment.created_at + timedelta(minutes=releases.settings.release.deployment_timeout_minutes)
+def _wait(context: ReleaseContext, deployment: Deployment) -> Waiting:
+    reason = f"{deployment.name} is {deployment.lifecycle_state}"
+    return Waiting(deployment.deployment_id, reason, _deadline(context, deployment))
 
 
-def explain_newest(releases: Releases, deployment: Deployment) -> str:
+def _deadline(context: ReleaseContext, deployment: Deployment) -> datetime:
+    return deployment.created_at + timedelta(minutes=context.settings.release.deployment_timeout_minutes)
+
+
+def explain_newest(context: ReleaseContext, deployment: Deployment) -> str:
     """Return the errors and logs of a deployment's newest work request."""
-    newest = releases.deployments.newest_work_request(deployment.deployment_id)
-    return releases.deployments.explain(newest.work_request_id) if newest else "nothing: it has no work request"
+    newest = context.deployments.newest_work_request(deployment.deployment_id)
+    return context.deployments.explain(newest.work_request_id) if newest else "nothing: it has no work request"
 
 
-def _describe(
-    releases: Releases, release: Release, role: Role, digest: str, model_id: str, *, attempt: int
-) -> NewDeployment:
-    settings = releases.settings
-    serving = settings.serving
+def _describe(context: ReleaseContext, registered: ModelRegistered, role: Role, *, attempt: int) -> NewDeployment:
+    serving, version, digest = context.settings.serving, registered.version, registered.digest
     logs = {}
     if serving.log_group_id:
         for category, log_id in (("access", serving.access_log_id), ("predict", serving.predict_log_id)):
             if log_id:
                 logs[category] = (serving.log_group_id, log_id)
     return NewDeployment(
-        name=deployment_name(settings.project_name, role, release.version),
-        description=f"v{release.version} of {settings.project_name}, made by the run {release.run_id}"[:400],
-        model_id=model_id,
-        shape=wanted_shape(release),
+        name=deployment_name(context.project, role, version),
+        description=f"v{version} of {context.project}, made by the run {context.run_id}"[:400],
+        model_id=registered.model_id,
+        shape=intended_shape(context.release.retrain_params),
         bandwidth_mbps=serving.bandwidth_mbps,
         environment={"WEB_CONCURRENCY": str(serving.workers)},
         logs=logs,
-        tags=releases.tags(release.run_id, release.version, digest, role),
-        token=f"{settings.project_name}/{release.run_id}/{role}/{digest}/{attempt}",
+        tags=deployment_tags(context, version, digest, role),
+        token=f"{context.project}/{context.run_id}/{role}/{digest}/{attempt}",
     )
 
 
-def wanted_shape(release: Release) -> Shape:
+def intended_shape(params: RetrainParams) -> Shape:
     """Return the size that a run's params ask for; OCPUs and memory belong to flexible shapes only."""
-    params = release.params
-    flexible = params["instance_shape"].endswith(".Flex")
+    flexible = params.instance_shape.endswith(".Flex")
     return Shape(
-        instance_shape=params["instance_shape"],
-        ocpus=float(params["ocpus"]) if flexible else None,
-        memory_gb=float(params["memory_gb"]) if flexible else None,
-        instance_count=params["instance_count"],
+        instance_shape=params.instance_shape,
+        ocpus=float(params.ocpus) if flexible else None,
+        memory_gb=float(params.memory_gb) if flexible else None,
+        instance_count=params.instance_count,
     )
 
 
-def deployment_name(project_name: str, role: Role, version: int) -> str:
+def deployment_name(project: str, role: Role, version: int) -> str:
     """Return the display name of a deployment; production's never changes."""
-    return f"{project_name}-production" if role is Role.PRODUCTION else f"{project_name}-test-v{version}"
+    return f"{project}-production" if role is Role.PRODUCTION else f"{project}-test-v{version}"

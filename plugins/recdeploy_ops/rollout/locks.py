@@ -1,28 +1,34 @@
 """The release lock: the newest open release in the ledger holds it.
 
-OCI knows no fencing token. Instead, whoever changes a deployment reads its etag, confirms the lock in the
-ledger, and sends the change with ``if-match``. A takeover first changes production's etag by a tag, so that a
+OCI knows no fencing token. Instead, a run that changes a deployment reads its etag, confirms the lock in the
+ledger, and sends the change with ``if-match``. A takeover first invalidates production's etag by a tag, so that a
 change which the former holder has prepared and not yet sent is refused.
 """
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import LockHeldError
-from recdeploy_ops.domain.ledger import NOTEBOOK, Kind
-from recdeploy_ops.domain.release_plan import describe_holder
+from recdeploy_ops.domain.events import Purpose, ReleaseOpened, StoredFile
+from recdeploy_ops.domain.leases import end_of_lease
+from recdeploy_ops.domain.ledger_state import Release
+from recdeploy_ops.domain.release_plan import lock_held
+from recdeploy_ops.storage.bundles import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
-    from recdeploy_ops.domain.ledger import Book
-    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.ledger_state import LedgerState
+    from recdeploy_ops.domain.params import Params
+    from recdeploy_ops.settings import Settings
 
-log = logging.getLogger(__name__)
+HasEnded = Callable[[Release], bool]  # says of the release that holds the lock whether its run has ended
 
 
 @dataclass(frozen=True)
@@ -31,99 +37,103 @@ class Opening:
 
     Attributes:
         dag_id: the DAG of the run.
-        params: the run's params, kept in the ledger.
+        params: the run's params, recorded in the ledger.
         triggered_by: name of the person who triggered the run; None for the schedule.
-        has_ended: says of a DAG id and a run id whether that run has ended.
+        has_ended: says of the release that holds the lock whether its run has ended.
     """
 
     dag_id: str
-    params: Mapping[str, Any]
+    params: Params
     triggered_by: str | None
-    has_ended: Callable[[str, str], bool]
+    has_ended: HasEnded
 
 
-def open_release(releases: Releases, run_id: str, opening: Opening, *, purpose: str, version: int) -> None:
-    """Open the release of a run, or open it again, which takes the lock.
+def open_release(context: ReleaseContext, opening: Opening, *, purpose: Purpose, version: int) -> Release:
+    """Open the release of the run, or open it again, which takes the lock.
 
     Args:
-        releases: what the steps work with.
-        run_id: the run.
+        context: of the run.
         opening: who opens it, and with what.
-        purpose: ``retrain`` or ``rollback``.
+        purpose: what the release is for.
         version: the version number that it makes, or goes back to.
 
     Raises:
         LockHeldError: another run was faster.
     """
-    book = releases.ledger.book()
-    before = book.releases.get(run_id)
-    facts = {
-        "purpose": purpose,
-        "version": version,
-        "dag_id": opening.dag_id,
-        "params": dict(opening.params),
-        "champion": book.production.version if book.production else None,
-        "settings": releases.keep_settings(run_id),
-        "triggered_by": opening.triggered_by,
-        "opening": before.facts[Kind.RELEASE_OPENED]["opening"] + 1 if before else 1,
-    }
-    take(releases, run_id, facts)
+    before = context.state.releases.get(context.run_id)
+    production = context.state.production
+    return _take(
+        context,
+        ReleaseOpened(
+            purpose=purpose,
+            version=version,
+            dag_id=opening.dag_id,
+            params=opening.params,
+            champion=production.version if production else None,
+            settings=_store_settings(context),
+            triggered_by=opening.triggered_by,
+            opening=before.opened.opening + 1 if before else 1,
+        ),
+    )
 
 
-def would_preempt(book: Book, run_id: str) -> bool:
+def open_again(context: ReleaseContext, params: Params) -> Release:
+    """Open the run's release again with other params; what was made so far stays valid."""
+    opened = context.confirm_lock().opened
+    return _take(context, replace(opened, params=params, opening=opened.opening + 1))
+
+
+def can_be_preempted(state: LedgerState, run_id: str) -> bool:
     """Return whether another run holds the lock and only waits for an approval."""
-    return book.holder not in {None, run_id} and book.releases[book.holder or ""].only_waits
+    holder = state.holding_release
+    return holder is not None and holder.run_id != run_id and holder.is_waiting_for_approval
 
 
-def require_lease_over(releases: Releases, run_id: str) -> None:
-    """Refuse to take a holder for dead that nobody can be asked about, while it may still be at work somewhere.
+def lease_end(release: Release, settings: Settings) -> datetime:
+    """Return from when on a release that nobody can be asked about counts as ended, UTC."""
+    return end_of_lease(
+        release,
+        test_lease=timedelta(hours=settings.release.test_lease_hours),
+        training=timedelta(minutes=settings.training.timeout_minutes),
+    )
 
-    A run takes no longer than its training and its wait for an approval may, and a day for all else; housekeeping
-    leaves its TEST deployment alone for as long.
+
+def has_lease_ended(context: ReleaseContext, release: Release) -> bool:
+    """Return whether a release counts as ended, as its lease is over."""
+    return context.now() >= lease_end(release, context.settings)
+
+
+def require_lease_over(context: ReleaseContext, release: Release) -> None:
+    """Refuse to treat a run as ended that this Airflow does not know, while it may still be in progress elsewhere.
 
     Raises:
         LockHeldError: its lease is not over; says until when it lasts, and how a person ends it sooner.
     """
-    book = releases.ledger.book()
-    release = book.releases[run_id]
-    settings = releases.settings
-    longest = timedelta(
-        hours=release.params.get("approval_timeout_hours", 0), minutes=settings.training.timeout_minutes
-    )
-    lease = max(timedelta(hours=settings.release.test_lease_hours), longest + timedelta(days=1))
-    end = datetime.fromisoformat(release.last_opened_at) + lease
-    if releases.now() >= end:
+    if has_lease_ended(context, release):
         return
+    held = lock_held(release)
     raise LockHeldError(
-        f"{describe_holder(book)} This Airflow does not know that run: where another one works on the same storage, it "
-        f"may be under way there. It counts as ended from {end:%Y-%m-%d %H:%M} UTC on. If it has ended for certain, as "
-        f"it was deleted or its Airflow is gone, trigger recommender_housekeeping with ended_run = {run_id}."
+        f"{held.message} This Airflow does not know that run: where another one works on the same storage, it may be "
+        f"in progress there. It counts as ended from {lease_end(release, context.settings):%Y-%m-%d %H:%M} UTC on. If "
+        "it has ended for certain, as it was deleted or its Airflow is gone, trigger recommender_housekeeping with "
+        f"ended_run = {release.run_id}.",
+        held.remedy,
     )
 
 
-def take(releases: Releases, run_id: str, facts: Mapping[str, Any]) -> None:
-    """Open a release, which takes the lock.
+def _take(context: ReleaseContext, opened: ReleaseOpened) -> Release:
+    def require_free(state: LedgerState) -> None:
+        holder = state.holding_release
+        if holder is not None and holder.run_id != context.run_id:
+            raise lock_held(holder)
 
-    Raises:
-        LockHeldError: another run was faster.
-    """
-
-    def require_free(book: Book) -> None:
-        if book.holder not in {None, run_id}:
-            raise LockHeldError(describe_holder(book))
-
-    releases.ledger.append(Kind.RELEASE_OPENED, run_id, facts, guard=require_free)
+    return context.ledger.append(context.run_id, opened, guard=require_free).releases[context.run_id]
 
 
-def has_notebook_ended(releases: Releases, dag_id: str, run_id: str) -> bool:
-    """Return whether a holder of the lock may be taken for dead.
-
-    Args:
-        releases: what the steps work with.
-        dag_id: `NOTEBOOK` for a notebook's release, which has ended with its lease; any other is taken to be alive.
-        run_id: the holder.
-    """
-    if dag_id != NOTEBOOK:
-        return False
-    opened = datetime.fromisoformat(releases.ledger.book().releases[run_id].last_opened_at)
-    return releases.now() >= opened + timedelta(hours=releases.settings.release.test_lease_hours)
+def _store_settings(context: ReleaseContext) -> StoredFile:
+    """Store the settings that the run works with."""
+    content = canonical_json(context.settings.model_dump(mode="json", exclude={"folder"}))
+    sha256 = hashlib.sha256(content).hexdigest()
+    key = f"{context.prefix('settings')}/{sha256[:16]}.json"
+    context.store.create(key, content)
+    return StoredFile(key, sha256)

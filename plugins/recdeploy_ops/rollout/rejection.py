@@ -5,40 +5,30 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import ReleaseRejected
+from recdeploy_ops.rollout.current import make_current
 
 if TYPE_CHECKING:
-    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.context import ReleaseContext
 
 log = logging.getLogger(__name__)
 
 
-def refuse(releases: Releases, run_id: str, *, by: str, reason: str) -> dict[str, object]:
+def reject_candidate(context: ReleaseContext, *, by: str, reason: str) -> dict[str, object]:
     """Record a rejection and make the champion's files current again.
 
     Args:
-        releases: what the steps work with.
-        run_id: the run.
-        by: who refused.
+        context: of the run.
+        by: who rejected it.
         reason: why.
     """
-    version = releases.release(run_id).version
-    book = releases.ledger.book()
-    champion = book.versions.get(book.production.version) if book.production else None
+    version = context.confirm_lock().version
+    champion = context.state.champion
     if champion:
-        releases.point_current(
-            version=champion.number,
-            digest=champion.digest,
-            artifact=champion.artifact,
-            results=champion.results,
-        )
-    releases.record(Kind.RELEASE_REJECTED, run_id, {"version": version, "by": by, "reason": reason})
-    releases.publish_state()
+        make_current(context.store, champion)
+    context.record(ReleaseRejected(version=version, by=by, reason=reason))
+    context.publish_state()
     serving = f"production stays on v{champion.number}" if champion else "there is no production yet"
     log.info("v%s is rejected by %s (%s); %s.", version, by, reason, serving)
-    return {
-        "version": version,
-        "by": by,
-        "reason": reason,
-        "production": champion.number if champion else None,
-    }
+    production = champion.number if champion else None
+    return {"version": version, "by": by, "reason": reason, "production": production}

@@ -1,10 +1,8 @@
-"""Putting the champion back after a promotion that did not verify."""
+"""Restoring the champion after a switch that failed."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import (
@@ -14,109 +12,148 @@ from recdeploy_ops.domain.errors import (
     PromotionFailedError,
     StorageError,
 )
-from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.domain.release_plan import GONE
+from recdeploy_ops.domain.events import (
+    ChampionRestored,
+    ProductionFailed,
+    ProductionLost,
+    RestoreStarted,
+    SwitchFailed,
+)
+from recdeploy_ops.domain.release_plan import RECORD_LOSS, REPLACE_PRODUCTION, describe_failed_production
+from recdeploy_ops.domain.remedies import TryAgain
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.releases import run_slug
+from recdeploy_ops.oci_clients.tags import run_slug
 from recdeploy_ops.rollout import deletion, rehearsals, tagging
-from recdeploy_ops.rollout.switches import Switch, advance_switch
+from recdeploy_ops.rollout.switches import advance_switch, deadline_of, describe_answer, model_switch
 
 if TYPE_CHECKING:
-    from recdeploy_ops.domain.ledger import Release, Serving
-    from recdeploy_ops.releases import Releases
+    from collections.abc import Callable
+
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.ledger_state import Release
+    from recdeploy_ops.domain.records import Deployment
+    from recdeploy_ops.domain.versions import Serving
 
 log = logging.getLogger(__name__)
 
+NEEDS_A_PERSON = "PRODUCTION NEEDS A PERSON"
 
-def advance_settlement(releases: Releases, release: Release) -> Waiting | None:
-    """Bring production back to the champion when a switch was begun and never verified.
 
-    Without a champion, what the release made is deleted: it may be on its way to be the first production. Where
-    production itself is gone, that is recorded: nothing can be brought back there.
+def advance_or_restore(
+    context: ReleaseContext, advance: Callable[[], Waiting | Deployment], *, failure: str
+) -> Waiting | Deployment:
+    """Advance a switch of production; where it fails, restore the champion and raise once that is done.
 
-    Returns:
-        What to wait for, or None when production is settled.
+    Args:
+        context: of the run.
+        advance: the switch, by one move.
+        failure: what failed, for the error, e.g. ``v4 was not promoted``.
 
     Raises:
-        PromotionFailedError: the champion could not be brought back: a person must.
+        PromotionFailedError: production did not verify; says what it serves now.
     """
-    champion = releases.ledger.book().production
+    if context.release.get(SwitchFailed) is None:
+        try:
+            return advance()
+        except DeploymentFailedError as err:
+            context.record(SwitchFailed(str(err)))
+    failed = context.release.require(SwitchFailed)
+    waiting = advance_restoration(context)
+    if waiting:
+        return waiting
+    if context.state.production is None:
+        raise PromotionFailedError(
+            f"v{context.release.version} did not verify as the first production and was deleted: {failed.reason}"
+        )
+    trouble = find_trouble(context.release, context.state.production)
+    if trouble:
+        raise PromotionFailedError(f"{trouble.message} {failure}. Why: {failed.reason}", trouble.remedy)
+    raise PromotionFailedError(f"{failure}: {describe_serving(context.state.production)}. Why: {failed.reason}")
+
+
+def advance_restoration(context: ReleaseContext) -> Waiting | None:
+    """Bring production back to the champion when a switch was begun and never verified.
+
+    Without a champion, what the release made is deleted: it may become the first production. Where production itself
+    was deleted, or OCI has given up on it, that is recorded: nothing can be restored there.
+
+    Returns:
+        What to wait for, or None when production is at rest.
+
+    Raises:
+        PromotionFailedError: the champion could not be restored: a person must.
+    """
+    champion, release = context.state.production, context.release
     if champion is None:
-        return deletion.advance_unproved_removal(releases, release.run_id)
+        return deletion.advance_unverified_deletion(context)
     if release.open_switch is None:
         return None
-    if release.get(Kind.PROMOTION_FAILED) is None:
-        reason = "the run ended while production was being switched"
-        release = releases.record(Kind.PROMOTION_FAILED, release.run_id, {"reason": reason})
-    if releases.deployments.get(champion.deployment_id).lifecycle_state in GONE:
-        releases.record(Kind.PRODUCTION_LOST, release.run_id, {"deployment_id": champion.deployment_id})
-        log.error("PRODUCTION IS GONE: %s (%s) was deleted.", champion.url, champion.deployment_id)
+    if release.get(SwitchFailed) is None:
+        context.record(SwitchFailed("the run ended while production was being switched"))
+    production = context.deployments.get(champion.deployment_id)
+    if production.lifecycle_state.is_gone:
+        context.record(ProductionLost(champion.deployment_id))
+        log.error("%s", find_trouble(context.release, champion))
         return None
-    return _restore(releases, release, champion)
+    if production.lifecycle_state.is_failed:
+        details = f"{production.details} ({describe_answer(context, production)})"
+        context.record(ProductionFailed(champion.deployment_id, details.strip()))
+        log.error("%s", find_trouble(context.release, champion))
+        return None
+    return _restore(context, champion)
 
 
-def describe_settlement(releases: Releases, release: Release) -> str:
-    """Return what production serves once it is settled, in words."""
-    champion = releases.ledger.book().production
-    if champion is None:
-        return "nothing is in production"
-    if releases.ledger.book().releases[release.run_id].get(Kind.PRODUCTION_LOST):
-        return (
-            f"PRODUCTION IS GONE: somebody deleted {champion.deployment_id}, which served v{champion.version} at "
-            f"{champion.url}. Let recommender_adopt take that over, then release again"
+def find_trouble(release: Release, champion: Serving) -> DeploymentFailedError | None:
+    """Return what a person must know of production, which could not be restored; None when it could."""
+    failed = release.get(ProductionFailed)
+    if failed:
+        described = f"{NEEDS_A_PERSON}. {describe_failed_production(champion)} {failed.details}."
+        return DeploymentFailedError(described, REPLACE_PRODUCTION)
+    if release.get(ProductionLost):
+        return DeploymentFailedError(
+            f"{NEEDS_A_PERSON}. Production is gone: {champion.deployment_id}, which served v{champion.version} at "
+            f"{champion.url}, was deleted.",
+            RECORD_LOSS,
         )
+    return None
+
+
+def describe_serving(champion: Serving) -> str:
+    """Return what production was verified to serve, in words."""
     return f"v{champion.version} serves at {champion.url}, verified"
 
 
-def _restore(releases: Releases, release: Release, champion: Serving) -> Waiting | None:
-    version = releases.ledger.book().versions[champion.version]
-    waiting = _fence(releases, release, champion)
+def _restore(context: ReleaseContext, champion: Serving) -> Waiting | None:
+    version = context.state.versions[champion.version]
+    waiting = _invalidate_etag(context, champion)
     if waiting:
         return waiting
     try:
-        model_id = rehearsals.find_or_restore(releases, release.run_id, version).model_id
-        switch = model_switch(releases, champion.deployment_id, champion.version, champion.digest, model_id)
-        back = replace(switch, insists=True)
-        restored = advance_switch(releases, release.run_id, Kind.RESTORE_STARTED, back)
+        model_id = rehearsals.find_or_restore(context, version).model_id
+        switch = model_switch(context, champion.deployment_id, version, model_id, force=True)
+        restored = advance_switch(context, RestoreStarted, switch)
     except (DeploymentFailedError, CloudRefusedError, StorageError, IntegrityError) as err:
         raise PromotionFailedError(
-            f"PRODUCTION NEEDS A PERSON. The switch to v{release.version} failed, and v{champion.version} could "
-            f"not be brought back at {champion.url}: {err}\nSet the deployment's model to {champion.model_id} in the "
-            "OCI console, then clear this task."
+            f"{NEEDS_A_PERSON}. The switch to v{context.release.version} failed, and v{champion.version} could not be "
+            f"restored at {champion.url}: {err.message}",
+            TryAgain(f"Set the deployment's model to {champion.model_id} in the OCI console"),
         ) from err
     if isinstance(restored, Waiting):
         return restored
-    facts = {
-        "version": champion.version,
-        "model_id": model_id,
-        "deployment_id": champion.deployment_id,
-    }
-    releases.record(Kind.CHAMPION_RESTORED, release.run_id, facts)
+    context.record(ChampionRestored(champion.version, model_id, champion.deployment_id))
     log.info("v%s serves again at %s, verified.", champion.version, champion.url)
     return None
 
 
-def _fence(releases: Releases, release: Release, champion: Serving) -> Waiting | None:
-    """Shut out whoever prepared the switch, and may be slow rather than dead.
+def _invalidate_etag(context: ReleaseContext, champion: Serving) -> Waiting | None:
+    """Shut out a run that has prepared the switch and may be slow rather than dead.
 
     Where OCI has accepted a change since, the etag is new already.
     """
-    switch = release.open_switch
-    if switch is None or tagging.newest_change(releases, champion) != switch["seen_work_request"]:
+    switch = context.release.open_switch
+    if switch is None or tagging.newest_change(context, champion) != switch.seen_work_request:
         return None
-    holder = f"{run_slug(release.run_id)} settled {switch['deadline']}"
     # The switch itself may have taken all its time: the tag gets as long once more.
-    since = datetime.fromisoformat(switch["deadline"])
-    return tagging.advance_fence(releases, holder, switch["seen_work_request"], since=since)
-
-
-def model_switch(releases: Releases, deployment_id: str, version: int, digest: str, model_id: str) -> Switch:
-    """Return the switch of a deployment to a version's model: only the model id changes."""
-    return Switch(
-        deployment_id=deployment_id,
-        goal=f"serving v{version}",
-        version=version,
-        digest=digest,
-        reached=lambda deployment: deployment.model_id == model_id,
-        ask=lambda deployment: releases.deployments.switch_model(deployment, model_id),
-    )
+    since = deadline_of(switch)
+    holder = f"{run_slug(context.run_id)} restored {since.isoformat()}"
+    return tagging.advance_etag_invalidation(context, holder, switch.seen_work_request, since=since)

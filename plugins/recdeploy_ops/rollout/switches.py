@@ -1,149 +1,184 @@
-"""Changing what a deployment serves, or what it is for, and proving it."""
+"""Changing what a deployment serves, or what it is for, and verifying it."""
 
 from __future__ import annotations
 
 import logging
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from recdeploy_ops.domain.errors import DeploymentFailedError, TransientError
+from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError, TransientError
 from recdeploy_ops.domain.records import Reply
-from recdeploy_ops.domain.switching import Move, SwitchIntent, decide_switch, was_asked
+from recdeploy_ops.domain.switching import Move, SwitchIntent, decide_switch, was_requested
 from recdeploy_ops.domain.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
-    from recdeploy_ops.domain.ledger import Facts, Kind
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.events import ChangeStarted
     from recdeploy_ops.domain.records import Deployment
-    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.domain.versions import Version
 
 log = logging.getLogger(__name__)
 
 NOT_RESPONDING = "Production endpoint not responding after update"
-LOST_PROBES = 3  # so many may get no answer, or an error, before a switch has failed
+MAX_FAILED_PROBES = 3  # in one verification; one more, and it has failed
+PROBE = {"user_id": "recdeploy-probe", "top_k": 1}
+
+C = TypeVar("C", bound="ChangeStarted")
 
 
 @dataclass(frozen=True)
 class Switch:
-    """A change of one deployment, to be proved by what its URL answers.
+    """A change of one deployment, to be verified by what its URL answers.
 
     Attributes:
         deployment_id: OCID.
-        goal: what it shall be, in words, e.g. ``serving v4``.
+        goal: what it is to be, in words, e.g. ``serving v4``.
         version: the version that its URL must answer with.
-        digest: the digest that its URL must answer with.
-        reached: whether a deployment is configured as intended.
-        ask: asks OCI for the change.
-        insists: whether OCI is asked even where the deployment is configured so and does not answer so, or is in a
-            state that nobody listed: for a way back, which has nothing to lose.
+        digest: the digest that its URL must answer with; empty for a version that this project did not make.
+        is_reached: whether a deployment is configured as intended.
+        request_update: requests the change from OCI.
+        force: send the update even if the configuration already matches but does not answer so, or the state is not
+            listed: used when restoring, where there is nothing to lose.
     """
 
     deployment_id: str
     goal: str
     version: int
     digest: str
-    reached: Callable[[Deployment], bool]
-    ask: Callable[[Deployment], None]
-    insists: bool = False
+    is_reached: Callable[[Deployment], bool]
+    request_update: Callable[[Deployment], None]
+    force: bool = False
 
 
-def advance_switch(releases: Releases, run_id: str, kind: Kind, switch: Switch) -> Waiting | Deployment:
-    """Take a switch one move further; return the deployment once it is proved.
+def model_switch(
+    context: ReleaseContext, deployment_id: str, version: Version, model_id: str, *, force: bool = False
+) -> Switch:
+    """Return the switch of a deployment to a version's model: only the model id changes."""
+    return Switch(
+        deployment_id=deployment_id,
+        goal=f"serving v{version.number}",
+        version=version.number,
+        digest=version.digest,
+        is_reached=lambda deployment: deployment.model_id == model_id,
+        request_update=lambda deployment: context.deployments.switch_model(deployment, model_id),
+        force=force,
+    )
+
+
+def advance_switch(context: ReleaseContext, kind: type[C], switch: Switch) -> Waiting | Deployment:
+    """Advance a switch by one move; return the deployment once it is verified.
 
     Args:
-        releases: what the steps work with.
-        run_id: the run.
-        kind: what the intent is recorded as before OCI is asked.
+        context: of the run.
+        kind: the event that records the intent before OCI is requested to change anything.
         switch: the change.
 
     Raises:
-        DeploymentFailedError: it did not become what was asked for; quotes OCI.
+        DeploymentFailedError: it did not become what was intended; quotes OCI.
     """
-    intent = _intend(releases, run_id, kind, switch)
-    deployment = releases.deployments.get(switch.deployment_id)
-    newest = releases.deployments.newest_work_request(switch.deployment_id)
+    intent = _record_intent(context, kind, switch)
+    deployment = context.deployments.get(switch.deployment_id)
+    newest = context.deployments.newest_work_request(switch.deployment_id)
     decision = decide_switch(
         intent,
         deployment,
         newest,
-        reached=switch.reached(deployment),
-        now=releases.now(),
-        insisting=switch.insists,
+        reached=switch.is_reached(deployment),
+        now=context.now(),
+        force=switch.force,
     )
     log.info("%s: %s (%s)", deployment.name, decision.reason, decision.move)
     match decision.move:
-        case Move.ASK:
-            return _ask(releases, run_id, switch, intent, deployment)
+        case Move.REQUEST:
+            return _request(context, switch, intent, deployment)
         case Move.WAIT:
             return Waiting(switch.deployment_id, f"{deployment.name}: {decision.reason}", intent.deadline)
         case Move.PROBE:
             try:
-                prove(releases, deployment, version=switch.version, digest=switch.digest)
+                verify_serving(context, deployment, version=switch.version, digest=switch.digest)
             except DeploymentFailedError as err:
-                if was_asked(intent, newest) or not switch.insists:
+                if was_requested(intent, newest) or not switch.force:
                     raise
-                log.warning("It is configured as it shall be, and is asked for that all the same: %s", err)
-                return _ask(releases, run_id, switch, intent, deployment)
+                log.warning("It is configured as intended; the update is sent all the same: %s", err)
+                return _request(context, switch, intent, deployment)
             return deployment
         case Move.GIVE_UP:
-            said = releases.deployments.explain(newest.work_request_id) if newest else "nothing"
+            explanation = context.deployments.explain(newest.work_request_id) if newest else "nothing"
             raise DeploymentFailedError(
                 f"{deployment.name} ({deployment.deployment_id}) did not become {switch.goal}: {decision.reason}. "
-                f"{deployment.details}\nOCI says:\n{said}"
+                f"{deployment.details}\nOCI says:\n{explanation}"
             )
 
 
-def _ask(releases: Releases, run_id: str, switch: Switch, intent: SwitchIntent, deployment: Deployment) -> Waiting:
-    releases.release(run_id)  # the lock is confirmed between reading the etag and changing anything
-    switch.ask(deployment)
-    return Waiting(switch.deployment_id, f"{deployment.name} shall be {switch.goal}", intent.deadline)
+def verify_serving(context: ReleaseContext, deployment: Deployment, *, version: int, digest: str) -> None:
+    """Probe a deployment's URL until enough answers in a row carry the version and digest.
 
-
-def prove(releases: Releases, deployment: Deployment, *, version: int, digest: str) -> None:
-    """Ask a deployment's URL until enough answers in a row carry the version and digest.
-
-    A probe that is lost says nothing about what is served: the row begins anew, but only `LOST_PROBES` times.
-    Without a digest, which a version of another project has not, it must answer each time, and never as one of ours.
+    A probe without an answer says nothing about what is served: the row begins again, at most `MAX_FAILED_PROBES`
+    times. An imported version has no digest: every probe must return 200, and none may identify as one of our releases.
 
     Raises:
-        DeploymentFailedError: one of them answered with something else, or too many were lost.
+        DeploymentFailedError: one of them answered with something else, or too many got no answer.
     """
-    probes = releases.settings.probes
-    ask = releases.deployments.asker(deployment, timeout_seconds=probes.timeout_seconds, fresh=True)
-    in_a_row = lost = 0
+    probes = context.settings.probes
+    send = context.deployments.asker(deployment, timeout_seconds=probes.timeout_seconds, fresh=True)
+    in_a_row = failed = 0
     while in_a_row < probes.consecutive_answers:
         probe = f"probe {in_a_row + 1} of {probes.consecutive_answers}"
-        reply = _probe(ask)
+        reply = _probe(send)
         if not isinstance(reply, Reply) or reply.status != HTTPStatus.OK:
-            lost += 1
-            if lost > LOST_PROBES:
+            failed += 1
+            if failed > MAX_FAILED_PROBES:
                 raise DeploymentFailedError(
-                    f"{NOT_RESPONDING}: {deployment.url} did not answer {probe}, and {lost} in all: {reply}"
+                    f"{NOT_RESPONDING}: {deployment.url} did not answer {probe}, and {failed} in all: {reply}"
                 )
             log.warning("%s did not answer %s: %s", deployment.url, probe, reply)
             in_a_row = 0
-            time.sleep(releases.settings.release.poll_seconds)
+            time.sleep(context.settings.release.poll_seconds)
             continue
         served = _served(reply)
-        if (served != (version, digest)) if digest else (served in _known(releases)):
-            wanted = f"v{version} and the digest {digest}" if digest else f"v{version}, which another project made"
-            raise DeploymentFailedError(f"{deployment.url} answered {probe} with {served or reply}, not with {wanted}.")
+        if not _is_expected(context, served, version, digest):
+            expected = f"v{version} and the digest {digest}" if digest else f"v{version}, which another project made"
+            raise DeploymentFailedError(
+                f"{deployment.url} answered {probe} with {served or reply}, not with {expected}."
+            )
         in_a_row += 1
     log.info("%s answered %s times with v%s (%s)", deployment.url, probes.consecutive_answers, version, digest[:12])
 
 
-def _known(releases: Releases) -> set[tuple[object, object]]:
-    return {(version.number, version.digest) for version in releases.ledger.book().versions.values() if version.digest}
+def describe_answer(context: ReleaseContext, deployment: Deployment) -> str:
+    """Return what a deployment's URL answers to one probe, in words."""
+    seconds = context.settings.probes.timeout_seconds
+    try:
+        reply = _probe(context.deployments.asker(deployment, timeout_seconds=seconds, fresh=True))
+    except CloudRefusedError as err:  # 404 where nothing is served
+        return f"it does not answer ({err.message})"
+    served = _served(reply) if isinstance(reply, Reply) else None
+    return f"it answers with version {served[0]}, digest {served[1]}" if served else f"it does not answer ({reply})"
 
 
-def _probe(ask: Callable[[object], Reply]) -> Reply | TransientError:
+def _request(context: ReleaseContext, switch: Switch, intent: SwitchIntent, deployment: Deployment) -> Waiting:
+    context.confirm_lock()  # between reading the etag and changing anything
+    switch.request_update(deployment)
+    return Waiting(switch.deployment_id, f"{deployment.name} is to be {switch.goal}", intent.deadline)
+
+
+def _is_expected(context: ReleaseContext, served: tuple[object, object] | None, version: int, digest: str) -> bool:
+    if digest:
+        return served == (version, digest)
+    ours = {(known.number, known.digest) for known in context.state.versions.values() if known.digest}
+    return served not in ours
+
+
+def _probe(send: Callable[[object], Reply]) -> Reply | TransientError:
     """Return the reply to a probe, or why there is none."""
     try:
-        return ask({"user_id": "recdeploy-probe", "top_k": 1})
+        return send(PROBE)
     except TransientError as err:
         return err
 
@@ -155,21 +190,24 @@ def _served(reply: Reply) -> tuple[object, object] | None:
     return body.get("model_version"), body.get("digest")
 
 
-def _intend(releases: Releases, run_id: str, kind: Kind, switch: Switch) -> SwitchIntent:
-    facts: Facts | None = releases.release(run_id).get(kind)
-    if facts is None or facts["goal"] != switch.goal or facts["deployment_id"] != switch.deployment_id:
-        newest = releases.deployments.newest_work_request(switch.deployment_id)
-        minutes = releases.settings.release.deployment_timeout_minutes
-        facts = {
-            "deployment_id": switch.deployment_id,
-            "goal": switch.goal,
-            "version": switch.version,
-            "seen_work_request": newest.work_request_id if newest else None,
-            "deadline": (releases.now() + timedelta(minutes=minutes)).isoformat(),
-        }
-        releases.record(kind, run_id, facts)
-    return SwitchIntent(
-        goal=facts["goal"],
-        seen_work_request=facts["seen_work_request"],
-        deadline=datetime.fromisoformat(facts["deadline"]),
-    )
+def _record_intent(context: ReleaseContext, kind: type[C], switch: Switch) -> SwitchIntent:
+    """Record what is intended, unless this run has, and return it."""
+    started = context.confirm_lock().get(kind)
+    if started is None or (started.goal, started.deployment_id) != (switch.goal, switch.deployment_id):
+        newest = context.deployments.newest_work_request(switch.deployment_id)
+        started = kind(
+            deployment_id=switch.deployment_id,
+            goal=switch.goal,
+            version=switch.version,
+            seen_work_request=newest.work_request_id if newest else None,
+            deadline=context.now() + timedelta(minutes=context.settings.release.deployment_timeout_minutes),
+        )
+        context.record(started)
+    return SwitchIntent(started.goal, started.seen_work_request, deadline_of(started))
+
+
+def deadline_of(started: ChangeStarted) -> datetime:
+    """Return the deadline of a change of a deployment; raises `TypeError` for a creation, which has its own."""
+    if started.deadline is None:
+        raise TypeError(f"{started.type} of {started.goal} has no deadline.")
+    return started.deadline

@@ -1,4 +1,4 @@
-"""Tags of production and of its model: what serves, and the head of the ledger, so that a cut-off tail is noticed."""
+"""Tags of production and of its model: what serves, and the ledger's head, so that a cut-off tail is detected."""
 
 from __future__ import annotations
 
@@ -6,36 +6,70 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import CloudRefusedError, MissingInputError, RecdeployError, TransientError
+from recdeploy_ops.domain.errors import CloudRefusedError, RecdeployError, TransientError
+from recdeploy_ops.domain.events import Adopted, ReleaseClosed
+from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.switching import Move, SwitchIntent, decide_switch
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.releases import HOLDER_TAG, LEASE_TAG, SERVED_TAG
+from recdeploy_ops.oci_clients.tags import (
+    HOLDER_TAG,
+    LEASE_TAG,
+    LEDGER_TAG,
+    PROJECT_TAG,
+    ROLE_TAG,
+    SERVED_TAG,
+    lease_tag,
+    version_tags,
+    without_lease,
+)
+from recdeploy_ops.rollout.registry import list_models
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from datetime import datetime
 
-    from recdeploy_ops.domain.ledger import Serving
-    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.ledger_state import LedgerState
+    from recdeploy_ops.domain.records import Deployment
+    from recdeploy_ops.domain.versions import Serving
+    from recdeploy_ops.oci_clients.tags import Tags
 
 log = logging.getLogger(__name__)
 
 
-def advance_label(releases: Releases) -> Waiting | None:
-    """Bring production's tags in line with the ledger, where there is a production; tags of other people's stay.
+def deployment_tags(context: ReleaseContext, version: int, digest: str, role: Role, *, run_id: str = "") -> Tags:
+    """Return the tags of a deployment of a role; a test deployment has a lease.
 
-    OCI takes tags in an update of their own. A label that OCI refuses is a warning: it never undoes a release.
+    Args:
+        context: of the run.
+        version: that it serves.
+        digest: of that version.
+        role: what it is for.
+        run_id: the run that made the version; by default the context's.
+    """
+    tags = version_tags(context.project, run_id=run_id or context.run_id, version=version, digest=digest)
+    tags[ROLE_TAG] = str(role)
+    if role is Role.TEST:
+        tags |= lease_tag(context.now() + timedelta(hours=context.settings.release.test_lease_hours))
+    return tags
+
+
+def advance_tagging(context: ReleaseContext) -> Waiting | None:
+    """Bring production's tags in line with the ledger, where there is a production; tags of other people stay.
+
+    OCI takes tags in an update of their own. A tag that OCI refuses is a warning: it never undoes a release.
 
     Raises:
         TransientError: trying again may help.
     """
-    label_model(releases)
-    book = releases.ledger.book()
-    if book.production is None or book.holder is not None:  # who holds the lock labels it when it is done
+    tag_model(context)
+    newest = context.history()[-1]
+    state = context.state
+    if state.production is None or state.holder is not None:  # the run that holds the lock tags it when it is done
         return None
-    entry = releases.ledger.entries()[-1]
+    seen = newest.event.seen_work_request if isinstance(newest.event, ReleaseClosed | Adopted) else None
     try:
-        return advance_tags(releases, releases.production_tags(), entry.facts.get("seen_work_request"), since=entry.at)
+        return advance_tags(context, _production_tags(context, state.production), seen, since=newest.at)
     except TransientError:
         raise
     except RecdeployError as err:
@@ -43,7 +77,7 @@ def advance_label(releases: Releases) -> Waiting | None:
         return None
 
 
-def label_model(releases: Releases) -> None:
+def tag_model(context: ReleaseContext) -> None:
     """Bring the tags of the model that production serves in line with the ledger; production is left alone.
 
     They say when it was verified to serve, so that the ledger could be rebuilt, and name the ledger's head.
@@ -51,61 +85,121 @@ def label_model(releases: Releases) -> None:
     Raises:
         TransientError: trying again may help.
     """
-    serving = releases.ledger.book().production
+    serving = context.refresh().production
     if serving is not None:
-        releases.sign_head(serving.model_id, {SERVED_TAG: serving.since})
+        tag_with_head(context, serving.model_id, {SERVED_TAG: serving.since})
 
 
-def newest_change(releases: Releases, serving: Serving | None) -> str | None:
+def tag_with_head(context: ReleaseContext, model_id: str, tags: Mapping[str, str] | None = None) -> None:
+    """Tag a catalog model with the ledger's head, so that tampering with earlier entries is detectable.
+
+    A tag that OCI refuses is a warning: it never holds up a release.
+
+    Args:
+        context: of the run.
+        model_id: OCID of the model.
+        tags: what else to tag it with.
+
+    Raises:
+        TransientError: trying again may help.
+    """
+    try:
+        context.catalog.tag(model_id, {**(tags or {}), LEDGER_TAG: name_head(context.state)})
+    except TransientError:
+        raise
+    except RecdeployError as err:
+        log.warning("The model %s does not name the ledger's head: %s", model_id, err)
+
+
+def find_tagged_heads(context: ReleaseContext) -> dict[str, str]:
+    """Return the heads of the ledger that tags in OCI name, by the resource that carries them.
+
+    Those of every production deployment and model of the project: removing one tag hides nothing.
+    """
+    models = {model.model_id: model for model in list_models(context)}
+    ours = frozenset(models)
+    heads = {}
+    for deployment in context.deployments.all():
+        if deployment.lifecycle_state.is_gone or not _is_production(context, deployment, ours):
+            continue
+        heads[f"production ({deployment.name})"] = deployment.tags.get(LEDGER_TAG, "")
+        model = models.pop(deployment.model_id, None) or context.catalog.get(deployment.model_id)
+        heads[f"production's model ({model.name})"] = model.tags.get(LEDGER_TAG, "")
+    heads |= {f"the model {model.name}": model.tags.get(LEDGER_TAG, "") for model in models.values()}
+    return {resource: head for resource, head in heads.items() if head}
+
+
+def newest_change(context: ReleaseContext, serving: Serving | None) -> str | None:
     """Return the newest work request of production, so that a later one is known to be another; None without any."""
-    newest = releases.deployments.newest_work_request(serving.deployment_id) if serving else None
+    newest = context.deployments.newest_work_request(serving.deployment_id) if serving else None
     return newest.work_request_id if newest else None
 
 
-def advance_fence(releases: Releases, holder: str, seen_work_request: str | None, *, since: datetime) -> Waiting | None:
+def advance_etag_invalidation(
+    context: ReleaseContext, holder: str, seen_work_request: str | None, *, since: datetime
+) -> Waiting | None:
     """Change production's etag by a tag, so that a change which is still on its way to OCI is refused.
 
-    A tag that OCI refuses for good (there are too many) is a warning: production has to be settled all the same.
+    A tag that OCI refuses for good (there are too many) is a warning: production has to be put right all the same.
 
     Args:
-        releases: what the steps work with.
+        context: of the run.
         holder: the tag's value: one that production does not have yet.
-        seen_work_request: production's newest one before the fence was wanted.
-        since: when that was; from then on a deployment's time is waited.
+        seen_work_request: production's newest one when the invalidation was decided.
+        since: when that was; from then on it may take as long as a deployment.
     """
     try:
-        return advance_tags(releases, {HOLDER_TAG: holder}, seen_work_request, since=since)
+        return advance_tags(context, {HOLDER_TAG: holder}, seen_work_request, since=since)
     except CloudRefusedError as err:
         log.warning("Production's etag could not be changed; a change that is still on its way may come: %s", err)
         return None
 
 
 def advance_tags(
-    releases: Releases, wanted: Mapping[str, str], seen_work_request: str | None, *, since: datetime
+    context: ReleaseContext, intended: Mapping[str, str], seen_work_request: str | None, *, since: datetime
 ) -> Waiting | None:
-    """Set tags of production; None when it has them, or when OCI could not set them.
+    """Set tags of production; None when it has them, when OCI could not set them, or when there is no production.
 
     Args:
-        releases: what the steps work with.
-        wanted: the tags; others stay, but for a lease.
-        seen_work_request: production's newest one before this was asked for: OCI may accept it and not do it.
-        since: when that was recorded; from then on a deployment's time is waited.
+        context: of the run.
+        intended: the tags; others stay, but for a lease.
+        seen_work_request: production's newest one before this was requested: OCI may accept it and not do it.
+        since: when that was recorded; from then on it may take as long as a deployment.
     """
-    serving = releases.ledger.book().production
+    serving = context.state.production
     if serving is None:
-        raise MissingInputError("Nothing is in production", clear_task="promote")
-    deployment = releases.deployments.get(serving.deployment_id)
-    reached = wanted.items() <= deployment.tags.items() and LEASE_TAG not in deployment.tags
+        return None
+    deployment = context.deployments.get(serving.deployment_id)
+    reached = intended.items() <= deployment.tags.items() and LEASE_TAG not in deployment.tags
     if reached:
         return None
-    newest = releases.deployments.newest_work_request(serving.deployment_id)
-    minutes = releases.settings.release.deployment_timeout_minutes
+    newest = context.deployments.newest_work_request(serving.deployment_id)
+    minutes = context.settings.release.deployment_timeout_minutes
     intent = SwitchIntent("tagged", seen_work_request, since + timedelta(minutes=minutes))
-    decision = decide_switch(intent, deployment, newest, reached=reached, now=releases.now())
+    decision = decide_switch(intent, deployment, newest, reached=reached, now=context.now())
     if decision.move is Move.GIVE_UP:
         log.warning("%s keeps its old tags: %s.", deployment.name, decision.reason)
         return None
-    if decision.move is Move.ASK:
-        kept = {key: value for key, value in deployment.tags.items() if key != LEASE_TAG}
-        releases.deployments.tag(deployment, {**kept, **wanted})
+    if decision.move is Move.REQUEST:
+        context.deployments.tag(deployment, {**without_lease(deployment.tags), **intended})
     return Waiting(deployment.deployment_id, f"{deployment.name} is being tagged", intent.deadline)
+
+
+def name_head(state: LedgerState) -> str:
+    """Return the head of the ledger as a tag names it: ``{seq}:{sha256}``."""
+    return f"{state.seq}:{state.head}"
+
+
+def _production_tags(context: ReleaseContext, serving: Serving) -> Tags:
+    """Return the tags that production should carry: what it serves, and the ledger's head."""
+    run_id = context.state.versions[serving.version].run_id
+    tags = deployment_tags(context, serving.version, serving.digest, Role.PRODUCTION, run_id=run_id)
+    return {**tags, LEDGER_TAG: name_head(context.state)}
+
+
+def _is_production(context: ReleaseContext, deployment: Deployment, models: Container[str]) -> bool:
+    """Return whether a deployment carries the role's tag, or has lost it while it serves one of our models."""
+    if ROLE_TAG in deployment.tags:
+        ours = deployment.tags.get(PROJECT_TAG) == context.project
+        return ours and deployment.tags[ROLE_TAG] == Role.PRODUCTION
+    return deployment.model_id in models or LEDGER_TAG in deployment.tags

@@ -3,104 +3,105 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import LockHeldError, RecdeployError
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import ReleaseClosed, ReleaseOutcome, TakeoverStarted
 from recdeploy_ops.domain.records import Role
-from recdeploy_ops.domain.release_plan import describe_holder, find_dead_holder
+from recdeploy_ops.domain.release_plan import find_ended_holder, lock_held
+from recdeploy_ops.domain.remedies import TryAgain
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.releases import run_slug
+from recdeploy_ops.oci_clients.tags import run_slug
 from recdeploy_ops.rollout import deletion, restoration, tagging
 from recdeploy_ops.rollout.closing import advance_closing
-from recdeploy_ops.rollout.locks import would_preempt
+from recdeploy_ops.rollout.locks import can_be_preempted
+from recdeploy_ops.rollout.production import find_own_deployments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from recdeploy_ops.domain.ledger import Book
-    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.ledger_state import LedgerState, Release
+    from recdeploy_ops.rollout.locks import HasEnded
 
 log = logging.getLogger(__name__)
 
 
-def advance_takeover(
-    releases: Releases, run_id: str, *, has_ended: Callable[[str, str], bool], preempting: bool = False
-) -> Waiting | None:
-    """Free the lock of a dead holder, or with ``preempting`` of one that only waits for an approval.
+def advance_takeover(context: ReleaseContext, *, has_ended: HasEnded, preempting: bool = False) -> Waiting | None:
+    """Free the lock of a run that has ended, or with ``preempting`` of one that only waits for an approval.
 
     Returns:
         What to wait for, or None when the lock is free or one's own.
 
     Raises:
-        LockHeldError: a live run holds the lock.
+        LockHeldError: the run that holds the lock is in progress.
     """
-    book = releases.ledger.book()
-    if preempting and would_preempt(book, run_id):
-        _preempt(releases, book, run_id)
-    dead = find_dead_holder(releases.ledger.book(), run_id, has_ended=has_ended)
-    if dead is None:
+    context.refresh()
+    holder = context.state.holding_release
+    if preempting and holder is not None and can_be_preempted(context.state, context.run_id):
+        _preempt(context, holder)
+    ended = find_ended_holder(context.state, context.run_id, has_ended=has_ended)
+    if ended is None:
         return None
-    log.warning("The run %s ended without freeing the release lock: its release is closed first.", dead)
-    waiting = _fence(releases, dead, run_id) if releases.ledger.book().production else None
+    log.warning("The run %s ended without freeing the release lock: its release is closed first.", ended)
+    waiting = _invalidate_etag(context, ended) if context.state.production else None
     if waiting:
         return waiting
-    closed = advance_closing(releases, dead)
+    closed = advance_closing(context.of_run(ended))
     return closed if isinstance(closed, Waiting) else None
 
 
-def advance_return(releases: Releases, run_id: str) -> Waiting | None:
-    """Settle production where this run's own switch was interrupted and its tasks are taken again; then close it.
-
-    What comes next opens the release again, with the approval that it has.
-    """
-    release = releases.ledger.book().releases.get(run_id)
+def advance_return(context: ReleaseContext) -> Waiting | None:
+    """Restore the champion where this run's own switch was interrupted and its tasks are run again; then close it."""
+    release = context.refresh().releases.get(context.run_id)
     if release is None or not release.is_open or release.open_switch is None:
         return None
-    log.warning("This run was switching production: the champion is brought back before its tasks are taken again.")
-    waiting = restoration.advance_settlement(releases, release)
+    log.warning("This run was switching production: the champion is restored before its tasks are run again.")
+    waiting = restoration.advance_restoration(context)
     if waiting:
         return waiting
-    closing = {"outcome": "interrupted", "version": release.version}
-    releases.record(Kind.RELEASE_CLOSED, run_id, closing)
+    outcome = ReleaseOutcome.INTERRUPTED
+    context.record(ReleaseClosed(outcome=outcome, version=release.version, seen_work_request=None, by=None))
     return None
 
 
-def _fence(releases: Releases, dead: str, run_id: str) -> Waiting | None:
-    """Change production's etag by a tag, so that a change that a dead holder has prepared is refused."""
-    serving = releases.ledger.book().production
-    started = releases.ledger.book().releases[dead].get(Kind.TAKEOVER_STARTED)
-    if started is None or started["by"] != run_id:
+def _invalidate_etag(context: ReleaseContext, ended: str) -> Waiting | None:
+    """Change production's etag by a tag, so that a change that an ended run has prepared is refused."""
+    started = context.state.releases[ended].get(TakeoverStarted)
+    if started is None or started.by != context.run_id:
 
-        def still_holds(book: Book) -> None:
-            if book.holder != dead:
-                raise LockHeldError(f"The run {dead} does not hold the release lock any more.")
+        def require_held(state: LedgerState) -> None:
+            if state.holder != ended:
+                raise LockHeldError(f"The run {ended} does not hold the release lock any more.", TryAgain())
 
-        started = {
-            "by": run_id,
-            "seen_work_request": tagging.newest_change(releases, serving),
-            "at": releases.now().isoformat(),
-        }
-        releases.ledger.append(Kind.TAKEOVER_STARTED, dead, started, guard=still_holds)
-    since = datetime.fromisoformat(started["at"])
-    return tagging.advance_fence(releases, run_slug(run_id), started["seen_work_request"], since=since)
+        started = TakeoverStarted(
+            by=context.run_id,
+            seen_work_request=tagging.newest_change(context, context.state.production),
+            at=context.now(),
+        )
+        context.ledger.append(ended, started, guard=require_held)
+    return tagging.advance_etag_invalidation(
+        context, run_slug(context.run_id), started.seen_work_request, since=started.at
+    )
 
 
-def _preempt(releases: Releases, seen: Book, run_id: str) -> None:
-    """Close a release that waits for an approval, unless it was answered meanwhile; its approval then refuses."""
-    holder = seen.holder or ""
+def _preempt(context: ReleaseContext, holder: Release) -> None:
+    """Close a release that waits for an approval, unless it was answered meanwhile; its approval then is refused."""
 
-    def still_waits(book: Book) -> None:
-        if book.holder != holder or not book.releases[holder].only_waits:
-            raise LockHeldError(describe_holder(book))
+    def require_waiting(state: LedgerState) -> None:
+        now = state.releases[holder.run_id]
+        if state.holder != holder.run_id or not now.is_waiting_for_approval:
+            raise lock_held(state.holding_release or now)
 
-    version = seen.releases[holder].version
-    closing = {"outcome": "pre-empted", "version": version, "by": run_id}
-    releases.ledger.append(Kind.RELEASE_CLOSED, holder, closing, guard=still_waits)
-    log.warning("The release of v%s (run %s) only waited for an approval: this rollback pre-empts it.", version, holder)
+    closing = ReleaseClosed(
+        outcome=ReleaseOutcome.PREEMPTED, version=holder.version, seen_work_request=None, by=context.run_id
+    )
+    context.ledger.append(holder.run_id, closing, guard=require_waiting)
+    log.warning(
+        "The release of v%s (run %s) only waited for an approval: this rollback pre-empts it.",
+        holder.version,
+        holder.run_id,
+    )
     try:
-        for deployment in releases.deployments_of_run(Role.TEST, holder):
-            deletion.ask(releases, deployment)
+        for deployment in find_own_deployments(context.of_run(holder.run_id), Role.TEST):
+            deletion.request_deletion(context, deployment)
     except RecdeployError as err:  # a rollback is urgent: the run's own teardown and housekeeping try again
-        log.warning("The TEST deployment of v%s could not be deleted: %s", version, err)
+        log.warning("The test deployment of v%s could not be deleted: %s", holder.version, err)

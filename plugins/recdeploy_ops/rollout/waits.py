@@ -7,72 +7,73 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.deployment_states import Progress
 from recdeploy_ops.domain.errors import TransientError
-from recdeploy_ops.domain.waiting import Progress, Waiting, judge_deployment, judge_work_request, look_intervals
+from recdeploy_ops.domain.waiting import Waiting, judge_work_request, look_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.waiting import Outcome, Summary
-    from recdeploy_ops.releases import Releases
+    from recdeploy_ops.oci_clients.deployments import ModelDeployments
 
 log = logging.getLogger(__name__)
 
 
-def is_settled(releases: Releases, deployment_id: str) -> bool:
-    """Return whether nothing is under way with a deployment."""
-    newest = releases.deployments.newest_work_request(deployment_id)
+def is_finished(deployments: ModelDeployments, deployment_id: str) -> bool:
+    """Return whether OCI has nothing in progress with a deployment."""
+    newest = deployments.newest_work_request(deployment_id)
     if newest and judge_work_request(newest.status) is Progress.RUNNING:
         return False
-    state = releases.deployments.get(deployment_id).lifecycle_state
-    return judge_deployment(state) is not Progress.RUNNING
+    return deployments.get(deployment_id).lifecycle_state.progress is not Progress.RUNNING
 
 
-def finish(releases: Releases, advance: Callable[[], Outcome]) -> Summary:
+def finish(context: ReleaseContext, advance: Callable[[], Outcome]) -> Summary:
     """Advance a step until it is done, however long that takes.
 
     Args:
-        releases: what the step works with.
+        context: of the run.
         advance: the step, with its arguments bound.
     """
     while isinstance(outcome := advance(), Waiting):
-        _watch(releases, outcome, math.inf)
+        _watch(context, outcome, math.inf)
     return outcome
 
 
-def advance_patiently(releases: Releases, advance: Callable[[], Outcome], *, patience: float) -> Outcome:
-    """Advance a step, again and again while what it waits for is soon over; return the wait that takes longer.
+def advance_patiently(context: ReleaseContext, advance: Callable[[], Outcome], *, patience: float) -> Outcome:
+    """Advance a step, again and again while what it waits for ends soon; return the wait that takes longer.
 
     Args:
-        releases: what the step works with.
+        context: of the run.
         advance: the step, with its arguments bound.
         patience: seconds to wait in all.
     """
     while isinstance(outcome := advance(), Waiting) and patience > 0:
-        patience -= _watch(releases, outcome, patience)
+        patience -= _watch(context, outcome, patience)
     return outcome
 
 
-def _watch(releases: Releases, waiting: Waiting, patience: float) -> float:
+def _watch(context: ReleaseContext, waiting: Waiting, patience: float) -> float:
     """Look until a wait is over, its deadline has passed, or patience has ended; return how much patience that took.
 
     It sleeps before each look, the first one too: OCI's lists may not show yet what it has just accepted.
     """
     log.info("%s", waiting.reason)
     spent = 0.0
-    for seconds in look_intervals(releases.settings.release.poll_seconds):
+    for seconds in look_intervals(context.settings.release.poll_seconds):
         if spent + seconds > patience:
             break
         time.sleep(seconds)
         spent += seconds
-        if releases.now() >= waiting.deadline or _look(releases, waiting.deployment_id):
+        if context.now() >= waiting.deadline or _look(context.deployments, waiting.deployment_id):
             return spent
     return patience
 
 
-def _look(releases: Releases, deployment_id: str) -> bool:
+def _look(deployments: ModelDeployments, deployment_id: str) -> bool:
     try:
-        return is_settled(releases, deployment_id)
+        return is_finished(deployments, deployment_id)
     except TransientError as err:
         log.warning("Looking again: %s", err)
         return False

@@ -1,92 +1,93 @@
-"""Rebuild what the ledger says from what OCI has: after it was lost or damaged, or production changed by hand.
+"""Reconcile the ledger with OCI: after it was lost or damaged, or production was changed by hand.
 
-The difference is shown first. Only with ``apply`` it is recorded, as one entry that says what is.
+The difference is shown first. Only with ``apply`` it is recorded, as one event that says what is.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.artifacts.archives import unzip
-from recdeploy_ops.domain.errors import IntegrityError, LockHeldError
-from recdeploy_ops.domain.ledger import Book, Kind
-from recdeploy_ops.domain.release_plan import describe_holder
+from recdeploy_ops.domain.errors import IntegrityError
+from recdeploy_ops.domain.events import Adopted
+from recdeploy_ops.domain.ledger_state import LedgerState
+from recdeploy_ops.domain.release_plan import lock_held
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.ledger.audits import examine
-from recdeploy_ops.ledger.ledger import ASIDE, FOLDER
-from recdeploy_ops.releases import LEDGER_TAG, ROLE_TAG
+from recdeploy_ops.oci_clients.tags import LEDGER_TAG, ROLE_TAG
 from recdeploy_ops.rollout import inventory, tagging
+from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.rehearsals import fetch_from_catalog
 from recdeploy_ops.storage.bundles import MANIFEST, store_bundle, write_manifest
+from recdeploy_ops.storage.keys import LEDGER, LEDGER_ASIDE, adopted_prefix
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
-    from recdeploy_ops.domain.ledger import Version
+    from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.records import Deployment
+    from recdeploy_ops.domain.versions import Version
     from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.ledger.audits import Audit
-    from recdeploy_ops.releases import Releases
     from recdeploy_ops.rollout.inventory import Inventory
 
 log = logging.getLogger(__name__)
 
 
-def advance(releases: Releases, run_id: str, *, deployment_id: str | None, apply: bool) -> Outcome:
+def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) -> Outcome:
     """Compare the ledger with OCI, and with ``apply`` record what OCI has.
 
     Args:
-        releases: what the steps work with.
-        run_id: the run.
+        context: of the run, which has no release.
         deployment_id: OCID of the deployment that is production; by default the ledger's, or the one that carries the
             role's tag.
         apply: whether to write; else only the difference is shown.
 
     Raises:
-        LockHeldError: a release is under way.
-        SettingsError: it cannot be told which deployment is production.
-        StateMismatchError: production is not ACTIVE, and nothing is under way that would bring it there.
+        LockHeldError: a release is in progress.
+        SettingsError: more than one deployment could be production.
+        StateMismatchError: production is not ACTIVE, and nothing is in progress that would bring it there.
         DeploymentFailedError: production does not answer as its version would.
     """
-    state = _read(releases)
-    production = inventory.choose_production(releases, state.book, deployment_id)
-    if production is not None and production.lifecycle_state == "UPDATING":
-        return _await_update(releases, production)
-    found = inventory.take_inventory(releases, state.book, production)
-    pretenders = inventory.find_pretenders(releases, production)
+    found = _read(context)
+    production = inventory.choose_production(context, found.state, deployment_id)
+    if production is not None and production.lifecycle_state.is_updating:
+        return _await_update(context, production)
+    taken = inventory.take_inventory(context, found.state, production)
+    duplicates = inventory.find_duplicates(context, production)
     difference = [
-        *_describe(state),
-        *inventory.compare_tags(releases, production, pretenders),
-        *inventory.compare(state.book, found),
+        *_describe(found),
+        *inventory.compare_tags(context, production, duplicates),
+        *inventory.compare(found.state, taken),
     ]
     for line in difference or ["The ledger and OCI agree: there is nothing to adopt."]:
         log.info("%s", line)
     if apply and difference:
-        waiting = _dethrone(releases, state.book, pretenders)
+        waiting = _untag_duplicates(context, found.state, duplicates)
         if waiting:
             return waiting
-        found = replace(found, versions=_fetch_missing(releases, found.versions))
-        _set_aside(releases, state)
-        _record(releases, run_id, found, difference)
-    recorded = difference or _recorded_last(releases, run_id)
+        taken = replace(taken, versions=_fetch_missing(context, taken.versions))
+        _set_aside(context, found)
+        _record(context, taken, difference)
+    recorded = difference or _recorded_last(context)
     if apply and recorded:
-        return tagging.advance_label(releases) or {"difference": recorded, "applied": True}
+        return tagging.advance_tagging(context) or {"difference": recorded, "applied": True}
     return {"difference": difference, "applied": False}
 
 
 @dataclass(frozen=True)
-class _State:
+class _Found:
     """The ledger as it was found.
 
     Attributes:
-        book: what it adds up to; empty when it is damaged.
+        state: its state; empty when it is damaged.
         audit: what is wrong with it.
         keys: of its folder.
     """
 
-    book: Book
+    state: LedgerState
     audit: Audit
     keys: list[str]
 
@@ -96,115 +97,122 @@ class _State:
         return bool(self.keys and self.audit.damage)
 
 
-def _read(releases: Releases) -> _State:
-    found = examine(releases.store, tagged_heads=releases.tagged_heads())
-    keys = [stored.key for stored in releases.store.list(FOLDER)]
+def _read(context: ReleaseContext) -> _Found:
+    audit = examine(context.store, tagged_heads=tagging.find_tagged_heads(context))
+    keys = [stored.key for stored in context.store.list(LEDGER)]
     try:
-        book = releases.ledger.book()
+        state = context.refresh()
     except IntegrityError as err:
-        found = replace(found, damage=[*found.damage, str(err)])
-        book = Book()
-    state = _State(book, found, keys)
-    if not state.is_damaged:
-        return state
-    if book.holder is not None:  # no lock to trust: whoever applies has seen this line
-        found.damage.append(f"it names the run {book.holder} as under way: see that it has ended before you apply this")
-    return replace(state, book=Book())
+        audit = replace(audit, damage=[*audit.damage, str(err)])
+        state = LedgerState()
+    found = _Found(state, audit, keys)
+    if not found.is_damaged:
+        return found
+    if state.holder is not None:  # no lock to trust: a person who applies this has seen this line
+        holder = f"it names the run {state.holder} as in progress"
+        audit.damage.append(f"{holder}: see that it has ended before you apply this")
+    return replace(found, state=LedgerState())
 
 
-def _describe(state: _State) -> list[str]:
-    if state.is_damaged:
-        lines = [f"the ledger is damaged: {fault}" for fault in dict.fromkeys(state.audit.damage)]
-        kept = f"its {len(state.keys)} objects are kept below {ASIDE}"
-        return [*lines, f"{kept}, and a new ledger is begun with what OCI has"]
-    lines = [f"it is written anew: {fault}" for fault in state.audit.derived]
-    return lines + [f"{key} is no entry of the ledger: it is kept below {ASIDE}" for key in state.audit.foreign]
+def _describe(found: _Found) -> list[str]:
+    if found.is_damaged:
+        lines = [f"the ledger is damaged: {fault}" for fault in dict.fromkeys(found.audit.damage)]
+        aside = f"its {len(found.keys)} objects are put below {LEDGER_ASIDE}"
+        return [*lines, f"{aside}, and a new ledger is begun with what OCI has"]
+    lines = [f"it is written again: {fault}" for fault in found.audit.derived]
+    return lines + [
+        f"{key} is not an entry of the ledger: it is put below {LEDGER_ASIDE}" for key in found.audit.foreign
+    ]
 
 
-def _dethrone(releases: Releases, book: Book, pretenders: list[Deployment]) -> Waiting | None:
-    """Take the tag of production from every other deployment, which serves on; a person may delete it."""
-    _require_no_release(book)
-    for summary in pretenders:
-        deployment = releases.deployments.get(summary.deployment_id)
-        if deployment.lifecycle_state == "UPDATING":
-            return _await_update(releases, deployment)
-        tags = {key: value for key, value in deployment.tags.items() if key != ROLE_TAG}
-        releases.deployments.tag(deployment, tags)
+def _untag_duplicates(context: ReleaseContext, state: LedgerState, duplicates: list[Deployment]) -> Waiting | None:
+    """Take production's tag from every other deployment, which serves on; a person may delete it."""
+    _require_no_release(state)
+    for listed in duplicates:
+        deployment = context.deployments.get(listed.deployment_id)
+        if deployment.lifecycle_state.is_updating:
+            return _await_update(context, deployment)
+        tags = {name: value for name, value in deployment.tags.items() if name != ROLE_TAG}
+        context.deployments.tag(deployment, tags)
         log.warning(
-            "%s (%s) is no longer tagged as production and still runs: delete it when nobody asks it any more.",
+            "%s (%s) is no longer tagged as production and still runs: delete it once nobody sends requests to it.",
             deployment.name,
             deployment.deployment_id,
         )
     return None
 
 
-def _set_aside(releases: Releases, state: _State) -> None:
-    keys = state.keys if state.is_damaged else state.audit.foreign
+def _set_aside(context: ReleaseContext, found: _Found) -> None:
+    keys = found.keys if found.is_damaged else found.audit.foreign
     if keys:
-        log.warning("%s objects of the ledger are kept below %s", len(keys), releases.ledger.set_aside(keys))
+        log.warning("%s objects of the ledger are put below %s", len(keys), context.ledger.set_aside(keys))
 
 
-def _await_update(releases: Releases, production: Deployment) -> Waiting:
+def _await_update(context: ReleaseContext, production: Deployment) -> Waiting:
     """Wait for a change that somebody else makes, as long as a deployment may take, counted from its beginning."""
-    newest = releases.deployments.newest_work_request(production.deployment_id)
-    minutes = releases.settings.release.deployment_timeout_minutes
-    deadline = (newest.accepted_at if newest else releases.now()) + timedelta(minutes=minutes)
-    if releases.now() >= deadline:
+    newest = context.deployments.newest_work_request(production.deployment_id)
+    minutes = context.settings.release.deployment_timeout_minutes
+    deadline = (newest.accepted_at if newest else context.now()) + timedelta(minutes=minutes)
+    if context.now() >= deadline:
         inventory.require_active(production)
     return Waiting(production.deployment_id, f"{production.name} is being updated", deadline)
 
 
-def _record(releases: Releases, run_id: str, found: Inventory, difference: list[str]) -> None:
-    facts = {
-        "difference": difference,
-        "seen_work_request": tagging.newest_change(releases, found.production),
-        "versions": [asdict(version) for _, version in sorted(found.versions.items())],
-        "highest_version": found.highest_version,
-        "production": asdict(found.production) if found.production else None,
-        "previous_champion": asdict(found.previous_champion) if found.previous_champion else None,
-    }
-    releases.ledger.append(Kind.ADOPTED, run_id, facts, guard=_require_no_release)
-    releases.publish_state()
-    for model in releases.models():
+def _record(context: ReleaseContext, taken: Inventory, difference: list[str]) -> None:
+    adopted = Adopted(
+        difference=tuple(difference),
+        seen_work_request=tagging.newest_change(context, taken.production),
+        versions=tuple(version for _, version in sorted(taken.versions.items())),
+        highest_version=taken.highest_version,
+        production=taken.production,
+        previous_champion=taken.previous_champion,
+    )
+    context.ledger.append(context.run_id, adopted, guard=_require_no_release)
+    context.publish_state()
+    for model in list_models(context):
         if LEDGER_TAG in model.tags:  # of a ledger that may be gone
-            releases.sign_head(model.model_id)
+            tagging.tag_with_head(context, model.model_id)
 
 
-def _recorded_last(releases: Releases, run_id: str) -> list[str]:
+def _recorded_last(context: ReleaseContext) -> list[str]:
     """Return what an earlier try of this run recorded before it waited for production's tags; usually nothing."""
-    entries = releases.ledger.entries()
-    if not entries or (entries[-1].kind, entries[-1].run_id) != (Kind.ADOPTED, run_id):
-        return []
-    return list(entries[-1].facts["difference"])
+    newest = context.history()[-1:]
+    return [
+        line
+        for entry in newest
+        if entry.run_id == context.run_id and isinstance(entry.event, Adopted)
+        for line in entry.event.difference
+    ]
 
 
-def _fetch_missing(releases: Releases, versions: dict[int, Version]) -> dict[int, Version]:
+def _fetch_missing(context: ReleaseContext, versions: dict[int, Version]) -> dict[int, Version]:
     """Return the versions, those with an artifact in the catalog and none in storage fetched into it."""
     complete = {}
     for number, version in versions.items():
-        stored = version.artifact and any(releases.store.list(f"{version.artifact}/{MANIFEST}"))
-        complete[number] = version if stored else _fetch(releases, version)
+        stored = version.artifact and any(context.store.list(f"{version.artifact}/{MANIFEST}"))
+        complete[number] = version if stored else _fetch(context, version)
     return complete
 
 
-def _fetch(releases: Releases, version: Version) -> Version:
-    if not releases.catalog.has_artifact(version.model_id):
+def _fetch(context: ReleaseContext, version: Version) -> Version:
+    if not context.catalog.has_artifact(version.model_id):
         log.warning(
-            "The artifact of v%s is neither in storage nor in the catalog: it cannot come back.", version.number
+            "The artifact of v%s is neither in storage nor in the catalog: production cannot go back to it.",
+            version.number,
         )
         return version
     with workspace() as place:
         archive, folder = place / "artifact.zip", place / "artifact"
         if version.digest:
-            fetch_from_catalog(releases, version.model_id, version.digest, archive, folder)
+            fetch_from_catalog(context, version.model_id, version.digest, archive, folder)
         else:
-            releases.catalog.download_artifact(version.model_id, archive)
+            context.catalog.download_artifact(version.model_id, archive)
             unzip(archive, folder)
             write_manifest(folder, {"adopted": version.model_id})
-        bundle = store_bundle(releases.store, f"adopted/v{version.number}", folder)
+        bundle = store_bundle(context.store, adopted_prefix(version.number), folder)
     return replace(version, artifact=bundle.prefix)
 
 
-def _require_no_release(book: Book) -> None:
-    if book.holder is not None:
-        raise LockHeldError(describe_holder(book))
+def _require_no_release(state: LedgerState) -> None:
+    if state.holding_release is not None:
+        raise lock_held(state.holding_release)

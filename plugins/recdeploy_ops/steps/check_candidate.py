@@ -5,42 +5,42 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.events import CandidateChecked
 from recdeploy_ops.domain.gates.endpoint import judge_endpoint
 from recdeploy_ops.domain.gates.lists import judge_lists
 from recdeploy_ops.domain.gates.verdicts import GateReport
-from recdeploy_ops.domain.ledger import Kind
 from recdeploy_ops.evaluation.candidates import fetch_candidate
 from recdeploy_ops.evaluation.endpoints import probe_artifact
 from recdeploy_ops.evaluation.lists import measure_lists
-from recdeploy_ops.evaluation.reports import settle
+from recdeploy_ops.evaluation.reports import record_report
 
 if TYPE_CHECKING:
+    from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.waiting import Outcome
-    from recdeploy_ops.releases import Releases
 
 
-def advance(releases: Releases, run_id: str) -> Outcome:
+def advance(context: ReleaseContext) -> Outcome:
     """Judge the candidate before anything is registered.
 
     Raises:
         GateFailedError: a list is wrong, too many users have none, or ``score.py`` answers something else.
     """
-    release = releases.release(run_id)
-    with fetch_candidate(releases, release) as candidate:
+    release = context.confirm_lock()
+    with fetch_candidate(context) as candidate:
         lists = measure_lists(
             candidate.results,
             candidate.extract,
-            settings=releases.settings,
-            top_k=release.params["top_k"],
+            settings=context.settings,
+            top_k=release.retrain_params.top_k,
             fallback=candidate.fallback,
         )
         answers = probe_artifact(
             candidate.artifact,
             expected=candidate.expected,
-            malformed=releases.settings.probes.malformed_requests,
+            malformed=context.settings.probes.malformed_requests,
         )
-    of_lists = judge_lists(lists, min_user_coverage=releases.settings.gates.min_user_coverage)
+    of_lists = judge_lists(lists, min_user_coverage=context.settings.gates.min_user_coverage)
     of_answers = judge_endpoint(answers)
     report = GateReport(of_lists.findings + of_answers.findings)
     details = {"digest": candidate.digest, "lists": asdict(lists)}
-    return settle(releases, run_id, Kind.CANDIDATE_CHECKED, report, details)
+    return record_report(context, CandidateChecked, report, details)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from recdeploy_ops.rollout.closing import advance_closing
 
 if TYPE_CHECKING:
+    from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.waiting import Outcome
-    from recdeploy_ops.releases import Releases
 
 
-def advance(releases: Releases, run_id: str) -> Outcome:
-    """Close the run's release; see `advance_closing`."""
-    return advance_closing(releases, run_id)
+def advance(context: ReleaseContext) -> Outcome:
+    """Close the run's release; raises as `advance_closing` does."""
+    return advance_closing(context)

@@ -5,43 +5,50 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.ledger import RETRAIN
+from recdeploy_ops.domain.events import Purpose
 from recdeploy_ops.domain.release_plan import plan
-from recdeploy_ops.rollout import deletion, locks, takeovers
+from recdeploy_ops.rollout import deletion, takeovers
+from recdeploy_ops.rollout.locks import open_release
+from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.rollout.registry import highest_version
 
 if TYPE_CHECKING:
+    from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.waiting import Outcome
-    from recdeploy_ops.releases import Releases
     from recdeploy_ops.rollout.locks import Opening
 
 log = logging.getLogger(__name__)
 
 
-def advance(releases: Releases, run_id: str, opening: Opening) -> Outcome:
-    """Open the release of a run, or open it again.
+def advance(context: ReleaseContext, opening: Opening) -> Outcome:
+    """Open the release of the run, or open it again.
 
     Storage and OCI are tried before the lock is taken, so that a wrong setting leaves nothing behind.
 
+    Args:
+        context: of the run.
+        opening: who opens it, and with what.
+
     Raises:
-        LockHeldError: a live run holds the lock.
+        LockHeldError: the run that holds the lock is in progress.
         StateMismatchError: OCI's production is not what the ledger says.
     """
-    releases.store.check_writable()
-    releases.catalog.check_access()
-    waiting = takeovers.advance_takeover(releases, run_id, has_ended=opening.has_ended)
-    waiting = waiting or takeovers.advance_return(releases, run_id)
-    if waiting is None and releases.ledger.book().production is None:
-        waiting = deletion.advance_removal(releases, deletion.find_unproved(releases))
+    context.store.check_writable()
+    context.catalog.check_access()
+    waiting = takeovers.advance_takeover(context, has_ended=opening.has_ended)
+    waiting = waiting or takeovers.advance_return(context)
+    if waiting is None and context.state.production is None:
+        waiting = deletion.advance_deletion(context, deletion.find_unverified(context))
     if waiting:
         return waiting
-    found = plan(
-        releases.ledger.book(),
-        run_id,
-        highest_in_catalog=releases.highest_version_in_catalog(),
-        production=releases.production(),
+    planned = plan(
+        context.state,
+        context.run_id,
+        highest_version=highest_version(context),
+        production=find_production(context),
     )
-    if found.record:
-        locks.open_release(releases, run_id, opening, purpose=RETRAIN, version=found.version)
-    for line in found.summary:
+    if planned.record:
+        open_release(context, opening, purpose=Purpose.RETRAIN, version=planned.version)
+    for line in planned.summary:
         log.info("%s", line)
-    return {"version": found.version, "plan": list(found.summary)}
+    return {"version": planned.version, "plan": list(planned.summary)}

@@ -3,259 +3,209 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.approvals import fingerprints
-from recdeploy_ops.domain import stages
+from recdeploy_ops.approvals.answers import NO_TEST, require_promotion_approved
 from recdeploy_ops.domain.errors import (
     ApprovalError,
     DeploymentFailedError,
     IntegrityError,
     MissingInputError,
-    PromotionFailedError,
     RecdeployError,
 )
-from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.domain.records import Decision, Deployment, Role
+from recdeploy_ops.domain.events import (
+    ApprovalAnswered,
+    Promoted,
+    Resized,
+    ResizeStarted,
+    RollbackRehearsed,
+    SwitchStarted,
+    TestDeployed,
+)
+from recdeploy_ops.domain.records import Deployment, Role
 from recdeploy_ops.domain.release_plan import reconcile, require_unused
-from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.releases import DIGEST_TAG, LEASE_TAG, VERSION_TAG
+from recdeploy_ops.oci_clients.tags import without_lease
 from recdeploy_ops.rollout import deletion, rehearsals
-from recdeploy_ops.rollout.creation import advance_creation, deployment_name, wanted_shape
-from recdeploy_ops.rollout.restoration import advance_settlement, describe_settlement, model_switch
-from recdeploy_ops.rollout.switches import Switch, advance_switch, prove
+from recdeploy_ops.rollout.creation import advance_creation, deployment_name, intended_shape
+from recdeploy_ops.rollout.current import make_current
+from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.rollout.restoration import advance_or_restore
+from recdeploy_ops.rollout.switches import Switch, advance_switch, model_switch, verify_serving
+from recdeploy_ops.rollout.tagging import deployment_tags
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from recdeploy_ops.domain.ledger import Facts, Release, Serving
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.events import ModelRegistered
+    from recdeploy_ops.domain.versions import Serving
     from recdeploy_ops.domain.waiting import Outcome
-    from recdeploy_ops.releases import Releases
 
 log = logging.getLogger(__name__)
 
-NO_TEST = "Cannot promote to production - no test deployment"
 
-
-@dataclass(frozen=True)
-class Approved:
-    """What a person approved, checked against what is stored and registered."""
-
-    version: int
-    digest: str
-    model_id: str
-    artifact: str
-    results: str
-
-
-def advance(releases: Releases, run_id: str) -> Outcome:
-    """Switch production to the approved version.
+def advance(context: ReleaseContext) -> Outcome:
+    """Switch production to the approved version, resize it where the run's params ask for it, delete the test.
 
     Raises:
         ApprovalError: the approval does not cover what would be promoted.
-        MissingInputError: what it rests on is gone; says which task to clear.
+        MissingInputError: what it rests on is gone; says which task to run again.
         PromotionFailedError: production did not verify; says what it serves now.
+        DeploymentFailedError: production serves the new version, but not in the size that was asked for.
     """
-    release = releases.release(run_id)
-    require_unused(releases.ledger.book(), release)
-    if release.get(Kind.PROMOTED) is None:
-        waiting = _promote(releases, release)
-        if waiting:
-            return waiting
-    return _resize_and_tidy_up(releases, run_id)
+    release = context.confirm_lock()
+    require_unused(context.state, release)
+    if release.get(Promoted) is None:
+        failure = f"v{release.version} was not promoted"
+        production = advance_or_restore(context, lambda: _switch(context), failure=failure)
+        if isinstance(production, Waiting):
+            return production
+        _record(context, production)
+    return _resize_and_delete_test(context)
 
 
-def check_approval(releases: Releases, release: Release) -> Approved:
-    """Return what was approved, after comparing it with storage and catalog.
-
-    Raises:
-        ApprovalError: nobody approved this, it has changed since, or the approval was used before.
-        IllegalTransitionError: the version was not validated.
-    """
-    registered = releases.facts(release, Kind.MODEL_REGISTERED)
-    if release.get(Kind.TEST_DEPLOYED) is None:
-        raise MissingInputError(f"{NO_TEST}: v{release.version} was never deployed", clear_task="deploy_test")
-    answer = releases.facts(release, Kind.APPROVAL_ANSWERED)
-    if answer["decision"] != Decision.PROMOTE:
-        raise ApprovalError(f"v{release.version} was not approved: {answer['by']} answered {answer['decision']}.")
-    asked = releases.facts(release, Kind.APPROVAL_REQUESTED)
-    fingerprints.require_unchanged(asked, fingerprints.read_parts(releases, release))
-    # Asked before OCI is: the ledger would refuse to record the promotion only after it was done.
-    stage = releases.ledger.book().versions[release.version].stage
-    if stage is not Stage.CHAMPION:  # one that serves may be approved again: it is proved again
-        stages.advance(stage, Stage.CHAMPION)
-    return Approved(
-        version=release.version,
-        digest=asked["digest"],
-        model_id=registered["model_id"],
-        artifact=registered["artifact"],
-        results=registered["results"],
-    )
+def _switch(context: ReleaseContext) -> Waiting | Deployment:
+    """Switch production by one move, once the approval was found to cover it."""
+    approved = require_promotion_approved(context)
+    champion = context.state.production
+    if context.release.open_switch is None:
+        reconcile(context.state, find_production(context))
+        fingerprints.require_whole(context)
+        _require_registered_artifact(context, approved)
+    if champion is None:
+        return _make_first_production(context, approved)
+    if champion.version != approved.version:
+        _require_rollback_rehearsed(context, champion)
+    version = context.state.versions[approved.version]
+    switch = model_switch(context, champion.deployment_id, version, approved.model_id)
+    return advance_switch(context, SwitchStarted, switch)
 
 
-def _require_way_back(release: Release, champion: Serving) -> None:
-    """Refuse a promotion whose rollback was not rehearsed in this run."""
-    rehearsed = release.get(Kind.ROLLBACK_REHEARSED)
-    if rehearsed is None or (rehearsed["version"], rehearsed["digest"]) != (champion.version, champion.digest):
-        raise MissingInputError(
-            f"v{champion.version} serves, and this run has not proved that it could be brought back",
-            clear_task="backup_production",
-        )
-
-
-def _require_registered_artifact(releases: Releases, approved: Approved) -> None:
+def _require_registered_artifact(context: ReleaseContext, approved: ModelRegistered) -> None:
     """Refuse an artifact that was exchanged in the catalog, whatever its tags say."""
     with workspace() as place:
         archive, folder = place / "artifact.zip", place / "artifact"
         try:
-            rehearsals.fetch_from_catalog(releases, approved.model_id, approved.digest, archive, folder)
+            rehearsals.fetch_from_catalog(context, approved.model_id, approved.digest, archive, folder)
         except IntegrityError as err:
-            raise ApprovalError(f"v{approved.version} is not promoted, as it is not what was approved: {err}") from err
+            raise ApprovalError(
+                f"Refusing to promote v{approved.version}: it is not what was approved: {err.message}", err.remedy
+            ) from err
 
 
-def _promote(releases: Releases, release: Release) -> Waiting | None:
-    if release.get(Kind.PROMOTION_FAILED):
-        return _give_back(releases, release)
-    approved = check_approval(releases, release)
-    champion = releases.ledger.book().production
-    try:
-        if release.open_switch is None:
-            reconcile(releases.ledger.book(), releases.production())
-            fingerprints.require_whole(releases, release)
-            _require_registered_artifact(releases, approved)
-        if champion is None:
-            serving = _become_production(releases, release, approved)
-        else:
-            if champion.version != approved.version:
-                _require_way_back(release, champion)
-            switch = model_switch(
-                releases, champion.deployment_id, approved.version, approved.digest, approved.model_id
-            )
-            serving = advance_switch(releases, release.run_id, Kind.PROMOTION_STARTED, switch)
-    except DeploymentFailedError as err:
-        release = releases.record(Kind.PROMOTION_FAILED, release.run_id, {"reason": str(err)})
-        return _give_back(releases, release)
-    if isinstance(serving, Waiting):
-        return serving
-    facts = {
-        "deployment_id": serving.deployment_id,
-        "url": serving.url,
-        "model_id": approved.model_id,
-        "version": approved.version,
-        "digest": approved.digest,
-        "approved_by": releases.facts(release, Kind.APPROVAL_ANSWERED)["by"],
-    }
-    releases.point_current(
-        version=approved.version, digest=approved.digest, artifact=approved.artifact, results=approved.results
-    )
-    releases.record(Kind.PROMOTED, release.run_id, facts)
-    releases.publish_state()
-    log.info("v%s is in production at %s, verified.", approved.version, serving.url)
-    return None
-
-
-def _give_back(releases: Releases, release: Release) -> Waiting | None:
-    """Restore what production served before, then raise."""
-    failed = releases.facts(release, Kind.PROMOTION_FAILED)
-    waiting = advance_settlement(releases, release)
-    if waiting:
-        return waiting
-    if releases.ledger.book().production is None:
-        raise PromotionFailedError(
-            f"v{release.version} did not verify as the first production and was deleted: {failed['reason']}"
+def _require_rollback_rehearsed(context: ReleaseContext, champion: Serving) -> None:
+    """Refuse a promotion whose rollback was not rehearsed in this run."""
+    rehearsed = context.release.get(RollbackRehearsed)
+    if rehearsed is None or (rehearsed.version, rehearsed.digest) != (champion.version, champion.digest):
+        raise MissingInputError(
+            f"v{champion.version} serves, and this run has not rehearsed a rollback to it", task="backup_production"
         )
-    raise PromotionFailedError(
-        f"v{release.version} was not promoted; {describe_settlement(releases, release)}. Why: {failed['reason']}"
-    )
 
 
-def _become_production(releases: Releases, release: Release, approved: Approved) -> Waiting | Deployment:
-    """First release: the TEST deployment becomes production, or one is made when TEST was skipped."""
-    tested = releases.facts(release, Kind.TEST_DEPLOYED)
+def _make_first_production(context: ReleaseContext, approved: ModelRegistered) -> Waiting | Deployment:
+    """First release: the test deployment becomes production, or one is created when the test was skipped."""
+    tested = context.release.require(TestDeployed)
     goal = f"production with v{approved.version}"
-    if tested["skipped"]:
-        if release.open_switch is None:
-            facts = {"deployment_id": None, "goal": goal, "version": approved.version}
-            release = releases.record(Kind.PROMOTION_STARTED, release.run_id, facts)
-        made = advance_creation(
-            releases, release, role=Role.PRODUCTION, digest=approved.digest, model_id=approved.model_id
+    if tested.deployment_id is None:
+        return _create_first_production(context, approved, goal)
+    deployment = context.deployments.get(tested.deployment_id)
+    if deployment.lifecycle_state.is_gone:
+        raise MissingInputError(f"{NO_TEST}: {deployment.name} is gone", task="deploy_test")
+    switch = _role_switch(context, deployment.deployment_id, approved, goal)
+    return advance_switch(context, SwitchStarted, switch)
+
+
+def _create_first_production(context: ReleaseContext, approved: ModelRegistered, goal: str) -> Waiting | Deployment:
+    if context.release.open_switch is None:
+        intent = SwitchStarted(
+            deployment_id=None, goal=goal, version=approved.version, seen_work_request=None, deadline=None
         )
-        if not isinstance(made, Waiting):
-            prove(releases, made, version=approved.version, digest=approved.digest)
-        return made
-    deployment = releases.deployments.get(tested["deployment_id"])
-    if deployment.lifecycle_state in {"DELETING", "DELETED"}:
-        raise MissingInputError(f"{NO_TEST}: {deployment.name} is gone", clear_task="deploy_test")
-    tags = releases.tags(release.run_id, approved.version, approved.digest, Role.PRODUCTION)
-    name = deployment_name(releases.settings.project_name, Role.PRODUCTION, approved.version)
-    switch = _tag_switch(releases, deployment.deployment_id, name, tags, goal=goal)
-    return advance_switch(releases, release.run_id, Kind.PROMOTION_STARTED, switch)
+        context.record(intent)
+    created = advance_creation(context, approved, Role.PRODUCTION)
+    if not isinstance(created, Waiting):
+        verify_serving(context, created, version=approved.version, digest=approved.digest)
+    return created
 
 
-def _resize_and_tidy_up(releases: Releases, run_id: str) -> Outcome:
-    """Bring production to the configured size and delete TEST; neither undoes a verified promotion.
+def _role_switch(context: ReleaseContext, deployment_id: str, approved: ModelRegistered, goal: str) -> Switch:
+    """Return the change of a test deployment's name and tags into production's; tags of other people stay."""
+    tags = deployment_tags(context, approved.version, approved.digest, Role.PRODUCTION)
+    name = deployment_name(context.project, Role.PRODUCTION, approved.version)
 
-    Raises:
-        DeploymentFailedError: production serves the new version, but not in the configured size.
-    """
-    done = releases.facts(releases.release(run_id), Kind.PROMOTED)
-    waits = []
-    trouble = None
-    try:
-        waits.append(_resize(releases, run_id, done))
-    except DeploymentFailedError as err:
-        trouble = err
-    try:
-        waits.append(deletion.advance_test_removal(releases, run_id))
-    except RecdeployError as err:
-        log.warning("v%s is in production, but its TEST deployment could not be deleted: %s", done["version"], err)
-    for waiting in filter(None, waits):
-        return waiting
-    if trouble:
-        raise DeploymentFailedError(
-            f"v{done['version']} is in production, verified, but not in the configured size: {trouble}"
-        ) from trouble
-    return {"version": done["version"], "url": done["url"], "digest": done["digest"]}
-
-
-def _resize(releases: Releases, run_id: str, done: Facts) -> Waiting | None:
-    """Change production's shape and size where the run's params differ, in an update of their own."""
-    release = releases.release(run_id)
-    wanted = wanted_shape(release)
-    deployment = releases.deployments.get(done["deployment_id"])
-    if release.get(Kind.RESIZED) or (deployment.shape == wanted and release.get(Kind.RESIZE_STARTED) is None):
-        return None
-    switch = Switch(
-        deployment_id=done["deployment_id"],
-        goal=f"sized {wanted.instance_count} x {wanted.instance_shape} ({wanted.ocpus} OCPU, {wanted.memory_gb} GB)",
-        version=done["version"],
-        digest=done["digest"],
-        reached=lambda found: found.shape == wanted,
-        ask=lambda found: releases.deployments.resize(found, wanted),
-    )
-    resized = advance_switch(releases, run_id, Kind.RESIZE_STARTED, switch)
-    if isinstance(resized, Waiting):
-        return resized
-    releases.record(Kind.RESIZED, run_id, asdict(wanted))
-    return None
-
-
-def _tag_switch(releases: Releases, deployment_id: str, name: str, tags: Mapping[str, str], *, goal: str) -> Switch:
-    """Return the change of a deployment's name and tags; tags of other people's stay."""
-
-    def ask(deployment: Deployment) -> None:
-        kept = {key: value for key, value in deployment.tags.items() if key != LEASE_TAG}
-        description = f"Production of {releases.settings.project_name}"
-        releases.deployments.describe(deployment, name=name, description=description, tags={**kept, **tags})
+    def request_update(deployment: Deployment) -> None:
+        description = f"Production of {context.project}"
+        tags_then = {**without_lease(deployment.tags), **tags}
+        context.deployments.describe(deployment, name=name, description=description, tags=tags_then)
 
     return Switch(
         deployment_id=deployment_id,
         goal=goal,
-        version=int(tags[VERSION_TAG]),
-        digest=tags[DIGEST_TAG],
-        reached=lambda deployment: tags.items() <= deployment.tags.items(),
-        ask=ask,
+        version=approved.version,
+        digest=approved.digest,
+        is_reached=lambda deployment: tags.items() <= deployment.tags.items(),
+        request_update=request_update,
     )
+
+
+def _record(context: ReleaseContext, production: Deployment) -> None:
+    """Record that production serves the approved version, and make its files current."""
+    version = context.state.versions[context.release.version]
+    make_current(context.store, version)
+    context.record(
+        Promoted(
+            deployment_id=production.deployment_id,
+            url=production.url,
+            model_id=version.model_id,
+            version=version.number,
+            digest=version.digest,
+            approved_by=context.release.require(ApprovalAnswered).by,
+        )
+    )
+    context.publish_state()
+    log.info("v%s is in production at %s, verified.", version.number, production.url)
+
+
+def _resize_and_delete_test(context: ReleaseContext) -> Outcome:
+    """Bring production to the size that was asked for and delete the test; neither undoes a verified promotion."""
+    promoted = context.release.require(Promoted)
+    waits, problem = [], None
+    try:
+        waits.append(_resize(context, promoted))
+    except DeploymentFailedError as err:
+        problem = err
+    try:
+        waits.append(deletion.advance_test_deletion(context))
+    except RecdeployError as err:
+        log.warning("v%s is in production, but its test deployment could not be deleted: %s", promoted.version, err)
+    for waiting in filter(None, waits):
+        return waiting
+    if problem:
+        raise DeploymentFailedError(
+            f"v{promoted.version} is in production, verified, but not in the configured size: {problem.message}",
+            problem.remedy,
+        ) from problem
+    return {"version": promoted.version, "url": promoted.url, "digest": promoted.digest}
+
+
+def _resize(context: ReleaseContext, promoted: Promoted) -> Waiting | None:
+    """Change production's shape and size where the run's params differ, in an update of their own."""
+    release = context.release
+    size = intended_shape(release.retrain_params)
+    deployment = context.deployments.get(promoted.deployment_id)
+    if release.get(Resized) or (deployment.shape == size and release.get(ResizeStarted) is None):
+        return None
+    switch = Switch(
+        deployment_id=promoted.deployment_id,
+        goal=f"sized {size.instance_count} x {size.instance_shape} ({size.ocpus} OCPU, {size.memory_gb} GB)",
+        version=promoted.version,
+        digest=promoted.digest,
+        is_reached=lambda found: found.shape == size,
+        request_update=lambda found: context.deployments.resize(found, size),
+    )
+    resized = advance_switch(context, ResizeStarted, switch)
+    if isinstance(resized, Waiting):
+        return resized
+    context.record(Resized(**asdict(size)))
+    return None

@@ -5,89 +5,91 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.approvals.fingerprints import CODE_METADATA
 from recdeploy_ops.artifacts.archives import zip_artifact
 from recdeploy_ops.artifacts.code_version import describe_code, digest_of_code
 from recdeploy_ops.domain.errors import MissingInputError
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import ArtifactBuilt, ModelRegistered, ModelTrained
 from recdeploy_ops.oci_clients.models import NewModel
-from recdeploy_ops.releases import RESULTS_METADATA
+from recdeploy_ops.oci_clients.tags import CODE_METADATA, RESULTS_METADATA, version_tags
+from recdeploy_ops.rollout.registry import find_registration, model_name
 from recdeploy_ops.storage.bundles import fetch_bundle
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
-    from recdeploy_ops.domain.ledger import Release
+    from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.records import CatalogModel
     from recdeploy_ops.domain.waiting import Outcome
-    from recdeploy_ops.releases import Releases
     from recdeploy_ops.storage.bundles import Bundle
 
 log = logging.getLogger(__name__)
 
 
-def advance(releases: Releases, run_id: str) -> Outcome:
+def advance(context: ReleaseContext) -> Outcome:
     """Register the artifact, or go on with the model that an earlier try registered.
 
     Raises:
         MissingInputError: the catalog has this version with other content.
     """
-    release = releases.release(run_id)
-    artifact = releases.bundle(release, Kind.ARTIFACT_BUILT)
-    model = _register(releases, release, artifact)
-    if not releases.catalog.has_artifact(model.model_id):
-        _upload(releases, model, artifact)
-    facts = {
-        "model_id": model.model_id,
-        "version": release.version,
-        "digest": artifact.digest,
-        "artifact": artifact.prefix,
-        "results": releases.facts(release, Kind.MODEL_TRAINED)["prefix"],
-    }
-    releases.record(Kind.MODEL_REGISTERED, run_id, facts)
+    release = context.confirm_lock()
+    artifact = context.open_bundle(ArtifactBuilt)
+    model = _register(context, artifact)
+    if not context.catalog.has_artifact(model.model_id):
+        _upload(context, model, artifact)
+    context.record(
+        ModelRegistered(
+            model_id=model.model_id,
+            version=release.version,
+            digest=artifact.digest,
+            artifact=artifact.prefix,
+            results=release.require(ModelTrained).prefix,
+        )
+    )
     return {"model_id": model.model_id, "version": release.version}
 
 
-def _register(releases: Releases, release: Release, artifact: Bundle) -> CatalogModel:
-    found = releases.look_up(release.version, artifact.digest)
-    new = _describe(releases, release, artifact, deleted=found.deleted)
+def _register(context: ReleaseContext, artifact: Bundle) -> CatalogModel:
+    version = context.release.version
+    found = find_registration(context, version, artifact.digest)
+    new = _describe(context, artifact, deleted=found.deleted)
     if found.model:
-        releases.catalog.complete_origin(found.model.model_id, new)
+        context.catalog.complete_origin(found.model.model_id, new)
         return found.model
     if found.other:
         raise MissingInputError(
-            f"The catalog has v{release.version} with other content ({found.other.model_id}), and a version is never "
+            f"The catalog has v{version} with other content ({found.other.model_id}), and a version is never "
             "registered twice: this one needs another number",
-            clear_task="build_artifact",
+            task="build_artifact",
         )
-    model = releases.catalog.create(new)
+    model = context.catalog.create(new)
     log.info("Created the model %s (%s)", model.name, model.model_id)
     return model
 
 
-def _upload(releases: Releases, model: CatalogModel, artifact: Bundle) -> None:
+def _upload(context: ReleaseContext, model: CatalogModel, artifact: Bundle) -> None:
     with workspace() as place:
         folder, target = place / "artifact", place / "artifact.zip"
-        fetch_bundle(releases.store, artifact, folder)
+        fetch_bundle(context.store, artifact, folder)
         zip_artifact(folder, target)
-        releases.catalog.upload_artifact(model.model_id, target)
+        context.catalog.upload_artifact(model.model_id, target)
         log.info("Uploaded %s bytes as the artifact of %s", target.stat().st_size, model.name)
 
 
-def _describe(releases: Releases, release: Release, artifact: Bundle, *, deleted: int) -> NewModel:
-    name = releases.model_name(release.version)
-    trained = releases.facts(release, Kind.MODEL_TRAINED)
-    metrics = trained["metrics"]
+def _describe(context: ReleaseContext, artifact: Bundle, *, deleted: int) -> NewModel:
+    version = context.release.version
+    name = model_name(context.project, version)
+    trained = context.release.require(ModelTrained)
+    metrics = trained.metrics
     code = describe_code()
     return NewModel(
         name=name,
-        description=f"Product recommender v{release.version}, made by the run {release.run_id}"[:400],
-        version_set=releases.settings.project_name,
-        version_label=f"v{release.version}",
-        tags=releases.tags(release.run_id, release.version, artifact.digest),
+        description=f"Product recommender v{version}, made by the run {context.run_id}"[:400],
+        version_set=context.project,
+        version_label=f"v{version}",
+        tags=version_tags(context.project, run_id=context.run_id, version=version, digest=artifact.digest),
         metadata=(
             ("digest", artifact.digest, "sha256 of the artifact's manifest.json", "other"),
             (CODE_METADATA, digest_of_code(), "sha256 over the source files that made it", "other"),
-            (RESULTS_METADATA, trained["prefix"], "where its training results are stored", "other"),
+            (RESULTS_METADATA, trained.prefix, "where its training results are stored", "other"),
             (
                 "rmse",
                 _number(metrics.get("rmse")),

@@ -6,15 +6,14 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import DataExtracted, ModelTrained
 from recdeploy_ops.storage.bundles import fetch_bundle, store_bundle, verify_bundle, write_manifest
 from recdeploy_ops.training import train
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
-    from recdeploy_ops.domain.ledger import Release
+    from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.waiting import Outcome
-    from recdeploy_ops.releases import Releases
     from recdeploy_ops.storage.bundles import Bundle
 
 log = logging.getLogger(__name__)
@@ -23,44 +22,44 @@ log = logging.getLogger(__name__)
 MODEL_SETTINGS = ("engine", "refit", "factors", "epochs", "learning_rate", "regularization")
 
 
-def advance(releases: Releases, run_id: str) -> Outcome:
+def advance(context: ReleaseContext) -> Outcome:
     """Train on the extract, unless that was already done with the same seed and settings.
 
     Raises:
         TrainingFailedError: the operator failed, or left outputs that cannot be used.
     """
-    release = releases.release(run_id)
-    extract = releases.bundle(release, Kind.DATA_EXTRACTED)
+    params = context.confirm_lock().retrain_params
+    extract = context.open_bundle(DataExtracted)
     inputs = {
         "extract": extract.digest,
-        "top_k": release.params["top_k"],
-        "seed": release.params["seed"],
-        "model": releases.settings.training.model_dump(mode="json", include=set(MODEL_SETTINGS)),
+        "top_k": params.top_k,
+        "seed": params.seed,
+        "model": context.settings.training.model_dump(mode="json", include=set(MODEL_SETTINGS)),
     }
-    trained = _reuse(releases, release, inputs) or _train(releases, run_id, extract, inputs)
+    trained = _reuse(context, inputs) or _train(context, extract, inputs)
     metrics = trained.facts["metrics"]
-    facts = {"prefix": trained.prefix, "digest": trained.digest, "inputs": inputs, "metrics": metrics}
-    releases.record(Kind.MODEL_TRAINED, run_id, facts)
+    context.record(ModelTrained(prefix=trained.prefix, digest=trained.digest, inputs=inputs, metrics=metrics))
     return {"prefix": trained.prefix, "metrics": metrics}
 
 
-def _train(releases: Releases, run_id: str, extract: Bundle, inputs: dict[str, Any]) -> Bundle:
+def _train(context: ReleaseContext, extract: Bundle, inputs: dict[str, Any]) -> Bundle:
     with workspace() as place:
         source, target = place / "extract", place / "results"
-        fetch_bundle(releases.store, extract, source)
+        fetch_bundle(context.store, extract, source)
         target.mkdir()
-        metrics = train(source, target, releases.settings, top_k=inputs["top_k"], seed=inputs["seed"], report=log.info)
+        top_k, seed = inputs["top_k"], inputs["seed"]
+        metrics = train(source, target, context.settings, top_k=top_k, seed=seed, report=log.info)
         write_manifest(target, {"inputs": inputs, "metrics": metrics})
-        return store_bundle(releases.store, releases.folder(run_id, "results"), target)
+        return store_bundle(context.store, context.prefix("results"), target)
 
 
-def _reuse(releases: Releases, release: Release, inputs: dict[str, Any]) -> Bundle | None:
-    facts = release.get(Kind.MODEL_TRAINED)
-    if facts is None or facts["inputs"] != inputs:
+def _reuse(context: ReleaseContext, inputs: dict[str, Any]) -> Bundle | None:
+    trained = context.release.get(ModelTrained)
+    if trained is None or trained.inputs != inputs:
         return None
     try:
-        bundle = releases.bundle(release, Kind.MODEL_TRAINED)
-        verify_bundle(releases.store, bundle)
+        bundle = context.open_bundle(ModelTrained)
+        verify_bundle(context.store, bundle)
     except (MissingInputError, IntegrityError) as err:
         log.warning("The earlier results are not used: %s", err)
         return None

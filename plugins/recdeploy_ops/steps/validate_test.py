@@ -11,23 +11,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recdeploy_ops.domain.errors import StateMismatchError
+from recdeploy_ops.domain.events import TestDeployed, TestValidated
 from recdeploy_ops.domain.gates.endpoint import judge_endpoint
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.remedies import RunTask
 from recdeploy_ops.evaluation.candidates import fetch_candidate
 from recdeploy_ops.evaluation.endpoints import compare_latency, compare_with_production, probe_endpoint
 from recdeploy_ops.evaluation.probes import latency_requests
-from recdeploy_ops.evaluation.reports import settle
+from recdeploy_ops.evaluation.reports import record_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recdeploy_ops.domain.ledger import Facts
+    from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.evaluation.candidates import Candidate
     from recdeploy_ops.evaluation.endpoints import Ask
     from recdeploy_ops.evaluation.probes import Expectation
-    from recdeploy_ops.releases import Releases
 
 log = logging.getLogger(__name__)
 
@@ -44,34 +44,33 @@ SKIPPED = GateReport(
 )
 
 
-def advance(releases: Releases, run_id: str) -> Outcome:
-    """Judge what TEST answers.
+def advance(context: ReleaseContext) -> Outcome:
+    """Judge what the test deployment answers.
 
     Raises:
         GateFailedError: an answer is not the one that `recommendations.csv` and the contract promise.
     """
-    release = releases.release(run_id)
-    tested = releases.facts(release, Kind.TEST_DEPLOYED)
-    if tested["skipped"]:
-        log.warning("TEST was skipped: there is no endpoint to validate.")
-        return settle(releases, run_id, Kind.TEST_VALIDATED, SKIPPED, {"skipped": True})
-    with fetch_candidate(releases, release) as candidate:
-        report, details = _probe(releases, tested, candidate.expected)
-        details["titles"] = _read_titles(releases, candidate, details["samples"])
-    return settle(releases, run_id, Kind.TEST_VALIDATED, report, details)
+    tested = context.confirm_lock().require(TestDeployed)
+    if tested.deployment_id is None:
+        log.warning("The test deployment was skipped: there is no endpoint to validate.")
+        return record_report(context, TestValidated, SKIPPED, {"skipped": True})
+    with fetch_candidate(context) as candidate:
+        report, details = _probe(context, tested.deployment_id, candidate.expected)
+        details["url"] = tested.url
+        details["titles"] = _read_titles(context, candidate, details["samples"])
+    return record_report(context, TestValidated, report, details)
 
 
-def _probe(releases: Releases, tested: Facts, expected: Expectation) -> tuple[GateReport, dict[str, Any]]:
-    probes = releases.settings.probes
-    ask_test = _asker(releases, tested["deployment_id"])
-    serving = releases.ledger.book().production
-    ask_production = _asker(releases, serving.deployment_id) if serving else None
+def _probe(context: ReleaseContext, deployment_id: str, expected: Expectation) -> tuple[GateReport, dict[str, Any]]:
+    probes = context.settings.probes
+    ask_test = _asker(context, deployment_id)
+    serving = context.state.production
+    ask_production = _asker(context, serving.deployment_id) if serving else None
     answers = probe_endpoint(ask_test, expected=expected, malformed=probes.malformed_requests)
     latency = compare_latency(ask_test, ask_production, latency_requests(expected, probes.latency_requests))
     changes = compare_with_production(ask_production, expected) if ask_production else None
     details: dict[str, Any] = {
         "digest": expected.digest,
-        "url": tested["url"],
         "endpoint": asdict(answers),
         "latency": asdict(latency),
         "changes": asdict(changes) if changes else None,
@@ -81,10 +80,10 @@ def _probe(releases: Releases, tested: Facts, expected: Expectation) -> tuple[Ga
 
 
 def _read_titles(
-    releases: Releases, candidate: Candidate, samples: dict[str, Sequence[tuple[str, float]]]
+    context: ReleaseContext, candidate: Candidate, samples: dict[str, Sequence[tuple[str, float]]]
 ) -> dict[str, str]:
     """Return the titles of the items in the samples, where the query for items gives them."""
-    source = releases.settings.source
+    source = context.settings.source
     path = candidate.extract / "items.parquet"
     title = source.title_column
     if title is None or title not in pq.read_schema(path).names:
@@ -96,11 +95,11 @@ def _read_titles(
     }
 
 
-def _asker(releases: Releases, deployment_id: str) -> Ask:
-    deployment = releases.deployments.get(deployment_id)
-    if deployment.lifecycle_state != "ACTIVE":
+def _asker(context: ReleaseContext, deployment_id: str) -> Ask:
+    deployment = context.deployments.get(deployment_id)
+    if not deployment.lifecycle_state.is_active:
         raise StateMismatchError(
-            f"{deployment.name} ({deployment_id}) is {deployment.lifecycle_state}, so it cannot be probed. Clear the "
-            "task 'deploy_test' to make TEST anew, or bring production back to ACTIVE in the OCI console."
+            f"{deployment.name} ({deployment_id}) is {deployment.lifecycle_state}, so it cannot be probed.",
+            RunTask("If it is production, bring it back to ACTIVE in the OCI console", task="deploy_test"),
         )
-    return releases.deployments.asker(deployment, timeout_seconds=releases.settings.probes.timeout_seconds)
+    return context.deployments.asker(deployment, timeout_seconds=context.settings.probes.timeout_seconds)

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, StorageError
-from recdeploy_ops.domain.ledger import Kind
+from recdeploy_ops.domain.events import ProductionBackedUp
 from recdeploy_ops.storage.bundles import MANIFEST, open_bundle
+from recdeploy_ops.storage.keys import BACKUP_MANIFEST, BACKUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from recdeploy_ops.domain.ledger import Entry
+    from recdeploy_ops.domain.entries import Entry
     from recdeploy_ops.storage.stores import Store
 
 log = logging.getLogger(__name__)
-
-FOLDER = "backups/"
-ARTIFACT, RESULTS = "recommender_model_artifact", "results"  # the parts of a backup
-WHOLE = re.compile(r"backups/v\d+_(\d{8}_\d{6})/manifest\.json")
 
 
 def list_backups(store: Store) -> list[dict[str, Any]]:
@@ -28,7 +24,11 @@ def list_backups(store: Store) -> list[dict[str, Any]]:
 
     One that cannot be read is named in the log and left out: it must not stand in the way of the others.
     """
-    prefixes = [stored.key.removesuffix(f"/{MANIFEST}") for stored in store.list(FOLDER) if WHOLE.fullmatch(stored.key)]
+    prefixes = [
+        stored.key.removesuffix(f"/{MANIFEST}")
+        for stored in store.list(BACKUPS)
+        if BACKUP_MANIFEST.fullmatch(stored.key)
+    ]
     found = []
     for prefix in prefixes:
         try:
@@ -50,12 +50,9 @@ def require_recorded(backup: Mapping[str, Any], entries: Iterable[Entry]) -> Non
     Raises:
         IntegrityError: no entry names it with this digest.
     """
-    made = (entry.facts for entry in entries if entry.kind is Kind.PRODUCTION_BACKED_UP)
-    recorded = {facts["prefix"]: facts["digest"] for facts in made if facts["prefix"]}
+    made = [entry.event for entry in entries if isinstance(entry.event, ProductionBackedUp)]
+    recorded = {event.prefix: event.digest for event in made if event.prefix}
     digest = recorded.get(backup["prefix"])
     if digest != backup["digest"]:
-        what = f"the ledger says {digest}: it was changed" if digest else "the ledger knows no such backup"
-        raise IntegrityError(
-            f"{backup['prefix']} is not used: its digest is {backup['digest']}, {what}; "
-            "no entry of the ledger names it."
-        )
+        what = f"the ledger says {digest}: it was changed" if digest else "the ledger has no such backup"
+        raise IntegrityError(f"{backup['prefix']} is not used: its digest is {backup['digest']}, {what}.")

@@ -13,6 +13,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError, MissingInputError
+from recdeploy_ops.domain.remedies import RunTask
+from recdeploy_ops.storage.keys import bundle_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -78,7 +80,7 @@ def store_bundle(store: Store, parent: str, folder: Path) -> Bundle:
     Running it again after a kill finishes the same bundle: equal content has an equal key.
     """
     content = (folder / MANIFEST).read_bytes()
-    bundle = parse_manifest(f"{parent}/{hashlib.sha256(content).hexdigest()[:16]}", content)
+    bundle = parse_manifest(bundle_prefix(parent, hashlib.sha256(content).hexdigest()), content)
     for name, sha256 in bundle.files.items():
         store.upload(bundle.key(name), folder / name, sha256)
     store.create(bundle.key(MANIFEST), content)
@@ -96,29 +98,30 @@ def open_bundle(store: Store, prefix: str, *, digest: str | None = None, made_by
 
     Raises:
         MissingInputError: nothing is committed there.
-        IntegrityError: the manifest is not the one that was recorded, or is none at all.
+        IntegrityError: the manifest is not the one that was recorded, or is not a manifest.
     """
     try:
         content = store.read(f"{prefix}/{MANIFEST}")
     except KeyNotFoundError as err:
-        raise MissingInputError(f"{store.uri}/{prefix} is gone", clear_task=made_by) from err
+        raise MissingInputError(f"{store.uri}/{prefix} is gone", task=made_by) from err
     bundle = parse_manifest(prefix, content)
     if digest is not None and bundle.digest != digest:
         raise IntegrityError(
             f"{store.uri}/{prefix}/{MANIFEST} has the sha256 {bundle.digest}, recorded is {digest}: "
-            f"it was changed after it was written. Clear the task {made_by!r} to make it again."
+            "it was changed after it was written.",
+            RunTask(task=made_by),
         )
     return bundle
 
 
-def fetch_bundle(store: Store, bundle: Bundle, folder: Path, names: list[str] | None = None) -> None:
+def fetch_bundle(store: Store, bundle: Bundle, folder: Path, names: Iterable[str] | None = None) -> None:
     """Download files of a bundle into ``folder``, verifying each sha256 on the way.
 
     Args:
         store: where the bundle lies.
         bundle: as returned by `open_bundle`.
         folder: made if it is not there.
-        names: the files wanted; all of them, and the manifest, by default.
+        names: the files to download; by default all of them, and the manifest.
 
     Raises:
         IntegrityError: a file is gone or not the one in the manifest.
@@ -126,17 +129,37 @@ def fetch_bundle(store: Store, bundle: Bundle, folder: Path, names: list[str] | 
     for name in bundle.files if names is None else names:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with store.open(bundle.key(name)) as source, target.open("wb") as sink:
-                found = _copy_hashed(source, sink)
-        except KeyNotFoundError as err:
-            raise IntegrityError(f"{store.uri}/{bundle.key(name)} is listed in its manifest but is gone.") from err
-        if found != bundle.files[name]:
-            raise IntegrityError(
-                f"{store.uri}/{bundle.key(name)} has the sha256 {found}, its manifest says {bundle.files[name]}."
-            )
+        with target.open("wb") as sink:
+            _verify_file(store, bundle, name, sink)
     if names is None:
         (folder / MANIFEST).write_bytes(store.read(bundle.key(MANIFEST)))
+
+
+def verify_bundle(store: Store, bundle: Bundle, names: Iterable[str] | None = None) -> None:
+    """Read files of a bundle back and compare each sha256 with the manifest.
+
+    Args:
+        store: where the bundle lies.
+        bundle: as returned by `open_bundle`.
+        names: the files to read; all of them by default.
+
+    Raises:
+        IntegrityError: a file is gone or was changed.
+    """
+    for name in bundle.files if names is None else names:
+        _verify_file(store, bundle, name)
+
+
+def _verify_file(store: Store, bundle: Bundle, name: str, sink: BinaryIO | None = None) -> None:
+    """Read a file of a bundle, into a sink where there is one, and compare its sha256 with the manifest."""
+    expected = bundle.files[name]
+    try:
+        with store.open(bundle.key(name)) as source:
+            found = _copy_hashed(source, sink)
+    except KeyNotFoundError as err:
+        raise IntegrityError(f"{store.uri}/{bundle.key(name)} is listed in its manifest but is gone.") from err
+    if found != expected:
+        raise IntegrityError(f"{store.uri}/{bundle.key(name)} has the sha256 {found}, its manifest says {expected}.")
 
 
 def sha256_of(path: Path) -> str:
@@ -155,7 +178,7 @@ def parse_manifest(prefix: str, content: bytes) -> Bundle:
     """Return the bundle that a manifest describes.
 
     Raises:
-        IntegrityError: the bytes are no manifest, or a name in it leads out of the bundle.
+        IntegrityError: the bytes are not a manifest, or a name in it leads out of the bundle.
     """
     try:
         facts = json.loads(content)
@@ -163,7 +186,7 @@ def parse_manifest(prefix: str, content: bytes) -> Bundle:
         if not all(_is_file(name, sha256) for name, sha256 in files.items()):
             raise ValueError("a name in it is unsafe, or has no sha256")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
-        raise IntegrityError(f"{prefix}/{MANIFEST} is no manifest: {content[:120]!r} ({err!r}).") from err
+        raise IntegrityError(f"{prefix}/{MANIFEST} is not a manifest: {content[:120]!r} ({err!r}).") from err
     return Bundle(prefix, hashlib.sha256(content).hexdigest(), files, facts)
 
 
@@ -179,27 +202,3 @@ def _copy_hashed(source: BinaryIO, sink: BinaryIO | None) -> str:
         if sink:
             sink.write(chunk)
     return digest.hexdigest()
-
-
-def verify_bundle(store: Store, bundle: Bundle, names: Iterable[str] | None = None) -> None:
-    """Read files of a bundle back and compare each sha256 with the manifest.
-
-    Args:
-        store: where the bundle lies.
-        bundle: as returned by `open_bundle`.
-        names: the files to read; all of them by default.
-
-    Raises:
-        IntegrityError: a file is gone or was changed.
-    """
-    for name in bundle.files if names is None else names:
-        expected = bundle.files[name]
-        try:
-            with store.open(bundle.key(name)) as stream:
-                found = _copy_hashed(stream, None)
-        except KeyNotFoundError as err:
-            raise IntegrityError(f"{store.uri}/{bundle.key(name)} is listed in its manifest but is gone.") from err
-        if found != expected:
-            raise IntegrityError(
-                f"{store.uri}/{bundle.key(name)} has the sha256 {found}, its manifest says {expected}."
-            )

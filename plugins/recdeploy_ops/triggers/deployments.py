@@ -11,7 +11,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from recdeploy_ops.domain.errors import TransientError
 from recdeploy_ops.domain.waiting import look_intervals
 from recdeploy_ops.hooks.releases import ReleasesHook
-from recdeploy_ops.rollout.waits import is_settled
+from recdeploy_ops.oci_clients.deployments import ModelDeployments
+from recdeploy_ops.rollout.waits import is_finished
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 FIRST_LOOK_SECONDS = 5.0
 
 
-class DeploymentSettledTrigger(BaseTrigger):
-    """Fires when neither a deployment nor its newest work request is under way, or the deadline has passed.
+class WorkRequestFinishedTrigger(BaseTrigger):
+    """Fires when OCI has nothing in progress with a deployment, or the deadline has passed.
 
-    The event carries no verdict: the step looks for itself when it is resumed.
+    The event does not carry a verdict: the step looks for itself when it is resumed.
 
     Args:
         deployment_id: OCID of the model deployment.
@@ -41,7 +42,7 @@ class DeploymentSettledTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
         return (
-            "recdeploy_ops.triggers.deployments.DeploymentSettledTrigger",
+            "recdeploy_ops.triggers.deployments.WorkRequestFinishedTrigger",
             {
                 "deployment_id": self.deployment_id,
                 "deadline": self.deadline,
@@ -50,15 +51,15 @@ class DeploymentSettledTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until the deployment is settled."""
+        """Look until OCI has finished."""
         await asyncio.sleep(FIRST_LOOK_SECONDS)
-        releases = await asyncio.to_thread(lambda: ReleasesHook().releases)
+        deployments = await asyncio.to_thread(lambda: ModelDeployments(ReleasesHook().session))
         deadline = datetime.fromisoformat(self.deadline)
         for seconds in look_intervals(self.poll_seconds):
             if datetime.now(UTC) >= deadline:
                 break
             try:
-                if await asyncio.to_thread(is_settled, releases, self.deployment_id):
+                if await asyncio.to_thread(is_finished, deployments, self.deployment_id):
                     break
             except TransientError as err:
                 self.log.warning("Looking again in %.1f s: %s", seconds, err)

@@ -1,4 +1,4 @@
-"""Models made elsewhere: an artifact folder, or ADS's ``GenericModel``."""
+"""Externally built artifacts: a folder, or ADS's ``GenericModel``."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from recdeploy_ops.domain.errors import (
     IntegrityError,
     SettingsError,
 )
-from recdeploy_ops.domain.ledger import Kind
-from recdeploy_ops.storage.bundles import sha256_of
+from recdeploy_ops.domain.events import ArtifactBuilt, ModelTrained
+from recdeploy_ops.storage.bundles import open_bundle, sha256_of
 
 
-class TestBroughtArtifacts:
+class TestImportedArtifacts:
     def test_an_artifact_made_elsewhere_is_released_with_a_note(self, manager, tmp_path):
         folder = artifacts.make_artifact(tmp_path / "made", version=1)
 
         model_id = manager.save_new_model(folder, version=1, num_users=4, num_products=6)
         test = manager.deploy_model(folder, model_id, 1)
 
-        model = manager.releases.catalog.get(model_id)
+        model = manager.context.catalog.get(model_id)
         assert (model.metadata["num_users"], model.metadata["num_products"]) == ("4", "6")
         assert test.predict({"user_id": "u2"})["recommendations"][1] == {
             "product_id": "p2",
@@ -43,8 +43,8 @@ class TestBroughtArtifacts:
 
         manager.save_new_model(folder, version=1, num_users=4, num_products=6)
 
-        release = manager._session.own()
-        kept = manager.releases.bundle(release, Kind.MODEL_TRAINED).files
+        own = manager._session.own()
+        kept = manager.context.of_run(own.run_id).open_bundle(ModelTrained).files
         assert "new_users.csv" in kept
         assert "thesis.docx" not in kept
 
@@ -56,12 +56,12 @@ class TestBroughtArtifacts:
         with pytest.raises(GateFailedError, match="u1"):
             manager.save_new_model(folder, version=1, num_users=4, num_products=6)
 
-    def test_what_is_no_artifact_of_this_project_is_refused(self, manager, tmp_path):
+    def test_what_is_not_an_artifact_of_this_project_is_refused(self, manager, tmp_path):
         (tmp_path / "score.py").touch()
 
         with pytest.raises(SettingsError, match=r"lacks runtime.yaml.*build_artifact\(\)"):
             manager.save_new_model(tmp_path, version=1, num_users=4, num_products=6)
-        assert manager.releases.ledger.book().holder is None
+        assert manager.context.ledger.read().holder is None
 
     def test_an_artifact_of_another_version_is_refused(self, manager, tmp_path):
         folder = artifacts.make_artifact(tmp_path / "made", version=3)
@@ -118,7 +118,7 @@ print(json.dumps([model_id, sorted(os.listdir(folder)), answer]))
 """
 
 
-def test_an_ads_generic_model_is_saved_deployed_and_promoted(settings, releases, profile_fields, emulator, tmp_path):
+def test_an_ads_generic_model_is_saved_deployed_and_promoted(settings, context, profile_fields, emulator, tmp_path):
     """In a process of its own, for ADS changes much of the one that imports it."""
     folder = artifacts.make_artifact(tmp_path / "made", version=1)
     slug = settings.serving.conda_environment.slug
@@ -137,9 +137,11 @@ def test_an_ads_generic_model_is_saved_deployed_and_promoted(settings, releases,
     assert done.returncode == 0, done.stderr[-4000:]
     model_id, names, answer = json.loads(done.stdout.splitlines()[-1])
     assert ".model-ignore" in names, "ADS has prepared the folder"
-    book = releases.ledger.book()
-    assert (book.production.version, book.production.model_id) == (1, model_id)
-    assert (answer["model_version"], answer["digest"]) == (1, book.production.digest)
-    served = releases.bundle(next(iter(book.releases.values())), Kind.ARTIFACT_BUILT).files
+    state = context.ledger.read()
+    assert (state.production.version, state.production.model_id) == (1, model_id)
+    assert (answer["model_version"], answer["digest"]) == (1, state.production.digest)
+    [release] = state.releases.values()
+    built = release.require(ArtifactBuilt)
+    served = open_bundle(context.store, built.prefix, digest=built.digest, made_by="build_artifact").files
     assert set(served) == {"README.md", "new_user_fallback.pkl", "recommendations.sqlite", "runtime.yaml", "score.py"}
     assert served["runtime.yaml"] == sha256_of(folder / "runtime.yaml"), "the environment that ADS was told"

@@ -1,0 +1,134 @@
+"""A person's answer: recorded, bound to the digest that was asked about, and compared with what is there now."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.approvals import fingerprints
+from recdeploy_ops.approvals.questions import tag_question
+from recdeploy_ops.domain import stages
+from recdeploy_ops.domain.errors import ApprovalError, MissingInputError, SelfApprovalError
+from recdeploy_ops.domain.events import ApprovalAnswered, ApprovalRequested, ModelRegistered, TestDeployed
+from recdeploy_ops.domain.records import CHANGING_DECISIONS, Decision
+from recdeploy_ops.domain.release_plan import ASK_AGAIN
+from recdeploy_ops.domain.remedies import ChangeSetting, Remedy
+from recdeploy_ops.domain.stages import Stage
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from recdeploy_ops.context import ReleaseContext
+
+log = logging.getLogger(__name__)
+
+NO_TEST = "Cannot promote to production - no test deployment"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a person answered, or a timeout.
+
+    Attributes:
+        decision: one of the question's options.
+        by: name of the person; None after a timeout.
+        at: when, UTC.
+        comment: what was written beside it.
+        timed_out: nobody answered in time.
+    """
+
+    decision: Decision
+    by: str | None
+    at: datetime
+    comment: str
+    timed_out: bool
+
+
+def record_answer(context: ReleaseContext, answer: Answer, *, attempt: int) -> ApprovalAnswered:
+    """Record an answer, bound to the digest that was asked about.
+
+    Args:
+        context: of the run.
+        answer: what was answered.
+        attempt: the try of the question that it answers.
+
+    Raises:
+        MissingInputError: nobody was asked, or what was asked about was made again since.
+        ApprovalError: the answer is to an earlier try.
+        SelfApprovalError: the requester has approved their own run, which the settings forbid.
+    """
+    release = context.confirm_lock()
+    asked = release.require(ApprovalRequested)
+    if asked.attempt != attempt:
+        raise ApprovalError(
+            f"This answers try {attempt} of the question, but try {asked.attempt} was asked last.", ASK_AGAIN
+        )
+    is_own = answer.by == release.opened.triggered_by
+    if answer.decision in CHANGING_DECISIONS and is_own and not context.settings.release.self_approval:
+        raise self_approval(f"{answer.by} triggered this run and may not approve it")
+    recorded = context.record(
+        ApprovalAnswered(
+            decision=answer.decision,
+            by=answer.by or "nobody (timeout)",
+            at=answer.at,
+            comment=answer.comment,
+            timed_out=answer.timed_out,
+            attempt=attempt,
+            version=asked.version,
+            digest=asked.digest,
+            fingerprint=asked.fingerprint,
+        )
+    )
+    answered = recorded.require(ApprovalAnswered)
+    tag_question(context)
+    log.info("%s answered %s for v%s (%s).", answered.by, answer.decision, asked.version, asked.digest[:12])
+    return answered
+
+
+def self_approval(message: str) -> SelfApprovalError:
+    """Return the error for a requester who has approved their own run; ``message`` is without a full stop."""
+    return SelfApprovalError(
+        f"{message}.", ChangeSetting("Let another person answer, or allow it", setting="release.self_approval")
+    )
+
+
+def require_promotion_approved(context: ReleaseContext) -> ModelRegistered:
+    """Return the registered model that was approved, after comparing it with storage and catalog.
+
+    Raises:
+        ApprovalError: nobody approved this, it has changed since, or the approval was used before.
+        IllegalTransitionError: the version was not validated.
+    """
+    release = context.release
+    registered = release.require(ModelRegistered)
+    if release.get(TestDeployed) is None:
+        raise MissingInputError(f"{NO_TEST}: v{release.version} was never deployed", task="deploy_test")
+    answer = release.require(ApprovalAnswered)
+    if answer.decision is not Decision.PROMOTE:
+        raise ApprovalError(f"v{release.version} was not approved: {answer.by} answered {answer.decision}.", ASK_AGAIN)
+    fingerprints.require_unchanged(release.require(ApprovalRequested), fingerprints.read_parts(context))
+    # Checked before OCI is requested to change anything: the ledger would refuse to record it only afterwards.
+    stage = context.state.versions[release.version].stage
+    if stage is not Stage.CHAMPION:  # one that serves may be approved again: it is verified again
+        stages.advance(stage, Stage.CHAMPION)
+    return registered
+
+
+def require_rollback_approved(context: ReleaseContext) -> None:
+    """Refuse a rollback that was to be approved and was not, or not as it is now.
+
+    Raises:
+        ApprovalError: a person answered Keep, or what was approved has changed since.
+        MissingInputError: nobody has answered.
+    """
+    release = context.release
+    if not release.rollback_params.require_approval:
+        return
+    answer = release.require(ApprovalAnswered)
+    if answer.decision is not Decision.ROLL_BACK:
+        raise ApprovalError(
+            f"The rollback to v{release.version} was rejected: {answer.by} answered {answer.decision}.",
+            Remedy("Trigger a new rollback"),
+        )
+    fingerprints.require_unchanged(release.require(ApprovalRequested), fingerprints.read_rollback_parts(context))

@@ -1,0 +1,38 @@
+"""Who runs a notebook, as the ledger names them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OCID = re.compile(r"\((?P<ocid>ocid1\.[^()]+)\)$")
+
+
+def name_caller(key: Mapping[str, str]) -> str:
+    """Return who runs this: the system's user, with the OCI user or notebook session where they are known.
+
+    In a notebook session of OCI every system user is called datascience.
+
+    Args:
+        key: of the OCI profile.
+    """
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = f"uid-{os.getuid()}"
+    ocid = key.get("user") or os.environ.get("USER_OCID") or os.environ.get("NB_SESSION_OCID")
+    return f"{user} ({ocid})" if ocid else user
+
+
+def are_same_person(one: str, other: str | None) -> bool:
+    """Return whether two names as `name_caller` gives them are of one person.
+
+    Where OCI knows both, its OCIDs decide: the system's name is whatever LOGNAME says.
+    """
+    ocids = [match["ocid"] if match else None for match in (OCID.search(name or "") for name in (one, other))]
+    return ocids[0] == ocids[1] if all(ocids) else one == other

@@ -1,0 +1,55 @@
+"""What every kind of ledger entry has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+
+class EventType(StrEnum):
+    """The name of a kind of event, as it is stored."""
+
+    LEDGER_STARTED = "ledger_started"
+    RELEASE_OPENED = "release_opened"
+    PRODUCTION_BACKED_UP = "production_backed_up"
+    BACKUP_FAILED = "backup_failed"
+    DATA_EXTRACTED = "data_extracted"
+    DATA_CHECKED = "data_checked"
+    MODEL_TRAINED = "model_trained"
+    ARTIFACT_BUILT = "artifact_built"
+    CANDIDATE_CHECKED = "candidate_checked"
+    MODEL_REGISTERED = "model_registered"
+    TEST_DEPLOYED = "test_deployed"
+    TEST_VALIDATED = "test_validated"
+    APPROVAL_REQUESTED = "approval_requested"
+    APPROVAL_ANSWERED = "approval_answered"
+    SWITCH_STARTED = "switch_started"
+    SWITCH_FAILED = "switch_failed"
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+    RESTORE_STARTED = "restore_started"
+    CHAMPION_RESTORED = "champion_restored"
+    PRODUCTION_LOST = "production_lost"
+    PRODUCTION_FAILED = "production_failed"
+    RESIZE_STARTED = "resize_started"
+    RESIZED = "resized"
+    ROLLBACK_REHEARSED = "rollback_rehearsed"
+    MODEL_RESTORED = "model_restored"
+    ADOPTED = "adopted"
+    TAKEOVER_STARTED = "takeover_started"
+    RELEASE_REJECTED = "release_rejected"
+    RELEASE_CLOSED = "release_closed"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that has happened, immutable.
+
+    Attributes:
+        type: its kind, as stored.
+        task: the Airflow task that records it: what to clear where it is missing.
+    """
+
+    type: ClassVar[EventType]
+    task: ClassVar[str] = "plan_release"

@@ -1,0 +1,194 @@
+"""Events on the way from the shop's data to an answered approval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+from recdeploy_ops.domain.codec import FreeText
+from recdeploy_ops.domain.events.base import Event, EventType
+from recdeploy_ops.domain.gates.verdicts import Verdict
+from recdeploy_ops.domain.records import Decision
+
+
+@dataclass(frozen=True)
+class StoredEvent(Event):
+    """A folder was stored: its key prefix, and the sha256 of its manifest."""
+
+    prefix: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class DataExtracted(StoredEvent):
+    """The shop's data was extracted.
+
+    Attributes:
+        rows: of each table.
+        newest_interaction: ISO 8601; None where interactions have no time.
+    """
+
+    type: ClassVar = EventType.DATA_EXTRACTED
+    task: ClassVar = "extract"
+
+    rows: Mapping[str, int]
+    newest_interaction: str | None
+
+
+@dataclass(frozen=True)
+class GateEvent(Event):
+    """A gate was run.
+
+    Attributes:
+        verdict: the worst of its findings.
+        report: storage key of the findings.
+        sha256: of that report, in hex.
+    """
+
+    verdict: Verdict
+    report: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class DataChecked(GateEvent):
+    """The gate over the extract."""
+
+    type: ClassVar = EventType.DATA_CHECKED
+    task: ClassVar = "check_data"
+
+
+@dataclass(frozen=True)
+class ModelTrained(StoredEvent):
+    """The ADS operator has trained.
+
+    Attributes:
+        inputs: what decides which model comes out: ``extract``, ``top_k``, ``seed``, ``model``.
+        metrics: as in ``metrics.json``.
+    """
+
+    type: ClassVar = EventType.MODEL_TRAINED
+    task: ClassVar = "run_ads_operator"
+
+    inputs: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ArtifactBuilt(StoredEvent):
+    """The artifact of a version was built."""
+
+    type: ClassVar = EventType.ARTIFACT_BUILT
+    task: ClassVar = "build_artifact"
+
+    version: int
+
+
+@dataclass(frozen=True)
+class CandidateChecked(GateEvent):
+    """The gate over the candidate's lists and the artifact's behaviour."""
+
+    type: ClassVar = EventType.CANDIDATE_CHECKED
+    task: ClassVar = "check_candidate"
+
+
+@dataclass(frozen=True)
+class ModelRegistered(Event):
+    """The artifact is in the Model Catalog.
+
+    Attributes:
+        model_id: OCID of the catalog model.
+        version: the version number.
+        digest: of the artifact.
+        artifact: storage prefix of the artifact.
+        results: storage prefix of the training results.
+    """
+
+    type: ClassVar = EventType.MODEL_REGISTERED
+    task: ClassVar = "register_model"
+
+    model_id: str
+    version: int
+    digest: str
+    artifact: str
+    results: str
+
+
+@dataclass(frozen=True)
+class TestDeployed(Event):
+    """The test deployment is ACTIVE, or was skipped: then all fields are None.
+
+    Attributes:
+        deployment_id: OCID.
+        url: where it answers, without ``/predict``.
+        lease: until when housekeeping leaves it alone, ISO 8601.
+    """
+
+    type: ClassVar = EventType.TEST_DEPLOYED
+    task: ClassVar = "deploy_test"
+
+    deployment_id: str | None
+    url: str | None
+    lease: str | None
+
+
+@dataclass(frozen=True)
+class TestValidated(GateEvent):
+    """The gate over what the test deployment answers."""
+
+    type: ClassVar = EventType.TEST_VALIDATED
+    task: ClassVar = "validate_test"
+
+
+@dataclass(frozen=True)
+class ApprovalRequested(Event):
+    """A person was asked.
+
+    Attributes:
+        attempt: Airflow's try number: an answer to an earlier one does not count.
+        version: what would be promoted, or rolled back to.
+        digest: its digest.
+        parts: everything that the answer rests on, by name.
+        fingerprint: sha256 over the parts, in hex.
+    """
+
+    type: ClassVar = EventType.APPROVAL_REQUESTED
+    task: ClassVar = "request_approval"
+
+    attempt: int
+    version: int
+    digest: str
+    parts: Mapping[str, str]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class ApprovalAnswered(Event):
+    """A person has answered, or nobody has in time.
+
+    Attributes:
+        decision: what was answered.
+        by: who answered.
+        at: when, UTC.
+        comment: what was written beside it.
+        timed_out: whether nobody answered in time.
+        attempt: of the question.
+        version: of the question.
+        digest: of the question.
+        fingerprint: of the question.
+    """
+
+    type: ClassVar = EventType.APPROVAL_ANSWERED
+    task: ClassVar = "request_approval"
+
+    decision: Decision
+    by: FreeText
+    at: datetime
+    comment: FreeText
+    timed_out: bool
+    attempt: int
+    version: int
+    digest: str
+    fingerprint: str

@@ -1,0 +1,154 @@
+"""Events of the ledger itself, and of a release's beginning and end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from recdeploy_ops.domain.codec import FreeText
+from recdeploy_ops.domain.events.base import Event, EventType
+from recdeploy_ops.domain.params import Params
+from recdeploy_ops.domain.versions import Serving, Version
+
+NOTEBOOK = "notebook"  # stands where a release from Airflow names its DAG
+
+
+class Purpose(StrEnum):
+    """What a release is for."""
+
+    RETRAIN = "retrain"
+    ROLLBACK = "rollback"
+
+
+class ReleaseOutcome(StrEnum):
+    """How a release ended."""
+
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled back"
+    REJECTED = "rejected"
+    PREEMPTED = "pre-empted"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+CHANGED_PRODUCTION = frozenset({ReleaseOutcome.PROMOTED, ReleaseOutcome.ROLLED_BACK})
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file in storage: its key, and its sha256 in hex."""
+
+    key: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class LedgerStarted(Event):
+    """The first entry of a ledger: whose it is, and in which format it is written."""
+
+    type: ClassVar = EventType.LEDGER_STARTED
+
+    project: str
+    format: int
+
+
+@dataclass(frozen=True)
+class ReleaseOpened(Event):
+    """A run has taken the release lock.
+
+    Attributes:
+        purpose: what the release is for.
+        version: the version number that it makes, or goes back to.
+        dag_id: the run's DAG; `NOTEBOOK` for a notebook.
+        params: the run's params.
+        champion: the version in production; None when there is none.
+        settings: the settings that the run works with.
+        triggered_by: the person who triggered the run; None for the schedule.
+        opening: 1, and one more each time that the release is opened again.
+    """
+
+    type: ClassVar = EventType.RELEASE_OPENED
+
+    purpose: Purpose
+    version: int
+    dag_id: str
+    params: Params
+    champion: int | None
+    settings: StoredFile
+    triggered_by: FreeText | None
+    opening: int
+
+
+@dataclass(frozen=True)
+class TakeoverStarted(Event):
+    """Another run closes this release, whose own run has ended.
+
+    Attributes:
+        by: that run.
+        seen_work_request: production's newest work request before; None when it has none.
+        at: when, UTC.
+    """
+
+    type: ClassVar = EventType.TAKEOVER_STARTED
+
+    by: str
+    seen_work_request: str | None
+    at: datetime
+
+
+@dataclass(frozen=True)
+class ReleaseRejected(Event):
+    """The candidate was rejected; production is as it was."""
+
+    type: ClassVar = EventType.RELEASE_REJECTED
+    task: ClassVar = "reject"
+
+    version: int
+    by: FreeText
+    reason: FreeText
+
+
+@dataclass(frozen=True)
+class ReleaseClosed(Event):
+    """The release has ended, and the lock is free.
+
+    Attributes:
+        outcome: how it ended.
+        version: its version.
+        seen_work_request: production's newest work request; None when it has none.
+        by: the run that closed it in its place; None when it closed itself.
+    """
+
+    type: ClassVar = EventType.RELEASE_CLOSED
+    task: ClassVar = "close_release"
+
+    outcome: ReleaseOutcome
+    version: int
+    seen_work_request: str | None
+    by: str | None
+
+
+@dataclass(frozen=True)
+class Adopted(Event):
+    """A person has had the ledger brought in line with OCI: the one event that says what is, not what was done.
+
+    Attributes:
+        difference: what differed, a line each.
+        seen_work_request: production's newest work request; None when it has none.
+        versions: every version from then on.
+        highest_version: the highest number ever used.
+        production: what production was verified to serve; None when there is none.
+        previous_champion: what it served before.
+    """
+
+    type: ClassVar = EventType.ADOPTED
+    task: ClassVar = "adopt_production"
+
+    difference: tuple[FreeText, ...]
+    seen_work_request: str | None
+    versions: tuple[Version, ...]
+    highest_version: int
+    production: Serving | None
+    previous_champion: Serving | None

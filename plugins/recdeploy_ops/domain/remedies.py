@@ -1,0 +1,111 @@
+"""What a person does about an error, as data: Airflow and the notebook each render it in their own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Audience(StrEnum):
+    """Where the person reads the error."""
+
+    AIRFLOW = "airflow"
+    NOTEBOOK = "notebook"
+
+
+# The cell of the guide's notebook that does what an Airflow task does.
+CELLS = {
+    "plan_release": 2,
+    "backup_production": 2,
+    "extract": 5,
+    "check_data": 5,
+    "run_ads_operator": 6,
+    "build_artifact": 8,
+    "check_candidate": 9,
+    "register_model": 9,
+    "deploy_test": 10,
+    "validate_test": 11,
+    "request_approval": 12,
+    "promote": 12,
+    "reject": 13,
+    "close_release": 13,
+    "plan_rollback": 15,
+    "rehearse_rollback": 15,
+    "roll_back": 15,
+}
+FIRST_CELL = 2  # where there is no such cell: a notebook's release begins there
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Something that a person does, wherever they read the error.
+
+    Attributes:
+        action: an instruction without a full stop, e.g. ``Delete that model in the OCI console``.
+    """
+
+    action: str
+
+    def describe(self, audience: Audience) -> str:  # noqa: ARG002 - the same for both
+        """Return the remedy as a sentence."""
+        return f"{self.action}."
+
+
+@dataclass(frozen=True)
+class TryAgain(Remedy):
+    """What failed is run again, after `action` where there is one."""
+
+    action: str = ""
+
+    def describe(self, audience: Audience) -> str:
+        """Return the remedy as a sentence."""
+        again = "run this cell again" if audience is Audience.NOTEBOOK else "clear this task"
+        return f"{self.action}, then {again}." if self.action else f"{again.capitalize()}."
+
+
+@dataclass(frozen=True)
+class RunTask(Remedy):
+    """An earlier step is run again, after `action` where there is one.
+
+    Attributes:
+        task: the Airflow task of that step.
+        purpose: why, e.g. ``to make it again``.
+    """
+
+    action: str = ""
+    task: str = "plan_release"
+    purpose: str = "to make it again"
+
+    def describe(self, audience: Audience) -> str:
+        """Return the remedy as a sentence."""
+        if audience is Audience.NOTEBOOK:
+            again = f"run Cell {CELLS.get(self.task, FIRST_CELL)} again"
+        else:
+            again = f"clear the task {self.task!r} of this run (with its downstream)"
+        if self.action:
+            return f"{self.action}, then {again} {self.purpose}."
+        return f"{again[0].upper()}{again[1:]} {self.purpose}."
+
+
+@dataclass(frozen=True)
+class ChangeSetting(Remedy):
+    """A setting of ``include/recommender.yaml`` is changed.
+
+    Attributes:
+        setting: its name, e.g. ``release.self_approval``.
+    """
+
+    setting: str = ""
+
+    def describe(self, audience: Audience) -> str:  # noqa: ARG002 - the same for both
+        """Return the remedy as a sentence."""
+        return f"{self.action} (setting {self.setting})."
+
+
+@dataclass(frozen=True)
+class GrantPolicy(Remedy):
+    """OCI must allow it: the connection is corrected, or a policy is added.
+
+    Attributes:
+        action: an instruction without a full stop.
+    """

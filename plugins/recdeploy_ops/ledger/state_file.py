@@ -1,0 +1,74 @@
+"""What is derived from the ledger and published beside it: the snapshot, and the guide's ``deployment_state.json``."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.errors import StorageError
+from recdeploy_ops.domain.events import TestDeployed
+from recdeploy_ops.storage.bundles import canonical_json
+from recdeploy_ops.storage.keys import SNAPSHOT, STATE_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recdeploy_ops.domain.ledger_state import LedgerState
+    from recdeploy_ops.domain.versions import Serving
+    from recdeploy_ops.ledger.ledger import Ledger
+    from recdeploy_ops.storage.stores import Store
+
+log = logging.getLogger(__name__)
+
+
+def publish_state(ledger: Ledger, store: Store) -> None:
+    """Write the ledger's snapshot and the guide's state file.
+
+    Both can be made from the ledger at any time: a storage that refuses them does not hold up the release.
+    """
+    _write(store, SNAPSHOT, ledger.write_snapshot)
+    state = canonical_json(describe_state(ledger.state))
+    _write(store, STATE_FILE, lambda: store.replace(STATE_FILE, state))
+
+
+def describe_state(state: LedgerState) -> dict[str, Any]:
+    """Return the fields of the guide's ``deployment_state.json``."""
+    holder = state.holding_release
+    test = holder.get(TestDeployed) if holder else None
+    serving = state.production
+    return {
+        "current_version": serving.version if serving else 0,
+        "next_version": state.highest_version + 1,
+        "production": describe_serving(serving) if serving else None,
+        "test": {"version": holder.version, "deployment_id": test.deployment_id, "endpoint": test.url}
+        if holder and test and test.deployment_id
+        else None,
+        "history": [
+            {
+                "version": release.version,
+                "run_id": release.run_id,
+                "opened_at": release.opened_at,
+                "outcome": release.outcome or "in progress",
+            }
+            for release in state.releases.values()
+        ],
+    }
+
+
+def describe_serving(serving: Serving) -> dict[str, Any]:
+    """Return what production serves, in the guide's words."""
+    return {
+        "version": serving.version,
+        "model_id": serving.model_id,
+        "deployment_id": serving.deployment_id,
+        "endpoint": serving.url,
+        "digest": serving.digest,
+        "deployed_at": serving.since,
+    }
+
+
+def _write(store: Store, key: str, write: Callable[[], None]) -> None:
+    try:
+        write()
+    except StorageError as err:
+        log.warning("%s/%s is not up to date: %s", store.uri, key, err)

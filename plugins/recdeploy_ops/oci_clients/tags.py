@@ -1,0 +1,68 @@
+"""The free-form tags that this project sets in OCI: the one place that knows their names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from recdeploy_ops.domain.records import Role
+
+PROJECT_TAG = "recdeploy-project"
+VERSION_TAG = "recdeploy-version"
+ROLE_TAG = "recdeploy-role"
+RUN_TAG = "recdeploy-run"
+DIGEST_TAG = "recdeploy-digest"
+LEASE_TAG = "recdeploy-lease"  # until when housekeeping leaves a test deployment alone
+LEDGER_TAG = "recdeploy-ledger"  # number and hash of the newest entry of the ledger
+HOLDER_TAG = "recdeploy-holder"  # changed to invalidate production's etag
+SERVED_TAG = "recdeploy-served"  # since when a model was verified to serve
+
+RESULTS_METADATA = "results"  # of a model: where its training results lie, for when the ledger is lost
+CODE_METADATA = "code"  # of a model: sha256 over the source files that made it
+
+Tags = dict[str, str]
+
+
+def run_slug(run_id: str) -> str:
+    """Return a run id as a piece of a storage key and a tag value: safe, short and unique."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", run_id).strip(".-")[:80]
+    return f"{safe}-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}"
+
+
+def version_tags(project: str, *, run_id: str, version: int, digest: str) -> Tags:
+    """Return the tags of a version's model; those of a deployment have a role as well."""
+    return {PROJECT_TAG: project, VERSION_TAG: str(version), RUN_TAG: run_slug(run_id), DIGEST_TAG: digest}
+
+
+def lease_tag(end: datetime) -> Tags:
+    """Return the tag of a lease that ends at a time, UTC."""
+    return {LEASE_TAG: end.isoformat(timespec="seconds")}
+
+
+def without_lease(tags: Mapping[str, str]) -> Tags:
+    """Return tags without a lease: production has none."""
+    return {name: value for name, value in tags.items() if name != LEASE_TAG}
+
+
+def is_lease_over(tags: Mapping[str, str], now: datetime) -> bool:
+    """Return whether a lease has ended; one that is not ours never has: a person must look."""
+    try:
+        return datetime.fromisoformat(tags.get(LEASE_TAG, "")) <= now
+    except (ValueError, TypeError):
+        return False
+
+
+def has_role(tags: Mapping[str, str], project: str, role: Role) -> bool:
+    """Return whether a project's deployment is tagged with a role."""
+    return tags.get(PROJECT_TAG) == project and tags.get(ROLE_TAG) == role
+
+
+def version_number(tags: Mapping[str, str]) -> int | None:
+    """Return the version number that tags name, or None."""
+    number = tags.get(VERSION_TAG, "")
+    return int(number) if number.isdecimal() else None

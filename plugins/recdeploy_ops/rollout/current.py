@@ -1,0 +1,53 @@
+"""``current/manifest.json``: the pointer to the artifact and results that are current."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError, StorageError
+from recdeploy_ops.domain.remedies import Remedy, TryAgain
+from recdeploy_ops.storage.bundles import canonical_json
+from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_RESULTS, CURRENT
+
+if TYPE_CHECKING:
+    from recdeploy_ops.domain.versions import Version
+    from recdeploy_ops.storage.stores import Store
+
+
+def make_current(store: Store, version: Version) -> None:
+    """Make a version's artifact and results the current ones, in one atomic write.
+
+    Raises:
+        StorageError: something else stands in the way of ``current/manifest.json``.
+    """
+    value = {
+        "version": version.number,
+        "digest": version.digest,
+        BACKUP_ARTIFACT: version.artifact,
+        BACKUP_RESULTS: version.results,
+    }
+    try:
+        store.replace(CURRENT, canonical_json(value))
+    except StorageError as err:
+        raise StorageError(
+            f"{store.uri}/{CURRENT}, which names the current artifact, cannot be written: {err.message}",
+            TryAgain("Move away what stands there"),
+        ) from err
+
+
+def read_current(store: Store) -> dict[str, Any] | None:
+    """Return what is current, or None.
+
+    Raises:
+        IntegrityError: the pointer is not valid JSON.
+    """
+    try:
+        value: dict[str, Any] = json.loads(store.read(CURRENT))
+    except KeyNotFoundError:
+        return None
+    except (ValueError, RecursionError) as err:
+        raise IntegrityError(
+            f"{store.uri}/{CURRENT} is not valid JSON ({err}).", Remedy("Delete it; it will be written again")
+        ) from err
+    return value

@@ -1,0 +1,59 @@
+"""What the Model Catalog has of this project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.oci_clients.tags import DIGEST_TAG, PROJECT_TAG, version_number
+
+if TYPE_CHECKING:
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.records import CatalogModel
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What the catalog has of a version.
+
+    Attributes:
+        model: the newest with the version's digest, or None.
+        other: the newest with another digest, or None.
+        deleted: how many models of the version's name were deleted.
+    """
+
+    model: CatalogModel | None
+    other: CatalogModel | None
+    deleted: int
+
+
+def list_models(context: ReleaseContext) -> list[CatalogModel]:
+    """Return the project's models in the catalog, newest first."""
+    return [model for model in context.catalog.models() if _is_ours(context, model)]
+
+
+def find_registration(context: ReleaseContext, version: int, digest: str) -> Registration:
+    """Return what the catalog has of a version, read from one listing."""
+    listed = list(context.catalog.models())
+    ours = [model for model in listed if _is_ours(context, model) and version_number(model.tags) == version]
+    name = model_name(context.project, version)
+    return Registration(
+        model=next((model for model in ours if model.tags.get(DIGEST_TAG) == digest), None),
+        other=next((model for model in ours if model.tags.get(DIGEST_TAG) != digest), None),
+        deleted=sum(1 for model in listed if model.name == name and model.lifecycle_state == "DELETED"),
+    )
+
+
+def model_name(project: str, version: int) -> str:
+    """Return the display name of a version's catalog model."""
+    return f"{project}-v{version}"
+
+
+def highest_version(context: ReleaseContext) -> int:
+    """Return the highest version number that the ledger or a model in the catalog has, 0 when there is none."""
+    numbers = (version_number(model.tags) or 0 for model in list_models(context))
+    return max(context.state.highest_version, max(numbers, default=0))
+
+
+def _is_ours(context: ReleaseContext, model: CatalogModel) -> bool:
+    return model.tags.get(PROJECT_TAG) == context.project and model.lifecycle_state != "DELETED"

@@ -1,0 +1,69 @@
+"""The layout of the storage root: the one place that builds its keys.
+
+::
+
+    ledger/{seq:08d}.json                 one entry each; ledger/snapshot.jsonl is a copy to read them quickly
+    ledger-damaged/{YYYYMMDD_HHMMSS}/     what recommender_adopt has put aside
+    releases/{run}/{what}/{digest}/       extract, results, artifact of one run: immutable bundles
+    releases/{run}/reports/, settings/    its gate reports and the settings that it works with
+    backups/v{N}_{YYYYMMDD_HHMMSS}/       recommender_model_artifact/, results/, metadata.json, manifest.json
+    backups/deployment_state.json         the guide's state file, derived from the ledger
+    adopted/v{N}/{digest}/                artifacts that recommender_adopt fetched from the catalog
+    current/manifest.json                 which artifact and results are current: rewritten when that changes
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.oci_clients.tags import run_slug
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+LEDGER = "ledger/"
+SNAPSHOT = "ledger/snapshot.jsonl"
+ENTRY = re.compile(r"ledger/\d{8}\.json")
+LEDGER_ASIDE = "ledger-damaged/"
+BACKUPS = "backups/"
+BACKUP_MANIFEST = re.compile(r"backups/v\d+_(\d{8}_\d{6})/manifest\.json")
+BACKUP_ARTIFACT, BACKUP_RESULTS = "recommender_model_artifact", "results"  # the parts of a backup
+BACKUP_METADATA = "metadata.json"
+STATE_FILE = "backups/deployment_state.json"
+CURRENT = "current/manifest.json"
+
+
+def entry_key(seq: int) -> str:
+    """Return the key of the ledger's entry with this number."""
+    return f"{LEDGER}{seq:08d}.json"
+
+
+def aside_prefix(at: datetime) -> str:
+    """Return the prefix below which objects of the ledger are put aside at a time."""
+    return f"{LEDGER_ASIDE}{at:%Y%m%d_%H%M%S}/"
+
+
+def run_prefix(run_id: str, what: str) -> str:
+    """Return the prefix of one kind of thing of a run, e.g. ``artifact``."""
+    return slug_prefix(run_slug(run_id), what)
+
+
+def slug_prefix(slug: str, what: str) -> str:
+    """Return the same from a run's slug, as a tag has it."""
+    return f"releases/{slug}/{what}"
+
+
+def bundle_prefix(parent: str, digest: str) -> str:
+    """Return the prefix of a bundle: its digest is in its key, so that a retry cannot mix two of them."""
+    return f"{parent}/{digest[:16]}"
+
+
+def backup_prefix(version: int, at: datetime) -> str:
+    """Return the prefix of a backup of a version."""
+    return f"{BACKUPS}v{version}_{at:%Y%m%d_%H%M%S}"
+
+
+def adopted_prefix(version: int) -> str:
+    """Return the prefix below which an adopted version's artifact lies."""
+    return f"adopted/v{version}"

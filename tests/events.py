@@ -1,0 +1,293 @@
+"""An event of every type with plausible values, and a ledger's entries from them: a test names only what matters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.entries import FORMAT, Entry
+from recdeploy_ops.domain.events import (
+    Adopted,
+    ApprovalAnswered,
+    ApprovalRequested,
+    ArtifactBuilt,
+    BackupFailed,
+    CandidateChecked,
+    ChampionRestored,
+    DataChecked,
+    DataExtracted,
+    LedgerStarted,
+    ModelRegistered,
+    ModelRestored,
+    ModelTrained,
+    ProductionBackedUp,
+    ProductionFailed,
+    ProductionLost,
+    Promoted,
+    Purpose,
+    ReleaseClosed,
+    ReleaseOpened,
+    ReleaseOutcome,
+    ReleaseRejected,
+    Resized,
+    ResizeStarted,
+    RestoreStarted,
+    RollbackRehearsed,
+    RolledBack,
+    StoredFile,
+    SwitchFailed,
+    SwitchStarted,
+    TakeoverStarted,
+    TestDeployed,
+    TestValidated,
+)
+from recdeploy_ops.domain.gates.verdicts import Verdict
+from recdeploy_ops.domain.ledger_state import NO_ENTRY
+from recdeploy_ops.domain.params import RetrainParams, RollbackParams
+from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.domain.stages import Stage
+from recdeploy_ops.domain.versions import Serving, Version
+
+if TYPE_CHECKING:
+    from recdeploy_ops.domain.events import Event
+
+PROJECT = "product-recommender"
+START = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
+PRODUCTION, TEST = "ocid-production", "ocid-test"
+URL, TEST_URL = "http://production", "http://test"
+SHA256 = "5" * 64
+
+RETRAIN = RetrainParams(
+    top_k=10,
+    seed=42,
+    instance_shape="VM.Standard.E4.Flex",
+    ocpus=1.0,
+    memory_gb=16.0,
+    instance_count=1,
+    skip_test_deployment=False,
+    approval_timeout_hours=48.0,
+)
+ROLLBACK = RollbackParams(version="previous", reason=None, require_approval=False, approval_timeout_hours=4.0)
+
+
+def started(**changes: Any) -> LedgerStarted:
+    return replace(LedgerStarted(PROJECT, FORMAT), **changes)
+
+
+def opened(version: int = 1, **changes: Any) -> ReleaseOpened:
+    event = ReleaseOpened(
+        purpose=Purpose.RETRAIN,
+        version=version,
+        dag_id="recommender_retrain",
+        params=RETRAIN,
+        champion=None,
+        settings=StoredFile("releases/r/settings/s.json", SHA256),
+        triggered_by="bo",
+        opening=1,
+    )
+    return replace(event, **changes)
+
+
+def opened_rollback(version: int = 1, **changes: Any) -> ReleaseOpened:
+    rollback = {"purpose": Purpose.ROLLBACK, "dag_id": "recommender_rollback", "params": ROLLBACK}
+    return opened(version, **rollback | changes)
+
+
+def backed_up(version: int | None = 1, **changes: Any) -> ProductionBackedUp:
+    return replace(ProductionBackedUp(version, f"backups/v{version}_20260302_030000", SHA256), **changes)
+
+
+def backup_failed(version: int = 1, **changes: Any) -> BackupFailed:
+    return replace(BackupFailed(version, "its model is gone"), **changes)
+
+
+def extracted(**changes: Any) -> DataExtracted:
+    rows = {"interactions": 100, "users": 10, "items": 5}
+    return replace(DataExtracted("releases/r/extract/e", SHA256, rows, "2026-03-01T00:00:00+00:00"), **changes)
+
+
+def data_checked(verdict: Verdict = Verdict.PASS, **changes: Any) -> DataChecked:
+    return replace(DataChecked(verdict, "releases/r/reports/data.json", SHA256), **changes)
+
+
+def trained(**changes: Any) -> ModelTrained:
+    inputs, metrics = {"extract": SHA256, "top_k": 10, "seed": 42, "model": "SVD"}, {"rmse": 0.9, "mae": None}
+    return replace(ModelTrained("releases/r/results/r", SHA256, inputs, metrics), **changes)
+
+
+def built(version: int = 1, **changes: Any) -> ArtifactBuilt:
+    return replace(ArtifactBuilt("releases/r/artifact/a", f"d{version}", version), **changes)
+
+
+def candidate_checked(verdict: Verdict = Verdict.PASS, **changes: Any) -> CandidateChecked:
+    return replace(CandidateChecked(verdict, "releases/r/reports/candidate.json", SHA256), **changes)
+
+
+def registered(version: int = 1, **changes: Any) -> ModelRegistered:
+    event = ModelRegistered(f"m{version}", version, f"d{version}", "releases/r/artifact/a", "releases/r/results/r")
+    return replace(event, **changes)
+
+
+def deployed(**changes: Any) -> TestDeployed:
+    return replace(TestDeployed(TEST, TEST_URL, "2026-03-05T03:00:00+00:00"), **changes)
+
+
+def validated(verdict: Verdict = Verdict.PASS, **changes: Any) -> TestValidated:
+    return replace(TestValidated(verdict, "releases/r/reports/test.json", SHA256), **changes)
+
+
+def asked(version: int = 1, **changes: Any) -> ApprovalRequested:
+    return replace(ApprovalRequested(1, version, f"d{version}", {"seed": "42"}, SHA256), **changes)
+
+
+def answered(decision: Decision = Decision.PROMOTE, version: int = 1, **changes: Any) -> ApprovalAnswered:
+    event = ApprovalAnswered(
+        decision=decision,
+        by="ann",
+        at=START,
+        comment="",
+        timed_out=False,
+        attempt=1,
+        version=version,
+        digest=f"d{version}",
+        fingerprint=SHA256,
+    )
+    return replace(event, **changes)
+
+
+def switch_started(version: int = 1, **changes: Any) -> SwitchStarted:
+    deadline = START + timedelta(hours=1)
+    return replace(SwitchStarted(PRODUCTION, f"serving v{version}", version, "wr-1", deadline), **changes)
+
+
+def switch_failed(**changes: Any) -> SwitchFailed:
+    return replace(SwitchFailed("no capacity"), **changes)
+
+
+def promoted(version: int = 1, **changes: Any) -> Promoted:
+    return replace(Promoted(PRODUCTION, URL, f"m{version}", version, f"d{version}", "ann"), **changes)
+
+
+def rolled_back(version: int = 1, **changes: Any) -> RolledBack:
+    return replace(RolledBack(PRODUCTION, URL, f"m{version}", version, f"d{version}", "it looks odd"), **changes)
+
+
+def restore_started(version: int = 1, **changes: Any) -> RestoreStarted:
+    return replace(RestoreStarted(PRODUCTION, f"serving v{version}", version, None, None), **changes)
+
+
+def champion_restored(version: int = 1, **changes: Any) -> ChampionRestored:
+    return replace(ChampionRestored(version, f"m{version}", PRODUCTION), **changes)
+
+
+def production_lost(**changes: Any) -> ProductionLost:
+    return replace(ProductionLost(PRODUCTION), **changes)
+
+
+def production_failed(**changes: Any) -> ProductionFailed:
+    return replace(ProductionFailed(PRODUCTION, "out of host capacity"), **changes)
+
+
+def resize_started(version: int = 1, **changes: Any) -> ResizeStarted:
+    return replace(ResizeStarted(PRODUCTION, "resized", version, "wr-1", START + timedelta(hours=1)), **changes)
+
+
+def resized(**changes: Any) -> Resized:
+    return replace(Resized("VM.Standard.E4.Flex", 2.0, 32.0, 1), **changes)
+
+
+def rehearsed(version: int = 1, **changes: Any) -> RollbackRehearsed:
+    return replace(RollbackRehearsed(version, f"d{version}", f"m{version}", 1.5), **changes)
+
+
+def model_restored(version: int = 1, **changes: Any) -> ModelRestored:
+    return replace(ModelRestored(version, f"m{version}-again", f"m{version}"), **changes)
+
+
+def serving(version: int = 1, **changes: Any) -> Serving:
+    return replace(Serving(PRODUCTION, URL, f"m{version}", version, f"d{version}", START.isoformat()), **changes)
+
+
+def version_of(number: int = 1, stage: Stage = Stage.CHAMPION, **changes: Any) -> Version:
+    artifact, results = "releases/r/artifact/a", "releases/r/results/r"
+    return replace(Version(number, stage, "run-1", f"d{number}", f"m{number}", artifact, results), **changes)
+
+
+def adopted(**changes: Any) -> Adopted:
+    event = Adopted(
+        difference=("v1 serves, of which the ledger knows nothing",),
+        seen_work_request=None,
+        versions=(version_of(),),
+        highest_version=1,
+        production=serving(),
+        previous_champion=None,
+    )
+    return replace(event, **changes)
+
+
+def takeover_started(**changes: Any) -> TakeoverStarted:
+    return replace(TakeoverStarted("run-9", "wr-1", START), **changes)
+
+
+def rejected(version: int = 1, **changes: Any) -> ReleaseRejected:
+    return replace(ReleaseRejected(version, "ann", "no"), **changes)
+
+
+def closed(outcome: ReleaseOutcome = ReleaseOutcome.PROMOTED, version: int = 1, **changes: Any) -> ReleaseClosed:
+    return replace(ReleaseClosed(outcome, version, None, None), **changes)
+
+
+SAMPLES: tuple[Event, ...] = (
+    started(),
+    opened(),
+    backed_up(),
+    backup_failed(),
+    extracted(),
+    data_checked(),
+    trained(),
+    built(),
+    candidate_checked(),
+    registered(),
+    deployed(),
+    validated(),
+    asked(),
+    answered(),
+    switch_started(),
+    switch_failed(),
+    promoted(),
+    rolled_back(),
+    restore_started(),
+    champion_restored(),
+    production_lost(),
+    production_failed(),
+    resize_started(),
+    resized(),
+    rehearsed(),
+    model_restored(),
+    adopted(),
+    takeover_started(),
+    rejected(),
+    closed(),
+)
+
+
+def of(run_id: str, *events: Event) -> tuple[tuple[str, Event], ...]:
+    """Return the events of a run, for `chain`."""
+    return tuple((run_id, event) for event in events)
+
+
+def complete(version: int = 1, run_id: str = "") -> tuple[tuple[str, Event], ...]:
+    """Return the events of a release from its opening to its end in production; its run is ``run-{version}``."""
+    events = (opened(version), registered(version), validated(), promoted(version), closed(version=version))
+    return of(run_id or f"run-{version}", *events)
+
+
+def chain(*parts: Event | tuple[str, Event], project: str = PROJECT) -> list[Entry]:
+    """Return the entries of a ledger, a minute apart; an event that comes without a run is one of ``run-1``."""
+    pairs = [part if isinstance(part, tuple) else ("run-1", part) for part in (started(project=project), *parts)]
+    entries: list[Entry] = []
+    for seq, (run_id, event) in enumerate(pairs, start=1):
+        previous = entries[-1].sha256 if entries else NO_ENTRY
+        entries.append(Entry(seq, previous, run_id, START + timedelta(minutes=seq), event))
+    return entries

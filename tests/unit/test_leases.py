@@ -1,0 +1,123 @@
+"""How long a run that nobody can be asked about holds the release lock: one rule for all of them."""
+
+import ast
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from events import RETRAIN, ROLLBACK, START, chain, closed, opened, opened_rollback
+
+from recdeploy_ops.deployment_manager.notebook_sessions import NotebookSession
+from recdeploy_ops.domain.errors import LockHeldError
+from recdeploy_ops.domain.events import NOTEBOOK
+from recdeploy_ops.domain.events import ReleaseOutcome as Outcome
+from recdeploy_ops.domain.leases import end_of_lease
+from recdeploy_ops.domain.replay import replay
+from recdeploy_ops.rollout import locks
+
+PACKAGE = Path(__file__).parents[2] / "plugins/recdeploy_ops"
+OPENED_AT = START + timedelta(minutes=2)  # of the second entry of a chain
+SECOND = timedelta(seconds=1)
+
+
+def release_of(*events):
+    return replay(chain(*events)).releases["run-1"]
+
+
+def hours(number):
+    return timedelta(hours=number)
+
+
+def retrain(approval, **changes):
+    return opened(params=replace(RETRAIN, approval_timeout_hours=approval), **changes)
+
+
+def rollback(approval):
+    return opened_rollback(params=replace(ROLLBACK, approval_timeout_hours=approval))
+
+
+@pytest.mark.parametrize(
+    ("event", "training", "test_lease", "lasts"),
+    [
+        (retrain(48), 10, 72, 48 + 10 + 24),
+        (retrain(0.5), 0.25, 1, 24.75),
+        (retrain(1), 1, 72, 72),  # its test deployment is left alone for longer
+        (retrain(24), 24, 72, 72),
+        (retrain(48, dag_id=NOTEBOOK), 10, 72, 48 + 10 + 24),
+        (retrain(1, dag_id=NOTEBOOK), 1, 72, 72),
+        (rollback(4), 10, 1, 4 + 10 + 24),
+        (rollback(4), 10, 72, 72),
+        (rollback(720), 24, 72, 720 + 24 + 24),
+    ],
+    ids=lambda value: f"{value.dag_id}-{value.params.approval_timeout_hours}" if hasattr(value, "dag_id") else None,
+)
+def test_a_run_holds_the_lock_for_training_approval_and_a_day_or_for_the_lease_of_its_test(
+    event, training, test_lease, lasts
+):
+    end = end_of_lease(release_of(event), test_lease=hours(test_lease), training=hours(training))
+
+    assert end == OPENED_AT + hours(lasts)
+
+
+def test_a_release_that_is_opened_again_has_a_lease_of_its_own():
+    release = release_of(retrain(48), closed(Outcome.FAILED), retrain(1, opening=2))
+
+    end = end_of_lease(release, test_lease=hours(1), training=hours(1))
+    assert end == OPENED_AT + timedelta(minutes=2) + hours(1 + 1 + 24)
+
+
+def context_at(now):
+    """Return as much of a release's context as the rule looks at."""
+    settings = SimpleNamespace(
+        release=SimpleNamespace(test_lease_hours=72), training=SimpleNamespace(timeout_minutes=600)
+    )
+    return SimpleNamespace(settings=settings, now=lambda: now)
+
+
+END = OPENED_AT + hours(48 + 10 + 24)
+
+
+@pytest.mark.parametrize(("now", "is_over"), [(END - SECOND, False), (END, True), (END + SECOND, True)])
+@pytest.mark.parametrize("dag_id", ["recommender_retrain", NOTEBOOK])
+def test_the_settings_and_the_clock_decide_for_airflow_and_for_notebooks_alike(now, is_over, dag_id):
+    context, release = context_at(now), release_of(retrain(48, dag_id=dag_id))
+
+    assert locks.lease_end(release, context.settings) == END
+    assert locks.has_lease_ended(context, release) is is_over
+    assert NotebookSession(context, "ann")._has_ended(release) is (is_over and dag_id == NOTEBOOK)
+
+
+def test_a_run_that_may_be_in_progress_elsewhere_is_not_taken_over_before_its_lease_is_over():
+    release = release_of(retrain(48))
+
+    with pytest.raises(LockHeldError, match=r"from 2026-03-05 13:02 UTC on.*ended_run = run-1") as held:
+        locks.require_lease_over(context_at(END - SECOND), release)
+    assert "Wait until it has ended" in str(held.value)
+    locks.require_lease_over(context_at(END), release)
+
+
+def names_in(path):
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    return {getattr(node, "id", None) or getattr(node, "attr", None) for node in nodes}
+
+
+def test_operators_and_notebooks_use_the_same_function_and_nothing_else_knows_the_rule():
+    names = {str(path.relative_to(PACKAGE)): names_in(path) for path in PACKAGE.rglob("*.py")}
+
+    def users(name):
+        return {path for path, used in names.items() if name in used}
+
+    assert users("end_of_lease") == {"rollout/locks.py"}
+    assert users("lease_end") == {"rollout/locks.py"}
+    assert users("has_lease_ended") == {
+        "deployment_manager/notebook_sessions.py",
+        "operators/releases.py",
+        "rollout/locks.py",
+    }
+
+
+def test_a_lease_is_in_utc():
+    assert end_of_lease(release_of(retrain(1)), test_lease=hours(1), training=hours(1)).tzinfo is UTC
+    assert datetime.fromisoformat(release_of(retrain(1)).last_opened_at).tzinfo is UTC

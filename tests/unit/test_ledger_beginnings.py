@@ -1,0 +1,255 @@
+"""How a ledger begins: whose it is, in which format; and what may stand in an entry."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from events import (
+    PROJECT,
+    START,
+    adopted,
+    answered,
+    backup_failed,
+    chain,
+    deployed,
+    of,
+    opened,
+    opened_rollback,
+    promoted,
+    registered,
+    rejected,
+    rolled_back,
+    serving,
+    started,
+    switch_failed,
+    validated,
+    version_of,
+)
+from events import ROLLBACK as ROLLBACK_PARAMS
+
+from recdeploy_ops.domain.entries import FORMAT, Entry, decode
+from recdeploy_ops.domain.errors import IntegrityError, LedgerFormatError, SettingsError
+from recdeploy_ops.domain.ledger_state import NO_ENTRY
+from recdeploy_ops.domain.release_status import describe_history, dump_history
+from recdeploy_ops.domain.replay import replay
+from recdeploy_ops.ledger.audits import audit
+from recdeploy_ops.ledger.ledger import Ledger
+from recdeploy_ops.storage.directories import DirectoryStore
+from recdeploy_ops.storage.keys import LEDGER, SNAPSHOT, entry_key
+
+
+@pytest.fixture
+def store(tmp_path):
+    return DirectoryStore(tmp_path.as_uri())
+
+
+def ledger_of(store, project=PROJECT):
+    return Ledger(store, project, lambda: START)
+
+
+def append(ledger, event, run_id="run-1"):
+    return ledger.append(run_id, event, guard=lambda state: None)
+
+
+def keys(store):
+    return [stored.key for stored in store.list(LEDGER)]
+
+
+def put(store, entries):
+    for entry in entries:
+        store.create(entry_key(entry.seq), entry.encode())
+
+
+def test_the_first_entry_names_the_project_and_the_format(store):
+    append(ledger_of(store), opened())
+
+    first, second = (json.loads(store.read(entry_key(seq))) for seq in (1, 2))
+    assert (first["type"], first["event"]) == ("ledger_started", {"project": PROJECT, "format": FORMAT})
+    assert (first["seq"], first["run_id"], first["previous"]) == (1, "run-1", NO_ENTRY)
+    assert second["type"] == "release_opened"
+    assert ledger_of(store).read().project == PROJECT
+
+
+def test_an_entry_has_room_for_a_signature(store):
+    append(ledger_of(store), opened())
+
+    assert [json.loads(store.read(key))["signature"] for key in keys(store)] == [None, None]
+    signed = replace(chain()[0], signature="MEUCIQ...")
+    assert decode(signed.encode()) == signed
+    assert signed.sha256 != chain()[0].sha256
+
+
+@pytest.mark.parametrize("has_snapshot", [False, True])
+def test_the_ledger_of_another_project_is_refused_and_both_are_named(store, has_snapshot):
+    owner = ledger_of(store, "shop-a")
+    append(owner, opened())
+    if has_snapshot:
+        owner.write_snapshot()
+    before = keys(store)
+    ledger = ledger_of(store, "shop-b")
+
+    for use in (ledger.read, ledger.entries, lambda: ledger.state, lambda: append(ledger, opened())):
+        with pytest.raises(SettingsError, match=r"belongs to the project 'shop-a', not to 'shop-b'. Give each project"):
+            use()
+    assert keys(store) == before
+
+
+def newer():
+    """Return the content of two entries in a format of the future; the second is of a type that came with it."""
+    first = replace(chain()[0], event=started(format=FORMAT + 1))
+    second = Entry(2, first.sha256, "run-1", START, opened())
+    content = second.encode().replace(b'"type": "release_opened"', b'"type": "not_invented_yet"')
+    return [first.encode(), content]
+
+
+@pytest.mark.parametrize("has_snapshot", [False, True])
+def test_a_ledger_in_a_newer_format_is_refused_but_is_not_damage(store, has_snapshot):
+    """Else recommender_adopt would put it aside and begin a new one."""
+    for seq, content in enumerate(newer(), start=1):
+        store.create(entry_key(seq), content)
+    if has_snapshot:
+        store.create(SNAPSHOT, b"".join(newer()))
+    before = keys(store)
+
+    for use in (
+        ledger_of(store).read,
+        lambda: append(ledger_of(store), opened()),
+        lambda: audit(store, tagged_heads={}),
+    ):
+        with pytest.raises(
+            LedgerFormatError,
+            match=f"in format {FORMAT + 1}; this version reads formats up to {FORMAT}. Install a newer version",
+        ):
+            use()
+    assert keys(store) == before
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        (chain(opened(), started())[0:3], "Ledger entry 3 is ledger_started: the first, and no other, names the"),
+        ([Entry(1, NO_ENTRY, "run-1", START, opened())], "Ledger entry 1 is release_opened: the first, and no other"),
+    ],
+)
+def test_a_ledger_that_begins_otherwise_or_twice_is_damaged(store, entries, says):
+    put(store, entries)
+
+    with pytest.raises(IntegrityError, match=says):
+        ledger_of(store).read()
+    with pytest.raises(IntegrityError, match=says):
+        replay(entries)
+    assert [fault for fault in audit(store, tagged_heads={}) if says in fault]
+
+
+def test_no_second_beginning_can_be_appended(store):
+    append(ledger_of(store), opened())
+
+    with pytest.raises(IntegrityError, match="Ledger entry 3 is ledger_started"):
+        append(ledger_of(store), started())
+    assert len(keys(store)) == 2
+
+
+SURROGATE = "bad\ud800id"
+
+
+@pytest.mark.parametrize(
+    ("run_id", "event", "names"),
+    [
+        (SURROGATE, opened(), "run"),
+        ("run-1", deployed(deployment_id=SURROGATE), "deployment_id"),
+        ("run-1", promoted(model_id=SURROGATE), "model_id"),
+        ("run-1", opened(dag_id=SURROGATE), "dag_id"),
+        ("run-1", adopted(versions=(version_of(1), version_of(2, model_id=SURROGATE))), "versions"),
+        ("run-1", adopted(production=serving(1, url=SURROGATE)), "url"),
+        ("run-1", opened_rollback(params=replace(ROLLBACK_PARAMS, session=SURROGATE)), "session"),
+    ],
+)
+def test_an_id_that_utf_8_cannot_carry_is_refused_and_shown_escaped(store, run_id, event, names):
+    ledger = ledger_of(store)
+    append(ledger, opened())
+    before = keys(store)
+
+    with pytest.raises(SettingsError, match=r"cannot be recorded: .*\\ud800.* Correct that id") as refused:
+        append(ledger, event, run_id)
+    said = str(refused.value)
+    assert str(event.type) in said
+    assert names in said
+    assert said.isascii()
+    assert keys(store) == before
+    assert ledger.read() == ledger_of(store).read()
+
+
+ODD = "odd\ud800text"
+SHOWN = r"odd\\ud800text"  # a backslash, and what it spells
+OPENED = (opened(), registered(), validated())
+
+
+@pytest.mark.parametrize(
+    ("history", "event"),
+    [
+        (OPENED, answered(comment=ODD)),
+        (OPENED, answered(by=ODD)),
+        (OPENED, rejected(reason=ODD)),
+        (OPENED, rejected(by=ODD)),
+        (OPENED, promoted(approved_by=ODD)),
+        (OPENED, switch_failed(reason=ODD)),
+        (OPENED, backup_failed(reason=ODD)),
+        (OPENED, rolled_back(reason=ODD)),
+        ((), opened(triggered_by=ODD)),
+        ((), opened_rollback(params=replace(ROLLBACK_PARAMS, reason=ODD))),
+    ],
+)
+def test_free_text_that_utf_8_cannot_carry_is_stored_and_shown_escaped(store, history, event):
+    ledger = ledger_of(store)
+    for before in history:
+        append(ledger, before)
+
+    append(ledger, event)
+    append(ledger, event)  # as a task does that is run again
+
+    entries = ledger_of(store).entries()
+    assert len(entries) == len(history) + 2
+    assert entries == ledger.entries()
+    assert SHOWN in entries[-1].encode().decode()
+    assert SHOWN in dump_history(entries)
+    assert SHOWN in describe_history(entries)
+    append(ledger_of(store), opened(opening=2))
+
+
+def test_a_line_of_a_difference_that_utf_8_cannot_carry_is_stored_and_shown_escaped(store):
+    append(ledger_of(store), adopted(difference=("fine", ODD)), "adopt-1")
+
+    entries = ledger_of(store).entries()
+    assert entries[-1].event.difference == ("fine", r"odd\ud800text")
+    assert SHOWN in dump_history(entries)
+    assert describe_history(entries).encode()
+    append(ledger_of(store), opened(opening=2))
+
+
+@pytest.mark.parametrize("raced", [1, 2])
+def test_two_writers_that_begin_a_ledger_at_once_begin_it_once_and_both_entries_land(tmp_path, store, raced):
+    class Raced(DirectoryStore):
+        others = iter(of("run-2", opened(2)))
+
+        def create(self, key, content):
+            if key == entry_key(raced):
+                for run_id, event in self.others:
+                    append(ledger_of(store), event, run_id)
+            super().create(key, content)
+
+    append(ledger_of(Raced(tmp_path.as_uri())), opened(1))
+
+    entries = ledger_of(store).entries()
+    assert [(str(entry.type), entry.run_id) for entry in entries[1:]] == [
+        ("release_opened", "run-2"),
+        ("release_opened", "run-1"),
+    ]
+    assert [entry.type for entry in entries].count("ledger_started") == 1
+
+
+def test_a_ledger_whose_first_writer_was_killed_after_its_beginning_goes_on(store):
+    put(store, chain())
+
+    append(ledger_of(store), opened())
+
+    assert [str(entry.type) for entry in ledger_of(store).entries()] == ["ledger_started", "release_opened"]
