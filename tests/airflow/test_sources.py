@@ -89,7 +89,8 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> list[FakeConnection]:
 
 
 def open_once(conn_id: str = "shop") -> None:
-    list(source_for(conn_id).batches("SELECT * FROM users", {}, 10))
+    with source_for(conn_id).batches("SELECT * FROM users", {}, 10) as batches:
+        list(batches)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +271,7 @@ def test_a_live_oracle_database_is_read(define: Any) -> None:
         extra={"dsn": os.environ["RECDEPLOY_ORACLE_DSN"], **extra},
     )
     sql = "SELECT q.*, SYSDATE d FROM (SELECT LEVEL n, TO_CHAR(LEVEL, '000') id FROM dual CONNECT BY LEVEL <= :top) q"
-    batches = list(source_for("shop").batches(sql, {"top": 25}, 10))
+    with source_for("shop").batches(sql, {"top": 25}, 10) as rows:
+        batches = list(rows)
     assert [len(batch) for batch in batches if len(batch)] == [10, 10, 5]
     assert batches[0].column_names == ["N", "ID", "D"]

@@ -5,6 +5,7 @@ import hashlib
 import sqlite3
 import tempfile
 import uuid
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,11 @@ class ListedSource:
         self.asked: list[tuple[str, dict[str, Any], int]] = []
         self.unorderable: set[int] = set()
 
-    def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[pa.Table]:
+    @contextmanager
+    def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[Iterator[pa.Table]]:
+        yield self.tables(sql, parameters, batch_rows)
+
+    def tables(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[pa.Table]:
         self.asked.append((sql, dict(parameters), batch_rows))
         table = next(name for name in self.given if f"FROM {name}" in sql)
         if sql.endswith("WHERE 1 = 0"):
@@ -373,7 +378,7 @@ def failure(folder: Path, source: Any, **source_settings: Any) -> str:
 
 def test_a_missing_table_is_named_in_the_words_of_the_database(tmp_path: Path) -> None:
     file = shops.make_shop(tmp_path / "shop.db")
-    with sqlite3.connect(file) as database:
+    with closing(sqlite3.connect(file)) as database, database:
         database.execute("DROP TABLE products")
     message = failure(tmp_path / "out", shops.source_of(file))
     assert message.startswith("items.sql: the test shop says: no such table: products")
@@ -396,7 +401,7 @@ def test_a_column_returned_twice_is_ambiguous(names: list[str], tmp_path: Path) 
 
 def make_shop_without(table: str, file: Path) -> Path:
     shops.make_shop(file)
-    with sqlite3.connect(file) as database:
+    with closing(sqlite3.connect(file)) as database, database:
         database.execute(f"DELETE FROM {table}")
     return file
 
@@ -493,8 +498,8 @@ def test_memory_is_bounded_by_batch_and_row_group(tmp_path: Path, monkeypatch: p
     before = pa.total_allocated_bytes()
 
     class Endless(ListedSource):
-        def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[pa.Table]:
-            for batch in super().batches(sql, parameters, batch_rows):
+        def tables(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[pa.Table]:
+            for batch in super().tables(sql, parameters, batch_rows):
                 yield batch
                 if "FROM users" not in sql or len(batch) == 0:
                     continue
@@ -538,7 +543,8 @@ def test_bind_variables_are_found_where_they_count(tmp_path: Path) -> None:
 def test_a_literal_with_colons_is_no_bind_variable(tmp_path: Path) -> None:
     file = shops.make_shop(tmp_path / "shop.db")
     sql = "SELECT ':x' AS a, '12:30:00' AS b, :v AS c, '50%' AS d, \"user_id\" AS \"e:f\" FROM users -- :y"
-    (table,) = shops.source_of(file).batches(sql + "\nLIMIT 1", {"v": 7}, 10)
+    with shops.source_of(file).batches(sql + "\nLIMIT 1", {"v": 7}, 10) as batches:
+        (table,) = batches
     assert table.to_pylist() == [{"a": ":x", "b": "12:30:00", "c": 7, "d": "50%", "e:f": "u2"}]
     assert escape_colons("a::text, ':x', :v") == r"a::text, '\:x', :v"
 
@@ -566,8 +572,8 @@ class FakeOracle:
 
 def test_the_arrow_source_fetches_decimals_in_batches_of_the_given_size() -> None:
     connection = FakeOracle([pa.table({"USER_ID": [Decimal(7)]})])
-    found = list(ArrowSource(lambda: connection, "db").batches("SELECT :x FROM t", {"x": 1}, 500))
-    assert found[0].column_names == ["USER_ID"]
+    with ArrowSource(lambda: connection, "db").batches("SELECT :x FROM t", {"x": 1}, 500) as batches:
+        assert [batch.column_names for batch in batches] == [["USER_ID"]]
     assert connection.asked == {
         "statement": "SELECT :x FROM t",
         "parameters": {"x": 1},
@@ -579,11 +585,11 @@ def test_the_arrow_source_fetches_decimals_in_batches_of_the_given_size() -> Non
 
 def test_an_abandoned_arrow_source_is_closed() -> None:
     connection = FakeOracle([pa.table({"a": [1]})] * 3)
-    batches = ArrowSource(lambda: connection, "db").batches("SELECT 1", {}, 1)
-    next(batches)
-    assert not connection.closed
-    batches.close()  # type: ignore[attr-defined]
+    with ArrowSource(lambda: connection, "db").batches("SELECT 1", {}, 1) as batches:
+        next(batches)
+        assert not connection.closed
     assert connection.closed
+    assert list(batches) == []
 
 
 def test_what_oracle_refuses_is_quoted_and_the_connection_closed(tmp_path: Path) -> None:

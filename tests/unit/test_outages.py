@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from recdeploy_ops.extraction import Source
+
 
 def of_oracle(text: str) -> oracledb.Error:
     """What python-oracledb raises when the database says this."""
@@ -107,6 +109,11 @@ def test_what_caused_an_error_counts_unless_it_is_denied() -> None:
     assert not may_pass(raised(None))
 
 
+def read(source: Source, sql: str) -> None:
+    with source.batches(sql, {}, 1) as rows:
+        list(rows)
+
+
 @pytest.fixture
 def nobody() -> Iterator[int]:
     """A port on which nobody listens."""
@@ -120,7 +127,7 @@ def test_postgres_that_is_not_there_is_an_outage(driver: str, nobody: int) -> No
     source = CursorSource(lambda: create_engine(f"postgresql+{driver}://a:b@127.0.0.1:{nobody}/shop"), "the shop")
 
     with pytest.raises(SourceUnavailableError, match=r"No connection to the shop: .*Connection refused"):
-        next(source.batches("SELECT 1", {}, 1))
+        read(source, "SELECT 1")
     assert issubclass(SourceUnavailableError, TransientError)
 
 
@@ -128,7 +135,7 @@ def test_oracle_that_is_not_there_is_an_outage(nobody: int) -> None:
     source = ArrowSource(lambda: oracledb.connect(user="a", password="b", dsn=f"127.0.0.1:{nobody}/shop"), "the shop")
 
     with pytest.raises(SourceUnavailableError, match="No connection to the shop: DPY-6005"):
-        next(source.batches("SELECT 1 FROM dual", {}, 1))
+        read(source, "SELECT 1 FROM dual")
 
 
 class Oracle:
@@ -158,12 +165,22 @@ class Oracle:
 )
 def test_oracle_that_is_lost_while_rows_come_is_an_outage(err: Exception, kind: type[Exception]) -> None:
     connection = Oracle(err)
-    rows = ArrowSource(lambda: connection, "the shop").batches("SELECT 1 FROM dual", {}, 1)
 
-    assert len(next(rows)) == 1
-    with pytest.raises(kind, match=f"the shop.*{str(err)[:9]}"):
-        next(rows)
+    with ArrowSource(lambda: connection, "the shop").batches("SELECT 1 FROM dual", {}, 1) as rows:
+        assert len(next(rows)) == 1
+        with pytest.raises(kind, match=f"the shop.*{str(err)[:9]}"):
+            next(rows)
     assert connection.closed
+
+
+def test_a_lost_connection_that_refuses_to_be_closed_is_an_outage_all_the_same() -> None:
+    class Lost(Oracle):
+        def close(self) -> None:
+            raise of_oracle("DPY-1001: not connected to database")
+
+    connection = Lost(of_oracle("DPY-4011: the database or network closed the connection"))
+    with pytest.raises(SourceUnavailableError, match="DPY-4011"):
+        read(ArrowSource(lambda: connection, "the shop"), "SELECT 1 FROM dual")
 
 
 def test_sqlite_that_another_process_writes_is_an_outage_and_a_missing_table_is_none(tmp_path: Path) -> None:
@@ -172,11 +189,11 @@ def test_sqlite_that_another_process_writes_is_an_outage_and_a_missing_table_is_
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("CREATE TABLE users (user_id)")
         with pytest.raises(QueryFailedError, match="no such table: items"):
-            next(source.batches("SELECT * FROM items", {}, 1))
+            read(source, "SELECT * FROM items")
         other.execute("BEGIN EXCLUSIVE")
 
         with pytest.raises(SourceUnavailableError, match="database is locked"):
-            next(source.batches("SELECT * FROM users", {}, 1))
+            read(source, "SELECT * FROM users")
 
 
 def test_a_connection_that_sqlalchemy_calls_lost_is_an_outage() -> None:
@@ -187,12 +204,13 @@ def test_a_connection_that_sqlalchemy_calls_lost_is_an_outage() -> None:
         return opened[-1]
 
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9) SELECT i FROM n"
-    rows = CursorSource(lambda: create_engine("sqlite://", creator=connect), "the shop").batches(numbers, {}, 2)
-    next(rows)
-    opened[-1].close()
+    source = CursorSource(lambda: create_engine("sqlite://", creator=connect), "the shop")
 
-    with pytest.raises(SourceUnavailableError, match="was lost while it was read: Cannot operate on a closed"):
+    with source.batches(numbers, {}, 2) as rows:
         next(rows)
+        opened[-1].close()
+        with pytest.raises(SourceUnavailableError, match="was lost while it was read: Cannot operate on a closed"):
+            next(rows)
 
 
 def test_a_wrong_password_is_none() -> None:
@@ -200,4 +218,4 @@ def test_a_wrong_password_is_none() -> None:
         raise of_oracle("ORA-01017: invalid credential or not authorized; logon denied")
 
     with pytest.raises(SourceDataError, match="Check host, user and password"):
-        next(ArrowSource(connect, "the shop").batches("SELECT 1 FROM dual", {}, 1))
+        read(ArrowSource(connect, "the shop"), "SELECT 1 FROM dual")

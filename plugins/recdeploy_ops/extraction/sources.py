@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import date, datetime
 from decimal import Decimal
 from operator import itemgetter
@@ -16,9 +16,10 @@ from recdeploy_ops.extraction.statements import escape_colons
 from recdeploy_ops.extraction.values import BYTES, HOLDS_BYTES, HOLDS_NO_ID, is_id, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 # What pyarrow converts without loss when a column holds only one of them.
 ARROW_KINDS = {bool, int, float, str, bytes, memoryview, Decimal, datetime, date}
@@ -48,10 +49,13 @@ class Source(Protocol):
         """Name the database for messages."""
         ...
 
-    def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[pa.Table]:
-        """Run a query and yield its rows; at least one table, which is empty when there are none.
+    def batches(
+        self, sql: str, parameters: Mapping[str, Any], batch_rows: int
+    ) -> AbstractContextManager[Iterator[pa.Table]]:
+        """Run a query; its rows are there for as long as the block lasts.
 
-        Everything is closed when the iterator is exhausted, fails or is closed.
+        The block gets at least one table, which is empty when there are no rows. However it ends, rows and
+        connection are closed then: a reader that fails half way leaves nothing open.
 
         Args:
             sql: one query with bind variables as ``:name``.
@@ -92,20 +96,34 @@ class ArrowSource:
         self._errors = errors
         self.name = name
 
-    def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[pa.Table]:
+    @contextmanager
+    def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[Iterator[pa.Table]]:
         """See `Source.batches`."""
         errors: tuple[type[Exception], ...] = (*(self._errors or _oracle_errors()), OSError)
         try:
             connection = self._connect()
         except errors as err:
             raise _not_connected(self.name, err) from err
-        with closing(connection):
-            try:
-                # Decimals, because a NUMBER that becomes a float loses digits of long ids.
-                for frame in connection.fetch_df_batches(sql, dict(parameters), size=batch_rows, fetch_decimals=True):
-                    yield pa.table(frame)
-            except errors as err:
-                raise _failed(self.name, err, is_outage=may_pass(err)) from err
+        with (
+            _closed_quietly(connection, errors),
+            closing(self._tables(connection, sql, parameters, batch_rows, errors)) as tables,
+        ):
+            yield tables
+
+    def _tables(
+        self,
+        connection: Any,
+        sql: str,
+        parameters: Mapping[str, Any],
+        batch_rows: int,
+        errors: tuple[type[Exception], ...],
+    ) -> Generator[pa.Table, None, None]:
+        try:
+            # Decimals, because a NUMBER that becomes a float loses digits of long ids.
+            for frame in connection.fetch_df_batches(sql, dict(parameters), size=batch_rows, fetch_decimals=True):
+                yield pa.table(frame)
+        except errors as err:
+            raise _failed(self.name, err, is_outage=may_pass(err)) from err
 
 
 class CursorSource:
@@ -120,9 +138,9 @@ class CursorSource:
         self._engine = engine
         self.name = name
 
-    def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[pa.Table]:
+    @contextmanager
+    def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[Iterator[pa.Table]]:
         """See `Source.batches`."""
-        from sqlalchemy import text
         from sqlalchemy.exc import SQLAlchemyError
 
         with ExitStack() as stack:
@@ -134,22 +152,35 @@ class CursorSource:
                 connection = stack.enter_context(engine.connect())
             except errors as err:
                 raise _not_connected(self.name, err) from err
-            driver_connection: Any = connection.connection.dbapi_connection
-            try:
-                size = min(batch_rows, CURSOR_ROWS)
-                streaming = connection.execution_options(stream_results=True, max_row_buffer=size)
-                result = streaming.execute(text(escape_colons(sql)), dict(parameters))
-                names = list(result.keys())
-                rows = result.fetchmany(size)
+            rows = self._tables(connection, sql, parameters, min(batch_rows, CURSOR_ROWS), errors)
+            yield stack.enter_context(closing(rows))
+
+    def _tables(
+        self,
+        connection: Connection,
+        sql: str,
+        parameters: Mapping[str, Any],
+        size: int,
+        errors: tuple[type[Exception], ...],
+    ) -> Generator[pa.Table, None, None]:
+        from sqlalchemy import text
+
+        dialect = connection.dialect
+        driver_connection: Any = connection.connection.dbapi_connection
+        try:
+            streaming = connection.execution_options(stream_results=True, max_row_buffer=size)
+            result = streaming.execute(text(escape_colons(sql)), dict(parameters))
+            names = list(result.keys())
+            rows = result.fetchmany(size)
+            yield table_of(names, rows)
+            while rows := result.fetchmany(size):
                 yield table_of(names, rows)
-                while rows := result.fetchmany(size):
-                    yield table_of(names, rows)
-            except errors as err:
-                original: Any = getattr(err, "orig", None) or err
-                is_lost = isinstance(original, engine.dialect.loaded_dbapi.Error) and (
-                    engine.dialect.is_disconnect(original, driver_connection, None)
-                )
-                raise _failed(self.name, err, is_outage=is_lost or may_pass(err)) from err
+        except errors as err:
+            original: Any = getattr(err, "orig", None) or err
+            is_lost = isinstance(original, dialect.loaded_dbapi.Error) and (
+                dialect.is_disconnect(original, driver_connection, None)
+            )
+            raise _failed(self.name, err, is_outage=is_lost or may_pass(err)) from err
 
 
 def table_of(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
@@ -184,6 +215,16 @@ def _array_of(values: Sequence[Any], kinds: set[type]) -> pa.Array | None:
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         pass  # too long for Arrow's numbers: kept as text, digit by digit
     return None
+
+
+@contextmanager
+def _closed_quietly(connection: Any, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Close a connection at the end of the block; one that was lost may refuse, which hides nothing of the loss."""
+    try:
+        yield
+    finally:
+        with suppress(*errors):
+            connection.close()
 
 
 def _oracle_errors() -> tuple[type[Exception], ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -163,10 +165,10 @@ def _plan(source: Source, settings: Settings, table: Table) -> Plan:
         )
     parameters = {name: given[name] for name in sorted(query.variables)}
     try:
-        frames = list(source.batches(query.without_rows(), parameters, 1))
+        with source.batches(query.without_rows(), parameters, 1) as batches:
+            returned = tuple(next(batches).column_names)
     except QueryFailedError as err:
         raise _query_failed(query, err) from err
-    returned = tuple(frames[0].column_names)
     columns = _match_columns(query, table, returned)
     return Plan(source, table, query, parameters, settings.source.batch_rows, columns, returned)
 
@@ -202,10 +204,13 @@ def _write(plan: Plan, path: Path, report: Callable[[str], None]) -> Writing:
     writing = Writing(tuple(plan.columns))
     next_report = writing.started + REPORT_SECONDS
     repeating = [name for name in plan.columns if name != plan.table.timestamp]  # a dictionary of moments saves nothing
-    with pq.ParquetWriter(
-        path, plan.schema(), compression="zstd", store_schema=True, use_dictionary=repeating
-    ) as writer:
-        for rows in _in_row_groups(_clean_batches(plan, writing)):
+    with (
+        pq.ParquetWriter(
+            path, plan.schema(), compression="zstd", store_schema=True, use_dictionary=repeating
+        ) as writer,
+        _ordered_batches(plan) as batches,
+    ):
+        for rows in _in_row_groups(_clean_batches(plan, batches, writing)):
             writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
             if time.monotonic() >= next_report:
                 report(writing.describe(plan.table.name))
@@ -221,8 +226,8 @@ def _write(plan: Plan, path: Path, report: Callable[[str], None]) -> Writing:
     return writing
 
 
-def _clean_batches(plan: Plan, writing: Writing) -> Iterator[pa.Table]:
-    for batch in _ordered_batches(plan):
+def _clean_batches(plan: Plan, batches: Iterator[pa.Table], writing: Writing) -> Iterator[pa.Table]:
+    for batch in batches:
         clean = _clean(plan, batch, first_row=writing.seen + 1)
         writing.rows += len(clean)
         writing.null_ids += len(batch) - len(clean)
@@ -232,27 +237,25 @@ def _clean_batches(plan: Plan, writing: Writing) -> Iterator[pa.Table]:
         yield clean
 
 
-def _ordered_batches(plan: Plan) -> Iterator[pa.Table]:
-    """Yield the rows sorted by key, then by all that is kept, so that equal keys have one order as well.
+@contextmanager
+def _ordered_batches(plan: Plan) -> Iterator[Iterator[pa.Table]]:
+    """Open the rows sorted by key, then by all that is kept, so that equal keys have one order as well.
 
     Some types have no order (CLOB, JSON): the database says so before the first row, and the key must do.
     """
     keys = [plan.columns[name] + 1 for name in plan.table.keys]
     everything = keys + [p + 1 for name, p in plan.columns.items() if name not in plan.table.keys]
     for positions in (everything, keys)[everything == keys :]:
-        batches = plan.source.batches(plan.query.ordered_by(positions), plan.parameters, plan.batch_rows)
+        has_rows = False
         try:
-            first = next(batches)
+            with plan.source.batches(plan.query.ordered_by(positions), plan.parameters, plan.batch_rows) as batches:
+                first = next(batches)
+                has_rows = True
+                yield chain((first,), batches)
+                return
         except QueryFailedError as err:
-            if positions is keys:
+            if has_rows or positions is keys:
                 raise _query_failed(plan.query, err) from err
-            continue
-        yield first
-        try:
-            yield from batches
-        except QueryFailedError as err:
-            raise _query_failed(plan.query, err) from err
-        return
 
 
 def _clean(plan: Plan, batch: pa.Table, first_row: int) -> pa.Table:
