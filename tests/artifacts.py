@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from shops import write_extract
@@ -13,7 +15,7 @@ from recdeploy_ops.settings import DEFAULT_PATH, load_settings
 
 if TYPE_CHECKING:
     import types
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 SETTINGS = load_settings(DEFAULT_PATH)
@@ -64,6 +66,23 @@ def make_artifact(folder: Path, *, version: int = 7, top_k: int = 3, **results: 
     inputs = write_inputs(folder / "inputs", **results)
     build_artifact(*inputs, folder / "artifact", settings=SETTINGS, version=version, top_k=top_k)
     return folder / "artifact"
+
+
+@contextmanager
+def loaded_score(folder: Path) -> Iterator[types.ModuleType]:
+    """What `load_score` returns, for as long as the block lasts."""
+    score = load_score(folder)
+    try:
+        yield score
+    finally:
+        close_connection(score)
+
+
+def close_connection(score: types.ModuleType) -> None:
+    """Close the connection of this thread, which ``score.py`` keeps for as long as the thread lives."""
+    connection = score.load_model()._database.connections.pop(os.getpid(), None)
+    if connection is not None:
+        connection.close()
 
 
 def load_score(folder: Path) -> types.ModuleType:

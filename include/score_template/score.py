@@ -116,7 +116,11 @@ class Database(threading.local):
         # Immutable: no lock, no journal, nothing written beside the file. Without mmap, so that a damaged
         # file is an error and not the end of the process.
         connection = sqlite3.connect(self.path.as_uri() + "?mode=ro&immutable=1", uri=True)
-        connection.execute("PRAGMA cache_size = -1024")  # KiB, for each thread
+        try:
+            connection.execute("PRAGMA cache_size = -1024")  # KiB, for each thread
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from artifacts import ITEMS, LISTS, NEW_USERS, SETTINGS, load_score, make_artifact, write_inputs, write_results
+from artifacts import ITEMS, LISTS, NEW_USERS, SETTINGS, loaded_score, make_artifact, write_inputs, write_results
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shops import write_extract
@@ -32,8 +32,6 @@ from recdeploy_ops.domain.errors import IntegrityError, StorageError, TrainingFa
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 
 BUILD_IN_A_CHILD = """
 import sys
@@ -146,12 +144,12 @@ ODD_IDS = [
 
 def test_ids_of_every_kind_survive_from_the_csv_to_the_answer(tmp_path: Path) -> None:
     lists = {user: [(ODD_IDS[-number], 1 / 3 + number)] for number, user in enumerate(ODD_IDS)}
-    score = load_score(build(tmp_path, lists))
+    with loaded_score(build(tmp_path, lists)) as score:
+        answers = {user: score.predict({"user_id": user}) for user in lists}
     for user, [(item, rating)] in lists.items():
-        answer = score.predict({"user_id": user})
-        assert answer["user_id"] == user
-        assert answer["recommendations"] == [{"product_id": item, "rating": rating}]
-        assert answer["message"] == "Recommendations for known user"
+        assert answers[user]["user_id"] == user
+        assert answers[user]["recommendations"] == [{"product_id": item, "rating": rating}]
+        assert answers[user]["message"] == "Recommendations for known user"
 
 
 @settings(max_examples=25, deadline=None)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from artifacts import LISTS, NEW_USERS, SETTINGS, load_score, make_artifact, write_results
+from artifacts import LISTS, NEW_USERS, SETTINGS, loaded_score, make_artifact, write_results
 from hypothesis import given
 from hypothesis import strategies as st
 from shops import write_extract
@@ -31,12 +31,10 @@ from recdeploy_ops.settings import ProbeSettings
 from recdeploy_ops.storage.bundles import sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from recdeploy_ops.evaluation.endpoints import Ask
-
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 
 SOUND = Agreement(10, 10)
 ENDPOINT = EndpointFacts(3, "d" * 64, SOUND, SOUND, SOUND, 0, ("version 3, digest dddddddddddd",), 0)
@@ -62,9 +60,9 @@ def expected(artifact: Path) -> Expectation:
 
 
 @pytest.fixture(scope="module")
-def ask(artifact: Path) -> Ask:
-    predict = load_score(artifact).predict
-    return lambda request: Reply(200, json.loads(json.dumps(predict(request))), 0.001)
+def ask(artifact: Path) -> Iterator[Ask]:
+    with loaded_score(artifact) as score:
+        yield lambda request: Reply(200, json.loads(json.dumps(score.predict(request))), 0.001)
 
 
 def verdicts(facts: EndpointFacts, *others: Any) -> dict[str, str]:

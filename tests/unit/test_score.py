@@ -11,10 +11,11 @@ import pickle
 import sqlite3
 import threading
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from artifacts import LISTS, NEW_USERS, load_score, make_artifact
+from artifacts import LISTS, NEW_USERS, close_connection, load_score, loaded_score, make_artifact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,11 +23,9 @@ from recdeploy_ops.artifacts.artifact import TEMPLATE
 from recdeploy_ops.storage.bundles import write_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import ModuleType
-
-# Connections that live until their thread ends are not closed, and Python 3.13 says so.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 
 NEW_USER = "Recommendations for new user (popular items)"
 NOTHING_LEFT = "No recommendations: the user has rated every item"
@@ -38,8 +37,9 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def score(artifact: Path) -> ModuleType:
-    return load_score(artifact)
+def score(artifact: Path) -> Iterator[ModuleType]:
+    with loaded_score(artifact) as score:
+        yield score
 
 
 def rows(ranking: Any) -> list[dict[str, Any]]:
@@ -129,8 +129,9 @@ def test_malformed_request_gets_an_error_object(score: ModuleType, request_: Any
 
 
 def test_integer_user_id_is_its_decimal_text(tmp_path: Path) -> None:
-    score = load_score(make_artifact(tmp_path, lists={"-42": [("p1", 1.0)], "042": [("p2", 2.0)], "42": [("p3", 3.0)]}))
-    answers = [score.predict({"user_id": user}) for user in (-42, 42, "042")]
+    folder = make_artifact(tmp_path, lists={"-42": [("p1", 1.0)], "042": [("p2", 2.0)], "42": [("p3", 3.0)]})
+    with loaded_score(folder) as score:
+        answers = [score.predict({"user_id": user}) for user in (-42, 42, "042")]
     assert [answer["user_id"] for answer in answers] == ["-42", "42", "042"]
     assert [answer["recommendations"][0]["product_id"] for answer in answers] == ["p1", "p3", "p2"]
 
@@ -171,7 +172,12 @@ def test_database_is_read_without_locks(score: ModuleType, artifact: Path) -> No
     with closing(sqlite3.connect(artifact / "recommendations.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         answers: list[Any] = []
-        thread = threading.Thread(target=lambda: answers.append(score.predict({"user_id": "u1"})))
+
+        def ask() -> None:
+            answers.append(score.predict({"user_id": "u1"}))
+            close_connection(score)
+
+        thread = threading.Thread(target=ask)
         thread.start()
         thread.join()
         other.execute("ROLLBACK")
@@ -184,6 +190,7 @@ def test_threads_and_forks_have_connections_of_their_own(score: ModuleType) -> N
 
     def ask() -> None:
         answers.extend(score.predict({"user_id": "u1"})["count"] for _ in range(50))
+        close_connection(score)
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -284,11 +291,36 @@ def test_database_that_is_none_keeps_the_artifact_from_loading(tmp_path: Path) -
 
 def test_database_lost_after_loading_is_a_server_error(tmp_path: Path) -> None:
     folder = make_artifact(tmp_path)
-    score = load_score(folder)
-    (folder / "recommendations.sqlite").unlink()
-    with pytest.raises(sqlite3.Error):
-        score.predict({"user_id": "u1"})
-    assert "error" in score.predict({})
+    with loaded_score(folder) as score:
+        (folder / "recommendations.sqlite").unlink()
+        with pytest.raises(sqlite3.Error):
+            score.predict({"user_id": "u1"})
+        assert "error" in score.predict({})
+
+
+def test_database_that_is_damaged_after_loading_is_closed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Connection(sqlite3.Connection):
+        is_closed = False
+
+        def close(self) -> None:
+            self.is_closed = True
+            super().close()
+
+    folder, opened = make_artifact(tmp_path), list[Connection]()
+    with loaded_score(folder) as score:
+        (folder / "recommendations.sqlite").write_bytes(b"not a database" * 100)
+        connect = partial(sqlite3.connect, factory=Connection)
+
+        def open_noted(*args: Any, **how: Any) -> Connection:
+            opened.append(connect(*args, **how))
+            return opened[-1]
+
+        monkeypatch.setattr(sqlite3, "connect", open_noted)
+        with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+            score.predict({"user_id": "u1"})
+    assert [connection.is_closed for connection in opened] == [True]
 
 
 def test_model_is_loaded_once_however_often_the_server_asks(score: ModuleType) -> None:
