@@ -182,7 +182,15 @@ def test_a_child_that_outlives_its_output_is_waited_for(tmp_path: Path) -> None:
     assert (tmp_path / "done").exists()
 
 
-def test_a_grandchild_that_holds_the_output_is_not_waited_for(tmp_path: Path) -> None:
+def test_the_last_lines_are_read_however_late_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the thread that reads them may be slower than the process that wrote them."""
+    pump = processes._pump
+    monkeypatch.setattr(processes, "_pump", lambda *pipes: (time.sleep(0.5), pump(*pipes)))
+    assert child(tmp_path, "print('written')") == ["written"]
+
+
+def test_a_grandchild_that_holds_the_output_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "DRAIN_SECONDS", 0.1)
     code = "import subprocess, sys; print(subprocess.Popen(['sleep', '60']).pid)"
     started = time.monotonic()
     lines = child(tmp_path, code)

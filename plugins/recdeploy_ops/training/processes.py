@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 QUOTED_LINES = 15
 LOOK_SECONDS = 0.5
 HEARTBEAT_SECONDS = 60.0
+# What a process wrote last is read in this time after its end; only a child of its own holds the output longer.
+DRAIN_SECONDS = 5.0
 
 
 class StopSignal(Protocol):
@@ -129,7 +131,7 @@ def _lines_until_end(
         else:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(LOOK_SECONDS)
-    pump.join(LOOK_SECONDS)
+    pump.join(DRAIN_SECONDS)
     while not lines.empty():
         if line := lines.get():
             yield line
