@@ -28,7 +28,6 @@ GATES = [
     "list_duplicates",
     "list_catalogue",
     "list_unrated",
-    "list_finite",
     "list_order",
     "new_user_list",
 ]
@@ -60,9 +59,6 @@ def test_sound_lists_pass_every_gate(tmp_path: Path) -> None:
         ({**LISTS, "u1": [("p2", 4.5), ("p3", 4.0), ("p2", 4.0)]}, "list_duplicates", "u1"),
         ({**LISTS, "u2": [("gone", 5.0), *LISTS["u2"][1:]]}, "list_catalogue", "u2"),
         ({**LISTS, "u2": [*LISTS["u2"][:2], ("p0", 3.0)]}, "list_unrated", "u2"),
-        ({**LISTS, "u3": [("p5", "nan")]}, "list_finite", "u3"),
-        ({**LISTS, "u3": [("p5", "inf")]}, "list_finite", "u3"),
-        ({**LISTS, "u3": [("p5", "")]}, "list_finite", "u3"),
         ({**LISTS, "u1": [("p2", 4.0), ("p3", 4.1), ("p4", 1.0)]}, "list_order", "u1"),
     ],
 )
@@ -146,7 +142,7 @@ def test_absent_evidence_never_passes() -> None:
 
 
 def test_results_without_rows_are_no_lists(tmp_path: Path) -> None:
-    with pytest.raises(TrainingFailedError, match="empty"):
+    with pytest.raises(TrainingFailedError, match="has no rows"):
         measure(tmp_path, lists={})
 
 
@@ -164,7 +160,7 @@ def test_extract_without_interactions_has_everything_to_recommend(tmp_path: Path
 
 
 USERS = ["u0", "u1", "u2", "u3"]
-ratings = st.sampled_from([1.0, 2.0, 3.0, float("nan"), float("inf")])
+ratings = st.sampled_from([1.0, 2.0, 3.0])
 rows = st.tuples(st.sampled_from(["p0", "p1", "p2", "p3", "gone"]), ratings)
 
 
@@ -193,7 +189,6 @@ def test_measures_agree_with_a_plain_count(tmp_path_factory: pytest.TempPathFact
     assert facts.repeated_items == broken(lambda _u, i, _r: len(set(i)) < len(i))
     assert facts.unknown_items == broken(lambda _u, i, _r: "gone" in i)
     assert facts.rated_items == broken(lambda u, i, _r: any((u, item) in rated for item in i))
-    assert facts.not_finite == broken(lambda _u, _i, r: any(abs(x) > 3 or x != x for x in r))
     assert facts.not_descending == broken(lambda _u, _i, r: any(b > a for a, b in itertools.pairwise(r)))
     without = [user for user in USERS if user not in lists]
     assert facts.complete_users == sum(not left[user] for user in without)

@@ -13,14 +13,13 @@ from recdeploy_ops.domain.errors import IntegrityError, StorageError
 from recdeploy_ops.storage.bundles import write_manifest
 
 if TYPE_CHECKING:
-    from recdeploy_ops.artifacts.recommendation_database import Ranking
     from recdeploy_ops.settings import Settings
+    from recdeploy_ops.training.recommendations import Ranking
 
 TEMPLATE = Path(__file__).parents[3] / "include" / "score_template"
 FORMAT = 1  # of the files; score.py reads this one only
 DATABASE = "recommendations.sqlite"
 FALLBACK = "new_user_fallback.pkl"
-NEW_USERS = "new_users.csv"
 PICKLE_PROTOCOL = 4
 
 
@@ -50,7 +49,7 @@ def build_artifact(
         TrainingFailedError: the operator's files are missing, or cannot be served.
         StorageError: ``folder`` holds something already.
     """
-    from recdeploy_ops.artifacts import recommendation_database  # pyarrow and pandas: only who builds needs them
+    from recdeploy_ops.artifacts import recommendation_database  # pyarrow: only who builds needs it
 
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -61,18 +60,16 @@ def build_artifact(
     _fill("runtime.yaml", folder, quoted)
     _fill("README.md", folder, {"project": settings.project_name, "version": str(version)})
     popular = recommendation_database.write_lists(results_folder, extract_folder, folder / DATABASE, settings.source)
-    source = NEW_USERS
-    fallback = recommendation_database.read_new_users(results_folder / NEW_USERS, settings.source, top_k)
-    if fallback is None:
-        source = "popularity"
-        fallback = recommendation_database.rank_popular_items(popular, extract_folder, settings.source, top_k)
+    fallback, origin = recommendation_database.choose_new_user_list(
+        results_folder, settings.source, top_k, popular=lambda: popular, extract_folder=extract_folder
+    )
     write_fallback(folder, fallback)
     facts = {
         "format": FORMAT,
         "project": settings.project_name,
         "version": version,
         "top_k": top_k,
-        "fallback": source,
+        "fallback": origin,
     }
     return write_manifest(folder, facts)
 

@@ -8,24 +8,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
+import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from recdeploy_ops.domain.errors import TrainingFailedError
-from recdeploy_ops.training.recommendations import INTERACTIONS, ITEMS, RECOMMENDATIONS, USERS, read_ids, read_lists
+from recdeploy_ops.training.recommendations import (
+    INTERACTIONS,
+    ITEMS,
+    NEW_USERS,
+    RECOMMENDATIONS,
+    USERS,
+    read_ids,
+    read_lists,
+    read_new_users,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from recdeploy_ops.settings import SourceSettings
-    from recdeploy_ops.training.recommendations import RankedLists
+    from recdeploy_ops.training.recommendations import RankedLists, Ranking
 
-Ranking = list[tuple[str, float]]
+POPULARITY = "popularity"  # where a list for new users comes from, if not from the operator
 
 PAGE_BYTES = 8192
 SQLITE_VERSION_AT = 96  # of the file: where SQLite notes the number of the library that wrote it
@@ -62,7 +70,7 @@ class Popularity:
     rating: float
 
 
-def rank_by_popularity(items: Iterable[Popularity], length: int) -> list[tuple[str, float]]:
+def rank_by_popularity(items: Iterable[Popularity], length: int) -> Ranking:
     """Return the ``length`` most popular items with their mean ratings, most popular first.
 
     Equal counts are ordered by the mean rating, then by id, so that the order never depends on the input's.
@@ -97,44 +105,57 @@ def write_lists(results_folder: Path, extract_folder: Path, path: Path, source: 
     return tally.items(vocabulary)
 
 
-def read_new_users(path: Path, source: SourceSettings, top_k: int) -> Ranking | None:
-    """Return the operator's own list for new users; None if it wrote none."""
-    if not path.exists():
-        return None
-    try:
-        table = pyarrow.csv.read_csv(
-            path,
-            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-            convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=[source.item_column, source.rating_column],
-                column_types={source.item_column: pa.string(), source.rating_column: pa.float64()},
-                strings_can_be_null=False,
-            ),
-        )
-    except (pa.ArrowException, KeyError) as err:
-        raise TrainingFailedError(f"{path.name} of the operator cannot be read: {err}.") from err
-    ranking = list(zip(*(column.to_pylist() for column in table.columns), strict=True))[:top_k]
-    if not ranking or not all(rating is not None and np.isfinite(rating) for _, rating in ranking):
-        raise TrainingFailedError(f"{path.name} of the operator is empty, or has a rating that is no finite number.")
-    return ranking
+def choose_new_user_list(
+    results_folder: Path,
+    source: SourceSettings,
+    top_k: int,
+    *,
+    popular: Callable[[], list[Popularity]],
+    extract_folder: Path | None,
+) -> tuple[Ranking, str]:
+    """Return the list for new users, best first, and where it comes from.
+
+    Args:
+        results_folder: with the operator's own list, which is taken if there is one.
+        source: names the columns.
+        top_k: length of the list.
+        popular: counts the items of the recommended lists, the next choice.
+        extract_folder: has the ratings that count where those items are too few; None if it is not at hand.
+
+    Raises:
+        TrainingFailedError: the operator's own list cannot be used.
+    """
+    own = read_new_users(results_folder, source)
+    if own is not None:
+        return own[:top_k], NEW_USERS
+    ranking = rank_by_popularity(popular(), top_k)
+    if extract_folder is not None and len(ranking) < top_k:
+        ranking += _rank_by_ratings(extract_folder, source, top_k - len(ranking), {item for item, _ in ranking})
+    return ranking, POPULARITY
 
 
-def rank_popular_items(popular: list[Popularity], extract_folder: Path, source: SourceSettings, top_k: int) -> Ranking:
-    """Return the items that stand in most lists; where they are too few, then those rated most often."""
-    ranking = rank_by_popularity(popular, top_k)
-    if len(ranking) == top_k:
-        return ranking
-    catalogue = read_ids(extract_folder / ITEMS, source.item_column).to_pylist()
-    wanted = set(catalogue).difference(item for item, _ in ranking)
+def count_popularity(results_folder: Path, source: SourceSettings) -> list[Popularity]:
+    """Return how popular each item is in the recommended lists, as `write_lists` does, and write nothing."""
+    vocabulary: dict[str, int] = {}
+    tally = _Tally()
+    for lists in read_lists(results_folder, source, vocabulary):
+        tally.add(lists, len(vocabulary))
+    return tally.items(vocabulary)
+
+
+def _rank_by_ratings(extract_folder: Path, source: SourceSettings, length: int, listed: set[str]) -> Ranking:
+    """Return the items of the catalogue that were rated most often and are not listed yet."""
+    wanted = set(read_ids(extract_folder / ITEMS, source.item_column).to_pylist()) - listed
     columns = [source.item_column, source.rating_column]
     table = pq.read_table(extract_folder / INTERACTIONS, columns=columns).rename_columns(["item", "rating"])
-    found = table.group_by("item").aggregate([("rating", "count"), ("rating", "mean")])
-    rated = [
+    rated = table.filter(pc.is_finite(table.column("rating")))
+    found = rated.group_by("item").aggregate([("rating", "count"), ("rating", "mean")])
+    items = [
         Popularity(row["item"], row["rating_count"], row["rating_mean"])
         for row in found.to_pylist()
-        if row["item"] in wanted and row["rating_count"]
+        if row["item"] in wanted
     ]
-    return ranking + rank_by_popularity(rated, top_k - len(ranking))
+    return rank_by_popularity(items, length)
 
 
 class _Tally:
@@ -158,12 +179,6 @@ def _packed_rows(
     batches: Iterator[RankedLists], vocabulary: dict[str, int], tally: _Tally
 ) -> Iterator[tuple[str, bytes, bytes]]:
     for lists in batches:
-        broken = np.flatnonzero(~np.isfinite(lists.ratings))
-        if len(broken):
-            which = int(np.searchsorted(lists.bounds, broken[0], side="right")) - 1
-            raise TrainingFailedError(
-                f"{RECOMMENDATIONS} has a rating that is no finite number, for user {lists.users[which].as_py()!r}."
-            )
         tally.add(lists, len(vocabulary))
         positions, ratings = lists.items.astype("<u4").tobytes(), lists.ratings.astype("<f8").tobytes()
         bounds = lists.bounds.tolist()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from recdeploy_ops.domain.gates.lists import FallbackFacts, ListFacts, Violations
@@ -34,7 +33,7 @@ def measure_lists(
     top_k: int,
     fallback: Sequence[tuple[str, float]],
 ) -> ListFacts:
-    """Hold the recommendations of all users against the extract that they were made from.
+    """Measure the recommendations of all users against the extract that they were made from.
 
     Args:
         results_folder: with ``recommendations.csv``.
@@ -44,7 +43,7 @@ def measure_lists(
         fallback: product ids and ratings for users who are not in the model.
 
     Raises:
-        TrainingFailedError: ``recommendations.csv`` cannot be read.
+        TrainingFailedError: ``recommendations.csv`` cannot be used.
     """
     source = settings.source
     users = read_ids(extract_folder / USERS, source.user_column)
@@ -74,7 +73,6 @@ def measure_lists(
         repeated_items=_violations(table.users, table.with_repeated_items()),
         unknown_items=_violations(table.users, table.with_row(table.item < 0)),
         rated_items=_violations(table.users, table.with_row(in_extract & seen)),
-        not_finite=_violations(table.users, table.with_row(~np.isfinite(table.rating))),
         not_descending=_violations(table.users, table.with_row(rises)),
         fallback=_measure_fallback(fallback, set(catalogue.to_pylist())),
     )

@@ -96,7 +96,7 @@ def expect_answers(
     among them; of the ids of nobody, half differ from a user's by very little.
 
     Raises:
-        TrainingFailedError: ``recommendations.csv`` cannot be read.
+        TrainingFailedError: ``recommendations.csv`` cannot be used.
     """
     probes, source = settings.probes, settings.source
     known = _sample_lists(results_folder, settings, probes.known_users, seed)

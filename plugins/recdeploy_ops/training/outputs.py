@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from recdeploy_ops.domain.errors import TrainingFailedError
 from recdeploy_ops.training.processes import quoted
+from recdeploy_ops.training.recommendations import NEW_USERS, RECOMMENDATIONS, read_lists, read_new_users
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from recdeploy_ops.settings import SourceSettings
     from recdeploy_ops.training.inputs import Inputs
-
-CHUNK_ROWS = 500_000
+    from recdeploy_ops.training.recommendations import RankedLists
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,14 @@ def read_measures(work: Path, last_lines: Sequence[str]) -> dict[str, float]:
     try:
         measures = json.loads((work / "measures.json").read_text(encoding="utf-8"))
     except FileNotFoundError as err:
-        raise _failed("measured nothing", last_lines) from err
+        raise _failed("measured nothing.", last_lines) from err
     found = {name: float(measures[name]) for name in ("rmse", "mae")}
     if not all(map(math.isfinite, found.values())):
-        raise _failed(f"measured {found}, which are no numbers", last_lines)
+        raise _failed(f"measured {found}, which are no numbers.", last_lines)
     if not measures["finite"]:
         raise _failed(
             "learned factors that are no finite numbers: SGD has diverged, and every score is a guess. "
-            "Lower training.learning_rate, or let interactions.sql scale the ratings down",
+            "Lower training.learning_rate, or let interactions.sql scale the ratings down.",
             last_lines,
         )
     return found
@@ -60,63 +62,101 @@ def verify_outputs(outputs: Path, inputs: Inputs, source: SourceSettings, last_l
         TrainingFailedError: an output is missing or empty, a score is not finite, or an id is not one of
             those that the operator was given.
     """
-    for name in ("recommendations.csv", "report.html"):
-        if not (outputs / name).is_file() or not (outputs / name).stat().st_size:
-            raise _failed(f"wrote no {name}", last_lines)
-    columns = [source.user_column, source.item_column, source.rating_column]
-    known_users, known_items = pd.Index(inputs.users.to_pandas()), pd.Index(inputs.items.to_pandas())
-    rows = 0
-    with_list = np.zeros(len(known_users), dtype=bool)
-    for chunk in read_recommendations(outputs / "recommendations.csv"):
-        if list(chunk.columns) != columns:
-            raise _failed(f"wrote the columns {list(chunk.columns)}, expected are {columns}", last_lines)
-        users = known_users.get_indexer(chunk[columns[0]])
-        _require(users >= 0, chunk, f"ids in {columns[0]} that it was not given", last_lines)
-        items = known_items.get_indexer(chunk[columns[1]])
-        _require(items >= 0, chunk, f"ids in {columns[1]} that it was not given", last_lines)
-        scores = pd.to_numeric(chunk[columns[2]], errors="coerce").to_numpy(dtype=float)
-        _require(np.isfinite(scores), chunk, f"values of {columns[2]} that are no finite numbers", last_lines)
-        with_list[users] = True
-        rows += len(chunk)
-    if not rows:
-        raise _failed("wrote a recommendations.csv without rows", last_lines)
-    return Counted(rows, int(with_list.sum()))
+    try:
+        counted = _count_lists(outputs, inputs, source)
+    except TrainingFailedError as err:
+        raise _failed(str(err), last_lines) from err
+    if not (outputs / "report.html").is_file() or not (outputs / "report.html").stat().st_size:
+        raise _failed("wrote no report.html.", last_lines)
+    return counted
 
 
-def verify_new_users(path: Path, inputs: Inputs, source: SourceSettings, top_k: int, last_lines: Sequence[str]) -> int:
-    """Check the list for new users that the engine wrote, and return its length.
+def verify_new_users(
+    outputs: Path, inputs: Inputs, source: SourceSettings, top_k: int, last_lines: Sequence[str]
+) -> int | None:
+    """Check the list for new users that the engine wrote, and return its length; None if it wrote none.
 
     Raises:
         TrainingFailedError: it is empty or too long, or has an item twice, one that is not in the catalogue, or a
             score that is not finite.
     """
-    columns = [source.item_column, source.rating_column]
-    rows = pd.concat(read_recommendations(path))
-    if list(rows.columns) != columns or not 0 < len(rows) <= top_k:
-        raise _failed(f"wrote {len(rows)} rows of {list(rows.columns)} into {path.name}", last_lines)
-    items, scores = rows[columns[0]], pd.to_numeric(rows[columns[1]], errors="coerce").to_numpy(dtype=float)
-    known = items.isin(inputs.items.to_pandas()).to_numpy() & ~items.duplicated().to_numpy()
-    _require(known, rows, f"ids in {columns[0]} that it was not given, or twice,", last_lines, path.name)
-    _require(np.isfinite(scores), rows, f"values of {columns[1]} that are no finite numbers", last_lines, path.name)
-    return len(rows)
+    try:
+        ranking = read_new_users(outputs, source)
+    except TrainingFailedError as err:
+        raise _failed(str(err), last_lines) from err
+    if ranking is None:
+        return None
+    if len(ranking) > top_k:
+        raise _failed(f"wrote {len(ranking)} rows into {NEW_USERS}, more than the {top_k} asked for.", last_lines)
+    left = set(inputs.items.to_pylist())
+    wrong = []
+    for item, score in ranking:
+        if item not in left:
+            wrong.append(f"{item!r}, {score!r}")
+        left.discard(item)
+    if wrong:
+        what = f"{len(wrong)} ids in {source.item_column} that it was not given, or twice,"
+        raise _failed(f"wrote {what} into {NEW_USERS} (first: {wrong[0]}).", last_lines)
+    return len(ranking)
 
 
-def read_recommendations(path: Path) -> Iterator[pd.DataFrame]:
-    """Yield ``recommendations.csv`` in pieces, every value as the text that stands there."""
-    with pd.read_csv(
-        path, dtype=str, keep_default_na=False, na_filter=False, chunksize=CHUNK_ROWS, encoding="utf-8"
-    ) as chunks:
-        yield from chunks
+def _count_lists(outputs: Path, inputs: Inputs, source: SourceSettings) -> Counted:
+    """Return how much is in ``recommendations.csv``.
+
+    Raises:
+        TrainingFailedError: it cannot be used, or has ids that the operator was not given.
+    """
+    known_users = {user: number for number, user in enumerate(inputs.users.to_pylist())}
+    known_items = set(inputs.items.to_pylist())
+    vocabulary: dict[str, int] = {}
+    is_known = np.empty(0, dtype=bool)  # for each item of the vocabulary
+    with_list = np.zeros(len(known_users), dtype=bool)
+    wrong_users, wrong_items = _WrongIds(source.user_column), _WrongIds(source.item_column)
+    rows = 0
+    for lists in read_lists(outputs, source, vocabulary):
+        users = np.array([known_users.get(user, -1) for user in lists.users.to_pylist()])
+        new_items = islice(vocabulary, len(is_known), None)
+        is_known = np.append(is_known, np.array([item in known_items for item in new_items], dtype=bool))
+        wrong_users.note(lists, np.repeat(users < 0, np.diff(lists.bounds)), vocabulary)
+        wrong_items.note(lists, ~is_known[lists.items], vocabulary)
+        with_list[users[users >= 0]] = True
+        rows += len(lists.items)
+    wrong_users.refuse()
+    wrong_items.refuse()
+    return Counted(rows, int(with_list.sum()))
 
 
-def _require(
-    right: Any, chunk: pd.DataFrame, what: str, last_lines: Sequence[str], file: str = "recommendations.csv"
-) -> None:
-    wrong = np.flatnonzero(~right)
-    if wrong.size:
-        first = ", ".join(map(repr, chunk.iloc[int(wrong[0])]))
-        raise _failed(f"wrote {wrong.size} {what} into {file} (first: {first})", last_lines)
+@dataclass
+class _WrongIds:
+    """Rows of ``recommendations.csv`` with an id that the operator was not given.
+
+    Attributes:
+        column: where it stands.
+        count: how many rows.
+        first: user, item and score of the first one.
+    """
+
+    column: str
+    count: int = 0
+    first: tuple[str, str, float] | None = None
+
+    def note(self, lists: RankedLists, is_wrong: NDArray[np.bool_], vocabulary: dict[str, int]) -> None:
+        found = np.flatnonzero(is_wrong)
+        if found.size and self.first is None:
+            row = int(found[0])
+            owner = int(np.searchsorted(lists.bounds, row, side="right")) - 1
+            item = next(islice(vocabulary, int(lists.items[row]), None))
+            self.first = (lists.users[owner].as_py(), item, float(lists.ratings[row]))
+        self.count += found.size
+
+    def refuse(self) -> None:
+        if self.first is not None:
+            first = ", ".join(map(repr, self.first))
+            raise TrainingFailedError(
+                f"{RECOMMENDATIONS} has {self.count:,} ids in {self.column} that the operator was not given "
+                f"(first: {first}): train again."
+            )
 
 
 def _failed(what: str, last_lines: Sequence[str]) -> TrainingFailedError:
-    return TrainingFailedError(f"The ADS operator ended with exit code 0, but {what}. {quoted(last_lines)}")
+    return TrainingFailedError(f"The ADS operator ended with exit code 0, but {what} {quoted(last_lines)}")

@@ -1,4 +1,8 @@
-"""The lists that the operator recommends: the reader of recommendations.csv."""
+"""The operator's two CSV files, ``recommendations.csv`` and ``new_users.csv``: their one reader.
+
+Whatever needs one of them reads it here: the check of the operator's outputs, the gates, the database that is served,
+the notebook. A file that one of them refuses is refused by all, in the same words.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +27,13 @@ if TYPE_CHECKING:
 
 
 RECOMMENDATIONS = "recommendations.csv"
+NEW_USERS = "new_users.csv"
 USERS = "users.parquet"
 ITEMS = "items.parquet"
 INTERACTIONS = "interactions.parquet"
 BLOCK_BYTES = 1 << 21
+
+Ranking = list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class RankedLists:
         users: one id for each list; shape (lists,).
         bounds: where each list begins and the last one ends; shape (lists + 1,).
         items: number of each row's item in the vocabulary of `read_lists`; shape (rows,).
-        ratings: of each row, NaN where there is none; shape (rows,).
+        ratings: of each row, a finite number; shape (rows,).
     """
 
     users: pa.Array
@@ -64,29 +71,114 @@ def read_lists(results_folder: Path, source: SourceSettings, vocabulary: dict[st
         vocabulary: filled on the way: number of each item id, in order of first appearance.
 
     Raises:
-        TrainingFailedError: the file is missing or empty, lacks a column, or a rating is no number.
+        TrainingFailedError: the file is missing, damaged or without rows, has other columns than these, or a rating
+            that is not a finite number.
     """
-    path = results_folder / RECOMMENDATIONS
     columns = [source.user_column, source.item_column, source.rating_column]
+    for rows, starts in _whole_lists(_read_rows(results_folder / RECOMMENDATIONS, columns)):
+        yield _lists_of(rows, starts, vocabulary)
+
+
+def read_new_users(results_folder: Path, source: SourceSettings) -> Ranking | None:
+    """Return ``new_users.csv``, the operator's own list for new users, best first; None if it wrote none.
+
+    Raises:
+        TrainingFailedError: as from `read_lists`.
+    """
+    path = results_folder / NEW_USERS
+    if not path.exists():
+        return None
+    ranking: Ranking = []
+    for rows in _read_rows(path, [source.item_column, source.rating_column]):
+        ranking += zip(*(column.to_pylist() for column in rows.columns), strict=True)
+    return ranking
+
+
+def read_ids(path: Path, column: str) -> pa.Array:
+    """Return the distinct ids in a column of a table of the extract, in order of first appearance."""
+    return pc.unique(pq.read_table(path, columns=[column]).column(0).cast(pa.string()))
+
+
+def _read_rows(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows in blocks that are not empty: ids as text, and last the ratings, finite numbers."""
+    has_rows = False
     try:
-        for rows, starts in _whole_lists(_open_csv(path, columns)):
-            yield _lists_of(rows, starts, vocabulary)
-    except (pa.ArrowException, OSError, KeyError) as err:
-        raise TrainingFailedError(
-            f"{path.name} of the operator cannot be read: {err}. It must have the columns {', '.join(columns)}."
-        ) from err
+        with _open_csv(path, columns) as blocks:
+            if blocks.schema.names != columns:
+                raise _unusable(path, f"has the columns {blocks.schema.names}, and must have {columns}: train again.")
+            for block in blocks:
+                if block.num_rows:
+                    has_rows = True
+                    yield _with_finite_ratings(path, block, blocks)
+    except FileNotFoundError as err:
+        raise _unusable(path, "is missing: train again.") from err
+    except (pa.ArrowException, OSError, UnicodeError) as err:
+        raise _unusable(path, f"cannot be read ({err}): train again.") from err
+    if not has_rows:
+        raise _unusable(path, "has no rows: train again.")
+
+
+def _open_csv(path: Path, columns: list[str]) -> Any:
+    return pa.csv.open_csv(
+        path,
+        read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
+        ),
+    )
+
+
+def _with_finite_ratings(path: Path, block: pa.RecordBatch, later: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+    """Return a block with its last column as numbers.
+
+    Args:
+        path: of the file, for the message.
+        block: its rows.
+        later: the blocks that follow, read only to count what is wrong.
+
+    Raises:
+        TrainingFailedError: one of them is not a finite number.
+    """
+    ratings = _numbers(block.column(block.num_columns - 1))
+    wrong = np.flatnonzero(~np.isfinite(ratings))
+    if wrong.size:
+        first = ", ".join(repr(column[int(wrong[0])].as_py()) for column in block.columns)
+        counts = (np.count_nonzero(~np.isfinite(_numbers(rows.column(rows.num_columns - 1)))) for rows in later)
+        raise _unusable(
+            path,
+            f"has a rating that is not a finite number in {wrong.size + sum(counts):,} rows (first: {first}): lower "
+            "training.learning_rate, or let interactions.sql scale the ratings down, and train again.",
+        )
+    columns = [*block.columns[:-1], pa.array(ratings)]
+    return pa.RecordBatch.from_arrays(columns, names=block.schema.names)
+
+
+def _numbers(texts: pa.Array) -> NDArray[np.float64]:
+    """Return texts as numbers, NaN for what is none."""
+    try:
+        numbers: NDArray[np.float64] = texts.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        distinct = texts.dictionary_encode()
+        numbers = np.array([_number(text) for text in distinct.dictionary.to_pylist()])[distinct.indices.to_numpy()]
+    return numbers
+
+
+def _number(text: str) -> float:
+    try:
+        return float(pa.scalar(text.strip()).cast(pa.float64()).as_py())
+    except pa.ArrowInvalid:
+        return float("nan")
+
+
+def _unusable(path: Path, problem: str) -> TrainingFailedError:
+    return TrainingFailedError(f"{path.name} {problem}")
 
 
 def _whole_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64]]]:
-    """Return the rows of whole lists, and where each begins; only a list that batches share is copied.
-
-    Raises:
-        pa.ArrowInvalid: there is no row.
-    """
+    """Return the rows of whole lists, and where each begins; only a list that batches share is copied."""
     newest = None  # the list that may go on in the next batch
     for batch in batches:
-        if not batch.num_rows:
-            continue
         starts = _starts(batch.column(0))
         goes_on = newest is not None and newest.column(0)[0] == batch.column(0)[0]
         if goes_on and len(starts) == 1:
@@ -100,23 +192,7 @@ def _whole_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordB
         if starts[begun:-1].size:
             yield batch.slice(starts[begun], starts[-1] - starts[begun]), starts[begun:-1] - starts[begun]
         newest = batch.slice(starts[-1])
-    if newest is None:
-        raise pa.ArrowInvalid("it is empty")
     yield newest, np.zeros(1, np.int64)
-
-
-def _open_csv(path: Path, columns: list[str]) -> Any:
-    text, number = pa.string(), pa.float64()
-    return pa.csv.open_csv(
-        path,
-        read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pa.csv.ConvertOptions(
-            include_columns=columns,
-            column_types=dict(zip(columns, (text, text, number), strict=True)),
-            strings_can_be_null=False,
-        ),
-    )
 
 
 def _starts(users: pa.Array) -> NDArray[np.int64]:
@@ -133,10 +209,5 @@ def _lists_of(rows: pa.RecordBatch, starts: NDArray[np.int64], vocabulary: dict[
         users=users.take(pa.array(starts)),
         bounds=np.append(starts, rows.num_rows),
         items=np.array(numbers, np.int64)[encoded.indices.to_numpy()],
-        ratings=ratings.fill_null(np.nan).to_numpy(),
+        ratings=ratings.to_numpy(),
     )
-
-
-def read_ids(path: Path, column: str) -> pa.Array:
-    """Return the distinct ids in a column of a table of the extract, in order of first appearance."""
-    return pc.unique(pq.read_table(path, columns=[column]).column(0).cast(pa.string()))

@@ -17,6 +17,7 @@ import yaml
 from recdeploy_ops.training.inputs import prepare_inputs
 from recdeploy_ops.training.outputs import read_measures, verify_new_users, verify_outputs
 from recdeploy_ops.training.processes import run_process
+from recdeploy_ops.training.recommendations import NEW_USERS, RECOMMENDATIONS
 from recdeploy_ops.training.reports import write_new_users
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ OPERATOR = Path(__file__).parents[3] / "include" / "training" / "run_operator.py
 PARTIAL = ".partial"
 CONFIG = "recommender.yaml"
 OUTPUTS = "outputs"
-NEW_USERS = "new_users.csv"
-RESULTS = ("recommendations.csv", "report.html", "metrics.json", CONFIG, NEW_USERS)
+RESULTS = (RECOMMENDATIONS, "report.html", "metrics.json", CONFIG, NEW_USERS)
 # What the child gets from the environment; not the connections and keys that Airflow's has.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
 # What would otherwise be made anew by every run: compiled code, and matplotlib's list of fonts.
@@ -101,7 +101,7 @@ def train(
         metrics = _verified(work, inputs, settings, last_lines, report)
         metrics |= {"top_k": top_k, "seed": seed, "engine": settings.training.engine}
         metrics |= {"seconds": round(time.monotonic() - started, 1)}
-        _settle_new_users(work / OUTPUTS, settings, inputs, top_k, last_lines, report)
+        _complete_new_users(work / OUTPUTS, settings, inputs, top_k, last_lines, report)
         _write_results(work, metrics)
         for name in RESULTS:
             if (work / OUTPUTS / name).exists():
@@ -179,7 +179,7 @@ def _verified(
     }
 
 
-def _settle_new_users(
+def _complete_new_users(
     outputs: Path,
     settings: Settings,
     inputs: Inputs,
@@ -188,11 +188,11 @@ def _settle_new_users(
     report: Callable[[str], None],
 ) -> None:
     """Check the list for new users; the stock engine's stands in its report only, its scores with two decimals."""
-    if not (outputs / NEW_USERS).exists():
+    rows = verify_new_users(outputs, inputs, settings.source, top_k, last_lines)
+    if rows is None:
         write_new_users(outputs / "report.html", outputs / NEW_USERS, inputs, settings.source, top_k, report)
-        return
-    rows = verify_new_users(outputs / NEW_USERS, inputs, settings.source, top_k, last_lines)
-    report(f"{NEW_USERS} has {rows} recommendations for new users.")
+    else:
+        report(f"{NEW_USERS} has {rows} recommendations for new users.")
 
 
 def _write_results(work: Path, metrics: dict[str, Any]) -> None:

@@ -54,7 +54,6 @@ class ListFacts:
         repeated_items: lists in which an item stands more than once.
         unknown_items: lists with an item that is not in the catalogue.
         rated_items: lists with an item that the user has already rated.
-        not_finite: lists with a rating that is no finite number.
         not_descending: lists in which a rating is higher than the one before it.
         fallback: the list for users who are not in the model.
     """
@@ -72,7 +71,6 @@ class ListFacts:
     repeated_items: Violations = Violations()
     unknown_items: Violations = Violations()
     rated_items: Violations = Violations()
-    not_finite: Violations = Violations()
     not_descending: Violations = Violations()
 
 
@@ -90,7 +88,6 @@ def judge_lists(facts: ListFacts, *, min_user_coverage: float) -> GateReport:
         ("list_duplicates", facts.repeated_items, "name an item twice"),
         ("list_catalogue", facts.unknown_items, "name an item that is not in the catalogue"),
         ("list_unrated", facts.rated_items, "name an item that the user has already rated"),
-        ("list_finite", facts.not_finite, "have a rating that is not a finite number"),
         ("list_order", facts.not_descending, "are not ordered by rating, best first"),
     )
     lists = [_judge_rule(gate, violations, fault, facts.lists) for gate, violations, fault in rules]
