@@ -142,7 +142,10 @@ class GateSettings(Section):
     max_orphan_share: Share = 0.0
     max_invalid_rating_share: Share = 0.0
     max_age_hours: Annotated[float, Field(gt=0, le=100 * 365 * 24, allow_inf_nan=False), NUMBER] = 336
+    max_future_hours: Annotated[float, Field(ge=0, le=100 * 365 * 24, allow_inf_nan=False), NUMBER] = 24
     min_user_coverage: Share = 0.999
+    max_latency_ratio: Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False), NUMBER] = 1.2
+    max_latency_excess_ms: Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False), NUMBER] = 50
 
 
 class Settings(Section):

@@ -118,6 +118,13 @@ def test_freshness_holds_beyond_its_bound_and_in_the_future(hours: float, verdic
     assert found.value == pytest.approx(hours)
 
 
+@pytest.mark.parametrize(("hours", "verdict"), [(-3, Verdict.PASS), (-3.1, Verdict.HOLD)])
+def test_how_far_the_future_may_lie_is_a_setting(hours: float, verdict: Verdict) -> None:
+    newest = facts(newest_interaction=NOW - dt.timedelta(hours=hours))
+    found = finding("freshness", newest, max_future_hours=3)
+    assert (found.verdict, found.threshold) == (verdict, "<= 336" if verdict is Verdict.PASS else ">= -3")
+
+
 @pytest.mark.parametrize(
     ("has_timestamps", "why"),
     [(True, "no interaction has a timestamp"), (False, "source.timestamp_column is null")],

@@ -21,13 +21,14 @@ from recdeploy_ops.domain.gates.endpoint import (
     LatencyFacts,
     jaccard,
     judge_endpoint,
+    judge_latency,
     percentile,
 )
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import Reply
 from recdeploy_ops.evaluation.endpoints import compare_latency, compare_with_production, probe_artifact, probe_endpoint
 from recdeploy_ops.evaluation.probes import MALFORMED, Expectation, expect_answers, latency_requests, plan_probes
-from recdeploy_ops.settings import ProbeSettings
+from recdeploy_ops.settings import GateSettings, ProbeSettings
 from recdeploy_ops.storage.bundles import sha256_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.evaluation.endpoints import Ask
 
+GATES = GateSettings()
 SOUND = Agreement(10, 10)
 ENDPOINT = EndpointFacts(3, "d" * 64, SOUND, SOUND, SOUND, 0, ("version 3, digest dddddddddddd",), 0)
 
@@ -65,8 +67,8 @@ def ask(artifact: Path) -> Iterator[Ask]:
         yield lambda request: Reply(200, json.loads(json.dumps(score.predict(request))), 0.001)
 
 
-def verdicts(facts: EndpointFacts, *others: Any) -> dict[str, str]:
-    return {found.gate: str(found.verdict) for found in judge_endpoint(facts, *others).findings}
+def verdicts(facts: EndpointFacts) -> dict[str, str]:
+    return {found.gate: str(found.verdict) for found in judge_endpoint(facts).findings}
 
 
 def failures(facts: EndpointFacts) -> list[str]:
@@ -242,13 +244,14 @@ def test_latencies_are_measured_in_turn_and_the_first_is_not_counted() -> None:
 def test_latency_without_production_is_reported() -> None:
     facts = compare_latency(answering([9.0, 9.5], [], "t"), None, [{}, {}])
     assert facts == LatencyFacts(2, 9.0, 9.5)
-    finding = judge_endpoint(ENDPOINT, facts).findings[-1]
+    finding = judge_latency(facts, GATES)
     assert (finding.verdict, finding.value) == (Verdict.PASS, 9.5)
     assert "no production" in finding.message
+    assert judge_endpoint(ENDPOINT, finding).findings[-1] is finding
 
 
 def test_latency_of_nothing_is_held() -> None:
-    assert verdicts(ENDPOINT, compare_latency(answering([], [], "t"), None, []))["latency_p95"] == "HOLD"
+    assert judge_latency(compare_latency(answering([], [], "t"), None, []), GATES).verdict is Verdict.HOLD
 
 
 @pytest.mark.parametrize(
@@ -268,13 +271,26 @@ def test_latency_of_nothing_is_held() -> None:
 )
 def test_slower_than_production_is_held(test: float | None, production: float | None, verdict: str) -> None:
     latency = LatencyFacts(50, test, test, production, production, production_asked=True)
-    assert verdicts(ENDPOINT, latency)["latency_p95"] == verdict
+    finding = judge_latency(latency, GATES)
+    assert (finding.verdict, finding.threshold) == (verdict, "<= production +20% or +50 ms")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "excess_ms", "verdict"),
+    [(1.5, 100, "HOLD"), (1.6, 100, "PASS"), (1.5, 101, "PASS"), (1, 0, "HOLD"), (1.005, 0.5, "HOLD")],
+)
+def test_how_much_slower_is_too_slow_is_a_setting(ratio: float, excess_ms: float, verdict: str) -> None:
+    latency = LatencyFacts(50, 0.3, 0.3005, 0.2, 0.2, production_asked=True)
+    gates = GateSettings(max_latency_ratio=ratio, max_latency_excess_ms=excess_ms)
+    finding = judge_latency(latency, gates)
+    assert finding.verdict == verdict
+    assert finding.threshold == f"<= production +{round(100 * ratio - 100, 3):g}% or +{excess_ms:g} ms"
 
 
 @pytest.mark.parametrize("which", ["test_failed", "production_failed"])
 def test_requests_without_a_list_are_held(which: str) -> None:
     latency = replace(LatencyFacts(50, 0.1, 0.1, 0.1, 0.1, production_asked=True), **{which: 1})
-    assert verdicts(ENDPOINT, latency)["latency_p95"] == "HOLD"
+    assert judge_latency(latency, GATES).verdict is Verdict.HOLD
 
 
 def test_failing_answers_are_no_latencies() -> None:

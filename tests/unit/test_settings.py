@@ -1,5 +1,6 @@
 """include/recommender.yaml: what is refused, and how it is said."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 import yaml
 
 from recdeploy_ops.domain.errors import SettingsError
-from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, ProbeSettings, load_settings
+from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, GateSettings, ProbeSettings, load_settings
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -39,6 +42,27 @@ def test_the_committed_file_is_valid_and_its_queries_are_there():
 def test_so_many_probes_are_asked_for_that_a_replica_that_is_old_one_time_in_four_is_noticed(probes):
     """In a hundred switches, none is to be called done by chance."""
     assert 100 * 0.75**probes.consecutive_answers < 1e-5
+
+
+def test_every_threshold_is_in_the_committed_file_and_in_the_page_about_gates():
+    committed = yaml.safe_load(DEFAULT_PATH.read_text())["gates"]
+    page = (ROOT / "docs" / "gates.md").read_text()
+
+    assert committed == GateSettings().model_dump()
+    assert [name for name in committed if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins" / "recdeploy_ops" / "domain" / "gates").glob("*.py")))
+def test_a_gate_has_no_threshold_of_its_own(path):
+    """A number at the top of a module would be one that no shop can change."""
+    values = [node.value for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    numbers = [
+        ast.unparse(value)
+        for value in values
+        if isinstance(value, ast.Call) or (isinstance(value, ast.Constant) and isinstance(value.value, int | float))
+    ]
+
+    assert numbers == []
 
 
 def test_the_variable_names_another_file(write, monkeypatch):
@@ -74,6 +98,12 @@ def test_the_variable_names_another_file(write, monkeypatch):
         ),
         ("release.approval_timeout_hours", 721, "release.approval_timeout_hours: .*less than or equal to 720"),
         ("gates.max_age_hours", float("nan"), "gates.max_age_hours: .*finite number"),
+        ("gates.max_future_hours", -1, "gates.max_future_hours: .*greater than or equal to 0"),
+        ("gates.max_latency_ratio", 0.9, "gates.max_latency_ratio: .*greater than or equal to 1"),
+        ("gates.max_latency_ratio", float("inf"), "gates.max_latency_ratio: .*finite number"),
+        ("gates.max_latency_ratio", True, "gates.max_latency_ratio: .*not true or false"),
+        ("gates.max_latency_excess_ms", -1, "gates.max_latency_excess_ms: .*greater than or equal to 0"),
+        ("gates.max_latency_excess_ms", "50 ms", "gates.max_latency_excess_ms: .*number"),
         ("serving.ocpus", True, "serving.ocpus: .*not true or false"),
         ("serving.workers", True, "serving.workers: .*not true or false"),
         ("source.parameters", {"since": float("nan")}, "source.parameters: .*since is nan"),

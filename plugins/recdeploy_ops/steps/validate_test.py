@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from recdeploy_ops.domain.errors import StateMismatchError
 from recdeploy_ops.domain.events import TestDeployed, TestValidated
-from recdeploy_ops.domain.gates.endpoint import judge_endpoint
+from recdeploy_ops.domain.gates.endpoint import judge_endpoint, judge_latency
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 from recdeploy_ops.domain.remedies import RunTask
 from recdeploy_ops.evaluation.candidates import fetch_candidate
@@ -76,7 +76,7 @@ def _probe(context: ReleaseContext, deployment_id: str, expected: Expectation) -
         "changes": asdict(changes) if changes else None,
         "samples": {user: ranking[:3] for user, ranking in list(expected.known.items())[:3]},
     }
-    return judge_endpoint(answers, latency, changes), details
+    return judge_endpoint(answers, judge_latency(latency, releases.settings.gates), changes), details
 
 
 def _read_titles(

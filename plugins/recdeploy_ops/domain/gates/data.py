@@ -11,24 +11,41 @@ from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict, at
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# A clock or time zone may be this wrong before an interaction counts as one from the future.
-TOLERATED_FUTURE = timedelta(hours=24)
 ORDER = ("interactions", "users", "items")
 
 
 class DataThresholds(Protocol):
-    """The bounds of this gate, each a share of rows except for the age."""
+    """The bounds of this gate, named as in the settings."""
 
     @property
-    def max_null_id_share(self) -> float: ...  # noqa: D102 - named as in the settings
+    def max_null_id_share(self) -> float:
+        """Return the largest share of a table's rows that may have no id."""
+        ...
+
     @property
-    def max_duplicate_share(self) -> float: ...  # noqa: D102
+    def max_duplicate_share(self) -> float:
+        """Return the largest share of a table's rows that may repeat the key of another."""
+        ...
+
     @property
-    def max_orphan_share(self) -> float: ...  # noqa: D102
+    def max_orphan_share(self) -> float:
+        """Return the largest share of interactions whose user or item may be in no table."""
+        ...
+
     @property
-    def max_invalid_rating_share(self) -> float: ...  # noqa: D102
+    def max_invalid_rating_share(self) -> float:
+        """Return the largest share of interactions whose rating may be NULL, NaN or infinite."""
+        ...
+
     @property
-    def max_age_hours(self) -> float: ...  # noqa: D102
+    def max_age_hours(self) -> float:
+        """Return how old the newest interaction may be, in hours."""
+        ...
+
+    @property
+    def max_future_hours(self) -> float:
+        """Return how far in the future the newest interaction may lie, in hours."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -191,9 +208,9 @@ def _freshness(facts: DataFacts, gates: DataThresholds, now: datetime) -> Findin
         return at_most("freshness", None, gates.max_age_hours, why, otherwise=Verdict.HOLD)
     hours = (now - newest) / timedelta(hours=1)
     message = f"the newest interaction is of {newest:%Y-%m-%d %H:%M} UTC, {hours:,.1f} hours ago"
-    if newest - now > TOLERATED_FUTURE:
+    if -hours > gates.max_future_hours:
         message = f"the newest interaction lies in the future ({newest:%Y-%m-%d %H:%M} UTC): clock or time zone"
-        return Finding("freshness", Verdict.HOLD, hours, f"<= {gates.max_age_hours:g}", message)
+        return Finding("freshness", Verdict.HOLD, hours, f">= {-gates.max_future_hours:g}", message)
     return at_most("freshness", hours, gates.max_age_hours, message, otherwise=Verdict.HOLD)
 
 

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_LATENCY_RATIO = 1.2
-MAX_LATENCY_EXCESS = 0.050  # seconds
+
+class LatencyThresholds(Protocol):
+    """The bounds of TEST's latency, named as in the settings; only beyond both of them is TEST too slow."""
+
+    @property
+    def max_latency_ratio(self) -> float:
+        """Return the largest ratio of TEST's 95th percentile to production's."""
+        ...
+
+    @property
+    def max_latency_excess_ms(self) -> float:
+        """Return by how many milliseconds TEST's 95th percentile may exceed production's."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -98,13 +109,13 @@ class ChangeFacts:
 
 
 def judge_endpoint(
-    facts: EndpointFacts, latency: LatencyFacts | None = None, changes: ChangeFacts | None = None
+    facts: EndpointFacts, latency: Finding | None = None, changes: ChangeFacts | None = None
 ) -> GateReport:
     """Say whether an endpoint serves its release.
 
     Args:
         facts: from the probes.
-        latency: measured in turn with production; None where latency does not matter (offline, after a promotion).
+        latency: as `judge_latency` says; None where latency does not matter (offline, after a promotion).
         changes: against production; None where there is none.
     """
     findings = [
@@ -115,10 +126,27 @@ def judge_endpoint(
         _judge_served(facts),
     ]
     if latency is not None:
-        findings.append(_judge_latency(latency))
+        findings.append(latency)
     if changes is not None:
         findings.append(_report_changes(changes))
     return GateReport(tuple(findings))
+
+
+def judge_latency(latency: LatencyFacts, gates: LatencyThresholds) -> Finding:
+    """Say whether TEST is slower than production beyond the thresholds.
+
+    Args:
+        latency: measured in turn with production.
+        gates: the thresholds of the settings.
+    """
+    verdict, remark = _compare_latency(latency, gates)
+    message = f"p50 {_ms(latency.test_p50)}, p95 {_ms(latency.test_p95)}"
+    if latency.production_asked:
+        message += f"; production in turn: p50 {_ms(latency.production_p50)}, p95 {_ms(latency.production_p95)}"
+    message += f". {remark}"
+    percent = (gates.max_latency_ratio - 1) * 100
+    bound = f"<= production +{percent:g}% or +{gates.max_latency_excess_ms:g} ms"
+    return Finding("latency_p95", verdict, latency.test_p95, bound, message, latency.requests)
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
@@ -161,17 +189,7 @@ def describe_release(version: object, digest: object) -> str:
     return f"version {ascii(version)[:20]}, digest {str(digest)[:12].encode('ascii', 'backslashreplace').decode()}"
 
 
-def _judge_latency(latency: LatencyFacts) -> Finding:
-    verdict, remark = _compare_latency(latency)
-    message = f"p50 {_ms(latency.test_p50)}, p95 {_ms(latency.test_p95)}"
-    if latency.production_asked:
-        message += f"; production in turn: p50 {_ms(latency.production_p50)}, p95 {_ms(latency.production_p95)}"
-    message += f". {remark}"
-    bound = f"<= production +{MAX_LATENCY_RATIO - 1:.0%} or +{MAX_LATENCY_EXCESS * 1000:.0f} ms"
-    return Finding("latency_p95", verdict, latency.test_p95, bound, message, latency.requests)
-
-
-def _compare_latency(latency: LatencyFacts) -> tuple[Verdict, str]:
+def _compare_latency(latency: LatencyFacts, gates: LatencyThresholds) -> tuple[Verdict, str]:
     test, production = latency.test_p95, latency.production_p95
     if test is None or not math.isfinite(test) or latency.test_failed:
         return Verdict.HOLD, f"{latency.test_failed} of {latency.requests} requests got no list."
@@ -179,7 +197,8 @@ def _compare_latency(latency: LatencyFacts) -> tuple[Verdict, str]:
         return Verdict.PASS, "There is no production to compare with."
     if production is None or not math.isfinite(production) or latency.production_failed:
         return Verdict.HOLD, f"Production gave no list to {latency.production_failed} of {latency.requests} requests."
-    if test > production * MAX_LATENCY_RATIO and test - production > MAX_LATENCY_EXCESS:
+    excess_ms = (test - production) * 1000
+    if test > production * gates.max_latency_ratio and excess_ms > gates.max_latency_excess_ms:
         return Verdict.HOLD, "Slower than production beyond the bound: look at shape and logs of TEST."
     return Verdict.PASS, "Not slower than production beyond the bound."
 
