@@ -13,7 +13,15 @@ import pyarrow as pa
 from recdeploy_ops.domain.errors import SourceDataError, TransientError
 from recdeploy_ops.extraction.outages import may_pass
 from recdeploy_ops.extraction.statements import escape_colons
-from recdeploy_ops.extraction.values import BYTES, HOLDS_BYTES, HOLDS_NO_ID, is_id, text_of
+from recdeploy_ops.extraction.values import (
+    BYTES,
+    HOLDS_BYTES,
+    HOLDS_NO_ID,
+    HOLDS_NO_UTF8,
+    carried_text,
+    is_id,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -196,12 +204,17 @@ def _column_of(name: str, values: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
     if array is not None:
         return pa.field(name, array.type), array
     marks: dict[str, str] = {}
+    texts: list[str | None] = []
     for index, value in enumerate(values):
+        text = None if value is None else text_of(value)
+        texts.append(None if text is None else carried_text(text))
         if isinstance(value, BYTES):
             marks.setdefault(HOLDS_BYTES, str(index))
         elif not is_id(value):
             marks.setdefault(HOLDS_NO_ID, str(index))
-    array = pa.array([None if v is None else text_of(v) for v in values], pa.string())
+        elif texts[-1] != text:
+            marks.setdefault(HOLDS_NO_UTF8, str(index))
+    array = pa.array(texts, pa.string())
     return pa.field(name, array.type, metadata=marks), array
 
 
@@ -213,7 +226,7 @@ def _array_of(values: Sequence[Any], kinds: set[type]) -> pa.Array | None:
         if kinds <= NUMBERS:
             return pa.array([None if v is None else Decimal(str(v)) for v in values])
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
-        pass  # too long for Arrow's numbers: kept as text, digit by digit
+        pass  # too long for Arrow's numbers, or no UTF-8: kept as text, digit by digit or escaped
     return None
 
 

@@ -265,8 +265,9 @@ def _clean(plan: Plan, batch: pa.Table, first_row: int) -> pa.Table:
         column = batch.column(position)
         place = values.Place(plan.query.file, plan.returned[position], first_row)
         if name in plan.table.required:
-            mark = values.HOLDS_NO_ID if name in plan.table.keys else values.HOLDS_BYTES
-            values.refuse_marked(batch.schema.field(position), column, place, mark)
+            is_key = name in plan.table.keys
+            marks = (values.HOLDS_NO_ID, values.HOLDS_NO_UTF8) if is_key else (values.HOLDS_BYTES,)
+            values.refuse_marked(batch.schema.field(position), column, place, *marks)
         if name in plan.table.keys:
             converted.append(values.id_texts(column, place))
             given = pc.fill_null(pc.not_equal(converted[-1], ""), False)

@@ -23,8 +23,8 @@ LARGEST_EXACT_FLOAT = 2**53 - 1
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 SECONDS = re.compile(r"-?\d+(\.\d+)?")
 BYTES = (bytes, bytearray, memoryview)
-# What a field's metadata says of a column of many kinds, which became text: the index of the first such value.
-HOLDS_BYTES, HOLDS_NO_ID = "recdeploy-bytes", "recdeploy-no-id"
+# What a field's metadata says of a column that became text here: the index of the first such value.
+HOLDS_BYTES, HOLDS_NO_ID, HOLDS_NO_UTF8 = "recdeploy-bytes", "recdeploy-no-id", "recdeploy-no-utf8"
 # The year 5138 in seconds, 1973 in milliseconds: beyond it a number is no count of seconds.
 LARGEST_EPOCH = 10**11
 
@@ -45,20 +45,27 @@ class Place:
 
     def error(self, values: pa.Array, index: int, problem: str) -> SourceDataError:
         """Return the error about one value."""
-        value = values[index].as_py()
-        return SourceDataError(
-            f"{self.query}, column {self.column}, row {self.first_row + index} of the sorted result: "
-            f"{value!r} {problem}"
-        )
+        return self._error(index, repr(values[index].as_py()), problem)
+
+    def encoding_error(self, escaped: str, index: int) -> SourceDataError:
+        """Return the error about an id that UTF-8 cannot carry, from what `carried_text` made of it."""
+        problem = "is not text that UTF-8 can carry: correct it in the table, or let the query replace it."
+        return self._error(index, f"'{escaped}'", problem)
+
+    def _error(self, index: int, shown: str, problem: str) -> SourceDataError:
+        row = self.first_row + index
+        return SourceDataError(f"{self.query}, column {self.column}, row {row} of the sorted result: {shown} {problem}")
 
 
 def id_texts(values: pa.Array, place: Place) -> pa.Array:
     """Return ids as text: opaque, neither trimmed nor normalised; NULL stays NULL.
 
     Raises:
-        SourceDataError: a value has no one text, such as a float with a fraction.
+        SourceDataError: a value has no one text, such as a float with a fraction, or one that UTF-8 cannot carry.
     """
-    values = _plain(values)
+    values = _flat(values)
+    if _is_text(values.type) and not _is_utf8(values):
+        _refuse_unencodable(values, place)
     kind = values.type
     if _is_text(kind) or types.is_integer(kind) or types.is_null(kind):
         return values.cast(pa.string())
@@ -116,7 +123,10 @@ def timestamps(values: pa.Array, place: Place) -> pa.Array:
 
 
 def texts(values: pa.Array) -> pa.Array:
-    """Return any column as text, of whatever type it is; NULL stays NULL, bytes become upper-case hex."""
+    r"""Return any column as text, of whatever type it is; NULL stays NULL, bytes become upper-case hex.
+
+    What UTF-8 cannot carry is escaped, such as half of a surrogate pair as ``\ud800``.
+    """
     values = _plain(values)
     if not _is_binary(values.type):
         try:
@@ -139,6 +149,11 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
+def carried_text(text: str) -> str:
+    r"""Return a text that UTF-8 can carry: half of a surrogate pair becomes its escape, such as ``\ud800``."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def is_id(value: Any) -> bool:
     """Return whether a Python value, alone in a column, would be an id for `id_texts`."""
     if isinstance(value, float):
@@ -148,18 +163,26 @@ def is_id(value: Any) -> bool:
     return not isinstance(value, bool | date)
 
 
-def refuse_marked(field: pa.Field, values: pa.Array, place: Place, mark: str) -> None:
-    """Refuse a column of many kinds that holds what it would not be allowed to hold alone.
+def refuse_marked(field: pa.Field, values: pa.Array, place: Place, *marks: str) -> None:
+    """Refuse a column that became text here and holds what it would not be allowed to hold alone.
+
+    Args:
+        field: of the column, as `sources.table_of` returns it.
+        values: the column.
+        place: where it comes from.
+        marks: what it must not hold.
 
     Raises:
         SourceDataError: it does; says where.
     """
-    index = (field.metadata or {}).get(mark.encode())
-    if index is None:
-        return
-    if mark == HOLDS_NO_ID:
-        raise _no_id(place, _plain(values), int(index))
-    raise place.error(_plain(values), int(index), "stands there as bytes (here in hex): let the query return a number.")
+    found = {mark: int(index) for mark in marks if (index := (field.metadata or {}).get(mark.encode())) is not None}
+    for mark, index in found.items():
+        if mark == HOLDS_NO_UTF8:
+            raise place.encoding_error(_plain(values)[index].as_py(), index)
+        if mark == HOLDS_NO_ID:
+            raise _no_id(place, _plain(values), index)
+        problem = "stands there as bytes (here in hex): let the query return a number."
+        raise place.error(_plain(values), index, problem)
 
 
 _NO_MOMENT = (
@@ -169,15 +192,52 @@ _NO_MOMENT = (
 
 
 def _plain(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array of a type of its own; texts in valid UTF-8, as `texts` says."""
+    values = _flat(values)
+    if _is_text(values.type) and not _is_utf8(values):
+        return pa.array([None if v is None else _decoded(v) for v in _raw(values)], pa.string())
+    return values
+
+
+def _flat(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
         if isinstance(values, pa.ChunkedArray):
             values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
     if types.is_dictionary(values.type):
-        return values.dictionary_decode()
+        values = values.dictionary_decode()
+    if types.is_string_view(values.type):  # which Arrow casts to hardly anything
+        return values.cast(pa.string())
     if isinstance(values.type, pa.BaseExtensionType):
         return pa.array([None if v is None else str(v) for v in values.to_pylist()], pa.string())
     return values
+
+
+def _is_utf8(texts: pa.Array) -> bool:
+    """Return whether texts are UTF-8: a driver hands on the bytes of a database, whatever they are."""
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _raw(texts: pa.Array) -> list[bytes | None]:
+    found: list[bytes | None] = texts.cast(pa.large_binary()).to_pylist()
+    return found
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return carried_text(content.decode("utf-8", "surrogatepass"))
+    except UnicodeDecodeError:
+        return content.decode("utf-8", "backslashreplace")
+
+
+def _refuse_unencodable(texts: pa.Array, place: Place) -> None:
+    for index, content in enumerate(_raw(texts)):
+        if content is not None and (text := _decoded(content)).encode() != content:
+            raise place.encoding_error(text, index)
 
 
 def _is_text(kind: pa.DataType) -> bool:

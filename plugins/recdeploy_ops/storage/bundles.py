@@ -169,9 +169,13 @@ def sha256_of(path: Path) -> str:
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return the one JSON text of a value: sorted keys, no spaces to spare, UTF-8, no NaN."""
+    r"""Return the one JSON text of a value: sorted keys, no spaces to spare, UTF-8, no NaN.
+
+    Half of a surrogate pair, which UTF-8 cannot carry, stands there as JSON's escape of it, such as ``\ud800``: what an
+    endpoint has answered can be stored, whatever it is.
+    """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
-    return text.encode() + b"\n"
+    return text.encode(errors="backslashreplace") + b"\n"
 
 
 def parse_manifest(prefix: str, content: bytes) -> Bundle:
