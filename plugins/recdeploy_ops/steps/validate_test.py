@@ -76,7 +76,7 @@ def _probe(context: ReleaseContext, deployment_id: str, expected: Expectation) -
         "changes": asdict(changes) if changes else None,
         "samples": {user: ranking[:3] for user, ranking in list(expected.known.items())[:3]},
     }
-    return judge_endpoint(answers, judge_latency(latency, releases.settings.gates), changes), details
+    return judge_endpoint(answers, judge_latency(latency, context.settings.gates), changes), details
 
 
 def _read_titles(
