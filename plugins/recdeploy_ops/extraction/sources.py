@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from recdeploy_ops.domain.errors import SourceDataError, TransientError
+from recdeploy_ops.extraction.encodings import carried_text
 from recdeploy_ops.extraction.outages import may_pass
 from recdeploy_ops.extraction.statements import escape_colons
 from recdeploy_ops.extraction.values import (
@@ -18,7 +19,6 @@ from recdeploy_ops.extraction.values import (
     HOLDS_BYTES,
     HOLDS_NO_ID,
     HOLDS_NO_UTF8,
-    carried_text,
     is_id,
     text_of,
 )

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from recdeploy_ops.domain.errors import SourceDataError
+from recdeploy_ops.extraction.encodings import decoded, is_utf8, raw_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,7 @@ class Place:
         return self._error(index, repr(values[index].as_py()), problem)
 
     def encoding_error(self, escaped: str, index: int) -> SourceDataError:
-        """Return the error about an id that UTF-8 cannot carry, from what `carried_text` made of it."""
+        """Return the error about an id that UTF-8 cannot carry, from what `encodings.carried_text` made of it."""
         problem = "is not text that UTF-8 can carry: correct it in the table, or let the query replace it."
         return self._error(index, f"'{escaped}'", problem)
 
@@ -64,7 +65,7 @@ def id_texts(values: pa.Array, place: Place) -> pa.Array:
         SourceDataError: a value has no one text, such as a float with a fraction, or one that UTF-8 cannot carry.
     """
     values = _flat(values)
-    if _is_text(values.type) and not _is_utf8(values):
+    if _is_text(values.type) and not is_utf8(values):
         _refuse_unencodable(values, place)
     kind = values.type
     if _is_text(kind) or types.is_integer(kind) or types.is_null(kind):
@@ -149,11 +150,6 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
-def carried_text(text: str) -> str:
-    r"""Return a text that UTF-8 can carry: half of a surrogate pair becomes its escape, such as ``\ud800``."""
-    return text.encode(errors="backslashreplace").decode()
-
-
 def is_id(value: Any) -> bool:
     """Return whether a Python value, alone in a column, would be an id for `id_texts`."""
     if isinstance(value, float):
@@ -194,8 +190,8 @@ _NO_MOMENT = (
 def _plain(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return a column as one array of a type of its own; texts in valid UTF-8, as `texts` says."""
     values = _flat(values)
-    if _is_text(values.type) and not _is_utf8(values):
-        return pa.array([None if v is None else _decoded(v) for v in _raw(values)], pa.string())
+    if _is_text(values.type) and not is_utf8(values):
+        return pa.array([None if v is None else decoded(v) for v in raw_bytes(values)], pa.string())
     return values
 
 
@@ -213,30 +209,9 @@ def _flat(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     return values
 
 
-def _is_utf8(texts: pa.Array) -> bool:
-    """Return whether texts are UTF-8: a driver hands on the bytes of a database, whatever they are."""
-    try:
-        texts.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _raw(texts: pa.Array) -> list[bytes | None]:
-    found: list[bytes | None] = texts.cast(pa.large_binary()).to_pylist()
-    return found
-
-
-def _decoded(content: bytes) -> str:
-    try:
-        return carried_text(content.decode("utf-8", "surrogatepass"))
-    except UnicodeDecodeError:
-        return content.decode("utf-8", "backslashreplace")
-
-
 def _refuse_unencodable(texts: pa.Array, place: Place) -> None:
-    for index, content in enumerate(_raw(texts)):
-        if content is not None and (text := _decoded(content)).encode() != content:
+    for index, content in enumerate(raw_bytes(texts)):
+        if content is not None and (text := decoded(content)).encode() != content:
             raise place.encoding_error(text, index)
 
 

@@ -1,0 +1,33 @@
+"""Texts that UTF-8 cannot carry: a driver hands on the bytes of a database, whatever they are."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+
+def carried_text(text: str) -> str:
+    r"""Return a text that UTF-8 can carry: half of a surrogate pair becomes its escape, such as ``\ud800``."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def is_utf8(texts: pa.Array) -> bool:
+    """Return whether texts are UTF-8."""
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def raw_bytes(texts: pa.Array) -> list[bytes | None]:
+    """Return the bytes of each text, None for NULL."""
+    found: list[bytes | None] = texts.cast(pa.large_binary()).to_pylist()
+    return found
+
+
+def decoded(content: bytes) -> str:
+    """Return bytes as text, with what is not UTF-8 escaped."""
+    try:
+        return carried_text(content.decode("utf-8", "surrogatepass"))
+    except UnicodeDecodeError:
+        return content.decode("utf-8", "backslashreplace")
