@@ -35,7 +35,7 @@ help: ## Say what there is
 #|                            without DATA the store that is there is kept
 #|   KEEP=1                   leave everything running until make stop
 #|   PORT= AIRFLOW_PORT=      ports of the OCI emulator and of Airflow (else chosen once, then kept)
-#|   TIMEOUT=20               minutes that one release may take
+#|   TIMEOUT=20               minutes that a release may go without a change of any task
 #|   DEMO_HOME=.demo          where all of it lives
 #| make bench understands ARGS="--movielens FOLDER --sizes 100k,1m --parts extraction,serving": see ARGS=--help
 #| make setup understands PYTHON=/path/to/python3.12; test, test-unit and lock understand ARGS="...";

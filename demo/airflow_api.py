@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
 from demo.errors import DemoError
-from demo.homes import DAG_ID
+from demo.homes import ANSWER_SECONDS, DAG_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 RUN_ENDED = frozenset({"success", "failed"})
+LOCKED = "database is locked"  # SQLite's words: the request has changed nothing
+TRIES, RETRY_SECONDS = 10, 1.0  # besides what the database waits itself
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class AirflowApi:
         self._dag = f"/api/v2/dags/{dag_id}"
         self._user = user
         # The environment's proxies are not for 127.0.0.1.
-        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +90,7 @@ class AirflowApi:
     def trigger(self, run_id: str, conf: Mapping[str, Any]) -> None:
         """Start a run."""
         body = {"logical_date": None, "dag_run_id": run_id, "conf": dict(conf)}
-        self._send("POST", f"{self._dag}/dagRuns", json=body)
+        self._send("POST", f"{self._dag}/dagRuns", json=body, accept_again=(httpx.codes.CONFLICT,))
 
     def run_state(self, run_id: str) -> str:
         """Return the state of a run."""
@@ -150,7 +153,35 @@ class AirflowApi:
         json: Any = None,
         params: Mapping[str, str | list[str]] | None = None,
         accept: tuple[int, ...] = (),
+        accept_again: tuple[int, ...] = (),
     ) -> httpx.Response:
+        """Send a request, again while Airflow's database is locked, and return the answer.
+
+        Args:
+            method: GET, POST or PATCH.
+            path: of the resource.
+            json: the body.
+            params: the query.
+            accept: errors that are an answer.
+            accept_again: errors that are an answer when the request was sent again: Airflow may have done it before.
+
+        Raises:
+            DemoError: Airflow does not answer, or with another error.
+        """
+        answer = self._answer(method, path, json, params)
+        for _ in range(TRIES - 1):
+            if not (answer.is_server_error and LOCKED in answer.text):
+                break
+            time.sleep(RETRY_SECONDS)
+            answer, accept = self._answer(method, path, json, params), (*accept, *accept_again)
+        if answer.is_error and answer.status_code not in accept:
+            raise DemoError(f"Airflow answers {method} {path} with {answer.status_code}: {answer.text[:1000]}")
+        return answer
+
+    def _answer(
+        self, method: str, path: str, json: Any, params: Mapping[str, str | list[str]] | None
+    ) -> httpx.Response:
+        """Return the answer to a request; logs in where that is needed."""
         try:
             answer = self._client.request(method, path, json=json, params=params)
             if answer.status_code == httpx.codes.UNAUTHORIZED:
@@ -158,8 +189,6 @@ class AirflowApi:
                 answer = self._client.request(method, path, json=json, params=params)
         except httpx.TransportError as err:
             raise DemoError(f"Airflow at {self.url} does not answer {method} {path}: {err!r}") from err
-        if answer.is_error and answer.status_code not in accept:
-            raise DemoError(f"Airflow answers {method} {path} with {answer.status_code}: {answer.text[:1000]}")
         return answer
 
     def _log_in(self) -> None:
@@ -167,3 +196,8 @@ class AirflowApi:
         if answer.is_error:
             raise DemoError(f"Airflow refuses the user {self._user}: {answer.status_code} {answer.text[:500]}")
         self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+def progress_of(tasks: list[Task]) -> list[tuple[str, str, int]]:
+    """Return what changes whenever a run makes progress."""
+    return [(task.name, task.state, task.attempt) for task in tasks]

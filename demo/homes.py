@@ -23,6 +23,9 @@ DAG_ID = "recommender_retrain"
 USERS = {"admin": "admin", "approver": "user", "viewer": "viewer"}
 # Variables of the caller's own that would change what is demonstrated.
 FOREIGN = ("AIRFLOW", "OCI_", "RECDEPLOY_", "PYTHON", "PYTEST", "VIRTUAL_ENV")
+# How long a writer of Airflow's database waits for another (SQLite admits one at a time; by default it gives up after
+# 5 s, and the request or the scheduler fails), and a task or the demo for an answer, which may have to wait for that.
+DATABASE_SECONDS, ANSWER_SECONDS = 60, 150
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,13 @@ def airflow_environment(
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home.airflow / "passwords.json"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.airflow / 'airflow.db'}?timeout={DATABASE_SECONDS}",
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": str(ANSWER_SECONDS),
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": api,
         "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__EXPOSE_STACKTRACE": "True",  # says which error of the database it was: see `airflow_api`
         "AIRFLOW__API_AUTH__JWT_SECRET": _jwt_secret(home),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home.task_logs),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",

@@ -27,7 +27,7 @@ class Options:
         keep: whether to leave everything running.
         emulator_port: port of the OCI emulator; None keeps or chooses one.
         airflow_port: port of Airflow; None keeps or chooses one.
-        timeout_minutes: how long one release may take, without the time that a person thinks.
+        timeout_minutes: how long no task of a release may change, without the time that a person thinks.
     """
 
     home: Path

@@ -12,16 +12,18 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil  # type: ignore[import-untyped]  # its stubs are not in the lock
 
 from demo.errors import DemoError
+from demo.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 MARK = "RECDEPLOY_DEMO_SERVICE"
 GRACE_SECONDS = 15.0
@@ -86,6 +88,10 @@ class Service:
         family = {child for process in found for child in _descendants(process)} | set(found)
         return [process for process in family if _lives(process)]
 
+    def delayed_seconds(self) -> float:
+        """Return how long its processes have waited for a processor; 0 where the system does not say."""
+        return sum(_delayed_seconds(process.pid) for process in self.processes())
+
     def stop(self) -> None:
         """Ask it to end, then force it, until nothing of it is left.
 
@@ -98,13 +104,13 @@ class Service:
             # Only its own session is asked: what the program itself started is for the program to end.
             if session is None or _is_in(process, session):
                 _send(process, signal.SIGTERM)
-        _await_end(family, GRACE_SECONDS)
-        deadline = time.monotonic() + KILL_SECONDS
+        _await_end(family, Patience(GRACE_SECONDS, self.delayed_seconds))
+        patience = Patience(KILL_SECONDS, self.delayed_seconds)
         while left := self.processes():
             for process in left:
                 _send(process, signal.SIGKILL)
-            _await_end(left, 1)
-            if time.monotonic() > deadline:
+            _await_end(left, Patience(1))
+            if patience.is_over():
                 pids = ", ".join(str(process.pid) for process in left)
                 raise DemoError(f"Processes of {self.name} do not end: {pids}. End them with: kill -9 {pids}")
         self.record.unlink(missing_ok=True)
@@ -136,11 +142,10 @@ class Service:
         return pid if self._leader() is not None or not psutil.pid_exists(pid) else None
 
 
-def _await_end(processes: Sequence[psutil.Process], seconds: float) -> None:
-    """Wait until all have ended; one that only waits to be buried by its parent has."""
-    deadline = time.monotonic() + seconds
-    while any(_lives(process) for process in processes) and time.monotonic() < deadline:
-        psutil.wait_procs(processes, timeout=0)  # buries our own
+def _await_end(processes: Sequence[psutil.Process], patience: Patience) -> None:
+    """Wait until all have ended; a zombie process has."""
+    while any(_lives(process) for process in processes) and not patience.is_over():
+        psutil.wait_procs(processes, timeout=0)  # reaps our own
         time.sleep(0.05)
 
 
@@ -149,6 +154,14 @@ def _lives(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def _delayed_seconds(pid: int) -> float:
+    nanoseconds = 0
+    with suppress(OSError):  # it has just ended
+        for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            nanoseconds += int(thread.read_text(encoding="ascii").split()[1])
+    return nanoseconds / 1e9
 
 
 def _is_marked(process: psutil.Process, mark: str) -> bool:

@@ -7,21 +7,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from demo.airflow_api import RUN_ENDED, AirflowApi, Task
+from demo.airflow_api import RUN_ENDED, AirflowApi, Task, progress_of
 from demo.errors import DemoError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from demo.console import Console
     from demo.homes import Home
     from demo.options import Decision
+    from demo.patience import Patience
+    from demo.services import Services
 
 PREFIX = "demo-"
 APPROVAL = "request_approval"
 AWAITING = "awaiting_input"
-# Airflow 3.3.2 loses an answer that comes within about 5 s (the task then asks again).
-ANSWER_AFTER_SECONDS = 11.0
+# The scheduler that heard of the question may have been killed before it wrote so: then its successor loses nothing.
+ANSWER_ANYWAY_SECONDS = 60.0
 POLL_SECONDS = 1.0
 ANSWERS = {"promote": "Promote", "reject": "Reject"}
 SHOWN = frozenset({"running", "deferred", AWAITING, "success", "failed", "skipped", "upstream_failed", "up_for_retry"})
@@ -51,8 +53,8 @@ class ReleaseRun:
         api: as the user who answers.
         home: for the paths of logs.
         console: gets a line per change of a task.
-        require_alive: raises when a service has ended.
-        timeout_minutes: how long the run may take, without the time that a person thinks.
+        services: what the run needs, and the scheduler's log.
+        timeout_minutes: how long no task of the run may change, without the time that a person thinks.
     """
 
     def __init__(
@@ -61,16 +63,16 @@ class ReleaseRun:
         home: Home,
         console: Console,
         *,
-        require_alive: Callable[[], None],
+        services: Services,
         timeout_minutes: float,
     ) -> None:
         self._api = api
         self._home = home
         self._console = console
-        self._require_alive = require_alive
+        self._services = services
         self._timeout = timeout_minutes * 60
         self._seen: dict[str, tuple[str, int]] = {}
-        self._asked: dict[int, float] = {}
+        self._asked: dict[int, Patience] = {}
         self._answered: set[int] = set()
 
     def follow(self, run_id: str, decision: Decision | None, comment: str) -> Outcome:
@@ -80,10 +82,10 @@ class ReleaseRun:
             DemoError: it takes too long, or Airflow ends.
         """
         outcome = Outcome(run_id)
-        left, before = self._timeout, time.monotonic()
+        patience = self._services.patience(self._timeout)
         while outcome.state not in RUN_ENDED:
             time.sleep(POLL_SECONDS)
-            self._require_alive()
+            self._services.require_alive()
             outcome.state = self._api.run_state(run_id)
             tasks = self._api.tasks(run_id)
             self._show(run_id, tasks)
@@ -92,11 +94,9 @@ class ReleaseRun:
             waiting = asked is not None and asked.state == AWAITING
             if asked is not None and waiting:
                 self._attend(run_id, asked, decision, comment)
-            now = time.monotonic()
-            if not waiting or decision:
-                left -= now - before
-            before = now
-            if left < 0:
+            if waiting and not decision:
+                patience.renew()
+            if patience.is_over(progress_of(tasks)):
                 raise DemoError(self._explain_timeout(run_id, tasks))
         outcome.answers = len(self._answered)
         return outcome
@@ -107,15 +107,17 @@ class ReleaseRun:
 
     def _attend(self, run_id: str, task: Task, decision: Decision | None, comment: str) -> None:
         first = task.attempt not in self._asked
-        since = self._asked.setdefault(task.attempt, time.monotonic())
+        anyway = self._asked.setdefault(task.attempt, self._services.patience(ANSWER_ANYWAY_SECONDS))
         if first and len(self._asked) > 1:
             self._console.step(f"{APPROVAL} asks again (try {task.attempt})")
         if decision is None:
             if first:
                 self._invite(run_id)
             return
-        due = time.monotonic() - since >= ANSWER_AFTER_SECONDS
-        if not due or task.attempt in self._answered:
+        if task.attempt in self._answered:
+            return
+        is_parked = self._services.scheduler_log.has_parked(self._api.dag_id, run_id, task.name, task.attempt)
+        if not is_parked and not anyway.is_over():
             return
         answer = ANSWERS[decision]
         if self._api.answer(run_id, task.name, answer, comment):
@@ -153,7 +155,7 @@ class ReleaseRun:
     def _explain_timeout(self, run_id: str, tasks: list[Task]) -> str:
         unfinished = [f"{t.name} ({t.state})" for t in tasks if t.state in SHOWN - {"success", "skipped"}]
         return (
-            f"The release {run_id} was not done within {self._timeout / 60:g} minutes; "
+            f"No task of the release {run_id} has changed for {self._timeout / 60:g} minutes; "
             f"not done: {', '.join(unfinished) or 'nothing was started'}. "
             f"Look into {self._home.task_logs}, or give it more time: make demo TIMEOUT=60"
         )

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,8 +15,10 @@ from demo.airflow_api import AirflowApi
 from demo.cloud import Cloud
 from demo.errors import DemoError
 from demo.homes import DAG_ID, PROJECT, Home, airflow_environment, prepare_airflow
+from demo.patience import Patience
 from demo.ports import HOST, choose_ports, read_ports, require_free
 from demo.processes import Service
+from demo.scheduler_log import SchedulerLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from demo.console import Console
     from demo.options import Options
 
+# How long each may stand still before it is ready: see `demo.patience`.
 EMULATOR_SECONDS, AIRFLOW_SECONDS, DAG_SECONDS = 60.0, 240.0, 60.0
 
 
@@ -123,6 +127,15 @@ class Services:
             if not service.is_running():
                 raise DemoError(f"The demo's {service.name} has ended. Its log {service.log} ends:\n{service.tail()}")
 
+    def patience(self, seconds: float) -> Patience:
+        """Return the patience for what both do together."""
+        return Patience(seconds, lambda: self._airflow.delayed_seconds() + self._emulator.delayed_seconds())
+
+    @cached_property
+    def scheduler_log(self) -> SchedulerLog:
+        """Return what Airflow's scheduler says."""
+        return SchedulerLog(self._airflow.log)
+
     def _attach(self, wanted: dict[str, int | None], fill_store: Callable[..., None]) -> Running:
         ports = read_ports(self._home.ports)
         for service, port in wanted.items():
@@ -147,13 +160,14 @@ class Services:
         url = f"http://{HOST}:{port}/_emulator/health"
         with httpx.Client(timeout=5, trust_env=False) as client:
 
-            def healthy() -> bool:
+            def missing() -> str:
                 try:
-                    return self._ready_file.exists() and client.get(url).is_success
+                    healthy = self._ready_file.exists() and client.get(url).is_success
                 except httpx.TransportError:
-                    return False
+                    healthy = False
+                return "" if healthy else f"{url} does not answer"
 
-            self._wait(self._emulator, healthy, EMULATOR_SECONDS, lambda: f"{url} does not answer")
+            self._wait(self._emulator, missing, EMULATOR_SECONDS)
         ready: dict[str, Any] = json.loads(self._ready_file.read_text(encoding="utf-8"))
         return ready
 
@@ -167,22 +181,27 @@ class Services:
     def _await_airflow(self, url: str) -> None:
         with AirflowApi(url, "admin") as api:
 
-            def missing() -> str:
-                return f"not healthy: {', '.join(api.unhealthy())}"
+            def ailing() -> str:
+                found = api.unhealthy()
+                return f"not healthy: {', '.join(found)}" if found else ""
 
-            self._wait(self._airflow, lambda: not api.unhealthy(), AIRFLOW_SECONDS, missing)
-            self._wait(self._airflow, api.has_dag, DAG_SECONDS, lambda: _explain_missing_dag(api))
+            self._wait(self._airflow, ailing, AIRFLOW_SECONDS)
+            self._wait(self._airflow, lambda: "" if api.has_dag() else _explain_missing_dag(api), DAG_SECONDS)
         self._console.step("Airflow is ready")
 
     @staticmethod
-    def _wait(service: Service, ready: Callable[[], bool], seconds: float, explain: Callable[[], str]) -> None:
-        deadline = time.monotonic() + seconds
-        while not ready():
+    def _wait(service: Service, missing: Callable[[], str], seconds: float) -> None:
+        """Wait until nothing is missing any more.
+
+        Raises:
+            DemoError: the service ends, or what is missing has stayed the same for so many seconds.
+        """
+        patience = Patience(seconds, service.delayed_seconds)
+        while problem := missing():
             if not service.is_running():
                 raise DemoError(f"The demo's {service.name} ended early. {service.log} ends:\n{service.tail()}")
-            if time.monotonic() > deadline:
-                problem = f"was not ready in {seconds:.0f} s: {explain()}. See {service.log}"
-                raise DemoError(f"The demo's {service.name} {problem}")
+            if patience.is_over(problem):
+                raise DemoError(f"The demo's {service.name} is not ready: {problem}. See {service.log}")
             time.sleep(0.5)
 
 

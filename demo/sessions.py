@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from demo.airflow_api import RUN_ENDED, AirflowApi
+from demo.airflow_api import RUN_ENDED, AirflowApi, progress_of
 from demo.checks import Inspector
 from demo.errors import DemoError
 from demo.homes import Home
@@ -81,7 +81,7 @@ class Session:
                 approver,
                 self._home,
                 self._console,
-                require_alive=self._services.require_alive,
+                services=self._services,
                 timeout_minutes=self._options.timeout_minutes,
             )
             outcome = self._follow(admin, watch)
@@ -138,9 +138,9 @@ class Session:
         for run_id in runs:
             self._console.step(f"giving up the unfinished release {run_id}: it is of other data")
             admin.fail_run(run_id)
-        deadline = time.monotonic() + ABANDON_SECONDS
+        patience = self._services.patience(ABANDON_SECONDS)
         while any(admin.run_state(run_id) not in RUN_ENDED for run_id in runs):
-            if time.monotonic() > deadline:
+            if patience.is_over([progress_of(admin.tasks(run_id)) for run_id in runs]):
                 raise DemoError(f"The releases {', '.join(runs)} do not end. Remove the demo with: make clean")
             time.sleep(1)
         for run_id in runs:

@@ -1,12 +1,14 @@
-"""``airflow standalone`` that listens on 127.0.0.1 only.
+"""``airflow standalone`` that listens on 127.0.0.1 only, and ends when one of its programs has ended.
 
 In Airflow 3.3.2 the scheduler and the triggerer each start a server for task logs on every address of the
 machine, on two fixed ports, and ``standalone`` has no option against it. The page reads the logs from the
-disk here, so those servers are left out.
+disk here, so those servers are left out. Nor does it notice that a program has ended: runs would wait for ever.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 from airflow.cli.commands import standalone_command
@@ -20,6 +22,19 @@ class SubCommand(standalone_command.SubCommand):
     def __init__(self, parent: Any, name: str, command: list[str], env: dict[str, str]) -> None:
         options = ["--skip-serve-logs"] if name in WITH_LOG_SERVER else []
         super().__init__(parent, name=name, command=[*command, *options], env=env)
+        self.is_asked_to_end = False
+
+    def run(self) -> None:
+        """Run the program; when it has ended by itself, end the others as Ctrl-C does."""
+        super().run()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
+        if not self.is_asked_to_end:
+            self.parent.print_output("standalone", f"The {self.name} has ended.")
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def stop(self) -> None:
+        """Ask the program to end."""
+        self.is_asked_to_end = True
+        super().stop()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,140 @@
+"""What the demo asks of Airflow's API, against a server that answers as Airflow does on a busy machine."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from demo import airflow_api, releases
+from demo.airflow_api import TRIES, AirflowApi
+from demo.console import Console
+from demo.errors import DemoError
+from demo.homes import Home
+from demo.patience import Patience
+from demo.releases import ReleaseRun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOCKED = (500, {"detail": {"reason": "Database error", "orig_error": "(sqlite3.OperationalError) database is locked"}})
+OTHER_ERROR = (500, {"detail": {"reason": "Database error", "orig_error": "no such table: dag_run"}})
+DONE, CONFLICT = (200, {"state": "success"}), (409, {"detail": "A run with this id exists"})
+
+
+class Airflow:
+    """An API server that gives the answers that it is told to, in order, and keeps what was asked."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, Any]] = []
+        self.asked: list[tuple[str, str, Any]] = []
+        self.url = ""
+
+    @contextmanager
+    def running(self) -> Iterator[Airflow]:
+        airflow = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                airflow.asked.append((self.command, self.path, json.loads(body) if body else None))
+                status, content = airflow.answers.pop(0)
+                data = json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = do_PATCH = answer  # noqa: N815 - the names that its base class calls
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+            thread.start()
+            self.url = f"http://127.0.0.1:{server.server_port}"
+            try:
+                yield self
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Airflow]:
+    monkeypatch.setattr(airflow_api, "RETRY_SECONDS", 0)
+    with Airflow().running() as airflow:
+        yield airflow
+
+
+@pytest.fixture
+def api(airflow: Airflow) -> Iterator[AirflowApi]:
+    with AirflowApi(airflow.url, "admin") as api:
+        yield api
+
+
+def test_a_request_is_sent_again_while_the_database_is_locked(airflow: Airflow, api: AirflowApi) -> None:
+    airflow.answers = [LOCKED, LOCKED, DONE]
+
+    assert api.run_state("demo-1") == "success"
+    assert len(airflow.asked) == 3
+
+
+def test_a_run_that_was_made_although_airflow_said_that_it_failed_is_not_made_twice(
+    airflow: Airflow, api: AirflowApi
+) -> None:
+    airflow.answers = [LOCKED, CONFLICT]
+
+    api.trigger("demo-1", {"seed": 3})
+
+    assert [body["dag_run_id"] for _, _, body in airflow.asked] == ["demo-1", "demo-1"]
+
+
+def test_a_run_whose_id_is_taken_is_refused(airflow: Airflow, api: AirflowApi) -> None:
+    airflow.answers = [CONFLICT]
+
+    with pytest.raises(DemoError, match=r"409: .*A run with this id exists"):
+        api.trigger("demo-1", {})
+
+
+@pytest.mark.parametrize(("answer", "sent"), [(LOCKED, TRIES), (OTHER_ERROR, 1)])
+def test_an_error_that_stays_is_said(airflow: Airflow, api: AirflowApi, answer: tuple[int, Any], sent: int) -> None:
+    airflow.answers = [answer] * sent
+
+    with pytest.raises(DemoError, match=r"Airflow answers GET .*/dagRuns/demo-1 with 500"):
+        api.run_state("demo-1")
+    assert len(airflow.asked) == sent
+
+
+def task(state: str) -> dict[str, Any]:
+    return {"task_id": "request_approval", "state": state, "try_number": 1, "duration": None, "start_date": "2026"}
+
+
+def test_the_demo_answers_once_the_scheduler_knows_that_it_was_asked(
+    airflow: Airflow, api: AirflowApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "POLL_SECONDS", 0)
+    look = [(200, {"state": "running"}), (200, {"task_instances": [task("awaiting_input")]})]
+    ended = [(200, {"state": "success"}), (200, {"task_instances": [task("success")]})]
+    airflow.answers = [*look, *look, *look, (200, {}), *look, *ended]
+    knows = iter([False, False, True])
+    services: Any = SimpleNamespace(
+        require_alive=lambda: None,
+        patience=Patience,
+        scheduler_log=SimpleNamespace(has_parked=lambda *asked: next(knows)),
+    )
+    watch = ReleaseRun(api, Home(tmp_path), Console(), services=services, timeout_minutes=1)
+
+    outcome = watch.follow("demo-1", "promote", "ship it")
+
+    assert (outcome.state, outcome.answers) == ("success", 1)
+    answers = [number for number, (method, _, _) in enumerate(airflow.asked) if method == "PATCH"]
+    assert answers == [6]
+    assert airflow.asked[6][2] == {"chosen_options": ["Promote"], "params_input": {"comment": "ship it"}}
