@@ -20,12 +20,13 @@ import oci
 import psutil
 import pytest
 
-from demo.airflow_api import AirflowApi
+from demo.airflow_api import RUN_ENDED, AirflowApi, progress_of
 from demo.checks import Inspector
 from demo.console import Console
 from demo.errors import DemoError
 from demo.homes import DAG_ID, Home, write_settings
 from demo.options import Options
+from demo.patience import Patience
 from demo.processes import Service
 from demo.releases import ReleaseRun, last_error
 from demo.services import Services
@@ -41,6 +42,7 @@ from recdeploy_ops.storage.roots import open_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from demo.airflow_api import Task
     from demo.cloud import Cloud, Endpoint
     from demo.releases import Outcome
     from demo.services import Running
@@ -49,8 +51,7 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Event)
 
 APPROVAL, AWAITING = "request_approval", "awaiting_input"
-# Airflow 3.3.2 loses an answer that comes within about 5 s.
-SAFE_SECONDS = 11.0
+# How long what is waited for may stand still: see `demo.patience`.
 PATIENCE_SECONDS = 240.0
 
 # Ids that careless code reads as numbers, as a missing value, as HTML, as Markdown or as a table cell. The first three
@@ -206,6 +207,7 @@ class Installation:
     dag_id: str = DAG_ID
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _others: dict[str, Installation] = field(default_factory=dict)
+    _triggered: list[str] = field(default_factory=list)
 
     def of(self, dag_id: str) -> Installation:
         """Return the same installation, for the runs of another DAG."""
@@ -245,23 +247,87 @@ class Installation:
                 self.__dict__[name].__exit__()
 
     def trigger(self, name: str, **params: Any) -> str:
+        """Start a run, once what a test that has failed left under way has ended: it would wait behind that."""
+        for left in [run_id for run_id in self.admin.unfinished_runs() if run_id in self._triggered]:
+            self.admin.fail_run(left)
+            self.wait_for_end(left)
         run_id = f"{name}-{next(self._numbers)}"
+        self._triggered.append(run_id)
         self.admin.trigger(run_id, params)
         return run_id
 
     def follow(self, run_id: str, decision: Any = None, comment: str = "") -> Outcome:
-        """Watch a run to its end; answer the approval like the demo, 11 s after it is asked."""
+        """Watch a run to its end; answer the approval like the demo, once its scheduler knows that it was asked."""
         watch = ReleaseRun(
-            self.approver, self.home, self.console, require_alive=self.services.require_alive, timeout_minutes=6
+            self.approver,
+            self.home,
+            self.console,
+            services=self.services,
+            timeout_minutes=PATIENCE_SECONDS / 60,
         )
         return watch.follow(run_id, decision, comment)
 
     def state(self, run_id: str, task: str) -> str:
-        return next(found.state for found in self.admin.tasks(run_id) if found.name == task)
+        return self.task(run_id, task).state
+
+    def task(self, run_id: str, name: str) -> Task:
+        return next(found for found in self.admin.tasks(run_id) if found.name == name)
+
+    def wait_for(self, what: str, condition: Callable[[], Any], *, every: float = 0.2, sign: Any = None) -> Any:
+        """Wait until a condition gives something true and return that; fails when a service ends or stands still.
+
+        Args:
+            what: is waited for.
+            condition: is looked at again and again.
+            every: seconds between two looks.
+            sign: returns what changes whenever progress is made.
+        """
+        patience = self.services.patience(PATIENCE_SECONDS)
+        while not (found := condition()):
+            self.services.require_alive()
+            if patience.is_over(sign() if sign else None):
+                ailing = ", ".join(self.admin.unhealthy()) or "nothing"
+                pytest.fail(f"waited for in vain, without progress for {PATIENCE_SECONDS} s: {what}; ailing: {ailing}")
+            time.sleep(every)
+        return found
+
+    def wait_for_end(self, run_id: str) -> None:
+        """Wait until a run has ended."""
+        has_ended = lambda: self.admin.run_state(run_id) in RUN_ENDED  # noqa: E731
+        self.wait_for(f"{run_id} has ended", has_ended, sign=lambda: progress_of(self.admin.tasks(run_id)))
 
     def wait_for_state(self, run_id: str, task: str, *states: str, every: float = 0.2) -> None:
+        """Wait until a task is in one of these states; fails when its run has ended in another."""
         wanted = f"{task} of {run_id} is {' or '.join(states)}"
-        wait_for(wanted, lambda: self.state(run_id, task) in states, every=every, alive=self.services.require_alive)
+
+        def reached() -> bool:
+            ended = self.admin.run_state(run_id) in RUN_ENDED
+            state = self.state(run_id, task)
+            assert state in states or not ended, f"{wanted}: its run has ended, and it is {state}"
+            return state in states
+
+        self.wait_for(wanted, reached, every=every, sign=lambda: progress_of(self.admin.tasks(run_id)))
+
+    def wait_until_asked(self, run_id: str) -> None:
+        """Wait until an approval can be answered: the scheduler knows as well that it was asked."""
+        self.wait_for_state(run_id, APPROVAL, AWAITING)
+        attempt = self.task(run_id, APPROVAL).attempt
+        log = self.services.scheduler_log
+        what = f"the scheduler knows of the question of {run_id}"
+        self.wait_for(what, lambda: log.has_parked(self.dag_id, run_id, APPROVAL, attempt))
+
+    def let_time_run_out(self, run_id: str) -> timedelta:
+        """Bring an approval's time limit to its end, and return how far away that was."""
+        moment = "%Y-%m-%d %H:%M:%S.%f"
+        parked = (run_id, APPROVAL, AWAITING)
+        where = "WHERE run_id = ? AND task_id = ? AND state = ?"
+        with closing(sqlite3.connect(self.home.airflow / "airflow.db", timeout=PATIENCE_SECONDS)) as database, database:
+            select = f"SELECT trigger_timeout FROM task_instance {where}"
+            [[limit]] = database.execute(select, parked).fetchall()
+            now = datetime.now(UTC).replace(tzinfo=None)
+            update = f"UPDATE task_instance SET trigger_timeout = ? {where}"
+            database.execute(update, (f"{now:{moment}}", *parked))
+        return datetime.strptime(limit, moment) - now  # noqa: DTZ007 - Airflow keeps UTC
 
     def entries(self, run_id: str) -> list[Entry]:
         entries = Ledger(self.objects, load_settings(self.home.settings).project_name, utc_now).entries()
@@ -325,8 +391,8 @@ class Installation:
         order = {"operation": operation, "kind": kind, **details}
         httpx.post(f"{self.cloud.url}/_emulator/faults", json=order, trust_env=False).raise_for_status()
 
-    def set_timings(self, **seconds: float) -> None:
-        httpx.put(f"{self.cloud.url}/_emulator/timings", json=seconds, trust_env=False).raise_for_status()
+    def clear_faults(self) -> None:
+        httpx.delete(f"{self.cloud.url}/_emulator/faults", trust_env=False).raise_for_status()
 
     def calls(self, operation: str) -> list[dict[str, Any]]:
         url = f"{self.cloud.url}/_emulator/calls"
@@ -353,24 +419,39 @@ class Installation:
     def held_scheduler(self) -> Iterator[None]:
         """Let Airflow's scheduler do nothing while the block lasts, as if the machine were very busy.
 
-        It is held while it sleeps between two rounds, so that it goes on with a new one; at once where the system
-        does not say when that is.
+        It is held while it sleeps between two rounds, so that it goes on with a new one, and holds no lock that the
+        rest of Airflow would wait for. Where the system does not say that it sleeps, it is held at any moment without.
         """
         scheduler = self.scheduler_process()
         place = Path(f"/proc/{scheduler.pid}/wchan")
-        deadline = time.monotonic() + 2
-        while "nanosleep" not in place.read_text(encoding="ascii") and time.monotonic() < deadline:
+        looks = 0
+        while looks < 10_000 and "nanosleep" not in place.read_text(encoding="ascii"):
+            looks += 1
             time.sleep(0.001)
         scheduler.suspend()
+        while not self._can_write():
+            scheduler.resume()
+            time.sleep(0.05)
+            scheduler.suspend()
         try:
             yield
         finally:
             scheduler.resume()
 
+    def _can_write(self) -> bool:
+        """Say whether Airflow's database has no writer that stands still."""
+        with closing(sqlite3.connect(self.home.airflow / "airflow.db", timeout=1)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            database.rollback()
+            return True
+
     @contextmanager
     def emptied_table(self, table: str) -> Iterator[None]:
         """Empty a table of the shop while the block lasts."""
-        with closing(sqlite3.connect(self.home.store)) as shop:
+        with closing(sqlite3.connect(self.home.store, timeout=PATIENCE_SECONDS)) as shop:
             with shop:
                 shop.execute(f"CREATE TABLE kept AS SELECT * FROM {table}")
                 shop.execute(f"DELETE FROM {table}")
@@ -388,28 +469,25 @@ class Poller:
     Attributes:
         versions: that answered, in order, without repetitions.
         errors: what went wrong.
-        rate: answers per second.
+        answers: how many.
     """
 
     def __init__(self, cloud: Cloud, endpoint: Endpoint, user: str, *, every: float = 0.15) -> None:
         self.versions: list[int] = []
         self.errors: list[str] = []
-        self.rate = 0.0
-        self._answers = 0
+        self.answers = 0
         self._ask = lambda: cloud.recommend(endpoint, user, 5)["model_version"]
         self._every = every
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Poller:
-        self._started = time.monotonic()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._thread.join()
-        self.rate = self._answers / (time.monotonic() - self._started)
 
     def _run(self) -> None:
         due = time.monotonic()
@@ -420,25 +498,16 @@ class Poller:
             except (DemoError, KeyError) as err:
                 self.errors.append(repr(err))
                 continue
-            self._answers += 1
+            self.answers += 1
             if self.versions[-1:] != [version]:
                 self.versions.append(version)
 
 
-def wait_for(
-    what: str,
-    condition: Callable[[], Any],
-    *,
-    seconds: float = PATIENCE_SECONDS,
-    every: float = 0.2,
-    alive: Callable[[], None] | None = None,
-) -> Any:
+def wait_for(what: str, condition: Callable[[], Any], *, every: float = 0.2) -> Any:
     """Wait until a condition gives something true and return that."""
-    deadline = time.monotonic() + seconds
+    patience = Patience(PATIENCE_SECONDS)
     while not (found := condition()):
-        if alive is not None:
-            alive()
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        assert not patience.is_over(), f"waited for in vain: {what}"
         time.sleep(every)
     return found
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from browser.pages import USER, sign_in
 from playwright.sync_api import expect
-from services import APPROVAL, AWAITING, SAFE_SECONDS, SPECIAL_USERS, Installation, wait_for
+from services import APPROVAL, SPECIAL_USERS, Installation
 
-from demo.airflow_api import RUN_ENDED
 from demo.homes import DAG_ID
 from recdeploy_ops.domain.events import EventType
 
@@ -28,7 +27,7 @@ TALL = {"width": 1400, "height": 3200}
 def release(installation: Installation) -> str:
     """The run of a release that waits for its approval."""
     run_id = installation.trigger("browser", seed=11)
-    installation.wait_for_state(run_id, APPROVAL, AWAITING)
+    installation.wait_until_asked(run_id)
     return run_id
 
 
@@ -116,16 +115,15 @@ def assert_hostile_names_are_text(page: Page, text: str, body: str) -> None:
 
 
 def answer(page: Page) -> None:
-    page.wait_for_timeout(SAFE_SECONDS * 1000)  # as a person, who reads; Airflow 3.3.2 loses answers before
     page.locator("[name=element_comment]").fill(COMMENT)
     page.get_by_role("button", name="Promote", exact=True).click()
 
 
 def see_it_end(page: Page, installation: Installation, release: str, picture: Path) -> None:
-    wait_for("the answer is kept", lambda: installation.state(release, APPROVAL) == "success")
+    installation.wait_for_state(release, APPROVAL, "success")
     decision = installation.admin.xcom(release, APPROVAL, "decision")
     assert (decision["decision"], decision["by"], decision["comment"]) == ("Promote", USER, COMMENT)
-    wait_for("the run has ended", lambda: installation.admin.run_state(release) in RUN_ENDED)
+    installation.wait_for_end(release)
     page.goto(f"{installation.running.airflow_url}/dags/{DAG_ID}/runs/{release}")
     expect(page.get_by_text("Success", exact=True).first).to_be_visible()
     page.screenshot(path=picture)

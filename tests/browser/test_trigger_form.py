@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 from browser.pages import sign_in
 from playwright.sync_api import expect
 from scheduler.rollbacks import ROLLBACK
-from services import wait_for
-
-from demo.airflow_api import RUN_ENDED
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -21,7 +18,8 @@ NEVER_MADE = 12345
 def test_the_form_of_a_rollback_takes_a_number_in_one_line(
     chromium: str, installation: Installation, page: Page
 ) -> None:
-    rollbacks = installation.of(ROLLBACK).admin
+    installation = installation.of(ROLLBACK)
+    rollbacks = installation.admin
     before = rollbacks.runs()
     sign_in(page, installation.running.airflow_url)
     page.goto(f"{installation.running.airflow_url}/dags/{ROLLBACK}")
@@ -31,8 +29,8 @@ def test_the_form_of_a_rollback_takes_a_number_in_one_line(
     version.fill(str(NEVER_MADE))
     page.get_by_role("dialog").get_by_role("button", name="Trigger", exact=True).click()
 
-    [run_id] = wait_for("the run is there", lambda: set(rollbacks.runs()) - set(before))
-    wait_for("the run has ended", lambda: rollbacks.run_state(run_id) in RUN_ENDED)
+    [run_id] = installation.wait_for("the run is there", lambda: set(rollbacks.runs()) - set(before))
+    installation.wait_for_end(run_id)
     error = rollbacks.error_of(run_id, "plan_rollback")
     assert f"There is no version {NEVER_MADE}" in error or "Nothing is in production" in error
     assert installation.entries(run_id) == []

@@ -14,11 +14,12 @@ from scheduler.adoptions import LostLedger, adopt, lose_ledger
 from scheduler.releases import (
     LATER,
     OTHER_PARAMS,
-    TIMEOUT_SECONDS,
+    TIMEOUT_HOURS,
     Interrupted,
     Reopened,
     answer_in_time,
     answer_too_early,
+    hold_promotion,
     kill_promotion,
     kill_training,
     question_after,
@@ -60,6 +61,7 @@ def second_release(installation: Installation, first_release: Sight) -> Interrup
     with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
         run_id = installation.trigger("second", **OTHER_PARAMS)
         survived = kill_training(installation, run_id)
+        hold_promotion(installation)
         early = answer_too_early(installation, run_id)
         asked = question_after(installation, run_id, early)
         if asked:
@@ -83,7 +85,7 @@ def second_release(installation: Installation, first_release: Sight) -> Interrup
 def rejected_release(installation: Installation, first_release: Sight) -> tuple[Sight, dict[str, Any]]:
     """A release that somebody rejects, and its approval as it was put."""
     before = installation.production()
-    run_id = installation.trigger("rejected", seed=3, approval_timeout_hours=TIMEOUT_SECONDS / 3600)
+    run_id = installation.trigger("rejected", seed=3, approval_timeout_hours=TIMEOUT_HOURS)
     installation.wait_for_state(run_id, APPROVAL, AWAITING)
     question = installation.admin.question(run_id)
     outcome = installation.follow(run_id, "reject", "the lists look odd")
@@ -95,12 +97,14 @@ def reopened_release(installation: Installation, rejected_release: tuple[Sight, 
     """The rejected release, whose approval is cleared and then answered by nobody."""
     rejected, first = rejected_release
     cleared = installation.admin.clear(rejected.run_id, APPROVAL)
-    installation.wait_for_state(rejected.run_id, APPROVAL, AWAITING)
+    installation.wait_until_asked(rejected.run_id)
     asked = installation.admin.question(rejected.run_id)
     kinds = [str(entry.type) for entry in installation.entries(rejected.run_id)]
     viewer = installation.viewer.respond(rejected.run_id, "Promote")
+    limit = installation.let_time_run_out(rejected.run_id)
     outcome = installation.follow(rejected.run_id)
-    return Reopened(cleared, first, asked, viewer, kinds, installation.look(rejected.run_id, outcome, rejected.before))
+    seen = installation.look(rejected.run_id, outcome, rejected.before)
+    return Reopened(cleared, first, asked, viewer, kinds, limit, seen)
 
 
 @pytest.fixture(scope="session")

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services import APPROVAL, AWAITING, SAFE_SECONDS, lives, wait_for
+from services import APPROVAL, AWAITING, lives
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     import httpx
     from services import Installation, Poller, Sight
 
 OTHER_PARAMS = {"seed": 7, "top_k": 5}
 TOO_EARLY, LATER = "answered too early", "answered when it was asked again"
-# Longer than a bot waits before it answers, and short enough to be waited for.
-TIMEOUT_SECONDS = 25
-# So long OCI keeps a task waiting that is to be killed meanwhile.
-HELD_SECONDS = 10
-SWITCH_SECONDS, UPDATE_SECONDS = 12, 0.2  # longer than a task waits in its process; the emulator's own
+TIMEOUT_HOURS = 2
+# So long OCI keeps a task waiting that is to be killed meanwhile; less than the SDK waits for an answer.
+HELD_SECONDS = 50
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,10 @@ class Reopened:
     Attributes:
         cleared: the tasks that Airflow cleared.
         first: the approval as it was first put.
-        asked: as it was put anew.
+        asked: as it was put again.
         viewer: Airflow's reply to an answer of somebody who may only look.
-        kinds: what the ledger said when it was asked anew.
+        kinds: what the ledger said when it was asked again.
+        limit: how much longer Airflow would have waited for an answer.
         seen: at its end, when nobody had answered.
     """
 
@@ -66,24 +67,19 @@ class Reopened:
     asked: dict[str, Any]
     viewer: httpx.Response
     kinds: list[str]
+    limit: timedelta
     seen: Sight
 
 
 def kill_training(installation: Installation, run_id: str) -> bool:
-    """Kill the task that trains, and say whether the ADS operator went on without it.
-
-    It would need some seconds more to end by itself.
-    """
-    training = wait_for("the ADS operator runs", installation.training_process, every=0.05)
-    task = installation.task_process(run_id, "run_ads_operator")
+    """Kill the task that trains, and say whether the ADS operator went on without it, to its end."""
+    training = installation.wait_for("the ADS operator runs", installation.training_process, every=0.05)
+    task, folder = installation.task_process(run_id, "run_ads_operator"), Path(training.cwd())
     assert task is not None
     assert training.ppid() == task.pid
     task.kill()
-    try:
-        wait_for("the ADS operator has ended", lambda: not lives(training), seconds=3, every=0.05)
-    except AssertionError:
-        return True
-    return False
+    installation.wait_for("the ADS operator has ended", lambda: not lives(training), every=0.05)
+    return any(folder.rglob("recommendations.csv"))
 
 
 def answer_too_early(installation: Installation, run_id: str) -> httpx.Response:
@@ -92,45 +88,49 @@ def answer_too_early(installation: Installation, run_id: str) -> httpx.Response:
     Holding the scheduler makes sure of what otherwise depends on the load: Airflow 3.3.2 takes the news of the
     process that parked the task for that of the one that is to resume it, and fails the task.
     """
-    alive = installation.services.require_alive
-    wait_for("the approval begins", lambda: installation.state(run_id, APPROVAL) == "running", every=0.05, alive=alive)
+    installation.wait_for_state(run_id, APPROVAL, "running", AWAITING, every=0.05)
     with installation.held_scheduler():
         installation.wait_for_state(run_id, APPROVAL, AWAITING, every=0.05)
-        wait_for("the task's process has ended", lambda: installation.task_process(run_id, APPROVAL) is None)
+        ended = lambda: installation.task_process(run_id, APPROVAL) is None  # noqa: E731
+        installation.wait_for("the task's process has ended", ended)
         return installation.approver.respond(run_id, "Promote", TOO_EARLY)
 
 
 def question_after(installation: Installation, run_id: str, early: httpx.Response) -> dict[str, Any] | None:
-    """Return the approval as it is put again; None when the early answer was taken."""
+    """Return the approval as it is put again; None when the early answer was recorded."""
     assert early.is_success, early.text
 
     def settled() -> str | None:
-        task = next(found for found in installation.admin.tasks(run_id) if found.name == APPROVAL)
+        task = installation.task(run_id, APPROVAL)
         asks_again = task.state == AWAITING and task.attempt > 1
         return task.state if asks_again or task.state in {"success", "failed"} else None
 
-    state = wait_for("the early answer counts, or is asked for again", settled)
+    state = installation.wait_for("the early answer counts, or is asked for again", settled)
     return installation.admin.question(run_id) if state == AWAITING else None
 
 
 def answer_in_time(installation: Installation, run_id: str, option: str, comment: str) -> None:
     """Answer an approval that has just been asked, as a person who reads it first."""
-    time.sleep(SAFE_SECONDS)
+    installation.wait_until_asked(run_id)
     installation.approver.respond(run_id, option, comment).raise_for_status()
+
+
+def hold_promotion(installation: Installation) -> None:
+    """Let OCI keep the next update of a deployment under way until `kill_promotion`."""
+    installation.order_fault("UpdateModelDeployment", "stuck")
 
 
 def kill_promotion(installation: Installation, run_id: str) -> list[str]:
     """Kill the task that promotes once OCI has switched production, and return what the ledger says then.
 
-    OCI takes longer than the task waits itself. So it has waited without a worker, and in the process that goes on it
-    asks for the model before all else.
+    OCI was held up for longer than the task waits itself. So it has waited without a worker, and in the process that
+    goes on it asks for the model before all else.
     """
-    installation.set_timings(update=SWITCH_SECONDS)
     installation.wait_for_state(run_id, "promote", "deferred", every=0.05)
-    installation.set_timings(update=UPDATE_SECONDS)
+    installation.clear_faults()
     installation.order_fault("GetModel", "slow", seconds=HELD_SECONDS)
     asked = len(installation.calls("GetModel"))
-    wait_for("the promotion goes on", lambda: len(installation.calls("GetModel")) > asked)
+    installation.wait_for("the promotion goes on", lambda: len(installation.calls("GetModel")) > asked)
     task = installation.task_process(run_id, "promote")
     assert task is not None
     task.kill()

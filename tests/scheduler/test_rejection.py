@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from scheduler.releases import TIMEOUT_HOURS
 from services import APPROVAL, SPECIAL_USERS
 
 from recdeploy_ops.domain.events import ApprovalAnswered, ReleaseRejected
@@ -74,6 +76,10 @@ def test_an_answer_from_before_a_release_was_reopened_does_not_count(reopened_re
 
 def test_who_may_only_look_cannot_answer(reopened_release: Reopened) -> None:
     assert reopened_release.viewer.status_code == 403
+
+
+def test_an_approval_waits_for_an_answer_as_long_as_the_form_says(reopened_release: Reopened) -> None:
+    assert timedelta(hours=TIMEOUT_HOURS - 0.5) < reopened_release.limit <= timedelta(hours=TIMEOUT_HOURS)
 
 
 def test_an_approval_that_nobody_answers_in_time_is_a_rejection(reopened_release: Reopened) -> None:

@@ -50,7 +50,7 @@ def test_a_client_sees_no_error_and_one_change_back(rolled_back: RolledBack) -> 
 
     assert poller.errors == []
     assert poller.versions == [int(seen.before.version), int(seen.after.version)]
-    assert poller.rate >= 4
+    assert poller.answers > 100
 
 
 def test_the_ledger_tells_a_rollback_step_by_step_as_if_nothing_had_been_lost(rolled_back: RolledBack) -> None:
