@@ -63,7 +63,7 @@ from recdeploy_ops.storage.stores import StoredObject
 INCLUDE = Path(__file__).parents[2] / "include"
 PREFIX = "recdeploy/"
 TRIES = 6  # the first, and five more
-CHILD_SECONDS = 60
+CHILD_SECONDS = 300  # the last resort: a try takes a second, and many where the machine is busy
 CLIENT_SECONDS = 0.4  # a client's patience at the call that is slow
 SLOW_SECONDS = 0.6
 PATIENT_SECONDS = 10

@@ -94,7 +94,7 @@ def test_an_interrupted_demo_stops_all_that_it_has_started(demo: Demo, number: s
 
     call.send_signal(number)
 
-    assert call.wait(60) == 130
+    assert call.wait() == 130
     assert "stopping Airflow and the emulator" in demo.said()
     assert demo.left() == []
 
@@ -111,5 +111,5 @@ def test_a_demo_that_was_killed_does_not_stand_in_the_way_of_the_next(demo: Demo
     assert "cleaning up what an earlier demo left running" in demo.said()
     assert not any(lives(process) for process in orphans)
     again.send_signal(signal.SIGINT)
-    assert again.wait(60) == 130
+    assert again.wait() == 130
     assert demo.left() == []

@@ -8,12 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from services import wait_for
 
 from demo.errors import DemoError
 from demo.homes import USERS, Home, airflow_environment, prepare_airflow, write_settings
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 STUBBORN = """
 import signal, subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); "
-                  "print('child', flush=True); time.sleep(60)"])
+                  "print('child', flush=True); time.sleep(600)"])
 print("leader", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -47,10 +47,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
 
 def start(service: Service, program: str = STUBBORN, *, until: str = "child") -> None:
     service.start([sys.executable, "-S", "-c", program], env=dict(os.environ), cwd=service.home)
-    deadline = time.monotonic() + 10
-    while until not in service.log.read_text(encoding="utf-8").splitlines():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(f"{until} in the log", lambda: until in service.log.read_text(encoding="utf-8").splitlines(), every=0.02)
 
 
 def leader(service: Service) -> int:
@@ -71,7 +68,7 @@ def test_a_stopped_service_leaves_no_process_not_even_a_stubborn_one(service: Se
 def test_children_of_a_killed_leader_are_found_and_ended(service: Service) -> None:
     start(service)
     os.kill(leader(service), signal.SIGKILL)
-    psutil.Process(leader(service)).wait(5)
+    psutil.Process(leader(service)).wait()
 
     assert not service.is_running()
     assert len(service.processes()) == 1
@@ -89,7 +86,7 @@ def test_a_lost_record_does_not_hide_the_processes(service: Service) -> None:
 
 
 def test_a_reused_process_id_is_somebody_else(service: Service) -> None:
-    other = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"], start_new_session=True)
+    other = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"], start_new_session=True)
     try:
         service.record.parent.mkdir(parents=True)
         service.record.write_text(json.dumps({"pid": other.pid, "created": 1.0}), encoding="utf-8")

@@ -4,7 +4,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -29,7 +29,17 @@ MODEL_DEPLOYMENT:
     INFERENCE_ENV_PATH: oci://service-conda-packs@id19sfcrra6z/service_pack/cpu/generalml/v3
     INFERENCE_PYTHON_VERSION: '3.11'
 """
-WAIT_SECONDS = 20.0
+# The last resort: a busy machine makes everything late.
+WAIT_SECONDS = 300.0
+
+
+def wait_for(what: str, condition: Callable[[], Any]) -> Any:
+    """Wait until a condition gives something true; return that."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited for in vain: {what}"
+        time.sleep(0.02)
+    return found
 
 
 def echo_score(version: object = 1) -> str:
@@ -158,13 +168,12 @@ class Cloud:
     def finished(self, response: Any) -> Any:
         """Wait for the end of the work request that a response names; return it."""
         identifier = response.headers["opc-work-request-id"]
-        deadline = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < deadline:
+
+        def ended() -> Any:
             work_request = self.science.get_work_request(identifier).data
-            if work_request.status in ("SUCCEEDED", "FAILED"):
-                return work_request
-            time.sleep(0.02)
-        raise TimeoutError(f"{identifier} is still {work_request.status}")
+            return work_request if work_request.status in ("SUCCEEDED", "FAILED") else None
+
+        return wait_for(f"the end of {identifier}", ended)
 
     def succeeded(self, response: Any) -> Any:
         """Wait for a work request that has to succeed."""

@@ -9,7 +9,7 @@ from oci.data_science import models
 from oci.exceptions import ServiceError
 
 from oci_emulator.testing import EmulatorError
-from tests.emulator.clouds import Cloud, artifact, echo_score, model_switch, refusal
+from tests.emulator.clouds import Cloud, artifact, echo_score, model_switch, refusal, wait_for
 
 DEPLOYMENT_CALLS = {
     "CreateModelDeployment": "begin_deployment",
@@ -186,21 +186,24 @@ def test_a_state_can_be_one_that_nobody_listed(cloud: Cloud, operation: str) -> 
 
 
 def test_reads_can_lag_behind_with_the_old_etag(cloud: Cloud, old: str) -> None:
-    before = cloud.science.get_model_deployment(old)
-    time.sleep(1)
-    cloud.emulator.fail_next("GetModelDeployment", "stale_read", seconds=0.9, times=None)
-    began = time.monotonic()
-    cloud.succeeded(cloud.science.update_model_deployment(old, models.UpdateModelDeploymentDetails(description="new")))
-    stale = cloud.science.get_model_deployment(old)
+    for seconds in (0.9, 9.0, 90.0):  # until the machine is quick enough to look in time
+        before = cloud.science.get_model_deployment(old)
+        time.sleep(seconds)
+        cloud.emulator.clear_faults()
+        cloud.emulator.fail_next("GetModelDeployment", "stale_read", seconds=seconds, times=None)
+        began, new = time.monotonic(), f"new for {seconds} s"
+        details = models.UpdateModelDeploymentDetails(description=new)
+        cloud.succeeded(cloud.science.update_model_deployment(old, details))
+        stale = cloud.science.get_model_deployment(old)
+        if time.monotonic() - began < seconds:
+            break
     assert (stale.headers["etag"], stale.data.description) == (before.headers["etag"], before.data.description)
     again = models.UpdateModelDeploymentDetails(description="again")
     etag = stale.headers["etag"]
     answer = refusal(cloud.science.update_model_deployment, old, again, if_match=etag)
     assert answer == (412, "NoEtagMatch")  # what is written is never stale
-    while cloud.science.get_model_deployment(old).data.description != "new":
-        assert time.monotonic() < began + 5
-        time.sleep(0.05)
-    assert time.monotonic() > began + 0.9
+    wait_for("the new description", lambda: cloud.science.get_model_deployment(old).data.description == new)
+    assert time.monotonic() > began + seconds
 
 
 def test_a_stale_read_hits_as_many_calls_as_ordered(cloud: Cloud, old: str) -> None:
@@ -211,17 +214,26 @@ def test_a_stale_read_hits_as_many_calls_as_ordered(cloud: Cloud, old: str) -> N
 
 
 def test_lists_can_lag_behind(cloud: Cloud, old: str) -> None:
-    time.sleep(0.3)
-    cloud.emulator.fail_next("ListModelDeployments", "stale_read", seconds=0.3, times=None)
-    cloud.emulator.fail_next("ListModels", "stale_read", seconds=0.3)
-    made = cloud.deployment(cloud.model())
-    time.sleep(0.01)
-    listed = cloud.science.list_model_deployments(cloud.compartment).data
-    assert made not in [item.id for item in listed if item.lifecycle_state == "ACTIVE"]
-    assert len(cloud.science.list_models(cloud.compartment).data) < 2
-    time.sleep(0.35)
-    states = {item.id: item.lifecycle_state for item in cloud.science.list_model_deployments(cloud.compartment).data}
-    assert states == {old: "ACTIVE", made: "ACTIVE"}
+    def states() -> dict[str, str]:
+        listed = cloud.science.list_model_deployments(cloud.compartment).data
+        return {item.id: item.lifecycle_state for item in listed}
+
+    known = {old: "ACTIVE"}
+    for seconds in (0.3, 3.0, 30.0):  # until the machine is quick enough to look in time
+        time.sleep(seconds)
+        before = len(cloud.science.list_models(cloud.compartment).data)
+        cloud.emulator.clear_faults()
+        cloud.emulator.fail_next("ListModelDeployments", "stale_read", seconds=seconds, times=None)
+        cloud.emulator.fail_next("ListModels", "stale_read", seconds=seconds)
+        began = time.monotonic()
+        made = cloud.deployment(cloud.model())
+        known[made] = "ACTIVE"
+        seen, count = states(), len(cloud.science.list_models(cloud.compartment).data)
+        if time.monotonic() - began < seconds:
+            break
+    assert seen.get(made) != "ACTIVE"
+    assert count == before
+    wait_for("the new deployment in the list", lambda: states() == known)
 
 
 @pytest.mark.parametrize(
