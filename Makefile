@@ -18,7 +18,7 @@ TEST_WORKERS ?= 3
 MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags include/training include/score_template \
   oci_emulator demo benchmarks)
 
-.PHONY: help setup demo stop test test-unit test-chaos coverage lint format bench status history verify backups predict clean lock
+.PHONY: help setup demo stop test test-more test-unit test-chaos coverage lint format bench status history verify backups predict clean lock
 
 help: ## Say what there is
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
@@ -38,8 +38,8 @@ help: ## Say what there is
 #|   TIMEOUT=20               minutes that a release may go without a change of any task
 #|   DEMO_HOME=.demo          where all of it lives
 #| make bench understands ARGS="--movielens FOLDER --sizes 100k,1m --parts extraction,serving": see ARGS=--help
-#| make setup understands PYTHON=/path/to/python3.12; test, test-unit and lock understand ARGS="...";
-#| test understands TEST_WORKERS=3, the processes that it uses.
+#| make setup understands PYTHON=/path/to/python3.12; test, test-more, test-unit and lock understand ARGS="...";
+#| test and test-more understand TEST_WORKERS=3, the processes that they use.
 
 setup: ## Make .venv from the lock (does nothing when it is there)
 	@./scripts/setup.sh
@@ -51,8 +51,12 @@ stop: setup ## Stop what `make demo KEEP=1` left running
 	@$(BIN)/python -m demo stop
 
 # One process runs Airflow and waits for it much of the time; the others take all the other tests.
-test: setup ## Run every test
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+test: setup ## Run the tests that every change must pass
+	$(PYTEST) -m "not more" $(ARGS)
+
+test-more: setup ## Run the tests that take long: a browser, each kind of release in Airflow, longer training
+	$(PYTEST) -m more $(ARGS)
 
 test-unit: setup ## Run the fast tests only
 	$(BIN)/python -m pytest tests/unit $(ARGS)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Dialog, Page, Request
 
+pytestmark = pytest.mark.more
+
 COMMENT = "looks good to me"
 # Tall enough for all of the evidence, which scrolls within the page.
 TALL = {"width": 1400, "height": 3200}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from browser.pages import sign_in
 from playwright.sync_api import expect
 from scheduler.rollbacks import ROLLBACK
@@ -11,6 +12,8 @@ from scheduler.rollbacks import ROLLBACK
 if TYPE_CHECKING:
     from playwright.sync_api import Page
     from services import Installation
+
+pytestmark = pytest.mark.more
 
 NEVER_MADE = 12345
 

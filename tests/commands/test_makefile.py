@@ -19,6 +19,7 @@ TARGETS = [
     "demo",
     "stop",
     "test",
+    "test-more",
     "test-unit",
     "test-chaos",
     "coverage",

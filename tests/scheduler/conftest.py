@@ -17,6 +17,7 @@ from scheduler.releases import (
     TIMEOUT_HOURS,
     Interrupted,
     Reopened,
+    Switched,
     answer_in_time,
     answer_too_early,
     hold_promotion,
@@ -24,7 +25,7 @@ from scheduler.releases import (
     kill_training,
     question_after,
 )
-from scheduler.rollbacks import RolledBack, housekeeping, roll_back
+from scheduler.rollbacks import ROLLBACK, RolledBack, housekeeping, roll_back
 from services import APPROVAL, AWAITING, SPECIAL_USERS, Installation, Poller, Sight, installation, move_to_the_end
 
 from recdeploy_ops.domain.events import EventType
@@ -55,11 +56,31 @@ def first_release(installation: Installation) -> Sight:
 
 
 @pytest.fixture(scope="session")
-def second_release(installation: Installation, first_release: Sight) -> Interrupted:
+def next_release(installation: Installation, first_release: Sight) -> Switched:
+    """A release with other params that somebody promotes."""
+    before = installation.production()
+    with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
+        run_id = installation.trigger("next", **OTHER_PARAMS)
+        outcome = installation.follow(run_id, "promote")
+    return Switched(installation.look(run_id, outcome, before), poller)
+
+
+@pytest.fixture(scope="session")
+def plain_rollback(installation: Installation, next_release: Switched) -> Switched:
+    """That release rolled back, without an approval."""
+    before, rollbacks = installation.production(), installation.of(ROLLBACK)
+    with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
+        run_id = rollbacks.trigger("back", reason="it looks odd", require_approval=False)
+        outcome = rollbacks.follow(run_id)
+    return Switched(rollbacks.look(run_id, outcome, before), poller)
+
+
+@pytest.fixture(scope="session")
+def interrupted_release(installation: Installation, first_release: Sight) -> Interrupted:
     """With other params; training and promotion are killed, and it is approved before Airflow expects an answer."""
     before, creations = installation.production(), len(installation.calls("CreateModelDeployment"))
     with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
-        run_id = installation.trigger("second", **OTHER_PARAMS)
+        run_id = installation.trigger("interrupted", **OTHER_PARAMS)
         survived = kill_training(installation, run_id)
         hold_promotion(installation)
         early = answer_too_early(installation, run_id)
@@ -108,8 +129,8 @@ def reopened_release(installation: Installation, rejected_release: tuple[Sight, 
 
 
 @pytest.fixture(scope="session")
-def rolled_back(installation: Installation, second_release: Interrupted) -> RolledBack:
-    """The second release rolled back, which pre-empts a third one; housekeeping runs while that one is made."""
+def rolled_back(installation: Installation, interrupted_release: Interrupted) -> RolledBack:
+    """The interrupted release rolled back, which pre-empts a third one; housekeeping runs while that one is made."""
     waiting = installation.trigger("third", seed=5)
     tidied = housekeeping(installation, beside=waiting)
     return roll_back(installation, waiting, tidied)

@@ -22,8 +22,21 @@ HELD_SECONDS = 50
 
 
 @dataclass(frozen=True)
+class Switched:
+    """A run that changed production's version.
+
+    Attributes:
+        seen: at its end.
+        poller: the client that asked production all the while.
+    """
+
+    seen: Sight
+    poller: Poller
+
+
+@dataclass(frozen=True)
 class Interrupted:
-    """The second release, to which everything happens that may happen to one.
+    """A release to which everything happens that may happen to one.
 
     Attributes:
         seen: at its end.

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from scheduler.adoptions import LostLedger
+
+pytestmark = pytest.mark.more
 
 
 def test_the_difference_is_shown_before_anything_is_written(lost_ledger: LostLedger) -> None:

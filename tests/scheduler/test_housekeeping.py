@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from scheduler.rollbacks import HOUSEKEEPING
 
 from recdeploy_ops.domain.events import ReleaseOpened, TestDeployed
@@ -11,6 +12,8 @@ from recdeploy_ops.domain.events import ReleaseOpened, TestDeployed
 if TYPE_CHECKING:
     from scheduler.rollbacks import RolledBack
     from services import Installation
+
+pytestmark = pytest.mark.more
 
 
 def test_housekeeping_deletes_a_test_deployment_whose_lease_is_over(rolled_back: RolledBack) -> None:

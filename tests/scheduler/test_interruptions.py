@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from scheduler.releases import LATER, TOO_EARLY
 from services import APPROVAL
 
@@ -13,50 +14,52 @@ if TYPE_CHECKING:
     from scheduler.releases import Interrupted
     from services import Installation
 
-
-def test_a_killed_training_takes_the_ads_operator_with_it(second_release: Interrupted) -> None:
-    assert not second_release.training_survived
+pytestmark = pytest.mark.more
 
 
-def test_a_killed_training_is_tried_again(second_release: Interrupted) -> None:
-    task = second_release.seen.outcome.tasks["run_ads_operator"]
+def test_a_killed_training_takes_the_ads_operator_with_it(interrupted_release: Interrupted) -> None:
+    assert not interrupted_release.training_survived
+
+
+def test_a_killed_training_is_tried_again(interrupted_release: Interrupted) -> None:
+    task = interrupted_release.seen.outcome.tasks["run_ads_operator"]
 
     assert (task.state, task.attempt) == ("success", 2)
 
 
-def test_a_killed_training_doubles_nothing(installation: Installation, second_release: Interrupted) -> None:
-    seen = second_release.seen
+def test_a_killed_training_doubles_nothing(installation: Installation, interrupted_release: Interrupted) -> None:
+    seen = interrupted_release.seen
     version = seen.event(Promoted).version
 
     assert seen.kinds.count("model_trained") == 1
-    assert [name for name in second_release.models if name.endswith(f"-v{version}")] == [
+    assert [name for name in interrupted_release.models if name.endswith(f"-v{version}")] == [
         f"product-recommender-v{version}"
     ]
-    assert second_release.creations == 1
+    assert interrupted_release.creations == 1
     assert installation.partial_objects() == []
 
 
 def test_a_promotion_killed_before_it_is_recorded_is_tried_again_and_asks_oci_no_second_time(
-    second_release: Interrupted,
+    interrupted_release: Interrupted,
 ) -> None:
-    seen, task = second_release.seen, second_release.seen.outcome.tasks["promote"]
+    seen, task = interrupted_release.seen, interrupted_release.seen.outcome.tasks["promote"]
 
-    assert second_release.promoting[-1] == "switch_started"
+    assert interrupted_release.promoting[-1] == "switch_started"
     assert (task.state, task.attempt) == ("success", 2)
     assert seen.kinds[-4:] == ["approval_answered", "switch_started", "promoted", "release_closed"]
-    assert second_release.updates == 1
+    assert interrupted_release.updates == 1
 
 
-def test_an_answer_that_comes_too_early_does_not_lose_the_release(second_release: Interrupted) -> None:
-    assert second_release.early.status_code == 200
-    assert second_release.seen.outcome.state == "success"
-    assert second_release.seen.outcome.tasks["promote"].state == "success"
+def test_an_answer_that_comes_too_early_does_not_lose_the_release(interrupted_release: Interrupted) -> None:
+    assert interrupted_release.early.status_code == 200
+    assert interrupted_release.seen.outcome.state == "success"
+    assert interrupted_release.seen.outcome.tasks["promote"].state == "success"
 
 
 def test_an_answer_that_was_lost_is_asked_for_again_and_only_the_new_one_counts(
-    installation: Installation, second_release: Interrupted
+    installation: Installation, interrupted_release: Interrupted
 ) -> None:
-    seen, asked = second_release.seen, second_release.asked
+    seen, asked = interrupted_release.seen, interrupted_release.asked
     decision = installation.admin.xcom(seen.run_id, APPROVAL, "decision")
     requested = seen.kinds.count("approval_requested")
 
@@ -69,3 +72,11 @@ def test_an_answer_that_was_lost_is_asked_for_again_and_only_the_new_one_counts(
         assert "Asked again" in asked["body"]
         assert not asked["response_received"]
         assert f"v{decision['version']} " in asked["subject"]
+
+
+def test_a_client_sees_no_error_and_one_change_of_version(interrupted_release: Interrupted) -> None:
+    seen, poller = interrupted_release.seen, interrupted_release.poller
+
+    assert poller.errors == []
+    assert poller.versions == [int(seen.before.version), int(seen.after.version)]
+    assert poller.answers > 100

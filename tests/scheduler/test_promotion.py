@@ -1,4 +1,4 @@
-"""A release that is promoted, and the one that replaces it."""
+"""The first release that somebody promotes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from services import APPROVAL, SPECIAL_PRODUCTS, SPECIAL_USERS, UNKNOWN_USER, US
 from recdeploy_ops.domain.events import Promoted
 
 if TYPE_CHECKING:
-    from scheduler.releases import Interrupted
     from services import Installation, Sight
 
 TOP_K = 10
@@ -96,35 +95,6 @@ def test_what_was_shown_of_hostile_names_is_text(installation: Installation, fir
         outside = "".join(line.split("`")[::2])
         assert "<" not in outside
         assert "](" not in outside
-
-
-def test_the_next_release_answers_at_the_same_url(second_release: Interrupted) -> None:
-    seen = second_release.seen
-
-    assert seen.outcome.state == "success"
-    assert seen.after.url == seen.before.url
-    assert seen.after.ocid == seen.before.ocid
-    assert int(seen.after.version) == seen.event(Promoted).version > int(seen.before.version)
-    assert seen.tests == []
-    assert seen.holder is None
-
-
-def test_the_next_release_serves_what_its_params_made(installation: Installation, second_release: Interrupted) -> None:
-    lists = installation.recommendations(second_release.seen)
-    answers = second_release.seen.answers
-
-    for user in SPECIAL_USERS:
-        answered = [(item["product_id"], item["rating"]) for item in answers[user]["recommendations"]]
-        assert answered == lists[user]
-        assert len(answered) == 5
-
-
-def test_a_client_sees_no_error_and_one_change_of_version(second_release: Interrupted) -> None:
-    seen, poller = second_release.seen, second_release.poller
-
-    assert poller.errors == []
-    assert poller.versions == [int(seen.before.version), int(seen.after.version)]
-    assert poller.answers > 100
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from scheduler.releases import TIMEOUT_HOURS
 from services import APPROVAL, SPECIAL_USERS
 
@@ -14,6 +15,8 @@ from recdeploy_ops.domain.stages import Stage
 if TYPE_CHECKING:
     from scheduler.releases import Reopened
     from services import Installation, Sight
+
+pytestmark = pytest.mark.more
 
 
 def test_a_rejection_is_a_successful_run(rejected_release: tuple[Sight, dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ import re
 from html import unescape
 from typing import TYPE_CHECKING
 
+import pytest
 from markdown_it import MarkdownIt
 from scheduler.rollbacks import COMMENT, HOSTILE_REASON, ROLLBACK
 from services import APPROVAL
@@ -16,6 +17,8 @@ from recdeploy_ops.domain.events import ApprovalAnswered, ApprovalRequested, Rel
 if TYPE_CHECKING:
     from scheduler.rollbacks import RolledBack
     from services import Installation
+
+pytestmark = pytest.mark.more
 
 STEPS = [
     "release_opened",

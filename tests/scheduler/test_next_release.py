@@ -1,0 +1,56 @@
+"""A release that replaces another, and the rollback to that one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services import SPECIAL_USERS
+
+from recdeploy_ops.domain.events import Promoted, RolledBack
+
+if TYPE_CHECKING:
+    from scheduler.releases import Switched
+    from services import Installation
+
+
+def test_the_next_release_answers_at_the_same_url(next_release: Switched) -> None:
+    seen = next_release.seen
+
+    assert seen.outcome.state == "success"
+    assert seen.after.url == seen.before.url
+    assert seen.after.ocid == seen.before.ocid
+    assert int(seen.after.version) == seen.event(Promoted).version > int(seen.before.version)
+    assert seen.tests == []
+    assert seen.holder is None
+
+
+def test_the_next_release_serves_what_its_params_made(installation: Installation, next_release: Switched) -> None:
+    lists = installation.recommendations(next_release.seen)
+    answers = next_release.seen.answers
+
+    for user in SPECIAL_USERS:
+        answered = [(item["product_id"], item["rating"]) for item in answers[user]["recommendations"]]
+        assert answered == lists[user]
+        assert len(answered) == 5
+
+
+def test_a_client_sees_no_error_and_one_change_of_version(next_release: Switched, plain_rollback: Switched) -> None:
+    for seen, poller in ((it.seen, it.poller) for it in (next_release, plain_rollback)):
+        assert poller.errors == []
+        assert poller.versions == [int(seen.before.version), int(seen.after.version)]
+        assert poller.answers > 20
+
+
+def test_a_rollback_brings_the_earlier_version_back_at_the_same_url(plain_rollback: Switched) -> None:
+    seen = plain_rollback.seen
+    target = seen.event(RolledBack)
+
+    assert seen.outcome.state == "success"
+    assert seen.outcome.tasks["request_approval"].state == "success"
+    assert "approval_requested" not in seen.kinds
+    assert (seen.after.ocid, seen.after.url) == (seen.before.ocid, seen.before.url)
+    assert int(seen.after.version) == target.version < int(seen.before.version)
+    served = {(answer["model_version"], answer["digest"]) for answer in seen.answers.values()}
+    assert served == {(target.version, target.digest)}
+    assert seen.tests == []
+    assert seen.holder is None
