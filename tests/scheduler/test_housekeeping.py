@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scheduler.rollbacks import HOUSEKEEPING
 
-from recdeploy_ops.domain.events import ReleaseOpened, TestDeployed
+from recdeploy_ops.domain import events  # a class named Test... would be collected
 
 if TYPE_CHECKING:
     from scheduler.rollbacks import RolledBack
@@ -36,9 +36,9 @@ def test_housekeeping_leaves_production_and_a_live_release_alone(
     installation: Installation, rolled_back: RolledBack
 ) -> None:
     kept, waiting = rolled_back.housekeeping, rolled_back.waiting
-    version = waiting.event(ReleaseOpened).version
+    version = waiting.event(events.ReleaseOpened).version
     left = installation.of(HOUSEKEEPING).admin.xcom(kept.run_id, "housekeeping")["left"]
 
     assert kept.after == kept.before
-    assert [endpoint.ocid for endpoint in kept.tests] == [waiting.event(TestDeployed).deployment_id]
+    assert [endpoint.ocid for endpoint in kept.tests] == [waiting.event(events.TestDeployed).deployment_id]
     assert left in ([], [f"product-recommender-test-v{version}"])  # it may have been made only afterwards
