@@ -27,6 +27,7 @@ from events import (
 )
 from events import ROLLBACK as ROLLBACK_PARAMS
 
+from recdeploy_ops.deployment_manager.callers import name_caller
 from recdeploy_ops.domain.entries import FORMAT, Entry, decode
 from recdeploy_ops.domain.errors import IntegrityError, LedgerFormatError, SettingsError
 from recdeploy_ops.domain.ledger_state import NO_ENTRY
@@ -253,3 +254,13 @@ def test_a_ledger_whose_first_writer_was_killed_after_its_beginning_goes_on(stor
     append(ledger_of(store), opened())
 
     assert [str(entry.type) for entry in ledger_of(store).entries()] == ["ledger_started", "release_opened"]
+
+
+def test_a_caller_whose_name_utf8_cannot_carry_is_the_same_person_in_the_ledger(store, monkeypatch):
+    monkeypatch.setattr("getpass.getuser", lambda: "bo\udce9")  # a LOGNAME in another encoding
+    caller = name_caller({})
+
+    state = ledger_of(store).append("run-1", opened(1, triggered_by=caller), guard=lambda state: None)
+
+    assert state.releases["run-1"].opened.triggered_by == caller == name_caller({})
+    assert "\\udce9" in caller

@@ -7,6 +7,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.codec import escaped
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,7 +28,7 @@ def name_caller(key: Mapping[str, str]) -> str:
     except (KeyError, OSError):  # a container's user without a name
         user = f"uid-{os.getuid()}"
     ocid = key.get("user") or os.environ.get("USER_OCID") or os.environ.get("NB_SESSION_OCID")
-    return f"{user} ({ocid})" if ocid else user
+    return escaped(f"{user} ({ocid})" if ocid else user)
 
 
 def are_same_person(one: str, other: str | None) -> bool:

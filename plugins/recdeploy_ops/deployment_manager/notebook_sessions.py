@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.codec import storable
 from recdeploy_ops.domain.errors import CellOrderError, LockHeldError, MissingInputError, RecdeployError
 from recdeploy_ops.domain.events import (
     NOTEBOOK,
@@ -118,6 +119,7 @@ class NotebookSession:
         Raises:
             CellOrderError: this session's unfinished rollback goes elsewhere, or has another reason.
         """
+        params = storable(params)
         release = self.own(Purpose.ROLLBACK)
         if release is not None:
             _require_same(release, params)

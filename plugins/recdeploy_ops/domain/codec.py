@@ -15,7 +15,7 @@ from functools import cache
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 FREE_TEXT = "free text"
-FreeText = Annotated[str, FREE_TEXT]  # what a person or OCI wrote: never compared, only shown
+FreeText = Annotated[str, FREE_TEXT]  # what a person or OCI wrote; compare it with text that was `escaped`
 
 T = TypeVar("T")
 
@@ -66,10 +66,15 @@ def storable(record: T) -> T:
     return replace(record, **changed)  # type: ignore[type-var] # a dataclass, as its caller knows
 
 
+def escaped(text: str) -> str:
+    r"""Return free text as it is stored: a lone surrogate, which UTF-8 cannot carry, as its escape ``\ud800``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _escaped(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_escaped, value))
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+    return escaped(value) if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Param
 
 from recdeploy_ops.approvals.answers import Answer
-from recdeploy_ops.domain.codec import to_plain
+from recdeploy_ops.domain.codec import escaped, to_plain
 from recdeploy_ops.domain.errors import SelfApprovalError
 from recdeploy_ops.domain.records import PROMOTION_DECISIONS, ROLLBACK_DECISIONS, Decision
 from recdeploy_ops.hooks.releases import ReleasesHook
@@ -129,9 +129,10 @@ class RequestRollbackApprovalOperator(ReleaseApprovalOperator):
 
 def _read(event: dict[str, Any]) -> Answer:
     user = event.get("responded_by_user") or {}
+    person: str | None = user.get("name") or user.get("id")
     return Answer(
         decision=Decision(event["chosen_options"][0]),
-        by=user.get("name") or user.get("id"),
+        by=escaped(person) if person else None,
         at=event.get("responded_at") or datetime.now(UTC),
         comment=(event.get("params_input") or {}).get("comment") or "",
         timed_out=bool(event.get("timedout")),

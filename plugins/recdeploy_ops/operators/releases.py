@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
+from recdeploy_ops.domain.codec import escaped
 from recdeploy_ops.domain.errors import LockHeldError, SettingsError
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams, read_params
 from recdeploy_ops.domain.remedies import Remedy
@@ -173,10 +174,11 @@ class HousekeepingOperator(ReleaseStepOperator):
 def opening_of(release: ReleaseContext, context: Context, kind: type[RetrainParams] | type[RollbackParams]) -> Opening:
     """Return who triggered this run, with which params."""
     run: Any = context["dag_run"]
+    requester: str | None = getattr(run, "triggering_user_name", None)
     return Opening(
         dag_id=run.dag_id,
         params=read_params(kind, context["params"]),
-        triggered_by=getattr(run, "triggering_user_name", None),
+        triggered_by=escaped(requester) if requester else None,
         has_ended=lambda holder: has_ended(release, context, holder),
     )
 
