@@ -82,4 +82,4 @@ class Calls:
 
 
 def _text(call: Call) -> str:
-    return json.dumps(asdict(call))
+    return json.dumps(vars(call))

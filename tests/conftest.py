@@ -1,5 +1,6 @@
 """What every test has: a marker of its kind, a place in the order, and a way to tell a figure to a person."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ RANKS = {
     "browser": 7,
 }
 SHARED = ("tests/scheduler/", "tests/browser/")
+# Nothing is asked through a proxy; and with each request all variables would be searched for one, a tenth of its time.
+os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

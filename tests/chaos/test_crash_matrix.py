@@ -47,8 +47,8 @@ def run_workers(folder):
         command += [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
         # What killed children leave in their temporary folders goes with the test's own.
         paths = os.pathsep.join(str(ROOT / name) for name in ("", "plugins", "tests"))
-        # Few variables: for each request, all of them are searched for proxies.
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": paths, "TMPDIR": str(home)}
+        environment = {name: os.environ[name] for name in ("PATH", "no_proxy")}
+        environment |= {"PYTHONPATH": paths, "TMPDIR": str(home)}
         with (home / "told").open("w") as told, (home / "errors").open("w") as errors:
             processes.append(subprocess.Popen(command, stdout=told, stderr=errors, env=environment, cwd=ROOT))
     codes = [process.wait() for process in processes]

@@ -1,6 +1,6 @@
 """A cloud that lies: nothing is reported as done that is not, and the champion serves again, verified.
 
-`make test` tries each lie a few times, `make test-chaos` a hundred times (CHAOS_TRIES).
+`make test` tries each lie once, `make test-chaos` a hundred times (CHAOS_TRIES).
 """
 
 import os
@@ -19,7 +19,7 @@ from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.steps import promote, roll_back
 
-TRIES = int(os.environ.get("CHAOS_TRIES", "2"))
+TRIES = int(os.environ.get("CHAOS_TRIES", "1"))
 # After this one nothing can be restored: the steps tests say what is done then.
 FATAL = "failed"
 LIES = sorted(kind for kind in OUTCOMES if UPDATE_OPERATION in operations_of(kind) and kind != FATAL)
@@ -78,7 +78,7 @@ def test_every_lie_about_an_update_is_told_here():
     ]
 
 
-@pytest.mark.timeout(60 + 30 * TRIES)
+@pytest.mark.timeout(600 + 30 * TRIES)
 @pytest.mark.parametrize("lie", LIES)
 def test_no_promotion_is_reported_as_done_that_is_not(context, emulator, tmp_path, take, served, lie):
     Run(context, "run-1", tmp_path).release_fully()
@@ -100,7 +100,7 @@ def test_no_promotion_is_reported_as_done_that_is_not(context, emulator, tmp_pat
     assert served() == {2}
 
 
-@pytest.mark.timeout(60 + 30 * TRIES)
+@pytest.mark.timeout(600 + 30 * TRIES)
 @pytest.mark.parametrize("lie", LIES)
 def test_no_rollback_is_reported_as_done_that_is_not(context, emulator, tmp_path, take, served, lie):
     Run(context, "run-1", tmp_path).release_fully()

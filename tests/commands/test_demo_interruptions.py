@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = pytest.mark.more
+
+
 class Demo:
     """Calls of ``python -m demo up`` in one folder.
 

@@ -155,7 +155,15 @@ def test_without_a_browser_its_tests_are_left_out_unless_they_are_required(
     assert done.returncode == code, done.stdout
     assert said in done.stdout
     assert "install one with apt-get install chromium" in done.stdout
-    assert "RECDEPLOY_REQUIRE_BROWSER=1 " in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("target", "marked"), [("test", '"not more"'), ("test-more", "more")])
+def test_both_targets_together_run_every_test_and_a_change_is_merged_after_both(target: str, marked: str) -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+    assert run("make", "--dry-run", target).stdout.rstrip().endswith(f" -m {marked}")
+    assert re.search(rf"^(RECDEPLOY_REQUIRE_BROWSER=1 )?timeout .* make {target}$", script, re.MULTILINE)
+    assert re.search(r"^RECDEPLOY_REQUIRE_BROWSER=1 .* make test-more$", script, re.MULTILINE)
 
 
 @pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])

@@ -72,6 +72,7 @@ def fill_shop(folder):
     return make_shop(folder / "notebook.db", interactions=rows, kind="TEXT", **tables)
 
 
+@pytest.mark.more
 def test_every_cell_runs_from_training_to_promotion_and_back(tmp_path, context, profile_fields):
     Run(context, "scheduled", tmp_path).release_fully()  # v1, by Airflow's steps
     first = context.ledger.read().production
@@ -101,6 +102,7 @@ def test_every_cell_runs_from_training_to_promotion_and_back(tmp_path, context, 
     assert json.loads(artifact.read_text())["version"] == 1
 
 
+@pytest.mark.more
 def test_the_cells_that_reject_and_that_roll_back_to_a_number(tmp_path, context, profile_fields):
     for number in (1, 2):
         Run(context, f"scheduled-{number}", tmp_path, shift=number).release_fully()

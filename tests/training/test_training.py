@@ -125,6 +125,7 @@ def test_what_would_break_the_stock_operator_is_out_of_its_way(tmp_path: Path) -
     assert any(line.startswith("RMSE: ") for line in lines), "the operator's own lines are reported"
 
 
+@pytest.mark.more
 def test_ads_own_engine_still_runs_and_gives_the_same(tmp_path: Path) -> None:
     ratings = [(f"u{u}", f"p{p}", 1.0 + (u * p) % 5) for u in range(40) for p in range(30) if (u + 2 * p) % 3]
     extract = shops.write_extract(tmp_path / "extract", ratings, items=[f"p{p}" for p in range(35)])
@@ -151,6 +152,7 @@ def test_a_training_that_does_not_fit_is_refused_before_it_starts(tmp_path: Path
         trained(extract, tmp_path / "out", 1, wide)
 
 
+@pytest.mark.more
 @pytest.mark.skipif(not MOVIES.is_dir(), reason=f"MovieLens-100k is not at {MOVIES.name} (RECDEPLOY_MOVIELENS)")
 def test_movielens_gives_equal_bytes_in_two_processes(tmp_path: Path) -> None:
     tables = {name: pd.read_csv(MOVIES / f"{name}.csv", dtype=str) for name in ("interactions", "users", "items")}
