@@ -254,10 +254,10 @@ class Worker:
         second.validate()
         second.ask()
         self.emulator.snapshot("asked")
-        second.keep(Decision.REJECT)
+        second.record_answer(Decision.REJECT)
         self._record(REJECTION)
         self.emulator.restore("asked")
-        Run(self.context(), "run-2", self.folder).keep(Decision.PROMOTE)
+        Run(self.context(), "run-2", self.folder).record_answer(Decision.PROMOTE)
         self._record(PROMOTION)
         self._record(BACK)
 

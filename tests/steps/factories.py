@@ -157,13 +157,13 @@ class Run:
     def ask(self, *, attempt=1):
         return questions.ask(self.context, attempt=attempt)
 
-    def keep(self, decision, *, by="ann", comment="", attempt=1):
+    def record_answer(self, decision, *, by="ann", comment="", attempt=1):
         reply = answers.Answer(decision, by, self.context.now(), comment, timed_out=False)
         answers.record_answer(self.context, reply, attempt=attempt)
 
     def answer(self, decision, *, comment="", attempt=1):
         question = self.ask(attempt=attempt)
-        self.keep(decision, comment=comment, attempt=attempt)
+        self.record_answer(decision, comment=comment, attempt=attempt)
         return question
 
     def promote(self):

@@ -97,7 +97,7 @@ def test_clearing_tasks_during_a_switch_restores_the_champion_and_goes_on_from_t
 def test_a_candidate_rejected_during_its_switch_does_not_serve(context, switching):
     switching.plan()  # Airflow clears it together with request_approval
     switching.ask(attempt=2)
-    switching.keep(Decision.REJECT, attempt=2)
+    switching.record_answer(Decision.REJECT, attempt=2)
     switching.reject()
     switching.close()
 
@@ -110,7 +110,7 @@ def test_a_rollback_that_is_closed_during_its_switch_is_undone(context, run, emu
     back = run("back")
     back.rehearse_rollback(require_approval=True)
     back.ask_rollback()
-    back.keep(Decision.ROLL_BACK)
+    back.record_answer(Decision.ROLL_BACK)
     emulator.set_timings(update=0.5)
     roll_back.advance(back.context)
     with pytest.raises(SwitchUnderWayError):

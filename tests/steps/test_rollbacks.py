@@ -228,7 +228,7 @@ def test_an_impossible_rollback_pre_empts_nothing(context, run, two_versions, em
             run("back").roll_back(wanted)
     assert context.ledger.read().holder == "run-3"
 
-    third.keep(Decision.PROMOTE)
+    third.record_answer(Decision.PROMOTE)
     third.promote()
     assert served(context) == 3
 
@@ -352,7 +352,7 @@ def test_an_answer_to_an_earlier_try_does_not_count(run):
     first.ask(attempt=2)
 
     with pytest.raises(ApprovalError, match="answers try 1 of the question, but try 2"):
-        first.keep(Decision.PROMOTE, attempt=1)
+        first.record_answer(Decision.PROMOTE, attempt=1)
 
 
 def test_the_requester_may_not_approve_their_own_run_where_the_settings_say_so(settings, run, monkeypatch):
@@ -362,8 +362,8 @@ def test_the_requester_may_not_approve_their_own_run_where_the_settings_say_so(s
     first.ask()
 
     with pytest.raises(SelfApprovalError, match="bo triggered this run"):
-        first.keep(Decision.PROMOTE, by="bo")
-    first.keep(Decision.PROMOTE, by="ann")
+        first.record_answer(Decision.PROMOTE, by="bo")
+    first.record_answer(Decision.PROMOTE, by="ann")
     assert first.promote()["version"] == 1
 
 
@@ -428,7 +428,7 @@ def test_nobody_is_asked_about_a_rollback_that_needs_no_approval(run, two_versio
 
 def test_an_approved_rollback_records_its_approver(context, asked_rollback):
     back, question = asked_rollback
-    back.keep(Decision.ROLL_BACK, by="ann")
+    back.record_answer(Decision.ROLL_BACK, by="ann")
 
     assert back.switch_back()["version"] == 1
     answered = context.ledger.read().releases["back"].require(ApprovalAnswered)
@@ -444,7 +444,7 @@ def test_a_rollback_that_was_to_be_approved_waits_for_the_answer(asked_rollback)
 
 def test_a_rejected_rollback_leaves_production_alone_and_says_so(context, asked_rollback):
     back, _ = asked_rollback
-    back.keep(Decision.KEEP, by="ann")
+    back.record_answer(Decision.KEEP, by="ann")
 
     with pytest.raises(ApprovalError, match="ann answered Keep"):
         back.switch_back()
@@ -455,7 +455,7 @@ def test_a_rejected_rollback_leaves_production_alone_and_says_so(context, asked_
 
 def test_the_approval_of_a_rollback_does_not_cover_another_production(context, run, asked_rollback):
     back, _ = asked_rollback
-    back.keep(Decision.ROLL_BACK)
+    back.record_answer(Decision.ROLL_BACK)
     back.switch_back()
     back.close()
     second = run("run-2", shift=1)
@@ -472,7 +472,7 @@ def test_the_approval_of_a_rollback_does_not_cover_another_production(context, r
 
 def test_the_approval_of_a_rollback_does_not_cover_a_model_registered_again(context, asked_rollback):
     back, _ = asked_rollback
-    back.keep(Decision.ROLL_BACK)
+    back.record_answer(Decision.ROLL_BACK)
     context.catalog._client.delete_model(context.ledger.read().versions[1].model_id)
     back.rehearse_rollback(require_approval=True)
 
@@ -489,8 +489,8 @@ def test_the_requester_may_not_approve_their_own_rollback_where_the_settings_say
     back.ask_rollback()
 
     with pytest.raises(SelfApprovalError, match="bo triggered this run"):
-        back.keep(Decision.ROLL_BACK, by="bo")
-    back.keep(Decision.KEEP, by="bo")
+        back.record_answer(Decision.ROLL_BACK, by="bo")
+    back.record_answer(Decision.KEEP, by="bo")
 
 
 def test_a_rollback_that_only_waits_for_an_approval_is_pre_empted(context, run, asked_rollback):
@@ -499,4 +499,4 @@ def test_a_rollback_that_only_waits_for_an_approval_is_pre_empted(context, run, 
 
     assert served(context) == 1
     with pytest.raises(ApprovalError, match="pre-empted"):
-        back.keep(Decision.ROLL_BACK)
+        back.record_answer(Decision.ROLL_BACK)

@@ -141,7 +141,7 @@ def test_a_backup_that_the_ledger_does_not_name_is_refused(store):
 
 
 @pytest.mark.parametrize(
-    ("uri", "message"), [("oci://b@n/p", "needs the OCI connection"), ("relative", "is no storage root")]
+    ("uri", "message"), [("oci://b@n/p", "needs the OCI connection"), ("relative", "is not a storage root")]
 )
 def test_a_root_that_cannot_be_opened_is_refused(uri, message):
     with pytest.raises(SettingsError, match=message):

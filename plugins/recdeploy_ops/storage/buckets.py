@@ -45,7 +45,7 @@ class BucketStore:
         self.uri = uri.rstrip("/")
         found = re.fullmatch(r"oci://([^@/]+)@([^/]+)(?:/(.*))?", self.uri)
         if found is None:
-            raise StorageError(f"{uri!r} is no storage root of the form oci://bucket@namespace/prefix.")
+            raise StorageError(f"{uri!r} is not a storage root of the form oci://bucket@namespace/prefix.")
         self._bucket, self._namespace = found[1], found[2]
         self._prefix = f"{found[3]}/" if found[3] else ""
         self._session = session

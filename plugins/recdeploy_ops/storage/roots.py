@@ -29,7 +29,7 @@ def open_store(uri: str, session: OciSession | None) -> Store:
         return BucketStore(uri, session)
     if not uri.startswith("file:///"):
         raise SettingsError(
-            f"{uri!r} is no storage root: it is neither file:///folder nor oci://bucket@namespace/prefix."
+            f"{uri!r} is not a storage root: it is neither file:///folder nor oci://bucket@namespace/prefix."
         )
     from recdeploy_ops.storage.directories import DirectoryStore
 
