@@ -56,8 +56,8 @@ def by_arrow(file: Path, kind: pa.DataType) -> Source:
             with closing(self.execute(sql, parameters)) as cursor:
                 names = [name for name, *_ in cursor.description]
                 columns = zip(*cursor.fetchall(), strict=True)
-                found = {name: arrow(list(values), kind) for name, values in zip(names, columns, strict=False)}
-                yield pa.table(found or {name: pa.array([], pa.string()) for name in names})
+                arrays = {name: arrow(list(values), kind) for name, values in zip(names, columns, strict=False)}
+                yield pa.table(arrays or {name: pa.array([], pa.string()) for name in names})
 
     def connect() -> Connection:
         connection = sqlite3.connect(file, factory=Connection)

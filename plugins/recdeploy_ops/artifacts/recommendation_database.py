@@ -149,10 +149,10 @@ def _rank_by_ratings(extract_folder: Path, source: SourceSettings, length: int, 
     columns = [source.item_column, source.rating_column]
     table = pq.read_table(extract_folder / INTERACTIONS, columns=columns).rename_columns(["item", "rating"])
     rated = table.filter(pc.is_finite(table.column("rating")))
-    found = rated.group_by("item").aggregate([("rating", "count"), ("rating", "mean")])
+    by_item = rated.group_by("item").aggregate([("rating", "count"), ("rating", "mean")])
     items = [
         Popularity(row["item"], row["rating_count"], row["rating_mean"])
-        for row in found.to_pylist()
+        for row in by_item.to_pylist()
         if row["item"] in wanted
     ]
     return rank_by_popularity(items, length)

@@ -21,8 +21,8 @@ def is_utf8(texts: pa.Array) -> bool:
 
 def raw_bytes(texts: pa.Array) -> list[bytes | None]:
     """Return the bytes of each text, None for NULL."""
-    found: list[bytes | None] = texts.cast(pa.large_binary()).to_pylist()
-    return found
+    contents: list[bytes | None] = texts.cast(pa.large_binary()).to_pylist()
+    return contents
 
 
 def decoded(content: bytes) -> str:

@@ -171,8 +171,9 @@ def refuse_marked(field: pa.Field, values: pa.Array, place: Place, *marks: str) 
     Raises:
         SourceDataError: it does; says where.
     """
-    found = {mark: int(index) for mark in marks if (index := (field.metadata or {}).get(mark.encode())) is not None}
-    for mark, index in found.items():
+    metadata = field.metadata or {}
+    for mark in (mark for mark in marks if mark.encode() in metadata):
+        index = int(metadata[mark.encode()])
         if mark == HOLDS_NO_UTF8:
             raise place.encoding_error(_plain(values)[index].as_py(), index)
         if mark == HOLDS_NO_ID:

@@ -141,13 +141,13 @@ class _WrongIds:
     first: tuple[str, str, float] | None = None
 
     def note(self, lists: RankedLists, is_wrong: NDArray[np.bool_], vocabulary: dict[str, int]) -> None:
-        found = np.flatnonzero(is_wrong)
-        if found.size and self.first is None:
-            row = int(found[0])
+        rows = np.flatnonzero(is_wrong)
+        if rows.size and self.first is None:
+            row = int(rows[0])
             owner = int(np.searchsorted(lists.bounds, row, side="right")) - 1
             item = next(islice(vocabulary, int(lists.items[row]), None))
             self.first = (lists.users[owner].as_py(), item, float(lists.ratings[row]))
-        self.count += found.size
+        self.count += rows.size
 
     def refuse(self) -> None:
         if self.first is not None:
