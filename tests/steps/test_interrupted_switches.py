@@ -251,7 +251,7 @@ def test_failed_production_is_replaced_as_its_remedy_says(context, run, switchin
     emulator.wait_until_idle()
     emulator.fail_next("Predict", status=500, times=4)
     emulator.fail_next("UpdateModelDeployment", kind="failed")  # the one that restores the champion
-    with pytest.raises(PromotionFailedError, match=r"^PRODUCTION NEEDS A PERSON"):
+    with pytest.raises(PromotionFailedError, match=r"^PRODUCTION NEEDS A PERSON.*in FAILED"):
         switching.promote()
     with pytest.raises(DeploymentFailedError, match=r"^PRODUCTION NEEDS A PERSON") as raised:
         switching.close()

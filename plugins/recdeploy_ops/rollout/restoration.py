@@ -90,15 +90,7 @@ def advance_restoration(context: ReleaseContext) -> Waiting | None:
         return None
     if release.get(SwitchFailed) is None:
         context.record(SwitchFailed("the run ended while production was being switched"))
-    production = context.deployments.get(champion.deployment_id)
-    if production.lifecycle_state.is_gone:
-        context.record(ProductionLost(champion.deployment_id))
-        log.error("%s", find_trouble(context.release, champion))
-        return None
-    if production.lifecycle_state.is_failed:
-        details = f"{production.details} ({describe_answer(context, production)})"
-        context.record(ProductionFailed(champion.deployment_id, details.strip()))
-        log.error("%s", find_trouble(context.release, champion))
+    if _is_beyond_restoring(context, champion):
         return None
     return _restore(context, champion)
 
@@ -123,6 +115,20 @@ def describe_serving(champion: Serving) -> str:
     return f"v{champion.version} serves at {champion.url}, verified"
 
 
+def _is_beyond_restoring(context: ReleaseContext, champion: Serving) -> bool:
+    """Return whether production was deleted, or OCI has given up on it, and record that."""
+    production = context.deployments.get(champion.deployment_id)
+    if production.lifecycle_state.is_gone:
+        context.record(ProductionLost(champion.deployment_id))
+    elif production.lifecycle_state.is_failed:
+        details = f"{production.details} ({describe_answer(context, production)})"
+        context.record(ProductionFailed(champion.deployment_id, details.strip()))
+    else:
+        return False
+    log.error("%s", find_trouble(context.release, champion))
+    return True
+
+
 def _restore(context: ReleaseContext, champion: Serving) -> Waiting | None:
     version = context.state.versions[champion.version]
     waiting = _invalidate_etag(context, champion)
@@ -133,6 +139,8 @@ def _restore(context: ReleaseContext, champion: Serving) -> Waiting | None:
         switch = model_switch(context, champion.deployment_id, version, model_id, force=True)
         restored = advance_switch(context, RestoreStarted, switch)
     except (DeploymentFailedError, CloudRefusedError, StorageError, IntegrityError) as err:
+        if _is_beyond_restoring(context, champion):
+            return None
         raise PromotionFailedError(
             f"{NEEDS_A_PERSON}. The switch to v{context.release.version} failed, and v{champion.version} could not be "
             f"restored at {champion.url}: {err.message}",
