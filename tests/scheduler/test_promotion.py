@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TOP_K = 10
 STEPS = [
+    "ledger_started",
     "release_opened",
     "production_backed_up",
     "data_extracted",
