@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from scheduler.releases import answer_in_time
 from services import APPROVAL, AWAITING, SPECIAL_USERS, Poller
 
+from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.events import EventType
 from recdeploy_ops.domain.records import Role, Shape
 from recdeploy_ops.oci_clients.deployments import NewDeployment
@@ -95,9 +96,9 @@ def housekeeping(installation: Installation, *, beside: str) -> KeptHouse:
 
 def make_orphan(installation: Installation) -> str:
     """Deploy to TEST for a run that the ledger does not know, with a lease that is over; returns the OCID."""
-    releases, production = installation.releases(), installation.production()
-    releases.now = lambda: datetime.now(UTC) - timedelta(days=30)
-    return releases.deployments.create(
+    production = installation.production()
+    gone = replace(installation.releases(), run_id="a-run-that-is-gone", now=lambda: utc_now() - timedelta(days=30))
+    return gone.deployments.create(
         NewDeployment(
             name="product-recommender-test-orphan",
             description="made by an installation that is gone",
@@ -106,7 +107,7 @@ def make_orphan(installation: Installation) -> str:
             bandwidth_mbps=10,
             environment={},
             logs={},
-            tags=deployment_tags(releases.of_run("a-run-that-is-gone"), 1, str(production.digest), Role.TEST),
+            tags=deployment_tags(gone, 1, str(production.digest), Role.TEST),
             token="orphan",
         )
     )

@@ -30,7 +30,7 @@ def test_what_was_shown_is_written_as_one_entry(lost_ledger: LostLedger) -> None
 
     assert applied.outcome.state == "success"
     assert applied.result == {"difference": lost_ledger.shown.result["difference"], "applied": True}
-    assert applied.entries == ["adopted"]
+    assert applied.entries == ["ledger_started", "adopted"]
 
 
 def test_the_rebuilt_ledger_knows_production_and_the_previous_champion(lost_ledger: LostLedger) -> None:

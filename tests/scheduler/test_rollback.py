@@ -12,6 +12,7 @@ from scheduler.rollbacks import COMMENT, HOSTILE_REASON, ROLLBACK
 from services import APPROVAL
 
 from recdeploy_ops.domain import events
+from recdeploy_ops.domain.codec import to_plain
 from recdeploy_ops.domain.events import ApprovalAnswered, ApprovalRequested, ReleaseClosed, RollbackRehearsed
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def test_the_earlier_version_answers_at_the_same_url(installation: Installation,
 
     assert (seen.after.ocid, seen.after.url) == (seen.before.ocid, seen.before.url)
     assert int(seen.after.version) == target.version < int(seen.before.version)
-    served = {(answer.model_version, answer.digest) for answer in seen.answers.values()}
+    served = {(answer["model_version"], answer["digest"]) for answer in seen.answers.values()}
     assert served == {(target.version, target.digest)}
 
 
@@ -78,14 +79,14 @@ def test_the_question_waits_under_required_actions_and_says_what_it_rests_on(rol
     target, rehearsed = seen.event(events.RolledBack), seen.event(RollbackRehearsed)
 
     assert seen.run_id in rolled_back.pending
-    assert question["subject"] == f"Roll product-recommender back to v{target['version']}?"
+    assert question["subject"] == f"Roll product-recommender back to v{target.version}?"
     assert question["options"] == ["Roll back", "Keep production"]
     shown = rows_of(question["body"])
-    assert (shown["goes back to"], shown["its digest"]) == (f"v{target['version']}", target.digest)
+    assert (shown["rolls back to"], shown["its digest"]) == (f"v{target.version}", target.digest)
     assert shown["production serves"].startswith(f"v{seen.before.version} since 20")
     assert shown["at"] == seen.before.url
-    assert shown["rehearsed in"] == f"{rehearsed['seconds']} s"
-    assert shown["wanted by"] == "admin"
+    assert shown["rehearsed in"] == f"{rehearsed.seconds} s"
+    assert shown["requested by"] == "admin"
 
 
 def test_a_hostile_reason_is_text(rolled_back: RolledBack) -> None:
@@ -105,7 +106,7 @@ def test_who_approved_what_and_why_is_kept(installation: Installation, rolled_ba
     assert (answer.version, answer.digest) == (target.version, target.digest)
     assert answer.fingerprint == asked.fingerprint
     assert target.reason == HOSTILE_REASON
-    assert installation.of(ROLLBACK).admin.xcom(seen.run_id, APPROVAL, "decision") == answer
+    assert installation.of(ROLLBACK).admin.xcom(seen.run_id, APPROVAL, "decision") == to_plain(answer)
 
 
 def test_a_release_that_only_waits_for_its_approval_is_pre_empted(rolled_back: RolledBack) -> None:
@@ -135,7 +136,7 @@ def test_nothing_of_a_pre_empted_release_is_left_or_served(rolled_back: RolledBa
 
     assert "test_deployed" in waiting.kinds
     assert waiting.tests == []
-    assert {answer.model_version for answer in waiting.answers.values()} == {int(rolled_back.seen.after.version)}
+    assert {answer["model_version"] for answer in waiting.answers.values()} == {int(rolled_back.seen.after.version)}
 
 
 def rows_of(body: str) -> dict[str, str]:
