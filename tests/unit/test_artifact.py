@@ -339,17 +339,17 @@ def encrypt(members: dict[str, bytes], target: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda _, target: target.write_bytes(b"garbage"), "no zip"),
-        (damage_zlib, "no zip"),
-        (encrypt, "no zip"),
+        (lambda _, target: target.write_bytes(b"garbage"), "not a zip"),
+        (damage_zlib, "not a zip"),
+        (encrypt, "not a zip"),
         (with_manifest(b"{"), "not a manifest"),
         (with_manifest(b"[]"), "not a manifest"),
         (with_manifest(b"{}"), "not a manifest"),
         (with_manifest(b'{"files": []}'), "not a manifest"),
-        (write_members([("score.py", b"raise SystemExit('evil')")]), "no zip"),
-        (write_members([("score.py/x", b"y")]), "no zip"),
+        (write_members([("score.py", b"raise SystemExit('evil')")]), "not a zip"),
+        (write_members([("score.py/x", b"y")]), "not a zip"),
         (write_members([("../x", b"y")]), "leads out"),
-        (write_members([("big", bytes(70 << 20))]), "that is no artifact"),
+        (write_members([("big", bytes(70 << 20))]), "that is not an artifact"),
     ],
 )
 def test_a_zip_that_is_no_artifact_is_refused(tmp_path: Path, write: Any, message: str) -> None:
@@ -366,5 +366,5 @@ def test_a_zip_whose_directory_lies_about_a_size_is_refused(tmp_path: Path) -> N
     lying = (tmp_path / "a.zip").read_bytes().replace((1000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
     (tmp_path / "a.zip").write_bytes(lying)
 
-    with pytest.raises(IntegrityError, match="no zip"):
+    with pytest.raises(IntegrityError, match="not a zip"):
         unzip(tmp_path / "a.zip", tmp_path / "out")

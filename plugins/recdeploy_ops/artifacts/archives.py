@@ -56,11 +56,11 @@ def unzip_artifact(archive: Path, folder: Path) -> str:
         folder: made here.
 
     Raises:
-        IntegrityError: it is no such zip, a file is missing, too many, or not the one in the manifest.
+        IntegrityError: it is not such a zip, a file is missing, too many, or not the one in the manifest.
     """
     names = unzip(archive, folder)
     if MANIFEST not in names:
-        raise IntegrityError(f"{archive.name} is no artifact of ours: it holds {sorted(names)[:10]}.")
+        raise IntegrityError(f"{archive.name} is not an artifact of ours: it holds {sorted(names)[:10]}.")
     manifest = parse_manifest(archive.name, (folder / MANIFEST).read_bytes())
     files = manifest.files
     found = {name: sha256_of(folder / name) for name in names if name != MANIFEST}
@@ -74,7 +74,7 @@ def unzip(archive: Path, folder: Path) -> list[str]:
     """Unpack a zip from the model catalog, none of whose names may lead out of ``folder``; return the file names.
 
     Raises:
-        IntegrityError: it is no zip, or damaged; a name in it is unsafe or stands there twice; it would be too large.
+        IntegrityError: it is not a zip, or damaged; a name in it is unsafe or occurs twice; it would be too large.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -84,7 +84,7 @@ def unzip(archive: Path, folder: Path) -> list[str]:
             for entry in entries:
                 _unpack(opened, entry, folder)
     except UNREADABLE as err:
-        raise IntegrityError(f"{archive.name} is no zip that can be unpacked: {err!r}") from err
+        raise IntegrityError(f"{archive.name} is not a zip that can be unpacked: {err!r}") from err
     return [entry.filename for entry in entries]
 
 
@@ -92,8 +92,8 @@ def _require_modest(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
     size, packed = sum(entry.file_size for entry in entries), archive.stat().st_size
     if size > UNPACKED_BYTES or size > max(SMALL_BYTES, LARGEST_RATIO * packed):
         raise IntegrityError(
-            f"{archive.name} has {packed:,} bytes and would be {size:,} when it is unpacked: that is no artifact of a "
-            f"recommender. At most {UNPACKED_BYTES:,} bytes and {LARGEST_RATIO} times its size are unpacked."
+            f"{archive.name} has {packed:,} bytes and would be {size:,} when it is unpacked: that is not an artifact "
+            f"of a recommender. At most {UNPACKED_BYTES:,} bytes and {LARGEST_RATIO} times its size are unpacked."
         )
 
 

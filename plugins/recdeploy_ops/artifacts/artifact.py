@@ -84,7 +84,7 @@ def read_fallback(folder: Path) -> Ranking:
     """Return the list for new users of an artifact.
 
     Raises:
-        IntegrityError: the file names a class, or is no such list.
+        IntegrityError: the file names a class, or is not such a list.
     """
     try:
         with (folder / FALLBACK).open("rb") as stream:

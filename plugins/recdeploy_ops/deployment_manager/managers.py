@@ -165,7 +165,7 @@ class RecommenderDeploymentManager(ProductionManager):
             is_test: whether `deploy_model` makes a TEST deployment; else it goes straight into production.
 
         Raises:
-            SettingsError: it is no artifact of this project, or not of this version.
+            SettingsError: it is not an artifact of this project, or not of this version.
             GateFailedError: the candidate gate said FAIL.
             LockHeldError: another release is in progress.
         """

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-
-def carried_text(text: str) -> str:
-    r"""Return a text that UTF-8 can carry: half of a surrogate pair becomes its escape, such as ``\ud800``."""
-    return text.encode(errors="backslashreplace").decode()
+from recdeploy_ops.domain.codec import escaped
 
 
 def is_utf8(texts: pa.Array) -> bool:
@@ -28,6 +25,6 @@ def raw_bytes(texts: pa.Array) -> list[bytes | None]:
 def decoded(content: bytes) -> str:
     """Return bytes as text, with what is not UTF-8 escaped."""
     try:
-        return carried_text(content.decode("utf-8", "surrogatepass"))
+        return escaped(content.decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError:
         return content.decode("utf-8", "backslashreplace")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
+from recdeploy_ops.domain.codec import escaped
 from recdeploy_ops.domain.errors import SourceDataError, TransientError
-from recdeploy_ops.extraction.encodings import carried_text
 from recdeploy_ops.extraction.outages import may_pass
 from recdeploy_ops.extraction.statements import escape_colons
 from recdeploy_ops.extraction.values import (
@@ -207,7 +207,7 @@ def _column_of(name: str, values: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
     texts: list[str | None] = []
     for index, value in enumerate(values):
         text = None if value is None else text_of(value)
-        texts.append(None if text is None else carried_text(text))
+        texts.append(None if text is None else escaped(text))
         if isinstance(value, BYTES):
             marks.setdefault(HOLDS_BYTES, str(index))
         elif not is_id(value):

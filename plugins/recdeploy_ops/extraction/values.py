@@ -49,7 +49,7 @@ class Place:
         return self._error(index, repr(values[index].as_py()), problem)
 
     def encoding_error(self, escaped: str, index: int) -> SourceDataError:
-        """Return the error about an id that UTF-8 cannot carry, from what `encodings.carried_text` made of it."""
+        """Return the error about an id that UTF-8 cannot carry, from its escaped text."""
         problem = "is not text that UTF-8 can carry: correct it in the table, or let the query replace it."
         return self._error(index, f"'{escaped}'", problem)
 
