@@ -38,6 +38,7 @@ class KeptHouse:
         after: production after it.
         tests: TEST deployments once the release under way waited for its approval.
         deletions: calls that were to delete a deployment.
+        errors: what each try that failed has said.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class KeptHouse:
     after: Endpoint
     tests: list[Endpoint]
     deletions: list[dict[str, Any]]
+    errors: list[str]
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,10 @@ def housekeeping(installation: Installation, *, beside: str) -> KeptHouse:
         after=installation.production(),
         tests=installation.cloud.endpoints("test"),
         deletions=installation.calls("DeleteModelDeployment")[calls:],
+        errors=[
+            house.admin.error_of(run_id, "housekeeping", attempt)
+            for attempt in range(1, outcome.tasks["housekeeping"].attempt)
+        ],
     )
 
 

@@ -81,6 +81,14 @@ class TestBucketStoreInParts(StoreContract):
         left = client.list_multipart_uploads(emulator.namespace, "shop").data
         assert [upload.object for upload in left] == ["somebody else's"]
 
+    def test_a_sweep_whose_answer_was_lost_is_success(self, emulator, session, store):
+        details = oci.object_storage.models.CreateMultipartUploadDetails(object="pre fix/x/mine")
+        session.object_storage.create_multipart_upload(emulator.namespace, "shop", details)
+        emulator.fail_next("AbortMultipartUpload", kind="drop_after")
+
+        assert list(store.sweep(datetime.now(UTC) + timedelta(hours=1))) == ["pre fix/x/mine"]
+        assert session.object_storage.list_multipart_uploads(emulator.namespace, "shop").data == []
+
 
 def test_a_bucket_that_is_not_there_names_the_setting(session, emulator):
     store = open_store(f"oci://nobody@{emulator.namespace}/x", session)

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from events import backed_up, chain, opened
@@ -101,6 +102,33 @@ def test_what_killed_writers_left_is_swept_once_it_is_old(store):
     assert list(store.sweep(now - timedelta(hours=1))) == []
     assert list(store.sweep(now + timedelta(hours=1))) == ["folder/.partial-abc"]
     assert not left.exists()
+
+
+def test_a_writer_that_finishes_while_its_folder_is_swept_does_not_stand_in_the_way(store, monkeypatch):
+    store.create("folder/whole", b"1")
+    for name in ("begun", "left"):
+        store._path(f"folder/.partial-{name}").write_bytes(b"half")
+    look = Path.lstat
+
+    def finish_then_look(path):
+        if path.name == ".partial-begun":
+            path.unlink()
+        return look(path)
+
+    monkeypatch.setattr(Path, "lstat", finish_then_look)
+    assert list(store.sweep(datetime.now(UTC) + timedelta(hours=1))) == ["folder/.partial-left"]
+
+
+def test_what_cannot_be_swept_names_the_root_and_the_fix(store, monkeypatch):
+    store._path("folder").mkdir(parents=True)
+    store._path("folder/.partial-abc").write_bytes(b"half")
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "no", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StorageError, match=r"Cannot remove 'folder/.partial-abc'.*make the folder accessible"):
+        store.sweep(datetime.now(UTC) + timedelta(hours=1))
 
 
 def test_symbolic_links_that_lead_nowhere_do_not_stand_in_the_way_of_a_listing(store, tmp_path):

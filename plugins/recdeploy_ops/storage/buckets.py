@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 CHUNK = 1 << 20
+GONE = frozenset({"ObjectNotFound", "NoSuchUpload"})
 
 
 class BucketStore:
@@ -109,11 +110,8 @@ class BucketStore:
 
     def delete(self, key: str) -> None:
         """Remove an object, or nothing."""
-        try:
-            with self._calling("delete", key):
-                self._client.delete_object(self._namespace, self._bucket, self._name(key))
-        except KeyNotFoundError:
-            return
+        with suppress(KeyNotFoundError), self._calling("delete", key):
+            self._client.delete_object(self._namespace, self._bucket, self._name(key))
 
     def sweep(self, before: datetime) -> Sequence[str]:
         """Abort the uploads in parts that were begun before a time and never finished."""
@@ -125,7 +123,7 @@ class BucketStore:
             ).data
         mine = [upload for upload in found if upload.object.startswith(self._prefix) and upload.time_created < before]
         for upload in mine:
-            with self._calling("abort the upload of", upload.object):
+            with suppress(KeyNotFoundError), self._calling("abort the upload of", upload.object):
                 self._client.abort_multipart_upload(self._namespace, self._bucket, upload.object, upload.upload_id)
         return [upload.object for upload in mine]
 
@@ -181,7 +179,7 @@ class BucketStore:
             with calling(f"{what} {self.uri}/{key}"):
                 yield
         except CloudRefusedError as err:
-            if err.code == "ObjectNotFound":
+            if err.code in GONE:
                 raise KeyNotFoundError(key) from err
             raise StorageError(
                 f"{err} Set 'storage' in include/recommender.yaml to a bucket that the OCI connection may write."

@@ -132,11 +132,23 @@ class DirectoryStore:
             raise self._error("delete", key, err) from err
 
     def sweep(self, before: datetime) -> Sequence[str]:
-        """Remove temporary files that were begun before a time: their writers were killed."""
-        found = [path for path in self._root.rglob(f"{PARTIAL}*") if path.lstat().st_mtime < before.timestamp()]
-        for path in found:
-            path.unlink(missing_ok=True)
-        return [path.relative_to(self._root).as_posix() for path in found]
+        """Remove temporary files that were begun before a time: their writers were killed.
+
+        Files that are finished while it looks are left to their writers.
+        """
+        swept = []
+        for parent, _, names in os.walk(self._root):
+            for path in [Path(parent, name) for name in names if name.startswith(PARTIAL)]:
+                key = path.relative_to(self._root).as_posix()
+                try:
+                    if path.lstat().st_mtime < before.timestamp():
+                        path.unlink()
+                        swept.append(key)
+                except FileNotFoundError:
+                    continue
+                except OSError as err:
+                    raise self._error("remove", key, err) from err
+        return swept
 
     def check_writable(self) -> None:
         """Write and remove a small file."""
