@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oci_emulator.emulator import Emulator
+from oci_emulator.errors import OciError
 from oci_emulator.faults import ANY_OPERATION, KINDS, Fault, operations_of
 from oci_emulator.operations import read_real_operations
 from oci_emulator.store import KEEP_VERSIONS_SECONDS
@@ -64,6 +65,15 @@ class SnapshotOrder(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")
 
 
+class NeighbourOrder(BaseModel):
+    """A resource of another team: the collection of OCI's path that it is in, and its document."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    collection: str
+    document: dict[str, Any]
+
+
 class ControlPlane:
     """What can be ordered from an emulator, and asked about it."""
 
@@ -84,6 +94,7 @@ class ControlPlane:
             ("DELETE", "/faults", self.delete_faults),
             ("GET", "/calls", self.get_calls),
             ("DELETE", "/calls", self.delete_calls),
+            ("POST", "/neighbours", self.post_neighbour),
             ("POST", "/reset", self.reset),
             ("GET", "/idle", self.idle),
             ("POST", "/snapshot", self.snapshot),
@@ -139,6 +150,13 @@ class ControlPlane:
         """Forget the calls received."""
         self.emulator.calls.clear()
         return {}
+
+    async def post_neighbour(self, order: NeighbourOrder) -> dict[str, Any] | JSONResponse:
+        """Put a resource of another team beside what is there."""
+        try:
+            return {"id": self.emulator.neighbours.add(order.collection, order.document)}
+        except OciError as err:
+            return _refused(str(err))
 
     async def reset(self) -> dict[str, Any]:
         """Forget everything but the credentials."""

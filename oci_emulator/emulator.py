@@ -12,6 +12,7 @@ from oci_emulator.data_science.artifacts import Artifacts
 from oci_emulator.data_science.catalog import Catalog
 from oci_emulator.data_science.deployments import Deployments
 from oci_emulator.data_science.models import Models
+from oci_emulator.data_science.neighbours import Neighbours
 from oci_emulator.data_science.projects import Projects
 from oci_emulator.data_science.rollouts import Rollouts
 from oci_emulator.data_science.routes import DataScience, Prediction
@@ -62,6 +63,7 @@ class Emulator:
         self.faults = Faults(self.store)
         self.calls = Calls(self.store)
         self.tenancy = Tenancy(tuple(self.compartments))
+        self.neighbours = Neighbours(self.store, self.tenancy)
         self.proxy = Proxy(Supervisor())
         self.work_requests = WorkRequests(self.store, self.tenancy)
         self.objects = Objects(self.store, Buckets(self.store, self.tenancy), self.data_dir / "objects")

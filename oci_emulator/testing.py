@@ -78,6 +78,14 @@ class RunningEmulator:
         """Take back the faults that are still to come, and let go the work requests that are stuck in one."""
         self._control("DELETE", "faults")
 
+    def add_neighbour(self, collection: str, document: dict[str, Any]) -> str:
+        """Put a resource of another team beside what is there, and return its OCID.
+
+        `collection` is `models` or `modelDeployments`; the document is what OCI would show, in any form that it has.
+        """
+        added: dict[str, str] = self._control("POST", "neighbours", {"collection": collection, "document": document})
+        return added["id"]
+
     def calls(self, operation: str | None = None) -> list[dict[str, Any]]:
         """Return the calls received so far, in order; those of one operation, if given."""
         calls: list[dict[str, Any]] = self._control("GET", f"calls?operation={operation}" if operation else "calls")

@@ -18,6 +18,8 @@ PROJECT = "datascienceproject"
 MODEL = "datasciencemodel"
 VERSION_SET = "datasciencemodelversionset"
 DEPLOYMENT = "datasciencemodeldeployment"
+# Resources of other teams, which are listed and read beside one's own: to change one is not authorized.
+NEIGHBOURS = {kind: f"neighbour of {kind}" for kind in (MODEL, DEPLOYMENT)}
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Catalog:
         if resource is None:
             raise ResourceNotFoundError(f"{kind} {identifier}")
         return resource
+
+    def find_readable(self, kind: str, request: OciRequest, parameter: str) -> Resource:
+        """Return the resource that the path names, which may be a neighbour."""
+        return self.store.find(NEIGHBOURS[kind], request.path[parameter]) or self.find(kind, request, parameter)
 
     def find_existing(self, kind: str, request: OciRequest, parameter: str) -> Resource:
         """Return the resource that the path names, which must not be deleted, and match `if-match`."""
@@ -52,9 +58,10 @@ class Catalog:
         return resource
 
     def listed(self, kind: str, request: OciRequest) -> list[Resource]:
-        """Return the resources of the compartment that a list request has to name."""
+        """Return the resources of the compartment that a list request has to name, neighbours among them."""
         compartment = self.tenancy.check_compartment(request.required_query("compartmentId"))
-        return [item for item in self.store.all_of(kind) if item.body["compartmentId"] == compartment]
+        found = [*self.store.all_of(kind), *self.store.all_of(NEIGHBOURS.get(kind, ""))]
+        return [item for item in found if item.body["compartmentId"] == compartment]
 
     def draft(self, kind: str, body: Json, fields: Collection[str], **values: object) -> Resource:
         """Return a new, unsaved resource in the body's compartment: `fields` of the body, and `values`."""

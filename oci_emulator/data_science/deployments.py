@@ -65,7 +65,7 @@ class Deployments:
 
     def get(self, request: OciRequest) -> Response:
         """Answer GetModelDeployment, also of one that is deleted."""
-        resource = self.catalog.find(DEPLOYMENT, request, "modelDeploymentId")
+        resource = self.catalog.find_readable(DEPLOYMENT, request, "modelDeploymentId")
         return document(self._shown(resource), resource)
 
     def list_all(self, request: OciRequest) -> Response:
@@ -146,6 +146,8 @@ class Deployments:
             raise InvalidParameterError(f"Model {model.id} has no artifact.")
 
     def _shown(self, resource: Resource) -> Json:
+        if resource.kind != DEPLOYMENT:
+            return resource.body
         configuration = resource.body[CONFIGURATION]
         return {
             **resource.body,

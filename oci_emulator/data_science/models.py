@@ -98,7 +98,7 @@ class Models:
 
     def get(self, request: OciRequest) -> Response:
         """Answer GetModel."""
-        resource = self.catalog.find(MODEL, request, "modelId")
+        resource = self.catalog.find_readable(MODEL, request, "modelId")
         return document(resource.body, resource)
 
     def list_all(self, request: OciRequest) -> Response:

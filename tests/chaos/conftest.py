@@ -1,5 +1,7 @@
 """Chaos tests use the fixtures of the step tests: releases against a running emulator."""
 
+import pytest
+from neighbours import add_neighbours
 from steps.conftest import (  # noqa: F401 - fixtures
     context,
     emulator,
@@ -8,3 +10,9 @@ from steps.conftest import (  # noqa: F401 - fixtures
     project_id,
     settings,
 )
+
+
+@pytest.fixture
+def neighbours(emulator, project_id):  # noqa: F811 - the fixtures above
+    """What other teams have in the same project; returns the OCIDs."""
+    return add_neighbours(emulator, project_id)

@@ -30,6 +30,7 @@ from typing import Any
 import oci
 import oci.retry.retry
 import yaml
+from neighbours import add_neighbours
 from steps.factories import PARAMS, USERS, Run
 
 from oci_emulator.testing import RunningEmulator, running_emulator
@@ -41,9 +42,18 @@ from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.ledger.audits import audit
 from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
-from recdeploy_ops.oci_clients.tags import DIGEST_TAG, LEASE_TAG, LEDGER_TAG, ROLE_TAG, SERVED_TAG, VERSION_TAG
+from recdeploy_ops.oci_clients.tags import (
+    DIGEST_TAG,
+    LEASE_TAG,
+    LEDGER_TAG,
+    PROJECT_TAG,
+    ROLE_TAG,
+    SERVED_TAG,
+    VERSION_TAG,
+)
 from recdeploy_ops.rollout import locks, waits
 from recdeploy_ops.rollout.current import read_current
+from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.settings import Settings, load_settings
 from recdeploy_ops.steps import (
@@ -198,11 +208,13 @@ class Worker:
         details = oci.data_science.models.CreateProjectDetails(
             compartment_id=emulator.compartment_id, display_name="shop"
         )
+        project_id = client.create_project(details).data.id
+        add_neighbours(emulator, project_id)
         fields = {
             "auth": "api_key",
             **emulator.config,
             "compartment_id": emulator.compartment_id,
-            "project_id": client.create_project(details).data.id,
+            "project_id": project_id,
             "service_endpoint": emulator.url,
         }
         storage = OciSession(OciProfile.from_fields(fields, source="the test")).object_storage
@@ -427,7 +439,7 @@ class Worker:
             "answers": [self._ask(context, found) for found in production],
             "models": sorted(
                 [m.tags[VERSION_TAG], m.tags[DIGEST_TAG], m.name, m.lifecycle_state, str(SERVED_TAG in m.tags)]
-                for m in context.catalog.models()
+                for m in list_models(context)
             ),
             "events": [f"{entry.run_id}: {entry.type}" for entry in context.ledger.entries()],
             "state": {
@@ -459,7 +471,8 @@ class Worker:
 def broken_rules(found: Mapping[str, Any], scenario: Scenario) -> list[str]:
     """Return what must hold whatever the undisturbed run did, and does not."""
     wrong = []
-    roles = [deployment["tags"].get(ROLE_TAG) for deployment in found["deployments"]]
+    tags = [deployment["tags"] for deployment in found["deployments"] if PROJECT_TAG in deployment["tags"]]
+    roles = [ours.get(ROLE_TAG) for ours in tags]
     if roles != ["production"]:
         wrong.append(f"the deployments are {roles} instead of one production")
     versions = {version for answers in found["answers"] for version, _ in answers}

@@ -33,6 +33,7 @@ from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import adopt_production, housekeeping, promote, roll_back
 from recdeploy_ops.storage.roots import open_store
 
+pytestmark = pytest.mark.usefixtures("neighbours")
 HISTORIES = int(os.environ.get("CHAOS_HISTORIES", "2"))
 STEPS = int(os.environ.get("CHAOS_STEPS", "8"))
 EVENTS = {
@@ -238,7 +239,7 @@ def shop(context, emulator, tmp_path):
         if same is not None:
             return open_context(same.settings, same.store, session, "history")
         for deployment in context.deployments.all():
-            if deployment.lifecycle_state == "ACTIVE":
+            if deployment.lifecycle_state == "ACTIVE" and PROJECT_TAG in deployment.tags:
                 context.deployments.delete(context.deployments.get(deployment.deployment_id))
         # A name of its own for each history: the tenancy is shared, and nothing of another history is seen.
         name = f"shop-{next(numbers)}"

@@ -19,6 +19,7 @@ from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.steps import promote, roll_back
 
+pytestmark = pytest.mark.usefixtures("neighbours")
 TRIES = int(os.environ.get("CHAOS_TRIES", "1"))
 # After this one nothing can be restored: the steps tests say what is done then.
 FATAL = "failed"

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.deployment_states import DeploymentState
+from recdeploy_ops.domain.errors import SettingsError
 from recdeploy_ops.domain.records import Deployment, Reply, Shape, WorkRequest
+from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.oci_clients.sessions import calling, retry_token
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.oci_clients.sessions import OciSession
 
 WORK_REQUEST_PAGE = 50
+SINGLE_MODEL = "SINGLE_MODEL"  # OCI's word for the kind of deployment that serves one model
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,11 @@ class ModelDeployments:
         self._profile = session.profile
 
     def all(self) -> Iterator[Deployment]:
-        """Yield every deployment of the project, deleted ones included (without etags), newest first."""
+        """Yield the project's deployments of a single model, newest first, deleted ones included (without etags).
+
+        Other teams may have deployments of other kinds there, also of kinds that the SDK does not know yet: a
+        recommender is never one of those, so they are left out.
+        """
         import oci.pagination
 
         with calling(f"list the model deployments in the compartment {self._profile.compartment_id}"):
@@ -70,12 +77,23 @@ class ModelDeployments:
                 sort_order="DESC",
             )
         for summary in answer.data:
-            yield _to_record(summary, None)
+            if _single_model(summary) is not None:
+                yield _to_record(summary, None)
 
     def get(self, deployment_id: str) -> Deployment:
-        """Return a deployment with its etag."""
+        """Return a deployment with its etag.
+
+        Raises:
+            SettingsError: it is not a deployment of a single model.
+        """
         with calling(f"read the model deployment {deployment_id}"):
             answer = self._client.get_model_deployment(deployment_id)
+        if _single_model(answer.data) is None:
+            raise SettingsError(
+                f"{answer.data.display_name} ({deployment_id}) is not a deployment of a single model: a recommender "
+                "cannot be served there.",
+                Remedy("Name another deployment"),
+            )
         return _to_record(answer.data, answer.headers.get("etag"))
 
     def create(self, new: NewDeployment) -> str:
@@ -248,19 +266,28 @@ def _parsed(text: str) -> object:
         return text
 
 
+def _single_model(data: Any) -> Any | None:
+    """Return the part of a deployment's configuration that names its only model; None for any other kind."""
+    configuration = data.model_deployment_configuration_details
+    if getattr(configuration, "deployment_type", None) != SINGLE_MODEL:
+        return None
+    model = configuration.model_configuration_details
+    return model if getattr(model, "model_id", None) else None
+
+
 def _to_record(data: Any, etag: str | None) -> Deployment:
-    model = data.model_deployment_configuration_details.model_configuration_details
+    model = _single_model(data)
     instance = model.instance_configuration
-    size = instance.model_deployment_instance_shape_config_details
+    size = getattr(instance, "model_deployment_instance_shape_config_details", None)
     return Deployment(
         deployment_id=data.id,
-        name=data.display_name,
+        name=data.display_name or data.id,
         lifecycle_state=DeploymentState(data.lifecycle_state),
-        details=data.lifecycle_details or "" if hasattr(data, "lifecycle_details") else "",
+        details=getattr(data, "lifecycle_details", None) or "",
         model_id=model.model_id,
         url=data.model_deployment_url or "",
         shape=Shape(
-            instance_shape=instance.instance_shape_name,
+            instance_shape=getattr(instance, "instance_shape_name", None) or "",
             ocpus=size.ocpus if size else None,
             memory_gb=size.memory_in_gbs if size else None,
             instance_count=getattr(model.scaling_policy, "instance_count", 0) or 0,

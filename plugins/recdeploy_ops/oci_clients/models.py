@@ -198,7 +198,7 @@ class ModelCatalog:
 def _to_record(model: Any) -> CatalogModel:
     return CatalogModel(
         model_id=model.id,
-        name=model.display_name,
+        name=model.display_name or model.id,
         lifecycle_state=model.lifecycle_state,
         tags=dict(model.freeform_tags or {}),
         metadata={item.key: item.value for item in getattr(model, "custom_metadata_list", None) or []},

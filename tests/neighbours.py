@@ -1,0 +1,141 @@
+"""What other teams have in the same project, as OCI's API reference shows it, and in forms that are still to come.
+
+Source: https://docs.oracle.com/en-us/iaas/api/#/en/data-science/20190101/ModelDeployment/
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oci_emulator.testing import RunningEmulator
+
+INSTANCE = {
+    "instanceShapeName": "VM.GPU.A10.2",
+    "subnetId": "ocid1.subnet.oc1.iad.neighbour",
+}
+AUTOSCALING = {
+    "policyType": "AUTOSCALING",
+    "isEnabled": True,
+    "coolDownInSeconds": 600,
+    "autoScalingPolicies": [
+        {
+            "autoScalingPolicyType": "THRESHOLD",
+            "minimumInstanceCount": 2,
+            "maximumInstanceCount": 6,
+            "initialInstanceCount": 2,
+            "rules": [
+                {
+                    "metricExpressionRuleType": "PREDEFINED_EXPRESSION",
+                    "metricType": "CPU_UTILIZATION",
+                    "scaleInConfiguration": {"scalingConfigurationType": "THRESHOLD", "threshold": 30},
+                    "scaleOutConfiguration": {"scalingConfigurationType": "THRESHOLD", "threshold": 70},
+                }
+            ],
+        }
+    ],
+}
+MODEL_GROUP = {
+    "deploymentType": "MODEL_GROUP",
+    "modelGroupConfigurationDetails": {"modelGroupId": "ocid1.datasciencemodelgroup.oc1.iad.neighbour"},
+    "infrastructureConfigurationDetails": {
+        "infrastructureType": "INSTANCE_POOL",
+        "instanceConfiguration": INSTANCE,
+        "scalingPolicy": {"policyType": "FIXED_SIZE", "instanceCount": 1},
+        "bandwidthMbps": 10,
+        "maximumBandwidthMbps": 20,
+    },
+    "environmentConfigurationDetails": {"environmentConfigurationType": "DEFAULT", "environmentVariables": {}},
+}
+CONTAINER = {
+    "deploymentType": "SINGLE_MODEL",
+    "modelConfigurationDetails": {
+        "modelId": "ocid1.datasciencemodel.oc1.iad.neighbour",
+        "bandwidthMbps": 10,
+        "instanceConfiguration": INSTANCE,
+        "scalingPolicy": AUTOSCALING,
+    },
+    "environmentConfigurationDetails": {
+        "environmentConfigurationType": "OCIR_CONTAINER",
+        "image": "iad.ocir.io/neighbour/llm:1",
+        "serverPort": 8080,
+        "healthCheckPort": 8080,
+    },
+}
+# Somebody has copied our tags to what is theirs.
+BORROWED_TAGS = {"recdeploy-project": "product-recommender", "recdeploy-version": "1", "recdeploy-run": "run-1"}
+
+DEPLOYMENTS: Mapping[str, dict[str, Any]] = {
+    "a model group": {"displayName": "llm", "modelDeploymentConfigurationDetails": MODEL_GROUP, "freeformTags": {}},
+    "a flexible single model": {
+        "displayName": "flexible",
+        "modelDeploymentConfigurationDetails": {
+            "deploymentType": "SINGLE_MODEL_FLEX",
+            "modelConfigurationDetails": {"modelId": "ocid1.datasciencemodel.oc1.iad.neighbour"},
+            "infrastructureConfigurationDetails": {"infrastructureType": "MANAGED_COMPUTE_CLUSTER"},
+        },
+    },
+    "a container": {"displayName": "container", "modelDeploymentConfigurationDetails": CONTAINER},
+    "a kind that the SDK does not know": {
+        "displayName": "serverless",
+        "modelDeploymentConfigurationDetails": {"deploymentType": "SERVERLESS", "functions": [1]},
+    },
+    "a state that the SDK does not know": {
+        "displayName": "hibernating",
+        "lifecycleState": "HIBERNATING",
+        "modelDeploymentConfigurationDetails": CONTAINER,
+    },
+    "no optional field": {},
+    "empty parts": {
+        "displayName": None,
+        "freeformTags": None,
+        "modelDeploymentConfigurationDetails": {
+            "deploymentType": "SINGLE_MODEL",
+            "modelConfigurationDetails": {
+                "modelId": "ocid1.datasciencemodel.oc1.iad.neighbour",
+                "instanceConfiguration": None,
+                "scalingPolicy": None,
+            },
+            "environmentConfigurationDetails": None,
+        },
+    },
+    "no model": {
+        "modelDeploymentConfigurationDetails": {"deploymentType": "SINGLE_MODEL", "modelConfigurationDetails": None}
+    },
+    "a model group with the tags of our production": {
+        "displayName": "product-recommender-production",
+        "modelDeploymentConfigurationDetails": MODEL_GROUP,
+        "freeformTags": {**BORROWED_TAGS, "recdeploy-role": "production"},
+    },
+    "a model group with the tags of our test": {
+        "displayName": "product-recommender-test-v1",
+        "modelDeploymentConfigurationDetails": MODEL_GROUP,
+        "freeformTags": {**BORROWED_TAGS, "recdeploy-role": "test", "recdeploy-lease": "2020-01-01T00:00:00+00:00"},
+    },
+}
+MODELS: Mapping[str, dict[str, Any]] = {
+    **{
+        f"a model in {state}": {"displayName": f"model-{state}", "lifecycleState": state, "freeformTags": {}}
+        for state in ("ACTIVE", "INACTIVE", "FAILED", "DELETED", "HIBERNATING")
+    },
+    "a model by reference": {"displayName": "llm", "isModelByReference": True, "category": "SERVICE"},
+    "a model without an optional field": {"displayName": None, "freeformTags": None},
+    "a model of our name": {"displayName": "product-recommender-v2", "versionLabel": "v2"},
+    "a model of another project of ours": {
+        "displayName": "basket-recommender-v7",
+        "freeformTags": {"recdeploy-project": "basket-recommender", "recdeploy-version": "7"},
+    },
+}
+
+
+def add_neighbours(emulator: RunningEmulator, project_id: str) -> list[str]:
+    """Put all of them into a project of the emulator; returns their OCIDs."""
+    place = {"compartmentId": emulator.compartment_id, "projectId": project_id}
+    named = itertools.chain(
+        (("modelDeployments", document) for document in DEPLOYMENTS.values()),
+        (("models", document) for document in MODELS.values()),
+    )
+    return [emulator.add_neighbour(collection, {**place, **document}) for collection, document in named]
