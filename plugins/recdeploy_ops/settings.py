@@ -132,6 +132,8 @@ class ProbeSettings(Section):
     latency_requests: Requests = 50
     consecutive_answers: Requests = 60
     timeout_seconds: Seconds = 60
+    repeats: Annotated[int, Field(ge=0, le=10), NUMBER] = 4
+    repeat_seconds: Seconds = 0.5
 
 
 class GateSettings(Section):

@@ -229,7 +229,7 @@ class Worker:
         values["storage"] = f"oci://shop@{self.emulator.namespace}/{PREFIX}"
         values["release"]["poll_seconds"] = 0.02
         values["probes"] |= {"known_users": 6, "unknown_users": 2, "malformed_requests": 2, "latency_requests": 2}
-        values["probes"]["consecutive_answers"] = 2
+        values["probes"] |= {"consecutive_answers": 2, "repeat_seconds": 0.01}
         values["source"]["sql_folder"] = str(INCLUDE / "sql")
         path = self.folder / "recommender.yaml"
         path.write_text(yaml.safe_dump(values))

@@ -62,7 +62,7 @@ def settings(tmp_path):
     values["storage"] = (tmp_path / "storage").as_uri()
     values["release"]["poll_seconds"] = 0.05
     values["probes"] |= {"known_users": 20, "unknown_users": 5, "malformed_requests": 20, "latency_requests": 5}
-    values["probes"]["consecutive_answers"] = 8
+    values["probes"] |= {"consecutive_answers": 8, "repeat_seconds": 0.01}
     folder = tmp_path / "include"
     shutil.copytree(ROOT / "include" / "sql", folder / "sql")
     (folder / "recommender.yaml").write_text(yaml.safe_dump(values))

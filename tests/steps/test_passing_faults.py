@@ -30,7 +30,7 @@ def approved(context, tmp_path):
 
 
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "drop_after"}])
-def test_a_probe_without_an_answer_begins_the_row_again(context, emulator, approved, fault):
+def test_a_probe_that_was_lost_begins_the_row_again(context, emulator, approved, fault):
     emulator.clear_calls()
     emulator.fail_next("Predict", after=2, **fault)
 
@@ -38,10 +38,27 @@ def test_a_probe_without_an_answer_begins_the_row_again(context, emulator, appro
     assert len(emulator.calls("Predict")) == 3 + context.settings.probes.consecutive_answers
 
 
-def test_probes_without_an_answer_fail_the_switch_when_there_are_too_many(context, emulator, approved):
-    emulator.fail_next("Predict", status=503, times=4)
+def test_a_probe_that_was_throttled_goes_on_with_the_row(context, emulator, approved):
+    emulator.clear_calls()
+    emulator.fail_next("Predict", after=2, status=429, times=3)
+
+    assert approved.promote()["version"] == 2
+    assert len(emulator.calls("Predict")) == 3 + context.settings.probes.consecutive_answers
+
+
+def test_a_row_that_is_broken_too_often_fails_the_switch(context, emulator, approved):
+    for number in range(4):
+        emulator.fail_next("Predict", after=number, status=503)
 
     with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified(?s:.)*4 in all"):
+        approved.promote()
+    assert context.ledger.read().production.version == 1
+
+
+def test_a_probe_that_stays_lost_fails_the_switch(context, emulator, approved):
+    emulator.fail_next("Predict", status=503, times=1 + context.settings.probes.repeats)
+
+    with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified(?s:.)*asked 5 times"):
         approved.promote()
     assert context.ledger.read().production.version == 1
 

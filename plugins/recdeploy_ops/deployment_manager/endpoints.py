@@ -10,6 +10,7 @@ from recdeploy_ops.domain.records import Role
 from recdeploy_ops.rollout import deletion
 from recdeploy_ops.rollout.creation import intended_shape
 from recdeploy_ops.rollout.production import find_own_deployments
+from recdeploy_ops.rollout.switches import patient_asker
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -47,12 +48,11 @@ class ModelDeployment:
 
         Raises:
             DeploymentFailedError: it answered with another status than 200, or with no object.
+            CloudUnavailableError: it gave no answer, also when it was asked again.
+            CloudRefusedError: OCI does not allow to ask it.
         """
         deployment = self._context.deployments.get(self.model_deployment_id)
-        seconds = self._context.settings.probes.timeout_seconds
-        reply = self._context.deployments.asker(deployment, timeout_seconds=seconds)(
-            json_input if data is None else data
-        )
+        reply = patient_asker(self._context, deployment)(json_input if data is None else data)
         if reply.status != 200 or not isinstance(reply.body, dict):
             raise DeploymentFailedError(f"{self.url}/predict answered {reply.status}: {reply.body!r:.500}")
         return reply.body

@@ -118,16 +118,21 @@ class WorkRequest:
     accepted_at: datetime
 
 
+NO_ANSWER = 0  # stands for the HTTP status where none came: no connection, or not in time
+
+
 @dataclass(frozen=True)
 class Reply:
-    """The answer to one predict request.
+    """The answer to a predict request.
 
     Attributes:
-        status: HTTP status; 0 when none came (no connection, or not in time).
+        status: HTTP status, or `NO_ANSWER`.
         body: the parsed JSON; None when there was none.
-        seconds: from the request to the last byte.
+        seconds: from the request to the last byte, of the request that was answered.
+        lost: the statuses of what was sent before and lost, as what stands before the model answered, or nothing did.
     """
 
     status: int
     body: object
     seconds: float
+    lost: tuple[int, ...] = ()

@@ -1,24 +1,26 @@
-"""Model deployments, their work requests, and asking what they serve."""
+"""Model deployments and their work requests."""
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.deployment_states import DeploymentState
 from recdeploy_ops.domain.errors import SettingsError
-from recdeploy_ops.domain.records import Deployment, Reply, Shape, WorkRequest
+from recdeploy_ops.domain.records import Deployment, Shape, WorkRequest
 from recdeploy_ops.domain.remedies import Remedy
+from recdeploy_ops.oci_clients.predictions import Predictions, Repeats
 from recdeploy_ops.oci_clients.sessions import calling, retry_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from recdeploy_ops.oci_clients.sessions import OciSession
+    from recdeploy_ops.domain.records import Reply
+    from recdeploy_ops.oci_clients.predictions import Predictions, Repeats
+from recdeploy_ops.oci_clients.sessions import OciSession
 
 WORK_REQUEST_PAGE = 50
+ONCE = Repeats()
 SINGLE_MODEL = "SINGLE_MODEL"  # OCI's word for the kind of deployment that serves one model
 
 
@@ -59,6 +61,7 @@ class ModelDeployments:
     def __init__(self, session: OciSession) -> None:
         self._session = session
         self._profile = session.profile
+        self._predictions = Predictions(session)
 
     def all(self) -> Iterator[Deployment]:
         """Yield the project's deployments of a single model, newest first, deleted ones included (without etags).
@@ -179,27 +182,20 @@ class ModelDeployments:
         return "\n".join(lines) or "OCI gives no errors and no logs for it"
 
     def asker(
-        self, deployment: Deployment, *, timeout_seconds: float, fresh: bool = False
+        self, deployment: Deployment, *, timeout_seconds: float, fresh: bool = False, repeats: Repeats = ONCE
     ) -> Callable[[object], Reply]:
-        """Return a function that sends one request to a deployment's URL and returns the reply.
+        """Return a function that sends a request to a deployment's URL and returns the answer.
+
+        The function raises `CloudUnavailableError` where no answer of the model came (none at all, 429, 502, 503, 504),
+        and `CloudRefusedError` for 401 and 404, each after its repeats.
 
         Args:
             deployment: whose URL is asked.
             timeout_seconds: longest time to wait for an answer.
             fresh: a connection of its own for each request, so that a load balancer spreads them over all replicas.
+            repeats: how a request that was lost is sent again.
         """
-        base_url, _, name = deployment.url.rpartition("/")
-        client = self._session.predictions(base_url, timeout_seconds=timeout_seconds)
-
-        def ask(request: object) -> Reply:
-            body = request if isinstance(request, str) else json.dumps(request, ensure_ascii=True)
-            if fresh:
-                client.base_client.session.close()
-            started = time.perf_counter()
-            status, text = _predict(client, name, body, deployment.url)
-            return Reply(status, text, time.perf_counter() - started)
-
-        return ask
+        return self._predictions.asker(deployment.url, timeout_seconds=timeout_seconds, fresh=fresh, repeats=repeats)
 
     @property
     def _client(self) -> Any:
@@ -244,26 +240,6 @@ def _instance(shape: Shape) -> Any:
     return sdk.InstanceConfiguration(
         instance_shape_name=shape.instance_shape, model_deployment_instance_shape_config_details=size
     )
-
-
-def _predict(client: Any, deployment_id: str, body: str, url: str) -> tuple[int, object]:
-    import oci.exceptions
-
-    with calling(f"predict at {url}"):
-        try:
-            answer = client.predict(deployment_id, body)
-        except oci.exceptions.ServiceError as err:
-            if err.status in {401, 404}:
-                raise
-            return err.status, {"code": err.code, "message": err.message}
-    return answer.status, _parsed(answer.data)
-
-
-def _parsed(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _single_model(data: Any) -> Any | None:

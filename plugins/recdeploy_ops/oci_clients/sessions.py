@@ -113,12 +113,13 @@ class OciSession:
         return self._client(oci.object_storage.ObjectStorageClient, "object_storage")
 
     def predictions(self, base_url: str, *, timeout_seconds: float) -> Any:
-        """Return a client that asks deployed models, without retries: a probe must see every failure.
+        """Return a client that asks deployed models, without retries and breaker: who probes must see every failure.
 
         Args:
             base_url: a deployment's URL without its OCID.
             timeout_seconds: longest time to wait for an answer.
         """
+        import oci.circuit_breaker
         import oci.model_deployment
         import oci.retry
 
@@ -128,6 +129,7 @@ class OciSession:
             service_endpoint=base_url,
             timeout=(TIMEOUTS[0], timeout_seconds),
             retry_strategy=oci.retry.NoneRetryStrategy(),
+            circuit_breaker_strategy=oci.circuit_breaker.NoCircuitBreakerStrategy(),
         )
 
     @cached_property

@@ -10,9 +10,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError, TransientError
-from recdeploy_ops.domain.records import Reply
 from recdeploy_ops.domain.switching import Move, SwitchIntent, decide_switch, was_requested
 from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.oci_clients.predictions import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.events import ChangeStarted
-    from recdeploy_ops.domain.records import Deployment
+    from recdeploy_ops.domain.records import Deployment, Reply
     from recdeploy_ops.domain.versions import Version
 
 log = logging.getLogger(__name__)
 
 NOT_RESPONDING = "Production endpoint not responding after update"
-MAX_FAILED_PROBES = 3  # in one verification; one more, and it has failed
+MAX_BROKEN_ROWS = 3  # in one verification; one more, and it has failed
 PROBE = {"user_id": "recdeploy-probe", "top_k": 1}
 
 C = TypeVar("C", bound="ChangeStarted")
@@ -119,26 +119,31 @@ def advance_switch(context: ReleaseContext, kind: type[C], switch: Switch) -> Wa
 def verify_serving(context: ReleaseContext, deployment: Deployment, *, version: int, digest: str) -> None:
     """Probe a deployment's URL until enough answers in a row carry the version and digest.
 
-    A probe without an answer says nothing about what is served: the row begins again, at most `MAX_FAILED_PROBES`
-    times. An imported version has no digest: every probe must return 200, and none may identify as one of our releases.
+    A probe that was lost says nothing about what is served: it is sent again, and the row begins again, at most
+    `MAX_BROKEN_ROWS` times; one that was throttled never reached a replica, and the row goes on. An imported version
+    has no digest: every probe must return 200, and none may identify as one of our releases.
 
     Raises:
         DeploymentFailedError: one of them answered with something else, or too many got no answer.
     """
-    probes = context.settings.probes
-    send = context.deployments.asker(deployment, timeout_seconds=probes.timeout_seconds, fresh=True)
-    in_a_row = failed = 0
-    while in_a_row < probes.consecutive_answers:
-        probe = f"probe {in_a_row + 1} of {probes.consecutive_answers}"
-        reply = _probe(send)
-        if not isinstance(reply, Reply) or reply.status != HTTPStatus.OK:
-            failed += 1
-            if failed > MAX_FAILED_PROBES:
+    wanted = context.settings.probes.consecutive_answers
+    ask = patient_asker(context, deployment, fresh=True)
+    in_a_row = broken = 0
+    while in_a_row < wanted:
+        probe = f"probe {in_a_row + 1} of {wanted}"
+        try:
+            reply = ask(PROBE)
+        except (TransientError, CloudRefusedError) as err:
+            raise DeploymentFailedError(f"{NOT_RESPONDING}: {probe}: {err.message}", err.remedy) from err
+        has_answered = reply.status == HTTPStatus.OK
+        if not has_answered or any(status != HTTPStatus.TOO_MANY_REQUESTS for status in reply.lost):
+            broken, in_a_row = broken + 1, 0
+            log.warning("%s did not answer %s at once: %s", deployment.url, probe, reply)
+            if broken > MAX_BROKEN_ROWS:
                 raise DeploymentFailedError(
-                    f"{NOT_RESPONDING}: {deployment.url} did not answer {probe}, and {failed} in all: {reply}"
+                    f"{NOT_RESPONDING}: {deployment.url} did not answer {probe} at once, and {broken} in all: {reply}"
                 )
-            log.warning("%s did not answer %s: %s", deployment.url, probe, reply)
-            in_a_row = 0
+        if not has_answered:
             time.sleep(context.settings.release.poll_seconds)
             continue
         served = _served(reply)
@@ -148,17 +153,28 @@ def verify_serving(context: ReleaseContext, deployment: Deployment, *, version: 
                 f"{deployment.url} answered {probe} with {served or reply}, not with {expected}."
             )
         in_a_row += 1
-    log.info("%s answered %s times with v%s (%s)", deployment.url, probes.consecutive_answers, version, digest[:12])
+    log.info("%s answered %s times with v%s (%s)", deployment.url, wanted, version, digest[:12])
+
+
+def patient_asker(
+    context: ReleaseContext, deployment: Deployment, *, fresh: bool = False
+) -> Callable[[object], Reply]:
+    """Return a function that asks a deployment as the settings say: what was lost is sent again."""
+    probes = context.settings.probes
+    repeats = Repeats(probes.repeats, probes.repeat_seconds)
+    return context.deployments.asker(
+        deployment, timeout_seconds=probes.timeout_seconds, fresh=fresh, repeats=repeats
+    )
 
 
 def describe_answer(context: ReleaseContext, deployment: Deployment) -> str:
     """Return what a deployment's URL answers to one probe, in words."""
     seconds = context.settings.probes.timeout_seconds
     try:
-        reply = _probe(context.deployments.asker(deployment, timeout_seconds=seconds, fresh=True))
-    except CloudRefusedError as err:  # 404 where nothing is served
+        reply = context.deployments.asker(deployment, timeout_seconds=seconds, fresh=True)(PROBE)
+    except (TransientError, CloudRefusedError) as err:
         return f"it does not answer ({err.message})"
-    served = _served(reply) if isinstance(reply, Reply) else None
+    served = _served(reply)
     return f"it answers with version {served[0]}, digest {served[1]}" if served else f"it does not answer ({reply})"
 
 
@@ -173,14 +189,6 @@ def _is_expected(context: ReleaseContext, served: tuple[object, object] | None, 
         return served == (version, digest)
     ours = {(known.number, known.digest) for known in context.state.versions.values() if known.digest}
     return served not in ours
-
-
-def _probe(send: Callable[[object], Reply]) -> Reply | TransientError:
-    """Return the reply to a probe, or why there is none."""
-    try:
-        return send(PROBE)
-    except TransientError as err:
-        return err
 
 
 def _served(reply: Reply) -> tuple[object, object] | None:

@@ -10,15 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recdeploy_ops.domain.errors import StateMismatchError
+from recdeploy_ops.domain.errors import CloudRefusedError, RecdeployError, StateMismatchError, TransientError
 from recdeploy_ops.domain.events import TestDeployed, TestValidated
 from recdeploy_ops.domain.gates.endpoint import judge_endpoint, judge_latency
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
+from recdeploy_ops.domain.records import NO_ANSWER, Reply
 from recdeploy_ops.domain.remedies import RunTask
 from recdeploy_ops.evaluation.candidates import fetch_candidate
 from recdeploy_ops.evaluation.endpoints import compare_latency, compare_with_production, probe_endpoint
 from recdeploy_ops.evaluation.probes import latency_requests
 from recdeploy_ops.evaluation.reports import record_report
+from recdeploy_ops.rollout.switches import patient_asker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +51,8 @@ def advance(context: ReleaseContext) -> Outcome:
 
     Raises:
         GateFailedError: an answer is not the one that `recommendations.csv` and the contract promise.
+        CloudUnavailableError: the test deployment gave no answer, also when it was asked again: nothing is judged.
+        CloudRefusedError: OCI does not allow to ask it.
     """
     tested = context.confirm_lock().require(TestDeployed)
     if tested.deployment_id is None:
@@ -65,7 +69,7 @@ def _probe(context: ReleaseContext, deployment_id: str, expected: Expectation) -
     probes = context.settings.probes
     ask_test = _asker(context, deployment_id)
     serving = context.state.production
-    ask_production = _asker(context, serving.deployment_id) if serving else None
+    ask_production = _unless_lost(_asker(context, serving.deployment_id)) if serving else None
     answers = probe_endpoint(ask_test, expected=expected, malformed=probes.malformed_requests)
     latency = compare_latency(ask_test, ask_production, latency_requests(expected, probes.latency_requests))
     changes = compare_with_production(ask_production, expected) if ask_production else None
@@ -102,4 +106,20 @@ def _asker(context: ReleaseContext, deployment_id: str) -> Ask:
             f"{deployment.name} ({deployment_id}) is {deployment.lifecycle_state}, so it cannot be probed.",
             RunTask("If it is production, bring it back to ACTIVE in the OCI console", task="deploy_test"),
         )
-    return context.deployments.asker(deployment, timeout_seconds=context.settings.probes.timeout_seconds)
+    return patient_asker(context, deployment)
+
+
+def _unless_lost(ask: Ask) -> Ask:
+    """Return what asks production, and goes on without it once it is lost: what it would answer is not measured."""
+    lost: list[RecdeployError] = []
+
+    def ask_or_go_on(request: object) -> Reply:
+        if not lost:
+            try:
+                return ask(request)
+            except (TransientError, CloudRefusedError) as err:
+                log.warning("Production is not measured any further: %s", err)
+                lost.append(err)
+        return Reply(NO_ANSWER, None, 0.0)
+
+    return ask_or_go_on

@@ -1,0 +1,143 @@
+"""Asking what a deployment serves: a request that was lost is sent again, and the tenancy's limit is kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError
+from recdeploy_ops.domain.records import NO_ANSWER, Reply
+from recdeploy_ops.domain.remedies import GrantPolicy
+from recdeploy_ops.oci_clients.sessions import calling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from recdeploy_ops.oci_clients.sessions import OciSession
+
+log = logging.getLogger(__name__)
+
+# Answers that come from what stands before the model: they say nothing about what it serves.
+# https://docs.oracle.com/en-us/iaas/Content/data-science/using/model-dep-predict-endpoint.htm
+LOST = frozenset(
+    {
+        NO_ANSWER,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND})
+PREDICT_POLICY = GrantPolicy(
+    "Allow the user of the OCI connection to ask model deployments (permission "
+    "DATA_SCIENCE_MODEL_DEPLOYMENT_PREDICT), and check that the deployment's URL is reachable"
+)
+# OCI takes 150 requests a second of a whole tenancy, whose customers have a right to most of them.
+PACE_SECONDS = 1 / 100
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How a request that was lost is sent again.
+
+    Attributes:
+        times: how often, at most.
+        first_seconds: the wait before the first time; each further wait is twice as long.
+    """
+
+    times: int = 0
+    first_seconds: float = 0.5
+
+    def delays(self) -> Iterator[float]:
+        """Yield the seconds to wait before each time, a little spread so that two clients do not keep step."""
+        for number in range(self.times):
+            yield self.first_seconds * 2**number * random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
+
+
+@dataclass
+class Predictions:
+    """Asks deployments of one tenancy, never faster than `PACE_SECONDS` allows.
+
+    Args:
+        session: signs the requests.
+    """
+
+    session: OciSession
+    _next: float = field(default=0.0, init=False)
+
+    def asker(self, url: str, *, timeout_seconds: float, fresh: bool, repeats: Repeats) -> Callable[[object], Reply]:
+        """Return a function that asks a URL and returns the answer; see `ModelDeployments.asker`."""
+        base_url, _, name = url.rpartition("/")
+        client = self.session.predictions(base_url, timeout_seconds=timeout_seconds)
+
+        def send(body: str) -> Reply:
+            if fresh:
+                client.base_client.session.close()
+            self._keep_pace()
+            started = time.perf_counter()
+            status, answer = _predict(client, name, body, url)
+            return Reply(status, answer, time.perf_counter() - started)
+
+        def ask(request: object) -> Reply:
+            body = request if isinstance(request, str) else json.dumps(request, ensure_ascii=True)
+            reply, lost = send(body), []
+            for seconds in repeats.delays():
+                if reply.status not in LOST:
+                    break
+                log.warning("%s did not answer, and is asked again in %.1f s: %s", url, seconds, reply.body)
+                lost.append(reply.status)
+                time.sleep(seconds)
+                reply = send(body)
+            if reply.status in LOST:
+                raise _lost(url, reply, len(lost) + 1)
+            return replace(reply, lost=tuple(lost))
+
+        return ask
+
+    def _keep_pace(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            time.sleep(self._next - now)
+        self._next = max(now, self._next) + PACE_SECONDS
+
+
+def _predict(client: Any, deployment_id: str, body: str, url: str) -> tuple[int, object]:
+    """Return the status and the parsed body of an answer, or `NO_ANSWER` and why none came."""
+    import oci.exceptions
+
+    try:
+        with calling(f"predict at {url}"):
+            try:
+                answer = client.predict(deployment_id, body)
+            except oci.exceptions.ServiceError as err:
+                return err.status, {"code": err.code, "message": err.message}
+    except CloudUnavailableError as err:
+        return NO_ANSWER, err.message
+    return answer.status, _parsed(answer.data)
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _lost(url: str, reply: Reply, tries: int) -> CloudRefusedError | CloudUnavailableError:
+    asked = f"{url}/predict was asked {tries} times" if tries > 1 else f"{url}/predict was asked"
+    if reply.status == NO_ANSWER:
+        return CloudUnavailableError(f"{asked}, and gave no answer: {reply.body}")
+    body = reply.body if isinstance(reply.body, dict) else {}
+    code = str(body.get("code") or "")
+    said = f"{asked}, and OCI answered {reply.status} {code}: {body.get('message') or reply.body}"
+    if reply.status in REFUSED:
+        return CloudRefusedError(f"{said}.", PREDICT_POLICY, status=reply.status, code=code)
+    return CloudUnavailableError(said)

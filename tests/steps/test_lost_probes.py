@@ -1,0 +1,156 @@
+"""A request that OCI answers in the model's place, or nobody answers, is no evidence about the model, wherever it is sent."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import pytest
+from steps.cells import Cells
+from steps.factories import Run
+
+from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError, PromotionFailedError
+from recdeploy_ops.domain.events import TestValidated as Validated  # a class named Test... would be collected
+from recdeploy_ops.domain.gates.verdicts import Verdict
+from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.oci_clients.predictions import PACE_SECONDS, Repeats
+from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.rollout.switches import patient_asker
+from recdeploy_ops.rollout.waits import finish
+from recdeploy_ops.steps import adopt_production, deploy_test
+
+THROTTLED = {"code": "TooManyRequests", "message": "Tenancy request-rate limit exceeded. Please use the OCI Console."}
+LOSSES = {
+    "throttled": {"status": 429, "times": 2, **THROTTLED},
+    "502": {"status": 502, "times": 2},
+    "503": {"status": 503, "times": 2},
+    "504": {"status": 504, "times": 2},
+    "a single 401": {"status": 401},
+    "a single 404": {"status": 404},
+    "dropped before": {"kind": "drop_before", "times": 2},
+    "dropped after": {"kind": "drop_after", "times": 2},
+}
+REFUSALS = (401, 404)
+
+
+@pytest.fixture
+def first(context, tmp_path):
+    release = Run(context, "run-1", tmp_path)
+    release.release_fully()
+    return release
+
+
+@pytest.fixture
+def second(context, tmp_path, first):
+    release = Run(context, "run-2", tmp_path, shift=1)
+    release.register()
+    finish(release.context, lambda: deploy_test.advance(release.context))
+    return release
+
+
+def adopt(release):
+    advance = lambda: adopt_production.advance(release.context, deployment_id=None, apply=False)  # noqa: E731
+    return finish(release.context, advance)["difference"] == []
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+class TestALossThatPasses:
+    def test_validates_the_test_deployment(self, emulator, second, loss):
+        emulator.fail_next("Predict", **loss)
+        second.validate_test()
+
+        report = second.context.release.require(Validated)
+        assert report.verdict is not Verdict.FAIL
+        assert emulator.faults() == []
+
+    def test_promotes_and_rolls_back(self, context, emulator, tmp_path, second, loss):
+        second.validate_test()
+        second.answer(Decision.PROMOTE)
+        emulator.fail_next("Predict", **loss)
+        assert second.promote()["version"] == 2
+        assert emulator.faults() == []
+        second.close()
+
+        emulator.fail_next("Predict", **loss)
+        assert Run(context, "back", tmp_path).roll_back()["version"] == 1
+        assert emulator.faults() == []
+
+    def test_adopts(self, emulator, first, loss):
+        emulator.fail_next("Predict", **loss)
+        assert adopt(first)
+        assert emulator.faults() == []
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+class TestALastingRefusal:
+    def test_is_not_judged_and_names_the_policy(self, emulator, second, status):
+        emulator.fail_next("Predict", status=status, times=None)
+
+        with pytest.raises(CloudRefusedError, match="DATA_SCIENCE_MODEL_DEPLOYMENT_PREDICT"):
+            second.validate_test()
+        assert second.context.release.get(Validated) is None
+        emulator.clear_faults()
+        second.validate_test()
+        assert second.context.release.require(Validated).verdict is not Verdict.FAIL
+
+    def test_of_a_switch_names_the_policy(self, emulator, second, status):
+        second.validate_test()
+        second.answer(Decision.PROMOTE)
+        emulator.fail_next("Predict", status=status, times=None)
+
+        with pytest.raises(PromotionFailedError, match="DATA_SCIENCE_MODEL_DEPLOYMENT_PREDICT"):
+            second.promote()
+
+
+@pytest.mark.parametrize("fault", [{"status": 429}, {"status": 503}, {"kind": "drop_before"}])
+def test_a_test_deployment_that_gives_no_answer_is_tried_again_later(emulator, second, fault):
+    emulator.fail_next("Predict", times=None, **fault)
+
+    with pytest.raises(CloudUnavailableError, match="asked 5 times"):
+        second.validate_test()
+    emulator.clear_faults()
+    second.validate_test()
+    assert second.context.release.require(Validated).verdict is not Verdict.FAIL
+
+
+def test_production_that_gives_no_answer_is_not_measured_and_a_person_must_look(emulator, context, second):
+    production = find_production(context).deployment_id
+    emulator.clear_calls()
+    second.validate_test()
+    asked = [call["deployment_id"] for call in emulator.calls("Predict")]
+    emulator.fail_next("Predict", status=503, after=asked.index(production), times=1 + context.settings.probes.repeats)
+
+    emulator.clear_calls()
+    second.validate_test()
+
+    report = second.context.release.require(Validated)
+    assert report.verdict is Verdict.HOLD
+    tried = [call["status"] for call in emulator.calls("Predict") if call["deployment_id"] == production]
+    assert tried == [503] * 5  # and not once for every request that production would have been sent
+
+
+def test_probes_keep_below_the_limit_of_a_tenancy(context, first):
+    ask = patient_asker(context, find_production(context))
+    started = time.monotonic()
+    for _ in range(30):
+        ask({"user_id": "x"})
+    elapsed = time.monotonic() - started
+
+    assert elapsed >= 29 * PACE_SECONDS
+    assert 1 / PACE_SECONDS < 150
+
+
+def test_each_wait_is_longer_than_the_one_before():
+    for _ in range(20):
+        delays = list(Repeats(4, 1.0).delays())
+        assert len(delays) == 4
+        assert all(later > sooner for sooner, later in pairwise(delays))
+
+
+def test_a_notebooks_endpoint_is_asked_again(emulator, manager, tmp_path):
+    cells = Cells(manager, tmp_path)
+    cells.until_test()
+    emulator.fail_next("Predict", status=503, times=2)
+
+    assert cells.test.predict({"user_id": "x"})["count"]
+    assert emulator.faults() == []
