@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from recdeploy_ops.domain.errors import SwitchUnderWayError
 from recdeploy_ops.domain.ledger_state import require_lock
 from recdeploy_ops.domain.switching import WHILE_SWITCHING
+from recdeploy_ops.domain.tries import ONLY_TRY, Tries
 from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.ledger.state_file import publish_state
 from recdeploy_ops.oci_clients.deployments import ModelDeployments
@@ -49,6 +50,7 @@ class ReleaseContext:
         deployments: OCI's model deployments.
         now: the clock, UTC.
         run_id: the run whose release the step advances.
+        tries: which try this is, and who goes on where the last one fails.
     """
 
     settings: Settings
@@ -58,6 +60,7 @@ class ReleaseContext:
     deployments: ModelDeployments
     now: Callable[[], datetime] = field(repr=False)
     run_id: str
+    tries: Tries = ONLY_TRY
 
     @property
     def project(self) -> str:

@@ -463,7 +463,7 @@ class Worker:
         return named
 
     def _ask(self, context: ReleaseContext, deployment: Any) -> list[list[Any]]:
-        ask = context.deployments.asker(deployment, timeout_seconds=10)
+        ask = context.deployments.asker(deployment.url, timeout_seconds=10)
         bodies: list[Any] = [ask({"user_id": user}).body for user in USERS[:3]]
         return [[body["model_version"], body["digest"]] for body in bodies]
 

@@ -213,7 +213,7 @@ class Shop(RuleBasedStateMachine):
         if state.production is None or (state.holder in self.dead):
             return
         assert [d.deployment_id for d in living] == [state.production.deployment_id]
-        ask = self.context.deployments.asker(living[0], timeout_seconds=10)
+        ask = self.context.deployments.asker(living[0].url, timeout_seconds=10)
         assert ask({"user_id": USERS[0]}).body["model_version"] == state.production.version
         champions = [v.number for v in state.versions.values() if v.stage is Stage.CHAMPION]
         assert champions == [state.production.version]

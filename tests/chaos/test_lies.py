@@ -59,7 +59,7 @@ def served(context):
     """Asks production for every user; returns the versions that answer."""
 
     def served():
-        ask = context.deployments.asker(find_production(context), timeout_seconds=10, fresh=True)
+        ask = context.deployments.asker(find_production(context).url, timeout_seconds=10, fresh=True)
         return {ask({"user_id": user}).body["model_version"] for user in USERS}
 
     return served

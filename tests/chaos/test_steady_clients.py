@@ -44,7 +44,7 @@ class Clients:
 
 @contextmanager
 def clients_of(context):
-    asks = [context.deployments.asker(find_production(context), timeout_seconds=10) for _ in range(CLIENTS)]
+    asks = [context.deployments.asker(find_production(context).url, timeout_seconds=10) for _ in range(CLIENTS)]
     clients = [Clients(ask) for ask in asks]
     threads = [threading.Thread(target=client.run, args=(number,)) for number, client in enumerate(clients)]
     for thread in threads:

@@ -226,7 +226,9 @@ def test_an_imported_version_whose_model_is_gone_comes_from_storage(context, run
     assert run("back").roll_back()["version"] == 2
     restored = context.ledger.read().versions[2].model_id
     assert restored == find_production(context).model_id != imported.model_id
-    assert set(context.deployments.asker(find_production(context), timeout_seconds=10)({}).body) == {"recommendations"}
+    assert set(context.deployments.asker(find_production(context).url, timeout_seconds=10)({}).body) == {
+        "recommendations"
+    }
 
 
 def test_an_imported_version_does_not_come_from_a_backup_that_the_ledger_does_not_know(context, run, imported, caplog):

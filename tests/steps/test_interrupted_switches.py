@@ -12,6 +12,7 @@ from recdeploy_ops.domain.errors import (
     DeploymentFailedError,
     PromotionFailedError,
     StateMismatchError,
+    SwitchInterruptedError,
     SwitchUnderWayError,
 )
 from recdeploy_ops.domain.events import DataExtracted, ProductionFailed, ProductionLost, ReleaseOutcome
@@ -42,7 +43,7 @@ def switching(context, run, champion, emulator):
 
 def served(context):
     production = context.deployments.get(context.ledger.read().production.deployment_id)
-    body = context.deployments.asker(production, timeout_seconds=10)({"user_id": "x"}).body
+    body = context.deployments.asker(production.url, timeout_seconds=10)({"user_id": "x"}).body
     return body["model_version"]
 
 
@@ -373,7 +374,7 @@ def test_a_switch_still_on_its_way_to_oci_when_its_release_is_closed_is_refused(
     second.validate()
     second.answer(Decision.PROMOTE)
     held = Held(context, "switch_model", monkeypatch)
-    with pytest.raises(CloudUnavailableError, match="slow"):
+    with pytest.raises(SwitchInterruptedError, match="slow"):
         second.promote()
     CLOSERS[closer](run, context)
 
@@ -387,7 +388,7 @@ def test_a_rollback_still_on_its_way_to_oci_when_it_is_closed_is_refused(context
     back = run("back")
     back.rehearse_rollback()
     held = Held(context, "switch_model", monkeypatch)
-    with pytest.raises(CloudUnavailableError, match="slow"):
+    with pytest.raises(SwitchInterruptedError, match="slow"):
         back.switch_back()
     back.close()
 
@@ -404,7 +405,7 @@ def test_a_first_production_that_oci_makes_after_its_release_was_closed_is_delet
     first.validate()
     first.answer(Decision.PROMOTE)
     held = Held(context, "create", monkeypatch)
-    with pytest.raises(CloudUnavailableError, match="slow"):
+    with pytest.raises(SwitchInterruptedError, match="slow"):
         first.promote()
     first.close()
     held.send()
@@ -461,7 +462,7 @@ def test_an_etag_that_cannot_be_invalidated_does_not_keep_the_champion_from_bein
     second.validate()
     second.answer(Decision.PROMOTE)
     Held(context, "switch_model", monkeypatch)
-    with pytest.raises(CloudUnavailableError, match="slow"):
+    with pytest.raises(SwitchInterruptedError, match="slow"):
         second.promote()
     emulator.fail_next("UpdateModelDeployment", kind="status", status=400, code="LimitExceeded")
     second.close()

@@ -1,4 +1,4 @@
-"""A request that OCI answers in the model's place, or nobody answers, is no evidence about the model, wherever it is sent."""
+"""What OCI answers in the model's place, or nobody answers, is not evidence about the model, wherever it is asked."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_a_probe_that_was_throttled_goes_on_with_the_row(context, emulator, appr
 
 def test_a_row_that_is_broken_too_often_fails_the_switch(context, emulator, approved):
     for number in range(4):
-        emulator.fail_next("Predict", after=number, status=503)
+        emulator.fail_next("Predict", after=2 * number, status=503)
 
     with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified(?s:.)*4 in all"):
         approved.promote()

@@ -29,7 +29,7 @@ from recdeploy_ops.storage.keys import CURRENT, STATE_FILE
 
 def answer_of(context, deployment_id, user):
     deployment = context.deployments.get(deployment_id)
-    return context.deployments.asker(deployment, timeout_seconds=10)({"user_id": user}).body
+    return context.deployments.asker(deployment.url, timeout_seconds=10)({"user_id": user}).body
 
 
 def living(context, role=None):

@@ -44,7 +44,7 @@ def two_versions(run):
 
 def served(context):
     production = find_production(context)
-    body = context.deployments.asker(production, timeout_seconds=10)({"user_id": USERS[0]}).body
+    body = context.deployments.asker(production.url, timeout_seconds=10)({"user_id": USERS[0]}).body
     return body["model_version"]
 
 

@@ -28,6 +28,7 @@
         ├── SourceUnavailableError  the database does not answer (in `extraction`)
         ├── StorageUnavailableError
         ├── CloudUnavailableError
+        ├── SwitchInterruptedError  production is being switched, and not verified: says what state it is in
         └── LedgerConflictError     another writer appended first
 
 Only a `TransientError` is worth a retry: everything else fails the same way again.
@@ -216,6 +217,10 @@ class StorageUnavailableError(TransientError):
 
 class CloudUnavailableError(TransientError):
     """OCI did not answer, answered 429 or 5xx, or refused because the resource is busy."""
+
+
+class SwitchInterruptedError(TransientError):
+    """A failure that may pass has interrupted a switch of production; says what state production is in."""
 
 
 class LedgerConflictError(TransientError):

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from recdeploy_ops.domain.records import Reply
-    from recdeploy_ops.oci_clients.predictions import Predictions, Repeats
-from recdeploy_ops.oci_clients.sessions import OciSession
+    from recdeploy_ops.oci_clients.sessions import OciSession
 
 WORK_REQUEST_PAGE = 50
 ONCE = Repeats()
@@ -80,8 +79,9 @@ class ModelDeployments:
                 sort_order="DESC",
             )
         for summary in answer.data:
-            if _single_model(summary) is not None:
-                yield _to_record(summary, None)
+            model = _single_model(summary)
+            if model is not None:
+                yield _to_record(summary, model, None)
 
     def get(self, deployment_id: str) -> Deployment:
         """Return a deployment with its etag.
@@ -91,13 +91,14 @@ class ModelDeployments:
         """
         with calling(f"read the model deployment {deployment_id}"):
             answer = self._client.get_model_deployment(deployment_id)
-        if _single_model(answer.data) is None:
+        model = _single_model(answer.data)
+        if model is None:
             raise SettingsError(
                 f"{answer.data.display_name} ({deployment_id}) is not a deployment of a single model: a recommender "
                 "cannot be served there.",
                 Remedy("Name another deployment"),
             )
-        return _to_record(answer.data, answer.headers.get("etag"))
+        return _to_record(answer.data, model, answer.headers.get("etag"))
 
     def create(self, new: NewDeployment) -> str:
         """Create a deployment and return its OCID; asking again gives the same one."""
@@ -182,7 +183,7 @@ class ModelDeployments:
         return "\n".join(lines) or "OCI gives no errors and no logs for it"
 
     def asker(
-        self, deployment: Deployment, *, timeout_seconds: float, fresh: bool = False, repeats: Repeats = ONCE
+        self, url: str, *, timeout_seconds: float, fresh: bool = False, repeats: Repeats = ONCE
     ) -> Callable[[object], Reply]:
         """Return a function that sends a request to a deployment's URL and returns the answer.
 
@@ -190,12 +191,12 @@ class ModelDeployments:
         and `CloudRefusedError` for 401 and 404, each after its repeats.
 
         Args:
-            deployment: whose URL is asked.
+            url: of the deployment, without ``/predict``.
             timeout_seconds: longest time to wait for an answer.
             fresh: a connection of its own for each request, so that a load balancer spreads them over all replicas.
             repeats: how a request that was lost is sent again.
         """
-        return self._predictions.asker(deployment.url, timeout_seconds=timeout_seconds, fresh=fresh, repeats=repeats)
+        return self._predictions.asker(url, timeout_seconds=timeout_seconds, fresh=fresh, repeats=repeats)
 
     @property
     def _client(self) -> Any:
@@ -251,8 +252,7 @@ def _single_model(data: Any) -> Any | None:
     return model if getattr(model, "model_id", None) else None
 
 
-def _to_record(data: Any, etag: str | None) -> Deployment:
-    model = _single_model(data)
+def _to_record(data: Any, model: Any, etag: str | None) -> Deployment:
     instance = model.instance_configuration
     size = getattr(instance, "model_deployment_instance_shape_config_details", None)
     return Deployment(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,6 +12,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from recdeploy_ops.domain.errors import RecdeployError, TransientError
+from recdeploy_ops.domain.tries import Tries
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.rollout.waits import advance_patiently
@@ -36,9 +38,11 @@ class ReleaseStepOperator(BaseOperator):
     Attributes:
         step: the module of `recdeploy_ops.steps` that is run. It is imported by a running task only: Airflow parses a
             DAG file all the time, and steps need pyarrow and more.
+        afterwards: who goes on with production where the last try has failed while it was being switched.
     """
 
     step: ClassVar[str]
+    afterwards: ClassVar[str] = "recommender_housekeeping tries again, every day at 05:30 UTC"
     ui_color = "#f0ede4"
 
     @cached_property
@@ -53,7 +57,7 @@ class ReleaseStepOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; defer if OCI needs longer than `PATIENCE_SECONDS`."""
         with failing_for_good():
-            release = self.hook.context(context["run_id"])
+            release = replace(self.hook.context(context["run_id"]), tries=self._tries(context))
             outcome = advance_patiently(release, self._bind(release, context), patience=PATIENCE_SECONDS)
             if not isinstance(outcome, Waiting):
                 return self.complete(dict(outcome), release, context)
@@ -73,6 +77,15 @@ class ReleaseStepOperator(BaseOperator):
         """Go on after waiting: the step looks for itself at what has become of the deployment."""
         self.log.info("OCI has finished with %s, or the deadline has passed.", event["deployment_id"])
         return self.execute(context)
+
+    def _tries(self, context: Context) -> Tries:
+        instance = context["ti"]
+        return Tries(
+            number=instance.try_number,
+            limit=(instance.max_tries or 0) + 1,
+            delay=self.retry_delay,
+            afterwards=self.afterwards,
+        )
 
     def _bind(self, release: ReleaseContext, context: Context) -> Callable[[], Outcome]:
         module = import_module(f"recdeploy_ops.steps.{self.step}")

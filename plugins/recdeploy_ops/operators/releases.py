@@ -97,6 +97,7 @@ class PromoteReleaseOperator(ReleaseStepOperator):
     """Switches production to the approved version, and verifies it."""
 
     step = "promote"
+    afterwards = "The task close_release goes on: it restores what served before"
     ui_color = "#dff0d8"
 
 
@@ -133,6 +134,7 @@ class RollBackOperator(ReleaseStepOperator):
     """Switches production to the earlier version at the same URL, and verifies it."""
 
     step = "roll_back"
+    afterwards = "The task close_release goes on: it restores what served before"
     ui_color = "#dff0d8"
 
 

@@ -22,6 +22,7 @@ from recdeploy_ops.domain.events import (
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.rollout import deletion, rejection, restoration, tagging
+from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON, reporting_production
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -38,8 +39,14 @@ def advance_closing(context: ReleaseContext) -> Outcome:
 
     Raises:
         DeploymentFailedError: production or the test deployment needs a person; says what to do.
+        PromotionFailedError: production was being switched, and could not be restored.
         TransientError: trying again may help; nothing is closed yet.
     """
+    with reporting_production(context):
+        return _advance(context)
+
+
+def _advance(context: ReleaseContext) -> Outcome:
     release = context.refresh().releases.get(context.run_id)
     if release is None:
         log.info("The run %s never opened a release: there is nothing to close.", context.run_id)
@@ -77,7 +84,7 @@ def _bring_to_rest(context: ReleaseContext, release: Release) -> tuple[Waiting |
 
 def _closed_with(problem: DeploymentFailedError, run_id: str, outcome: ReleaseOutcome) -> DeploymentFailedError:
     closed = f"The release of {run_id} is closed ({outcome})"
-    if problem.message.startswith(restoration.NEEDS_A_PERSON):
+    if problem.message.startswith(NEEDS_A_PERSON):
         return DeploymentFailedError(f"{problem.message} {closed}.", problem.remedy)
     return DeploymentFailedError(f"{closed}, but {problem.message}", problem.remedy)
 

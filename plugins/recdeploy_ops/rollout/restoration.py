@@ -24,6 +24,7 @@ from recdeploy_ops.domain.remedies import TryAgain
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.tags import run_slug
 from recdeploy_ops.rollout import deletion, rehearsals, tagging
+from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON
 from recdeploy_ops.rollout.switches import advance_switch, deadline_of, describe_answer, model_switch
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.versions import Serving
 
 log = logging.getLogger(__name__)
-
-NEEDS_A_PERSON = "PRODUCTION NEEDS A PERSON"
 
 
 def advance_or_restore(
@@ -55,7 +54,9 @@ def advance_or_restore(
     if context.release.get(SwitchFailed) is None:
         try:
             return advance()
-        except DeploymentFailedError as err:
+        except (DeploymentFailedError, CloudRefusedError) as err:
+            if context.release.open_switch is None:
+                raise  # nothing was begun
             context.record(SwitchFailed(str(err)))
     failed = context.release.require(SwitchFailed)
     waiting = advance_restoration(context)
@@ -121,7 +122,7 @@ def _is_beyond_restoring(context: ReleaseContext, champion: Serving) -> bool:
     if production.lifecycle_state.is_gone:
         context.record(ProductionLost(champion.deployment_id))
     elif production.lifecycle_state.is_failed:
-        details = f"{production.details} ({describe_answer(context, production)})"
+        details = f"{production.details} ({describe_answer(context, production.url)})"
         context.record(ProductionFailed(champion.deployment_id, details.strip()))
     else:
         return False
@@ -141,10 +142,10 @@ def _restore(context: ReleaseContext, champion: Serving) -> Waiting | None:
     except (DeploymentFailedError, CloudRefusedError, StorageError, IntegrityError) as err:
         if _is_beyond_restoring(context, champion):
             return None
-        raise PromotionFailedError(
-            f"{NEEDS_A_PERSON}. The switch to v{context.release.version} failed, and v{champion.version} could not be "
-            f"restored at {champion.url}: {err.message}",
-            TryAgain(f"Set the deployment's model to {champion.model_id} in the OCI console"),
+        raise DeploymentFailedError(
+            f"The switch to v{context.release.version} failed, and v{champion.version} could not be restored, or not "
+            f"be verified, at {champion.url}: {err.message}",
+            err.remedy or TryAgain(f"Set the deployment's model to {champion.model_id} in the OCI console"),
         ) from err
     if isinstance(restored, Waiting):
         return restored

@@ -156,22 +156,20 @@ def verify_serving(context: ReleaseContext, deployment: Deployment, *, version: 
     log.info("%s answered %s times with v%s (%s)", deployment.url, wanted, version, digest[:12])
 
 
-def patient_asker(
-    context: ReleaseContext, deployment: Deployment, *, fresh: bool = False
-) -> Callable[[object], Reply]:
+def patient_asker(context: ReleaseContext, deployment: Deployment, *, fresh: bool = False) -> Callable[[object], Reply]:
     """Return a function that asks a deployment as the settings say: what was lost is sent again."""
     probes = context.settings.probes
     repeats = Repeats(probes.repeats, probes.repeat_seconds)
     return context.deployments.asker(
-        deployment, timeout_seconds=probes.timeout_seconds, fresh=fresh, repeats=repeats
+        deployment.url, timeout_seconds=probes.timeout_seconds, fresh=fresh, repeats=repeats
     )
 
 
-def describe_answer(context: ReleaseContext, deployment: Deployment) -> str:
+def describe_answer(context: ReleaseContext, url: str) -> str:
     """Return what a deployment's URL answers to one probe, in words."""
     seconds = context.settings.probes.timeout_seconds
     try:
-        reply = context.deployments.asker(deployment, timeout_seconds=seconds, fresh=True)(PROBE)
+        reply = context.deployments.asker(url, timeout_seconds=seconds, fresh=True)(PROBE)
     except (TransientError, CloudRefusedError) as err:
         return f"it does not answer ({err.message})"
     served = _served(reply)

@@ -16,6 +16,7 @@ from recdeploy_ops.rollout import deletion, restoration, tagging
 from recdeploy_ops.rollout.closing import advance_closing
 from recdeploy_ops.rollout.locks import can_be_preempted
 from recdeploy_ops.rollout.production import find_own_deployments
+from recdeploy_ops.rollout.production_reports import reporting_production
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -42,7 +43,8 @@ def advance_takeover(context: ReleaseContext, *, has_ended: HasEnded, preempting
     if ended is None:
         return None
     log.warning("The run %s ended without freeing the release lock: its release is closed first.", ended)
-    waiting = _invalidate_etag(context, ended) if context.state.production else None
+    with reporting_production(context.of_run(ended)):
+        waiting = _invalidate_etag(context, ended) if context.state.production else None
     if waiting:
         return waiting
     closed = advance_closing(context.of_run(ended))
@@ -55,7 +57,8 @@ def advance_return(context: ReleaseContext) -> Waiting | None:
     if release is None or not release.is_open or release.open_switch is None:
         return None
     log.warning("This run was switching production: the champion is restored before its tasks are run again.")
-    waiting = restoration.advance_restoration(context)
+    with reporting_production(context):
+        waiting = restoration.advance_restoration(context)
     if waiting:
         return waiting
     outcome = ReleaseOutcome.INTERRUPTED

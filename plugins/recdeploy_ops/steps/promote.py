@@ -32,6 +32,7 @@ from recdeploy_ops.rollout import deletion, rehearsals
 from recdeploy_ops.rollout.creation import advance_creation, deployment_name, intended_shape
 from recdeploy_ops.rollout.current import make_current
 from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.rollout.production_reports import reporting_production
 from recdeploy_ops.rollout.restoration import advance_or_restore
 from recdeploy_ops.rollout.switches import Switch, advance_switch, model_switch, verify_serving
 from recdeploy_ops.rollout.tagging import deployment_tags
@@ -53,8 +54,14 @@ def advance(context: ReleaseContext) -> Outcome:
         ApprovalError: the approval does not cover what would be promoted.
         MissingInputError: what it rests on is gone; says which task to run again.
         PromotionFailedError: production did not verify; says what it serves now.
+        SwitchInterruptedError: trying again may help; says what state production is in.
         DeploymentFailedError: production serves the new version, but not in the size that was asked for.
     """
+    with reporting_production(context):
+        return _advance(context)
+
+
+def _advance(context: ReleaseContext) -> Outcome:
     release = context.confirm_lock()
     require_unused(context.state, release)
     if release.get(Promoted) is None:

@@ -12,6 +12,7 @@ from recdeploy_ops.domain.release_plan import reconcile, require_unused
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.rollout.current import make_current
 from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.rollout.production_reports import reporting_production
 from recdeploy_ops.rollout.restoration import advance_or_restore
 from recdeploy_ops.rollout.switches import advance_switch, model_switch
 
@@ -31,7 +32,13 @@ def advance(context: ReleaseContext) -> Outcome:
         MissingInputError: the rollback was not rehearsed in this run, or not answered though it was to be approved.
         ApprovalError: a person rejected it, or what was approved has changed since.
         PromotionFailedError: production did not verify; says what it serves now.
+        SwitchInterruptedError: trying again may help; says what state production is in.
     """
+    with reporting_production(context):
+        return _advance(context)
+
+
+def _advance(context: ReleaseContext) -> Outcome:
     release = context.confirm_lock()
     champion = context.state.production
     if champion is None:

@@ -1,0 +1,41 @@
+"""Which try of a task this is, and who goes on where the last one fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True)
+class Tries:
+    """Tries of a task.
+
+    Attributes:
+        number: of this one, 1 being the first.
+        limit: how many there are at most.
+        delay: from a try that failed to the next.
+        afterwards: who goes on once the last has failed, in a sentence without a full stop; empty where nobody does.
+    """
+
+    number: int = 1
+    limit: int = 1
+    delay: timedelta = timedelta()
+    afterwards: str = ""
+
+    @property
+    def is_last(self) -> bool:
+        """Return whether no other follows by itself."""
+        return self.number >= self.limit
+
+    def describe_next(self, *, is_retried: bool) -> str:
+        """Return who tries again after an error, and when, as a sentence; empty where nobody does.
+
+        Args:
+            is_retried: whether the error is one that is tried again, while there are tries left.
+        """
+        if is_retried and not self.is_last:
+            return f"Airflow tries again in {self.delay.total_seconds():.0f} s (try {self.number + 1} of {self.limit})."
+        return f"{self.afterwards}." if self.afterwards else ""
+
+
+ONLY_TRY = Tries()
