@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from events import (
     ROLLBACK,
+    adopted,
     asked,
     chain,
     closed,
@@ -85,6 +86,12 @@ def test_a_rollback_that_is_verified_and_not_closed_is_only_closed(begun_with, v
 
     assert planned.begun is not None
     assert (planned.version, planned.begun.run_id, planned.is_done) == (1, "terminal-1", True)
+
+
+def test_where_nothing_is_in_production_the_plan_does_not_say_what_serves():
+    planned = plan(*TWICE, *begun(1), *of("adopt", adopted(production=None)), version=1)
+
+    assert [line for line in planned.summary if "serve" in line] == []
 
 
 def test_previous_does_not_name_an_open_rollback_to_a_number_once_that_is_verified():
