@@ -4,6 +4,8 @@ Each test brings a release to one state, and closes it from there in each way an
 """
 
 import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import product
 
 import pytest
@@ -159,6 +161,21 @@ def test_a_release_whose_switch_is_open_keeps_the_lock_until_the_champion_is_res
         if (kept, after, serves) != (("run-2", True), (False, 1), True):
             wrong[way.__name__, operation] = (kept, after, serves, said)
     assert wrong == {}
+
+
+def test_a_deletion_that_oci_does_not_do_and_that_cannot_be_followed_has_a_deadline(run, emulator):
+    first = run("run-1")
+    first.validate()
+    emulator.fail_next("DeleteModelDeployment", kind="silently_reverted", times=None)
+    emulator.fail_next("ListWorkRequests", status=404, code="NotAuthorizedOrNotFound", times=None)
+    started = datetime.now(UTC)
+    # Ten minutes a second.
+    first.context = replace(first.context, now=lambda: started + 600 * (datetime.now(UTC) - started))
+
+    with pytest.raises(RecdeployError, match=f"{NOT_DELETED}.*is still ACTIVE at its deadline"):
+        first.close()
+    emulator.clear_faults()
+    assert first.context.refresh().holder is None
 
 
 def test_a_failed_deployment_is_deleted_without_a_look_at_its_work_requests(run, emulator):
