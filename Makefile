@@ -18,7 +18,7 @@ TEST_WORKERS ?= 3
 MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags include/training include/score_template \
   oci_emulator demo benchmarks)
 
-.PHONY: help setup demo stop test test-more test-unit test-chaos coverage lint format bench status history verify backups predict clean lock
+.PHONY: help setup demo stop test test-more test-unit test-chaos coverage lint format bench status history verify backups rollback predict clean lock
 
 help: ## Say what there is
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
@@ -37,6 +37,10 @@ help: ## Say what there is
 #|   PORT= AIRFLOW_PORT=      ports of the OCI emulator and of Airflow (else chosen once, then kept)
 #|   TIMEOUT=20               minutes that a release may go without a change of any task
 #|   DEMO_HOME=.demo          where all of it lives
+#| make rollback understands
+#|   VERSION=                 a number, or previous
+#|   REASON=                  why; shown in the history
+#|   ARGS=--yes               no question before anything is changed; see ARGS=--help
 #| make bench understands ARGS="--movielens FOLDER --sizes 100k,1m --parts extraction,serving": see ARGS=--help
 #| make setup understands PYTHON=/path/to/python3.12; test, test-more, test-unit and lock understand ARGS="...";
 #| test and test-more understand TEST_WORKERS=3, the processes that they use.
@@ -96,6 +100,10 @@ verify: setup ## Say whether any entry of the ledger was edited, removed or cut 
 
 backups: setup ## List the backups (of the demo when there is one)
 	@$(RECDEPLOY) backups
+
+rollback: setup ## Bring an earlier version back without Airflow (VERSION=number|previous REASON="...")
+	@$(RECDEPLOY) rollback $(if $(filter command line,$(origin VERSION)),--version "$$VERSION") \
+	  $(if $(filter command line,$(origin REASON)),--reason "$$REASON") $(ARGS)
 
 predict: setup ## Ask the running demo's production for recommendations (USER=id)
 	@$(BIN)/python -m demo predict $(if $(filter command line,$(origin USER)),"$$USER")

@@ -19,7 +19,7 @@ from airflow.sdk.execution_time.comms import ErrorResponse
 from recdeploy_ops.approvals.answers import Answer
 from recdeploy_ops.approvals.questions import Question
 from recdeploy_ops.domain import errors
-from recdeploy_ops.domain.events import NOTEBOOK, ApprovalAnswered, Purpose, ReleaseOpened, StoredFile
+from recdeploy_ops.domain.events import OUTSIDE_AIRFLOW, ApprovalAnswered, Purpose, ReleaseOpened, StoredFile
 from recdeploy_ops.domain.params import RetrainParams
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.waiting import Waiting
@@ -290,8 +290,11 @@ def test_a_run_that_this_airflow_does_not_know_holds_the_lock_until_its_lease_is
     assert ask()
 
 
-def test_a_notebooks_release_ends_with_the_same_lease_without_a_question_to_airflow(tmp_path: Path) -> None:
-    held: Any = Held(tmp_path, NOTEBOOK)
+@pytest.mark.parametrize("origin", sorted(OUTSIDE_AIRFLOW))
+def test_a_release_outside_airflow_ends_with_the_same_lease_without_a_question_to_airflow(
+    tmp_path: Path, origin: str
+) -> None:
+    held: Any = Held(tmp_path, origin)
     ask = partial(releases.has_ended, held, context_of(SimpleNamespace(get_dagrun_state=None)), held.holder)
 
     for held.hours_later, ended in ((0, False), (227, False), (228, True)):

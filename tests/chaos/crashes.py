@@ -38,6 +38,8 @@ from recdeploy_ops.context import ReleaseContext, open_context
 from recdeploy_ops.domain.errors import KeyNotFoundError, RecdeployError, TransientError
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams
 from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.domain.terminal_rollbacks import RollbackRequest
+from recdeploy_ops.domain.terminal_rollbacks import plan_rollback as plan_terminal_rollback
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.ledger.audits import audit
 from recdeploy_ops.oci_clients import sessions
@@ -51,6 +53,7 @@ from recdeploy_ops.oci_clients.tags import (
     SERVED_TAG,
     VERSION_TAG,
 )
+from recdeploy_ops.rollbacks import terminal
 from recdeploy_ops.rollout import locks, waits
 from recdeploy_ops.rollout.current import read_current
 from recdeploy_ops.rollout.registry import list_models
@@ -103,14 +106,26 @@ BETWEEN: Mapping[str, Callable[[Run], Any]] = {
 }
 
 
+def roll_back_from_terminal(context: ReleaseContext) -> None:
+    """Go back as the command does, once the person has agreed."""
+    request = RollbackRequest("previous", "it looks odd")
+    planned = plan_terminal_rollback(context.refresh(), request)
+    terminal.TerminalRollback(context, request, planned, "ann").run()
+
+
+# Several steps in one process, which a terminal's command takes.
+COMMANDS: Mapping[str, Callable[[ReleaseContext], None]] = {"roll back from a terminal": roll_back_from_terminal}
+
+
 @dataclass(frozen=True)
 class Scenario:
-    """Steps of a run, and the version that production serves after them."""
+    """Steps of a run, the version that production serves after them, and which crashes it is tried with."""
 
     name: str
     run_id: str
     steps: tuple[str, ...]
     version: int
+    crashes: tuple[str, ...] = ()  # those that it is tried with, by name; all of them where it names none
 
 
 RELEASE = ("promote", "close_release")
@@ -124,7 +139,15 @@ FIRST = Scenario(
 REJECTION = Scenario("rejection", "run-2", ("reject", "close_release"), 1)
 PROMOTION = Scenario("promotion over a champion, with a new size", "run-2", RELEASE, 2)
 BACK = Scenario("rollback", "back", ("plan_rollback", "rehearse_rollback", "roll_back", "close_release"), 1)
-SCENARIOS = (FIRST_WITHOUT_TEST, FIRST, REJECTION, PROMOTION, BACK)
+# The steps are those of the rollback before, in one process: what may differ is how the command goes on.
+BACK_FROM_TERMINAL = Scenario(
+    "rollback from a terminal",
+    "terminal",
+    ("roll back from a terminal",),
+    2,
+    crashes=("killed before", "killed after", "response lost", "503"),
+)
+SCENARIOS = (FIRST_WITHOUT_TEST, FIRST, REJECTION, PROMOTION, BACK, BACK_FROM_TERMINAL)
 
 
 @dataclass(frozen=True)
@@ -272,6 +295,7 @@ class Worker:
         Run(self.context(), "run-2", self.folder).record_answer(Decision.PROMOTE)
         self._record(PROMOTION)
         self._record(BACK)
+        self._record(BACK_FROM_TERMINAL)
 
     def _record(self, scenario: Scenario) -> None:
         calls = self.recorded[scenario.name] = []
@@ -283,7 +307,8 @@ class Worker:
             outcome = self.attempt(scenario, step)
             if outcome.how != "done":
                 raise AssertionError(f"{scenario.name}, {step}, undisturbed: {outcome}")
-            calls.append([str(call["operation"]) for call in self.emulator.calls() if step in STEPS])
+            is_crashed = step in STEPS or step in COMMANDS
+            calls.append([str(call["operation"]) for call in self.emulator.calls() if is_crashed])
             self.emulator.wait_until_idle()
             expected.append(self.look(scenario))
         if wrong := broken_rules(expected[-1], scenario):
@@ -293,7 +318,8 @@ class Worker:
         """Yield every crash at every recorded call."""
         for scenario in SCENARIOS:
             for number, calls in enumerate(self.recorded[scenario.name]):
-                for (nth, operation), crash in itertools.product(enumerate(calls, start=1), CRASHES):
+                crashes = scenario.crashes or CRASHES
+                for (nth, operation), crash in itertools.product(enumerate(calls, start=1), crashes):
                     yield Case(scenario.name, number, nth, operation, crash)
 
     def run(self, case: Case) -> str:
@@ -369,10 +395,11 @@ class Worker:
             if step in BETWEEN:
                 BETWEEN[step](Run(context, scenario.run_id, self.folder))
                 return Outcome("done")
-            while isinstance(outcome := STEPS[step](context), Waiting):
-                self.emulator.wait_until_idle()
-                while not waits._look(context.deployments, outcome.deployment_id):
-                    time.sleep(self.settings.release.poll_seconds)
+            if step in COMMANDS:
+                terminal.finish = self._finish  # type: ignore[attr-defined]
+                COMMANDS[step](context)
+            else:
+                self._finish(context, lambda: STEPS[step](context))
         except TransientError as err:
             return Outcome("again", repr(err))
         except RecdeployError as err:
@@ -380,6 +407,14 @@ class Worker:
         except Exception:  # noqa: BLE001 - whatever else it is, it is told
             return Outcome("final", traceback.format_exc(limit=-4))
         return Outcome("done")
+
+    def _finish(self, context: ReleaseContext, advance: Callable[[], Any]) -> Any:
+        """Advance a step until it is done, with as many looks as it takes on a machine that is never busy."""
+        while isinstance(outcome := advance(), Waiting):
+            self.emulator.wait_until_idle()
+            while not waits._look(context.deployments, outcome.deployment_id):
+                time.sleep(self.settings.release.poll_seconds)
+        return outcome
 
     def _prepare(self, crash: Crash) -> None:
         """Let the SDK retry without sleeping, name this process in every request, and be impatient at the slow call.

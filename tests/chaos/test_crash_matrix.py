@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from chaos.crashes import CRASHES
+from chaos.crashes import CRASHES, SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 WORKERS = 2
@@ -30,7 +30,7 @@ def test_whatever_call_fails_the_next_tries_end_as_if_nothing_had_happened(tmp_p
     tell(describe(recorded[0], cases, failures, time.monotonic() - started))
 
     assert all(calls == recorded[0] for calls in recorded), "the workers did not record the same calls"
-    total = len(CRASHES) * sum(len(step) for calls in recorded[0].values() for step in calls)
+    total = sum(sizes(recorded[0]).values())
     if not os.environ.get("CHAOS_ONLY"):
         assert len(cases) == -(-total // EVERY)
     assert not failures, "\n".join(failures)
@@ -60,12 +60,18 @@ def run_workers(folder):
     ]
 
 
+def sizes(recorded):
+    """Return how many cases each scenario has."""
+    faults = {scenario.name: len(scenario.crashes or CRASHES) for scenario in SCENARIOS}
+    return {name: faults[name] * sum(map(len, steps)) for name, steps in recorded.items()}
+
+
 def describe(recorded, cases, failures, seconds):
     """Return the matrix in words: its size, and how it went."""
-    calls = {name: sum(map(len, steps)) for name, steps in recorded.items()}
-    total = len(CRASHES) * sum(calls.values())
-    lines = [f"crash matrix: {total} cases = {sum(calls.values())} recorded calls x {len(CRASHES)} faults"]
-    lines += [f"  {name}: {count} calls" for name, count in calls.items()]
+    calls, cases_of = {name: sum(map(len, steps)) for name, steps in recorded.items()}, sizes(recorded)
+    total = sum(cases_of.values())
+    lines = [f"crash matrix: {total} cases, {sum(calls.values())} recorded calls, {len(CRASHES)} faults"]
+    lines += [f"  {name}: {count} calls, {cases_of[name]} cases" for name, count in calls.items()]
     share = "" if len(cases) == total else " (a sample; all: CHAOS_MATRIX=full)"
     lines.append(f"  {len(cases)} run{share}, {len(cases) - len(failures)} right, {seconds:.0f} s")
     return "\n".join(lines)

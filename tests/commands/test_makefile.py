@@ -30,6 +30,7 @@ TARGETS = [
     "history",
     "verify",
     "backups",
+    "rollback",
     "predict",
     "clean",
     "lock",
@@ -85,6 +86,19 @@ def copied_makefile(folder: Path) -> Path:
 @pytest.mark.parametrize(("given", "shown"), [([], "-m demo predict\n"), (["USER=a b"], '-m demo predict "$USER"\n')])
 def test_the_login_name_is_not_taken_for_a_user_of_the_shop(given: list[str], shown: str) -> None:
     assert run("make", "--dry-run", "predict", *given, USER="root").stdout.replace(" \n", "\n").endswith(shown)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ([], "rollback"),
+        (["VERSION=3", "REASON=it's odd"], 'rollback --version "$VERSION" --reason "$REASON"'),
+        (["VERSION=previous", "REASON=x", "ARGS=--yes"], 'rollback --version "$VERSION" --reason "$REASON" --yes'),
+    ],
+)
+def test_only_what_is_given_to_make_itself_says_where_to_roll_back_to(given: list[str], shown: str) -> None:
+    said = run("make", "--dry-run", "rollback", *given, VERSION="9", REASON="of the environment").stdout
+    assert " ".join(said.replace("\\\n", " ").split()).endswith(f"-m recdeploy_ops {shown}")
 
 
 def test_every_option_of_the_demo_is_explained() -> None:

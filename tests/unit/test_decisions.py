@@ -5,13 +5,13 @@ from itertools import islice, pairwise, product
 from types import SimpleNamespace
 
 import pytest
-from events import PRODUCTION, PROJECT, URL, asked, chain, closed, complete, of, opened
+from events import PRODUCTION, PROJECT, URL, asked, chain, closed, complete, of, opened, opened_rollback
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recdeploy_ops.domain.deployment_states import DeploymentState, Progress
 from recdeploy_ops.domain.errors import IllegalTransitionError, LockHeldError, StateMismatchError
-from recdeploy_ops.domain.events import NOTEBOOK, ReleaseOutcome
+from recdeploy_ops.domain.events import NOTEBOOK, TERMINAL, ReleaseOutcome
 from recdeploy_ops.domain.records import CatalogModel, Deployment, Shape, WorkRequest
 from recdeploy_ops.domain.release_plan import find_ended_holder, lock_held, plan
 from recdeploy_ops.domain.replay import replay
@@ -178,6 +178,11 @@ def test_the_lock_is_taken_over_only_from_a_run_that_has_ended():
             [opened(dag_id=NOTEBOOK), asked()],
             ["waits for an approval", "manager.abandon_release()"],
             "Required Actions",
+        ),
+        (
+            [opened_rollback(dag_id=TERMINAL)],
+            ["Finish it with `python -m recdeploy_ops rollback --version 1 --reason TEXT`"],
+            "manager.",
         ),
     ],
 )

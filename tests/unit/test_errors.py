@@ -1,4 +1,4 @@
-"""Errors and their remedies, as a person reads them in Airflow and in a notebook."""
+"""Errors and their remedies, as a person reads them in Airflow, in a notebook and in a terminal."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ REMEDIES = (
     GrantPolicy("Add the policy 'manage data-science-models'"),
 )
 OF_NOTEBOOKS = re.compile(r"\bcells?\b|\bmanager\.", re.IGNORECASE)
+OF_TERMINALS = re.compile(r"\bthis command\b")
 OF_AIRFLOW = re.compile(r"\btasks?\b|\bclear\w*|\bdownstream\b|\bDAG\b|plan_r|Required Actions", re.IGNORECASE)
 
 
@@ -85,7 +86,8 @@ def test_every_kind_of_remedy_is_tried() -> None:
 def test_an_error_says_what_happened_and_what_to_do_where_it_is_read(
     kind: type[RecdeployError], remedy: Remedy
 ) -> None:
-    for audience, foreign in ((Audience.AIRFLOW, OF_NOTEBOOKS), (Audience.NOTEBOOK, OF_AIRFLOW)):
+    own = {Audience.AIRFLOW: OF_AIRFLOW, Audience.NOTEBOOK: OF_NOTEBOOKS, Audience.TERMINAL: OF_TERMINALS}
+    for audience in Audience:
         error = make(kind)
         error.remedy, error.audience = remedy, audience
         said = str(error)
@@ -94,7 +96,8 @@ def test_an_error_says_what_happened_and_what_to_do_where_it_is_read(
         assert error.message.endswith(".")
         assert remedy.action in said
         assert said.endswith(".")
-        assert not foreign.search(said), said
+        for foreign in (words for reader, words in own.items() if reader is not audience):
+            assert not foreign.search(said), said
 
 
 @pytest.mark.parametrize("audience", Audience)
@@ -107,29 +110,39 @@ def test_an_error_without_a_remedy_is_only_its_message(kind: type[RecdeployError
 
 
 @pytest.mark.parametrize(
-    ("remedy", "airflow", "notebook"),
+    ("remedy", "airflow", "notebook", "terminal"),
     [
-        (TryAgain(), "Clear this task.", "Run this cell again."),
-        (TryAgain("Wait"), "Wait, then clear this task.", "Wait, then run this cell again."),
+        (TryAgain(), "Clear this task.", "Run this cell again.", "Run this command again."),
+        (
+            TryAgain("Wait"),
+            "Wait, then clear this task.",
+            "Wait, then run this cell again.",
+            "Wait, then run this command again.",
+        ),
         (
             RunTask(task="extract"),
             "Clear the task 'extract' of this run (with its downstream) to make it again.",
             "Run Cell 5 again to make it again.",
+            "Run this command again to make it again.",
         ),
         (
             RunTask("Wait", task="promote", purpose="to finish it"),
             "Wait, then clear the task 'promote' of this run (with its downstream) to finish it.",
             "Wait, then run Cell 12 again to finish it.",
+            "Wait, then run this command again to finish it.",
         ),
-        (ChangeSetting("Allow it", setting="storage"), "Allow it (setting storage).", "Allow it (setting storage)."),
-        (GrantPolicy("Add a policy"), "Add a policy.", "Add a policy."),
-        (Remedy("Delete it"), "Delete it.", "Delete it."),
+        (ChangeSetting("Allow it", setting="storage"), *["Allow it (setting storage)."] * 3),
+        (GrantPolicy("Add a policy"), *["Add a policy."] * 3),
+        (Remedy("Delete it"), *["Delete it."] * 3),
     ],
     ids=name,
 )
-def test_a_remedy_is_an_instruction_in_the_words_of_its_audience(remedy: Remedy, airflow: str, notebook: str) -> None:
+def test_a_remedy_is_an_instruction_in_the_words_of_its_audience(
+    remedy: Remedy, airflow: str, notebook: str, terminal: str
+) -> None:
     assert remedy.describe(Audience.AIRFLOW) == airflow
     assert remedy.describe(Audience.NOTEBOOK) == notebook
+    assert remedy.describe(Audience.TERMINAL) == terminal
 
 
 @pytest.mark.parametrize(
@@ -155,6 +168,10 @@ def test_errors_with_a_remedy_of_their_own_are_read_in_both_places(
     error.audience = Audience.NOTEBOOK
     assert notebook in str(error)
     assert not OF_AIRFLOW.search(str(error))
+    error.audience = Audience.TERMINAL
+    assert "Run this command again to " in str(error)
+    assert not OF_AIRFLOW.search(str(error))
+    assert not OF_NOTEBOOKS.search(str(error))
 
 
 def pickled(error: RecdeployError) -> Any:

@@ -11,10 +11,13 @@ from events import RETRAIN, ROLLBACK, START, chain, closed, opened, opened_rollb
 
 from recdeploy_ops.deployment_manager.notebook_sessions import NotebookSession
 from recdeploy_ops.domain.errors import LockHeldError
-from recdeploy_ops.domain.events import NOTEBOOK
+from recdeploy_ops.domain.events import NOTEBOOK, OUTSIDE_AIRFLOW, TERMINAL
 from recdeploy_ops.domain.events import ReleaseOutcome as Outcome
 from recdeploy_ops.domain.leases import end_of_lease
+from recdeploy_ops.domain.ledger_state import LedgerState
 from recdeploy_ops.domain.replay import replay
+from recdeploy_ops.domain.terminal_rollbacks import RollbackPlan, RollbackRequest
+from recdeploy_ops.rollbacks.terminal import TerminalRollback
 from recdeploy_ops.rollout import locks
 
 PACKAGE = Path(__file__).parents[2] / "plugins/recdeploy_ops"
@@ -34,8 +37,8 @@ def retrain(approval, **changes):
     return opened(params=replace(RETRAIN, approval_timeout_hours=approval), **changes)
 
 
-def rollback(approval):
-    return opened_rollback(params=replace(ROLLBACK, approval_timeout_hours=approval))
+def rollback(approval, **changes):
+    return opened_rollback(params=replace(ROLLBACK, approval_timeout_hours=approval), **changes)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +50,7 @@ def rollback(approval):
         (retrain(24), 24, 72, 72),
         (retrain(48, dag_id=NOTEBOOK), 10, 72, 48 + 10 + 24),
         (retrain(1, dag_id=NOTEBOOK), 1, 72, 72),
+        (rollback(4, dag_id=TERMINAL), 10, 1, 4 + 10 + 24),
         (rollback(4), 10, 1, 4 + 10 + 24),
         (rollback(4), 10, 72, 72),
         (rollback(720), 24, 72, 720 + 24 + 24),
@@ -73,20 +77,26 @@ def context_at(now):
     settings = SimpleNamespace(
         release=SimpleNamespace(test_lease_hours=72), training=SimpleNamespace(timeout_minutes=600)
     )
-    return SimpleNamespace(settings=settings, now=lambda: now)
+    context = SimpleNamespace(settings=settings, now=lambda: now)
+    context.state, context.of_run = LedgerState(), lambda run_id: context
+    return context
 
 
 END = OPENED_AT + hours(48 + 10 + 24)
 
 
 @pytest.mark.parametrize(("now", "is_over"), [(END - SECOND, False), (END, True), (END + SECOND, True)])
-@pytest.mark.parametrize("dag_id", ["recommender_retrain", NOTEBOOK])
-def test_the_settings_and_the_clock_decide_for_airflow_and_for_notebooks_alike(now, is_over, dag_id):
+@pytest.mark.parametrize("dag_id", ["recommender_retrain", NOTEBOOK, TERMINAL])
+def test_the_settings_and_the_clock_decide_wherever_a_run_is_from(now, is_over, dag_id):
     context, release = context_at(now), release_of(retrain(48, dag_id=dag_id))
 
     assert locks.lease_end(release, context.settings) == END
     assert locks.has_lease_ended(context, release) is is_over
-    assert NotebookSession(context, "ann")._has_ended(release) is (is_over and dag_id == NOTEBOOK)
+    assert NotebookSession(context, "ann")._has_ended(release) is (is_over and dag_id in OUTSIDE_AIRFLOW)
+    for ended_run, ended in ((None, is_over), ("run-1", True), ("run-2", is_over)):
+        request = RollbackRequest("previous", "it looks odd", ended_run)
+        rollback = TerminalRollback(context, request, RollbackPlan(1, release, False, ()), "ann")
+        assert rollback._has_ended(release) is ended
 
 
 def test_a_run_that_may_be_in_progress_elsewhere_is_not_taken_over_before_its_lease_is_over():
@@ -103,17 +113,18 @@ def names_in(path):
     return {getattr(node, "id", None) or getattr(node, "attr", None) for node in nodes}
 
 
-def test_operators_and_notebooks_use_the_same_function_and_nothing_else_knows_the_rule():
+def test_operators_notebooks_and_terminals_use_the_same_function_and_nothing_else_knows_the_rule():
     names = {str(path.relative_to(PACKAGE)): names_in(path) for path in PACKAGE.rglob("*.py")}
 
     def users(name):
         return {path for path, used in names.items() if name in used}
 
     assert users("end_of_lease") == {"rollout/locks.py"}
-    assert users("lease_end") == {"rollout/locks.py"}
+    assert users("lease_end") == {"rollbacks/terminal.py", "rollout/locks.py"}  # the former only tells it
     assert users("has_lease_ended") == {
         "deployment_manager/notebook_sessions.py",
         "operators/releases.py",
+        "rollbacks/terminal.py",
         "rollout/locks.py",
     }
 

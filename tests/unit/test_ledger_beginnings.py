@@ -27,7 +27,6 @@ from events import (
 )
 from events import ROLLBACK as ROLLBACK_PARAMS
 
-from recdeploy_ops.deployment_manager.callers import name_caller
 from recdeploy_ops.domain.entries import FORMAT, Entry, decode
 from recdeploy_ops.domain.errors import IntegrityError, LedgerFormatError, SettingsError
 from recdeploy_ops.domain.ledger_state import NO_ENTRY
@@ -35,6 +34,7 @@ from recdeploy_ops.domain.release_status import describe_history, dump_history
 from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.ledger.audits import audit
 from recdeploy_ops.ledger.ledger import Ledger
+from recdeploy_ops.oci_clients.callers import name_caller
 from recdeploy_ops.storage.directories import DirectoryStore
 from recdeploy_ops.storage.keys import LEDGER, SNAPSHOT, entry_key
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.approvals import questions
 from recdeploy_ops.approvals.answers import Answer, record_answer, self_approval
-from recdeploy_ops.deployment_manager.callers import are_same_person
 from recdeploy_ops.deployment_manager.notebook_sessions import has_begun_promotion
 from recdeploy_ops.domain.errors import (
     DeploymentFailedError,
@@ -19,6 +18,7 @@ from recdeploy_ops.domain.events import ApprovalAnswered, ApprovalRequested, Tes
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import CHANGING_DECISIONS, Decision
 from recdeploy_ops.domain.remedies import Remedy
+from recdeploy_ops.oci_clients.callers import are_same_person
 from recdeploy_ops.rollout.rejection import reject_candidate
 from recdeploy_ops.steps import close_release, promote, reject, validate_test
 

@@ -195,7 +195,7 @@ class NotebookSession:
 
     def _has_ended(self, holder: Release) -> bool:
         """Return whether a run that holds the lock has ended; one of Airflow counts as in progress."""
-        return holder.is_from_notebook and locks.has_lease_ended(self._context, holder)
+        return holder.is_outside_airflow and locks.has_lease_ended(self._context, holder)
 
     def _read(self) -> LedgerState:
         return self._context.refresh()

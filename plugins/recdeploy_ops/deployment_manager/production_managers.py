@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.context import open_context
 from recdeploy_ops.deployment_manager import folders
 from recdeploy_ops.deployment_manager.backup_lists import read_backups
-from recdeploy_ops.deployment_manager.callers import name_caller
 from recdeploy_ops.deployment_manager.notebook_sessions import SESSION, NotebookSession
 from recdeploy_ops.deployment_manager.overrides import adapt_settings
-from recdeploy_ops.domain.errors import RecdeployError
 from recdeploy_ops.domain.events import NOTEBOOK
 from recdeploy_ops.domain.params import RollbackParams
 from recdeploy_ops.domain.release_status import describe_progress, summarise
+from recdeploy_ops.oci_clients.callers import name_caller
 from recdeploy_ops.oci_clients.profiles import find_profile
 from recdeploy_ops.oci_clients.sessions import OciSession
+from recdeploy_ops.rollbacks.runs import switch_back
 from recdeploy_ops.settings import load_settings
-from recdeploy_ops.steps import adopt_production, close_release, rehearse_rollback, roll_back
+from recdeploy_ops.steps import adopt_production, close_release
 from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
@@ -113,13 +112,7 @@ class ProductionManager:
             approval_timeout_hours=self.settings.release.approval_timeout_hours,
         )
         run_id = self._session.open_rollback(params)
-        try:
-            self._session.finish(rehearse_rollback.advance, run_id)
-            done = dict(self._session.finish(roll_back.advance, run_id))
-        except RecdeployError:
-            with suppress(RecdeployError):
-                self._session.finish(close_release.advance, run_id)
-            raise
+        done = switch_back(lambda advance: self._session.finish(advance, run_id))
         self._session.finish(close_release.advance, run_id)
         return done
 

@@ -1,4 +1,4 @@
-"""How long a run that nobody can be asked about holds the release lock: one rule for Airflow and notebooks."""
+"""How long a run that nobody can be asked about holds the release lock: one rule for all of them."""
 
 from __future__ import annotations
 

@@ -13,6 +13,8 @@ from recdeploy_ops.domain.errors import (
 )
 from recdeploy_ops.domain.events import (
     NOTEBOOK,
+    OUTSIDE_AIRFLOW,
+    TERMINAL,
     ApprovalAnswered,
     ApprovalRequested,
     Event,
@@ -41,7 +43,7 @@ class Release:
     """One run of the release process.
 
     Attributes:
-        run_id: Airflow's run id, or the notebook session's.
+        run_id: Airflow's run id, or that of a notebook's session or a terminal.
         version: the version number that it makes, or goes back to.
         opened_at: when it was first opened, ISO 8601.
         last_opened_at: when it was last opened, ISO 8601.
@@ -101,6 +103,16 @@ class Release:
     def is_from_notebook(self) -> bool:
         """Return whether a notebook opened it, not a DAG."""
         return self.opened.dag_id == NOTEBOOK
+
+    @property
+    def is_from_terminal(self) -> bool:
+        """Return whether the command ``rollback`` opened it in a terminal, not a DAG."""
+        return self.opened.dag_id == TERMINAL
+
+    @property
+    def is_outside_airflow(self) -> bool:
+        """Return whether Airflow cannot be asked about its run."""
+        return self.opened.dag_id in OUTSIDE_AIRFLOW
 
     @property
     def params(self) -> Params:

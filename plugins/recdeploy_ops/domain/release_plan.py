@@ -146,6 +146,8 @@ def lock_held(holder: Release) -> LockHeldError:
     doing = "waits for an approval" if waits else f"is past {holder.newest_event.type}"
     if holder.is_from_notebook:
         action = "End it there with Cell 12 (promote) or 13 (reject), or with manager.abandon_release()"
+    elif holder.is_from_terminal:
+        action = f"Finish it with {describe_command(holder)}"
     else:
         action = "Answer it under Required Actions" if waits else "Wait until it has ended"
         action += ", or mark its run as failed"
@@ -153,6 +155,11 @@ def lock_held(holder: Release) -> LockHeldError:
         f"Release v{holder.version} (run {holder.run_id}) holds the release lock since {holder.opened_at} and {doing}.",
         TryAgain(action),
     )
+
+
+def describe_command(release: Release) -> str:
+    """Return the command that goes on with a rollback from a terminal."""
+    return f"`python -m recdeploy_ops rollback --version {release.version} --reason TEXT`"
 
 
 def _describe_return(release: Release) -> str:

@@ -1,4 +1,4 @@
-"""What a person does about an error, as data: Airflow and the notebook each render it in their own words."""
+"""What a person does about an error, as data: Airflow, notebook and terminal each render it in their own words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ class Audience(StrEnum):
 
     AIRFLOW = "airflow"
     NOTEBOOK = "notebook"
+    TERMINAL = "terminal"
 
+
+# How what failed is run again.
+AGAIN = {
+    Audience.AIRFLOW: "clear this task",
+    Audience.NOTEBOOK: "run this cell again",
+    Audience.TERMINAL: "run this command again",
+}
 
 # The cell of the guide's notebook that does what an Airflow task does.
 CELLS = {
@@ -46,7 +54,7 @@ class Remedy:
 
     action: str
 
-    def describe(self, audience: Audience) -> str:  # noqa: ARG002 - the same for both
+    def describe(self, audience: Audience) -> str:  # noqa: ARG002 - the same for all
         """Return the remedy as a sentence."""
         return f"{self.action}."
 
@@ -59,7 +67,7 @@ class TryAgain(Remedy):
 
     def describe(self, audience: Audience) -> str:
         """Return the remedy as a sentence."""
-        again = "run this cell again" if audience is Audience.NOTEBOOK else "clear this task"
+        again = AGAIN[audience]
         return f"{self.action}, then {again}." if self.action else f"{again.capitalize()}."
 
 
@@ -78,10 +86,11 @@ class RunTask(Remedy):
 
     def describe(self, audience: Audience) -> str:
         """Return the remedy as a sentence."""
-        if audience is Audience.NOTEBOOK:
-            again = f"run Cell {CELLS.get(self.task, FIRST_CELL)} again"
-        else:
+        again = AGAIN[audience]  # in a terminal one command takes every step
+        if audience is Audience.AIRFLOW:
             again = f"clear the task {self.task!r} of this run (with its downstream)"
+        elif audience is Audience.NOTEBOOK:
+            again = f"run Cell {CELLS.get(self.task, FIRST_CELL)} again"
         if self.action:
             return f"{self.action}, then {again} {self.purpose}."
         return f"{again[0].upper()}{again[1:]} {self.purpose}."
@@ -97,7 +106,7 @@ class ChangeSetting(Remedy):
 
     setting: str = ""
 
-    def describe(self, audience: Audience) -> str:  # noqa: ARG002 - the same for both
+    def describe(self, audience: Audience) -> str:  # noqa: ARG002 - the same for all
         """Return the remedy as a sentence."""
         return f"{self.action} (setting {self.setting})."
 

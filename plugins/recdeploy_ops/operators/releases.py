@@ -186,7 +186,7 @@ def opening_of(release: ReleaseContext, context: Context, kind: type[RetrainPara
 
 
 def has_ended(release: ReleaseContext, context: Context, holder: Release) -> bool:
-    """Return whether a release's run has ended: as Airflow says, or as its lease does where it is a notebook's.
+    """Return whether a release's run has ended: as Airflow says, or as its lease does outside Airflow.
 
     A run that this Airflow does not know may be in progress in another one on the same storage: it has ended with its
     lease, or when a person says so (param ``ended_run`` of recommender_housekeeping). When Airflow does not answer,
@@ -195,7 +195,7 @@ def has_ended(release: ReleaseContext, context: Context, holder: Release) -> boo
     Raises:
         LockHeldError: this Airflow does not know the run, and nothing shows that it has ended.
     """
-    if holder.is_from_notebook:
+    if holder.is_outside_airflow:
         return has_lease_ended(release, holder)
     dag_id, run_id = holder.opened.dag_id, holder.run_id
     task_instance: Any = context["ti"]
@@ -231,7 +231,7 @@ def _require_closed(state: LedgerState, ended_run: str) -> None:
         )
     if release.is_open:
         raise SettingsError(
-            f"ended_run is {ended_run!r}, which this Airflow or a notebook knows as in progress: its release stays "
-            "open.",
-            Remedy("Mark that run as failed, or end it in its notebook"),
+            f"ended_run is {ended_run!r}, which this Airflow, a notebook or a terminal knows as in progress: its "
+            "release stays open.",
+            Remedy("Mark that run as failed, or end it in its notebook or terminal"),
         )

@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 def advance_closing(context: ReleaseContext) -> Outcome:
     """Restore production, delete the run's test deployment, record the outcome and free the lock.
 
-    The lock is freed even when the deletion is refused: the task then fails and names what is left.
+    Where production is at rest, the lock is freed by the ledger alone: whatever OCI refuses, the task then fails and
+    names what is left. A release whose switch is open keeps it.
 
     Raises:
         DeploymentFailedError: production or the test deployment needs a person; says what to do.
@@ -96,7 +97,8 @@ def _close(context: ReleaseContext) -> ReleaseOutcome:
     outcome = decide_outcome(context.state, release)
     if outcome is ReleaseOutcome.FAILED and not release.is_rollback:
         rejection.reject_candidate(context, by="recdeploy", reason=_find_reason(release))
-    seen = tagging.newest_change(context, context.state.production)
+    # Only production's tags ask for it: a release that changed nothing there is closed by the ledger alone.
+    seen = tagging.newest_change(context, context.state.production) if outcome in CHANGED_PRODUCTION else None
     context.record(ReleaseClosed(outcome=outcome, version=release.version, seen_work_request=seen, by=None))
     context.publish_state()
     log.info("The release of v%s is closed: %s.", release.version, outcome)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.deployment_states import Progress
-from recdeploy_ops.domain.errors import DeploymentFailedError
+from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError
 from recdeploy_ops.domain.records import Deployment, Role, Shape
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.deployments import NewDeployment
@@ -86,9 +86,12 @@ def _deadline(context: ReleaseContext, deployment: Deployment) -> datetime:
 
 
 def explain_newest(context: ReleaseContext, deployment: Deployment) -> str:
-    """Return the errors and logs of a deployment's newest work request."""
-    newest = context.deployments.newest_work_request(deployment.deployment_id)
-    return context.deployments.explain(newest.work_request_id) if newest else "nothing: it has no work request"
+    """Return the errors and logs of a deployment's newest work request, or why they cannot be read."""
+    try:
+        newest = context.deployments.newest_work_request(deployment.deployment_id)
+        return context.deployments.explain(newest.work_request_id) if newest else "nothing: it has no work request"
+    except CloudRefusedError as err:
+        return err.message
 
 
 def _describe(context: ReleaseContext, registered: ModelRegistered, role: Role, *, attempt: int) -> NewDeployment:

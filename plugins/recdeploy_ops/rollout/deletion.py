@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import DeploymentFailedError
+from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError
 from recdeploy_ops.domain.events import Adopted, SwitchDone
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.remedies import TryAgain
@@ -105,9 +105,14 @@ def _delete(context: ReleaseContext, deployment: Deployment) -> Waiting:
 def _first_requested(context: ReleaseContext, deployment: Deployment) -> datetime:
     """Return when the deletion was first requested: OCI may accept it again and again without doing it.
 
-    While OCI is busy with something else, the beginning of that counts; now, where nothing was requested yet.
+    While OCI is busy with something else, the beginning of that counts; now, where nothing was requested yet. Where OCI
+    refuses to list the work requests, the ledger's newest entry counts: nothing is recorded during a deletion.
     """
-    work = context.deployments.work_requests(deployment.deployment_id)
+    try:
+        work = context.deployments.work_requests(deployment.deployment_id)
+    except CloudRefusedError as err:
+        log.warning("%s is deleted without a look at its work requests: %s", deployment.name, err)
+        return max([deployment.created_at, *(entry.at for entry in context.history()[-1:])])
     deletions = [found.accepted_at for found in work if "DELETE" in found.operation]
     if deletions:
         return min(deletions)

@@ -130,8 +130,20 @@ def find_tagged_heads(context: ReleaseContext) -> dict[str, str]:
 
 
 def newest_change(context: ReleaseContext, serving: Serving | None) -> str | None:
-    """Return the newest work request of production, so that a later one is known to be another; None without any."""
-    newest = context.deployments.newest_work_request(serving.deployment_id) if serving else None
+    """Return the newest work request of production, so that a later one is known to be another; None without any.
+
+    None too where OCI refuses to list them: that holds up no closing and no takeover.
+
+    Raises:
+        TransientError: trying again may help.
+    """
+    if serving is None:
+        return None
+    try:
+        newest = context.deployments.newest_work_request(serving.deployment_id)
+    except CloudRefusedError as err:
+        log.warning("Production's newest work request is not known: %s", err)
+        return None
     return newest.work_request_id if newest else None
 
 

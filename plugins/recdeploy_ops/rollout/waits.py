@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.deployment_states import Progress
-from recdeploy_ops.domain.errors import TransientError
+from recdeploy_ops.domain.errors import CloudRefusedError, TransientError
 from recdeploy_ops.domain.waiting import Waiting, judge_work_request, look_intervals
 
 if TYPE_CHECKING:
@@ -22,8 +22,15 @@ log = logging.getLogger(__name__)
 
 
 def is_finished(deployments: ModelDeployments, deployment_id: str) -> bool:
-    """Return whether OCI has nothing in progress with a deployment."""
-    newest = deployments.newest_work_request(deployment_id)
+    """Return whether OCI has nothing in progress with a deployment.
+
+    Where OCI refuses to list its work requests, its state alone says so.
+    """
+    try:
+        newest = deployments.newest_work_request(deployment_id)
+    except CloudRefusedError as err:
+        log.warning("Only the state of %s is looked at: %s", deployment_id, err)
+        newest = None
     if newest and judge_work_request(newest.status) is Progress.RUNNING:
         return False
     return deployments.get(deployment_id).lifecycle_state.progress is not Progress.RUNNING

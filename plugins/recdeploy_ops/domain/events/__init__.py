@@ -38,6 +38,8 @@ from recdeploy_ops.domain.events.production import (
 from recdeploy_ops.domain.events.releases import (
     CHANGED_PRODUCTION,
     NOTEBOOK,
+    OUTSIDE_AIRFLOW,
+    TERMINAL,
     Adopted,
     LedgerStarted,
     Purpose,
@@ -87,6 +89,8 @@ __all__ = [
     "CHANGED_PRODUCTION",
     "EVENTS",
     "NOTEBOOK",
+    "OUTSIDE_AIRFLOW",
+    "TERMINAL",
     "Adopted",
     "ApprovalAnswered",
     "ApprovalRequested",

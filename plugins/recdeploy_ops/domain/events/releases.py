@@ -12,7 +12,9 @@ from recdeploy_ops.domain.events.base import Event, EventType
 from recdeploy_ops.domain.params import Params
 from recdeploy_ops.domain.versions import Serving, Version
 
-NOTEBOOK = "notebook"  # stands where a release from Airflow names its DAG
+# Stand where a release from Airflow names its DAG. Airflow cannot be asked whether such a run has ended.
+NOTEBOOK, TERMINAL = "notebook", "terminal"
+OUTSIDE_AIRFLOW = frozenset({NOTEBOOK, TERMINAL})
 
 
 class Purpose(StrEnum):
@@ -61,7 +63,7 @@ class ReleaseOpened(Event):
     Attributes:
         purpose: what the release is for.
         version: the version number that it makes, or goes back to.
-        dag_id: the run's DAG; `NOTEBOOK` for a notebook.
+        dag_id: the run's DAG; `NOTEBOOK` for a notebook, `TERMINAL` for a terminal.
         params: the run's params.
         champion: the version in production; None when there is none.
         settings: the settings that the run works with.

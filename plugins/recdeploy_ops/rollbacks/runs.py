@@ -1,0 +1,54 @@
+"""One rollback outside Airflow, from its rehearsal to its end: a notebook and a terminal take the same steps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.errors import RecdeployError
+from recdeploy_ops.rollout.restoration import NEEDS_A_PERSON
+from recdeploy_ops.steps import close_release, rehearse_rollback, roll_back
+
+if TYPE_CHECKING:
+    from recdeploy_ops.domain.waiting import Outcome, Summary
+
+log = logging.getLogger(__name__)
+
+Take = Callable[[Callable[..., "Outcome"]], "Summary"]  # advances a step of the run until it is done
+
+
+def switch_back(
+    take: Take, *, rehearse: bool = True, stays_open: Callable[[RecdeployError], bool] | None = None
+) -> dict[str, Any]:
+    """Rehearse an opened rollback, switch production and verify it; where that fails, close the release.
+
+    Args:
+        take: advances a step of the run until it is done.
+        rehearse: whether it is to be rehearsed; not again once production is being switched.
+        stays_open: says of an error whether the release stays open for another call to go on with; by default never.
+
+    Returns:
+        ``version``, ``url`` and ``digest`` of what production serves; the release is to be closed.
+
+    Raises:
+        RecdeployError: what failed; where production still needs a person after closing, that.
+    """
+    try:
+        if rehearse:
+            take(rehearse_rollback.advance)
+        return dict(take(roll_back.advance))
+    except RecdeployError as err:
+        if stays_open is None or not stays_open(err):
+            _close_after_failure(take)
+        raise
+
+
+def _close_after_failure(take: Take) -> None:
+    """Close the release; the failure that led here says more than most errors of closing."""
+    try:
+        take(close_release.advance)
+    except RecdeployError as err:
+        if err.message.startswith(NEEDS_A_PERSON):
+            raise
+        log.warning("The release is not closed: %s", err)

@@ -1,0 +1,196 @@
+"""The rollback of a terminal, for when Airflow is down: the same steps, lock and events as those of the DAG.
+
+Airflow cannot be asked whether a run that holds the release lock has ended: its lease says so, or the person.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.codec import storable
+from recdeploy_ops.domain.errors import (
+    DeploymentFailedError,
+    LockHeldError,
+    RecdeployError,
+    StateMismatchError,
+    TransientError,
+)
+from recdeploy_ops.domain.events import TERMINAL
+from recdeploy_ops.domain.params import RollbackParams
+from recdeploy_ops.domain.release_plan import describe_command, reconcile
+from recdeploy_ops.domain.remedies import Audience, TryAgain
+from recdeploy_ops.rollbacks.runs import switch_back
+from recdeploy_ops.rollout import locks, takeovers
+from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.rollout.restoration import NEEDS_A_PERSON
+from recdeploy_ops.rollout.switches import verify_serving
+from recdeploy_ops.rollout.waits import finish
+from recdeploy_ops.steps import close_release, plan_rollback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.ledger_state import Release
+    from recdeploy_ops.domain.terminal_rollbacks import RollbackPlan, RollbackRequest
+    from recdeploy_ops.domain.waiting import Outcome, Summary
+
+log = logging.getLogger(__name__)
+
+TRIES = 3  # of a step that fails for a reason that may pass, as the DAG's tasks have
+DONE, NOT_DONE, NEEDS_PERSON = 0, 1, 2  # exit codes
+
+
+class TerminalRollback:
+    """One rollback of a terminal.
+
+    Args:
+        context: of no run: what its steps work with, besides its id.
+        request: what the person asks for.
+        plan: what that leads to, as the ledger was when the person agreed.
+        caller: who runs it, as the ledger is to name them.
+    """
+
+    def __init__(self, context: ReleaseContext, request: RollbackRequest, plan: RollbackPlan, caller: str) -> None:
+        self._request, self._plan, self._caller = request, plan, caller
+        # The ledger's next entry opens a new run: killed before that, it has the same id when it is tried again.
+        new = f"{TERMINAL}-v{plan.version}-after-{context.state.seq}"
+        self._context = context.of_run(plan.begun.run_id if plan.begun else new)
+
+    def run(self) -> dict[str, Any]:
+        """Take the steps that are left, to a production that is verified and a release that is closed.
+
+        Returns:
+            ``version``, ``url`` and ``digest`` of what production serves; ``left``: what closing the release could not
+            do, or None.
+
+        Raises:
+            LockHeldError: another release is in progress, and nothing shows that it has ended.
+            PromotionFailedError: production did not verify; says what it serves now.
+            RecdeployError: as the steps of a rollback.
+        """
+        begun = self._plan.begun
+        with self._explaining():
+            if self._plan.is_restored:
+                self._retry("takeover", self._take_over)
+                return self._verify_done() | {"left": None}
+            if self._plan.is_done:
+                done = self._verify_done()
+                return done | {"left": self._close() if begun else None}
+            is_switching = begun is not None and begun.open_switch is not None
+            if not is_switching:
+                self._take(plan_rollback.advance, opening=self._opening())
+            done = switch_back(self._take, rehearse=not is_switching, stays_open=self._stays_open)
+            return done | {"left": self._close()}
+
+    def judge(self, err: RecdeployError) -> tuple[int, str]:
+        """Return the exit code after an error of `run`, and what to tell the person."""
+        if err.message.startswith(NEEDS_A_PERSON):
+            return NEEDS_PERSON, str(err)
+        holder = self._context.state.holding_release
+        if holder is None or holder.open_switch is None or isinstance(err, LockHeldError):
+            return NOT_DONE, str(err)
+        again = TryAgain().describe(Audience.TERMINAL)
+        return (
+            NEEDS_PERSON,
+            f"{NEEDS_A_PERSON}. It was to be {holder.open_switch.goal} (run {holder.run_id}), and what it serves now "
+            f"is not verified. {again} Why: {err}",
+        )
+
+    def _verify_done(self) -> dict[str, Any]:
+        """Verify what production serves already, as the ledger says."""
+        context = self._context
+        serving, production = context.state.production, find_production(context)
+        if serving is None or production is None:
+            raise StateMismatchError("Nothing is in production: there is nothing to roll back.")
+        try:
+            reconcile(context.state, production)
+            verify_serving(context, production, version=serving.version, digest=serving.digest)
+        except (StateMismatchError, DeploymentFailedError) as err:
+            raise DeploymentFailedError(
+                f"{NEEDS_A_PERSON}. The ledger says that v{serving.version} serves already, but: {err.message}",
+                err.remedy,
+            ) from err
+        return {"version": serving.version, "url": serving.url, "digest": serving.digest}
+
+    def _close(self) -> str | None:
+        """Close the release of a verified rollback, which stands; return what could not be done."""
+        try:
+            self._take(close_release.advance)
+        except RecdeployError as err:
+            if err.message.startswith(NEEDS_A_PERSON):
+                raise
+            return str(_addressed(err))
+        return None
+
+    def _take(self, advance: Callable[..., Outcome], **arguments: Any) -> Summary:
+        """Advance a step until it is done."""
+        return self._retry(advance.__module__.rpartition(".")[2], partial(advance, self._context, **arguments))
+
+    def _retry(self, name: str, advance: Callable[[], Outcome]) -> Summary:
+        """Advance until it is done; again where it failed for a reason that may pass."""
+        log.info("%s ...", name)
+        pause = self._context.settings.release.poll_seconds
+        for _ in range(TRIES - 1):
+            try:
+                return finish(self._context, advance)
+            except TransientError as err:
+                log.warning("%s failed, and is tried again in %g s: %s", name, pause, err.message)
+                time.sleep(pause)
+        return finish(self._context, advance)
+
+    def _take_over(self) -> Outcome:
+        """Close the release of the run that was switching production, which restores the champion."""
+        return takeovers.advance_takeover(self._context, has_ended=self._has_ended) or {}
+
+    def _stays_open(self, err: RecdeployError) -> bool:
+        """Return whether the same command is to go on with a switch: an outage ends, and restoring needs OCI too."""
+        release = self._context.state.releases.get(self._context.run_id)
+        return isinstance(err, TransientError) and release is not None and release.open_switch is not None
+
+    def _opening(self) -> locks.Opening:
+        params = RollbackParams(
+            version=self._request.version,
+            reason=self._request.reason,
+            require_approval=False,
+            approval_timeout_hours=self._context.settings.release.approval_timeout_hours,
+        )
+        return locks.Opening(
+            dag_id=TERMINAL, params=storable(params), triggered_by=self._caller, has_ended=self._has_ended
+        )
+
+    def _has_ended(self, holder: Release) -> bool:
+        return holder.run_id == self._request.ended_run or locks.has_lease_ended(self._context, holder)
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Let an error tell its remedy to a person who reads it in a terminal."""
+        try:
+            yield
+        except LockHeldError as err:
+            raise _addressed(self._explain_lock(err)) from err
+        except RecdeployError as err:
+            _addressed(err)
+            raise
+
+    def _explain_lock(self, err: LockHeldError) -> LockHeldError:
+        holder = self._context.state.holding_release
+        if holder is None or holder.run_id == self._context.run_id:
+            return err
+        end = locks.lease_end(holder, self._context.settings)
+        how = f"Finish it with {describe_command(holder)}" if holder.is_from_terminal else "Wait until it has ended"
+        return LockHeldError(
+            f"{err.message} It counts as ended from {end:%Y-%m-%d %H:%M} UTC on.",
+            TryAgain(
+                f"{how}; or, where it has ended for certain, as its Airflow is down, add --ended-run {holder.run_id}"
+            ),
+        )
+
+
+def _addressed(err: RecdeployError) -> RecdeployError:
+    err.audience = Audience.TERMINAL
+    return err

@@ -1,0 +1,182 @@
+"""What the command `rollback` of a terminal does: begin, go on with what was interrupted, or nothing more."""
+
+from dataclasses import replace
+
+import pytest
+from events import (
+    ROLLBACK,
+    adopted,
+    asked,
+    chain,
+    closed,
+    complete,
+    of,
+    opened,
+    opened_rollback,
+    registered,
+    rejected,
+    rolled_back,
+    switch_started,
+    validated,
+)
+
+from recdeploy_ops.domain.errors import IllegalTransitionError, SettingsError
+from recdeploy_ops.domain.events import TERMINAL
+from recdeploy_ops.domain.events import ReleaseOutcome as Outcome
+from recdeploy_ops.domain.replay import replay
+from recdeploy_ops.domain.terminal_rollbacks import RollbackRequest, plan_rollback
+
+TWICE = (*complete(1), *complete(2))
+REASON = "it looks odd"
+
+
+def begun(version="previous", *, run_id="terminal-1", target=1):
+    params = replace(ROLLBACK, version=version, reason=REASON)
+    return of(run_id, opened_rollback(target, dag_id=TERMINAL, params=params, triggered_by="ann"))
+
+
+def plan(*events, version="previous", reason=REASON, ended_run=None):
+    return plan_rollback(replay(chain(*events)), RollbackRequest(version, reason, ended_run))
+
+
+DONE = of("terminal-1", rolled_back(1), closed(Outcome.ROLLED_BACK, 1))
+
+
+@pytest.mark.parametrize("version", ["previous", 1])
+def test_a_new_rollback_shows_from_where_to_where_and_why(version):
+    planned = plan(*TWICE, version=version)
+
+    assert (planned.version, planned.begun, planned.is_done) == (1, None, False)
+    assert planned.summary == (
+        "Production serves v2 at http://production.",
+        "It goes back to v1 at the same URL. Reason: it looks odd",
+    )
+
+
+@pytest.mark.parametrize(
+    ("history", "version", "error"),
+    [
+        ((), "previous", SettingsError),
+        (complete(1), "previous", SettingsError),
+        (TWICE, 9, SettingsError),
+        ((*TWICE, *of("run-3", opened(3), registered(3), rejected(3), closed(Outcome.REJECTED, 3))), 3,
+         IllegalTransitionError),
+    ],
+)  # fmt: skip
+def test_a_version_that_cannot_be_rolled_back_to_is_refused_before_anybody_is_asked(history, version, error):
+    with pytest.raises(error):
+        plan(*history, version=version)
+
+
+@pytest.mark.parametrize("begun_with", ["previous", 1])
+@pytest.mark.parametrize("version", ["previous", 1])
+@pytest.mark.parametrize("reason", [REASON, "another text"])
+@pytest.mark.parametrize("events", [(), of("terminal-1", switch_started(1))])
+def test_an_interrupted_rollback_to_the_same_version_goes_on(begun_with, version, reason, events):
+    planned = plan(*TWICE, *begun(begun_with), *events, version=version, reason=reason)
+
+    assert planned.begun is not None
+    assert (planned.version, planned.begun.run_id, planned.is_done) == (1, "terminal-1", False)
+    assert planned.summary[-1] == "The rollback to v1 that ann began (it looks odd) goes on."
+
+
+@pytest.mark.parametrize(("begun_with", "version"), [("previous", "previous"), ("previous", 1), (1, 1)])
+def test_a_rollback_that_is_verified_and_not_closed_is_only_closed(begun_with, version):
+    planned = plan(*TWICE, *begun(begun_with), *of("terminal-1", rolled_back(1)), version=version)
+
+    assert planned.begun is not None
+    assert (planned.version, planned.begun.run_id, planned.is_done) == (1, "terminal-1", True)
+
+
+def test_where_nothing_is_in_production_the_plan_does_not_say_what_serves():
+    planned = plan(*TWICE, *begun(1), *of("adopt", adopted(production=None)), version=1)
+
+    assert [line for line in planned.summary if "serve" in line] == []
+
+
+def test_previous_does_not_name_an_open_rollback_to_a_number_once_that_is_verified():
+    planned = plan(*TWICE, *begun(1), *of("terminal-1", rolled_back(1)), version="previous")
+
+    assert (planned.version, planned.begun) == (2, None)
+
+
+@pytest.mark.parametrize(
+    ("version", "reason", "is_closed_again"),
+    [("previous", REASON, True), (1, REASON, True), (1, "another text", True)],
+)
+def test_the_same_command_once_more_does_not_roll_back_twice(version, reason, is_closed_again):
+    planned = plan(*TWICE, *begun(), *DONE, version=version, reason=reason)
+
+    assert (planned.version, planned.is_done) == (1, True)
+    assert (planned.begun is not None) is is_closed_again
+    assert "v1 serves already: it is verified" in planned.summary[-1]
+
+
+def test_previous_with_another_reason_is_another_rollback():
+    planned = plan(*TWICE, *begun(), *DONE, reason="it was right before")
+
+    assert (planned.version, planned.begun, planned.is_done) == (2, None, False)
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        of("terminal-1", closed(Outcome.FAILED, 1)),
+        (*DONE, *complete(3)),
+        (*DONE, *of("run-3", opened(3))),
+    ],
+)
+def test_a_rollback_that_failed_or_was_followed_by_a_release_is_not_done(since):
+    planned = plan(*TWICE, *begun(), *since)
+
+    assert (planned.begun, planned.is_done) == (None, False)
+
+
+def test_a_version_that_serves_is_done_wherever_it_comes_from():
+    planned = plan(*TWICE, version=2)
+
+    assert (planned.version, planned.begun, planned.is_done) == (2, None, True)
+
+
+@pytest.mark.parametrize(
+    ("holder", "ended_run", "says"),
+    [
+        (of("run-3", opened(3), registered(3), validated(), asked(3)), None, "The rollback pre-empts it."),
+        (of("run-3", opened(3)), None, "is refused, unless its lease is over"),
+        (of("run-3", opened(3)), "run-3", "as --ended-run says: it is closed first"),
+        (begun(2, run_id="terminal-0", target=2), None, "is refused, unless its lease is over"),
+        (begun(run_id="terminal-0"), "terminal-0", "as --ended-run says: it is closed first"),
+    ],
+)
+def test_the_plan_says_what_becomes_of_the_release_that_holds_the_lock(holder, ended_run, says):
+    planned = plan(*TWICE, *holder, version=1, ended_run=ended_run)
+
+    assert planned.begun is None
+    assert says in planned.summary[-1]
+
+
+@pytest.mark.parametrize(
+    ("history", "holder"), [(TWICE, "no run holds"), ((*TWICE, *begun()), "the run terminal-1 holds")]
+)
+def test_a_run_that_nobody_knows_cannot_have_ended(history, holder):
+    with pytest.raises(SettingsError, match=f"--ended-run is 'run-9', which the ledger does not know: {holder}"):
+        plan(*history, ended_run="run-9")
+
+
+@pytest.mark.parametrize("ended_run", [None, "run-3"])
+@pytest.mark.parametrize(
+    "holder",
+    [
+        of("run-3", opened(3), registered(3), switch_started(3)),
+        (*begun(1, run_id="run-3"), *of("run-3", switch_started(1))),
+    ],
+)
+def test_the_champion_that_another_run_is_replacing_is_restored(holder, ended_run):
+    planned = plan(*TWICE, *holder, version=2, ended_run=ended_run)
+
+    assert (planned.version, planned.begun, planned.is_done, planned.is_restored) == (2, None, False, True)
+    assert planned.summary[:2] == (
+        "The run run-3 is switching production, which served v2 at http://production.",
+        "v2 was verified last: it is restored.",
+    )
+    assert ("closed first" if ended_run else "is refused") in planned.summary[2]
