@@ -4,10 +4,12 @@ Every week this DAG extracts the shop's interactions, trains a recommender with 
 deploys it to a TEST endpoint on OCI Data Science, measures it, and **pauses for a person** under *Required Actions*.
 *Promote* switches production to the new version at its unchanged URL; *Reject* leaves production as it is.
 
-**Size.** The run's shape, OCPUs, memory and number of instances are those of TEST, and once its version is promoted, of
-production: where production differs, it is resized after the switch, without downtime. The next promoted run resizes it
-to *its* params again, which are those of `include/recommender.yaml` unless somebody says otherwise: change the size for
-good there. A rollback leaves the size alone.
+**Size.** Shape, OCPUs, memory and number of instances that are left empty leave production as it is; TEST is then made
+with VM.Standard.E4.Flex, 1 OCPU, 16 GB and one instance. What is given is the size of TEST, and once its version is
+promoted, of production, which is resized after the switch, without downtime: the approver sees *production is resized
+from ... to ...* as a HOLD. The params begin with `include/recommender.yaml`, which alone has autoscaling: change the
+size for good there. As long as nobody changes them, a size that was changed in the console stays. A rollback leaves the
+size alone.
 
 **When it runs.** On the schedule in `include/recommender.yaml`, or by hand: *Trigger* shows its params. One release
 at a time: while another run or a rollback holds the release lock, `plan_release` fails and says who holds it.
@@ -47,7 +49,7 @@ from recdeploy_ops.operators.releases import (
 from recdeploy_ops.settings import ReleaseSettings, ServingSettings, TrainingSettings, limits, load_settings
 
 settings = load_settings()
-SIZED = "Of TEST, and of production once promoted, which is then resized; the next promoted run sets its own again."
+SIZED = "Empty leaves production as it is. Otherwise of TEST, and of production once promoted: the approver is told."
 
 with DAG(
     dag_id="recommender_retrain",

@@ -34,8 +34,15 @@ OPTION_GROUPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "environment": ((CONFIGURATION, ENVIRONMENT_PART),),
     "logging": (("categoryLogDetails",),),
 }
-# Replaced as a whole when given; every other object is merged, field by field.
-_ATOMIC = frozenset({"environmentVariables", "freeformTags", "definedTags", "categoryLogDetails"})
+# Replaced as a whole when given; every other object is merged, field by field. What OCI does with compute is not
+# documented: this is the harder of the two for a client, which loses what it does not send again.
+_ATOMIC = frozenset(
+    {
+        *("environmentVariables", "freeformTags", "definedTags", "categoryLogDetails"),
+        *("instanceConfiguration", "scalingPolicy"),
+    }
+)
+_METRICS = frozenset({"CPU_UTILIZATION", "MEMORY_UTILIZATION"})
 
 
 def complete(configuration: Json) -> Json:
@@ -85,6 +92,16 @@ def check_values(configuration: Json) -> None:
     _check_environment(configuration[ENVIRONMENT_PART]["environmentVariables"])
 
 
+def check_networking(stored: Json, updated: Json) -> None:
+    """Refuse to take a deployment out of its subnet, which OCI does not do in an update.
+
+    Source: https://docs.oracle.com/en-us/iaas/data-science/using/model-dep-edit.htm
+    """
+    before, after = (body[MODEL_PART]["instanceConfiguration"].get("subnetId") for body in (stored, updated))
+    if before and not after:
+        raise InvalidParameterError("Custom networking cannot be changed to default networking.")
+
+
 def instance_count(configuration: Json) -> int:
     """Return the number of instances that the scaling policy starts with."""
     policy = configuration[MODEL_PART]["scalingPolicy"]
@@ -98,19 +115,16 @@ def changed_groups(stored: Json, given: Json) -> list[str]:
     return [
         name
         for name, paths in OPTION_GROUPS.items()
-        if any(differs(_at(stored, path), _at(given, path)) for path in paths)
+        if any(differs(path[-1], _at(stored, path), _at(given, path)) for path in paths)
     ]
 
 
-def differs(stored: Any, given: Any) -> bool:
+def differs(name: str, stored: Any, given: Any) -> bool:
     """Return whether a given value would change the stored one; what is not given changes nothing."""
     if given is None:
         return False
-    if isinstance(stored, dict) and isinstance(given, dict):
-        return any(
-            stored.get(name) != value if name in _ATOMIC else differs(stored.get(name), value)
-            for name, value in given.items()
-        )
+    if isinstance(stored, dict) and isinstance(given, dict) and name not in _ATOMIC:
+        return any(differs(part, stored.get(part), value) for part, value in given.items())
     return bool(stored != given)
 
 
@@ -122,13 +136,8 @@ def merged(stored: Json, given: Json) -> Json:
         if value is None:
             continue
         mergeable = isinstance(before, dict) and isinstance(value, dict) and name not in _ATOMIC
-        result[name] = merged(before, value) if mergeable and _same_policy(before, value) else value
+        result[name] = merged(before, value) if mergeable else value
     return result
-
-
-def _same_policy(stored: Json, given: Json) -> bool:
-    """Return whether both are of one kind; a scaling policy of another kind replaces the stored one."""
-    return bool(given.get("policyType") in (None, stored.get("policyType")))
 
 
 def _at(body: Json, path: tuple[str, ...]) -> Any:
@@ -151,10 +160,22 @@ def _check_scaling(policy: Json) -> None:
         raise InvalidParameterError(f"policyType is {kind!r}, not FIXED_SIZE or AUTOSCALING.")
     if policy.get("coolDownInSeconds", _MIN_COOL_DOWN_SECONDS) < _MIN_COOL_DOWN_SECONDS:
         raise InvalidParameterError(f"coolDownInSeconds is less than {_MIN_COOL_DOWN_SECONDS}.")
-    for rule in require(policy, "autoScalingPolicies"):
-        low, first, high = (require(rule, f"{name}InstanceCount") for name in ("minimum", "initial", "maximum"))
+    for part in require(policy, "autoScalingPolicies"):
+        low, first, high = (require(part, f"{name}InstanceCount") for name in ("minimum", "initial", "maximum"))
         if not 1 <= low <= first <= high:
             raise InvalidParameterError(f"Instance counts {low}, {first}, {high} are not in rising order.")
+        for rule in require(part, "rules"):
+            _check_rule(rule)
+
+
+def _check_rule(rule: Json) -> None:
+    """Refuse a rule of autoscaling with a metric that OCI does not have, or without both of its bounds."""
+    kind = rule.get("metricExpressionRuleType")
+    if kind == "PREDEFINED_EXPRESSION" and rule.get("metricType") not in _METRICS:
+        raise InvalidParameterError(f"metricType is {rule.get('metricType')!r}, not one of {sorted(_METRICS)}.")
+    for name in ("scaleInConfiguration", "scaleOutConfiguration"):
+        bound = require_object(rule, name)
+        require(bound, "threshold" if kind == "PREDEFINED_EXPRESSION" else "query")
 
 
 def _check_environment(variables: Json) -> None:

@@ -133,6 +133,7 @@ class Deployments:
         configurations.check_supported(given)
         configuration = configurations.merged(resource.body[CONFIGURATION], given)
         configurations.check_values(configuration)
+        configurations.check_networking(resource.body[CONFIGURATION], configuration)
         if _models([{CONFIGURATION: configuration}]) != _models([resource.body]):
             self._check_model(configuration)
         return configuration

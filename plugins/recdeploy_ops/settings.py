@@ -13,6 +13,8 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.domain.records import Autoscaling
+from recdeploy_ops.domain.sizes import SizeRequest
 
 SETTINGS_VARIABLE = "RECDEPLOY_SETTINGS"
 DEFAULT_PATH = Path(__file__).parents[2] / "include" / "recommender.yaml"
@@ -31,6 +33,8 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NUMBER]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 Ocid = Annotated[str, Field(pattern=r"^ocid1\.[a-z0-9]+\.")]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False), NUMBER]
+Instances = Annotated[int, Field(ge=1, le=100), NUMBER]
+Percent = Annotated[int, Field(ge=1, le=99), NUMBER]
 Requests = Annotated[int, Field(gt=0, le=100_000), NUMBER]
 
 
@@ -98,19 +102,60 @@ class CondaEnvironment(Section):
     python_version: Annotated[str, Field(pattern=r"^3\.\d+$")]
 
 
+class AutoscalingSettings(Section):
+    """How OCI is to choose the number of instances."""
+
+    minimum: Instances
+    maximum: Instances
+    initial: Instances
+    metric: Literal["CPU_UTILIZATION", "MEMORY_UTILIZATION"] = "CPU_UTILIZATION"
+    scale_in: Percent = 30
+    scale_out: Annotated[Percent, Field(validate_default=True)] = 70
+    cool_down_seconds: Annotated[int, Field(ge=600, le=24 * 60 * 60), NUMBER] = 600
+
+    @field_validator("initial")
+    @classmethod
+    def _check_initial(cls, value: int, info: ValidationInfo) -> int:
+        low, high = info.data.get("minimum", value), info.data.get("maximum", value)
+        if not low <= value <= high:
+            raise ValueError(f"it lies between minimum and maximum, which are {low} and {high}")
+        return value
+
+    @field_validator("scale_out")
+    @classmethod
+    def _check_scale_out(cls, value: int, info: ValidationInfo) -> int:
+        if value <= info.data.get("scale_in", 0):
+            raise ValueError(f"it must be more than scale_in, which is {info.data['scale_in']}")
+        return value
+
+
 class ServingSettings(Section):
-    """Size and environment of the model deployments."""
+    """Size and environment of the model deployments; of the size, None leaves production as it is."""
 
     conda_environment: CondaEnvironment
-    instance_shape: Annotated[str, Field(pattern=r"^(VM|BM)\.[A-Za-z0-9.]+$")] = "VM.Standard.E4.Flex"
-    ocpus: Annotated[float, Field(gt=0, le=114, allow_inf_nan=False), NUMBER] = 1
-    memory_gb: Annotated[float, Field(gt=0, le=1760, allow_inf_nan=False), NUMBER] = 16
-    instance_count: Annotated[int, Field(ge=1, le=100), NUMBER] = 1
+    instance_shape: Annotated[str, Field(pattern=r"^(VM|BM)\.[A-Za-z0-9.]+$")] | None = None
+    ocpus: Annotated[float, Field(gt=0, le=114, allow_inf_nan=False), NUMBER] | None = None
+    memory_gb: Annotated[float, Field(gt=0, le=1760, allow_inf_nan=False), NUMBER] | None = None
+    instance_count: Instances | None = None
+    autoscaling: AutoscalingSettings | None = None
     bandwidth_mbps: Annotated[int, Field(ge=10, le=8000), NUMBER] = 10
     workers: Annotated[int, Field(ge=1, le=64), NUMBER] = 2
     log_group_id: Ocid | None = None
     access_log_id: Ocid | None = None
     predict_log_id: Ocid | None = None
+
+    @field_validator("autoscaling")
+    @classmethod
+    def _check_autoscaling(cls, value: AutoscalingSettings | None, info: ValidationInfo) -> AutoscalingSettings | None:
+        if value and info.data.get("instance_count"):
+            raise ValueError("instance_count is a fixed number of instances; set one of the two to null")
+        return value
+
+    @property
+    def size(self) -> SizeRequest:
+        """Return the size that the settings ask for."""
+        autoscaling = Autoscaling(**self.autoscaling.model_dump()) if self.autoscaling else None
+        return SizeRequest(self.instance_shape, self.ocpus, self.memory_gb, self.instance_count, autoscaling)
 
 
 class ReleaseSettings(Section):
@@ -213,7 +258,11 @@ def load_settings(path: Path | None = None) -> Settings:
 def limits(section: type[Section], name: str) -> dict[str, Any]:
     """Return what a setting accepts, as JSON schema: a DAG's Param of that setting accepts the same."""
     schema = section.model_json_schema()["properties"][name]
-    return {key: schema[key] for key in LIMITS if key in schema}
+    choices = schema.get("anyOf", [schema])
+    accepted = {key: choice[key] for choice in choices for key in LIMITS if key in choice}
+    if len(choices) > 1:  # a limit of numbers or texts does not apply to null
+        accepted["type"] = sorted(choice["type"] for choice in choices)
+    return accepted
 
 
 class _Loader(yaml.SafeLoader):

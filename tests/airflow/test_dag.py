@@ -232,10 +232,10 @@ def test_the_form_asks_for_what_the_manual_promises(dag: Any) -> None:
     [
         ("top_k", [1, 1000], [0, 1001, "10", 1.5, None]),
         ("seed", [0, 2**32 - 1], [-1, 2**32, "42", None]),
-        ("instance_shape", ["VM.Standard2.1", "BM.GPU4.8"], ["", "Standard2.1", "VM.x y", None]),
-        ("ocpus", [0.5, 114], [0, -1, 115, "1", None]),
-        ("memory_gb", [1, 1760], [0, 1761, "16", None]),
-        ("instance_count", [1, 100], [0, 101, 1.5, None]),
+        ("instance_shape", ["VM.Standard2.1", "BM.GPU4.8", None], ["", "Standard2.1", "VM.x y"]),
+        ("ocpus", [0.5, 114, None], [0, -1, 115, "1"]),
+        ("memory_gb", [1, 1760, None], [0, 1761, "16"]),
+        ("instance_count", [1, 100, None], [0, 101, 1.5]),
         ("skip_test_deployment", [True, False], ["yes", 1, None]),
         ("approval_timeout_hours", [0.01, 720], [0, -1, 721, "72", None]),
     ],
@@ -249,12 +249,13 @@ def test_a_param_out_of_range_is_refused_with_its_name(dag: Any, name: str, good
 
 
 @pytest.mark.parametrize("name", ["instance_shape", "ocpus", "memory_gb", "instance_count"])
-def test_the_form_and_the_manual_say_that_production_is_resized(dag: Any, name: str) -> None:
+def test_the_form_and_the_manual_say_when_production_is_resized(dag: Any, name: str) -> None:
     said = dag.params.get_param(name).schema["description_md"]
 
-    assert "of production once promoted, which is then resized" in said
-    assert "the next promoted run sets its own again" in said
-    assert "it is resized after the switch" in dag.doc_md
+    assert "Empty leaves production as it is" in said
+    assert "of production once promoted: the approver is told" in said
+    assert "which is resized after the switch" in dag.doc_md
+    assert dag.params[name] is None
 
 
 def test_a_rollback_goes_to_a_number_its_text_or_previous(

@@ -21,7 +21,8 @@ from recdeploy_ops.approvals.questions import Question
 from recdeploy_ops.domain import errors
 from recdeploy_ops.domain.events import OUTSIDE_AIRFLOW, ApprovalAnswered, Purpose, ReleaseOpened, StoredFile
 from recdeploy_ops.domain.params import RetrainParams
-from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.domain.records import Autoscaling, Decision
+from recdeploy_ops.domain.sizes import NO_REQUEST, SizeRequest
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.hooks.oci import OciHook
 from recdeploy_ops.ledger.ledger import Ledger
@@ -63,7 +64,7 @@ ERRORS = [
 ]
 DEADLINE = datetime(2026, 11, 23, 12, tzinfo=UTC)
 RELEASE = SimpleNamespace(
-    settings=SimpleNamespace(release=SimpleNamespace(poll_seconds=3)),
+    settings=SimpleNamespace(release=SimpleNamespace(poll_seconds=3), serving=SimpleNamespace(size=NO_REQUEST)),
     now=lambda: DEADLINE - timedelta(hours=1),
     deployments="the deployments",
 )
@@ -207,6 +208,19 @@ def test_a_plan_is_told_who_triggered_its_run(monkeypatch: pytest.MonkeyPatch, t
     opening = calls[0][1]["opening"]
     assert (opening.triggered_by, opening.dag_id) == ("ann", "recommender_retrain")
     assert opening.params.approval_timeout_hours == 0.5
+
+
+def test_a_plan_is_told_the_autoscaling_of_the_settings_which_no_form_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = step(monkeypatch, "plan_release", {})
+    policy = Autoscaling(2, 6, 2, "CPU_UTILIZATION", 30, 70, 600)
+    serving = SimpleNamespace(size=SizeRequest(autoscaling=policy))
+    settings = SimpleNamespace(release=RELEASE.settings.release, serving=serving)
+    context = context_of()
+    context["params"] |= {"instance_count": None, "autoscaling": "a text of a trigger"}
+
+    with_hook(STEPS["plan_release"](task_id="plan_release"), SimpleNamespace(settings=settings)).execute(context)
+
+    assert calls[0][1]["opening"].params.size.autoscaling == policy
 
 
 def test_a_resumed_operator_looks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:

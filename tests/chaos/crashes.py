@@ -294,6 +294,8 @@ class Worker:
         self.emulator.restore("asked")
         Run(self.context(), "run-2", self.folder).record_answer(Decision.PROMOTE)
         self._record(PROMOTION)
+        if "run-2: resized" not in self.expected[PROMOTION.name][-1]["events"]:
+            raise AssertionError("The promotion with a new size did not resize production.")
         self._record(BACK)
         self._record(BACK_FROM_TERMINAL)
 

@@ -249,6 +249,75 @@ def test_instances_are_counted(cloud: Cloud) -> None:
     assert cloud.science.get_model_deployment(deployment).data.model_deployment_system_data.current_instance_count == 3
 
 
+def networked() -> Any:
+    instance = larger()
+    instance.subnet_id, instance.private_endpoint_id = "ocid1.subnet.oc1..a", "ocid1.datascienceprivateendpoint.oc1..a"
+    return instance
+
+
+def instance_of(cloud: Cloud, deployment: str) -> Any:
+    found = cloud.science.get_model_deployment(deployment).data.model_deployment_configuration_details
+    return found.model_configuration_details.instance_configuration
+
+
+def test_an_instance_configuration_is_replaced_as_a_whole(cloud: Cloud) -> None:
+    deployment = cloud.deployment()
+    cloud.succeeded(cloud.science.update_model_deployment(deployment, update(instance_configuration=networked())))
+    assert instance_of(cloud, deployment).private_endpoint_id == networked().private_endpoint_id
+    without_endpoint = networked()
+    without_endpoint.private_endpoint_id = None
+    cloud.succeeded(cloud.science.update_model_deployment(deployment, update(instance_configuration=without_endpoint)))
+    assert instance_of(cloud, deployment).private_endpoint_id is None
+    assert instance_of(cloud, deployment).subnet_id == networked().subnet_id
+
+
+def test_a_deployment_does_not_go_back_to_default_networking(cloud: Cloud) -> None:
+    deployment = cloud.deployment()
+    cloud.succeeded(cloud.science.update_model_deployment(deployment, update(instance_configuration=networked())))
+    answer = refusal(cloud.science.update_model_deployment, deployment, update(instance_configuration=larger()))
+    assert answer == (400, "InvalidParameter")
+    assert instance_of(cloud, deployment).subnet_id == networked().subnet_id
+
+
+def autoscaling(low: int = 2, first: int = 2, high: int = 6, metric: str = "CPU_UTILIZATION", **values: Any) -> Any:
+    bound = models.PredefinedExpressionThresholdScalingConfiguration
+    rule = models.PredefinedMetricExpressionRule(
+        metric_type=metric,
+        scale_in_configuration=bound(threshold=30),
+        scale_out_configuration=bound(threshold=values.pop("scale_out", 70)),
+    )
+    policy = models.ThresholdBasedAutoScalingPolicyDetails(
+        minimum_instance_count=low, initial_instance_count=first, maximum_instance_count=high, rules=[rule]
+    )
+    return models.AutoScalingPolicy(**{"cool_down_in_seconds": 600, "auto_scaling_policies": [policy]} | values)
+
+
+def test_a_scaling_policy_takes_the_place_of_another(cloud: Cloud) -> None:
+    deployment = cloud.deployment()
+    for policy, count in ((autoscaling(), 2), (models.FixedSizeScalingPolicy(instance_count=3), 3)):
+        cloud.succeeded(cloud.science.update_model_deployment(deployment, update(scaling_policy=policy)))
+        found = cloud.science.get_model_deployment(deployment).data
+        stored = found.model_deployment_configuration_details.model_configuration_details.scaling_policy
+        assert stored == policy
+        assert found.model_deployment_system_data.current_instance_count == count
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [
+        (autoscaling(low=0), "InvalidParameter"),
+        (autoscaling(first=1), "InvalidParameter"),
+        (autoscaling(high=1), "InvalidParameter"),
+        (autoscaling(scale_out=None), "MissingParameter"),
+        (autoscaling(cool_down_in_seconds=30), "InvalidParameter"),
+        (autoscaling(auto_scaling_policies=None), "MissingParameter"),
+    ],
+)
+def test_autoscaling_that_oci_does_not_take_is_refused(cloud: Cloud, policy: Any, code: str) -> None:
+    deployment = cloud.deployment()
+    assert refusal(cloud.science.update_model_deployment, deployment, update(scaling_policy=policy)) == (400, code)
+
+
 def wrong_shape(details: Any) -> None:
     details.model_configuration_details.instance_configuration.instance_shape_name = "VM.Huge"
 

@@ -21,6 +21,7 @@ from events import (
     extracted,
     opened,
     opened_rollback,
+    resized,
     serving,
     trained,
     version_of,
@@ -32,13 +33,19 @@ from recdeploy_ops.domain.entries import decode
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, SettingsError
 from recdeploy_ops.domain.events import EVENTS, Event, EventType
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams, read_params
+from recdeploy_ops.domain.records import Autoscaling
 from recdeploy_ops.domain.replay import replay
 
 ROOT = Path(__file__).parents[2]
-NESTED = (RETRAIN, ROLLBACK, opened().settings, version_of(), serving())
+SCALING = Autoscaling(2, 6, 2, "CPU_UTILIZATION", 30, 70, 600)
+NESTED = (RETRAIN, ROLLBACK, opened().settings, version_of(), serving(), SCALING)
 WITH_EVERY_CHOICE = (
     *SAMPLES,
     opened(params=replace(RETRAIN, session="s"), triggered_by=None, champion=7),
+    opened(params=replace(RETRAIN, instance_shape=None, ocpus=None, memory_gb=None, instance_count=None)),
+    opened(params=replace(RETRAIN, instance_count=None, autoscaling=SCALING)),
+    resized(instance_shape=None, ocpus=None, memory_gb=None),
+    resized(instance_count=None, autoscaling=SCALING),
     opened_rollback(params=ROLLBACK),
     opened_rollback(params=replace(ROLLBACK, version=3, reason="odd", session="s")),
 )
@@ -107,7 +114,18 @@ ACCEPTED = {
     "Mapping[str, Any]": {"object of texts"},
 }
 HOLDS_NONE = {
-    *("Decision", "Params", "Purpose", "ReleaseOutcome", "Serving", "Stage", "StoredFile", "Verdict", "datetime"),
+    *(
+        "Autoscaling",
+        "Decision",
+        "Params",
+        "Purpose",
+        "ReleaseOutcome",
+        "Serving",
+        "Stage",
+        "StoredFile",
+        "Verdict",
+        "datetime",
+    ),
     *("tuple[Version, ...]", "Mapping[str, int]"),
 }
 
@@ -125,7 +143,7 @@ def test_a_value_of_another_type_is_refused(record: Any, field: Field[Any]) -> N
     for name, value in PLAIN.items():
         with suppress(TypeError, ValueError):
             found = from_plain(type(record), to_plain(record) | {field.name: value})
-            assert to_plain(found).get(field.name) == value
+            assert to_plain(found).get(field.name, field.default) == value
             accepted.add(name)
     assert accepted == set().union(*(ACCEPTED.get(name, set()) for name in str(field.type).split(" | ")))
 

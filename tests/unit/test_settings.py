@@ -8,9 +8,12 @@ import pytest
 import yaml
 
 from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.domain.records import Autoscaling
+from recdeploy_ops.domain.sizes import NO_REQUEST, SizeRequest
 from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, GateSettings, ProbeSettings, load_settings
 
 ROOT = Path(__file__).parents[2]
+SCALED = {"minimum": 2, "maximum": 6, "initial": 3}
 
 
 @pytest.fixture
@@ -87,6 +90,34 @@ def test_the_variable_names_another_file(write, monkeypatch):
         ("training.topk", 10, "training.topk is not a setting"),
         ("serving.conda_environment", None, "serving.conda_environment"),
         ("serving.instance_shape", "huge", "serving.instance_shape"),
+        ("serving.instance_count", 0, "serving.instance_count: .*greater than or equal to 1"),
+        ("serving.autoscaling", {"minimum": 2, "maximum": 6}, "serving.autoscaling.initial: Field required"),
+        (
+            "serving.autoscaling",
+            {"minimum": 2, "maximum": 6, "initial": 7},
+            "serving.autoscaling.initial: .*which are 2 and 6",
+        ),
+        (
+            "serving.autoscaling",
+            {"minimum": 6, "maximum": 2, "initial": 4},
+            "serving.autoscaling.initial: .*which are 6 and 2",
+        ),
+        (
+            "serving.autoscaling",
+            SCALED | {"metric": "REQUESTS"},
+            "serving.autoscaling.metric: .*'CPU_UTILIZATION' or 'MEMORY_UTILIZATION'",
+        ),
+        (
+            "serving.autoscaling",
+            SCALED | {"scale_in": 70},
+            "serving.autoscaling.scale_out: .*more than scale_in, which is 70",
+        ),
+        (
+            "serving.autoscaling",
+            SCALED | {"cool_down_seconds": 599},
+            "serving.autoscaling.cool_down_seconds: .*equal to 600",
+        ),
+        ("serving.autoscaling", SCALED | {"cooldown": 600}, "serving.autoscaling.cooldown is not a setting"),
         ("serving.log_group_id", "not-an-ocid", "serving.log_group_id"),
         ("gates.min_user_coverage", 1.2, "gates.min_user_coverage: .*less than or equal to 1"),
         ("release.poll_seconds", 0, "release.poll_seconds: .*greater than 0"),
@@ -120,6 +151,21 @@ def test_a_bad_setting_is_named_with_its_file(write, name, value, message):
 
     with pytest.raises(SettingsError, match=f"{re.escape(str(path))}: {message}"):
         load_settings(path)
+
+
+def test_the_committed_settings_leave_the_size_of_production_alone():
+    assert load_settings(DEFAULT_PATH).serving.size == NO_REQUEST
+
+
+def test_autoscaling_is_configured_in_the_place_of_a_number_of_instances(write):
+    serving = yaml.safe_load(DEFAULT_PATH.read_text())["serving"]
+    both = write("serving", serving | {"autoscaling": SCALED, "instance_count": 2})
+    with pytest.raises(SettingsError, match=r"serving.autoscaling: .*set one of the two to null"):
+        load_settings(both)
+
+    path = write("serving", serving | {"autoscaling": SCALED, "ocpus": 2})
+    policy = Autoscaling(2, 6, 3, "CPU_UTILIZATION", 30, 70, 600)
+    assert load_settings(path).serving.size == SizeRequest(ocpus=2, autoscaling=policy)
 
 
 def test_the_stock_engine_cannot_be_refitted(write):

@@ -19,6 +19,7 @@ from recdeploy_ops.domain.events import (
 from recdeploy_ops.domain.release_plan import ASK_AGAIN
 from recdeploy_ops.domain.remedies import TryAgain
 from recdeploy_ops.oci_clients.tags import CODE_METADATA, DIGEST_TAG
+from recdeploy_ops.rollout.resizing import RESIZE_PART, find_resize
 from recdeploy_ops.storage.bundles import SIZES, canonical_json, verify_bundle
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def read_parts(context: ReleaseContext) -> dict[str, str]:
     }
     for kind in GATES:
         parts[f"report of {kind.type}"] = _sha256(context, release.require(kind).report)
-    return parts
+    resize = find_resize(context)
+    return {**parts, RESIZE_PART: resize} if resize else parts
 
 
 def require_whole(context: ReleaseContext) -> None:

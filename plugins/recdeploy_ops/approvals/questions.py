@@ -21,9 +21,11 @@ from recdeploy_ops.domain.events import (
     TestValidated,
 )
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
+from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.release_plan import reconcile
 from recdeploy_ops.evaluation.reports import read_report
 from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.rollout.resizing import RESIZE_PART
 from recdeploy_ops.rollout.tagging import tag_with_head
 
 if TYPE_CHECKING:
@@ -135,16 +137,18 @@ def describe_evidence(context: ReleaseContext, release: Release, notices: Sequen
     if release.get(Promoted) and replaced and replaced.version == release.version:
         replaced = context.state.previous_champion
     metrics = release.require(ModelTrained).metrics
+    asked = release.require(ApprovalRequested)
     gates = {
         "data": read_report(context.store, release.require(DataChecked)),
         "candidate": offline,
         "TEST": live,
+        "production": _judge_size(asked),
     }
     return render_evidence(
         Evidence(
             version=release.version,
             digest=offline["details"]["digest"],
-            fingerprint=release.require(ApprovalRequested).fingerprint,
+            fingerprint=asked.fingerprint,
             production=f"v{replaced.version} since {replaced.since}" if replaced else None,
             rehearsed=_describe_rehearsal(release),
             notices=notices,
@@ -164,6 +168,16 @@ def _describe_effect(version: int, serving: int | None) -> str:
     if serving is None:
         return ", the first in production"
     return ", which serves already" if version == serving else f", which replaces v{serving} in production"
+
+
+def _judge_size(asked: ApprovalRequested) -> dict[str, Any]:
+    """Return the report of a gate that is judged with the question: a change of production's size is a HOLD."""
+    resize = asked.parts.get(RESIZE_PART)
+    if resize is None:
+        return {"findings": []}
+    message = f"Once promoted, production is resized {resize}."
+    finding = {"gate": "size", "verdict": Verdict.HOLD, "value": "changes", "threshold": "stays", "message": message}
+    return {"findings": [finding]}
 
 
 def _note_repetition(release: Release, attempt: int) -> list[str]:

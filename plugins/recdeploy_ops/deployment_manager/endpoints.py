@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import DeploymentFailedError
 from recdeploy_ops.domain.records import Role
+from recdeploy_ops.domain.sizes import DEFAULT_SHAPE
 from recdeploy_ops.rollout import deletion
-from recdeploy_ops.rollout.creation import intended_shape
 from recdeploy_ops.rollout.production import find_own_deployments
 from recdeploy_ops.rollout.switches import patient_asker
 
@@ -61,7 +61,7 @@ class ModelDeployment:
 def delete_other_sizes(context: ReleaseContext) -> Outcome:
     """Delete a test deployment that was made with other parameters of Cell 10: a step of the notebook's own."""
     params = context.confirm_lock().retrain_params
-    size = intended_shape(params)
+    size = params.size.apply_to(DEFAULT_SHAPE)
     made = [found for found in find_own_deployments(context, Role.TEST) if not found.lifecycle_state.is_deleted]
     unwanted = made if params.skip_test_deployment else [found for found in made if found.shape != size]
     return deletion.advance_deletion(context, unwanted) or {}

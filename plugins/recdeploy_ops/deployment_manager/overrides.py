@@ -51,6 +51,7 @@ def default_params(settings: Settings) -> RetrainParams:
         instance_count=serving.instance_count,
         skip_test_deployment=False,
         approval_timeout_hours=settings.release.approval_timeout_hours,
+        autoscaling=serving.size.autoscaling,
     )
 
 

@@ -25,6 +25,7 @@ from recdeploy_ops.domain.events import (
 )
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams
 from recdeploy_ops.domain.remedies import Remedy
+from recdeploy_ops.domain.sizes import NO_REQUEST, SizeRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,6 +154,7 @@ class LedgerState:
         holder: run id of the release that holds the lock.
         production: what production was last verified to serve.
         previous_champion: what it was verified to serve before that.
+        applied_size: the size that releases have applied to production: when it was made, and whenever it was resized.
     """
 
     seq: int = 0
@@ -164,6 +166,7 @@ class LedgerState:
     holder: str | None = None
     production: Serving | None = None
     previous_champion: Serving | None = None
+    applied_size: SizeRequest = NO_REQUEST
 
     @property
     def holding_release(self) -> Release | None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from recdeploy_ops.domain.codec import FreeText, from_plain
 from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.domain.records import Autoscaling  # noqa: TC001 - the codec reads annotations while running
 from recdeploy_ops.domain.remedies import Remedy
+from recdeploy_ops.domain.sizes import SizeRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,24 +22,33 @@ class RetrainParams:
     Attributes:
         top_k: recommendations per user.
         seed: of all random numbers in training.
-        instance_shape: OCI's shape of the test deployment, and of production once promoted.
+        instance_shape: OCI's shape of the test deployment, and of production once promoted; None leaves production as
+            it is, as it does for the following.
         ocpus: per instance, for flexible shapes.
         memory_gb: GB per instance, for flexible shapes.
         instance_count: number of instances.
         skip_test_deployment: whether there is no test deployment.
         approval_timeout_hours: how long a person may take to answer.
         session: the notebook's session; None for a run of Airflow.
+        autoscaling: how OCI is to choose the number of instances, where `instance_count` is None.
     """
 
     top_k: int
     seed: int
-    instance_shape: str
-    ocpus: float
-    memory_gb: float
-    instance_count: int
+    instance_shape: str | None
+    ocpus: float | None
+    memory_gb: float | None
+    instance_count: int | None
     skip_test_deployment: bool
     approval_timeout_hours: float
     session: str | None = None
+    autoscaling: Autoscaling | None = None
+
+    @property
+    def size(self) -> SizeRequest:
+        """Return the size that the run asks for."""
+        autoscaling = self.autoscaling if self.instance_count is None else None
+        return SizeRequest(self.instance_shape, self.ocpus, self.memory_gb, self.instance_count, autoscaling)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,32 @@ class CatalogModel:
 
 
 @dataclass(frozen=True)
+class Autoscaling:
+    """How OCI changes the number of instances of a model deployment.
+
+    Attributes:
+        minimum: the fewest instances.
+        maximum: the most instances.
+        initial: the number that it begins with.
+        metric: OCI's metric, ``CPU_UTILIZATION`` or ``MEMORY_UTILIZATION``; None, as both bounds then are, where there
+            is not one rule over one of these but e.g. a query.
+        scale_in: percent of the metric below which an instance is removed.
+        scale_out: percent of the metric above which an instance is added.
+        cool_down_seconds: the shortest time between two changes; None where OCI does not say.
+        is_enabled: whether OCI acts on it.
+    """
+
+    minimum: int
+    maximum: int
+    initial: int
+    metric: str | None
+    scale_in: int | None
+    scale_out: int | None
+    cool_down_seconds: int | None
+    is_enabled: bool = True
+
+
+@dataclass(frozen=True)
 class Shape:
     """Size of a model deployment.
 
@@ -63,13 +89,15 @@ class Shape:
         instance_shape: OCI's shape name.
         ocpus: OCPUs per instance; None for a fixed shape.
         memory_gb: GB per instance; None for a fixed shape.
-        instance_count: number of instances.
+        instance_count: number of instances; None where OCI chooses it.
+        autoscaling: how OCI chooses it; None where the number is fixed.
     """
 
     instance_shape: str
     ocpus: float | None
     memory_gb: float | None
-    instance_count: int
+    instance_count: int | None
+    autoscaling: Autoscaling | None = None
 
 
 @dataclass(frozen=True)

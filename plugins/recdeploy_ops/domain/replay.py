@@ -18,10 +18,12 @@ from recdeploy_ops.domain.events import (
     LedgerStarted,
     ModelRegistered,
     ModelRestored,
+    Promoted,
     Purpose,
     ReleaseClosed,
     ReleaseOpened,
     ReleaseRejected,
+    Resized,
     SwitchDone,
     SwitchStarted,
     TestValidated,
@@ -207,7 +209,14 @@ def _switch(event: SwitchDone, state: LedgerState, entry: Entry) -> LedgerState:
     if previous and previous.version != serving.version:
         state = _with_stage(state, previous.version, Stage.RETIRED)
         state = replace(state, previous_champion=previous)
+    if previous is None and isinstance(event, Promoted):  # it was made with the size that its run asked for
+        state = replace(state, applied_size=state.releases[entry.run_id].retrain_params.size)
     return replace(_with_stage(state, serving.version, Stage.CHAMPION), production=serving)
+
+
+@_apply.register
+def _resize(event: Resized, state: LedgerState, entry: Entry) -> LedgerState:
+    return replace(_note(state, entry), applied_size=event.applied.after(state.applied_size))
 
 
 @_apply.register

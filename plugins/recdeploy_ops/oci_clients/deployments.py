@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.deployment_states import DeploymentState
 from recdeploy_ops.domain.errors import SettingsError
-from recdeploy_ops.domain.records import Deployment, Shape, WorkRequest
+from recdeploy_ops.domain.records import Deployment, WorkRequest
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.oci_clients.predictions import Predictions, Repeats
 from recdeploy_ops.oci_clients.sessions import calling, retry_token
+from recdeploy_ops.oci_clients.sizes import compute_update, instance_configuration, read_shape, scaling_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from recdeploy_ops.domain.records import Reply
+    from recdeploy_ops.domain.records import Reply, Shape
     from recdeploy_ops.oci_clients.sessions import OciSession
 
 WORK_REQUEST_PAGE = 50
@@ -117,13 +118,17 @@ class ModelDeployments:
         self._update(deployment, details, f"switch {deployment.name} to the model {model_id}")
 
     def resize(self, deployment: Deployment, shape: Shape) -> None:
-        """Ask for another size: only compute is sent, so that nothing else changes."""
+        """Ask for another size: only what differs of compute is sent, so that nothing else changes.
+
+        OCI does not say whether it merges an instance configuration or replaces it. So it is sent as OCI has it, with
+        its subnet and private endpoint, and only shape, OCPUs and memory are set in it.
+        """
         import oci.data_science.models as sdk
 
-        model = sdk.UpdateModelConfigurationDetails(
-            instance_configuration=_instance(shape),
-            scaling_policy=sdk.FixedSizeScalingPolicy(instance_count=shape.instance_count),
-        )
+        with calling(f"read the model deployment {deployment.deployment_id}"):
+            found = self._client.get_model_deployment(deployment.deployment_id).data
+        instance = found.model_deployment_configuration_details.model_configuration_details.instance_configuration
+        model = sdk.UpdateModelConfigurationDetails(**compute_update(deployment.shape, shape, instance))
         configuration = sdk.UpdateSingleModelDeploymentConfigurationDetails(model_configuration_details=model)
         details = sdk.UpdateModelDeploymentDetails(model_deployment_configuration_details=configuration)
         self._update(deployment, details, f"resize {deployment.name}")
@@ -212,8 +217,8 @@ class ModelDeployments:
         model = sdk.ModelConfigurationDetails(
             model_id=new.model_id,
             bandwidth_mbps=new.bandwidth_mbps,
-            instance_configuration=_instance(new.shape),
-            scaling_policy=sdk.FixedSizeScalingPolicy(instance_count=new.shape.instance_count),
+            instance_configuration=instance_configuration(new.shape),
+            scaling_policy=scaling_policy(new.shape),
         )
         logs = {category: sdk.LogDetails(log_group_id=group, log_id=log) for category, (group, log) in new.logs.items()}
         return sdk.CreateModelDeploymentDetails(
@@ -232,17 +237,6 @@ class ModelDeployments:
         )
 
 
-def _instance(shape: Shape) -> Any:
-    import oci.data_science.models as sdk
-
-    size = None
-    if shape.ocpus is not None:
-        size = sdk.ModelDeploymentInstanceShapeConfigDetails(ocpus=shape.ocpus, memory_in_gbs=shape.memory_gb)
-    return sdk.InstanceConfiguration(
-        instance_shape_name=shape.instance_shape, model_deployment_instance_shape_config_details=size
-    )
-
-
 def _single_model(data: Any) -> Any | None:
     """Return the part of a deployment's configuration that names its only model; None for any other kind."""
     configuration = data.model_deployment_configuration_details
@@ -253,8 +247,6 @@ def _single_model(data: Any) -> Any | None:
 
 
 def _to_record(data: Any, model: Any, etag: str | None) -> Deployment:
-    instance = model.instance_configuration
-    size = getattr(instance, "model_deployment_instance_shape_config_details", None)
     return Deployment(
         deployment_id=data.id,
         name=data.display_name or data.id,
@@ -262,12 +254,7 @@ def _to_record(data: Any, model: Any, etag: str | None) -> Deployment:
         details=getattr(data, "lifecycle_details", None) or "",
         model_id=model.model_id,
         url=data.model_deployment_url or "",
-        shape=Shape(
-            instance_shape=getattr(instance, "instance_shape_name", None) or "",
-            ocpus=size.ocpus if size else None,
-            memory_gb=size.memory_in_gbs if size else None,
-            instance_count=getattr(model.scaling_policy, "instance_count", 0) or 0,
-        ),
+        shape=read_shape(model),
         tags=dict(data.freeform_tags or {}),
         etag=etag,
         created_at=data.time_created,

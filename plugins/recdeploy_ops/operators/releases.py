@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
-from recdeploy_ops.domain.codec import escaped
+from recdeploy_ops.domain.codec import escaped, to_plain
 from recdeploy_ops.domain.errors import LockHeldError, SettingsError
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams, read_params
 from recdeploy_ops.domain.remedies import Remedy
@@ -32,7 +32,9 @@ class PlanReleaseOperator(ReleaseStepOperator):
 
     def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:
         """Return who triggered this run, with which params."""
-        return {"opening": opening_of(release, context, RetrainParams)}
+        scaling = release.settings.serving.size.autoscaling  # no field of the form: the settings alone say it
+        plain = to_plain(scaling) if scaling else None
+        return {"opening": opening_of(release, context, RetrainParams, autoscaling=plain)}
 
 
 class BackupProductionOperator(ReleaseStepOperator):
@@ -173,13 +175,15 @@ class HousekeepingOperator(ReleaseStepOperator):
         return summary
 
 
-def opening_of(release: ReleaseContext, context: Context, kind: type[RetrainParams] | type[RollbackParams]) -> Opening:
-    """Return who triggered this run, with which params."""
+def opening_of(
+    release: ReleaseContext, context: Context, kind: type[RetrainParams] | type[RollbackParams], **besides: object
+) -> Opening:
+    """Return who triggered this run, with which params, besides those of its form."""
     run: Any = context["dag_run"]
     requester: str | None = getattr(run, "triggering_user_name", None)
     return Opening(
         dag_id=run.dag_id,
-        params=read_params(kind, context["params"]),
+        params=read_params(kind, {**context["params"], **besides}),
         triggered_by=escaped(requester) if requester else None,
         has_ended=lambda holder: has_ended(release, context, holder),
     )

@@ -26,7 +26,7 @@ from recdeploy_ops.domain.remedies import Audience, TryAgain
 from recdeploy_ops.rollbacks.runs import switch_back
 from recdeploy_ops.rollout import locks, takeovers
 from recdeploy_ops.rollout.production import find_production
-from recdeploy_ops.rollout.restoration import NEEDS_A_PERSON
+from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON
 from recdeploy_ops.rollout.switches import verify_serving
 from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import close_release, plan_rollback

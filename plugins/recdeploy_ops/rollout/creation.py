@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.deployment_states import Progress
 from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError
-from recdeploy_ops.domain.records import Deployment, Role, Shape
+from recdeploy_ops.domain.records import Deployment, Role
+from recdeploy_ops.domain.sizes import DEFAULT_SHAPE
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.deployments import NewDeployment
 from recdeploy_ops.oci_clients.tags import DIGEST_TAG
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.events import ModelRegistered
-    from recdeploy_ops.domain.params import RetrainParams
 
 log = logging.getLogger(__name__)
 
@@ -105,23 +105,12 @@ def _describe(context: ReleaseContext, registered: ModelRegistered, role: Role, 
         name=deployment_name(context.project, role, version),
         description=f"v{version} of {context.project}, made by the run {context.run_id}"[:400],
         model_id=registered.model_id,
-        shape=intended_shape(context.release.retrain_params),
+        shape=context.release.retrain_params.size.apply_to(DEFAULT_SHAPE),
         bandwidth_mbps=serving.bandwidth_mbps,
         environment={"WEB_CONCURRENCY": str(serving.workers)},
         logs=logs,
         tags=deployment_tags(context, version, digest, role),
         token=f"{context.project}/{context.run_id}/{role}/{digest}/{attempt}",
-    )
-
-
-def intended_shape(params: RetrainParams) -> Shape:
-    """Return the size that a run's params ask for; OCPUs and memory belong to flexible shapes only."""
-    flexible = params.instance_shape.endswith(".Flex")
-    return Shape(
-        instance_shape=params.instance_shape,
-        ocpus=float(params.ocpus) if flexible else None,
-        memory_gb=float(params.memory_gb) if flexible else None,
-        instance_count=params.instance_count,
     )
 
 

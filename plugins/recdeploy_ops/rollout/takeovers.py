@@ -16,7 +16,7 @@ from recdeploy_ops.rollout import deletion, restoration, tagging
 from recdeploy_ops.rollout.closing import advance_closing
 from recdeploy_ops.rollout.locks import can_be_preempted
 from recdeploy_ops.rollout.production import find_own_deployments
-from recdeploy_ops.rollout.production_reports import reporting_production
+from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON, reporting_production
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -70,7 +70,7 @@ def _close(context: ReleaseContext, ended: str) -> Waiting | None:
     try:
         closed = advance_closing(context.of_run(ended))
     except DeploymentFailedError as err:
-        if context.refresh().holder == ended or err.message.startswith(restoration.NEEDS_A_PERSON):
+        if context.refresh().holder == ended or err.message.startswith(NEEDS_A_PERSON):
             raise
         log.warning("%s", err)
         return None

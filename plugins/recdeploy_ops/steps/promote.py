@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.approvals import fingerprints
@@ -18,8 +17,6 @@ from recdeploy_ops.domain.errors import (
 from recdeploy_ops.domain.events import (
     ApprovalAnswered,
     Promoted,
-    Resized,
-    ResizeStarted,
     RollbackRehearsed,
     SwitchStarted,
     TestDeployed,
@@ -29,10 +26,11 @@ from recdeploy_ops.domain.release_plan import reconcile, require_unused
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.tags import without_lease
 from recdeploy_ops.rollout import deletion, rehearsals
-from recdeploy_ops.rollout.creation import advance_creation, deployment_name, intended_shape
+from recdeploy_ops.rollout.creation import advance_creation, deployment_name
 from recdeploy_ops.rollout.current import make_current
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.production_reports import reporting_production
+from recdeploy_ops.rollout.resizing import advance_resize
 from recdeploy_ops.rollout.restoration import advance_or_restore
 from recdeploy_ops.rollout.switches import Switch, advance_switch, model_switch, verify_serving
 from recdeploy_ops.rollout.tagging import deployment_tags
@@ -48,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 def advance(context: ReleaseContext) -> Outcome:
-    """Switch production to the approved version, resize it where the run's params ask for it, delete the test.
+    """Switch production to the approved version, resize it where the approver was told so, delete the test.
 
     Raises:
         ApprovalError: the approval does not cover what would be promoted.
@@ -179,7 +177,7 @@ def _resize_and_delete_test(context: ReleaseContext) -> Outcome:
     promoted = context.release.require(Promoted)
     waits, problem = [], None
     try:
-        waits.append(_resize(context, promoted))
+        waits.append(advance_resize(context, promoted))
     except DeploymentFailedError as err:
         problem = err
     try:
@@ -194,25 +192,3 @@ def _resize_and_delete_test(context: ReleaseContext) -> Outcome:
             problem.remedy,
         ) from problem
     return {"version": promoted.version, "url": promoted.url, "digest": promoted.digest}
-
-
-def _resize(context: ReleaseContext, promoted: Promoted) -> Waiting | None:
-    """Change production's shape and size where the run's params differ, in an update of their own."""
-    release = context.release
-    size = intended_shape(release.retrain_params)
-    deployment = context.deployments.get(promoted.deployment_id)
-    if release.get(Resized) or (deployment.shape == size and release.get(ResizeStarted) is None):
-        return None
-    switch = Switch(
-        deployment_id=promoted.deployment_id,
-        goal=f"sized {size.instance_count} x {size.instance_shape} ({size.ocpus} OCPU, {size.memory_gb} GB)",
-        version=promoted.version,
-        digest=promoted.digest,
-        is_reached=lambda found: found.shape == size,
-        request_update=lambda found: context.deployments.resize(found, size),
-    )
-    resized = advance_switch(context, ResizeStarted, switch)
-    if isinstance(resized, Waiting):
-        return resized
-    context.record(Resized(**asdict(size)))
-    return None

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from recdeploy_ops.domain.codec import FreeText
 from recdeploy_ops.domain.events.base import Event, EventType
+from recdeploy_ops.domain.records import Autoscaling
+from recdeploy_ops.domain.sizes import SizeRequest
 
 
 @dataclass(frozen=True)
@@ -204,12 +206,26 @@ class ResizeStarted(ChangeStarted):
 
 @dataclass(frozen=True)
 class Resized(Event):
-    """Production has the size that the run's params ask for."""
+    """Production has the size that the release asked for; what is None was not asked for and stays.
+
+    Attributes:
+        instance_shape: OCI's shape name.
+        ocpus: OCPUs per instance.
+        memory_gb: GB per instance.
+        instance_count: number of instances.
+        autoscaling: how OCI chooses that number.
+    """
 
     type: ClassVar = EventType.RESIZED
     task: ClassVar = "promote"
 
-    instance_shape: str
+    instance_shape: str | None
     ocpus: float | None
     memory_gb: float | None
-    instance_count: int
+    instance_count: int | None
+    autoscaling: Autoscaling | None = None
+
+    @property
+    def applied(self) -> SizeRequest:
+        """Return what was applied."""
+        return SizeRequest(self.instance_shape, self.ocpus, self.memory_gb, self.instance_count, self.autoscaling)

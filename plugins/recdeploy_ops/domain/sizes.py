@@ -1,0 +1,119 @@
+"""The size of production: what a release asks for, and what that changes.
+
+Settings ask for a size only where they differ from what a release last applied, and params also where they differ from
+the settings. So a size that a person has given production by hand stays, until a person asks for another one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from recdeploy_ops.domain.records import Autoscaling, Shape
+
+DEFAULT_SHAPE = Shape("VM.Standard.E4.Flex", ocpus=1.0, memory_gb=16.0, instance_count=1)
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class SizeRequest:
+    """What is asked of a deployment's size; None asks for nothing.
+
+    Attributes:
+        instance_shape: OCI's shape name.
+        ocpus: OCPUs per instance, for flexible shapes.
+        memory_gb: GB per instance, for flexible shapes.
+        instance_count: a fixed number of instances; comes before autoscaling.
+        autoscaling: how OCI is to choose their number.
+    """
+
+    instance_shape: str | None = None
+    ocpus: float | None = None
+    memory_gb: float | None = None
+    instance_count: int | None = None
+    autoscaling: Autoscaling | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing is asked for."""
+        return self == NO_REQUEST
+
+    def beyond(self, applied: SizeRequest, usual: SizeRequest) -> SizeRequest:
+        """Return what of it a person has asked for.
+
+        Args:
+            applied: what releases have applied: the settings have changed where they differ from it.
+            usual: what the settings say: a value that differs was given for this run.
+        """
+
+        def asked(wanted: V | None, *known: V | None) -> V | None:
+            return None if all(value == wanted for value in known) else wanted
+
+        return SizeRequest(
+            instance_shape=asked(self.instance_shape, applied.instance_shape, usual.instance_shape),
+            ocpus=asked(self.ocpus, applied.ocpus, usual.ocpus),
+            memory_gb=asked(self.memory_gb, applied.memory_gb, usual.memory_gb),
+            instance_count=asked(self.instance_count, applied.instance_count, usual.instance_count),
+            autoscaling=asked(self.autoscaling, applied.autoscaling, usual.autoscaling),
+        )
+
+    def after(self, applied: SizeRequest) -> SizeRequest:
+        """Return what was last applied once this was, too: an instance count replaces autoscaling, and the reverse."""
+        scaling = self if self._is_scaling else applied
+        return SizeRequest(
+            instance_shape=self.instance_shape or applied.instance_shape,
+            ocpus=self.ocpus or applied.ocpus,
+            memory_gb=self.memory_gb or applied.memory_gb,
+            instance_count=scaling.instance_count,
+            autoscaling=scaling.autoscaling,
+        )
+
+    def apply_to(self, shape: Shape) -> Shape:
+        """Return a size with what is asked for; OCPUs and memory are chosen for flexible shapes only."""
+        name = self.instance_shape or shape.instance_shape
+        sized = replace(shape, instance_shape=name)
+        if name.endswith(".Flex"):
+            sized = replace(
+                sized,
+                ocpus=self.ocpus or shape.ocpus or DEFAULT_SHAPE.ocpus,
+                memory_gb=self.memory_gb or shape.memory_gb or DEFAULT_SHAPE.memory_gb,
+            )
+        elif name != shape.instance_shape:
+            sized = replace(sized, ocpus=None, memory_gb=None)
+        if not self._is_scaling:
+            return sized
+        return replace(sized, instance_count=self.instance_count, autoscaling=self.autoscaling)
+
+    @property
+    def _is_scaling(self) -> bool:
+        return self.instance_count is not None or self.autoscaling is not None
+
+
+NO_REQUEST = SizeRequest()
+
+
+def describe_change(current: Shape, target: Shape) -> str:
+    """Return a change of size in words, e.g. ``from 4 x A (1 OCPU, 16 GB) to 1 x B``."""
+    return f"from {describe_shape(current)} to {describe_shape(target)}"
+
+
+def describe_shape(shape: Shape) -> str:
+    """Return a size in words, with all that a change of size can change."""
+    rules: list[str] = []
+    if shape.autoscaling:
+        count, rules = _describe_autoscaling(shape.autoscaling)
+    else:
+        count = "an unknown number" if shape.instance_count is None else str(shape.instance_count)
+    numbers = ((shape.ocpus, "OCPU"), (shape.memory_gb, "GB"))
+    details = ", ".join([f"{number:g} {unit}" for number, unit in numbers if number is not None] + rules)
+    return f"{count} x {shape.instance_shape}" + (f" ({details})" if details else "")
+
+
+def _describe_autoscaling(found: Autoscaling) -> tuple[str, list[str]]:
+    rule = "by rules of its own" if found.metric is None else f"{found.metric} {found.scale_in} to {found.scale_out} %"
+    rules = [f"initially {found.initial}", rule]
+    if found.cool_down_seconds is not None:
+        rules.append(f"cool-down {found.cool_down_seconds} s")
+    state = "" if found.is_enabled else "disabled "
+    return f"{state}autoscaling {found.minimum} to {found.maximum}", rules

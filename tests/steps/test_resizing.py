@@ -1,0 +1,391 @@
+"""Production's size: what was set by hand stays, what a person asks for is approved, applied once and recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import oci
+import pytest
+from steps.factories import USERS, Run
+
+from recdeploy_ops.approvals.questions import describe_evidence
+from recdeploy_ops.deployment_manager.overrides import default_params
+from recdeploy_ops.domain.codec import to_plain
+from recdeploy_ops.domain.errors import ApprovalError, DeploymentFailedError
+from recdeploy_ops.domain.events import Resized
+from recdeploy_ops.domain.records import Autoscaling, Decision, Shape
+from recdeploy_ops.domain.sizes import SizeRequest
+from recdeploy_ops.settings import ServingSettings
+
+E4 = "VM.Standard.E4.Flex"
+SCALED = {"minimum": 2, "maximum": 6, "initial": 2}
+BY_HAND = Autoscaling(2, 6, 2, "CPU_UTILIZATION", 20, 80, 900)
+OF_SETTINGS = Autoscaling(2, 6, 2, "CPU_UTILIZATION", 30, 70, 600)
+BY_QUERY = Autoscaling(2, 6, 2, None, None, None, 600)
+SUBNET, ENDPOINT = "ocid1.subnet.oc1..a", "ocid1.datascienceprivateendpoint.oc1..a"
+RESERVATIONS = ["ocid1.capacityreservation.oc1..a"]
+WITHOUT_TEST = {"skip_test_deployment": True}  # sooner: the size of TEST is not what these tests are about
+sdk = oci.data_science.models
+
+
+@pytest.fixture
+def science(emulator):
+    return oci.data_science.DataScienceClient(emulator.config, service_endpoint=emulator.url)
+
+
+@pytest.fixture
+def release(context, tmp_path):
+    """Makes runs whose params are those of the settings, as the schedule triggers them."""
+
+    def make(run_id, *, shift=0, given=None, **serving):
+        known = context.settings.serving.model_dump() | serving
+        settings = context.settings.model_copy(update={"serving": ServingSettings.model_validate(known)})
+        params = default_params(settings)
+        size = {name: getattr(params, name) for name in ("instance_shape", "ocpus", "memory_gb", "instance_count")}
+        size |= {"autoscaling": params.autoscaling}
+        return Run(replace(context, settings=settings), run_id, tmp_path, shift=shift, **size | (given or {}))
+
+    return make
+
+
+@pytest.fixture
+def change(context, science):
+    """Changes compute of production in the console."""
+
+    def update(**compute):
+        found = production_of(context)
+        model = sdk.UpdateModelConfigurationDetails(**compute)
+        configuration = sdk.UpdateSingleModelDeploymentConfigurationDetails(model_configuration_details=model)
+        details = sdk.UpdateModelDeploymentDetails(model_deployment_configuration_details=configuration)
+        science.update_model_deployment(found.deployment_id, details)
+        answer = science.get_model_deployment(found.deployment_id)
+        oci.wait_until(science, answer, "lifecycle_state", "ACTIVE", 0.05)
+
+    return update
+
+
+def production_of(context):
+    return context.deployments.get(context.ledger.read().production.deployment_id)
+
+
+def instances(count):
+    return {"scaling_policy": sdk.FixedSizeScalingPolicy(instance_count=count)}
+
+
+def autoscaling(found=BY_HAND):
+    bound = sdk.PredefinedExpressionThresholdScalingConfiguration
+    rule = sdk.PredefinedMetricExpressionRule(
+        metric_type=found.metric,
+        scale_in_configuration=bound(threshold=found.scale_in),
+        scale_out_configuration=bound(threshold=found.scale_out),
+    )
+    return {"scaling_policy": scaling_policy(rule, found.cool_down_seconds)}
+
+
+def own_query():
+    bound = sdk.CustomExpressionQueryScalingConfiguration
+    rule = sdk.CustomMetricExpressionRule(
+        scale_in_configuration=bound(query="CPUUtilization[1m].mean() < 25"),
+        scale_out_configuration=bound(query="CPUUtilization[1m].mean() > 75"),
+    )
+    return {"scaling_policy": scaling_policy(rule, 600)}
+
+
+def scaling_policy(rule, cool_down_seconds):
+    policy = sdk.ThresholdBasedAutoScalingPolicyDetails(
+        minimum_instance_count=2, maximum_instance_count=6, initial_instance_count=2, rules=[rule]
+    )
+    return sdk.AutoScalingPolicy(
+        cool_down_in_seconds=cool_down_seconds, is_enabled=True, auto_scaling_policies=[policy]
+    )
+
+
+def networked(ocpus=1.0, memory=16.0):
+    size = sdk.ModelDeploymentInstanceShapeConfigDetails(ocpus=ocpus, memory_in_gbs=memory, cpu_baseline="BASELINE_1_2")
+    return {
+        "instance_configuration": sdk.InstanceConfiguration(
+            instance_shape_name=E4,
+            model_deployment_instance_shape_config_details=size,
+            subnet_id=SUBNET,
+            private_endpoint_id=ENDPOINT,
+            network_access_type="CUSTOM_NETWORKING",
+            capacity_reservation_ids=RESERVATIONS,
+        )
+    }
+
+
+def holds(body):
+    return [line for line in body.splitlines() if "production: size" in line]
+
+
+CASES = [
+    pytest.param(instances(4), {}, {}, None, Shape(E4, 1.0, 16.0, 4), id="4 by hand, null"),
+    pytest.param(autoscaling(), {}, {}, None, Shape(E4, 1.0, 16.0, None, BY_HAND), id="autoscaling by hand, null"),
+    pytest.param(
+        own_query(),
+        {},
+        {},
+        None,
+        Shape(E4, 1.0, 16.0, None, BY_QUERY),
+        id="autoscaling by a query, null",
+    ),
+    pytest.param(networked(2.0, 32.0), {}, {}, None, Shape(E4, 2.0, 32.0, 1), id="2 OCPUs by hand, null"),
+    pytest.param(None, {"instance_count": 2}, {}, ("from 1 x", "to 2 x"), Shape(E4, 1.0, 16.0, 2), id="settings"),
+    pytest.param(
+        instances(4),
+        {"instance_count": 1},
+        {},
+        ("from 4 x", "to 1 x"),
+        Shape(E4, 1.0, 16.0, 1),
+        id="4 by hand, settings",
+    ),
+    pytest.param(
+        autoscaling(),
+        {"instance_count": 1},
+        {},
+        ("from autoscaling 2 to 6 x", "to 1 x"),
+        Shape(E4, 1.0, 16.0, 1),
+        id="autoscaling by hand, settings",
+    ),
+    pytest.param(
+        own_query(),
+        {"ocpus": 2},
+        {},
+        ("from autoscaling 2 to 6 x", "to autoscaling 2 to 6 x"),
+        Shape(E4, 2.0, 16.0, None, BY_QUERY),
+        id="autoscaling by a query stays, settings have OCPUs",
+    ),
+    pytest.param(
+        own_query(),
+        {"autoscaling": SCALED},
+        {},
+        ("from autoscaling 2 to 6 x", "to autoscaling 2 to 6 x"),
+        Shape(E4, 1.0, 16.0, None, OF_SETTINGS),
+        id="a query by hand, autoscaling in the settings",
+    ),
+    pytest.param(
+        None,
+        {"autoscaling": SCALED},
+        {},
+        ("from 1 x", "to autoscaling 2 to 6 x"),
+        Shape(E4, 1.0, 16.0, None, OF_SETTINGS),
+        id="autoscaling in the settings",
+    ),
+    pytest.param(
+        None,
+        {"autoscaling": SCALED},
+        {"instance_count": 3},
+        ("from 1 x", "to 3 x"),
+        Shape(E4, 1.0, 16.0, 3),
+        id="a number given for the run, autoscaling in the settings",
+    ),
+    pytest.param(instances(4), {"instance_count": 4}, {}, None, Shape(E4, 1.0, 16.0, 4), id="by hand as the settings"),
+    pytest.param(
+        instances(4), {}, {"ocpus": 2}, ("from 4 x", "to 4 x"), Shape(E4, 2.0, 16.0, 4), id="4 by hand, OCPUs given"
+    ),
+    pytest.param(
+        None,
+        {"instance_shape": "VM.Standard2.1", "ocpus": 4},
+        {},
+        ("from 1 x", "to 1 x"),
+        Shape("VM.Standard2.1", None, None, 1),
+        id="a fixed shape",
+    ),
+]
+
+
+@pytest.mark.parametrize(("by_hand", "serving", "given", "held", "size"), CASES)
+def test_production_is_resized_only_where_a_person_asks_for_it(
+    context, release, change, emulator, by_hand, serving, given, held, size
+):
+    release("run-1", given=WITHOUT_TEST).release_fully()
+    if by_hand:
+        change(**by_hand)
+    second = release("run-2", shift=1, given=given | WITHOUT_TEST, **serving)
+    second.validate()
+    emulator.clear_calls()
+    question = second.answer(Decision.PROMOTE)
+    second.promote()
+
+    found = production_of(context)
+    assert found.shape == size
+    assert len(emulator.calls("UpdateModelDeployment")) == (2 if held else 1)
+    shown = holds(question.body)
+    assert len(shown) == (1 if held else 0)
+    assert all("HOLD" in line and "production is resized from" in line for line in shown)
+    assert all(words in shown[0] for words in held or ())
+    assert context.ledger.read().production.version == 2
+
+
+def test_a_size_that_was_applied_is_recorded_and_the_next_release_leaves_production_alone(context, release, change):
+    release("run-1").release_fully()
+    release("run-2", shift=1, instance_count=2).release_fully()
+    events = [entry.event for entry in context.ledger.entries() if entry.run_id == "run-2"]
+    assert [event for event in events if isinstance(event, Resized)] == [Resized(None, None, None, 2)]
+    assert context.ledger.read().applied_size == SizeRequest(instance_count=2)
+
+    change(**instances(5))
+    third = release("run-3", shift=2, instance_count=2)
+    third.validate()
+    assert not holds(third.answer(Decision.PROMOTE).body)
+    third.promote()
+    third.close()
+    assert production_of(context).shape.instance_count == 5
+
+    fourth = release("run-4", shift=3, instance_count=3)
+    fourth.validate()
+    assert "from 5 x" in holds(fourth.answer(Decision.PROMOTE).body)[0]
+    fourth.promote()
+    assert production_of(context).shape.instance_count == 3
+
+
+def test_a_size_that_production_has_by_hand_already_counts_as_applied(context, release, change):
+    release("run-1").release_fully()
+    change(**instances(2))
+    release("run-2", shift=1, instance_count=2).release_fully()
+    assert context.ledger.read().applied_size == SizeRequest(instance_count=2)
+
+    change(**instances(4))
+    release("run-3", shift=2, instance_count=2).release_fully()
+    assert production_of(context).shape.instance_count == 4
+
+
+def test_what_a_first_production_was_made_with_counts_as_applied(context, release, change):
+    release("run-1", instance_count=2, autoscaling=None, ocpus=2).release_fully()
+    assert production_of(context).shape == Shape(E4, 2.0, 16.0, 2)
+    assert context.ledger.read().applied_size == SizeRequest(ocpus=2, instance_count=2)
+
+    change(**instances(4))
+    release("run-2", shift=1, instance_count=2, ocpus=2).release_fully()
+    assert production_of(context).shape == Shape(E4, 2.0, 16.0, 4)
+
+
+def test_a_first_production_can_have_autoscaling(context, release):
+    release("run-1", autoscaling=SCALED).release_fully()
+
+    assert production_of(context).shape == Shape(E4, 1.0, 16.0, None, OF_SETTINGS)
+
+
+def test_network_environment_and_logs_of_production_stay(context, release, change, science):
+    release("run-1").release_fully()
+    found = production_of(context)
+    change(**networked())
+    environment = sdk.UpdateDefaultModelDeploymentEnvironmentConfigurationDetails(
+        environment_variables={"WEB_CONCURRENCY": "4"}
+    )
+    log = sdk.LogDetails(log_group_id="ocid1.loggroup.oc1..a", log_id="ocid1.log.oc1..a")
+    configuration = sdk.UpdateSingleModelDeploymentConfigurationDetails(environment_configuration_details=environment)
+    for details in (
+        {"model_deployment_configuration_details": configuration},
+        {"category_log_details": sdk.UpdateCategoryLogDetails(access=log)},
+    ):
+        science.update_model_deployment(found.deployment_id, sdk.UpdateModelDeploymentDetails(**details))
+        answer = science.get_model_deployment(found.deployment_id)
+        oci.wait_until(science, answer, "lifecycle_state", "ACTIVE", 0.05)
+    release("run-2", shift=1, ocpus=2, memory_gb=32, instance_count=2).release_fully()
+
+    kept = science.get_model_deployment(found.deployment_id).data
+    parts = kept.model_deployment_configuration_details
+    instance = parts.model_configuration_details.instance_configuration
+    assert production_of(context).shape == Shape(E4, 2.0, 32.0, 2)
+    assert (instance.subnet_id, instance.private_endpoint_id) == (SUBNET, ENDPOINT)
+    assert instance.network_access_type == "CUSTOM_NETWORKING"
+    assert instance.capacity_reservation_ids == RESERVATIONS
+    assert instance.model_deployment_instance_shape_config_details.cpu_baseline == "BASELINE_1_2"
+    assert parts.environment_configuration_details.environment_variables == {"WEB_CONCURRENCY": "4"}
+    assert kept.category_log_details.access.log_id == log.log_id
+    answer = context.deployments.asker(production_of(context), timeout_seconds=10)({"user_id": USERS[0]})
+    assert answer.body["model_version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("serving", "by_hand"),
+    [({"instance_count": 1}, instances(4)), ({"ocpus": 2}, autoscaling()), ({"instance_count": 4}, instances(4))],
+)
+def test_production_that_was_resized_by_hand_after_the_question_is_noticed(context, release, change, serving, by_hand):
+    release("run-1").release_fully()
+    second = release("run-2", shift=1, **serving)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    change(**by_hand)
+    size = production_of(context).shape
+
+    with pytest.raises(ApprovalError, match="changed since approval: size of production"):
+        second.promote()
+    second.close()
+    assert production_of(context).shape == size
+    assert context.ledger.read().production.version == 1
+
+
+def test_production_that_was_resized_by_hand_after_the_switch_is_left_alone(context, release, change, monkeypatch):
+    release("run-1").release_fully()
+    second = release("run-2", shift=1, instance_count=1)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    record = type(second.context).record
+
+    def record_and_change(self, event):
+        recorded = record(self, event)
+        if event.type == "promoted":
+            change(**instances(4))
+        return recorded
+
+    monkeypatch.setattr(type(second.context), "record", record_and_change)
+    with pytest.raises(DeploymentFailedError, match=r"v2 is in production, verified, but not in .*from 4 x"):
+        second.promote()
+    second.close()
+    assert production_of(context).shape.instance_count == 4
+    assert context.ledger.read().releases["run-2"].outcome == "promoted"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 400, "code": "LimitExceeded", "message": "The following service limits were exceeded: a"},
+        {"status": 400, "code": "QuotaExceeded", "message": "The quota of the compartment is exceeded"},
+        {"status": 404, "code": "NotAuthorizedOrNotFound", "message": "Authorization failed"},
+        {"kind": "work_request_failed", "message": "Out of host capacity"},
+    ],
+    ids=lambda fault: fault.get("code", fault.get("kind")),
+)
+def test_a_size_that_is_refused_is_said_and_asked_for_again(context, release, emulator, fault):
+    release("run-1").release_fully()
+    second = release("run-2", shift=1, instance_count=3)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    emulator.fail_next("UpdateModelDeployment", after=1, times=9, **fault)
+
+    with pytest.raises(
+        DeploymentFailedError, match=r"^v2 is in production, verified, but not in the configured size: "
+    ):
+        second.promote()
+    emulator.clear_faults()
+    second.close()
+    state = context.ledger.read()
+    assert state.production.version == 2
+    assert state.releases["run-2"].outcome == "promoted"
+    assert state.applied_size == SizeRequest()
+
+    third = release("run-3", shift=2, instance_count=3)
+    third.validate()
+    assert "to 3 x" in holds(third.answer(Decision.PROMOTE).body)[0]
+    third.promote()
+    assert production_of(context).shape.instance_count == 3
+
+
+def test_the_evidence_of_a_closed_release_still_says_how_production_was_resized(context, release):
+    release("run-1").release_fully()
+    second = release("run-2", shift=1, instance_count=2)
+    second.release_fully()
+
+    state = context.ledger.read()
+    assert "from 1 x" in holds(describe_evidence(context, state.releases["run-2"], []))[0]
+
+
+def test_the_ledger_names_the_autoscaling_that_was_applied(context, release):
+    release("run-1").release_fully()
+    release("run-2", shift=1, autoscaling=SCALED).release_fully()
+
+    [resized] = [entry.event for entry in context.ledger.entries() if isinstance(entry.event, Resized)]
+    assert resized.autoscaling == OF_SETTINGS
+    assert to_plain(resized)["autoscaling"] == to_plain(OF_SETTINGS)
