@@ -57,13 +57,13 @@ def reporting_production(context: ReleaseContext) -> Iterator[None]:
 
 def describe_production(context: ReleaseContext, deployment_id: str, url: str) -> str:
     """Return what a deployment is configured for and what it answers, in words, as far as OCI says it."""
-    answer = f"it is {url or 'a deployment without URL'}"
+    answer = "it has no URL yet"
     try:
         deployment = context.deployments.get(deployment_id)
     except RecdeployError as err:
         configured = f"what it is configured for is not known ({err.message.rstrip('.')})"
     else:
-        configured = f"it is {deployment.lifecycle_state}, configured for {_describe_model(context, deployment)}"
+        configured = f"it is {deployment.lifecycle_state}, configured for {_describe_served_model(context, deployment)}"
         url = deployment.url
     if url:
         answer = describe_answer(context, url)
@@ -72,38 +72,37 @@ def describe_production(context: ReleaseContext, deployment_id: str, url: str) -
 
 def _report(context: ReleaseContext, release: Release, err: RecdeployError) -> RecdeployError:
     is_retried = isinstance(err, TransientError)
-    needs = "" if is_retried and not context.tries.is_last else f"{NEEDS_A_PERSON}. "
-    sentences = [
-        f"{needs}{_ended(err.message)}",
-        f"Production is being switched and not verified: {_describe(context, release)}.",
-        context.tries.describe_next(is_retried=is_retried),
-    ]
-    message = " ".join(filter(None, sentences))
+    if is_retried and not context.tries.is_last:
+        message = _describe_interruption(context, release, err)
+    else:
+        message = f"{NEEDS_A_PERSON}. {_describe_interruption(context, release, err)}"
+    message = f"{message} {context.tries.describe_next(is_retried=is_retried)}".strip()
     if is_retried:
         return SwitchInterruptedError(message, err.remedy or ONCE_IT_ANSWERS)
     return PromotionFailedError(message, err.remedy or TryAgain("Put that right"))
 
 
-def _describe(context: ReleaseContext, release: Release) -> str:
+def _describe_interruption(context: ReleaseContext, release: Release, err: RecdeployError) -> str:
+    why = err.message if err.message.endswith(".") else f"{err.message}."
+    return f"Production is being switched and is not verified: {_describe_switched(context, release)}. Why: {why}"
+
+
+def _describe_switched(context: ReleaseContext, release: Release) -> str:
     """Return the state of what is being switched; without a champion that is the first production in the making."""
     champion = context.state.production
     if champion is not None:
         state = describe_production(context, champion.deployment_id, champion.url)
-        return f"{champion.url} served v{champion.version} before, is to serve v{release.version}; {state}"
+        return f"{champion.url}, which served v{champion.version}, is to serve v{release.version}; {state}"
     made = release.open_switch.deployment_id if release.open_switch else None
     if made is None:
         return f"v{release.version} is to be the first production, whose deployment may be in the making"
     return f"{made} is to be the first production, with v{release.version}; {describe_production(context, made, '')}"
 
 
-def _describe_model(context: ReleaseContext, deployment: Deployment) -> str:
+def _describe_served_model(context: ReleaseContext, deployment: Deployment) -> str:
     number = next((v.number for v in context.state.versions.values() if v.model_id == deployment.model_id), None)
     return f"v{number}" if number is not None else f"the model {deployment.model_id}"
 
 
 def _is_reported(err: RecdeployError) -> bool:
     return isinstance(err, SwitchInterruptedError) or err.message.startswith(NEEDS_A_PERSON)
-
-
-def _ended(message: str) -> str:
-    return message if message.endswith((".", "!", "?")) else f"{message}."
