@@ -68,7 +68,7 @@ BUILT_ON_EACH_OTHER = (
 VOID_WHEN_REOPENED = frozenset(BUILT_ON_EACH_OTHER[BUILT_ON_EACH_OTHER.index(EventType.SWITCH_STARTED) :]) - {
     EventType.PROMOTED,
     EventType.ROLLED_BACK,
-} | {EventType.RELEASE_CLOSED}
+} | {EventType.RELEASE_CLOSED, EventType.REHEARSAL_STARTED}
 
 # What ends a switch.
 PRODUCTION_AT_REST = frozenset(
@@ -207,7 +207,9 @@ def _switch(event: SwitchDone, state: LedgerState, entry: Entry) -> LedgerState:
     if previous and previous.version != serving.version:
         state = _with_stage(state, previous.version, Stage.RETIRED)
         state = replace(state, previous_champion=previous)
-    return replace(_with_stage(state, serving.version, Stage.CHAMPION), production=serving)
+    state = _with_stage(state, serving.version, Stage.CHAMPION)
+    champion = replace(state.versions[serving.version], known_by_tags=False)
+    return replace(_with_version(state, champion), production=serving)
 
 
 @_apply.register
