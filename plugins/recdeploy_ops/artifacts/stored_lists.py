@@ -1,7 +1,7 @@
 """The recommendation database of an artifact, opened only where it is what this project writes.
 
 It may come from the Model Catalog. A view or a generated column in the place of a table could compute for ever or fill
-the memory, and whoever reads the lists would wait for it.
+the memory of the process that reads it.
 """
 
 from __future__ import annotations
