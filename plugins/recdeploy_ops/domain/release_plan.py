@@ -117,7 +117,8 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
 
 
 def _no_previous(state: LedgerState, serving: Serving) -> SettingsError:
-    tagged = [f"v{number}" for number, version in sorted(state.versions.items()) if version.known_by_tags]
+    served = [version for _, version in sorted(state.versions.items()) if version.stage is Stage.RETIRED]
+    tagged = [f"v{version.number}" for version in served if version.known_by_tags]
     if not tagged:
         why = f"v{serving.version} is the first that ever served: there is no previous version."
         return SettingsError(why, Remedy("Name one"))

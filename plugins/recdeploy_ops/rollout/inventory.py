@@ -27,6 +27,8 @@ from recdeploy_ops.storage.bundles import MANIFEST
 from recdeploy_ops.storage.keys import RESULTS, bundle_prefix, slug_prefix
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.ledger_state import LedgerState
     from recdeploy_ops.domain.records import CatalogModel, Deployment
@@ -175,12 +177,13 @@ def _versions(context: ReleaseContext, state: LedgerState, served: str | None) -
         if model.lifecycle_state == "ACTIVE" and number is not None:
             models.setdefault(number, []).append(model)
     versions = dict(state.versions)
+    backed_up = list_artifacts(context.store) if models.keys() - versions.keys() else set()
     for number, candidates in models.items():
         known = state.versions.get(number)
         chosen = _choose_model(context, candidates, known, served)
         if chosen:
             versions[number] = (
-                replace(known, model_id=chosen.model_id) if known else _from_catalog(context, number, chosen)
+                replace(known, model_id=chosen.model_id) if known else _from_catalog(context, number, chosen, backed_up)
             )
     return versions
 
@@ -205,7 +208,17 @@ def _choose_model(
     return next(whole, ranked[0] if ranked and known is None else None)
 
 
-def _from_catalog(context: ReleaseContext, number: int, model: CatalogModel) -> Version:
+def _from_catalog(
+    context: ReleaseContext, number: int, model: CatalogModel, backed_up: Container[tuple[int, str]]
+) -> Version:
+    """Return a version that the ledger does not know, as its model's tags describe it.
+
+    Args:
+        context: of the run.
+        number: of the version.
+        model: in the catalog.
+        backed_up: versions with the digests of their artifacts that have a backup in storage, as they served.
+    """
     digest, slug = digest_of(model.tags), slug_of(model.tags)
     served = SERVED_TAG in model.tags
     return Version(
@@ -216,7 +229,7 @@ def _from_catalog(context: ReleaseContext, number: int, model: CatalogModel) -> 
         model_id=model.model_id,
         artifact=bundle_prefix(slug_prefix(slug, "artifact"), digest) if digest else "",
         results=_find_results(context, model),
-        known_by_tags=served and digest not in list_artifacts(context.store, number),
+        known_by_tags=served and (not digest or (number, digest) not in backed_up),
     )
 
 

@@ -44,11 +44,12 @@ def list_backups(store: Store) -> list[dict[str, Any]]:
     return sorted(found, key=lambda backup: backup["prefix"].partition("_")[2])
 
 
-def list_artifacts(store: Store, version: int) -> set[str]:
-    """Return the digests of a version's artifact in the whole backups of it: only what has served has any."""
-    backups = [found for found in list_backups(store) if found["version"] == version]
+def list_artifacts(store: Store) -> set[tuple[int, str]]:
+    """Return version and artifact's digest of each whole backup: only what has served has any."""
+    backups = list_backups(store)
     bundles = [open_bundle(store, backup["prefix"], made_by="backup_production") for backup in backups]
-    return {bundle.files.get(f"{BACKUP_ARTIFACT}/{MANIFEST}", "") for bundle in bundles} - {""}
+    names = [bundle.files.get(f"{BACKUP_ARTIFACT}/{MANIFEST}", "") for bundle in bundles]
+    return {(backup["version"], digest) for backup, digest in zip(backups, names, strict=True)}
 
 
 def require_recorded(backup: Mapping[str, Any], entries: Iterable[Entry]) -> None:
