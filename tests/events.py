@@ -26,6 +26,7 @@ from recdeploy_ops.domain.events import (
     ProductionLost,
     Promoted,
     Purpose,
+    RehearsalStarted,
     ReleaseClosed,
     ReleaseOpened,
     ReleaseOutcome,
@@ -197,6 +198,10 @@ def resized(**changes: Any) -> Resized:
     return replace(Resized("VM.Standard.E4.Flex", 2.0, 32.0, 1), **changes)
 
 
+def rehearsal_started(version: int = 1, **changes: Any) -> RehearsalStarted:
+    return replace(RehearsalStarted(version, f"d{version}", f"m{version}", START), **changes)
+
+
 def rehearsed(version: int = 1, **changes: Any) -> RollbackRehearsed:
     return replace(RollbackRehearsed(version, f"d{version}", f"m{version}", 1.5), **changes)
 
@@ -263,6 +268,7 @@ SAMPLES: tuple[Event, ...] = (
     production_failed(),
     resize_started(),
     resized(),
+    rehearsal_started(),
     rehearsed(),
     model_restored(),
     adopted(),

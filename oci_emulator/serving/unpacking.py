@@ -1,8 +1,10 @@
 """From a model artifact as uploaded to a folder that a model server can run in."""
 
-import shutil
 import stat
+import struct
 import zipfile
+import zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +13,14 @@ import yaml
 ARTIFACT_VERSION = "3.0"
 _CONDA_FIELDS = ("INFERENCE_ENV_SLUG", "INFERENCE_ENV_TYPE", "INFERENCE_ENV_PATH", "INFERENCE_PYTHON_VERSION")
 _CHUNK = 1024 * 1024
+# Of bzip2 and LZMA, zipfile unpacks whatever a chunk holds, so that no declared size bounds it.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_NAME_BYTES, _PATH_BYTES = 255, 1024
+# What zipfile says of an archive that is damaged or encrypted, and what the file system says of it.
+_UNUSABLE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError),
+    *(ValueError, KeyError, IndexError, OverflowError, OSError),
+)
 
 
 class ArtifactError(Exception):
@@ -19,50 +29,67 @@ class ArtifactError(Exception):
 
 @dataclass(frozen=True)
 class ArtifactLimits:
-    """What an artifact may become when unpacked."""
+    """What an artifact may become when unpacked: in all, and for what is not small, in multiples of its own size."""
 
-    total_bytes: int = 6 * 1024**3
+    total_bytes: int = 8 * 1024**3
     files: int = 20_000
+    small_bytes: int = 64 * 1024**2
+    ratio: int = 200
 
 
 def unpack(archive: Path, folder: Path, limits: ArtifactLimits = ArtifactLimits()) -> None:
     """Unpack `archive` into the new `folder` and check that it is a model artifact.
 
-    Raises ArtifactError for what is no zip, for members that leave the folder or are no plain files, for too
-    many or too large ones, and when score.py or runtime.yaml are not at the top level or not in order.
+    Raises ArtifactError for what is no zip, for members that leave the folder, are no plain files, share a name or
+    are compressed otherwise than by deflate, for too many or too large ones, and when score.py or runtime.yaml are
+    not at the top level or not in order.
     """
     folder.mkdir(parents=True)
     try:
         with zipfile.ZipFile(archive) as opened:
             members = opened.infolist()
-            _check_size(members, limits)
+            _check_size(archive, members, limits)
             for member in members:
                 _check_member(member)
+            _check_names(members)
             for member in members:
                 _extract(opened, member, folder)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as err:
+    except _UNUSABLE as err:
         raise ArtifactError(f"The model artifact is not a usable zip file: {err}") from err
     _check_runtime(folder)
 
 
-def _check_size(members: list[zipfile.ZipInfo], limits: ArtifactLimits) -> None:
+def _check_size(archive: Path, members: list[zipfile.ZipInfo], limits: ArtifactLimits) -> None:
     if len(members) > limits.files:
         raise ArtifactError(f"The model artifact has {len(members)} files; at most {limits.files} are allowed.")
     total = sum(member.file_size for member in members)
-    if total > limits.total_bytes:
-        raise ArtifactError(
-            f"The model artifact is {total} bytes when unpacked; at most {limits.total_bytes} are allowed."
-        )
+    most = min(limits.total_bytes, max(limits.small_bytes, limits.ratio * archive.stat().st_size))
+    if total > most:
+        raise ArtifactError(f"The model artifact is {total} bytes when unpacked; at most {most} are allowed.")
 
 
 def _check_member(member: zipfile.ZipInfo) -> None:
-    name = member.filename
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[:1] or "\0" in name:
-        raise ArtifactError(f"The model artifact's member {name!r} leaves the artifact's folder.")
-    mode = member.external_attr >> 16
-    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ArtifactError(f"The model artifact's member {name!r} is a link or a special file.")
+    name = member.filename.removesuffix("/")
+    shown, parts = member.orig_filename[:_NAME_BYTES], name.split("/")
+    if member.compress_type not in _METHODS:
+        raise ArtifactError(f"The model artifact's member {shown!r} is neither stored nor deflated.")
+    if name.startswith("/") or ".." in parts or "\\" in name or member.orig_filename != member.filename:
+        raise ArtifactError(f"The model artifact's member {shown!r} leaves the artifact's folder.")
+    if "" in parts or "." in parts:
+        raise ArtifactError(f"The model artifact's member {shown!r} has an empty name.")
+    if len(name.encode()) > _PATH_BYTES or any(len(part.encode()) > _NAME_BYTES for part in parts):
+        raise ArtifactError(f"The model artifact's member {shown!r}... has too long a name.")
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise ArtifactError(f"The model artifact's member {shown!r} is a link or a special file.")
+
+
+def _check_names(members: list[zipfile.ZipInfo]) -> None:
+    files = [member.filename for member in members if not member.is_dir()]
+    folders = {str(PurePosixPath(member.filename)) for member in members if member.is_dir()}
+    folders.update(str(parent) for name in files for parent in PurePosixPath(name).parents)
+    for name, count in Counter(files).items():
+        if count > 1 or name in folders:
+            raise ArtifactError(f"The model artifact's member {name!r} is there more than once.")
 
 
 def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
@@ -71,9 +98,13 @@ def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> 
         target.mkdir(parents=True, exist_ok=True)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Opened for creation only: a second member of the same name must not replace the first.
+    left = member.file_size
     with opened.open(member) as source, target.open("xb") as destination:
-        shutil.copyfileobj(source, destination, _CHUNK)
+        while chunk := source.read(_CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise zipfile.BadZipFile(f"{member.filename!r} is larger than the archive's directory says")
+            destination.write(chunk)
 
 
 def _check_runtime(folder: Path) -> None:

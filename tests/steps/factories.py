@@ -177,9 +177,12 @@ class Run:
         return done
 
     def rehearse_rollback(self, version="previous", *, has_ended=lambda holder: False, require_approval=False):
+        self.plan_rollback(version, has_ended=has_ended, require_approval=require_approval)
+        self._finish(rehearse_rollback)
+
+    def plan_rollback(self, version="previous", *, has_ended=lambda holder: False, require_approval=False):
         params = RollbackParams(version, "it looks odd", require_approval, approval_timeout_hours=1)
         self._finish(plan_rollback, opening=Opening("recommender_rollback", params, "bo", has_ended))
-        self._finish(rehearse_rollback)
 
     def ask_rollback(self, *, attempt=1):
         return questions.ask_rollback(self.context, attempt=attempt)

@@ -11,8 +11,15 @@ from steps.factories import Run
 
 from recdeploy_ops.artifacts.archives import zip_artifact
 from recdeploy_ops.context import open_context
-from recdeploy_ops.domain.errors import IntegrityError, LockHeldError, SettingsError, StateMismatchError, StorageError
-from recdeploy_ops.domain.events import ApprovalAnswered, ModelTrained, ReleaseClosed, ReleaseOutcome
+from recdeploy_ops.domain.errors import (
+    DeploymentFailedError,
+    IntegrityError,
+    LockHeldError,
+    SettingsError,
+    StateMismatchError,
+    StorageError,
+)
+from recdeploy_ops.domain.events import ApprovalAnswered, ModelTrained, ReleaseClosed, ReleaseOutcome, RollbackRehearsed
 from recdeploy_ops.domain.ledger_state import NO_ENTRY
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.stages import Stage
@@ -23,6 +30,7 @@ from recdeploy_ops.oci_clients.tags import DIGEST_TAG, LEDGER_TAG, ROLE_TAG
 from recdeploy_ops.rollout.current import make_current, read_current
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.registry import list_models
+from recdeploy_ops.rollout.switches import MAX_FAILED_PROBES
 from recdeploy_ops.rollout.tagging import find_tagged_heads, tag_with_head
 from recdeploy_ops.rollout.waits import finish, is_finished
 from recdeploy_ops.steps import adopt_production
@@ -180,7 +188,8 @@ def test_a_deployment_that_this_project_did_not_make_is_imported(context, run, t
     following = Run(empty, "back", run("x").database.parent)
     with caplog.at_level(logging.INFO):
         assert following.roll_back()["version"] == 2
-    assert "Production could go back to v2: fetched and compared, but not loaded in" in caplog.text
+    done = "fetched, compared and tried on a test deployment, but not loaded in"
+    assert f"Production could go back to v2: {done}" in caplog.text
 
 
 FOREIGN_SCORE = """
@@ -215,6 +224,31 @@ def imported(context, run, reopened, tmp_path):
     imported = context.ledger.read().versions[2]
     assert (imported.digest, imported.model_id) == ("", model_id)
     return imported
+
+
+def test_an_imported_version_is_tried_on_a_test_deployment_which_is_gone_before_the_switch(context, run, imported):
+    back = run("back")
+    back.rehearse_rollback()
+
+    rehearsed = context.ledger.read().releases["back"].require(RollbackRehearsed)
+    assert (rehearsed.version, rehearsed.digest, rehearsed.model_id) == (2, "", imported.model_id)
+    assert context.deployments.get(rehearsed.deployment_id).lifecycle_state.is_deleted
+    assert back.switch_back()["version"] == 2
+    back.close()
+    run("run-4", shift=3).release_fully()  # whose backup asks production, as no worker loads that code
+    assert context.ledger.read().releases["run-4"].require(RollbackRehearsed).deployment_id is None
+    assert run("back-again").roll_back()["version"] == 2
+
+
+def test_an_imported_champion_that_does_not_answer_stops_the_next_release(context, run, imported, emulator):
+    run("back").roll_back()
+    fourth = run("run-4", shift=3)
+    fourth.plan()
+    for _ in range(MAX_FAILED_PROBES + 1):
+        emulator.fail_next("Predict", status=503)
+
+    with pytest.raises(DeploymentFailedError, match="not responding"):
+        fourth.back_up()
 
 
 @pytest.mark.parametrize("kept", ["where it was adopted", "in its backup"])

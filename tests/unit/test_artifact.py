@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import random
 import shutil
 import sqlite3
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 from shops import write_extract
 
 import recdeploy_ops.training.recommendations
+from recdeploy_ops.artifacts import templates
 from recdeploy_ops.artifacts.archives import unzip, unzip_artifact, zip_artifact
 from recdeploy_ops.artifacts.artifact import build_artifact, read_fallback, write_fallback
 from recdeploy_ops.artifacts.recommendation_database import Popularity, rank_by_popularity
@@ -265,6 +267,17 @@ def test_artifact_moved_after_it_was_built_still_answers(tmp_path: Path) -> None
     assert load_in_clean_process(tmp_path / "a folder # with? odd %20 name", [{"user_id": "u3"}])[0]["count"] == 1
 
 
+@pytest.fixture
+def ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Writes a ``score.py`` as if this project had shipped it: no other is run."""
+
+    def ship(source: str) -> None:
+        (tmp_path / "score.py").write_text(source)
+        monkeypatch.setattr(templates, "SHIPPED", (hashlib.sha256(source.encode()).hexdigest(),))
+
+    return ship
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -275,24 +288,53 @@ def test_artifact_moved_after_it_was_built_still_answers(tmp_path: Path) -> None
         ("import os; os.kill(os.getpid(), 9)", "does not work"),
     ],
 )
-def test_broken_score_is_reported_with_its_traceback(tmp_path: Path, source: str, message: str) -> None:
-    (tmp_path / "score.py").write_text(source)
+def test_broken_score_is_reported_with_its_traceback(tmp_path: Path, ship: Any, source: str, message: str) -> None:
+    ship(source)
     with pytest.raises(IntegrityError, match=message):
         load_in_clean_process(tmp_path, [{}])
 
 
-def test_score_that_never_answers_is_stopped(tmp_path: Path) -> None:
-    (tmp_path / "score.py").write_text("while True: pass")
+def test_score_that_never_answers_is_stopped(tmp_path: Path, ship: Any) -> None:
+    ship("while True: pass")
     with pytest.raises(IntegrityError, match=r"has not answered 1 requests in 0\.2 s"):
         load_in_clean_process(tmp_path, [{}], timeout_seconds=0.2)
 
 
-def test_what_score_prints_is_no_answer(tmp_path: Path) -> None:
-    (tmp_path / "score.py").write_text("print('loaded')\ndef predict(data):\n    print(data)\n    return data")
+def test_what_score_prints_is_no_answer(tmp_path: Path, ship: Any) -> None:
+    ship("print('loaded')\ndef predict(data):\n    print(data)\n    return data")
     assert load_in_clean_process(tmp_path, ["ü", 1]) == ["ü", 1]
 
 
-@pytest.mark.parametrize("content", [b"", b"cposix\nsystem\n(S'exit 1'\ntR.", b"\x80\x04K\x01."])
+def shared_lists() -> bytes:
+    """A few hundred bytes whose text would have more characters than there is memory for."""
+    nested: list[Any] = []
+    for _ in range(40):
+        nested = [nested, nested]
+    return pickle.dumps([(nested, 1.0)], protocol=4)
+
+
+FALLBACKS = {
+    "nothing": b"",
+    "a call": b"cposix\nsystem\n(S'exit 1'\ntR.",
+    "a number": b"\x80\x04K\x01.",
+    "an attribute of a number": b"\x80\x04K\x01}b.",
+    "shared lists": shared_lists(),
+    "a NaN": pickle.dumps([("p", float("nan"))]),
+    "an infinity": pickle.dumps([("p", float("-inf"))]),
+    "a truth": pickle.dumps([("p", True)]),
+    "bytes": pickle.dumps([(b"ab", 1.0)], protocol=4),
+    "a number as an id": pickle.dumps([(7, 1.0)]),
+    "an id of half a surrogate pair": pickle.dumps([("\ud800", 1.0)]),
+    "a rating as text": pickle.dumps([("p", "1.0")]),
+    "a rating of 400 digits": pickle.dumps([("p", 10**400)]),
+    "a frame of exabytes": b"\x80\x04\x95" + (2**62).to_bytes(8, "little") + b".",
+    "bytes of exabytes": b"\x80\x04\x8e" + (2**62).to_bytes(8, "little") + b".",
+    "a memo that is not there": b"\x80\x04h\x05.",
+    "a stack that is empty": b"\x80\x04a.",
+}
+
+
+@pytest.mark.parametrize("content", FALLBACKS.values(), ids=FALLBACKS.keys())
 def test_fallback_that_is_no_plain_list_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "new_user_fallback.pkl").write_bytes(content)
     with pytest.raises(IntegrityError, match="not a list"):
@@ -346,8 +388,8 @@ def encrypt(members: dict[str, bytes], target: Path) -> None:
         (with_manifest(b"[]"), "not a manifest"),
         (with_manifest(b"{}"), "not a manifest"),
         (with_manifest(b'{"files": []}'), "not a manifest"),
-        (write_members([("score.py", b"raise SystemExit('evil')")]), "not a zip"),
-        (write_members([("score.py/x", b"y")]), "not a zip"),
+        (write_members([("score.py", b"raise SystemExit('evil')")]), "'score.py' twice"),
+        (write_members([("score.py/x", b"y")]), "as a file and as a folder"),
         (write_members([("../x", b"y")]), "leads out"),
         (write_members([("big", bytes(70 << 20))]), "that is not an artifact"),
     ],

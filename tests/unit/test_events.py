@@ -16,11 +16,14 @@ from events import (
     RETRAIN,
     ROLLBACK,
     SAMPLES,
+    START,
+    adopted,
     answered,
     chain,
     extracted,
     opened,
     opened_rollback,
+    rehearsed,
     resized,
     serving,
     trained,
@@ -48,6 +51,8 @@ WITH_EVERY_CHOICE = (
     resized(instance_count=None, autoscaling=SCALING),
     opened_rollback(params=ROLLBACK),
     opened_rollback(params=replace(ROLLBACK, version=3, reason="odd", session="s")),
+    rehearsed(deployment_id="ocid-test", started=START),
+    adopted(versions=(version_of(known_by_tags=True),)),
 )
 
 

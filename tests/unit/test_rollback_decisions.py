@@ -1,5 +1,6 @@
 """Which version a rollback may go to, what counts once, and what the state says after a restoration."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,10 @@ from events import (
     opened_rollback,
     production_failed,
     production_lost,
+    promoted,
     registered,
+    rehearsal_started,
+    rehearsed,
     rejected,
     rolled_back,
     serving,
@@ -40,12 +44,14 @@ from recdeploy_ops.domain.errors import (
     SettingsError,
     SwitchUnderWayError,
 )
+from recdeploy_ops.domain.events import RehearsalStarted
 from recdeploy_ops.domain.events import ReleaseOutcome as Outcome
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 from recdeploy_ops.domain.ledger_state import require_lock
 from recdeploy_ops.domain.release_plan import choose_target, require_unused
 from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.stages import Stage
+from recdeploy_ops.domain.versions import describe_trust
 
 FIRST = complete(1)
 TWICE = (*FIRST, *complete(2))
@@ -75,6 +81,50 @@ def test_a_rollback_goes_to_a_version_that_served(wanted):
 def test_a_rollback_to_anything_else_is_refused(history, wanted, error, says):
     with pytest.raises(error, match=says):
         choose_target(replay(chain(*history)), wanted)
+
+
+TAGGED = version_of(5, Stage.RETIRED, known_by_tags=True)
+ADOPTED = (adopted(versions=(version_of(), TAGGED), highest_version=5),)
+
+
+def test_a_version_that_only_tags_vouch_for_is_never_the_previous_one():
+    state = replay(chain(*ADOPTED))
+
+    with pytest.raises(SettingsError, match=r"no previous version: that v5 served before v1.* name one by its number"):
+        choose_target(state, "previous")
+    assert choose_target(state, 5) == TAGGED
+
+
+def test_a_version_that_tags_vouched_for_is_known_once_it_was_verified_in_production():
+    back = of("back", opened_rollback(5), switch_started(5), rolled_back(5), closed(Outcome.ROLLED_BACK, 5))
+    onward = of("run-6", opened(6), registered(6), validated(), promoted(6), closed(version=6))
+
+    state = replay(chain(*ADOPTED, *back))
+    assert state.versions[5].known_by_tags is False
+    assert choose_target(replay(chain(*ADOPTED, *back, *onward)), "previous").number == 5
+
+
+@pytest.mark.parametrize(
+    ("version", "says"),
+    [
+        (version_of(5, Stage.CHAMPION), "Production answers as it would"),
+        (version_of(5, Stage.REJECTED), "It never served"),
+        (version_of(5, Stage.REJECTED, known_by_tags=True), "It never served"),
+        (version_of(5, Stage.RETIRED), "A backup in storage holds that very artifact"),
+        (TAGGED, "Its tags alone say that it served.*'previous' never goes to it"),
+        (version_of(5, Stage.CHAMPION, digest=""), r"m5 \(digest unknown\)"),
+    ],
+)
+def test_what_a_version_would_be_trusted_with_is_said_with_its_reason(version, says):
+    assert re.search(says, describe_trust(version))
+
+
+def test_a_trial_counts_for_the_opening_in_which_it_was_started():
+    back = of("back", opened_rollback(1), rehearsal_started(1), rehearsed(1))
+    again = of("back", closed(Outcome.FAILED, 1), opened_rollback(1, opening=2))
+
+    assert replay(chain(*TWICE, *back)).releases["back"].get(RehearsalStarted) is not None
+    assert replay(chain(*TWICE, *back, *again)).releases["back"].get(RehearsalStarted) is None
 
 
 @pytest.mark.parametrize(

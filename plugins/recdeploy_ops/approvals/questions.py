@@ -95,6 +95,9 @@ def ask_rollback(context: ReleaseContext, *, attempt: int, notice: str | None = 
         return None
     notices = [*filter(None, [notice]), *_note_repetition(release, attempt)]
     target, serving = context.state.versions[release.version], context.state.production
+    if target.known_by_tags:
+        notices.append(f"That v{target.number} ever served is known by its tags in the Model Catalog alone.")
+    rehearsed = release.require(RollbackRehearsed)
     parts = fingerprints.read_rollback_parts(context)
     _record_question(context, attempt, target.digest, parts)
     facts = {
@@ -103,7 +106,8 @@ def ask_rollback(context: ReleaseContext, *, attempt: int, notice: str | None = 
         "approval fingerprint": fingerprints.fingerprint_of(parts),
         "production serves": f"v{serving.version} since {serving.since}" if serving else "nothing",
         "at": serving.url if serving else "no URL",
-        "rehearsed in": f"{release.require(RollbackRehearsed).seconds} s",
+        "rehearsed in": f"{rehearsed.seconds} s",
+        "rehearsed how": "loaded on a worker" if rehearsed.deployment_id is None else "served by a test deployment",
         "requested by": release.opened.triggered_by or "a schedule",
     }
     return Question(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import lzma
 import shutil
+import stat
 import struct
 import zipfile
 import zlib
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import IntegrityError
@@ -19,21 +20,24 @@ if TYPE_CHECKING:
 
 ZIP_LEVEL = 1
 UNIX, FILE_MODE = 3, 0o100644 << 16  # in every zip, wherever it is written
+# Their output is bounded by what was read and by the declared size; zipfile unpacks a whole chunk of bzip2 or LZMA at
+# once, so 2 kB of them can take gigabytes.
+METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 # What is unpacked may fill no disk: deflate makes at most 1/1032 of anything, our files about a tenth of themselves.
 UNPACKED_BYTES, SMALL_BYTES, LARGEST_RATIO = 8 << 30, 64 << 20, 200
-# What zipfile and the file system say of a zip that is damaged, encrypted, or has names that exclude each other.
+FILES = 20_000  # of files and folders
+NAME_BYTES, PATH_BYTES = 255, 1024  # of a file's name, and of its whole path in the zip
+# What zipfile says of a zip that is damaged or encrypted.
 UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
     EOFError,
     struct.error,
     RuntimeError,
     ValueError,
     KeyError,
-    FileExistsError,
-    IsADirectoryError,
-    NotADirectoryError,
+    IndexError,
+    OverflowError,
 )
 
 
@@ -73,22 +77,31 @@ def unzip_artifact(archive: Path, folder: Path) -> str:
 def unzip(archive: Path, folder: Path) -> list[str]:
     """Unpack a zip from the model catalog, none of whose names may lead out of ``folder``; return the file names.
 
+    Nothing is written before the zip's directory was checked; what is written is counted.
+
     Raises:
-        IntegrityError: it is not a zip, or damaged; a name in it is unsafe or occurs twice; it would be too large.
+        IntegrityError: it is not a zip, or damaged; a name in it is unsafe or occurs twice; it has a link, too many
+            files, another compression than deflate, or would be too large.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with zipfile.ZipFile(archive) as opened:
-            entries = [entry for entry in opened.infolist() if not entry.is_dir()]
+            entries = opened.infolist()
             _require_modest(archive, entries)
             for entry in entries:
+                _require_plain(archive, entry)
+            _require_distinct(archive, entries)
+            files = [entry for entry in entries if not entry.is_dir()]
+            for entry in files:
                 _unpack(opened, entry, folder)
     except UNREADABLE as err:
         raise IntegrityError(f"{archive.name} is not a zip that can be unpacked: {err!r}") from err
-    return [entry.filename for entry in entries]
+    return [entry.filename for entry in files]
 
 
 def _require_modest(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
+    if len(entries) > FILES:
+        raise IntegrityError(f"{archive.name} holds {len(entries):,} files: at most {FILES:,} are unpacked.")
     size, packed = sum(entry.file_size for entry in entries), archive.stat().st_size
     if size > UNPACKED_BYTES or size > max(SMALL_BYTES, LARGEST_RATIO * packed):
         raise IntegrityError(
@@ -97,14 +110,55 @@ def _require_modest(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
         )
 
 
+def _require_plain(archive: Path, entry: zipfile.ZipInfo) -> None:
+    """Refuse an entry that is not a plain file or folder inside the zip's own folder."""
+    what = f"{archive.name} holds {entry.orig_filename[:NAME_BYTES]!r}"
+    if entry.header_offset >= archive.stat().st_size:
+        raise IntegrityError(f"{what}, which begins behind its end.")
+    if entry.compress_type not in METHODS:
+        raise IntegrityError(f"{what}, compressed with method {entry.compress_type}: only stored and deflate are read.")
+    if stat.S_IFMT(entry.external_attr >> 16) not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        raise IntegrityError(f"{what}, which is a link or a special file.")
+    fault = _find_fault(entry)
+    if fault:
+        raise IntegrityError(f"{what}, {fault}.")
+
+
+def _find_fault(entry: zipfile.ZipInfo) -> str:
+    """Return why an entry's name cannot be written on every system; empty when it can."""
+    name = entry.filename.removesuffix("/")
+    parts = name.split("/")
+    if entry.orig_filename != entry.filename:  # zipfile cuts a name at NUL
+        return "a name that holds a NUL, or another name besides"
+    if name.startswith("/") or ".." in parts or "\\" in name:
+        return "which leads out of its folder"
+    if not {"", "."}.isdisjoint(parts):
+        return "a name that is empty, or a part of which is"
+    if len(name.encode()) > PATH_BYTES or any(len(part.encode()) > NAME_BYTES for part in parts):
+        return f"a name of more than {NAME_BYTES} bytes, or a path of more than {PATH_BYTES}"
+    return ""
+
+
+def _require_distinct(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuse names that stand there twice, or name both a file and a folder."""
+    files = [entry.filename for entry in entries if not entry.is_dir()]
+    folders = {entry.filename.removesuffix("/") for entry in entries if entry.is_dir()}
+    folders |= {str(parent) for name in files for parent in PurePosixPath(name).parents}
+    taken = set(folders)
+    for name in files:
+        if name in taken:
+            how = "as a file and as a folder" if name in folders else "twice"
+            raise IntegrityError(f"{archive.name} holds {name!r} {how}.")
+        taken.add(name)
+
+
 def _unpack(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
     target = folder / entry.filename
-    if not target.resolve().is_relative_to(folder.resolve()):
+    if not target.resolve().is_relative_to(folder.resolve()):  # a link that was in the folder before
         raise IntegrityError(f"{opened.filename} holds {entry.filename!r}, which leads out of its folder.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Created, never overwritten: a name that stands there twice is refused.
-    with opened.open(entry) as source, target.open("xb") as sink:
-        left = entry.file_size
+    left = entry.file_size
+    with opened.open(entry) as source, target.open("xb") as sink:  # created, never overwritten
         while chunk := source.read(CHUNK):
             left -= len(chunk)
             if left < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import shutil
 from pathlib import Path
@@ -21,6 +22,11 @@ FORMAT = 1  # of the files; score.py reads this one only
 DATABASE = "recommendations.sqlite"
 FALLBACK = "new_user_fallback.pkl"
 PICKLE_PROTOCOL = 4
+# What the unpickler raises for a stream that is damaged, or asks for a class, an attribute or gigabytes.
+UNREADABLE = (
+    *(pickle.UnpicklingError, EOFError, TypeError, ValueError, AttributeError),
+    *(IndexError, KeyError, OverflowError, MemoryError, RecursionError),
+)
 
 
 def build_artifact(
@@ -88,14 +94,25 @@ def read_fallback(folder: Path) -> Ranking:
     """
     try:
         with (folder / FALLBACK).open("rb") as stream:
-            return [(str(item), float(rating)) for item, rating in _PlainUnpickler(stream).load()]
-    except (pickle.UnpicklingError, EOFError, TypeError, ValueError) as err:
-        raise IntegrityError(f"{folder / FALLBACK} is not a list of products and ratings: {err}") from err
+            rows = [(item, rating) for item, rating in _PlainUnpickler(stream).load()]
+        if not all(_is_ranked(item, rating) for item, rating in rows):
+            raise ValueError("it holds something else than product ids and finite ratings")
+        return [(item, float(rating)) for item, rating in rows]
+    except UNREADABLE as err:
+        raise IntegrityError(f"{folder / FALLBACK} is not a list of products and ratings: {err!r}") from err
 
 
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> NoReturn:
         raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+
+def _is_ranked(item: object, rating: object) -> bool:
+    """Return whether it is a product id and a finite number, as ``score.py`` accepts them, that can be stored."""
+    if type(item) is not str or type(rating) not in {int, float}:
+        return False
+    item.encode()  # a lone surrogate is in no product id
+    return math.isfinite(rating)  # type: ignore[arg-type]
 
 
 def _fill(name: str, folder: Path, values: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
+from recdeploy_ops.artifacts.stored_lists import LISTS, PRODUCTS
 from recdeploy_ops.domain.errors import TrainingFailedError
 from recdeploy_ops.training.recommendations import (
     INTERACTIONS,
@@ -45,8 +46,8 @@ PRAGMA synchronous = OFF;
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA temp_store = FILE;
 BEGIN;
-CREATE TABLE products (position INTEGER PRIMARY KEY, product_id TEXT NOT NULL);
-CREATE TABLE lists (user_id TEXT PRIMARY KEY, positions BLOB NOT NULL, ratings BLOB NOT NULL) WITHOUT ROWID;
+{PRODUCTS};
+{LISTS};
 CREATE TEMP TABLE arrived (user_id TEXT, positions BLOB, ratings BLOB);
 CREATE TEMP TABLE members (user_id TEXT);
 """

@@ -1,4 +1,4 @@
-"""An artifact's score.py in a clean Python process."""
+"""An artifact's score.py in a clean Python process; nothing else loads an artifact."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.artifacts.templates import SCORE, read_shipped_score
 from recdeploy_ops.domain.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -16,22 +17,23 @@ if TYPE_CHECKING:
 
 
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
+# What runs is the source that was compared, not the file: Python would prefer a compiled one that lies beside it.
 DRIVER = """
-import importlib.util, json, sys
+import json, sys, types
 answers, sys.stdout = sys.stdout, sys.stderr
-requests = json.load(sys.stdin)
-spec = importlib.util.spec_from_file_location("score", "score.py")
-score = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(score)
-json.dump([score.predict(request) for request in requests], answers, allow_nan=False)
+given = json.load(sys.stdin)
+score = types.ModuleType("score")
+score.__file__ = given["path"]
+exec(compile(given["source"], given["path"], "exec"), score.__dict__)
+json.dump([score.predict(request) for request in given["requests"]], answers, allow_nan=False)
 """
 
 
 def load_in_clean_process(folder: Path, requests: Sequence[object], *, timeout_seconds: float = 300) -> list[Any]:
     """Return what the artifact's ``score.py`` answers, in a Python process of its own.
 
-    The process is isolated, as far from ours as OCI's server is: no environment variables, no installed
-    packages, only the standard library.
+    Only a ``score.py`` that this project has shipped is run. The process is isolated, as far from ours as OCI's server
+    is: no environment variables, no installed packages, only the standard library.
 
     Args:
         folder: the artifact.
@@ -39,13 +41,16 @@ def load_in_clean_process(folder: Path, requests: Sequence[object], *, timeout_s
         timeout_seconds: for loading and answering all of them.
 
     Raises:
+        ForeignCodeError: this project has not shipped that ``score.py``.
         IntegrityError: it does not load, does not answer, or not in time; with the child's traceback.
     """
+    source = read_shipped_score(folder).decode()
+    given = {"path": str((folder / SCORE).absolute()), "source": source, "requests": list(requests)}
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     try:
         child = subprocess.run(
             [sys.executable, "-I", "-S", "-B", "-c", DRIVER],
-            input=json.dumps(requests),
+            input=json.dumps(given),
             capture_output=True,
             encoding="utf-8",
             cwd=folder,

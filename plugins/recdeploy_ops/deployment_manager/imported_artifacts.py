@@ -12,9 +12,7 @@ import csv
 import json
 import logging
 import shutil
-import sqlite3
 import struct
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recdeploy_ops.artifacts.artifact import DATABASE, FALLBACK, FORMAT, TEMPLATE, read_fallback
+from recdeploy_ops.artifacts.artifact import DATABASE, FALLBACK, FORMAT, read_fallback
+from recdeploy_ops.artifacts.stored_lists import open_lists
+from recdeploy_ops.artifacts.templates import is_shipped
 from recdeploy_ops.domain.errors import IntegrityError, SettingsError
 from recdeploy_ops.domain.events import ArtifactBuilt, DataChecked, DataExtracted, ModelTrained
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
@@ -138,7 +138,7 @@ def _copy_artifact(folder: Path, target: Path, version: int, project: str) -> di
             f"{folder} holds v{facts['version']}, this release makes v{version}: build it again with "
             "manager.build_artifact() (Cell 8)."
         )
-    if sha256_of(folder / "score.py") != sha256_of(TEMPLATE / "score.py"):
+    if not is_shipped((folder / "score.py").read_bytes()):
         raise SettingsError(
             f"{folder / 'score.py'} is not the one that this project serves with. When ADS's prepare() wrote it, pass "
             "score_py_uri to prepare(), or build the artifact again (Cell 8)."
@@ -146,7 +146,11 @@ def _copy_artifact(folder: Path, target: Path, version: int, project: str) -> di
     target.mkdir()
     for name in filter(lambda name: (folder / name).is_file(), FILES):
         shutil.copyfile(folder / name, target / name)
-    changed = [name for name, sha256 in facts.pop("files").items() if sha256_of(target / name) != sha256]
+    files: dict[str, str] = facts.pop("files")
+    unknown = sorted(set(files) - set(FILES))
+    if unknown:
+        raise IntegrityError(f"{folder} has files that no artifact of this project has: {', '.join(unknown)}.")
+    changed = [name for name, sha256 in files.items() if sha256_of(target / name) != sha256]
     if set(changed) - {"runtime.yaml"}:
         raise IntegrityError(f"{folder} does not match its manifest: {', '.join(changed)}. Build it again (Cell 8).")
     if changed:
@@ -229,16 +233,13 @@ class _Lists:
         return {"interactions": 0, "users": len(users), "items": len(items)}
 
     def _products(self) -> list[str]:
-        with closing(self._open()) as database:
+        with open_lists(self.folder) as database:
             return [item for (item,) in database.execute("SELECT product_id FROM products ORDER BY position")]
 
     def _rankings(self) -> Iterator[tuple[str, list[tuple[str, float]]]]:
         products = self._products()
-        with closing(self._open()) as database:
+        with open_lists(self.folder) as database:
             for user, positions, ratings in database.execute("SELECT user_id, positions, ratings FROM lists"):
                 size = len(ratings) // 8
                 ranked = zip(struct.unpack(f"<{size}I", positions), struct.unpack(f"<{size}d", ratings), strict=True)
                 yield user, [(products[position], rating) for position, rating in ranked]
-
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{self.folder / DATABASE}?mode=ro&immutable=1", uri=True)

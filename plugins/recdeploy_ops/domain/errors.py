@@ -11,6 +11,7 @@
     ├── MissingInputError           what an earlier step made is gone: says which task to run again
     ├── CellOrderError              a notebook's cell was run before its time: says which to run
     ├── IntegrityError              stored bytes are not the bytes that were recorded
+    │   └── ForeignCodeError        they are code that this project has not shipped: a worker does not run it
     ├── LedgerFormatError           a newer version of this project has written the ledger
     ├── IllegalTransitionError      a version cannot go from this stage to that one
     ├── LockHeldError               another release or rollback is in progress
@@ -119,6 +120,10 @@ class CellOrderError(RecdeployError):
 
 class IntegrityError(RecdeployError):
     """Stored bytes differ from the sha256 that was recorded for them."""
+
+
+class ForeignCodeError(IntegrityError):
+    """An artifact's code is not one that this project has shipped: a worker does not run it."""
 
 
 class LedgerFormatError(RecdeployError):

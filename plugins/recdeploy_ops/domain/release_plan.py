@@ -102,10 +102,7 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
         raise SettingsError("Nothing is in production: there is nothing to roll back.")
     if wanted == PREVIOUS:
         if state.previous_champion is None:
-            raise SettingsError(
-                f"v{state.production.version} is the first that ever served: there is no previous version.",
-                Remedy("Name one"),
-            )
+            raise _no_previous(state, state.production)
         wanted = state.previous_champion.version
     version = state.versions.get(wanted) if isinstance(wanted, int) else None
     if version is None:
@@ -117,6 +114,19 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
     if version.stage is not Stage.RETIRED:
         raise IllegalTransitionError(version.stage, Stage.CHAMPION)
     return version
+
+
+def _no_previous(state: LedgerState, serving: Serving) -> SettingsError:
+    served = [version for _, version in sorted(state.versions.items()) if version.stage is Stage.RETIRED]
+    tagged = [f"v{version.number}" for version in served if version.known_by_tags]
+    if not tagged:
+        why = f"v{serving.version} is the first that ever served: there is no previous version."
+        return SettingsError(why, Remedy("Name one"))
+    return SettingsError(
+        f"There is no previous version: that {', '.join(tagged)} served before v{serving.version} is known by tags in "
+        "the Model Catalog alone, which anyone who writes there can set.",
+        Remedy("Look at them there, and name one by its number"),
+    )
 
 
 def require_unused(state: LedgerState, release: Release) -> None:

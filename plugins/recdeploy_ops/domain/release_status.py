@@ -54,6 +54,7 @@ PROGRESS = {
     EventType.CHAMPION_RESTORED: "was taken back from production",
     EventType.RESIZE_STARTED: "is being resized in production",
     EventType.RESIZED: "is resized in production",
+    EventType.REHEARSAL_STARTED: "is being tried on a test deployment",
     EventType.ROLLBACK_REHEARSED: "is rehearsed",
     EventType.MODEL_RESTORED: "is in the Model Catalog again",
     EventType.ROLLED_BACK: "is done and verified, and to be closed",

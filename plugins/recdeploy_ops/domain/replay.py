@@ -70,7 +70,7 @@ BUILT_ON_EACH_OTHER = (
 VOID_WHEN_REOPENED = frozenset(BUILT_ON_EACH_OTHER[BUILT_ON_EACH_OTHER.index(EventType.SWITCH_STARTED) :]) - {
     EventType.PROMOTED,
     EventType.ROLLED_BACK,
-} | {EventType.RELEASE_CLOSED}
+} | {EventType.RELEASE_CLOSED, EventType.REHEARSAL_STARTED}
 
 # What ends a switch.
 PRODUCTION_AT_REST = frozenset(
@@ -211,7 +211,9 @@ def _switch(event: SwitchDone, state: LedgerState, entry: Entry) -> LedgerState:
         state = replace(state, previous_champion=previous)
     if previous is None and isinstance(event, Promoted):  # it was made with the size that its run asked for
         state = replace(state, applied_size=state.releases[entry.run_id].retrain_params.size)
-    return replace(_with_stage(state, serving.version, Stage.CHAMPION), production=serving)
+    state = _with_stage(state, serving.version, Stage.CHAMPION)
+    champion = replace(state.versions[serving.version], known_by_tags=False)
+    return replace(_with_version(state, champion), production=serving)
 
 
 @_apply.register

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recdeploy_ops.domain.stages import Stage  # noqa: TC001 - the codec reads the annotations
+from recdeploy_ops.domain.stages import Stage
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Version:
         model_id: OCID in the Model Catalog.
         artifact: storage prefix of the artifact.
         results: storage prefix of the training results; empty when there are none.
+        known_by_tags: whether nothing but its tags in the Model Catalog says that it ever served.
     """
 
     number: int
@@ -51,3 +52,19 @@ class Version:
     model_id: str
     artifact: str
     results: str
+    known_by_tags: bool = False
+
+
+def describe_trust(version: Version) -> str:
+    """Return what a version that the ledger does not know would be trusted with, and why, in sentences."""
+    model = f"OCI has the model {version.model_id} (digest {version.digest[:12] or 'unknown'})."
+    if version.stage is Stage.CHAMPION:
+        return f"{model} Production answers as it would: it becomes the champion."
+    if version.stage is not Stage.RETIRED:
+        return f"{model} It never served: production cannot go back to it."
+    if version.known_by_tags:
+        return (
+            f"{model} Its tags alone say that it served, and anyone who writes the Model Catalog can set them: "
+            "'previous' never goes to it, and a rollback must name its number."
+        )
+    return f"{model} A backup in storage holds that very artifact: it served, and production can go back to it."

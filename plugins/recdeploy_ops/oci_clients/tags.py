@@ -25,6 +25,9 @@ SERVED_TAG = "recdeploy-served"  # since when a model was verified to serve
 RESULTS_METADATA = "results"  # of a model: where its training results lie, for when the ledger is lost
 CODE_METADATA = "code"  # of a model: sha256 over the source files that made it
 
+SLUG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
 Tags = dict[str, str]
 
 
@@ -55,6 +58,18 @@ def is_lease_over(tags: Mapping[str, str], now: datetime) -> bool:
         return datetime.fromisoformat(tags.get(LEASE_TAG, "")) <= now
     except (ValueError, TypeError):
         return False
+
+
+def slug_of(tags: Mapping[str, str]) -> str:
+    """Return the run's slug that tags name; ``unknown`` where there is none that `run_slug` could have made."""
+    slug = tags.get(RUN_TAG, "")
+    return slug if SLUG.fullmatch(slug) else "unknown"
+
+
+def digest_of(tags: Mapping[str, str]) -> str:
+    """Return the digest that tags name; empty where there is none, or it is not a sha256."""
+    digest = tags.get(DIGEST_TAG, "")
+    return digest if SHA256.fullmatch(digest) else ""
 
 
 def has_role(tags: Mapping[str, str], project: str, role: Role) -> bool:

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.events import ModelRegistered
+    from recdeploy_ops.domain.records import Shape
 
 log = logging.getLogger(__name__)
 
 
-def advance_creation(context: ReleaseContext, registered: ModelRegistered, role: Role) -> Waiting | Deployment:
+def advance_creation(
+    context: ReleaseContext, registered: ModelRegistered, role: Role, *, shape: Shape | None = None
+) -> Waiting | Deployment:
     """Create a deployment of this run and return it once it is ACTIVE.
 
     A deployment that an earlier try made is used; one with other content, or one that failed, is deleted.
@@ -35,6 +38,7 @@ def advance_creation(context: ReleaseContext, registered: ModelRegistered, role:
         context: of the run.
         registered: the model that it is to serve.
         role: what the deployment is for.
+        shape: its size; by default what the params of the run ask for, which must be a retrain.
 
     Raises:
         LockHeldError: another run has taken the lock over.
@@ -42,19 +46,25 @@ def advance_creation(context: ReleaseContext, registered: ModelRegistered, role:
     """
     known = find_own_deployments(context, role)
     present = [found for found in known if not found.lifecycle_state.is_deleted]
-    stale = [found for found in present if found.tags.get(DIGEST_TAG) != registered.digest]
+    stale = [found for found in present if not _serves(found, registered)]
     waiting = deletion.advance_deletion(context, stale)
     if waiting:
         return waiting
     current = [found for found in present if found not in stale]
     if current:
         return _follow(context, current[0])
-    new = _describe(context, registered, role, attempt=len(known))
+    new = _describe(context, registered, role, shape=shape, attempt=len(known))
     context.confirm_lock()  # between looking and creating anything
     deployment = context.deployments.get(context.deployments.create(new))
     log.info("Creating the %s deployment %s (%s)", role, deployment.name, deployment.deployment_id)
     # Always wait after create, so that retries take the same path however fast OCI is.
     return _wait(context, deployment)
+
+
+def _serves(deployment: Deployment, registered: ModelRegistered) -> bool:
+    """Return whether a deployment was made for this content; what has no digest is known by its model."""
+    known = deployment.tags.get(DIGEST_TAG) == registered.digest
+    return known and (registered.digest != "" or deployment.model_id == registered.model_id)
 
 
 def _follow(context: ReleaseContext, deployment: Deployment) -> Waiting | Deployment:
@@ -94,7 +104,9 @@ def explain_newest(context: ReleaseContext, deployment: Deployment) -> str:
         return err.message
 
 
-def _describe(context: ReleaseContext, registered: ModelRegistered, role: Role, *, attempt: int) -> NewDeployment:
+def _describe(
+    context: ReleaseContext, registered: ModelRegistered, role: Role, *, shape: Shape | None, attempt: int
+) -> NewDeployment:
     serving, version, digest = context.settings.serving, registered.version, registered.digest
     logs = {}
     if serving.log_group_id:
@@ -105,7 +117,7 @@ def _describe(context: ReleaseContext, registered: ModelRegistered, role: Role, 
         name=deployment_name(context.project, role, version),
         description=f"v{version} of {context.project}, made by the run {context.run_id}"[:400],
         model_id=registered.model_id,
-        shape=context.release.retrain_params.size.apply_to(DEFAULT_SHAPE),
+        shape=shape or context.release.retrain_params.size.apply_to(DEFAULT_SHAPE),
         bandwidth_mbps=serving.bandwidth_mbps,
         environment={"WEB_CONCURRENCY": str(serving.workers)},
         logs=logs,

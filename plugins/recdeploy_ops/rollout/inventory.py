@@ -10,22 +10,25 @@ from recdeploy_ops.domain.errors import SettingsError, StateMismatchError
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.domain.versions import Serving, Version
+from recdeploy_ops.domain.versions import Serving, Version, describe_trust
 from recdeploy_ops.oci_clients.tags import (
-    DIGEST_TAG,
     RESULTS_METADATA,
     ROLE_TAG,
-    RUN_TAG,
     SERVED_TAG,
+    digest_of,
     has_role,
+    slug_of,
     version_number,
 )
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.switches import verify_serving
+from recdeploy_ops.storage.backups import list_artifacts
 from recdeploy_ops.storage.bundles import MANIFEST
-from recdeploy_ops.storage.keys import bundle_prefix, slug_prefix
+from recdeploy_ops.storage.keys import RESULTS, bundle_prefix, slug_prefix
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.ledger_state import LedgerState
     from recdeploy_ops.domain.records import CatalogModel, Deployment
@@ -123,7 +126,9 @@ def compare(state: LedgerState, found: Inventory) -> list[str]:
             lines.append(f"{name}: the ledger has {_describe(ours)}, OCI has {_describe(theirs)}")
     for number in sorted({*state.versions, *found.versions}):
         ours_version, theirs_version = state.versions.get(number), found.versions.get(number)
-        if ours_version != theirs_version:
+        if ours_version is None and theirs_version is not None:
+            lines.append(f"v{number}: the ledger does not know it. {describe_trust(theirs_version)}")
+        elif ours_version != theirs_version:
             lines.append(f"v{number}: the ledger has {ours_version}, OCI has {theirs_version}")
     return lines
 
@@ -172,12 +177,13 @@ def _versions(context: ReleaseContext, state: LedgerState, served: str | None) -
         if model.lifecycle_state == "ACTIVE" and number is not None:
             models.setdefault(number, []).append(model)
     versions = dict(state.versions)
+    backed_up = list_artifacts(context.store) if models.keys() - versions.keys() else set()
     for number, candidates in models.items():
         known = state.versions.get(number)
         chosen = _choose_model(context, candidates, known, served)
         if chosen:
             versions[number] = (
-                replace(known, model_id=chosen.model_id) if known else _from_catalog(context, number, chosen)
+                replace(known, model_id=chosen.model_id) if known else _from_catalog(context, number, chosen, backed_up)
             )
     return versions
 
@@ -189,7 +195,7 @@ def _choose_model(
 
     Several models have one version's number when a registration was killed, or restored.
     """
-    agreeing = [m for m in candidates if known is None or known.digest == m.tags.get(DIGEST_TAG, UNKNOWN_DIGEST)]
+    agreeing = [m for m in candidates if known is None or known.digest == digest_of(m.tags)]
     ours = known.model_id if known else None
     ranked = sorted(agreeing, key=lambda m: (m.model_id != served, m.model_id != ours, SERVED_TAG not in m.tags))
     for other in (m for m in candidates if m not in agreeing):
@@ -202,17 +208,28 @@ def _choose_model(
     return next(whole, ranked[0] if ranked and known is None else None)
 
 
-def _from_catalog(context: ReleaseContext, number: int, model: CatalogModel) -> Version:
-    digest = model.tags.get(DIGEST_TAG, UNKNOWN_DIGEST)
-    slug = model.tags.get(RUN_TAG, "unknown")
+def _from_catalog(
+    context: ReleaseContext, number: int, model: CatalogModel, backed_up: Container[tuple[int, str]]
+) -> Version:
+    """Return a version that the ledger does not know, as its model's tags describe it.
+
+    Args:
+        context: of the run.
+        number: of the version.
+        model: in the catalog.
+        backed_up: versions with the digests of their artifacts that have a backup in storage, as they served.
+    """
+    digest, slug = digest_of(model.tags), slug_of(model.tags)
+    served = SERVED_TAG in model.tags
     return Version(
         number=number,
-        stage=Stage.RETIRED if SERVED_TAG in model.tags else Stage.REJECTED,
+        stage=Stage.RETIRED if served else Stage.REJECTED,
         run_id=slug,
         digest=digest,
         model_id=model.model_id,
-        artifact=bundle_prefix(slug_prefix(slug, "artifact"), digest),
+        artifact=bundle_prefix(slug_prefix(slug, "artifact"), digest) if digest else "",
         results=_find_results(context, model),
+        known_by_tags=served and (not digest or (number, digest) not in backed_up),
     )
 
 
@@ -222,7 +239,7 @@ def _find_results(context: ReleaseContext, model: CatalogModel) -> str:
     An empty text where the catalog does not say it, or they are gone: those of another try are not taken for them.
     """
     prefix = context.catalog.get(model.model_id).metadata.get(RESULTS_METADATA, "")
-    if prefix and any(context.store.list(f"{prefix}/{MANIFEST}")):
+    if RESULTS.fullmatch(prefix) and any(context.store.list(f"{prefix}/{MANIFEST}")):
         return prefix
     log.warning("Nothing says which training results are those of %s, or they are gone.", model.name)
     return ""
@@ -233,7 +250,7 @@ def _retire(versions: dict[int, Version], serving: int | None) -> dict[int, Vers
     staged = {}
     for number, version in versions.items():
         if number == serving:
-            staged[number] = replace(version, stage=Stage.CHAMPION)
+            staged[number] = replace(version, stage=Stage.CHAMPION, known_by_tags=False)
         elif version.stage is Stage.CHAMPION:
             staged[number] = replace(version, stage=Stage.RETIRED)
         else:
@@ -244,7 +261,10 @@ def _retire(versions: dict[int, Version], serving: int | None) -> dict[int, Vers
 def _previous(
     context: ReleaseContext, state: LedgerState, versions: dict[int, Version], serving: Serving
 ) -> Serving | None:
-    """Return the last other version that was verified to serve, as the ledger or the catalog's tags have it."""
+    """Return the last other version that was verified to serve, as the ledger has it, or a backup in storage.
+
+    The catalog's tags say when each of those served. They never make one of a version that has nothing else.
+    """
     if state.production and state.production.version != serving.version:
         return state.production
     previous = state.previous_champion
@@ -255,7 +275,8 @@ def _previous(
         for model in list_models(context)
         if SERVED_TAG in model.tags and (number := version_number(model.tags)) in versions and number is not None
     ]
-    others = sorted((since, v.number) for since, v in served if v.number != serving.version)
+    trusted = ((since, v) for since, v in served if v.stage is Stage.RETIRED and not v.known_by_tags)
+    others = sorted((since, v.number) for since, v in trusted if v.number != serving.version)
     if not others:
         return None
     since, number = others[-1]

@@ -1,25 +1,24 @@
-"""Rehearsing a rollback: a version is fetched, verified, loaded in a clean process and probed."""
+"""Rehearsing a rollback: a version is fetched and verified; where a worker may run its code, loaded and probed."""
 
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
-from contextlib import closing
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.artifacts.archives import unzip, unzip_artifact, zip_artifact
-from recdeploy_ops.artifacts.artifact import DATABASE
 from recdeploy_ops.artifacts.sandbox import load_in_clean_process
+from recdeploy_ops.artifacts.stored_lists import sample_users
+from recdeploy_ops.artifacts.templates import holds_foreign_code
 from recdeploy_ops.domain.errors import CloudRefusedError, IntegrityError, MissingInputError, StorageError
 from recdeploy_ops.domain.events import ModelRestored, RollbackRehearsed
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import RESULTS_METADATA, version_tags
 from recdeploy_ops.rollout.registry import find_registration, model_name
-from recdeploy_ops.rollout.switches import PROBE
+from recdeploy_ops.rollout.switches import PROBE, verify_serving
 from recdeploy_ops.storage.backups import list_backups, require_recorded
 from recdeploy_ops.storage.bundles import MANIFEST, fetch_bundle, open_bundle, sha256_of
 from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUPS
@@ -31,56 +30,70 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.records import CatalogModel
-    from recdeploy_ops.domain.versions import Version
+    from recdeploy_ops.domain.versions import Serving, Version
     from recdeploy_ops.storage.bundles import Bundle
 
 log = logging.getLogger(__name__)
 
-SAMPLE = "SELECT user_id FROM lists LIMIT 20"
+SAMPLE = 20  # users whose lists are requested
 
 
-def rehearse(context: ReleaseContext, version: Version) -> RollbackRehearsed:
-    """Verify that production could go back to a version, and record how long that took.
+def rehearse_champion(context: ReleaseContext, serving: Serving) -> RollbackRehearsed:
+    """Verify that production could go back to what it serves, and record how long that took.
 
-    Where the catalog's model is gone it is registered again from storage or from a backup first.
+    Where the catalog's model is gone it is registered again from storage or from a backup first. Where a worker does
+    not run the version's code, its bytes are compared and production is asked.
 
     Args:
         context: of the run that may need the version.
-        version: the one to go back to.
+        serving: what production serves.
 
     Raises:
         IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
+        DeploymentFailedError: production does not answer as the version would.
         StorageError: there is no whole copy of it anywhere.
     """
     started = time.monotonic()
+    version = context.state.versions[serving.version]
     model = find_or_restore(context, version)
-    with workspace() as folder:
-        _try_registered(context, version, model.model_id, folder)
+    how = "fetched, verified, loaded and probed"
+    if not try_registered(context, version, model.model_id):
+        production = context.deployments.get(serving.deployment_id)
+        verify_serving(context, production, version=version.number, digest=version.digest)
+        how = "fetched, compared and asked in production, but not loaded"
     seconds = round(time.monotonic() - started, 1)
-    rehearsed = RollbackRehearsed(version.number, version.digest, model.model_id, seconds)
+    return record_rehearsal(context, RollbackRehearsed(version.number, version.digest, model.model_id, seconds), how)
+
+
+def record_rehearsal(context: ReleaseContext, rehearsed: RollbackRehearsed, how: str) -> RollbackRehearsed:
+    """Record a rehearsal unless an earlier try has, and return what is recorded.
+
+    Args:
+        context: of the run.
+        rehearsed: what was rehearsed.
+        how: what was done, for the log.
+    """
     known = context.confirm_lock().get(RollbackRehearsed)
-    if known is None or replace(known, seconds=seconds) != rehearsed:
+    if known is None or replace(known, seconds=rehearsed.seconds) != rehearsed:
         context.record(rehearsed)
-    done = "fetched, verified, loaded and probed" if version.digest else "fetched and compared, but not loaded"
-    log.info("Production could go back to v%s: %s in %s s.", version.number, done, seconds)
+    log.info("Production could go back to v%s: %s in %s s.", rehearsed.version, how, rehearsed.seconds)
     return context.release.require(RollbackRehearsed)
 
 
 def require_rollback_target(context: ReleaseContext, version: Version) -> None:
-    """Fetch, verify, load and probe a version as a rehearsal does, before anything is begun: nothing is recorded.
+    """Fetch and verify a version as a rehearsal does, before anything is begun: nothing is recorded or deployed.
 
     Raises:
         IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
         StorageError: there is no whole copy of it anywhere.
     """
     model = _find(context, version)
-    with workspace() as folder:
-        if model is not None:
-            _try_registered(context, version, model.model_id, folder)
-            return
-        _fetch_copy(context, version, folder / "artifact")
-        if version.digest:
-            _probe(folder / "artifact", version)
+    if model is not None:
+        try_registered(context, version, model.model_id)
+        return
+    with workspace() as place:
+        _fetch_copy(context, version, place / "artifact")
+        _try_artifact(version, place / "artifact")
 
 
 def fetch_from_catalog(context: ReleaseContext, model_id: str, digest: str, archive: Path, folder: Path) -> None:
@@ -119,23 +132,38 @@ def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
     return model
 
 
-def _try_registered(context: ReleaseContext, version: Version, model_id: str, place: Path) -> None:
-    """Fetch a version's artifact from the catalog and verify it; load and probe it where this project made it."""
-    folder, archive = place / "artifact", place / "artifact.zip"
-    if version.digest:
-        fetch_from_catalog(context, model_id, version.digest, archive, folder)
-        _probe(folder, version)
-    else:
-        _compare_with_stored(context, version, model_id, archive, folder)
+def try_registered(context: ReleaseContext, version: Version, model_id: str) -> bool:
+    """Fetch a version's artifact from the catalog and verify it; load and probe it where a worker may run its code.
+
+    Returns:
+        Whether it was loaded and probed: only an artifact whose digest the ledger knows, with code of this project, is.
+
+    Raises:
+        IntegrityError: it is not the one that was recorded, or does not answer.
+    """
+    with workspace() as place:
+        folder, archive = place / "artifact", place / "artifact.zip"
+        if version.digest:
+            fetch_from_catalog(context, model_id, version.digest, archive, folder)
+        else:
+            _compare_with_stored(context, version, model_id, archive, folder)
+        return _try_artifact(version, folder)
+
+
+def _try_artifact(version: Version, folder: Path) -> bool:
+    if not version.digest or holds_foreign_code(folder):
+        log.warning("The code of v%s is not known as this project's: a worker does not load it.", version.number)
+        return False
+    _probe(folder, version)
+    return True
 
 
 def _compare_with_stored(context: ReleaseContext, version: Version, model_id: str, archive: Path, folder: Path) -> None:
-    """Rehearse a version of another project: its score.py may need packages that only its deployment has."""
+    """Fetch an artifact that has no manifest of ours, and compare its files with those that were adopted."""
     context.catalog.download_artifact(model_id, archive)
     found = {name: sha256_of(folder / name) for name in unzip(archive, folder) if name != MANIFEST}
     if not any(copy.files == found for copy in _copies(context, version)):
         raise IntegrityError(f"The artifact of the model {model_id} is not the one that was adopted: it was exchanged.")
-    log.warning("v%s was not made by this project: its score.py is not loaded here.", version.number)
 
 
 def _find(context: ReleaseContext, version: Version) -> CatalogModel | None:
@@ -204,9 +232,7 @@ def _describe(context: ReleaseContext, version: Version, *, deleted: int) -> New
 
 def _probe(folder: Path, version: Version) -> None:
     """Request a sample of an artifact's own lists, and one for an unknown user, in a clean process."""
-    with closing(sqlite3.connect(f"file:{folder / DATABASE}?mode=ro&immutable=1", uri=True)) as database:
-        users = [user for (user,) in database.execute(SAMPLE)]
-    requests = [{"user_id": user} for user in [*users, PROBE["user_id"]]]
+    requests = [{"user_id": user} for user in [*sample_users(folder, SAMPLE), PROBE["user_id"]]]
     for request, answer in zip(requests, load_in_clean_process(folder, requests), strict=True):
         served = (answer.get("model_version"), answer.get("digest"), answer.get("user_id"))
         if served != (version.number, version.digest, request["user_id"]):

@@ -11,21 +11,24 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.artifacts.archives import unzip
-from recdeploy_ops.domain.errors import IntegrityError
+from recdeploy_ops.domain.errors import IntegrityError, MissingInputError
 from recdeploy_ops.domain.events import Adopted
 from recdeploy_ops.domain.ledger_state import LedgerState
 from recdeploy_ops.domain.release_plan import lock_held
+from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.ledger.audits import examine
 from recdeploy_ops.oci_clients.tags import LEDGER_TAG, ROLE_TAG
 from recdeploy_ops.rollout import inventory, tagging
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.rehearsals import fetch_from_catalog
-from recdeploy_ops.storage.bundles import MANIFEST, store_bundle, write_manifest
+from recdeploy_ops.storage.bundles import open_bundle, store_bundle, write_manifest
 from recdeploy_ops.storage.keys import LEDGER, LEDGER_ASIDE, adopted_prefix
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.records import Deployment
     from recdeploy_ops.domain.versions import Version
@@ -189,9 +192,20 @@ def _fetch_missing(context: ReleaseContext, versions: dict[int, Version]) -> dic
     """Return the versions, those with an artifact in the catalog and none in storage fetched into it."""
     complete = {}
     for number, version in versions.items():
-        stored = version.artifact and any(context.store.list(f"{version.artifact}/{MANIFEST}"))
-        complete[number] = version if stored else _fetch(context, version)
+        complete[number] = version if _is_stored(context, version) else _fetch(context, version)
     return complete
+
+
+def _is_stored(context: ReleaseContext, version: Version) -> bool:
+    """Return whether a version's artifact lies in storage, with the digest that the ledger or a tag says."""
+    if not version.artifact:
+        return False
+    try:
+        open_bundle(context.store, version.artifact, digest=version.digest or None, made_by="adopt_production")
+    except (MissingInputError, IntegrityError) as err:
+        log.warning("The artifact of v%s is taken from the catalog: %s", version.number, err.message)
+        return False
+    return True
 
 
 def _fetch(context: ReleaseContext, version: Version) -> Version:
@@ -203,14 +217,25 @@ def _fetch(context: ReleaseContext, version: Version) -> Version:
         return version
     with workspace() as place:
         archive, folder = place / "artifact.zip", place / "artifact"
-        if version.digest:
-            fetch_from_catalog(context, version.model_id, version.digest, archive, folder)
-        else:
-            context.catalog.download_artifact(version.model_id, archive)
-            unzip(archive, folder)
-            write_manifest(folder, {"adopted": version.model_id})
+        try:
+            _fetch_artifact(context, version, archive, folder)
+        except IntegrityError as err:
+            if not version.known_by_tags:
+                raise
+            log.warning("v%s is not what its tags say, and production cannot go back to it: %s", version.number, err)
+            return replace(version, stage=Stage.REJECTED)
         bundle = store_bundle(context.store, adopted_prefix(version.number), folder)
     return replace(version, artifact=bundle.prefix)
+
+
+def _fetch_artifact(context: ReleaseContext, version: Version, archive: Path, folder: Path) -> None:
+    """Fetch a version's artifact from the catalog, verified against its digest where there is one."""
+    if version.digest:
+        fetch_from_catalog(context, version.model_id, version.digest, archive, folder)
+        return
+    context.catalog.download_artifact(version.model_id, archive)
+    unzip(archive, folder)
+    write_manifest(folder, {"adopted": version.model_id})
 
 
 def _require_no_release(state: LedgerState) -> None:

@@ -22,6 +22,7 @@ def advance(context: ReleaseContext) -> Outcome:
     Raises:
         StorageError: the champion's files are gone.
         IntegrityError: they were changed.
+        DeploymentFailedError: a worker does not run the champion's code, and production does not answer as it would.
     """
     context.confirm_lock()
     serving = context.state.production
@@ -30,5 +31,5 @@ def advance(context: ReleaseContext) -> Outcome:
         context.record(ProductionBackedUp(version=None, prefix=None, digest=None))
         return {"backup": None}
     prefix = back_up(context, serving)
-    rehearsals.rehearse(context, context.state.versions[serving.version])
+    rehearsals.rehearse_champion(context, serving)
     return {"backup": prefix, "version": serving.version}

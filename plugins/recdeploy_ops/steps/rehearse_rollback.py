@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import IntegrityError, StorageError
 from recdeploy_ops.domain.events import BackupFailed
-from recdeploy_ops.rollout import backups, rehearsals
+from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.rollout import backups
+from recdeploy_ops.rollout.trials import advance_rehearsal
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -18,16 +20,22 @@ log = logging.getLogger(__name__)
 
 
 def advance(context: ReleaseContext) -> Outcome:
-    """Fetch, verify, load and probe the version that the rollback goes to; back up what serves unless it has a backup.
+    """Try the version that the rollback goes to; back up what serves unless it has a backup.
+
+    Code that this project has shipped is loaded in a clean process, any other is served by a test deployment.
 
     Raises:
         IntegrityError: its artifact is not the one that was recorded, or does not answer.
+        DeploymentFailedError: the test deployment could not serve it, or could not be deleted.
         StorageError: there is no whole copy of it anywhere.
     """
     release = context.confirm_lock()
-    rehearsed = rehearsals.rehearse(context, context.state.versions[release.version])
+    rehearsed = advance_rehearsal(context, context.state.versions[release.version])
+    if isinstance(rehearsed, Waiting):
+        return rehearsed
     _back_up_champion(context)
-    return asdict(rehearsed)
+    started = rehearsed.started.isoformat() if rehearsed.started else None
+    return {**asdict(rehearsed), "started": started}
 
 
 def _back_up_champion(context: ReleaseContext) -> None:

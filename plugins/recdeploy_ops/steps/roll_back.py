@@ -15,6 +15,7 @@ from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.production_reports import reporting_production
 from recdeploy_ops.rollout.restoration import advance_or_restore
 from recdeploy_ops.rollout.switches import advance_switch, model_switch
+from recdeploy_ops.rollout.trials import advance_trial_deletion
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -31,6 +32,7 @@ def advance(context: ReleaseContext) -> Outcome:
     Raises:
         MissingInputError: the rollback was not rehearsed in this run, or not answered though it was to be approved.
         ApprovalError: a person rejected it, or what was approved has changed since.
+        DeploymentFailedError: the test deployment of the rehearsal could not be deleted; nothing was changed.
         PromotionFailedError: production did not verify; says what it serves now.
         SwitchInterruptedError: trying again may help; says what state production is in.
     """
@@ -45,6 +47,9 @@ def _advance(context: ReleaseContext) -> Outcome:
         raise StateMismatchError("Nothing is in production: there is nothing to roll back.")
     require_unused(context.state, release)
     if release.get(RolledBack) is None:
+        waiting = advance_trial_deletion(context) if release.open_switch is None else None
+        if waiting:
+            return waiting
         production = advance_or_restore(context, lambda: _switch(context, champion), failure="Rollback failed")
         if isinstance(production, Waiting):
             return production

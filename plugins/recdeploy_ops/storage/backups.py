@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, StorageError
 from recdeploy_ops.domain.events import ProductionBackedUp
 from recdeploy_ops.storage.bundles import MANIFEST, open_bundle
-from recdeploy_ops.storage.keys import BACKUP_MANIFEST, BACKUPS
+from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_MANIFEST, BACKUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,6 +42,14 @@ def list_backups(store: Store) -> list[dict[str, Any]]:
             continue
         found.append({"version": version, "prefix": prefix, "digest": bundle.digest, "files": len(bundle.files)})
     return sorted(found, key=lambda backup: backup["prefix"].partition("_")[2])
+
+
+def list_artifacts(store: Store) -> set[tuple[int, str]]:
+    """Return version and artifact's digest of each whole backup: only what has served has any."""
+    backups = list_backups(store)
+    bundles = [open_bundle(store, backup["prefix"], made_by="backup_production") for backup in backups]
+    names = [bundle.files.get(f"{BACKUP_ARTIFACT}/{MANIFEST}", "") for bundle in bundles]
+    return {(backup["version"], digest) for backup, digest in zip(backups, names, strict=True)}
 
 
 def require_recorded(backup: Mapping[str, Any], entries: Iterable[Entry]) -> None:

@@ -30,6 +30,7 @@ BACKUPS = "backups/"
 BACKUP_MANIFEST = re.compile(r"backups/v\d+_(\d{8}_\d{6})/manifest\.json")
 BACKUP_ARTIFACT, BACKUP_RESULTS = "recommender_model_artifact", "results"  # the parts of a backup
 BACKUP_METADATA = "metadata.json"
+RESULTS = re.compile(r"releases/[A-Za-z0-9_][A-Za-z0-9_.-]*/results/[0-9a-f]{16}")
 STATE_FILE = "backups/deployment_state.json"
 CURRENT = "current/manifest.json"
 

@@ -34,6 +34,7 @@ class EventType(StrEnum):
     PRODUCTION_FAILED = "production_failed"
     RESIZE_STARTED = "resize_started"
     RESIZED = "resized"
+    REHEARSAL_STARTED = "rehearsal_started"
     ROLLBACK_REHEARSED = "rollback_rehearsed"
     MODEL_RESTORED = "model_restored"
     ADOPTED = "adopted"

@@ -42,14 +42,36 @@ class BackupFailed(Event):
 
 
 @dataclass(frozen=True)
+class RehearsalStarted(Event):
+    """A version whose code a worker does not run was fetched and verified, and is tried on a test deployment.
+
+    Attributes:
+        version: the version.
+        digest: its digest; empty for a version that this project did not make.
+        model_id: OCID of its catalog model.
+        at: when, UTC.
+    """
+
+    type: ClassVar = EventType.REHEARSAL_STARTED
+    task: ClassVar = "rehearse_rollback"
+
+    version: int
+    digest: str
+    model_id: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class RollbackRehearsed(Event):
-    """A version was fetched, verified, loaded and probed: production could go back to it.
+    """A version was fetched, verified and seen to answer: production could go back to it.
 
     Attributes:
         version: the version.
         digest: its digest; empty for a version that this project did not make.
         model_id: OCID of its catalog model.
         seconds: how long that took.
+        deployment_id: OCID of the test deployment that served it; None where a worker loaded it, or it serves already.
+        started: when that trial was started, UTC.
     """
 
     type: ClassVar = EventType.ROLLBACK_REHEARSED
@@ -59,6 +81,8 @@ class RollbackRehearsed(Event):
     digest: str
     model_id: str
     seconds: float
+    deployment_id: str | None = None
+    started: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,49 @@
+"""The recommendation database of an artifact, opened only where it is what this project writes.
+
+It may come from the Model Catalog. A view or a generated column in the place of a table could compute for ever or fill
+the memory of the process that reads it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.artifacts.artifact import DATABASE
+from recdeploy_ops.domain.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PRODUCTS = "CREATE TABLE products (position INTEGER PRIMARY KEY, product_id TEXT NOT NULL)"
+LISTS = "CREATE TABLE lists (user_id TEXT PRIMARY KEY, positions BLOB NOT NULL, ratings BLOB NOT NULL) WITHOUT ROWID"
+TABLES = {("table", "lists", LISTS), ("table", "products", PRODUCTS)}  # as SQLite keeps them in its own schema table
+MOST = len(TABLES) + 1
+
+
+@contextmanager
+def open_lists(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Open the recommendation database of an artifact, read-only, while the block lasts.
+
+    Raises:
+        IntegrityError: it is not a database of exactly the two tables that this project writes, or it is damaged.
+    """
+    path = folder / DATABASE
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+            database.execute("PRAGMA trusted_schema = OFF")
+            schema = database.execute("SELECT type, name, substr(sql, 1, 1000) FROM sqlite_master LIMIT ?", (MOST,))
+            found = set(schema)
+            if found != TABLES:
+                raise IntegrityError(f"{path.name} holds other tables than an artifact of this project: {found}.")
+            yield database
+    except sqlite3.Error as err:
+        raise IntegrityError(f"{path.name} cannot be read: {err}") from err
+
+
+def sample_users(folder: Path, count: int) -> list[str]:
+    """Return the ids of some users who have a list in an artifact; raises as `open_lists` does."""
+    with open_lists(folder) as database:
+        return [str(user) for (user,) in database.execute("SELECT user_id FROM lists LIMIT ?", (count,))]

@@ -1,0 +1,201 @@
+"""Archives that somebody else has made: the product and the emulator refuse the same ones, and for the same reasons."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import stat
+import tracemalloc
+import warnings
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from oci_emulator.serving.unpacking import ArtifactError, unpack
+from recdeploy_ops.artifacts.archives import FILES, unzip
+from recdeploy_ops.domain.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+RUNTIME = b"""
+MODEL_ARTIFACT_VERSION: '3.0'
+MODEL_DEPLOYMENT:
+  INFERENCE_CONDA_ENV:
+    INFERENCE_ENV_SLUG: slug
+    INFERENCE_ENV_TYPE: published
+    INFERENCE_ENV_PATH: oci://bucket@namespace/path
+    INFERENCE_PYTHON_VERSION: '3.11'
+"""
+PLAIN = (("score.py", b"x"), ("runtime.yaml", RUNTIME))
+LIED, TRUE = 1000, 100 << 20
+MEMORY = 48 << 20  # zipfile's own records of 20,000 members take about 30 MB
+
+
+def entry(name: str, *, mode: int = 0, method: int = zipfile.ZIP_DEFLATED) -> zipfile.ZipInfo:
+    found = zipfile.ZipInfo("x" * len(name.encode()))
+    found.filename = name  # past what its constructor would correct
+    found.external_attr, found.compress_type = mode << 16, method
+    return found
+
+
+def archive(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
+    sink = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as opened:
+        warnings.simplefilter("ignore")  # of names that stand there twice
+        for name, content in (*PLAIN, *members):
+            opened.writestr(name, content)
+    return sink.getvalue()
+
+
+def named(*names: str) -> bytes:
+    return archive(*((entry(name), b"") for name in names))
+
+
+def renamed(name: bytes, new: bytes) -> bytes:
+    """An archive in which a name stands as no library writes it; both are of one length."""
+    assert len(name) == len(new)
+    return archive((name.decode(), b"")).replace(name, new)
+
+
+def liar(method: int, packed: bytes) -> bytes:
+    """A few bytes that say they give 1,000, and give 100 MB."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as opened:
+        for name, plain in PLAIN:
+            opened.writestr(name, plain)
+        opened.writestr(entry("big", method=zipfile.ZIP_STORED), packed)
+    content = sink.getvalue()
+    at = content.rindex(b"PK\x01\x02")
+    at_local = content.index(b"big") - 30
+    changed = bytearray(content)
+    for place in (at + 10, at_local + 8):
+        changed[place : place + 2] = method.to_bytes(2, "little")
+    for place in (at + 24, at_local + 22):
+        changed[place : place + 4] = LIED.to_bytes(4, "little")
+    return bytes(changed)
+
+
+def lzma_of(content: bytes) -> bytes:
+    """LZMA as zip files have it: the version, the size of the properties, the properties, the stream."""
+    alone = lzma.compress(content, lzma.FORMAT_ALONE)
+    return b"\x09\x04" + (5).to_bytes(2, "little") + alone[:5] + alone[13:]
+
+
+def damaged(change: Callable[[bytearray], Any]) -> bytes:
+    content = bytearray(archive(("big", bytes(range(256)) * 40)))
+    change(content)
+    return bytes(content)
+
+
+def set_flag(content: bytearray) -> None:
+    """Mark every member as encrypted."""
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := content.find(mark, at + 1)) >= 0:
+            content[at + place] |= 1
+
+
+def shrink(content: bytearray) -> None:
+    """Let the directory say less than the member gives."""
+    size = len(bytes(range(256)) * 40).to_bytes(4, "little")
+    while size in content:
+        at = content.index(size)
+        content[at : at + 4] = (10).to_bytes(4, "little")
+
+
+def move_far(content: bytearray) -> None:
+    """Let the last member begin behind the end of the archive."""
+    at = content.rindex(b"PK\x01\x02")
+    content[at + 42 : at + 46] = (0x7FFFFFFF).to_bytes(4, "little")
+
+
+def overwrite(content: bytearray) -> None:
+    at = content.index(b"big") + 10
+    content[at : at + 40] = b"\xff" * 40
+
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "not a zip": lambda: b"no zip",
+    "empty": lambda: b"",
+    "cut off": lambda: archive()[:-30],
+    "bzip2 that lies": lambda: liar(zipfile.ZIP_BZIP2, bz2.compress(bytes(TRUE))),
+    "lzma that lies": lambda: liar(zipfile.ZIP_LZMA, lzma_of(bytes(TRUE))),
+    "bzip2": lambda: archive((entry("a", method=zipfile.ZIP_BZIP2), b"x")),
+    "lzma": lambda: archive((entry("a", method=zipfile.ZIP_LZMA), b"x")),
+    "a method that nobody knows": lambda: liar(99, b"x"),
+    "deflate that lies": lambda: damaged(shrink),
+    "a damaged stream": lambda: damaged(overwrite),
+    "encrypted": lambda: damaged(set_flag),
+    "a member behind the end": lambda: damaged(move_far),
+    "a bomb": lambda: archive(("zeros", bytes(70 << 20))),
+    "too many files": lambda: named(*(f"f{number}" for number in range(FILES))),
+    "too many folders": lambda: named(*(f"f{number}/" for number in range(FILES))),
+    "out of the folder": lambda: named("../x"),
+    "a folder out of the folder": lambda: named("../x/"),
+    "out and in again": lambda: named("a/../../x"),
+    "absolute": lambda: named("/etc/x"),
+    "a backslash": lambda: named("..\\x"),
+    "a name of 300 characters": lambda: named("x" * 300),
+    "a name of 256 bytes": lambda: named("é" * 128),
+    "a folder's name of 300 characters": lambda: named(f"{'x' * 300}/y"),
+    "a path of 1,100 characters": lambda: named("/".join(["x" * 99] * 11)),
+    "an empty name": lambda: named(""),
+    "a slash": lambda: named("/"),
+    "an empty part": lambda: named("a//b"),
+    "a dot": lambda: named("."),
+    "a part that is a dot": lambda: named("a/./b"),
+    "a NUL": lambda: renamed(b"nul-here", b"nul\0here"),
+    "a NUL that hides another score.py": lambda: renamed(b"score.py-hidden", b"score.py\0hidden"),
+    "bytes that are not UTF-8": lambda: renamed("naïve".encode(), b"na\xff\xfeve"),
+    "a name twice": lambda: named("score.py"),
+    "a file and a folder of one name": lambda: named("a", "a/b"),
+    "a folder and a file of one name": lambda: named("a/b", "a"),
+    "an empty folder and a file of one name": lambda: named("a/", "a"),
+    "a file below score.py": lambda: named("score.py/x"),
+    "a link": lambda: archive((entry("a", mode=stat.S_IFLNK | 0o777), b"/etc/passwd")),
+    "a pipe": lambda: archive((entry("a", mode=stat.S_IFIFO | 0o644), b"")),
+    "a device": lambda: archive((entry("a", mode=stat.S_IFCHR | 0o644), b"")),
+}
+HARMLESS: dict[str, Callable[[], bytes]] = {
+    "plain files": archive,
+    "a stored file": lambda: archive((entry("a", method=zipfile.ZIP_STORED), b"x")),
+    "a folder": lambda: named("a/", "a/b"),
+    "a name of 255 bytes": lambda: named("x" * 255),
+    "names that differ in case": lambda: named("a", "A"),
+    "two dots in a name": lambda: named("a..b", "..c"),
+    "much that is small": lambda: archive(("zeros", bytes(10 << 20))),
+}
+
+
+@pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_archive_is_refused_by_both_before_it_takes_memory(tmp_path: Path, make: Callable[[], bytes]) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(make())
+    tracemalloc.start()
+
+    with pytest.raises(IntegrityError, match=r"a\.zip"):
+        unzip(path, tmp_path / "product")
+    with pytest.raises(ArtifactError, match="model artifact"):
+        unpack(path, tmp_path / "emulator")
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < MEMORY
+    assert sorted(found.name for found in tmp_path.iterdir() if found.is_file()) == ["a.zip"]
+
+
+@pytest.mark.parametrize("make", HARMLESS.values(), ids=HARMLESS.keys())
+def test_a_harmless_archive_is_unpacked_alike_by_both(tmp_path: Path, make: Callable[[], bytes]) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(make())
+
+    names = unzip(path, tmp_path / "product")
+    unpack(path, tmp_path / "emulator")
+
+    assert {"score.py", "runtime.yaml"} <= set(names)
+    for name in names:
+        assert (tmp_path / "product" / name).read_bytes() == (tmp_path / "emulator" / name).read_bytes()

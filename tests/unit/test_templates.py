@@ -1,0 +1,132 @@
+"""The code that a worker runs is this project's own, known by its sha256; all else is data."""
+
+from __future__ import annotations
+
+import hashlib
+import py_compile
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from artifacts import make_artifact
+
+from recdeploy_ops.artifacts.artifact import DATABASE, TEMPLATE
+from recdeploy_ops.artifacts.sandbox import load_in_clean_process
+from recdeploy_ops.artifacts.stored_lists import open_lists, sample_users
+from recdeploy_ops.artifacts.templates import SHIPPED, holds_foreign_code
+from recdeploy_ops.domain.errors import ForeignCodeError, IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+# Released templates: their sha256 stays in SHIPPED for ever. Add the new one here when score.py changes.
+RELEASED = ("2c7162dc20525c8b28c009a1c89aae9ff2a209fd6a286f6b91161213f5ab9cc5",)
+
+
+def test_the_template_and_all_that_were_released_are_known() -> None:
+    now = hashlib.sha256((TEMPLATE / "score.py").read_bytes()).hexdigest()
+
+    assert SHIPPED[-1] == now, "score.py was changed: add its sha256 to SHIPPED in artifacts/templates.py"
+    assert set(RELEASED) <= set(SHIPPED)
+    assert len(set(SHIPPED)) == len(SHIPPED)
+
+
+def evil(folder: Path) -> str:
+    return f"open({str(folder / 'marker')!r}, 'w').close()\n"
+
+
+def exchange(folder: Path) -> None:
+    (folder / "score.py").write_text(evil(folder))
+
+
+def append(folder: Path) -> None:
+    score = folder / "score.py"
+    score.write_text(score.read_text() + evil(folder))
+
+
+def append_after_a_megabyte(folder: Path) -> None:
+    score = folder / "score.py"
+    score.write_text(score.read_text() + "#" * (1 << 20) + "\n" + evil(folder))
+
+
+@pytest.mark.parametrize("change", [exchange, append, append_after_a_megabyte])
+def test_a_score_of_somebody_else_is_not_run(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    folder = make_artifact(tmp_path)
+    assert not holds_foreign_code(folder)
+    change(folder)
+
+    assert holds_foreign_code(folder)
+    with pytest.raises(ForeignCodeError, match=r"not a score\.py that this project has shipped.*add that sha256"):
+        load_in_clean_process(folder, [{}])
+    assert not (folder / "marker").exists()
+
+
+def test_a_score_that_is_missing_is_not_ours(tmp_path: Path) -> None:
+    folder = make_artifact(tmp_path)
+    (folder / "score.py").unlink()
+
+    assert holds_foreign_code(folder)
+
+
+@pytest.mark.parametrize("name", ["lib/words.py", "json.py", "score.so", "sitecustomize.py", "README.txt"])
+def test_an_artifact_with_files_that_this_project_does_not_write_is_not_ours(tmp_path: Path, name: str) -> None:
+    folder = make_artifact(tmp_path)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(evil(folder))
+
+    assert holds_foreign_code(folder)
+    assert load_in_clean_process(folder, [{"user_id": "u3"}])[0]["count"] == 1
+    assert not (folder / "marker").exists()
+
+
+def test_a_compiled_file_beside_our_score_is_not_run(tmp_path: Path) -> None:
+    folder = make_artifact(tmp_path)
+    (tmp_path / "evil.py").write_text(evil(folder) + "def predict(data): return {'count': 1}\n")
+    (folder / "__pycache__").mkdir()
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    for tag in ("cpython-311", "cpython-312", "cpython-313"):
+        compiled = str(folder / "__pycache__" / f"score.{tag}.pyc")
+        py_compile.compile(str(tmp_path / "evil.py"), compiled, doraise=True, invalidation_mode=unchecked)
+
+    assert holds_foreign_code(folder)
+    assert load_in_clean_process(folder, [{"user_id": "u3"}])[0]["model_version"] == 7
+    assert not (folder / "marker").exists()
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS user_id, i AS positions FROM n"
+SCHEMAS = {
+    "an endless view": f"DROP TABLE lists; CREATE VIEW lists AS {ENDLESS}",
+    "a view of gigabytes": "DROP TABLE lists; CREATE VIEW lists AS SELECT hex(zeroblob(1000000000)) AS user_id",
+    "a generated column": (
+        "DROP TABLE lists; CREATE TABLE lists (x INTEGER, user_id TEXT AS (hex(zeroblob(x))));"
+        "INSERT INTO lists VALUES (1)"
+    ),
+    "a virtual table": "DROP TABLE lists; CREATE VIRTUAL TABLE lists USING fts5(user_id)",
+    "another table": "CREATE TABLE other (x)",
+    "a trigger": "CREATE TRIGGER t AFTER INSERT ON products BEGIN SELECT 1; END",
+    "an index": "CREATE INDEX i ON products (product_id)",
+    "a view besides": "CREATE VIEW other AS SELECT 1",
+    "no tables": "DROP TABLE lists; DROP TABLE products",
+}
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
+def test_a_database_that_this_project_does_not_write_is_not_read(tmp_path: Path, schema: str) -> None:
+    folder = make_artifact(tmp_path)
+    assert sample_users(folder, 2) == ["full", "u1"]
+    with closing(sqlite3.connect(folder / DATABASE)) as database:
+        database.executescript(schema)
+
+    with pytest.raises(IntegrityError, match="holds other tables"):
+        sample_users(folder, 2)
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 5000, None])
+def test_a_database_that_is_damaged_or_missing_is_an_error_that_says_so(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / DATABASE).write_bytes(content)
+
+    with pytest.raises(IntegrityError, match=DATABASE), open_lists(tmp_path):
+        pass
