@@ -14,13 +14,17 @@ tagged as production (name one of them).
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
 from recdeploy_ops.operators.releases import AdoptProductionOperator
+from recdeploy_ops.settings import name_settings
+
+SETTINGS_NAME = name_settings(__file__)  # of a link to this file: those of another recommender
 
 with DAG(
-    dag_id="recommender_adopt",
+    dag_id=Path(__file__).stem,
     description="Rebuild the ledger from what OCI has, after showing the difference",
     doc_md=__doc__,
     schedule=None,
@@ -28,7 +32,12 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["recommender"],
-    default_args={"owner": "recommender", "retries": 2, "retry_delay": timedelta(seconds=30)},
+    default_args={
+        "owner": "recommender",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "settings_name": SETTINGS_NAME,
+    },
     params={
         "apply": Param(False, type="boolean", title="Write it", description_md="Off: only the difference is shown."),
         "deployment_id": Param(

@@ -37,9 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         store = _open(settings)
+        ledger = Ledger(store, settings.project_name, utc_now)
+        ledger.require_project()
         if given.command == "verify":
             return _verify(settings, store)
-        ledger = Ledger(store, settings.project_name, utc_now)
         if given.command == "status":
             print(_describe_place(settings, store))
             state = ledger.read()
