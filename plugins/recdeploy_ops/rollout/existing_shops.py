@@ -31,8 +31,7 @@ class ExistingShop:
 
     def describe(self) -> list[str]:
         """Return what was found, one line each, with OCIDs; empty when there is nothing."""
-        states = ((d, f"is {d.lifecycle_state} and belongs to no project.") for d in self.unowned)
-        lines = [f"{found.name} ({found.deployment_id}) {state}" for found, state in states]
+        lines = [f"{_name(found)} is {found.lifecycle_state} and belongs to no project." for found in self.unowned]
         if self.state_file:
             named = ", ".join(self.state_file.deployment_ids) or "no deployment"
             lines.append(f"{self.state_file.uri} was not written by this project; it names {named}.")
@@ -84,7 +83,11 @@ def require_no_existing_shop(context: ReleaseContext) -> None:
     if shop is not None:
         found = "\n".join(f"- {line}" for line in shop.describe())
         raise StateMismatchError(
-            f"The ledger has no production, but this shop may be served already, and a first release would make a "
-            f"second production at another URL:\n{found}\n",
+            f"The ledger has no production, but this shop may be served already:\n{found}\nA first release would make "
+            "a second production at another URL.",
             shop.remedy,
         )
+
+
+def _name(deployment: Deployment) -> str:
+    return f"{deployment.name} ({deployment.deployment_id})"

@@ -22,6 +22,7 @@ from recdeploy_ops.oci_clients.tags import (
 from recdeploy_ops.rollout.production import find_candidates, require_owned
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.switches import verify_serving
+from recdeploy_ops.storage.backups import highest_backup
 from recdeploy_ops.storage.bundles import MANIFEST
 from recdeploy_ops.storage.keys import bundle_prefix, slug_prefix
 
@@ -96,7 +97,7 @@ def take_inventory(context: ReleaseContext, state: LedgerState, deployment: Depl
         return Inventory(_retire(versions, None), highest, None, None)
     version = next((v for v in versions.values() if v.model_id == deployment.model_id), None)
     if version is None:
-        highest += 1
+        highest = max(highest, highest_backup(context.store)) + 1  # a shop's own backups keep their numbers
         version = Version(highest, Stage.CHAMPION, "adopted", UNKNOWN_DIGEST, deployment.model_id, "", "")
         versions[highest] = version
     verify_serving(context, deployment, version=version.number, digest=version.digest)

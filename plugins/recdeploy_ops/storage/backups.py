@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, StorageError
 from recdeploy_ops.domain.events import ProductionBackedUp
 from recdeploy_ops.storage.bundles import MANIFEST, open_bundle
-from recdeploy_ops.storage.keys import BACKUP_MANIFEST, BACKUPS
+from recdeploy_ops.storage.keys import BACKUP_MANIFEST, BACKUP_VERSION, BACKUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,6 +42,12 @@ def list_backups(store: Store) -> list[dict[str, Any]]:
             continue
         found.append({"version": version, "prefix": prefix, "digest": bundle.digest, "files": len(bundle.files)})
     return sorted(found, key=lambda backup: backup["prefix"].partition("_")[2])
+
+
+def highest_backup(store: Store) -> int:
+    """Return the highest version number that a folder below ``backups/`` has, whoever made it; 0 without any."""
+    found = (BACKUP_VERSION.match(stored.key) for stored in store.list(BACKUPS))
+    return max((int(match[1]) for match in found if match), default=0)
 
 
 def require_recorded(backup: Mapping[str, Any], entries: Iterable[Entry]) -> None:
