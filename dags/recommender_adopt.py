@@ -2,13 +2,14 @@
 
 Rebuilds what the ledger says from OCI's tags, the Model Catalog and the deployments: after the ledger was lost or
 damaged, after somebody changed production by hand in the console, or to import a deployment that this project did not
-make. A damaged ledger is kept under `ledger-damaged/` in the storage, and a new one is begun.
+make: name its OCID as *deployment_id*. Without an OCID, and while nothing is in production, it lists what could be
+imported. A damaged ledger is kept under `ledger-damaged/` in the storage, and a new one is begun.
 
 **When it runs.** By hand. Run it first with *apply* off: the task's log and result show the difference and nothing is
 written. With *apply* on, one entry that says what is goes into the ledger; production serves on, untouched.
 
 **When it fails.** A release is under way; production is not ACTIVE or does not answer; more than one deployment is
-tagged as production (name one of them).
+tagged as production (name one of them); the deployment, or the storage, belongs to another project.
 """
 
 from __future__ import annotations

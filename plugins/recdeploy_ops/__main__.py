@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from recdeploy_ops.storage.stores import Store
 
 WHOLE, FAULTY, NOT_COMPARED, NOT_SEEN = 0, 1, 2, 3
+DAMAGED = "The ledger is damaged. Run the DAG recommender_adopt to rebuild it from OCI."
+ELSEWHERE = (
+    "Production has a ledger that is not in this storage. Correct the setting storage; only if that ledger is lost, "
+    "run the DAG recommender_adopt to rebuild it from OCI."
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,7 +92,7 @@ def _verify(settings: Settings, store: Store) -> int:
     for fault in found:
         print(fault)
     if faults or found:
-        print("The ledger is damaged. Run the DAG recommender_adopt to rebuild it from OCI.")
+        print(DAMAGED if count else ELSEWHERE)
         return FAULTY
     print(f"It agrees with the tags of {' and '.join(heads)}." if heads else "No deployment carries a tag to compare.")
     return WHOLE if count else FAULTY

@@ -253,3 +253,38 @@ def test_two_projects_with_a_storage_each_share_an_oci_project(context, run, ent
         assert of.deployments.get(production.deployment_id).tags[PROJECT_TAG] == of.project
     assert served == {"product-recommender": 2, "basket": 1}
     assert json.loads(other.context.store.read("backups/deployment_state.json"))["project"] == "basket"
+
+
+def test_the_production_of_another_storage_is_not_deleted_as_unverified_though_the_runs_have_one_id(
+    context, run, enter, tmp_path
+):
+    """As two Airflows with one project name have it, whose scheduled runs are named after the same dates."""
+    other = enter(storage=(tmp_path / "elsewhere").as_uri())
+    failed = Run(other.context, "scheduled__2026-11-23", tmp_path)
+    failed.plan()
+    failed.close()
+    run("scheduled__2026-11-23").release_fully()
+    production = context.state.production
+
+    keep_house(other.context)
+    with pytest.raises(StateMismatchError, match="This storage does not belong to production"):
+        other.run.plan()
+    failed.close()
+
+    assert context.deployments.get(production.deployment_id).lifecycle_state == "ACTIVE"
+
+
+def test_verify_says_that_the_ledger_of_production_is_not_in_this_storage(
+    context, run, settings, profile_fields, monkeypatch, capsys, tmp_path
+):
+    run("run-1").release_fully()
+    values = yaml.safe_load((settings.folder / "recommender.yaml").read_text())
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(values | {"storage": (tmp_path / "elsewhere").as_uri()}))
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "wrong.yaml"))
+    monkeypatch.setenv("AIRFLOW_CONN_OCI_DEFAULT", json.dumps({"conn_type": "oci", "extra": profile_fields}))
+
+    assert main(["verify"]) == 1
+    said = capsys.readouterr().out
+    assert "its ledger lies in another storage" in said
+    assert "Production has a ledger that is not in this storage. Correct the setting storage" in said
+    assert "The ledger is damaged" not in said
