@@ -126,7 +126,7 @@ class ProductionManager:
         return done
 
     def get_deployment_summary(self) -> str:
-        """Return what is in production and on TEST, in the guide's layout, and the storage that says so.
+        """Return what is in production and on TEST, in the guide's layout; the log names the storage that says so.
 
         Raises:
             StateMismatchError: production belongs to another project, or its ledger is not in this storage.
@@ -136,9 +136,9 @@ class ProductionManager:
             production = find_production(self.context)
             if state.production is None:
                 reconcile(state, production)
-        lines = summarise(state, self.settings.project_name).splitlines()
-        *kept, rule = [line for line in lines if not line.startswith(PHASE_MARK)]
-        return "\n".join([*kept, f"🗄️ Storage: {self.context.store.uri}", rule])
+        log.info("The releases of %s are those in %s.", self.settings.project_name, self.context.store.uri)
+        summary = summarise(state, self.settings.project_name)
+        return "\n".join(line for line in summary.splitlines() if not line.startswith(PHASE_MARK))
 
     def list_backups(self) -> list[dict[str, Any]]:
         """Return the whole backups, oldest first.
