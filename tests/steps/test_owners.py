@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import oci
 import pytest
 import yaml
 from steps.factories import Run
@@ -128,6 +129,8 @@ def test_a_shell_refuses_the_storage_of_another_project(
 LOST = {
     "nothing": lambda tags: tags,
     "its role": lambda tags: without(tags, ROLE_TAG),
+    "its project": lambda tags: without(tags, PROJECT_TAG),
+    "its project and its ledger's head": lambda tags: without(tags, PROJECT_TAG, LEDGER_TAG),
     "its role and project": lambda tags: without(tags, ROLE_TAG, PROJECT_TAG),
     "all but its ledger": lambda tags: {LEDGER_TAG: tags[LEDGER_TAG]},
     "all tags": lambda tags: {},
@@ -146,6 +149,7 @@ def test_a_storage_without_productions_ledger_says_so_on_every_way(context, run,
     set_tags(emulator, context, LOST[lost])
     deployment_id = context.state.production.deployment_id
     elsewhere = (tmp_path / "elsewhere").as_uri()
+    names_ledger = LEDGER_TAG in context.deployments.get(deployment_id).tags
 
     for name in REFUSING:
         with pytest.raises(StateMismatchError) as raised:
@@ -155,7 +159,7 @@ def test_a_storage_without_productions_ledger_says_so_on_every_way(context, run,
         assert "Name the storage that holds" in said, name
         assert "(setting storage)" in said, name
         assert "emove its tag" not in said, name
-        if "ledger" in lost or lost in {"nothing", "its role"}:
+        if names_ledger:
             assert f"names entry {context.state.seq} of its ledger, and the ledger at {elsewhere} has no" in said
     other = enter(storage=elsewhere)
     assert list(other.context.store.list(LEDGER)) == []
@@ -163,10 +167,23 @@ def test_a_storage_without_productions_ledger_says_so_on_every_way(context, run,
     shown = adopt(other.context, apply=False)["difference"]
     assert any(line.startswith("production: the ledger has nothing, OCI has v1") for line in shown)
     named = [line for line in shown if "if that ledger lies elsewhere, correct the setting storage" in line]
-    assert bool(named) == (lost != "all tags")
+    assert bool(named) == names_ledger
     assert any(deployment_id == found.deployment_id for found in [find_production(context)])
     heads = find_tagged_heads(other.context)
-    assert any(resource.startswith("production (") for resource in heads) == (lost != "all tags")
+    assert any(resource.startswith("production (") for resource in heads) == names_ledger
+
+
+def test_production_that_has_lost_all_tags_with_its_model_stops_a_first_release_too(
+    context, run, emulator, enter, tmp_path
+):
+    run("run-1").release_fully()
+    set_tags(emulator, context, lambda tags: {})
+    production = context.state.production
+    details = oci.data_science.models.UpdateModelDetails(freeform_tags={})
+    context.catalog._client.update_model(production.model_id, details)
+
+    with pytest.raises(StateMismatchError, match=f"may be served already(?s:.)*{production.deployment_id}"):
+        enter(storage=(tmp_path / "elsewhere").as_uri()).run.plan()
 
 
 def test_a_test_deployment_is_never_taken_for_production(context, run, enter, tmp_path):

@@ -26,7 +26,8 @@ class ProductionCandidates:
     Attributes:
         present: every deployment in the compartment and project that OCI has not deleted, whoever made it.
         tagged: those that carry the role's tag.
-        untagged: those that have lost it: they serve a model of the project, or name its ledger, and are not tests.
+        untagged: those that have lost that tag or the project's, and are not tests: they serve a model of the project,
+            or belong to it and name a ledger.
     """
 
     present: tuple[Deployment, ...]
@@ -57,7 +58,7 @@ def find_candidates(context: ReleaseContext, models: Container[str] | None = Non
     return ProductionCandidates(
         present,
         tagged=tuple(found for found in present if has_role(found.tags, context.project, Role.PRODUCTION)),
-        untagged=tuple(found for found in present if _has_lost_role(context, found, ours)),
+        untagged=tuple(found for found in present if _has_lost_tags(context, found, ours)),
     )
 
 
@@ -125,9 +126,10 @@ def _require_known_ledger(context: ReleaseContext, production: Deployment) -> No
         )
 
 
-def _has_lost_role(context: ReleaseContext, deployment: Deployment, models: Container[str]) -> bool:
-    """Return whether a deployment of this project has lost the tag that says what it is for."""
+def _has_lost_tags(context: ReleaseContext, deployment: Deployment, models: Container[str]) -> bool:
+    """Return whether a deployment of this project has lost a tag by which its production is known."""
     tags = deployment.tags
-    if tags.get(PROJECT_TAG, context.project) != context.project or tags.get(ROLE_TAG) in set(Role):
+    is_foreign = tags.get(PROJECT_TAG, context.project) != context.project
+    if is_foreign or tags.get(ROLE_TAG) == Role.TEST or has_role(tags, context.project, Role.PRODUCTION):
         return False
-    return deployment.model_id in models or LEDGER_TAG in tags
+    return deployment.model_id in models or {PROJECT_TAG, LEDGER_TAG} <= tags.keys()
