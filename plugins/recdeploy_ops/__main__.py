@@ -2,7 +2,8 @@
 
 It reads the storage of the settings file that ``RECDEPLOY_SETTINGS`` names. Exit codes: 0; 1 for a damaged ledger, or,
 of ``verify``, no ledger at all; 2 when ``verify`` finds the entries whole but cannot compare them with the tags in OCI,
-so that a tail cut off would not be noticed; 3 when nothing could be looked at (settings, storage, credentials).
+so that a tail cut off would not be noticed; 3 when nothing could be looked at (settings, storage, credentials, the
+storage of another project).
 """
 
 from __future__ import annotations
