@@ -108,6 +108,8 @@ def test_a_foreign_state_file_stops_a_first_release_and_stays(context, run, mana
         assert f"{context.store.uri}/{STATE_FILE} was not written by this project" in said
         assert (GONE if GONE.encode() in content else "it names no deployment") in said
         assert "Move that file away if it is of no use." in said
+        named = GONE if GONE.encode() in content else "OCID"
+        assert f"deployment_id = {named}, first" in said or f"import_existing_deployment({named!r})" in said
     assert list(context.store.list(LEDGER)) == []
     assert context.store.read(STATE_FILE) == content
 

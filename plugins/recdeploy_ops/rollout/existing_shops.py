@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.records import Deployment
     from recdeploy_ops.ledger.state_file import ForeignStateFile
 
+IGNORE = "Name those that do not serve this shop in the setting release.ignored_deployments"
+MOVE_AWAY = "Move that file away if it is of no use"
+
 
 @dataclass(frozen=True)
 class ExistingShop:
@@ -40,14 +43,10 @@ class ExistingShop:
     @property
     def remedy(self) -> ImportProduction:
         """Return how a person imports what serves, or says that it does not."""
-        unowned = [deployment.deployment_id for deployment in self.unowned]
-        actions = ["Name those that do not serve this shop in the setting release.ignored_deployments"] * bool(unowned)
-        if self.state_file:
-            actions.append("Move that file away if it is of no use")
-        return ImportProduction(
-            "; ".join([actions[0], *(action[0].lower() + action[1:] for action in actions[1:])]),
-            deployment_id=unowned[0] if len(unowned) == 1 else "",
-        )
+        named = self.state_file.deployment_ids if self.state_file else ()
+        candidates = [deployment.deployment_id for deployment in self.unowned] or named
+        actions = [IGNORE] * bool(self.unowned) + [MOVE_AWAY] * bool(self.state_file)
+        return ImportProduction(". ".join(actions), deployment_id=candidates[0] if len(candidates) == 1 else "")
 
 
 def find_existing_shop(context: ReleaseContext) -> ExistingShop | None:
