@@ -110,7 +110,7 @@ def _compare_tag(entries: list[Entry], resource: str, tagged_head: str) -> list[
         ]
     if entries[int(seq) - 1].sha256 != sha256:
         return [
-            f"Entry {seq} is not the one that the tag of {resource} names: the ledger was rewritten, or is "
-            "another one's."
+            f"Entry {seq} is not the one that the tag of {resource} names: the ledger was rewritten, or "
+            "production has another one."
         ]
     return []
