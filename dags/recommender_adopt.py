@@ -2,25 +2,30 @@
 
 Rebuilds what the ledger says from OCI's tags, the Model Catalog and the deployments: after the ledger was lost or
 damaged, after somebody changed production by hand in the console, or to import a deployment that this project did not
-make. A damaged ledger is kept under `ledger-damaged/` in the storage, and a new one is begun.
+make: name its OCID as *deployment_id*. Without an OCID, and while nothing is in production, it lists what could be
+imported. A damaged ledger is kept under `ledger-damaged/` in the storage, and a new one is begun.
 
 **When it runs.** By hand. Run it first with *apply* off: the task's log and result show the difference and nothing is
 written. With *apply* on, one entry that says what is goes into the ledger; production serves on, untouched.
 
 **When it fails.** A release is under way; production is not ACTIVE or does not answer; more than one deployment is
-tagged as production (name one of them).
+tagged as production (name one of them); the deployment, or the storage, belongs to another project.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
 from recdeploy_ops.operators.releases import AdoptProductionOperator
+from recdeploy_ops.settings import name_settings
+
+SETTINGS_NAME = name_settings(__file__)  # of a link to this file: those of another recommender
 
 with DAG(
-    dag_id="recommender_adopt",
+    dag_id=Path(__file__).stem,
     description="Rebuild the ledger from what OCI has, after showing the difference",
     doc_md=__doc__,
     schedule=None,
@@ -28,7 +33,12 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["recommender"],
-    default_args={"owner": "recommender", "retries": 2, "retry_delay": timedelta(seconds=30)},
+    default_args={
+        "owner": "recommender",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "settings_name": SETTINGS_NAME,
+    },
     params={
         "apply": Param(False, type="boolean", title="Write it", description_md="Off: only the difference is shown."),
         "deployment_id": Param(

@@ -16,13 +16,17 @@ PERSON.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
 from recdeploy_ops.operators.releases import HousekeepingOperator
+from recdeploy_ops.settings import name_settings
+
+SETTINGS_NAME = name_settings(__file__)  # of a link to this file: those of another recommender
 
 with DAG(
-    dag_id="recommender_housekeeping",
+    dag_id=Path(__file__).stem,
     description="Close what dead runs left open, delete TEST deployments that nobody needs",
     doc_md=__doc__,
     schedule="30 5 * * *",
@@ -30,7 +34,12 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["recommender"],
-    default_args={"owner": "recommender", "retries": 2, "retry_delay": timedelta(seconds=30)},
+    default_args={
+        "owner": "recommender",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "settings_name": SETTINGS_NAME,
+    },
     params={
         "ended_run": Param(
             None,

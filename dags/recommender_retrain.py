@@ -27,6 +27,7 @@ the same; a retrained artifact that differs gets a new version number and is ask
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
@@ -46,13 +47,22 @@ from recdeploy_ops.operators.releases import (
     RunAdsOperatorOperator,
     ValidateTestOperator,
 )
-from recdeploy_ops.settings import ReleaseSettings, ServingSettings, TrainingSettings, limits, load_settings
+from recdeploy_ops.settings import (
+    ReleaseSettings,
+    ServingSettings,
+    TrainingSettings,
+    find_settings,
+    limits,
+    load_settings,
+    name_settings,
+)
 
-settings = load_settings()
+SETTINGS_NAME = name_settings(__file__)  # of a link to this file: those of another recommender
+settings = load_settings(find_settings(SETTINGS_NAME))
 SIZED = "Empty leaves production as it is. Otherwise of TEST, and of production once promoted: the approver is told."
 
 with DAG(
-    dag_id="recommender_retrain",
+    dag_id=Path(__file__).stem,
     description="Retrain the product recommender, try it on TEST, ask a person, promote or reject",
     doc_md=__doc__,
     schedule=settings.schedule,
@@ -60,7 +70,12 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["recommender"],
-    default_args={"owner": "recommender", "retries": 2, "retry_delay": timedelta(seconds=30)},
+    default_args={
+        "owner": "recommender",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "settings_name": SETTINGS_NAME,
+    },
     params={
         "top_k": Param(
             settings.training.top_k,

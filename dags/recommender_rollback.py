@@ -14,6 +14,7 @@ rollback stands and the run is successful: the task's error says what a person m
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
@@ -24,12 +25,13 @@ from recdeploy_ops.operators.releases import (
     RehearseRollbackOperator,
     RollBackOperator,
 )
-from recdeploy_ops.settings import ReleaseSettings, limits, load_settings
+from recdeploy_ops.settings import ReleaseSettings, find_settings, limits, load_settings, name_settings
 
-settings = load_settings()
+SETTINGS_NAME = name_settings(__file__)  # of a link to this file: those of another recommender
+settings = load_settings(find_settings(SETTINGS_NAME))
 
 with DAG(
-    dag_id="recommender_rollback",
+    dag_id=Path(__file__).stem,
     description="Bring production back to an earlier version at the same URL",
     doc_md=__doc__,
     schedule=None,
@@ -37,7 +39,12 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["recommender"],
-    default_args={"owner": "recommender", "retries": 2, "retry_delay": timedelta(seconds=30)},
+    default_args={
+        "owner": "recommender",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "settings_name": SETTINGS_NAME,
+    },
     params={
         "version": Param(
             "previous",

@@ -4,8 +4,8 @@
 
 It reads the storage of the settings file that ``RECDEPLOY_SETTINGS`` names. Exit codes: 0; 1 for a damaged ledger, or,
 of ``verify``, no ledger at all; 2 when ``verify`` finds the entries whole but cannot compare them with the tags in OCI,
-so that a tail cut off would not be noticed; 3 when nothing could be looked at (settings, storage, credentials, a
-command that is not understood).
+so that a tail cut off would not be noticed; 3 when nothing could be looked at (settings, storage, credentials, the
+storage of another project, a command that is not understood).
 
 Of ``rollback``: 0 when production was verified to serve the version; 1 when that is not done and production is what it
 was, verified where its switch had begun; 2 when PRODUCTION NEEDS A PERSON; 3 as above; 130 when it was interrupted: the
@@ -46,6 +46,11 @@ if TYPE_CHECKING:
 
 WHOLE, FAULTY, NOT_COMPARED, NOT_SEEN = 0, 1, 2, 3
 INTERRUPTED = 130  # as a shell says of a command that Ctrl-C has ended
+DAMAGED = "The ledger is damaged. Run the DAG recommender_adopt to rebuild it from OCI."
+ELSEWHERE = (
+    "Production has a ledger that is not in this storage. Correct the setting storage; only if that ledger is lost, "
+    "run the DAG recommender_adopt to rebuild it from OCI."
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,9 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
         if given.command == "rollback":
             return _roll_back(settings, given)
         store = _open(settings)
+        ledger = Ledger(store, settings.project_name, utc_now)
+        ledger.require_project()
         if given.command == "verify":
             return _verify(settings, store)
-        ledger = Ledger(store, settings.project_name, utc_now)
         if given.command == "status":
             print(_describe_place(settings, store))
             state = ledger.read()
@@ -201,7 +207,7 @@ def _verify(settings: Settings, store: Store) -> int:
     for fault in found:
         print(fault)
     if faults or found:
-        print("The ledger is damaged. Run the DAG recommender_adopt to rebuild it from OCI.")
+        print(DAMAGED if count else ELSEWHERE)
         return FAULTY
     print(f"It agrees with the tags of {' and '.join(heads)}." if heads else "No deployment carries a tag to compare.")
     return WHOLE if count else FAULTY

@@ -17,6 +17,7 @@ from recdeploy_ops.domain.records import Autoscaling
 from recdeploy_ops.domain.sizes import SizeRequest
 
 SETTINGS_VARIABLE = "RECDEPLOY_SETTINGS"
+DEFAULT_NAME = "recommender"
 DEFAULT_PATH = Path(__file__).parents[2] / "include" / "recommender.yaml"
 
 LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "pattern")
@@ -166,6 +167,7 @@ class ReleaseSettings(Section):
     test_lease_hours: Annotated[float, Field(gt=0, le=365 * 24, allow_inf_nan=False), NUMBER] = 96
     deployment_timeout_minutes: Annotated[float, Field(gt=0, le=24 * 60, allow_inf_nan=False), NUMBER] = 60
     poll_seconds: Seconds = 30
+    ignored_deployments: tuple[Ocid, ...] = ()
 
 
 class ProbeSettings(Section):
@@ -231,16 +233,32 @@ class Settings(Section):
         return self.folder / self.source.sql_folder
 
 
+def name_settings(dag_file: str) -> str:
+    """Return the name of the settings of a DAG's file: ``recommender`` of ``dags/recommender_retrain.py``."""
+    return Path(dag_file).stem.rpartition("_")[0]
+
+
+def find_settings(name: str = DEFAULT_NAME) -> Path:
+    """Return the settings file of a name.
+
+    Args:
+        name: ``recommender`` for the file that ``RECDEPLOY_SETTINGS`` names, by default ``include/recommender.yaml``;
+            another one for the file of that name beside it.
+    """
+    default = Path(os.environ.get(SETTINGS_VARIABLE) or DEFAULT_PATH)
+    return default if name == DEFAULT_NAME else default.with_name(f"{name}.yaml")
+
+
 def load_settings(path: Path | None = None) -> Settings:
     """Read and validate the settings file.
 
     Args:
-        path: the file; by default the one that ``RECDEPLOY_SETTINGS`` names, else ``include/recommender.yaml``.
+        path: the file; by default that of `find_settings`.
 
     Raises:
         SettingsError: the file cannot be read, is no YAML, or a setting is missing, unknown or out of range.
     """
-    path = path or Path(os.environ.get(SETTINGS_VARIABLE) or DEFAULT_PATH)
+    path = path or find_settings()
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except OSError as err:

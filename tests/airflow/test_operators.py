@@ -99,8 +99,8 @@ class Pushed:
         self.xcoms[key] = value
 
 
-def operator_of(task_id: str) -> Any:
-    operator = STEPS[task_id](task_id=task_id)
+def operator_of(task_id: str, **arguments: Any) -> Any:
+    operator = STEPS[task_id](task_id=task_id, **arguments)
     return with_hook(operator, RELEASE)
 
 
@@ -168,11 +168,12 @@ def test_an_operator_waits_without_a_worker(monkeypatch: pytest.MonkeyPatch, tas
     step(monkeypatch, task_id, Waiting("ocid1.x", "it is CREATING", DEADLINE))
 
     with pytest.raises(TaskDeferred) as deferred:
-        operator_of(task_id).execute(context_of())
+        operator_of(task_id, settings_name="basket").execute(context_of())
 
     assert deferred.value.method_name == "resume"
     _, arguments = deferred.value.trigger.serialize()
-    assert arguments == {"deployment_id": "ocid1.x", "deadline": DEADLINE.isoformat(), "poll_seconds": 3}
+    expected = {"deployment_id": "ocid1.x", "deadline": DEADLINE.isoformat(), "poll_seconds": 3}
+    assert arguments == {**expected, "settings_name": "basket"}
 
 
 def test_what_is_soon_over_is_awaited_in_the_same_process(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:

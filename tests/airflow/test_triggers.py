@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ARGUMENTS = {"deployment_id": "ocid1.x", "deadline": "2026-11-23T01:02:03+00:00", "poll_seconds": 0.001}
+ARGUMENTS |= {"settings_name": "basket"}
 LATER = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
 
@@ -26,7 +27,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the trigger looked at; the answers to its looks are set by `answer`."""
     seen: list[str] = []
     monkeypatch.setattr(deployments, "FIRST_LOOK_SECONDS", 0)
-    monkeypatch.setattr(deployments, "ReleasesHook", lambda: SimpleNamespace(session="the session"))
+    monkeypatch.setattr(deployments, "ReleasesHook", lambda name: SimpleNamespace(session=f"the session of {name}"))
     monkeypatch.setattr(deployments, "ModelDeployments", lambda session: f"the deployments of {session}")
     return seen
 

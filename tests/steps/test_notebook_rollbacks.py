@@ -163,7 +163,8 @@ class TestAdoption:
 
         difference = again.import_existing_deployment(production.deployment_id)
 
-        assert difference[0].startswith("production: the ledger has nothing, OCI has v1")
+        assert "if that ledger lies elsewhere, correct the setting storage instead" in difference[0]
+        assert difference[1].startswith("production: the ledger has nothing, OCI has v1")
         assert again.current_version == 1
 
     def test_the_state_is_repaired_after_a_change_by_hand(self, manager, two_releases):

@@ -15,7 +15,16 @@ from recdeploy_ops.domain import errors
 from recdeploy_ops.domain.errors import MissingInputError, RecdeployError, SettingsError, SwitchUnderWayError
 from recdeploy_ops.domain.events import EVENTS
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
-from recdeploy_ops.domain.remedies import CELLS, Audience, ChangeSetting, GrantPolicy, Remedy, RunTask, TryAgain
+from recdeploy_ops.domain.remedies import (
+    CELLS,
+    Audience,
+    ChangeSetting,
+    GrantPolicy,
+    ImportProduction,
+    Remedy,
+    RunTask,
+    TryAgain,
+)
 from recdeploy_ops.extraction import QueryFailedError, SourceUnavailableError
 
 if TYPE_CHECKING:
@@ -42,6 +51,8 @@ REMEDIES = (
     RunTask("Delete that model in the OCI console", task="deploy_test"),
     RunTask(task="adopt_production"),
     ChangeSetting("Let another person answer, or allow it", setting="release.self_approval"),
+    ImportProduction(),
+    ImportProduction("Move that file away", deployment_id="ocid1.datasciencemodeldeployment.oc1.x"),
     GrantPolicy("Add the policy 'manage data-science-models'"),
 )
 OF_NOTEBOOKS = re.compile(r"\bcells?\b|\bmanager\.", re.IGNORECASE)
@@ -132,6 +143,23 @@ def test_an_error_without_a_remedy_is_only_its_message(kind: type[RecdeployError
             "Wait, then run this command again to finish it.",
         ),
         (ChangeSetting("Allow it", setting="storage"), *["Allow it (setting storage)."] * 3),
+        (
+            ImportProduction("Move that file away", deployment_id="ocid1.x"),
+            "To import the one that is production, trigger recommender_adopt with deployment_id = ocid1.x, first "
+            "without and then with apply. Move that file away.",
+            "To import the one that is production, call manager.import_existing_deployment('ocid1.x'). Move that file "
+            "away.",
+            "To import the one that is production, trigger recommender_adopt with deployment_id = ocid1.x, first "
+            "without and then with apply. Move that file away.",
+        ),
+        (
+            ImportProduction(),
+            "To import the one that is production, trigger recommender_adopt with deployment_id = OCID, first without "
+            "and then with apply.",
+            "To import the one that is production, call manager.import_existing_deployment('OCID').",
+            "To import the one that is production, trigger recommender_adopt with deployment_id = OCID, first without "
+            "and then with apply.",
+        ),
         (GrantPolicy("Add a policy"), *["Add a policy."] * 3),
         (Remedy("Delete it"), *["Delete it."] * 3),
     ],

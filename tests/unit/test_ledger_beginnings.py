@@ -95,6 +95,62 @@ def test_the_ledger_of_another_project_is_refused_and_both_are_named(store, has_
     assert keys(store) == before
 
 
+DAMAGE = {
+    "whole": lambda store: None,
+    "the first entry edited": lambda store: store.replace(entry_key(1), b"edited"),
+    "the first entry gone": lambda store: store.delete(entry_key(1)),
+    "a later entry edited": lambda store: store.replace(entry_key(2), b"edited"),
+    "its snapshot edited": lambda store: store.replace(SNAPSHOT, b"edited"),
+    "its snapshot and a later entry edited": lambda store: [
+        store.replace(key, b"edited") for key in (SNAPSHOT, entry_key(2))
+    ],
+    "its newest entry gone": lambda store: store.delete(entry_key(2)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_the_ledger_of_another_project_is_refused_however_damaged_it_is(store, damage):
+    """Else recommender_adopt would put it aside and begin one of its own project."""
+    owner = ledger_of(store, "shop-a")
+    append(owner, opened())
+    owner.write_snapshot()
+    DAMAGE[damage](store)
+    before = keys(store)
+    ledger = ledger_of(store, "shop-b")
+
+    for use in (ledger.read, ledger.require_project, lambda: append(ledger, opened())):
+        with pytest.raises(SettingsError, match=r"belongs to the project 'shop-a', not to 'shop-b'. Give each project"):
+            use()
+    assert keys(store) == before
+    ledger_of(store, "shop-a").require_project()
+
+
+def test_a_forged_snapshot_does_not_give_a_ledger_to_another_project(store):
+    append(ledger_of(store, "shop-a"), opened())
+    store.create(SNAPSHOT, Entry(1, NO_ENTRY, "run-1", START, started(project="shop-b")).encode())
+
+    ledger_of(store, "shop-a").require_project()
+    with pytest.raises(SettingsError, match="belongs to the project 'shop-a'"):
+        ledger_of(store, "shop-b").require_project()
+
+
+def test_a_storage_without_a_ledger_belongs_to_nobody(store):
+    ledger_of(store).require_project()
+    assert not ledger_of(store).has_entry(f"1:{NO_ENTRY}")
+
+
+def test_an_entry_is_known_by_its_number_and_hash_though_another_process_has_just_written_it(store):
+    ledger = ledger_of(store)
+    append(ledger, opened())
+    other = ledger_of(store)
+    append(other, registered())
+    head = other.read().head
+
+    assert ledger.has_entry(f"3:{head}")
+    assert not ledger.has_entry(f"2:{head}")
+    assert not ledger.has_entry(f"4:{head}")
+
+
 def newer():
     """Return the content of two entries in a format of the future; the second is of a type that came with it."""
     first = replace(chain()[0], event=started(format=FORMAT + 1))

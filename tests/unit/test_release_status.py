@@ -165,7 +165,7 @@ def test_the_state_file_names_a_test_deployment_while_there_is_one():
     state = describe_state(replay(chain(*SECOND)))
 
     assert state["test"] == {"version": 2, "deployment_id": "ocid-test", "endpoint": "http://test"}
-    assert (state["current_version"], state["next_version"]) == (1, 3)
+    assert (state["project"], state["current_version"], state["next_version"]) == (PROJECT, 1, 3)
     assert state["history"][1]["outcome"] == "in progress"
 
 

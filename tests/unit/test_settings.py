@@ -119,6 +119,12 @@ def test_the_variable_names_another_file(write, monkeypatch):
         ),
         ("serving.autoscaling", SCALED | {"cooldown": 600}, "serving.autoscaling.cooldown is not a setting"),
         ("serving.log_group_id", "not-an-ocid", "serving.log_group_id"),
+        ("release.ignored_deployments", ["the other team's"], "release.ignored_deployments.0: .*the other team's"),
+        (
+            "release.ignored_deployments",
+            "ocid1.datasciencemodeldeployment.oc1.x",
+            "release.ignored_deployments: .*tuple",
+        ),
         ("gates.min_user_coverage", 1.2, "gates.min_user_coverage: .*less than or equal to 1"),
         ("release.poll_seconds", 0, "release.poll_seconds: .*greater than 0"),
         ("release.poll_seconds", float("inf"), "release.poll_seconds: .*finite number"),

@@ -23,9 +23,7 @@ from recdeploy_ops.domain.events import (
     Promoted,
     TestDeployed,
 )
-from recdeploy_ops.domain.release_plan import plan
-from recdeploy_ops.rollout.production import find_production
-from recdeploy_ops.rollout.registry import highest_version
+from recdeploy_ops.rollout.planning import plan_version
 from recdeploy_ops.steps import (
     build_artifact,
     check_candidate,
@@ -65,15 +63,12 @@ class RecommenderDeploymentManager(ProductionManager):
         """Return the number that the next release makes, or the one that this session's release is making.
 
         Raises:
-            StateMismatchError: OCI's production is not what the ledger says.
+            StateMismatchError: OCI's production is not what the ledger says, or a shop that the ledger does not know
+                may be served already.
         """
         own = self._session.own()
-        return plan(
-            self.context.refresh(),
-            own.run_id if own else "",
-            highest_version=highest_version(self.context),
-            production=find_production(self.context),
-        ).version
+        with self._session.explaining():
+            return plan_version(self._session.context(own.run_id if own else "")).version
 
     def backup_current_artifacts(self, version: int | None = None) -> Path | None:
         """Take the release lock and back up what production serves; return the backup's folder.

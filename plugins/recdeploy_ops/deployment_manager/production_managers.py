@@ -13,11 +13,13 @@ from recdeploy_ops.deployment_manager.notebook_sessions import SESSION, Notebook
 from recdeploy_ops.deployment_manager.overrides import adapt_settings
 from recdeploy_ops.domain.events import NOTEBOOK
 from recdeploy_ops.domain.params import RollbackParams
+from recdeploy_ops.domain.release_plan import reconcile
 from recdeploy_ops.domain.release_status import describe_progress, summarise
 from recdeploy_ops.oci_clients.callers import name_caller
 from recdeploy_ops.oci_clients.profiles import find_profile
 from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.rollbacks.runs import switch_back
+from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.steps import adopt_production, close_release
 from recdeploy_ops.storage.roots import open_store
@@ -117,8 +119,18 @@ class ProductionManager:
         return done
 
     def get_deployment_summary(self) -> str:
-        """Return what is in production and on TEST, in the guide's layout."""
-        summary = summarise(self.context.refresh(), self.settings.project_name)
+        """Return what is in production and on TEST, in the guide's layout; the log names the storage that says so.
+
+        Raises:
+            StateMismatchError: production belongs to another project, or its ledger is not in this storage.
+        """
+        state = self.context.refresh()
+        with self._session.explaining():
+            production = find_production(self.context)
+            if state.production is None:
+                reconcile(state, production)
+        log.info("The releases of %s are those in %s.", self.settings.project_name, self.context.store.uri)
+        summary = summarise(state, self.settings.project_name)
         return "\n".join(line for line in summary.splitlines() if not line.startswith(PHASE_MARK))
 
     def list_backups(self) -> list[dict[str, Any]]:
@@ -127,7 +139,11 @@ class ProductionManager:
         Returns:
             Of each: ``version``, ``timestamp``, ``backup_path``, ``files`` (how many), ``digest`` and
             ``production_deployment`` (what served it: ``model_id``, ``deployment_id``, ``endpoint``, ...).
+
+        Raises:
+            SettingsError: the storage belongs to another project.
         """
+        self.context.ledger.require_project()
         return read_backups(self.context.store)
 
     def import_existing_deployment(self, deployment_id: str) -> list[str]:
@@ -166,4 +182,6 @@ class ProductionManager:
         with self._session.explaining():
             shown = adopt_production.advance(context, deployment_id=deployment_id, apply=False)
         self._session.finish(adopt_production.advance, run_id, deployment_id=deployment_id, apply=True)
-        return list(shown["difference"]) if isinstance(shown, dict) else []  # it waits only when it writes
+        if not isinstance(shown, dict):
+            return []  # it waits only when it writes
+        return [*shown["difference"], *shown.get("importable", [])]

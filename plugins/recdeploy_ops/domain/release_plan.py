@@ -14,7 +14,7 @@ from recdeploy_ops.domain.errors import (
     StateMismatchError,
 )
 from recdeploy_ops.domain.events import ApprovalRequested, Promoted, RolledBack
-from recdeploy_ops.domain.remedies import Remedy, RunTask, TryAgain
+from recdeploy_ops.domain.remedies import ChangeSetting, Remedy, RunTask, TryAgain
 from recdeploy_ops.domain.stages import Stage
 
 if TYPE_CHECKING:
@@ -197,7 +197,10 @@ def reconcile(state: LedgerState, production: Deployment | None) -> tuple[str, .
             raise StateMismatchError(
                 f"OCI has the production deployment {production.name} ({production.deployment_id}), which the ledger "
                 "does not know.",
-                Remedy("Remove its tag recdeploy-role, or let recommender_adopt import it"),
+                ChangeSetting(
+                    "Name the storage that holds its ledger; only if that is lost, let recommender_adopt rebuild it",
+                    setting="storage",
+                ),
             )
         return ("Nothing is in production yet: this is a first release.",)
     if production is None or production.lifecycle_state.is_gone:

@@ -112,6 +112,28 @@ class ChangeSetting(Remedy):
 
 
 @dataclass(frozen=True)
+class ImportProduction(Remedy):
+    """A deployment that this project did not make is imported as its production, or ignored; `action` comes last.
+
+    Attributes:
+        deployment_id: OCID of the deployment to import, where only one can be meant.
+    """
+
+    action: str = ""
+    deployment_id: str = ""
+
+    def describe(self, audience: Audience) -> str:
+        """Return the remedy as a sentence."""
+        named = self.deployment_id or "OCID"
+        if audience is Audience.NOTEBOOK:
+            command = f"call manager.import_existing_deployment({named!r})"
+        else:
+            command = f"trigger recommender_adopt with deployment_id = {named}, first without and then with apply"
+        last = f" {self.action}." if self.action else ""
+        return f"To import the one that is production, {command}.{last}"
+
+
+@dataclass(frozen=True)
 class GrantPolicy(Remedy):
     """OCI must allow it: the connection is corrected, or a policy is added.
 

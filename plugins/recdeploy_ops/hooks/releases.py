@@ -9,7 +9,7 @@ from airflow.sdk import BaseHook
 
 from recdeploy_ops.context import ReleaseContext, open_context
 from recdeploy_ops.hooks.oci import OciHook
-from recdeploy_ops.settings import Settings, load_settings
+from recdeploy_ops.settings import DEFAULT_NAME, Settings, find_settings, load_settings
 from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 
 
 class ReleasesHook(BaseHook):
-    """Opens storage, ledger and OCI as ``include/recommender.yaml`` and its connections say."""
+    """Opens storage, ledger and OCI as a settings file and its connections say.
+
+    Args:
+        settings_name: of the settings file, as `find_settings` takes it.
+    """
+
+    def __init__(self, settings_name: str = DEFAULT_NAME) -> None:
+        super().__init__()
+        self.settings_name = settings_name
 
     @cached_property
     def settings(self) -> Settings:
         """Return the validated settings; raises `SettingsError`."""
-        return load_settings()
+        return load_settings(find_settings(self.settings_name))
 
     @cached_property
     def session(self) -> OciSession:

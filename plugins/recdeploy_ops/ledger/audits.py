@@ -104,7 +104,13 @@ def _compare_snapshot(store: Store, entries: list[Entry]) -> list[str]:
 def _compare_tag(entries: list[Entry], resource: str, tagged_head: str) -> list[str]:
     seq, _, sha256 = tagged_head.partition(":")
     if int(seq) > len(entries):
-        return [f"The tag of {resource} names entry {seq}, but only {len(entries)} are there: the tail was cut off."]
+        return [
+            f"The tag of {resource} names entry {seq}, but only {len(entries)} are there: the tail was cut off, or its "
+            "ledger lies in another storage."
+        ]
     if entries[int(seq) - 1].sha256 != sha256:
-        return [f"Entry {seq} is not the one that the tag of {resource} names: the ledger was rewritten."]
+        return [
+            f"Entry {seq} is not the one that the tag of {resource} names: the ledger was rewritten, or "
+            "production has another one."
+        ]
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.entries import FORMAT, Entry, decode, require_storable
@@ -59,8 +60,37 @@ class Ledger:
         Raises:
             IntegrityError: an entry is missing, out of order or was edited.
             LedgerFormatError: a newer version of this project has written it.
-            SettingsError: the ledger belongs to another project.
+            SettingsError: the ledger belongs to another project, damaged or not.
         """
+        try:
+            return self._read()
+        except IntegrityError:
+            self.require_project()  # another project's ledger is not ours to repair
+            raise
+
+    def require_project(self) -> None:
+        """Refuse the storage of another project, however damaged its ledger is; a storage without a ledger is fine.
+
+        Raises:
+            SettingsError: the first entry, in its object or in the snapshot, names another project.
+        """
+        for key in (entry_key(1), SNAPSHOT):
+            with suppress(KeyNotFoundError, IntegrityError):
+                first = self._store.read(key).partition(b"\n")[0] + b"\n"
+                self._require_project(replay_stored([decode(first)]))
+                return
+
+    def has_entry(self, head: str) -> bool:
+        """Return whether an entry is the one that a tag in OCI names as ``{seq}:{sha256}``.
+
+        Another process may have appended it since the ledger was last read: then it is read again.
+        """
+        seq = int(head.partition(":")[0])
+        if seq > len(self._entries):
+            self.read()
+        return [f"{entry.seq}:{entry.sha256}" for entry in self._entries[seq - 1 : seq]] == [head]
+
+    def _read(self) -> LedgerState:
         if not self._entries:
             self._read_snapshot()
         state = self._state or LedgerState()

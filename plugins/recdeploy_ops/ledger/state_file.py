@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import StorageError
+from recdeploy_ops.domain.errors import KeyNotFoundError, StorageError
 from recdeploy_ops.domain.events import TestDeployed
 from recdeploy_ops.storage.bundles import canonical_json
 from recdeploy_ops.storage.keys import SNAPSHOT, STATE_FILE
@@ -20,23 +23,57 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+DEPLOYMENT = re.compile(r"ocid1\.datasciencemodeldeployment\.[A-Za-z0-9._-]*[A-Za-z0-9]")
+
+
+@dataclass(frozen=True)
+class ForeignStateFile:
+    """A ``deployment_state.json`` that another deployment manager, or another project, has written.
+
+    Attributes:
+        uri: where it lies.
+        deployment_ids: OCIDs of the deployments that it names, in the file's order.
+    """
+
+    uri: str
+    deployment_ids: tuple[str, ...]
+
 
 def publish_state(ledger: Ledger, store: Store) -> None:
     """Write the ledger's snapshot and the guide's state file.
 
-    Both can be made from the ledger at any time: a storage that refuses them does not hold up the release.
+    Both can be made from the ledger at any time: a storage that refuses them does not hold up the release. A state file
+    that this project has not written stays as it is.
     """
     _write(store, SNAPSHOT, ledger.write_snapshot)
-    state = canonical_json(describe_state(ledger.state))
-    _write(store, STATE_FILE, lambda: store.replace(STATE_FILE, state))
+    state = ledger.state
+    _write(store, STATE_FILE, lambda: _replace_state_file(store, state))
+
+
+def find_foreign_state_file(store: Store, project: str) -> ForeignStateFile | None:
+    """Return the state file where this project has not written it; None where it has, or where there is none.
+
+    Args:
+        store: the storage root.
+        project: whose state file is not foreign.
+    """
+    try:
+        content = store.read(STATE_FILE)
+    except KeyNotFoundError:
+        return None
+    if _is_written_by(project, content):
+        return None
+    named = DEPLOYMENT.findall(content.decode("utf-8", errors="replace"))
+    return ForeignStateFile(f"{store.uri}/{STATE_FILE}", tuple(dict.fromkeys(named)))
 
 
 def describe_state(state: LedgerState) -> dict[str, Any]:
-    """Return the fields of the guide's ``deployment_state.json``."""
+    """Return the fields of the guide's ``deployment_state.json``, and the project that they are of."""
     holder = state.holding_release
     test = holder.get(TestDeployed) if holder else None
     serving = state.production
     return {
+        "project": state.project,
         "current_version": serving.version if serving else 0,
         "next_version": state.highest_version + 1,
         "production": describe_serving(serving) if serving else None,
@@ -65,6 +102,22 @@ def describe_serving(serving: Serving) -> dict[str, Any]:
         "digest": serving.digest,
         "deployed_at": serving.since,
     }
+
+
+def _is_written_by(project: str, content: bytes) -> bool:
+    try:
+        state = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(state, dict) and state.get("project") == project
+
+
+def _replace_state_file(store: Store, state: LedgerState) -> None:
+    foreign = find_foreign_state_file(store, state.project)
+    if foreign is not None:
+        log.warning("%s stays as it is: this project has not written it. Move it away to get one.", foreign.uri)
+        return
+    store.replace(STATE_FILE, canonical_json(describe_state(state)))
 
 
 def _write(store: Store, key: str, write: Callable[[], None]) -> None:

@@ -15,6 +15,7 @@ from recdeploy_ops.domain.errors import SelfApprovalError
 from recdeploy_ops.domain.records import PROMOTION_DECISIONS, ROLLBACK_DECISIONS, Decision
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.operators.release_steps import failing_for_good
+from recdeploy_ops.settings import DEFAULT_NAME
 from recdeploy_ops.steps import request_approval
 
 if TYPE_CHECKING:
@@ -35,11 +36,19 @@ class ReleaseApprovalOperator(HITLBranchOperator):
         tasks_by_decision: what to go on with, the decision that changes production first; a decision without a task
             skips what comes next.
         cautious: the decision that leaves production alone.
+        settings_name: of the settings file, as `find_settings` takes it.
     """
 
     def __init__(
-        self, *, subject: str, tasks_by_decision: Mapping[str, str | None], cautious: Decision, **kwargs: Any
+        self,
+        *,
+        subject: str,
+        tasks_by_decision: Mapping[str, str | None],
+        cautious: Decision,
+        settings_name: str = DEFAULT_NAME,
+        **kwargs: Any,
     ) -> None:
+        self.settings_name = settings_name
         kwargs.pop("params", None)  # the DAG's: Airflow merges them again in the base class
         self.tasks_by_decision = tasks_by_decision
         super().__init__(
@@ -54,7 +63,7 @@ class ReleaseApprovalOperator(HITLBranchOperator):
     @cached_property
     def hook(self) -> ReleasesHook:
         """Return what opens storage, ledger and OCI."""
-        return ReleasesHook()
+        return ReleasesHook(self.settings_name)
 
     def execute(self, context: Context, notice: str | None = None) -> Any:
         """Ask; where nobody is to be asked, take the first decision."""

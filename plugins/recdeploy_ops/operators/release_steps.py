@@ -16,6 +16,7 @@ from recdeploy_ops.domain.tries import Tries
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.rollout.waits import advance_patiently
+from recdeploy_ops.settings import DEFAULT_NAME
 from recdeploy_ops.triggers.deployments import WorkRequestFinishedTrigger
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ class ReleaseStepOperator(BaseOperator):
 
     A step may be run again at any time, so retries are safe. Only errors that may pass are retried.
 
+    Args:
+        settings_name: of the settings file, as `find_settings` takes it; a DAG gives it to all of its tasks.
+
     Attributes:
         step: the module of `recdeploy_ops.steps` that is run. It is imported by a running task only: Airflow parses a
             DAG file all the time, and steps need pyarrow and more.
@@ -45,10 +49,14 @@ class ReleaseStepOperator(BaseOperator):
     afterwards: ClassVar[str] = "recommender_housekeeping tries again, every day at 05:30 UTC"
     ui_color = "#f0ede4"
 
+    def __init__(self, *, settings_name: str = DEFAULT_NAME, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.settings_name = settings_name
+
     @cached_property
     def hook(self) -> ReleasesHook:
         """Return what opens storage, ledger and OCI."""
-        return ReleasesHook()
+        return ReleasesHook(self.settings_name)
 
     def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
         """Return what the step needs besides the release's context."""
@@ -98,6 +106,7 @@ class ReleaseStepOperator(BaseOperator):
                 deployment_id=waiting.deployment_id,
                 deadline=waiting.deadline.isoformat(),
                 poll_seconds=poll_seconds,
+                settings_name=self.settings_name,
             ),
             method_name="resume",
         )

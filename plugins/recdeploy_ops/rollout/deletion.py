@@ -11,7 +11,7 @@ from recdeploy_ops.domain.events import Adopted, SwitchDone
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.remedies import TryAgain
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.oci_clients.tags import PROJECT_TAG, ROLE_TAG, RUN_TAG, run_slug
+from recdeploy_ops.oci_clients.tags import LEDGER_TAG, PROJECT_TAG, ROLE_TAG, RUN_TAG, run_slug
 from recdeploy_ops.rollout.production import find_deployments, find_own_deployments
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def advance_unverified_deletion(context: ReleaseContext) -> Waiting | None:
     waiting = None
     own = (context.project, run_slug(context.run_id))
     for listed in context.deployments.all():
-        if (listed.tags.get(PROJECT_TAG), listed.tags.get(RUN_TAG)) == own and not listed.lifecycle_state.is_deleted:
+        is_own = (listed.tags.get(PROJECT_TAG), listed.tags.get(RUN_TAG)) == own and not _was_verified(listed)
+        if is_own and not listed.lifecycle_state.is_deleted:
             deployment = context.deployments.get(listed.deployment_id)
             waiting = waiting if deployment.lifecycle_state.is_deleted else _delete(context, deployment)
     return waiting
@@ -58,6 +59,7 @@ def find_unverified(context: ReleaseContext) -> list[Deployment]:
         if not deployment.lifecycle_state.is_deleted
         and deployment.tags.get(RUN_TAG) in closed
         and deployment.deployment_id not in verified
+        and not _was_verified(deployment)
     ]
 
 
@@ -117,6 +119,11 @@ def _first_requested(context: ReleaseContext, deployment: Deployment) -> datetim
     if deletions:
         return min(deletions)
     return work[0].accepted_at if work and deployment.lifecycle_state.is_busy else context.now()
+
+
+def _was_verified(deployment: Deployment) -> bool:
+    """Return whether a ledger has recorded that it serves: another Airflow's, too, whose runs may have the same ids."""
+    return LEDGER_TAG in deployment.tags
 
 
 def _has_left_test(listed: Deployment, deployment: Deployment) -> bool:

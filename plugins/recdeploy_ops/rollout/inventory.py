@@ -13,16 +13,16 @@ from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.versions import Serving, Version, describe_trust
 from recdeploy_ops.oci_clients.tags import (
     RESULTS_METADATA,
-    ROLE_TAG,
     SERVED_TAG,
     digest_of,
     has_role,
     slug_of,
     version_number,
 )
+from recdeploy_ops.rollout.production import find_candidates, require_owned
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.switches import verify_serving
-from recdeploy_ops.storage.backups import list_artifacts
+from recdeploy_ops.storage.backups import highest_backup, list_artifacts
 from recdeploy_ops.storage.bundles import MANIFEST
 from recdeploy_ops.storage.keys import RESULTS, bundle_prefix, slug_prefix
 
@@ -51,20 +51,23 @@ class Inventory:
 def choose_production(context: ReleaseContext, state: LedgerState, deployment_id: str | None) -> Deployment | None:
     """Return the deployment that is production, or None when there is none.
 
-    That is the named one; else the ledger's own, or the one that carries the role's tag; else, as tags can be removed,
-    the one that serves a model of this project and is not a test deployment.
+    That is the named one; else the ledger's own, or one that carries the role's tag; else one that has lost it (see
+    `recdeploy_ops.rollout.production`).
 
     Raises:
         SettingsError: more than one could be production.
+        StateMismatchError: it belongs to another project.
     """
     if deployment_id:
-        return context.deployments.get(deployment_id)
-    usable = [d for d in context.deployments.all() if _is_usable(d)]
+        named = context.deployments.get(deployment_id)
+        require_owned(context, named)
+        return named
+    candidates = find_candidates(context)
     own = state.production.deployment_id if state.production else None
-    found = [d for d in usable if d.deployment_id == own or _is_tagged(context, d)]
-    if not found:
-        ours = {model.model_id for model in list_models(context)}
-        found = [d for d in usable if d.model_id in ours and d.tags.get(ROLE_TAG) != Role.TEST]
+    found = [d for d in candidates.present if _is_usable(d) and (d.deployment_id == own or d in candidates.tagged)]
+    found = found or [d for d in candidates.untagged if _is_usable(d)]
+    for candidate in found:
+        require_owned(context, candidate)
     if len(found) > 1:
         names = ", ".join(f"{d.name} ({d.deployment_id})" for d in found)
         raise SettingsError(
@@ -78,11 +81,8 @@ def find_duplicates(context: ReleaseContext, production: Deployment | None) -> l
     """Return the other usable deployments that carry production's tag."""
     if production is None:
         return []
-    return [
-        found
-        for found in context.deployments.all()
-        if _is_usable(found) and found.deployment_id != production.deployment_id and _is_tagged(context, found)
-    ]
+    tagged = find_candidates(context, models=()).tagged
+    return [found for found in tagged if _is_usable(found) and found.deployment_id != production.deployment_id]
 
 
 def take_inventory(context: ReleaseContext, state: LedgerState, deployment: Deployment | None) -> Inventory:
@@ -99,7 +99,7 @@ def take_inventory(context: ReleaseContext, state: LedgerState, deployment: Depl
         return Inventory(_retire(versions, None), highest, None, None)
     version = next((v for v in versions.values() if v.model_id == deployment.model_id), None)
     if version is None:
-        highest += 1
+        highest = max(highest, highest_backup(context.store)) + 1  # a shop's own backups keep their numbers
         version = Version(highest, Stage.CHAMPION, "adopted", UNKNOWN_DIGEST, deployment.model_id, "", "")
         versions[highest] = version
     verify_serving(context, deployment, version=version.number, digest=version.digest)

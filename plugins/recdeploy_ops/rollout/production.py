@@ -1,15 +1,38 @@
-"""This project's model deployments, as OCI has them."""
+"""This project's model deployments, as OCI has them: the one place that recognises production and its owner."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.errors import StateMismatchError
 from recdeploy_ops.domain.records import Role
-from recdeploy_ops.oci_clients.tags import RUN_TAG, has_role, run_slug
+from recdeploy_ops.domain.remedies import ChangeSetting, Remedy
+from recdeploy_ops.ledger.audits import HEAD
+from recdeploy_ops.oci_clients.tags import LEDGER_TAG, PROJECT_TAG, ROLE_TAG, RUN_TAG, has_role, run_slug
+from recdeploy_ops.rollout.registry import list_models
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.records import Deployment
+
+
+@dataclass(frozen=True)
+class ProductionCandidates:
+    """The deployments that could be production, newest first.
+
+    Attributes:
+        present: every deployment in the compartment and project that OCI has not deleted, whoever made it.
+        tagged: those that carry the role's tag.
+        untagged: those that have lost that tag or the project's, and are not tests: they serve a model of the project,
+            or belong to it and name a ledger.
+    """
+
+    present: tuple[Deployment, ...]
+    tagged: tuple[Deployment, ...]
+    untagged: tuple[Deployment, ...]
 
 
 def find_deployments(context: ReleaseContext, role: Role) -> list[Deployment]:
@@ -23,10 +46,90 @@ def find_own_deployments(context: ReleaseContext, role: Role) -> list[Deployment
     return [found for found in find_deployments(context, role) if found.tags.get(RUN_TAG) == slug]
 
 
+def find_candidates(context: ReleaseContext, models: Container[str] | None = None) -> ProductionCandidates:
+    """Return what could be production, by its tags and its model alone.
+
+    Args:
+        context: of the run; its ledger is not read.
+        models: OCIDs of the project's models; by default they are listed.
+    """
+    ours = {model.model_id for model in list_models(context)} if models is None else models
+    present = tuple(found for found in context.deployments.all() if not found.lifecycle_state.is_gone)
+    return ProductionCandidates(
+        present,
+        tagged=tuple(found for found in present if has_role(found.tags, context.project, Role.PRODUCTION)),
+        untagged=tuple(found for found in present if _has_lost_tags(context, found, ours)),
+    )
+
+
 def find_production(context: ReleaseContext) -> Deployment | None:
-    """Return the production deployment: the ledger's, else the one that carries the role's tag."""
+    """Return the production deployment: the ledger's, else what its tags or its model show to be production.
+
+    Raises:
+        StateMismatchError: it belongs to another project, or to a ledger that is not in this storage.
+    """
     known = context.state.production
     if known:
-        return context.deployments.get(known.deployment_id)
-    present = [d for d in find_deployments(context, Role.PRODUCTION) if not d.lifecycle_state.is_gone]
-    return present[0] if present else None
+        production: Deployment | None = context.deployments.get(known.deployment_id)
+    else:
+        candidates = find_candidates(context)
+        production = next(iter(candidates.tagged or candidates.untagged), None)
+    if production is not None and not production.lifecycle_state.is_gone:
+        require_owned(context, production)
+        _require_known_ledger(context, production)
+    return production
+
+
+def require_owned(context: ReleaseContext, production: Deployment) -> None:
+    """Refuse the production of another project: two projects would overwrite each other's production.
+
+    Raises:
+        StateMismatchError: its tag names another project.
+    """
+    owner = production.tags.get(PROJECT_TAG, context.project)
+    if owner != context.project:
+        raise StateMismatchError(
+            f"{production.name} ({production.deployment_id}) belongs to the project {owner!r}, as its tag "
+            f"{PROJECT_TAG} says, not to {context.project!r}: two projects would overwrite each other's production.",
+            Remedy(
+                f"Give each project a production of its own. If {owner!r} does not use this one, set its tag "
+                f"{PROJECT_TAG} to {context.project} in the OCI console"
+            ),
+        )
+
+
+def names_unknown_ledger(context: ReleaseContext, production: Deployment) -> str | None:
+    """Return how a deployment says that its ledger is not in this storage, or None where it does not say so."""
+    head = production.tags.get(LEDGER_TAG, "")
+    if not HEAD.fullmatch(head) or context.ledger.has_entry(head):
+        return None
+    return (
+        f"the tag {LEDGER_TAG} of {production.name} ({production.deployment_id}) names entry {head.partition(':')[0]} "
+        f"of its ledger, and the ledger at {context.store.uri} has no such entry"
+    )
+
+
+def _require_known_ledger(context: ReleaseContext, production: Deployment) -> None:
+    """Refuse production that another ledger has last recorded: two histories would overwrite each other's releases.
+
+    Raises:
+        StateMismatchError: its tag names an entry that this ledger does not have.
+    """
+    mismatch = names_unknown_ledger(context, production)
+    if mismatch:
+        raise StateMismatchError(
+            f"This storage does not belong to production: {mismatch}.",
+            ChangeSetting(
+                "Name the storage that holds that ledger; only if it is lost, let recommender_adopt rebuild it",
+                setting="storage",
+            ),
+        )
+
+
+def _has_lost_tags(context: ReleaseContext, deployment: Deployment, models: Container[str]) -> bool:
+    """Return whether a deployment of this project has lost a tag by which its production is known."""
+    tags = deployment.tags
+    is_foreign = tags.get(PROJECT_TAG, context.project) != context.project
+    if is_foreign or tags.get(ROLE_TAG) == Role.TEST or has_role(tags, context.project, Role.PRODUCTION):
+        return False
+    return deployment.model_id in models or {PROJECT_TAG, LEDGER_TAG} <= tags.keys()

@@ -15,22 +15,21 @@ from recdeploy_ops.oci_clients.tags import (
     HOLDER_TAG,
     LEASE_TAG,
     LEDGER_TAG,
-    PROJECT_TAG,
     ROLE_TAG,
     SERVED_TAG,
     lease_tag,
     version_tags,
     without_lease,
 )
+from recdeploy_ops.rollout.production import find_candidates
 from recdeploy_ops.rollout.registry import list_models
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.ledger_state import LedgerState
-    from recdeploy_ops.domain.records import Deployment
     from recdeploy_ops.domain.versions import Serving
     from recdeploy_ops.oci_clients.tags import Tags
 
@@ -117,11 +116,9 @@ def find_tagged_heads(context: ReleaseContext) -> dict[str, str]:
     Those of every production deployment and model of the project: removing one tag hides nothing.
     """
     models = {model.model_id: model for model in list_models(context)}
-    ours = frozenset(models)
+    candidates = find_candidates(context, frozenset(models))
     heads = {}
-    for deployment in context.deployments.all():
-        if deployment.lifecycle_state.is_gone or not _is_production(context, deployment, ours):
-            continue
+    for deployment in (*candidates.tagged, *candidates.untagged):
         heads[f"production ({deployment.name})"] = deployment.tags.get(LEDGER_TAG, "")
         model = models.pop(deployment.model_id, None) or context.catalog.get(deployment.model_id)
         heads[f"production's model ({model.name})"] = model.tags.get(LEDGER_TAG, "")
@@ -207,11 +204,3 @@ def _production_tags(context: ReleaseContext, serving: Serving) -> Tags:
     run_id = context.state.versions[serving.version].run_id
     tags = deployment_tags(context, serving.version, serving.digest, Role.PRODUCTION, run_id=run_id)
     return {**tags, LEDGER_TAG: name_head(context.state)}
-
-
-def _is_production(context: ReleaseContext, deployment: Deployment, models: Container[str]) -> bool:
-    """Return whether a deployment carries the role's tag, or has lost it while it serves one of our models."""
-    if ROLE_TAG in deployment.tags:
-        ours = deployment.tags.get(PROJECT_TAG) == context.project
-        return ours and deployment.tags[ROLE_TAG] == Role.PRODUCTION
-    return deployment.model_id in models or LEDGER_TAG in deployment.tags

@@ -19,7 +19,8 @@ from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.ledger.audits import examine
 from recdeploy_ops.oci_clients.tags import LEDGER_TAG, ROLE_TAG
-from recdeploy_ops.rollout import inventory, tagging
+from recdeploy_ops.rollout import existing_shops, inventory, tagging
+from recdeploy_ops.rollout.production import names_unknown_ledger
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.rehearsals import fetch_from_catalog
 from recdeploy_ops.storage.bundles import open_bundle, store_bundle, write_manifest
@@ -51,7 +52,8 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) 
     Raises:
         LockHeldError: a release is in progress.
         SettingsError: more than one deployment could be production.
-        StateMismatchError: production is not ACTIVE, and nothing is in progress that would bring it there.
+        StateMismatchError: production belongs to another project, or is not ACTIVE, and nothing is in progress that
+            would bring it there.
         DeploymentFailedError: production does not answer as its version would.
     """
     found = _read(context)
@@ -62,10 +64,12 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) 
     duplicates = inventory.find_duplicates(context, production)
     difference = [
         *_describe(found),
+        *_describe_lost_ledger(context, found, production),
         *inventory.compare_tags(context, production, duplicates),
         *inventory.compare(found.state, taken),
     ]
-    for line in difference or ["The ledger and OCI agree: there is nothing to adopt."]:
+    importable = _describe_importable(context, taken)
+    for line in [*difference, *importable] or ["The ledger and OCI agree: there is nothing to adopt."]:
         log.info("%s", line)
     if apply and difference:
         waiting = _untag_duplicates(context, found.state, duplicates)
@@ -77,7 +81,7 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) 
     recorded = difference or _recorded_last(context)
     if apply and recorded:
         return tagging.advance_tagging(context) or {"difference": recorded, "applied": True}
-    return {"difference": difference, "applied": False}
+    return {"difference": difference, "applied": False, **({"importable": importable} if importable else {})}
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,18 @@ def _describe(found: _Found) -> list[str]:
     return lines + [
         f"{key} is not an entry of the ledger: it is put below {LEDGER_ASIDE}" for key in found.audit.foreign
     ]
+
+
+def _describe_lost_ledger(context: ReleaseContext, found: _Found, production: Deployment | None) -> list[str]:
+    """Return that production has a ledger which is not here: it is lost, or this is not its storage."""
+    mismatch = names_unknown_ledger(context, production) if production is not None and not found.keys else None
+    return [f"{mismatch}: if that ledger lies elsewhere, correct the setting storage instead"] if mismatch else []
+
+
+def _describe_importable(context: ReleaseContext, taken: Inventory) -> list[str]:
+    """Return what could be imported while nothing is in production, and how: nothing is imported unless it is named."""
+    shop = existing_shops.find_existing_shop(context) if taken.production is None else None
+    return [*shop.describe(), "To import one of them, name its OCID as deployment_id."] if shop else []
 
 
 def _untag_duplicates(context: ReleaseContext, state: LedgerState, duplicates: list[Deployment]) -> Waiting | None:

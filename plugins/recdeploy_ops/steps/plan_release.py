@@ -6,11 +6,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.events import Purpose
-from recdeploy_ops.domain.release_plan import plan
 from recdeploy_ops.rollout import deletion, takeovers
 from recdeploy_ops.rollout.locks import open_release
-from recdeploy_ops.rollout.production import find_production
-from recdeploy_ops.rollout.registry import highest_version
+from recdeploy_ops.rollout.planning import plan_version
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -31,7 +29,8 @@ def advance(context: ReleaseContext, opening: Opening) -> Outcome:
 
     Raises:
         LockHeldError: the run that holds the lock is in progress.
-        StateMismatchError: OCI's production is not what the ledger says.
+        StateMismatchError: OCI's production is not what the ledger says, or a shop that the ledger does not know may
+            be served already.
     """
     context.store.check_writable()
     context.catalog.check_access()
@@ -41,12 +40,7 @@ def advance(context: ReleaseContext, opening: Opening) -> Outcome:
         waiting = deletion.advance_deletion(context, deletion.find_unverified(context))
     if waiting:
         return waiting
-    planned = plan(
-        context.state,
-        context.run_id,
-        highest_version=highest_version(context),
-        production=find_production(context),
-    )
+    planned = plan_version(context)
     if planned.record:
         open_release(context, opening, purpose=Purpose.RETRAIN, version=planned.version)
     for line in planned.summary:

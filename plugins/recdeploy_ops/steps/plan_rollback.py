@@ -41,6 +41,8 @@ def advance(context: ReleaseContext, opening: Opening) -> Outcome:
     context.store.check_writable()
     context.catalog.check_access()
     state = context.refresh()
+    if state.production is None:
+        reconcile(state, find_production(context))  # where OCI has one, this is the wrong storage
     known = state.releases.get(context.run_id)
     target = state.versions[known.version] if known else choose_target(state, _parse(params.version))
     if known is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, StorageError
 from recdeploy_ops.domain.events import ProductionBackedUp
 from recdeploy_ops.storage.bundles import MANIFEST, open_bundle
-from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_MANIFEST, BACKUPS
+from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_MANIFEST, BACKUP_VERSION, BACKUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,6 +50,12 @@ def list_artifacts(store: Store) -> set[tuple[int, str]]:
     bundles = [open_bundle(store, backup["prefix"], made_by="backup_production") for backup in backups]
     names = [bundle.files.get(f"{BACKUP_ARTIFACT}/{MANIFEST}", "") for bundle in bundles]
     return {(backup["version"], digest) for backup, digest in zip(backups, names, strict=True)}
+
+
+def highest_backup(store: Store) -> int:
+    """Return the highest version number that a folder below ``backups/`` has, whoever made it; 0 without any."""
+    found = (BACKUP_VERSION.match(stored.key) for stored in store.list(BACKUPS))
+    return max((int(match[1]) for match in found if match), default=0)
 
 
 def require_recorded(backup: Mapping[str, Any], entries: Iterable[Entry]) -> None:

@@ -28,6 +28,7 @@ ENTRY = re.compile(r"ledger/\d{8}\.json")
 LEDGER_ASIDE = "ledger-damaged/"
 BACKUPS = "backups/"
 BACKUP_MANIFEST = re.compile(r"backups/v\d+_(\d{8}_\d{6})/manifest\.json")
+BACKUP_VERSION = re.compile(r"backups/v(\d{1,9})_", re.ASCII)  # the guide's manager names its folders so, too
 BACKUP_ARTIFACT, BACKUP_RESULTS = "recommender_model_artifact", "results"  # the parts of a backup
 BACKUP_METADATA = "metadata.json"
 RESULTS = re.compile(r"releases/[A-Za-z0-9_][A-Za-z0-9_.-]*/results/[0-9a-f]{16}")

@@ -13,6 +13,7 @@ from recdeploy_ops.domain.waiting import look_intervals
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.oci_clients.deployments import ModelDeployments
 from recdeploy_ops.rollout.waits import is_finished
+from recdeploy_ops.settings import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,13 +32,17 @@ class WorkRequestFinishedTrigger(BaseTrigger):
         deployment_id: OCID of the model deployment.
         deadline: ISO 8601, UTC.
         poll_seconds: between two looks at most; the first ones follow each other sooner.
+        settings_name: of the settings file that names the connection to OCI, as `find_settings` takes it.
     """
 
-    def __init__(self, *, deployment_id: str, deadline: str, poll_seconds: float) -> None:
+    def __init__(
+        self, *, deployment_id: str, deadline: str, poll_seconds: float, settings_name: str = DEFAULT_NAME
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow annotates it not at all
         self.deployment_id = deployment_id
         self.deadline = deadline
         self.poll_seconds = poll_seconds
+        self.settings_name = settings_name
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
@@ -47,13 +52,14 @@ class WorkRequestFinishedTrigger(BaseTrigger):
                 "deployment_id": self.deployment_id,
                 "deadline": self.deadline,
                 "poll_seconds": self.poll_seconds,
+                "settings_name": self.settings_name,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until OCI has finished."""
         await asyncio.sleep(FIRST_LOOK_SECONDS)
-        deployments = await asyncio.to_thread(lambda: ModelDeployments(ReleasesHook().session))
+        deployments = await asyncio.to_thread(lambda: ModelDeployments(ReleasesHook(self.settings_name).session))
         deadline = datetime.fromisoformat(self.deadline)
         for seconds in look_intervals(self.poll_seconds):
             if datetime.now(UTC) >= deadline:

@@ -1,0 +1,92 @@
+"""A shop that serves already and that the ledger does not know: found before a first release goes beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.domain.errors import StateMismatchError
+from recdeploy_ops.domain.remedies import ImportProduction
+from recdeploy_ops.ledger.state_file import find_foreign_state_file
+from recdeploy_ops.oci_clients.tags import PROJECT_TAG
+from recdeploy_ops.rollout.production import find_candidates
+
+if TYPE_CHECKING:
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.records import Deployment
+    from recdeploy_ops.ledger.state_file import ForeignStateFile
+
+IGNORE = "Name those that do not serve this shop in the setting release.ignored_deployments"
+MOVE_AWAY = "Move that file away if it is of no use"
+
+
+@dataclass(frozen=True)
+class ExistingShop:
+    """What may serve the shop already.
+
+    Attributes:
+        unowned: deployments of one model that belong to no project, newest first.
+        state_file: the one that another deployment manager has written, or None.
+    """
+
+    unowned: tuple[Deployment, ...]
+    state_file: ForeignStateFile | None
+
+    def describe(self) -> list[str]:
+        """Return what was found, one line each, with OCIDs; empty when there is nothing."""
+        lines = [f"{_name(found)} is {found.lifecycle_state} and belongs to no project." for found in self.unowned]
+        if self.state_file:
+            named = ", ".join(self.state_file.deployment_ids) or "no deployment"
+            lines.append(f"{self.state_file.uri} was not written by this project; it names {named}.")
+        return lines
+
+    @property
+    def remedy(self) -> ImportProduction:
+        """Return how a person imports what serves, or says that it does not."""
+        named = self.state_file.deployment_ids if self.state_file else ()
+        candidates = [deployment.deployment_id for deployment in self.unowned] or named
+        actions = [IGNORE] * bool(self.unowned) + [MOVE_AWAY] * bool(self.state_file)
+        return ImportProduction(". ".join(actions), deployment_id=candidates[0] if len(candidates) == 1 else "")
+
+
+def find_existing_shop(context: ReleaseContext) -> ExistingShop | None:
+    """Return what may serve the shop already, or None.
+
+    A deployment counts whether it is ACTIVE, busy, or deactivated to save costs, unless the settings say to ignore it.
+    """
+    ignored = context.settings.release.ignored_deployments
+    unowned = tuple(
+        found
+        for found in find_candidates(context, models=()).present
+        if found.model_id
+        and PROJECT_TAG not in found.tags
+        and not found.lifecycle_state.is_failed
+        and found.deployment_id not in ignored
+    )
+    state_file = find_foreign_state_file(context.store, context.project)
+    return ExistingShop(unowned, state_file) if unowned or state_file else None
+
+
+def require_no_existing_shop(context: ReleaseContext) -> None:
+    """Refuse a first release beside a shop that may serve already: it would get a second production at another URL.
+
+    Once the ledger has a production, or while this run's own release is open, everything else is somebody else's.
+
+    Raises:
+        StateMismatchError: lists what was found, and how to import it.
+    """
+    release = context.state.releases.get(context.run_id)
+    if context.state.production is not None or (release is not None and release.is_open):
+        return
+    shop = find_existing_shop(context)
+    if shop is not None:
+        found = "\n".join(f"- {line}" for line in shop.describe())
+        raise StateMismatchError(
+            f"The ledger has no production, but this shop may be served already:\n{found}\nA first release would make "
+            "a second production at another URL.",
+            shop.remedy,
+        )
+
+
+def _name(deployment: Deployment) -> str:
+    return f"{deployment.name} ({deployment.deployment_id})"

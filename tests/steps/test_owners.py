@@ -1,0 +1,307 @@
+"""One storage, one project, one production: each way in refuses what belongs to another project or another storage."""
+
+from __future__ import annotations
+
+import json
+
+import oci
+import pytest
+import yaml
+from steps.factories import Run
+
+from recdeploy_ops.__main__ import main
+from recdeploy_ops.context import open_context
+from recdeploy_ops.domain.errors import SettingsError, StateMismatchError
+from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.oci_clients.tags import LEDGER_TAG, PROJECT_TAG, ROLE_TAG
+from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.rollout.tagging import find_tagged_heads
+from recdeploy_ops.rollout.waits import finish
+from recdeploy_ops.settings import SETTINGS_VARIABLE
+from recdeploy_ops.steps import adopt_production, housekeeping
+from recdeploy_ops.storage.keys import LEDGER, SNAPSHOT, entry_key
+from recdeploy_ops.storage.roots import open_store
+
+
+def adopt(context, deployment_id=None, *, apply=True):
+    return finish(
+        context, lambda: adopt_production.advance(context.of_run("adopt"), deployment_id=deployment_id, apply=apply)
+    )
+
+
+def keep_house(context):
+    return housekeeping.advance(context.of_run("housekeeping"), has_ended=lambda holder: False)
+
+
+def set_tags(emulator, context, change):
+    """Change production's tags as a person does in the console."""
+    production = context.deployments.get(context.state.production.deployment_id)
+    context.deployments.tag(production, change(dict(production.tags)))
+    emulator.wait_until_idle()
+
+
+# Each way into a storage: what a run of Airflow, a notebook or a shell does first.
+WAYS = {
+    "plan": lambda way: way.run.plan(),
+    "rollback": lambda way: way.run.rehearse_rollback(),
+    "adopt": lambda way: adopt(way.context),
+    "adopt, shown only": lambda way: adopt(way.context, apply=False),
+    "housekeeping": lambda way: keep_house(way.context),
+    "notebook, summary": lambda way: way.manager.get_deployment_summary(),
+    "notebook, next version": lambda way: way.manager.get_next_version(),
+    "notebook, current version": lambda way: way.manager.current_version,
+    "notebook, backup": lambda way: way.manager.backup_current_artifacts(),
+    "notebook, list of backups": lambda way: way.manager.list_backups(),
+    "notebook, files of a version": lambda way: way.manager.rollback_artifacts(1),
+    "notebook, rollback": lambda way: way.manager.roll_back_production(),
+    "notebook, repair": lambda way: way.manager.repair_production_state(),
+    "notebook, import": lambda way: way.manager.import_existing_deployment("ocid1.datasciencemodeldeployment.oc1.x.y"),
+}
+COMMANDS = ("status", "history", "backups", "verify")
+
+
+class Way:
+    """A process that meets a storage for the first time."""
+
+    def __init__(self, context, folder, make_manager, **how):
+        self.context = context
+        self.run = Run(context, "first-of-its-process", folder)
+        self.manager = make_manager("another kernel", settings=context.settings, **how)
+
+
+@pytest.fixture
+def enter(context, tmp_path, make_manager):
+    """Enters the storage, or another one, as a project."""
+
+    def enter(project=None, storage=None):
+        changes = {"project_name": project or context.project, "storage": storage or context.settings.storage}
+        settings = context.settings.model_copy(update=changes)
+        session = context.catalog._session
+        return Way(
+            open_context(settings, open_store(settings.storage, session), session, "test"), tmp_path, make_manager
+        )
+
+    return enter
+
+
+DAMAGE = {
+    "whole": lambda store: None,
+    "without its snapshot": lambda store: store.delete(SNAPSHOT),
+    "an entry edited": lambda store: store.replace(entry_key(2), b"edited"),
+    "cut to its snapshot": lambda store: store.delete(entry_key(1)),
+    "the newest entry gone": lambda store: store.delete(entry_key(2)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", WAYS)
+def test_the_ledger_of_another_project_is_refused_and_left_alone(context, run, enter, name, damage):
+    run("run-1").plan()
+    context.publish_state()
+    DAMAGE[damage](context.store)
+    before = [(found.key, context.store.read(found.key)) for found in context.store.list("")]
+
+    with pytest.raises(SettingsError, match=r"belongs to the project 'product-recommender', not to 'basket'") as raised:
+        WAYS[name](enter("basket"))
+
+    assert "Give each project a storage root of its own (setting storage)." in str(raised.value)
+    after = [(found.key, context.store.read(found.key)) for found in context.store.list("")]
+    assert after == before
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_shell_refuses_the_storage_of_another_project(
+    context, run, settings, monkeypatch, capsys, tmp_path, command, damage
+):
+    run("run-1").plan()
+    context.publish_state()
+    DAMAGE[damage](context.store)
+    values = yaml.safe_load((settings.folder / "recommender.yaml").read_text()) | {"project_name": "basket"}
+    (tmp_path / "basket.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "basket.yaml"))
+
+    assert main([command]) == 3
+    assert "belongs to the project 'product-recommender', not to 'basket'" in capsys.readouterr().err
+
+
+# What a person, or advice of an earlier version, may have taken off production.
+LOST = {
+    "nothing": lambda tags: tags,
+    "its role": lambda tags: without(tags, ROLE_TAG),
+    "its project": lambda tags: without(tags, PROJECT_TAG),
+    "its project and its ledger's head": lambda tags: without(tags, PROJECT_TAG, LEDGER_TAG),
+    "its role and project": lambda tags: without(tags, ROLE_TAG, PROJECT_TAG),
+    "all but its ledger": lambda tags: {LEDGER_TAG: tags[LEDGER_TAG]},
+    "all tags": lambda tags: {},
+    "its role, for another word": lambda tags: {**tags, ROLE_TAG: "blue"},
+}
+REFUSING = ("plan", "rollback", "notebook, summary", "notebook, next version", "notebook, backup", "notebook, rollback")
+
+
+def without(tags, *names):
+    return {name: value for name, value in tags.items() if name not in names}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_storage_without_productions_ledger_says_so_on_every_way(context, run, emulator, enter, tmp_path, lost):
+    run("run-1").release_fully()
+    set_tags(emulator, context, LOST[lost])
+    deployment_id = context.state.production.deployment_id
+    elsewhere = (tmp_path / "elsewhere").as_uri()
+    names_ledger = LEDGER_TAG in context.deployments.get(deployment_id).tags
+
+    for name in REFUSING:
+        with pytest.raises(StateMismatchError) as raised:
+            WAYS[name](enter(storage=elsewhere))
+        said = str(raised.value)
+        assert deployment_id in said, name
+        assert "Name the storage that holds" in said, name
+        assert "(setting storage)" in said, name
+        assert "emove its tag" not in said, name
+        if names_ledger:
+            assert f"names entry {context.state.seq} of its ledger, and the ledger at {elsewhere} has no" in said
+    other = enter(storage=elsewhere)
+    assert list(other.context.store.list(LEDGER)) == []
+
+    shown = adopt(other.context, apply=False)["difference"]
+    assert any(line.startswith("production: the ledger has nothing, OCI has v1") for line in shown)
+    named = [line for line in shown if "if that ledger lies elsewhere, correct the setting storage" in line]
+    assert bool(named) == names_ledger
+    assert any(deployment_id == found.deployment_id for found in [find_production(context)])
+    heads = find_tagged_heads(other.context)
+    assert any(resource.startswith("production (") for resource in heads) == names_ledger
+
+
+def test_production_that_has_lost_all_tags_with_its_model_stops_a_first_release_too(
+    context, run, emulator, enter, tmp_path
+):
+    run("run-1").release_fully()
+    set_tags(emulator, context, lambda tags: {})
+    production = context.state.production
+    details = oci.data_science.models.UpdateModelDetails(freeform_tags={})
+    context.catalog._client.update_model(production.model_id, details)
+
+    with pytest.raises(StateMismatchError, match=f"may be served already(?s:.)*{production.deployment_id}"):
+        enter(storage=(tmp_path / "elsewhere").as_uri()).run.plan()
+
+
+def test_a_test_deployment_is_never_taken_for_production(context, run, enter, tmp_path):
+    run("run-1").validate()
+
+    other = enter(storage=(tmp_path / "elsewhere").as_uri())
+    assert find_production(other.context) is None
+
+
+@pytest.fixture
+def taken_over(context, run, enter, tmp_path):
+    """A second storage whose ledger has taken production over, while an approved release of the first one waits."""
+    run("run-1").release_fully()
+    run("run-2", shift=1).release_fully()
+    waiting = run("run-3", shift=2)
+    waiting.validate()
+    waiting.answer(Decision.PROMOTE)
+    other = enter(storage=(tmp_path / "elsewhere").as_uri())
+    adopt(other.context)
+    return waiting
+
+
+@pytest.mark.parametrize("project", ["product-recommender", "basket"])
+def test_production_that_another_ledger_has_taken_over_is_refused_on_every_way(
+    context, taken_over, emulator, enter, project
+):
+    if project == "basket":
+        set_tags(emulator, context, lambda tags: {**tags, PROJECT_TAG: project})
+        says = "belongs to the project 'basket', as its tag recdeploy-project says, not to 'product-recommender'"
+    else:
+        says = "This storage does not belong to production: the tag recdeploy-ledger of product-recommender-production"
+    serves = find_served(context)
+
+    ways = {
+        "promote": taken_over.promote,
+        "ask": lambda: taken_over.ask(attempt=2),
+        "summary": lambda: enter().manager.get_deployment_summary(),
+        "next version": lambda: enter().manager.get_next_version(),
+    }
+    for name, way in ways.items():
+        with pytest.raises(StateMismatchError) as raised:
+            way()
+        assert says in str(raised.value), name
+    taken_over.close()
+    for way in (enter().run.plan, enter().run.rehearse_rollback):
+        with pytest.raises(StateMismatchError) as raised:
+            way()
+        assert says in str(raised.value)
+    assert find_served(context) == serves
+
+
+def find_served(context):
+    return context.deployments.get(context.state.production.deployment_id).model_id
+
+
+def test_the_production_of_another_project_is_not_imported(context, run, enter, tmp_path):
+    run("run-1").release_fully()
+    deployment_id = context.state.production.deployment_id
+    other = enter("basket", (tmp_path / "basket").as_uri())
+
+    for way in (
+        lambda: adopt(other.context, deployment_id),
+        lambda: adopt(other.context, deployment_id, apply=False),
+        lambda: other.manager.import_existing_deployment(deployment_id),
+    ):
+        with pytest.raises(StateMismatchError, match="belongs to the project 'product-recommender'"):
+            way()
+    assert list(other.context.store.list(LEDGER)) == []
+    assert context.deployments.get(deployment_id).tags[PROJECT_TAG] == "product-recommender"
+
+
+def test_two_projects_with_a_storage_each_share_an_oci_project(context, run, enter, tmp_path):
+    run("run-1").release_fully()
+    other = enter("basket", (tmp_path / "basket").as_uri())
+    Run(other.context, "run-1", tmp_path, shift=1).release_fully()
+    run("run-2", shift=2).release_fully()
+    Run(other.context, "run-2", tmp_path, shift=3).release_fully()
+    Run(other.context, "back", tmp_path).roll_back()
+
+    served = {}
+    for of in (context, other.context):
+        production = of.ledger.read().production
+        served[of.project] = production.version
+        assert of.deployments.get(production.deployment_id).tags[PROJECT_TAG] == of.project
+    assert served == {"product-recommender": 2, "basket": 1}
+    assert json.loads(other.context.store.read("backups/deployment_state.json"))["project"] == "basket"
+
+
+def test_the_production_of_another_storage_is_not_deleted_as_unverified_though_the_runs_have_one_id(
+    context, run, enter, tmp_path
+):
+    """As two Airflows with one project name have it, whose scheduled runs are named after the same dates."""
+    other = enter(storage=(tmp_path / "elsewhere").as_uri())
+    failed = Run(other.context, "scheduled__2026-11-23", tmp_path)
+    failed.plan()
+    failed.close()
+    run("scheduled__2026-11-23").release_fully()
+    production = context.state.production
+
+    keep_house(other.context)
+    with pytest.raises(StateMismatchError, match="This storage does not belong to production"):
+        other.run.plan()
+    failed.close()
+
+    assert context.deployments.get(production.deployment_id).lifecycle_state == "ACTIVE"
+
+
+def test_verify_says_that_the_ledger_of_production_is_not_in_this_storage(
+    context, run, settings, profile_fields, monkeypatch, capsys, tmp_path
+):
+    run("run-1").release_fully()
+    values = yaml.safe_load((settings.folder / "recommender.yaml").read_text())
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(values | {"storage": (tmp_path / "elsewhere").as_uri()}))
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "wrong.yaml"))
+    monkeypatch.setenv("AIRFLOW_CONN_OCI_DEFAULT", json.dumps({"conn_type": "oci", "extra": profile_fields}))
+
+    assert main(["verify"]) == 1
+    said = capsys.readouterr().out
+    assert "its ledger lies in another storage" in said
+    assert "Production has a ledger that is not in this storage. Correct the setting storage" in said
+    assert "The ledger is damaged" not in said
