@@ -242,8 +242,7 @@ def find_settings(name: str = DEFAULT_NAME) -> Path:
     """Return the settings file of a name.
 
     Args:
-        name: ``recommender`` for the file that ``RECDEPLOY_SETTINGS`` names, by default ``include/recommender.yaml``;
-            another one for the file of that name beside it.
+        name: ``recommender`` is `SETTINGS_VARIABLE`, or ``include/recommender.yaml``; any other is a file beside it.
     """
     default = Path(os.environ.get(SETTINGS_VARIABLE) or DEFAULT_PATH)
     return default if name == DEFAULT_NAME else default.with_name(f"{name}.yaml")
