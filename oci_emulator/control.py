@@ -74,6 +74,14 @@ class NeighbourOrder(BaseModel):
     document: dict[str, Any]
 
 
+class ArchiveOrder(BaseModel):
+    """The OCID of a model whose artifact is archived."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+
+
 class ControlPlane:
     """What can be ordered from an emulator, and asked about it."""
 
@@ -95,6 +103,7 @@ class ControlPlane:
             ("GET", "/calls", self.get_calls),
             ("DELETE", "/calls", self.delete_calls),
             ("POST", "/neighbours", self.post_neighbour),
+            ("POST", "/archive", self.post_archive),
             ("POST", "/reset", self.reset),
             ("GET", "/idle", self.idle),
             ("POST", "/snapshot", self.snapshot),
@@ -157,6 +166,14 @@ class ControlPlane:
             return {"id": self.emulator.neighbours.add(order.collection, order.document)}
         except OciError as err:
             return _refused(str(err))
+
+    async def post_archive(self, order: ArchiveOrder) -> dict[str, Any] | JSONResponse:
+        """Archive a model's artifact, as a retention policy does."""
+        try:
+            self.emulator.models.archive(order.model)
+        except OciError as err:
+            return _refused(str(err))
+        return {}
 
     async def reset(self) -> dict[str, Any]:
         """Forget everything but the credentials."""

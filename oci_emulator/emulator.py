@@ -64,6 +64,7 @@ class Emulator:
         self.calls = Calls(self.store)
         self.tenancy = Tenancy(tuple(self.compartments))
         self.neighbours = Neighbours(self.store, self.tenancy)
+        self.models = Models(Catalog(self.store, self.tenancy), self.data_dir / "artifacts")
         self.proxy = Proxy(Supervisor())
         self.work_requests = WorkRequests(self.store, self.tenancy)
         self.objects = Objects(self.store, Buckets(self.store, self.tenancy), self.data_dir / "objects")
@@ -154,12 +155,11 @@ class Emulator:
 
     def _data_science(self) -> DataScience:
         catalog = Catalog(self.store, self.tenancy)
-        models = Models(catalog, self.data_dir / "artifacts")
         return DataScience(
             projects=Projects(catalog, self.work_requests),
-            models=models,
+            models=self.models,
             artifacts=Artifacts(catalog, self.data_dir / "artifacts"),
-            version_sets=VersionSets(catalog, models, self.work_requests),
+            version_sets=VersionSets(catalog, self.models, self.work_requests),
             deployments=Deployments(
                 catalog, self.work_requests, self.timings, self.faults, self.url, self.rollouts.carry_out
             ),

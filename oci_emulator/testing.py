@@ -86,6 +86,10 @@ class RunningEmulator:
         added: dict[str, str] = self._control("POST", "neighbours", {"collection": collection, "document": document})
         return added["id"]
 
+    def archive(self, model_id: str) -> None:
+        """Move a model's artifact away, as a retention policy does; its lifecycle state stays."""
+        self._control("POST", "archive", {"model": model_id})
+
     def calls(self, operation: str | None = None) -> list[dict[str, Any]]:
         """Return the calls received so far, in order; those of one operation, if given."""
         calls: list[dict[str, Any]] = self._control("GET", f"calls?operation={operation}" if operation else "calls")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from starlette.responses import Response
 
-from oci_emulator.data_science.catalog import MODEL, Catalog
+from oci_emulator.data_science.catalog import MODEL, Catalog, check_not_archived
 from oci_emulator.errors import ConflictError, LengthRequiredError, ResourceNotFoundError
 from oci_emulator.files import file_response
 from oci_emulator.messages import OciRequest, Upload, empty
@@ -55,6 +55,7 @@ class Artifacts:
         artifact = model.private.get("artifact")
         if artifact is None:
             raise ResourceNotFoundError(f"artifact of model {model.id}")
+        check_not_archived(model)
         headers = {
             "etag": model.etag,
             "content-type": "application/octet-stream",

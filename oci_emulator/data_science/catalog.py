@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oci_emulator.errors import (
+    IncorrectStateError,
     InvalidParameterError,
     MissingParameterError,
     RelatedResourceNotFoundError,
@@ -78,6 +79,12 @@ class Catalog:
             **values,
         }
         return Resource(kind, identifier, shown)
+
+
+def check_not_archived(model: Resource) -> None:
+    """Refuse to use an artifact that a retention policy has moved away."""
+    if model.body.get("retentionOperationDetails", {}).get("archiveState") == "SUCCEEDED":
+        raise IncorrectStateError(f"The artifact of model {model.id} is archived; restore it first.")
 
 
 def pick(body: Json, fields: Collection[str]) -> Json:

@@ -11,6 +11,7 @@ from oci_emulator.data_science.catalog import (
     MODEL,
     PROJECT,
     Catalog,
+    check_not_archived,
     display_name,
     pick,
     require_object,
@@ -145,6 +146,7 @@ class Deployments:
             raise IncorrectStateError(f"Model {model.id} is {model.body['lifecycleState']}; it must be ACTIVE.")
         if "artifact" not in model.private:
             raise InvalidParameterError(f"Model {model.id} has no artifact.")
+        check_not_archived(model)
 
     def _shown(self, resource: Resource) -> Json:
         if resource.kind != DEPLOYMENT:

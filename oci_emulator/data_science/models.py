@@ -58,6 +58,7 @@ _LISTING = Listing(
             "inputSchema",
             "outputSchema",
             "retentionSetting",
+            "retentionOperationDetails",
             "backupSetting",
         }
     ),
@@ -142,6 +143,18 @@ class Models:
     def update_provenance(self, request: OciRequest) -> Response:
         """Answer UpdateModelProvenance."""
         return self._save_provenance(self._with_provenance(request), request)
+
+    def archive(self, identifier: str) -> None:
+        """Move a model's artifact away, as a retention policy does; its lifecycle state stays.
+
+        Raises:
+            ResourceNotFoundError: there is no such model.
+        """
+        resource = self.catalog.store.find(MODEL, identifier)
+        if resource is None:
+            raise ResourceNotFoundError(f"{MODEL} {identifier}")
+        resource.body["retentionOperationDetails"] = {"archiveState": "SUCCEEDED"}
+        self.catalog.store.save(resource)
 
     def remove(self, resource: Resource) -> None:
         """Delete a model with its artifact, unless a deployment uses it."""

@@ -45,6 +45,7 @@ class CatalogModel:
         tags: free-form tags.
         metadata: custom metadata; empty in lists, where OCI leaves it out.
         created_at: UTC.
+        is_archived: whether a retention policy has moved its artifact away; False in lists, where OCI leaves it out.
     """
 
     model_id: str
@@ -53,6 +54,22 @@ class CatalogModel:
     tags: Mapping[str, str]
     metadata: Mapping[str, str]
     created_at: datetime
+    is_archived: bool = False
+
+    @property
+    def is_deleted(self) -> bool:
+        """Return whether nothing of it is left but its record."""
+        return self.lifecycle_state == "DELETED"
+
+    @property
+    def is_inactive(self) -> bool:
+        """Return whether somebody has deactivated it: OCI deploys it once it was activated again."""
+        return self.lifecycle_state == "INACTIVE"
+
+    @property
+    def is_usable(self) -> bool:
+        """Return whether OCI deploys it, given an artifact."""
+        return self.lifecycle_state == "ACTIVE" and not self.is_archived
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,12 @@ class ModelCatalog:
             details = sdk.UpdateModelDetails(freeform_tags={**known, **tags})
             self._client.update_model(model_id, details, if_match=answer.headers.get("etag"))
 
+    def activate(self, model_id: str) -> None:
+        """Activate a model that was deactivated."""
+        with calling(f"activate the model {model_id}"):
+            etag = self._client.get_model(model_id).headers.get("etag")
+            self._client.activate_model(model_id, if_match=etag)
+
     def download_artifact(self, model_id: str, path: Path) -> None:
         """Write the model's artifact, a zip, to a file."""
         with calling(f"download the artifact of the model {model_id}"), path.open("wb") as sink:
@@ -203,4 +209,11 @@ def _to_record(model: Any) -> CatalogModel:
         tags=dict(model.freeform_tags or {}),
         metadata={item.key: item.value for item in getattr(model, "custom_metadata_list", None) or []},
         created_at=model.time_created,
+        is_archived=_is_archived(model),
     )
+
+
+def _is_archived(model: Any) -> bool:
+    """Return whether a retention policy archives a model's artifact, or has: OCI then does not deploy it."""
+    retention = getattr(model, "retention_operation_details", None)
+    return getattr(retention, "archive_state", None) in {"PENDING", "SUCCEEDED"}

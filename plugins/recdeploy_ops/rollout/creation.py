@@ -14,6 +14,7 @@ from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.deployments import NewDeployment
 from recdeploy_ops.oci_clients.tags import DIGEST_TAG
 from recdeploy_ops.rollout import deletion
+from recdeploy_ops.rollout.deployable_models import require_usable
 from recdeploy_ops.rollout.production import find_own_deployments
 from recdeploy_ops.rollout.tagging import deployment_tags
 
@@ -53,6 +54,7 @@ def advance_creation(
     current = [found for found in present if found not in stale]
     if current:
         return _follow(context, current[0])
+    require_usable(context, registered.model_id, registered.version)
     new = _describe(context, registered, role, shape=shape, attempt=len(known))
     context.confirm_lock()  # between looking and creating anything
     deployment = context.deployments.get(context.deployments.create(new))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import SettingsError, StateMismatchError
-from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.domain.versions import Serving, Version, describe_trust
+from recdeploy_ops.domain.versions import Serving, Version
 from recdeploy_ops.oci_clients.tags import (
     RESULTS_METADATA,
     SERVED_TAG,
     digest_of,
-    has_role,
     slug_of,
     version_number,
 )
@@ -115,32 +113,6 @@ def take_inventory(context: ReleaseContext, state: LedgerState, deployment: Depl
     return Inventory(_retire(versions, version.number), highest, serving, previous)
 
 
-def compare(state: LedgerState, found: Inventory) -> list[str]:
-    """Return the differences between the ledger and OCI, one line each."""
-    lines = []
-    for name, ours, theirs in (
-        ("production", state.production, found.production),
-        ("previous champion", state.previous_champion, found.previous_champion),
-    ):
-        if _without_time(ours) != _without_time(theirs):
-            lines.append(f"{name}: the ledger has {_describe(ours)}, OCI has {_describe(theirs)}")
-    for number in sorted({*state.versions, *found.versions}):
-        ours_version, theirs_version = state.versions.get(number), found.versions.get(number)
-        if ours_version is None and theirs_version is not None:
-            lines.append(f"v{number}: the ledger does not know it. {describe_trust(theirs_version)}")
-        elif ours_version != theirs_version:
-            lines.append(f"v{number}: the ledger has {ours_version}, OCI has {theirs_version}")
-    return lines
-
-
-def compare_tags(context: ReleaseContext, production: Deployment | None, duplicates: list[Deployment]) -> list[str]:
-    """Return what the tags of the deployments have to do with production and should not, one line each."""
-    lines = [f"{d.name} ({d.deployment_id}) is tagged as production too: it loses that tag" for d in duplicates]
-    if production is not None and not _is_tagged(context, production):
-        lines.append(f"{production.name} ({production.deployment_id}) is not tagged as production: it is tagged")
-    return lines
-
-
 def require_active(deployment: Deployment | None) -> None:
     """Refuse a deployment that does not serve.
 
@@ -159,10 +131,6 @@ def _is_usable(deployment: Deployment) -> bool:
     return not deployment.lifecycle_state.is_gone and not deployment.lifecycle_state.is_failed
 
 
-def _is_tagged(context: ReleaseContext, deployment: Deployment) -> bool:
-    return has_role(deployment.tags, context.project, Role.PRODUCTION)
-
-
 def _versions(context: ReleaseContext, state: LedgerState, served: str | None) -> dict[int, Version]:
     """Return the versions of the catalog, with what the ledger knows of them besides.
 
@@ -174,7 +142,7 @@ def _versions(context: ReleaseContext, state: LedgerState, served: str | None) -
     models: dict[int, list[CatalogModel]] = {}
     for model in list_models(context):
         number = version_number(model.tags)
-        if model.lifecycle_state == "ACTIVE" and number is not None:
+        if number is not None and (model.is_usable or model.is_inactive):
             models.setdefault(number, []).append(model)
     versions = dict(state.versions)
     backed_up = list_artifacts(context.store) if models.keys() - versions.keys() else set()
@@ -197,7 +165,9 @@ def _choose_model(
     """
     agreeing = [m for m in candidates if known is None or known.digest == digest_of(m.tags)]
     ours = known.model_id if known else None
-    ranked = sorted(agreeing, key=lambda m: (m.model_id != served, m.model_id != ours, SERVED_TAG not in m.tags))
+    ranked = sorted(
+        agreeing, key=lambda m: (m.model_id != served, m.is_inactive, m.model_id != ours, SERVED_TAG not in m.tags)
+    )
     for other in (m for m in candidates if m not in agreeing):
         log.warning(
             "%s (%s) carries the number of a version that has another digest: left out.", other.name, other.model_id
@@ -289,11 +259,3 @@ def _since(context: ReleaseContext, state: LedgerState, deployment: Deployment) 
     if known and (known.deployment_id, known.model_id) == (deployment.deployment_id, deployment.model_id):
         return known.since
     return context.now().isoformat()
-
-
-def _without_time(serving: Serving | None) -> dict[str, Any] | None:
-    return {**asdict(serving), "since": None} if serving else None
-
-
-def _describe(serving: Serving | None) -> str:
-    return f"v{serving.version} (model {serving.model_id}) at {serving.url}" if serving else "nothing"

@@ -17,14 +17,19 @@ class Registration:
     """What the catalog has of a version.
 
     Attributes:
-        model: the newest with the version's digest, or None.
+        models: those with the version's digest that are not deleted, the newest first.
         other: the newest with another digest, or None.
         deleted: how many models of the version's name were deleted.
     """
 
-    model: CatalogModel | None
+    models: tuple[CatalogModel, ...]
     other: CatalogModel | None
     deleted: int
+
+    @property
+    def unusable(self) -> int:
+        """Return how many registrations there were, where none of them can be used any more."""
+        return self.deleted + len(self.models)
 
 
 def list_models(context: ReleaseContext) -> list[CatalogModel]:
@@ -38,9 +43,9 @@ def find_registration(context: ReleaseContext, version: int, digest: str) -> Reg
     ours = [model for model in listed if _is_ours(context, model) and version_number(model.tags) == version]
     name = model_name(context.project, version)
     return Registration(
-        model=next((model for model in ours if model.tags.get(DIGEST_TAG) == digest), None),
+        models=tuple(model for model in ours if model.tags.get(DIGEST_TAG) == digest),
         other=next((model for model in ours if model.tags.get(DIGEST_TAG) != digest), None),
-        deleted=sum(1 for model in listed if model.name == name and model.lifecycle_state == "DELETED"),
+        deleted=sum(1 for model in listed if model.name == name and model.is_deleted),
     )
 
 
@@ -56,4 +61,4 @@ def highest_version(context: ReleaseContext) -> int:
 
 
 def _is_ours(context: ReleaseContext, model: CatalogModel) -> bool:
-    return model.tags.get(PROJECT_TAG) == context.project and model.lifecycle_state != "DELETED"
+    return model.tags.get(PROJECT_TAG) == context.project and not model.is_deleted

@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.artifacts.archives import unzip, unzip_artifact, zip_artifact
 from recdeploy_ops.artifacts.sandbox import load_in_clean_process
 from recdeploy_ops.artifacts.stored_lists import sample_users
 from recdeploy_ops.artifacts.templates import holds_foreign_code
-from recdeploy_ops.domain.errors import CloudRefusedError, IntegrityError, MissingInputError, StorageError
+from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, StorageError
 from recdeploy_ops.domain.events import ModelRestored, RollbackRehearsed
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import RESULTS_METADATA, version_tags
+from recdeploy_ops.rollout.deployable_models import is_deployable, make_deployable, make_usable
 from recdeploy_ops.rollout.registry import find_registration, model_name
 from recdeploy_ops.rollout.switches import PROBE, verify_serving
 from recdeploy_ops.storage.backups import list_backups, require_recorded
@@ -87,9 +87,8 @@ def require_rollback_target(context: ReleaseContext, version: Version) -> None:
         IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
         StorageError: there is no whole copy of it anywhere.
     """
-    model = _find(context, version)
-    if model is not None:
-        try_registered(context, version, model.model_id)
+    if is_deployable(context, version.model_id):
+        try_registered(context, version, version.model_id)
         return
     with workspace() as place:
         _fetch_copy(context, version, place / "artifact")
@@ -113,8 +112,12 @@ def fetch_from_catalog(context: ReleaseContext, model_id: str, digest: str, arch
 
 
 def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
-    """Return a version's catalog model; registered again from storage or a backup when it is gone."""
-    model = _find(context, version)
+    """Return a version's catalog model, as OCI would deploy it.
+
+    It is activated where somebody has deactivated it, and registered again from storage or a backup where it is gone or
+    its artifact is archived.
+    """
+    model = make_deployable(context, version.model_id)
     if model is not None:
         return model
     with workspace() as place:
@@ -124,11 +127,14 @@ def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
             (folder / MANIFEST).unlink()  # ours: the project that made it does not know that file
         zip_artifact(folder, archive)
         found = find_registration(context, version.number, version.digest)
-        model = found.model or context.catalog.create(_describe(context, version, deleted=found.deleted))
+        usable = (make_usable(context, known.model_id) for known in found.models)
+        model = next(filter(None, usable), None)
+        if model is None:
+            model = context.catalog.create(_describe(context, version, unusable=found.unusable))
         if not context.catalog.has_artifact(model.model_id):
             context.catalog.upload_artifact(model.model_id, archive)
     context.record(ModelRestored(version=version.number, model_id=model.model_id, replaces=version.model_id))
-    log.warning("The catalog's model of v%s was gone: it is registered again as %s.", version.number, model.model_id)
+    log.warning("The catalog's model of v%s cannot be used: %s takes its place.", version.number, model.model_id)
     return model
 
 
@@ -166,16 +172,6 @@ def _compare_with_stored(context: ReleaseContext, version: Version, model_id: st
         raise IntegrityError(f"The artifact of the model {model_id} is not the one that was adopted: it was exchanged.")
 
 
-def _find(context: ReleaseContext, version: Version) -> CatalogModel | None:
-    try:
-        model = context.catalog.get(version.model_id)
-    except CloudRefusedError as err:
-        if err.status == HTTPStatus.NOT_FOUND:
-            return None
-        raise
-    return model if model.lifecycle_state == "ACTIVE" and context.catalog.has_artifact(model.model_id) else None
-
-
 def _fetch_copy(context: ReleaseContext, version: Version, folder: Path) -> None:
     """Fetch a version's artifact from the first place that has a whole copy."""
     for copy in _copies(context, version):
@@ -211,7 +207,7 @@ def _recorded_digest(context: ReleaseContext, backup: Mapping[str, Any]) -> str:
     return whole.files[f"{BACKUP_ARTIFACT}/{MANIFEST}"]
 
 
-def _describe(context: ReleaseContext, version: Version, *, deleted: int) -> NewModel:
+def _describe(context: ReleaseContext, version: Version, *, unusable: int) -> NewModel:
     name = model_name(context.project, version.number)
     metadata = []
     if version.digest:
@@ -226,7 +222,7 @@ def _describe(context: ReleaseContext, version: Version, *, deleted: int) -> New
         tags=version_tags(context.project, run_id=version.run_id, version=version.number, digest=version.digest),
         metadata=tuple(metadata),
         provenance={},
-        token=f"{name}/{version.digest}/{deleted}",
+        token=f"{name}/{version.digest}/{unusable}",
     )
 
 

@@ -13,6 +13,7 @@ from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError
 from recdeploy_ops.domain.switching import Move, SwitchIntent, decide_switch, was_requested
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.predictions import Repeats
+from recdeploy_ops.rollout.deployable_models import require_usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,14 +60,22 @@ class Switch:
 def model_switch(
     context: ReleaseContext, deployment_id: str, version: Version, model_id: str, *, force: bool = False
 ) -> Switch:
-    """Return the switch of a deployment to a version's model: only the model id changes."""
+    """Return the switch of a deployment to a version's model: only the model id changes.
+
+    A model that was deactivated since it was verified is activated before the request.
+    """
+
+    def request_update(deployment: Deployment) -> None:
+        require_usable(context, model_id, version.number)
+        context.deployments.switch_model(deployment, model_id)
+
     return Switch(
         deployment_id=deployment_id,
         goal=f"serving v{version.number}",
         version=version.number,
         digest=version.digest,
         is_reached=lambda deployment: deployment.model_id == model_id,
-        request_update=lambda deployment: context.deployments.switch_model(deployment, model_id),
+        request_update=request_update,
         force=force,
     )
 

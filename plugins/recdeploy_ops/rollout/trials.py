@@ -105,4 +105,8 @@ def _try(context: ReleaseContext, version: Version, started: RehearsalStarted) -
 def _shape(context: ReleaseContext) -> Shape | None:
     """Return the size of production with one instance: what the version would run on."""
     serving = context.state.production
-    return replace(context.deployments.get(serving.deployment_id).shape, instance_count=1) if serving else None
+    return (
+        replace(context.deployments.get(serving.deployment_id).shape, instance_count=1, autoscaling=None)
+        if serving
+        else None
+    )

@@ -19,7 +19,7 @@ from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.ledger.audits import examine
 from recdeploy_ops.oci_clients.tags import LEDGER_TAG, ROLE_TAG
-from recdeploy_ops.rollout import existing_shops, inventory, tagging
+from recdeploy_ops.rollout import differences, existing_shops, inventory, tagging
 from recdeploy_ops.rollout.production import names_unknown_ledger
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.rehearsals import fetch_from_catalog
@@ -65,8 +65,8 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) 
     difference = [
         *_describe(found),
         *_describe_lost_ledger(context, found, production),
-        *inventory.compare_tags(context, production, duplicates),
-        *inventory.compare(found.state, taken),
+        *differences.compare_tags(context, production, duplicates),
+        *differences.compare(found.state, taken),
     ]
     importable = _describe_importable(context, taken)
     for line in [*difference, *importable] or ["The ledger and OCI agree: there is nothing to adopt."]:

@@ -59,4 +59,4 @@ def _is_taken(context: ReleaseContext, version: int, digest: str) -> bool:
     if registered:
         return registered.digest != digest
     found = find_registration(context, version, digest)
-    return found.model is None and found.other is not None
+    return not found.models and found.other is not None

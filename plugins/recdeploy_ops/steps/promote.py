@@ -28,6 +28,7 @@ from recdeploy_ops.oci_clients.tags import without_lease
 from recdeploy_ops.rollout import deletion, rehearsals
 from recdeploy_ops.rollout.creation import advance_creation, deployment_name
 from recdeploy_ops.rollout.current import make_current
+from recdeploy_ops.rollout.deployable_models import require_usable
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.production_reports import reporting_production
 from recdeploy_ops.rollout.resizing import advance_resize
@@ -89,7 +90,8 @@ def _switch(context: ReleaseContext) -> Waiting | Deployment:
 
 
 def _require_registered_artifact(context: ReleaseContext, approved: ModelRegistered) -> None:
-    """Refuse an artifact that was exchanged in the catalog, whatever its tags say."""
+    """Refuse a model that OCI does not deploy, or whose artifact was exchanged, whatever its tags say."""
+    require_usable(context, approved.model_id, approved.version)
     with workspace() as place:
         archive, folder = place / "artifact.zip", place / "artifact"
         try:

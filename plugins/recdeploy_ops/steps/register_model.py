@@ -11,6 +11,7 @@ from recdeploy_ops.domain.errors import MissingInputError
 from recdeploy_ops.domain.events import ArtifactBuilt, ModelRegistered, ModelTrained
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import CODE_METADATA, RESULTS_METADATA, version_tags
+from recdeploy_ops.rollout.deployable_models import make_usable
 from recdeploy_ops.rollout.registry import find_registration, model_name
 from recdeploy_ops.storage.bundles import fetch_bundle
 from recdeploy_ops.workspaces import workspace
@@ -50,10 +51,12 @@ def advance(context: ReleaseContext) -> Outcome:
 def _register(context: ReleaseContext, artifact: Bundle) -> CatalogModel:
     version = context.release.version
     found = find_registration(context, version, artifact.digest)
-    new = _describe(context, artifact, deleted=found.deleted)
-    if found.model:
-        context.catalog.complete_origin(found.model.model_id, new)
-        return found.model
+    new = _describe(context, artifact, unusable=found.unusable)
+    usable = (make_usable(context, known.model_id) for known in found.models)
+    model = next(filter(None, usable), None)
+    if model:
+        context.catalog.complete_origin(model.model_id, new)
+        return model
     if found.other:
         raise MissingInputError(
             f"The catalog has v{version} with other content ({found.other.model_id}), and a version is never "
@@ -74,7 +77,7 @@ def _upload(context: ReleaseContext, model: CatalogModel, artifact: Bundle) -> N
         log.info("Uploaded %s bytes as the artifact of %s", target.stat().st_size, model.name)
 
 
-def _describe(context: ReleaseContext, artifact: Bundle, *, deleted: int) -> NewModel:
+def _describe(context: ReleaseContext, artifact: Bundle, *, unusable: int) -> NewModel:
     version = context.release.version
     name = model_name(context.project, version)
     trained = context.release.require(ModelTrained)
@@ -117,8 +120,8 @@ def _describe(context: ReleaseContext, artifact: Bundle, *, deleted: int) -> New
             "training_script": "ads operator: recommender",
         },
         # The listing that did not find it gives the count, so that two tries at once ask for the same model; it lets a
-        # deleted model be registered again within OCI's 24 hours.
-        token=f"{name}/{artifact.digest}/{deleted}",
+        # model that was deleted, or cannot be used, be registered again within OCI's 24 hours.
+        token=f"{name}/{artifact.digest}/{unusable}",
     )
 
 

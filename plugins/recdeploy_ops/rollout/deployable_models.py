@@ -1,0 +1,80 @@
+"""Whether OCI would deploy a catalog model: it is ACTIVE, and its artifact is there and not archived.
+
+OCI deploys no other model, and refuses an update to one with an error that looks as if it would pass.
+https://docs.oracle.com/en-us/iaas/data-science/using/deactivate-models.htm
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError
+from recdeploy_ops.domain.remedies import TryAgain
+
+if TYPE_CHECKING:
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.records import CatalogModel
+
+log = logging.getLogger(__name__)
+
+
+def make_usable(context: ReleaseContext, model_id: str) -> CatalogModel | None:
+    """Return a model that OCI would deploy once it has an artifact, activated where somebody has deactivated it.
+
+    Returns:
+        None where only registering it again helps: it was deleted or has failed, its artifact is archived, which takes
+        OCI hours to restore, or OCI does not let us activate it.
+    """
+    try:
+        model = context.catalog.get(model_id)
+        if model.is_inactive and not model.is_archived:
+            log.warning("%s (%s) was deactivated: it is activated again.", model.name, model_id)
+            context.catalog.activate(model_id)
+            model = context.catalog.get(model_id)
+    except CloudRefusedError as err:
+        if err.status not in {HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN}:
+            raise
+        log.warning("The model %s cannot be used: %s", model_id, err)
+        return None
+    if model.is_usable:
+        return model
+    log.warning("%s (%s) cannot be deployed: %s.", model.name, model_id, _describe(model))
+    return None
+
+
+def make_deployable(context: ReleaseContext, model_id: str) -> CatalogModel | None:
+    """Return a model that OCI would deploy now, activated where it has to be; None where there is none any more."""
+    model = make_usable(context, model_id)
+    return model if model is not None and context.catalog.has_artifact(model_id) else None
+
+
+def require_usable(context: ReleaseContext, model_id: str, version: int) -> None:
+    """Activate the model that a deployment is to serve, where that is needed.
+
+    Raises:
+        DeploymentFailedError: OCI would not deploy it; says what to do.
+    """
+    if make_usable(context, model_id) is None:
+        raise DeploymentFailedError(
+            f"OCI does not deploy v{version}: its model {model_id} was deleted, is not ACTIVE, or its artifact is "
+            "archived.",
+            TryAgain("Activate it or restore its artifact in the Model Catalog"),
+        )
+
+
+def is_deployable(context: ReleaseContext, model_id: str) -> bool:
+    """Return whether OCI would deploy a model now, or once it was activated; nothing is changed."""
+    try:
+        model = context.catalog.get(model_id)
+    except CloudRefusedError as err:
+        if err.status == HTTPStatus.NOT_FOUND:
+            return False
+        raise
+    present = model.is_usable or (model.is_inactive and not model.is_archived)
+    return present and context.catalog.has_artifact(model_id)
+
+
+def _describe(model: CatalogModel) -> str:
+    return "its artifact is archived" if model.is_archived else f"it is {model.lifecycle_state}"
