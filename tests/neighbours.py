@@ -89,8 +89,9 @@ DEPLOYMENTS: Mapping[str, dict[str, Any]] = {
         "modelDeploymentConfigurationDetails": CONTAINER,
     },
     "no optional field": {},
-    "empty parts": {
+    "empty parts, as it failed": {
         "displayName": None,
+        "lifecycleState": "FAILED",
         "freeformTags": None,
         "modelDeploymentConfigurationDetails": {
             "deploymentType": "SINGLE_MODEL",

@@ -91,12 +91,17 @@ class Pushed:
     """A task instance that keeps what is pushed."""
 
     def __init__(self, try_number: int = 1) -> None:
-        self.try_number = try_number
+        self.try_number, self.max_tries = try_number, 2
         self.xcoms: dict[str, Any] = {}
         self.dag_id, self.task_id, self.run_id, self.map_index = "recommender_retrain", "request_approval", "run-1", -1
 
     def xcom_push(self, *, key: str, value: Any) -> None:
         self.xcoms[key] = value
+
+
+def instance(**attributes: Any) -> SimpleNamespace:
+    """Return the first of three tries of a task instance."""
+    return SimpleNamespace(try_number=1, max_tries=2, **attributes)
 
 
 def operator_of(task_id: str, **arguments: Any) -> Any:
@@ -106,7 +111,7 @@ def operator_of(task_id: str, **arguments: Any) -> Any:
 
 def with_hook(operator: Any, release: Any) -> Any:
     """Give an operator a hook whose context for every run is this one."""
-    operator.__dict__["hook"] = SimpleNamespace(context=lambda run_id: release, source=lambda: "the source")
+    operator.__dict__["hook"] = SimpleNamespace(context=lambda run_id, tries=None: release, source=lambda: "the source")
     return operator
 
 
@@ -285,7 +290,7 @@ class Held:
 )
 def test_a_run_has_ended_when_airflow_says_so(tmp_path: Path, state: str, ended: bool) -> None:
     held: Any = Held(tmp_path)
-    context = context_of(SimpleNamespace(get_dagrun_state=lambda dag_id, run_id: state))
+    context = context_of(instance(get_dagrun_state=lambda dag_id, run_id: state))
 
     assert releases.has_ended(held, context, held.holder) is ended
 
@@ -296,7 +301,7 @@ def unknown(dag_id: str, run_id: str) -> str:
 
 def test_a_run_that_this_airflow_does_not_know_holds_the_lock_until_its_lease_is_over(tmp_path: Path) -> None:
     held: Any = Held(tmp_path)
-    ask = partial(releases.has_ended, held, context_of(SimpleNamespace(get_dagrun_state=unknown)), held.holder)
+    ask = partial(releases.has_ended, held, context_of(instance(get_dagrun_state=unknown)), held.holder)
 
     for held.hours_later in (0, 100, 227):  # it may wait 200 hours for its approval, and train for 4
         with pytest.raises(errors.LockHeldError, match=r"does not know that run(?s:.)*with ended_run = run-0"):
@@ -310,7 +315,7 @@ def test_a_release_outside_airflow_ends_with_the_same_lease_without_a_question_t
     tmp_path: Path, origin: str
 ) -> None:
     held: Any = Held(tmp_path, origin)
-    ask = partial(releases.has_ended, held, context_of(SimpleNamespace(get_dagrun_state=None)), held.holder)
+    ask = partial(releases.has_ended, held, context_of(instance(get_dagrun_state=None)), held.holder)
 
     for held.hours_later, ended in ((0, False), (227, False), (228, True)):
         assert ask() is ended
@@ -318,7 +323,7 @@ def test_a_release_outside_airflow_ends_with_the_same_lease_without_a_question_t
 
 def test_a_person_may_say_that_a_run_unknown_to_this_airflow_has_ended(tmp_path: Path) -> None:
     held: Any = Held(tmp_path)
-    context = context_of(SimpleNamespace(get_dagrun_state=unknown))
+    context = context_of(instance(get_dagrun_state=unknown))
     context["params"]["ended_run"] = "run-0"
     assert releases.has_ended(held, context, held.holder)
 
@@ -327,7 +332,7 @@ def test_a_person_may_say_that_a_run_unknown_to_this_airflow_has_ended(tmp_path:
         releases.has_ended(held, context, held.holder)
 
     context["params"]["ended_run"] = "run-0"
-    context["ti"] = SimpleNamespace(get_dagrun_state=lambda dag_id, run_id: "running")
+    context["ti"] = instance(get_dagrun_state=lambda dag_id, run_id: "running")
     assert not releases.has_ended(held, context, held.holder)  # Airflow knows better
 
 
@@ -338,7 +343,7 @@ def test_housekeeping_leaves_a_run_that_this_airflow_does_not_know_alone(
     calls = step(monkeypatch, "housekeeping", {})
     operator = with_hook(releases.HousekeepingOperator(task_id="housekeeping"), held)
 
-    operator.execute(context_of(SimpleNamespace(get_dagrun_state=unknown)))
+    operator.execute(context_of(instance(get_dagrun_state=unknown)))
 
     has_ended = calls[0][1]["has_ended"]
     assert has_ended(held.holder) is False
@@ -356,7 +361,7 @@ def test_housekeeping_fails_where_the_named_run_could_not_be_closed(
     held: Any = Held(tmp_path)
     step(monkeypatch, "housekeeping", {})
     operator = with_hook(releases.HousekeepingOperator(task_id="housekeeping"), held)
-    context = context_of(SimpleNamespace(get_dagrun_state=lambda dag_id, run_id: "running"))
+    context = context_of(instance(get_dagrun_state=lambda dag_id, run_id: "running"))
     context["params"]["ended_run"] = named
 
     with pytest.raises(AirflowFailException, match=said):
@@ -372,7 +377,7 @@ def test_airflow_not_answering_does_not_show_that_a_run_has_ended(
 
     held: Any = Held(tmp_path)
     with pytest.raises(AirflowRuntimeError):
-        releases.has_ended(held, context_of(SimpleNamespace(get_dagrun_state=silent)), held.holder)
+        releases.has_ended(held, context_of(instance(get_dagrun_state=silent)), held.holder)
 
 
 @pytest.fixture

@@ -81,7 +81,12 @@ def test_each_opens_its_own_storage_when_it_runs(
     for name, project in PROJECTS.items():
         dag = dags[f"{name}_retrain"]
         run = SimpleNamespace(dag_id=dag.dag_id, triggering_user_name=None)
-        context = {"run_id": "the same id", "params": dict(dag.params), "ti": None, "dag_run": run}
+        context = {
+            "run_id": "the same id",
+            "params": dict(dag.params),
+            "ti": SimpleNamespace(try_number=1, max_tries=2),
+            "dag_run": run,
+        }
         for task_id in ("plan_release", "close_release"):
             dag.get_task(task_id).execute(context)
 

@@ -112,7 +112,7 @@ def adopt(context, *, apply=True):
 
 
 def served(context):
-    body = context.deployments.asker(find_production(context), timeout_seconds=10)({"user_id": USERS[0]}).body
+    body = context.deployments.asker(find_production(context).url, timeout_seconds=10)({"user_id": USERS[0]}).body
     return body["model_version"]
 
 

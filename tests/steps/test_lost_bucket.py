@@ -43,7 +43,7 @@ def adopt(context, *, apply):
 
 
 def version_served(context):
-    ask = context.deployments.asker(find_production(context), timeout_seconds=10, fresh=True)
+    ask = context.deployments.asker(find_production(context).url, timeout_seconds=10, fresh=True)
     return ask({"user_id": USERS[0]}).body["model_version"]
 
 

@@ -7,7 +7,7 @@ from neighbours import BORROWED_TAGS, DEPLOYMENTS, MODELS, add_neighbours
 from steps.factories import Run
 
 from recdeploy_ops.context import open_context
-from recdeploy_ops.domain.errors import RecdeployError, SettingsError
+from recdeploy_ops.domain.errors import SettingsError, StateMismatchError
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.rollout.production import find_deployments
 from recdeploy_ops.rollout.registry import highest_version
@@ -62,13 +62,12 @@ def test_releases_and_a_rollback_among_all_neighbours_leave_them_as_they_are(emu
     assert [call for call in touched if any(ocid in call["path"] for ocid in neighbours)] == []
 
 
-@pytest.mark.parametrize("name", [name for name in DEPLOYMENTS if name not in ("a container", "empty parts")])
+@pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_a_neighbour_that_cannot_serve_a_recommender_is_not_adopted_as_production(emulator, context, project_id, name):
     place = {"compartmentId": emulator.compartment_id, "projectId": project_id}
     named = emulator.add_neighbour("modelDeployments", {**place, **DEPLOYMENTS[name]})
 
-    error = RecdeployError if name == "a state that the SDK does not know" else SettingsError
-    with pytest.raises(error, match=named):
+    with pytest.raises(StateMismatchError if name == "empty parts, as it failed" else SettingsError, match=named):
         adopt(context, deployment_id=named)
     assert context.refresh().production is None
 

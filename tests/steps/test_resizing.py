@@ -294,7 +294,7 @@ def test_network_environment_and_logs_of_production_stay(context, release, chang
     assert instance.model_deployment_instance_shape_config_details.cpu_baseline == "BASELINE_1_2"
     assert parts.environment_configuration_details.environment_variables == {"WEB_CONCURRENCY": "4"}
     assert kept.category_log_details.access.log_id == log.log_id
-    answer = context.deployments.asker(production_of(context), timeout_seconds=10)({"user_id": USERS[0]})
+    answer = context.deployments.asker(production_of(context).url, timeout_seconds=10)({"user_id": USERS[0]})
     assert answer.body["model_version"] == 2
 
 

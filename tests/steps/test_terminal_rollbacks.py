@@ -47,7 +47,7 @@ def roll_back_to(version, *options, reason=REASON):
 
 
 def served(context):
-    body = context.deployments.asker(find_production(context), timeout_seconds=10)({"user_id": USERS[0]}).body
+    body = context.deployments.asker(find_production(context).url, timeout_seconds=10)({"user_id": USERS[0]}).body
     return body["model_version"]
 
 
@@ -209,8 +209,9 @@ def test_an_outage_during_the_switch_needs_a_person_and_the_same_command_goes_on
 
     assert roll_back_to(1) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert "It was to be serving v1 (run terminal-" in last
-    assert "Run this command again. Why: OCI" in last
+    assert "Production is being switched and is not verified" in last
+    assert "Why: OCI" in last
+    assert last.endswith("then run this command again.")
 
     emulator.clear_faults()
     assert roll_back_to(1) == 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 
 from recdeploy_ops.context import ReleaseContext, open_context
+from recdeploy_ops.domain.tries import ONLY_TRY, Tries
 from recdeploy_ops.hooks.oci import OciHook
 from recdeploy_ops.settings import DEFAULT_NAME, Settings, find_settings, load_settings
 from recdeploy_ops.storage.roots import open_store
@@ -38,9 +40,10 @@ class ReleasesHook(BaseHook):
         """Return what signs requests to OCI; raises `SettingsError`."""
         return OciHook(self.settings.connections.oci).session
 
-    def context(self, run_id: str) -> ReleaseContext:
-        """Return what the steps of a run work with; raises `SettingsError`."""
-        return open_context(self.settings, open_store(self.settings.storage, self.session), self.session, run_id)
+    def context(self, run_id: str, tries: Tries = ONLY_TRY) -> ReleaseContext:
+        """Return what the steps of a run work with, and which try this is; raises `SettingsError`."""
+        store = open_store(self.settings.storage, self.session)
+        return replace(open_context(self.settings, store, self.session, run_id), tries=tries)
 
     def source(self) -> Source:
         """Return the source database; raises `SettingsError`."""

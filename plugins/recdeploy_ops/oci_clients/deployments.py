@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WORK_REQUEST_PAGE = 50
 ONCE = Repeats()
 SINGLE_MODEL = "SINGLE_MODEL"  # OCI's word for the kind of deployment that serves one model
+CONDA = "DEFAULT"  # OCI's word for the environment of a deployment without a container of its own
 
 
 @dataclass(frozen=True)
@@ -238,9 +239,15 @@ class ModelDeployments:
 
 
 def _single_model(data: Any) -> Any | None:
-    """Return the part of a deployment's configuration that names its only model; None for any other kind."""
+    """Return the part of a deployment's configuration that names its only model; None for any other kind.
+
+    A model that is served from a container is another kind too: a recommender is served in a conda environment.
+    """
     configuration = data.model_deployment_configuration_details
     if getattr(configuration, "deployment_type", None) != SINGLE_MODEL:
+        return None
+    environment = configuration.environment_configuration_details
+    if getattr(environment, "environment_configuration_type", None) not in {None, CONDA}:
         return None
     model = configuration.model_configuration_details
     return model if getattr(model, "model_id", None) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -65,7 +64,7 @@ class ReleaseStepOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; defer if OCI needs longer than `PATIENCE_SECONDS`."""
         with failing_for_good():
-            release = replace(self.hook.context(context["run_id"]), tries=self._tries(context))
+            release = self.hook.context(context["run_id"], self._tries(context))
             outcome = advance_patiently(release, self._bind(release, context), patience=PATIENCE_SECONDS)
             if not isinstance(outcome, Waiting):
                 return self.complete(dict(outcome), release, context)
