@@ -30,7 +30,6 @@ from recdeploy_ops.oci_clients.tags import DIGEST_TAG, LEDGER_TAG, ROLE_TAG
 from recdeploy_ops.rollout.current import make_current, read_current
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.registry import list_models
-from recdeploy_ops.rollout.switches import MAX_BROKEN_ROWS
 from recdeploy_ops.rollout.tagging import find_tagged_heads, tag_with_head
 from recdeploy_ops.rollout.waits import finish, is_finished
 from recdeploy_ops.steps import adopt_production
@@ -244,8 +243,7 @@ def test_an_imported_champion_that_does_not_answer_stops_the_next_release(contex
     run("back").roll_back()
     fourth = run("run-4", shift=3)
     fourth.plan()
-    for _ in range(MAX_BROKEN_ROWS + 1):
-        emulator.fail_next("Predict", status=503)
+    emulator.fail_next("Predict", status=503, times=1 + context.settings.probes.repeats)
 
     with pytest.raises(DeploymentFailedError, match="not responding"):
         fourth.back_up()

@@ -71,7 +71,8 @@ def test_after_the_bucket_is_lost_the_next_release_and_a_rollback_work(emulator,
 
     rebuilt = shop.ledger.read()
     assert rebuilt.production.digest == known.production.digest
-    assert (rebuilt.production.version, rebuilt.previous_champion.version) == (3, 2)
+    assert rebuilt.production.version == 3
+    assert rebuilt.previous_champion is None  # tags alone do not say which version served before
     assert {number: version.stage for number, version in rebuilt.versions.items()} == {
         1: Stage.RETIRED,
         2: Stage.RETIRED,
