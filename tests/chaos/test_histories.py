@@ -29,6 +29,8 @@ from recdeploy_ops.domain.errors import PromotionFailedError, SettingsError
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.oci_clients.tags import PROJECT_TAG, ROLE_TAG
+from recdeploy_ops.rollout.registry import list_models
+from recdeploy_ops.rollout.switches import patient_asker
 from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import adopt_production, housekeeping, promote, roll_back
 from recdeploy_ops.storage.roots import open_store
@@ -36,6 +38,8 @@ from recdeploy_ops.storage.roots import open_store
 pytestmark = pytest.mark.usefixtures("neighbours")
 HISTORIES = int(os.environ.get("CHAOS_HISTORIES", "2"))
 STEPS = int(os.environ.get("CHAOS_STEPS", "8"))
+# What is worth doing again only once something else has happened.
+SEEN = frozenset({"keep house", "adopt", "roll back", "deactivate", "throttle"})
 EVENTS = {
     "retrain",
     "promote",
@@ -50,6 +54,8 @@ EVENTS = {
     "keep house after a crash",
     "adopt",
     "adopt a lost ledger",
+    "somebody deactivates every model",
+    "predict is throttled",
 }
 
 
@@ -70,7 +76,7 @@ class Shop(RuleBasedStateMachine):
         self.verified = set()
         self.highest = 0
         self.dead = set()
-        self.unseen = {"keep house", "adopt", "roll back"}
+        self.unseen = set(SEEN)
         for _ in range(served):
             self.begin()
             self.end_promoted()
@@ -78,7 +84,7 @@ class Shop(RuleBasedStateMachine):
     def note(self, event):
         """Count what happens; housekeeping and adoption have something to look at again."""
         self.events[event] += 1
-        self.unseen |= {"keep house", "adopt", "roll back"}
+        self.unseen |= SEEN
 
     def begin(self):
         self.run = self.next_run()
@@ -187,6 +193,24 @@ class Shop(RuleBasedStateMachine):
             if d.lifecycle_state != "DELETED" and d.tags.get(PROJECT_TAG) == shop
         ]
 
+    @precondition(lambda self: "deactivate" in self.unseen)
+    @rule()
+    def deactivate_models(self):
+        """Somebody tidies the catalog, in which nothing says what a rollback needs."""
+        self.note("somebody deactivates every model")
+        self.unseen.remove("deactivate")
+        for model in list_models(self.context):
+            if model.is_usable:
+                self.context.catalog._client.deactivate_model(model.model_id)
+
+    @precondition(lambda self: "throttle" in self.unseen)
+    @rule()
+    def throttle(self):
+        """The next three requests to an endpoint of the tenancy are throttled."""
+        self.note("predict is throttled")
+        self.unseen.remove("throttle")
+        self.emulator.fail_next("Predict", status=429, times=3)
+
     @precondition(lambda self: self.run is None and "adopt" in self.unseen)
     @rule(losing=st.booleans())
     def adopt(self, losing):
@@ -213,7 +237,7 @@ class Shop(RuleBasedStateMachine):
         if state.production is None or (state.holder in self.dead):
             return
         assert [d.deployment_id for d in living] == [state.production.deployment_id]
-        ask = self.context.deployments.asker(living[0].url, timeout_seconds=10)
+        ask = patient_asker(self.context, living[0])
         assert ask({"user_id": USERS[0]}).body["model_version"] == state.production.version
         champions = [v.number for v in state.versions.values() if v.stage is Stage.CHAMPION]
         assert champions == [state.production.version]
@@ -268,6 +292,10 @@ TOUR = (
     lambda shop: shop.crash(switching=True),
     lambda shop: shop.roll_back(crashing=False),
     lambda shop: shop.adopt(losing=True),
+    lambda shop: shop.retrain(),
+    lambda shop: shop.deactivate_models(),
+    lambda shop: shop.throttle(),
+    lambda shop: shop.promote(failing=True),
     lambda shop: shop.retrain(),
     lambda shop: shop.reject(),
     lambda shop: shop.housekeeping(),
