@@ -59,7 +59,7 @@ PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadsc
 test: setup ## Run the tests that every change must pass
 	$(PYTEST) -m "not more" $(ARGS)
 
-test-more: setup ## Run the tests that take long: a browser, each kind of release in Airflow, longer training
+test-more: setup ## Run the tests that take long: a browser, each kind of release in Airflow, large tables, longer training
 	$(PYTEST) -m more $(ARGS)
 
 test-unit: setup ## Run the fast tests only

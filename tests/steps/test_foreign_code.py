@@ -35,6 +35,7 @@ from recdeploy_ops.steps import adopt_production, rehearse_rollback
 from recdeploy_ops.storage.bundles import sha256_of, write_manifest
 from recdeploy_ops.storage.roots import open_store
 
+pytestmark = pytest.mark.more
 HOSTILE = 50
 # Runs where score.py is imported, and says in which process, and which process started that one.
 SPY = """

@@ -22,6 +22,8 @@ from recdeploy_ops.steps import adopt_production, housekeeping
 from recdeploy_ops.storage.keys import LEDGER, SNAPSHOT, entry_key
 from recdeploy_ops.storage.roots import open_store
 
+pytestmark = pytest.mark.more
+
 
 def adopt(context, deployment_id=None, *, apply=True):
     return finish(

@@ -17,6 +17,8 @@ from recdeploy_ops.domain.records import Autoscaling, Decision, Shape
 from recdeploy_ops.domain.sizes import SizeRequest
 from recdeploy_ops.settings import ServingSettings
 
+pytestmark = pytest.mark.more
+
 E4 = "VM.Standard.E4.Flex"
 SCALED = {"minimum": 2, "maximum": 6, "initial": 2}
 BY_HAND = Autoscaling(2, 6, 2, "CPU_UTILIZATION", 20, 80, 900)

@@ -26,6 +26,8 @@ from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.steps import close_release, promote, roll_back
 from recdeploy_ops.storage.roots import open_store
 
+pytestmark = pytest.mark.more
+
 STEPS = {"promote": promote, "roll_back": roll_back}
 STATUSES = (401, 404, 409, 429, 503)
 FIRST_TRY = Tries(1, 3, timedelta(seconds=30), "close_release goes on")
