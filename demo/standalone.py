@@ -34,7 +34,7 @@ class SubCommand(standalone_command.SubCommand):
     def stop(self) -> None:
         """Ask the program to end."""
         self.is_asked_to_end = True
-        super().stop()  # type: ignore[no-untyped-call]  # as above
+        super().stop()  # type: ignore[no-untyped-call]  # Airflow leaves it without annotations
 
 
 if __name__ == "__main__":

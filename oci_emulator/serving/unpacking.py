@@ -40,9 +40,9 @@ class ArtifactLimits:
 def unpack(archive: Path, folder: Path, limits: ArtifactLimits = ArtifactLimits()) -> None:
     """Unpack `archive` into the new `folder` and check that it is a model artifact.
 
-    Raises ArtifactError for what is no zip, for members that leave the folder, are no plain files, share a name or
-    are compressed otherwise than by deflate, for too many or too large ones, and when score.py or runtime.yaml are
-    not at the top level or not in order.
+    Raises ArtifactError for a file that is not a zip, for members that leave the folder, are not plain files, share a
+    name or are compressed otherwise than by deflate, for too many or too large ones, and when score.py or runtime.yaml
+    are not at the top level or not in order.
     """
     folder.mkdir(parents=True)
     try:

@@ -13,6 +13,6 @@ from steps.conftest import (  # noqa: F401 - fixtures
 
 
 @pytest.fixture
-def neighbours(emulator, project_id):  # noqa: F811 - the fixtures above
+def neighbours(emulator, project_id):  # noqa: F811 - pytest passes the fixtures by name
     """What other teams have in the same project; returns the OCIDs."""
     return add_neighbours(emulator, project_id)

@@ -398,7 +398,7 @@ class Worker:
                 BETWEEN[step](Run(context, scenario.run_id, self.folder))
                 return Outcome("done")
             if step in COMMANDS:
-                terminal.finish = self._finish  # type: ignore[attr-defined]
+                terminal.finish = self._finish  # type: ignore[attr-defined]  # it imports that, and exports it to nobody
                 COMMANDS[step](context)
             else:
                 self._finish(context, lambda: STEPS[step](context))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -49,8 +50,8 @@ def second(context, tmp_path, first):
 
 
 def adopt(release):
-    advance = lambda: adopt_production.advance(release.context, deployment_id=None, apply=False)  # noqa: E731
-    return finish(release.context, advance)["difference"] == []
+    compare = partial(adopt_production.advance, release.context, deployment_id=None, apply=False)
+    return finish(release.context, compare)["difference"] == []
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)

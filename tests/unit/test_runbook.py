@@ -32,8 +32,8 @@ def texts_of(message: ast.AST) -> list[str]:
     for node in ast.walk(message):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             texts.append(node.value.strip(" .:,()\n"))
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", None) in FUNCTIONS:
-            returned = [n for n in ast.walk(FUNCTIONS[node.func.id]) if isinstance(n, ast.Return)]  # type: ignore[attr-defined]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS:
+            returned = [n for n in ast.walk(FUNCTIONS[node.func.id]) if isinstance(n, ast.Return)]
             texts += [text for n in returned for text in texts_of(n)]
     return [text for text in texts if len(text) >= SHORTEST]
 
@@ -61,8 +61,8 @@ def count_uses() -> int:
             for argument in node.args
         }
         for node in ast.walk(tree):
-            is_read = isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
-            uses += is_read and is_mark(node) and id(node) not in asked  # type: ignore[arg-type]
+            if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+                uses += is_mark(node) and id(node) not in asked
     return uses
 
 

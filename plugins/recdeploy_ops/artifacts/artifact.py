@@ -8,7 +8,7 @@ import pickle
 import shutil
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from recdeploy_ops.domain.errors import IntegrityError, StorageError
 from recdeploy_ops.storage.bundles import write_manifest
@@ -107,12 +107,12 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it names {module}.{name}")
 
 
-def _is_ranked(item: object, rating: object) -> bool:
+def _is_ranked(item: object, rating: Any) -> bool:
     """Return whether it is a product id and a finite number, as ``score.py`` accepts them, that can be stored."""
     if type(item) is not str or type(rating) not in {int, float}:
         return False
     item.encode()  # a lone surrogate is in no product id
-    return math.isfinite(rating)  # type: ignore[arg-type]
+    return math.isfinite(rating)
 
 
 def _fill(name: str, folder: Path, values: dict[str, str]) -> None:

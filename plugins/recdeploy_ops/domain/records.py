@@ -67,6 +67,11 @@ class CatalogModel:
         return self.lifecycle_state == "INACTIVE"
 
     @property
+    def can_be_used(self) -> bool:
+        """Return whether OCI deploys it, given an artifact, now or once it was activated again."""
+        return self.is_usable or (self.is_inactive and not self.is_archived)
+
+    @property
     def is_usable(self) -> bool:
         """Return whether OCI deploys it, given an artifact."""
         return self.lifecycle_state == "ACTIVE" and not self.is_archived

@@ -123,8 +123,8 @@ def _no_previous(state: LedgerState, serving: Serving) -> SettingsError:
         why = f"v{serving.version} is the first that ever served: there is no previous version."
         return SettingsError(why, Remedy("Name one"))
     return SettingsError(
-        f"There is no previous version: that {', '.join(tagged)} served before v{serving.version} is known by tags in "
-        "the Model Catalog alone, which anyone who writes there can set.",
+        f"The ledger knows no version that served before v{serving.version}. Only tags in the Model Catalog say that "
+        f"{', '.join(tagged)} did, and anyone who may write there can set them.",
         Remedy("Look at them there, and name one by its number"),
     )
 

@@ -54,7 +54,7 @@ class Remedy:
 
     action: str
 
-    def describe(self, audience: Audience) -> str:  # noqa: ARG002 - the same for all
+    def describe(self, audience: Audience) -> str:  # noqa: ARG002 - every reader gets this sentence
         """Return the remedy as a sentence."""
         return f"{self.action}."
 
@@ -106,7 +106,7 @@ class ChangeSetting(Remedy):
 
     setting: str = ""
 
-    def describe(self, audience: Audience) -> str:  # noqa: ARG002 - the same for all
+    def describe(self, audience: Audience) -> str:  # noqa: ARG002 - every reader gets this sentence
         """Return the remedy as a sentence."""
         return f"{self.action} (setting {self.setting})."
 

@@ -37,7 +37,7 @@ def extract_tables(source: Source, settings: Settings, folder: Path, report: Cal
     """Run ``interactions.sql``, ``users.sql`` and ``items.sql`` and write a Parquet file of each.
 
     Memory is bounded by the batch and the row group, whatever the number of rows. Interactions come first:
-    whoever signs up while the extract runs is then in the users without being missed by an interaction.
+    a user who signs up while the extract runs is then in the users without being missed by an interaction.
 
     Args:
         source: the database.

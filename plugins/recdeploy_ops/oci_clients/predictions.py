@@ -59,7 +59,7 @@ class Repeats:
     def delays(self) -> Iterator[float]:
         """Yield the seconds to wait before each time, a little spread so that two clients do not keep step."""
         for number in range(self.times):
-            yield self.first_seconds * 2**number * random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
+            yield self.first_seconds * 2**number * random.uniform(0.75, 1.25)  # noqa: S311 - spreads clients in time
 
 
 @dataclass

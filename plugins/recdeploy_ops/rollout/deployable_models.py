@@ -14,6 +14,8 @@ from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError
 from recdeploy_ops.domain.remedies import TryAgain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.records import CatalogModel
 
@@ -29,7 +31,7 @@ def make_usable(context: ReleaseContext, model_id: str) -> CatalogModel | None:
     """
     try:
         model = context.catalog.get(model_id)
-        if model.is_inactive and not model.is_archived:
+        if model.is_inactive and model.can_be_used:
             log.warning("%s (%s) was deactivated: it is activated again.", model.name, model_id)
             context.catalog.activate(model_id)
             model = context.catalog.get(model_id)
@@ -42,6 +44,11 @@ def make_usable(context: ReleaseContext, model_id: str) -> CatalogModel | None:
         return model
     log.warning("%s (%s) cannot be deployed: %s.", model.name, model_id, _describe(model))
     return None
+
+
+def first_usable(context: ReleaseContext, models: Iterable[CatalogModel]) -> CatalogModel | None:
+    """Return the first of some models that `make_usable` gives, or None."""
+    return next(filter(None, (make_usable(context, model.model_id) for model in models)), None)
 
 
 def make_deployable(context: ReleaseContext, model_id: str) -> CatalogModel | None:
@@ -72,8 +79,7 @@ def is_deployable(context: ReleaseContext, model_id: str) -> bool:
         if err.status == HTTPStatus.NOT_FOUND:
             return False
         raise
-    present = model.is_usable or (model.is_inactive and not model.is_archived)
-    return present and context.catalog.has_artifact(model_id)
+    return model.can_be_used and context.catalog.has_artifact(model_id)
 
 
 def _describe(model: CatalogModel) -> str:

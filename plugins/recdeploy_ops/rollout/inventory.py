@@ -142,7 +142,7 @@ def _versions(context: ReleaseContext, state: LedgerState, served: str | None) -
     models: dict[int, list[CatalogModel]] = {}
     for model in list_models(context):
         number = version_number(model.tags)
-        if number is not None and (model.is_usable or model.is_inactive):
+        if number is not None and model.can_be_used:
             models.setdefault(number, []).append(model)
     versions = dict(state.versions)
     backed_up = list_artifacts(context.store) if models.keys() - versions.keys() else set()

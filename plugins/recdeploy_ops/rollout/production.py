@@ -24,7 +24,7 @@ class ProductionCandidates:
     """The deployments that could be production, newest first.
 
     Attributes:
-        present: every deployment in the compartment and project that OCI has not deleted, whoever made it.
+        present: every deployment in the compartment and project that OCI has not deleted, no matter who made it.
         tagged: those that carry the role's tag.
         untagged: those that have lost that tag or the project's, and are not tests: they serve a model of the project,
             or belong to it and name a ledger.

@@ -16,7 +16,7 @@ from recdeploy_ops.domain.events import ModelRestored, RollbackRehearsed
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import RESULTS_METADATA, version_tags
-from recdeploy_ops.rollout.deployable_models import is_deployable, make_deployable, make_usable
+from recdeploy_ops.rollout.deployable_models import first_usable, is_deployable, make_deployable
 from recdeploy_ops.rollout.registry import find_registration, model_name
 from recdeploy_ops.rollout.switches import PROBE, verify_serving
 from recdeploy_ops.storage.backups import list_backups, require_recorded
@@ -127,8 +127,7 @@ def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
             (folder / MANIFEST).unlink()  # ours: the project that made it does not know that file
         zip_artifact(folder, archive)
         found = find_registration(context, version.number, version.digest)
-        usable = (make_usable(context, known.model_id) for known in found.models)
-        model = next(filter(None, usable), None)
+        model = first_usable(context, found.models)
         if model is None:
             model = context.catalog.create(_describe(context, version, unusable=found.unusable))
         if not context.catalog.has_artifact(model.model_id):

@@ -11,7 +11,7 @@ from recdeploy_ops.domain.errors import MissingInputError
 from recdeploy_ops.domain.events import ArtifactBuilt, ModelRegistered, ModelTrained
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import CODE_METADATA, RESULTS_METADATA, version_tags
-from recdeploy_ops.rollout.deployable_models import make_usable
+from recdeploy_ops.rollout.deployable_models import first_usable
 from recdeploy_ops.rollout.registry import find_registration, model_name
 from recdeploy_ops.storage.bundles import fetch_bundle
 from recdeploy_ops.workspaces import workspace
@@ -52,8 +52,7 @@ def _register(context: ReleaseContext, artifact: Bundle) -> CatalogModel:
     version = context.release.version
     found = find_registration(context, version, artifact.digest)
     new = _describe(context, artifact, unusable=found.unusable)
-    usable = (make_usable(context, known.model_id) for known in found.models)
-    model = next(filter(None, usable), None)
+    model = first_usable(context, found.models)
     if model:
         context.catalog.complete_origin(model.model_id, new)
         return model

@@ -53,7 +53,7 @@ def list_artifacts(store: Store) -> set[tuple[int, str]]:
 
 
 def highest_backup(store: Store) -> int:
-    """Return the highest version number that a folder below ``backups/`` has, whoever made it; 0 without any."""
+    """Return the highest version number that a folder below ``backups/`` has, no matter who made it; 0 without any."""
     found = (BACKUP_VERSION.match(stored.key) for stored in store.list(BACKUPS))
     return max((int(match[1]) for match in found if match), default=0)
 
