@@ -1,4 +1,4 @@
-"""Measure the serving artifact: build, open, look-up, encoding and list gates, for N users with 36-character ids.
+"""Measure the serving artifact: build, open, look-up and list gates, for N users with 36-character ids.
 
     python -m benchmarks.serving --users 1000000
 
@@ -65,16 +65,14 @@ def _fastest(part: str, where: str) -> dict[str, Any]:
 
 
 def compare(parts: dict[str, Any]) -> dict[str, float]:
-    """Return how the artifact does beside the pickled dict, and how large encoding is beside the look-up."""
-    build, look_up, encoding = parts["build"], parts["look_up"], parts["encoding"]
+    """Return how the artifact does beside the pickled dict."""
+    build, look_up = parts["build"], parts["look_up"]
     pickled, unpickled = parts["pickle: build"], parts["pickle: look_up"]
     ratios = {
         "build_to_pickle": build["cpu_seconds"] / pickled["cpu_seconds"],
         "open_to_pickle": look_up["open_seconds"] / unpickled["open_seconds"],
         "private_memory_to_pickle": look_up["private_mb"] / unpickled["private_mb"],
         "look_up_p50_to_pickle": look_up["p50_us"] / unpickled["p50_us"],
-        "encoding_to_answer": encoding["encode_us"] / encoding["answer_us"],
-        "spliced_to_answer_and_encoding": encoding["splice_us"] / (encoding["answer_us"] + encoding["encode_us"]),
     }
     return {name: float(f"{value:.3g}") for name, value in ratios.items()}
 
@@ -148,26 +146,6 @@ def measure_look_ups(folder: Path) -> dict[str, float]:
         "open_seconds": round(opened - verified, 3),
         **_percentiles(score.predict, [{"user_id": user, "top_k": TOP_K} for user in asked]),
         "private_mb": round(private_mb() - private, 1),
-    }
-
-
-def measure_encoding(folder: Path) -> dict[str, float]:
-    """Measure what JSON costs beside the answer, and the two ways to have it encoded before.
-
-    ``splice`` puts the list, stored as JSON text, between the fields around it: what a server would do that takes
-    bytes. ``decode`` makes the value from such text, which is the only use of it where a value is to be returned.
-    """
-    score = _import_score(folder)
-    requests = [{"user_id": user, "top_k": TOP_K} for user in _asked(folder)]
-    answers = [score.predict(request) for request in requests]
-    lists = [json.dumps(answer["recommendations"]) for answer in answers]
-    frame = json.dumps({**answers[0], "recommendations": "()"}).encode().split(b'"()"')
-    encoded = [text.encode() for text in lists]
-    return {
-        "answer_us": _percentiles(score.predict, requests)["p50_us"],
-        "encode_us": _percentiles(json.dumps, answers)["p50_us"],
-        "decode_us": _percentiles(json.loads, lists)["p50_us"],
-        "splice_us": _percentiles(lambda text: text.join(frame), encoded)["p50_us"],
     }
 
 
@@ -259,7 +237,6 @@ PARTS = {
     "build": measure_build,
     "zip": measure_zip,
     "look_up": measure_look_ups,
-    "encoding": measure_encoding,
     "gates": measure_gates,
     "pickle: build": measure_pickle_build,
     "pickle: look_up": measure_pickle_look_ups,

@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 from benchmarks.training_data import COLUMNS, TOP_K, Shape, convert, generate, write_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 HOME = Path(__file__).parents[1]
 SEED = 42
@@ -41,7 +41,7 @@ SAMPLED_RATINGS = 100_000
 AGAIN, AGAIN_SECONDS = 20, 10.0
 TRIES = 3
 TINY = "50x40x500"
-FACTORS, EPOCHS, TRAINED_SHARE = 100, 20, 0.8
+FACTORS = 100
 
 SHAPES = {
     "100k": Shape(943, 1_682, 100_000, None),
@@ -73,13 +73,12 @@ def shape_of(size: str) -> Shape:
     return Shape(users, items, interactions, sampled_users=0)
 
 
-def measure(size: str, movielens: Path | None = None, parts: Sequence[str] | None = None) -> dict[str, Any]:
+def measure(size: str, movielens: Path | None = None) -> dict[str, Any]:
     """Return the figures of one size: the data's, each part's, and their ratios.
 
     Args:
         size: see `shape_of`.
         movielens: a folder with ``interactions.csv``, ``users.csv`` and ``items.csv``; only for 100k.
-        parts: of ``PARTS``; all by default.
     """
     compile_ahead()
     shape = shape_of(size)
@@ -93,7 +92,7 @@ def measure(size: str, movielens: Path | None = None, parts: Sequence[str] | Non
         figures["data"] = "MovieLens-100k" if movielens else "made up"
         figures["rows"] = {path.stem: pq.read_metadata(path).num_rows for path in sorted(folder.glob("*.parquet"))}
         write_config(folder)
-        for part in parts or PARTS:
+        for part in PARTS:
             tries = TRIES if part in {"exact", "stock"} and shape.sampled_users is None else 1
             figures[part] = _fastest([_run_part(part, size, folder) for _ in range(tries)])
     return figures | {"ratios": compare(figures)}
@@ -114,7 +113,6 @@ def compare(figures: dict[str, Any]) -> dict[str, Any]:
     ratios = {
         "scoring_to_gemm": exact["scoring_cpu"] / limit["gemm_cpu"],
         "scoring_again_to_gemm": exact["scoring_again_cpu"] / limit["gemm_cpu"],
-        "sgd_to_memory_speed": exact["fit_cpu"] / limit["sgd_memory_seconds"],
     }
     if stock:
         ratios |= {
@@ -240,11 +238,7 @@ def measure_stock(folder: Path, shape: Shape) -> dict[str, Any]:
 
 
 def measure_limit(_: Path, shape: Shape) -> dict[str, Any]:
-    """Measure what nothing can be faster than, by one thread: scoring all pairs, and learning rating after rating.
-
-    The one is the float32 matrix product of all factors. The other: each step reads and writes the float64 factors of
-    a user and of an item, at the speed at which one thread copies memory. SGD can be faster where caches hold them.
-    """
+    """Measure what scoring cannot be faster than: the float32 matrix product of all factors, by one thread."""
     random = np.random.default_rng(0)
     items = random.normal(size=(FACTORS, shape.items)).astype(np.float32)
     fastest = 0.0
@@ -255,25 +249,7 @@ def measure_limit(_: Path, shape: Shape) -> dict[str, Any]:
             started = time.process_time()
             np.matmul(users, items, out=scores)
             fastest = max(fastest, rows / (time.process_time() - started))
-    bandwidth = _copied_bytes_per_second()
-    moved = EPOCHS * TRAINED_SHARE * shape.interactions * 4 * FACTORS * 8
-    return {
-        "gflops": round(2e-9 * FACTORS * shape.items * fastest, 1),
-        "gemm_cpu": round(shape.users / fastest, 4),
-        "memory_gb_per_second": round(bandwidth / 1e9, 1),
-        "sgd_memory_seconds": round(moved / bandwidth, 3),
-    }
-
-
-def _copied_bytes_per_second() -> float:
-    """Return how many bytes one thread reads and writes, of memory that no cache holds."""
-    source = np.ones(1 << 25)
-    target, took = np.zeros_like(source), []
-    for _ in range(5):
-        started = time.process_time()
-        np.copyto(target, source)
-        took.append(time.process_time() - started)
-    return 2 * source.nbytes / min(took)
+    return {"gflops": round(2e-9 * FACTORS * shape.items * fastest, 1), "gemm_cpu": round(shape.users / fastest, 4)}
 
 
 def measure_operator(folder: Path, shape: Shape) -> dict[str, Any]:
