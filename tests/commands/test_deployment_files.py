@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from check_jsonschema.builtin_schemas import get_builtin_schema
 
 from recdeploy_ops.artifacts.code_version import COMMIT_VARIABLE, CodeVersion, describe_code
 
@@ -49,7 +50,7 @@ print(json.dumps({
 }))
 """
 
-SCHEMA = json.loads((Path(__file__).parent / "compose_spec" / "compose-spec.json").read_text(encoding="utf-8"))
+VALIDATOR = jsonschema.Draft202012Validator(get_builtin_schema("vendor.compose-spec"))
 # The schema leaves these to the engine.
 TIMES = ("interval", "timeout", "start_period")
 DURATION = re.compile(r"(\d+h)?(\d+m)?(\d+s)?")
@@ -78,7 +79,7 @@ def variables(text: str) -> set[str]:
 
 
 def test_compose_file_keeps_to_the_specification() -> None:
-    jsonschema.Draft7Validator(SCHEMA).validate(COMPOSE)
+    VALIDATOR.validate(COMPOSE)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_the_specification_refuses_what_is_mistyped(mistake: dict[str, Any]) -> 
     spoiled = {**COMPOSE, "services": {**SERVICES, "worker": {**SERVICES["worker"], **mistake}}}
 
     with pytest.raises(jsonschema.ValidationError, match=re.escape(next(iter(mistake)))):
-        jsonschema.Draft7Validator(SCHEMA).validate(spoiled)
+        VALIDATOR.validate(spoiled)
 
 
 @pytest.mark.parametrize("name", SERVICES)
