@@ -19,6 +19,8 @@ from recdeploy_ops.settings import load_settings
 from recdeploy_ops.storage.roots import open_store
 
 ROOT = Path(__file__).parents[2]
+EMPTY = "empty"
+SETTINGS_FOLDER = "include"
 
 
 @pytest.fixture(scope="session")
@@ -28,20 +30,49 @@ def emulator_process(tmp_path_factory):
         yield emulator
 
 
+@pytest.fixture(scope="session")
+def project_id(emulator_process):
+    emulator = emulator_process
+    client = oci.data_science.DataScienceClient(emulator.config, service_endpoint=emulator.url)
+    details = oci.data_science.models.CreateProjectDetails(compartment_id=emulator.compartment_id, display_name="shop")
+    created = client.create_project(details).data.id
+    emulator.snapshot(EMPTY)
+    return created
+
+
 @pytest.fixture
-def emulator(emulator_process):
-    """The emulator, empty."""
-    emulator_process.reset()
-    emulator_process.set_timings(create=0.05, update=0.05, delete=0.05)
+def emulator(emulator_process, project_id):
+    """The emulator, empty but for a project."""
     emulator_process.clear_faults()
+    emulator_process.restore(EMPTY)
     return emulator_process
 
 
-@pytest.fixture
-def project_id(emulator):
-    client = oci.data_science.DataScienceClient(emulator.config, service_endpoint=emulator.url)
-    details = oci.data_science.models.CreateProjectDetails(compartment_id=emulator.compartment_id, display_name="shop")
-    return client.create_project(details).data.id
+class Beginnings:
+    """What many tests begin with, made once a process: a snapshot of the emulator and a copy of a test's folder."""
+
+    def __init__(self, emulator, folder):
+        self._emulator, self._folder, self._made = emulator, folder, set()
+
+    def begin(self, name, folder, make):
+        """Bring the emulator and a test's folder to a state, by `make` where no test of this process has."""
+        kept = self._folder / name
+        if name not in self._made:
+            make()
+            self._emulator.snapshot(name)
+            shutil.copytree(folder, kept, ignore=shutil.ignore_patterns(SETTINGS_FOLDER))
+            self._made.add(name)
+        else:
+            for found in folder.iterdir():
+                if found.name != SETTINGS_FOLDER:  # each test has its own, which names its storage
+                    shutil.rmtree(found) if found.is_dir() else found.unlink()
+            shutil.copytree(kept, folder, dirs_exist_ok=True)
+        self._emulator.restore(name)  # forgets the calls of making it
+
+
+@pytest.fixture(scope="session")
+def beginnings(emulator_process, tmp_path_factory):
+    return Beginnings(emulator_process, tmp_path_factory.mktemp("beginnings"))
 
 
 @pytest.fixture
@@ -63,7 +94,7 @@ def settings(tmp_path):
     values["release"]["poll_seconds"] = 0.05
     values["probes"] |= {"known_users": 20, "unknown_users": 5, "malformed_requests": 20, "latency_requests": 5}
     values["probes"] |= {"consecutive_answers": 8, "repeat_seconds": 0.01}
-    folder = tmp_path / "include"
+    folder = tmp_path / SETTINGS_FOLDER
     shutil.copytree(ROOT / "include" / "sql", folder / "sql")
     (folder / "recommender.yaml").write_text(yaml.safe_dump(values))
     return load_settings(folder / "recommender.yaml")
@@ -79,6 +110,56 @@ def context(settings, profile_fields):
 def run(context, tmp_path):
     """Makes runs by their id; see `Run`."""
     return lambda run_id, **how: Run(context, run_id, tmp_path, **how)
+
+
+@pytest.fixture
+def begin_with(context, tmp_path, beginnings):
+    """Begins a test with what `Run` makes; see `Beginnings`."""
+
+    def begin(name, make):
+        storage = context.settings.storage.partition(":")[0]
+        beginnings.begin(f"{name}-{storage}", tmp_path, make)
+        context.refresh()
+
+    return begin
+
+
+@pytest.fixture
+def released(run, begin_with):
+    """Begins a test with so many releases: run-1 and further, each with other lists. The newest is in production."""
+
+    def begin(releases=1):
+        def make():
+            if releases > 1:
+                begin(releases - 1)
+            run(f"run-{releases}", shift=releases - 1).release_fully()
+
+        begin_with(f"released-{releases}", make)
+
+    return begin
+
+
+@pytest.fixture
+def two_versions(released):
+    released(2)
+
+
+@pytest.fixture
+def validated(run, released, begin_with):
+    """Begins a test with the run of that number validated, and those before it released."""
+
+    def begin(number):
+        validating = run(f"run-{number}", shift=number - 1)
+
+        def make():
+            if number > 1:
+                released(number - 1)
+            validating.validate()
+
+        begin_with(f"validated-{number}", make)
+        return run(validating.run_id, shift=validating.shift)
+
+    return begin
 
 
 @pytest.fixture
@@ -107,7 +188,12 @@ def cells(manager, tmp_path):
 
 
 @pytest.fixture
-def two_releases(manager, tmp_path):
+def two_releases(manager, tmp_path, beginnings):
     """Two releases of a notebook, one after the other."""
-    for shift in range(2):
-        Cells(manager, tmp_path, shift=shift).release()
+
+    def make():
+        for shift in range(2):
+            Cells(manager, tmp_path, shift=shift).release()
+
+    beginnings.begin("two-releases-of-a-notebook", tmp_path, make)
+    manager.context.refresh()

@@ -69,12 +69,13 @@ def exchange(emulator, model_id):
     """Put another artifact into the catalog behind OCI's back."""
     [path] = [
         path
-        for path in emulator.data_dir.rglob("*")
+        for path in (emulator.data_dir / "artifacts").rglob("*")
         if path.is_file() and model_id in str(path) and zipfile.is_zipfile(path)
     ]
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     files["score.py"] += b"\n# exchanged\n"
+    path.unlink()  # a snapshot may have the same file by another name
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
             archive.writestr(name, content)

@@ -24,8 +24,8 @@ def settings(request, settings, emulator):
 
 
 @pytest.fixture
-def champion(context, run):
-    run("run-1").release_fully()
+def champion(context, released):
+    released()
     return context.ledger.read().versions[1]
 
 

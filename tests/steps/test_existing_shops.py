@@ -168,9 +168,8 @@ def test_what_is_deleted_or_ignored_does_not_stop_a_first_release(context, deplo
     assert context.deployments.get(ignored).lifecycle_state == "ACTIVE"
 
 
-def test_once_something_is_in_production_other_deployments_are_somebody_elses(context, run, deploy):
-    first = run("run-1")
-    first.validate()
+def test_once_something_is_in_production_other_deployments_are_somebody_elses(context, run, validated, deploy):
+    first = validated(1)
     deploy("while the release goes on")
     first.plan()  # cleared, and run again
     first.answer(Decision.PROMOTE)
@@ -223,8 +222,8 @@ def test_an_old_shop_is_imported_released_over_and_rolled_back_at_its_url(contex
     assert [d.deployment_id for d in context.deployments.all() if d.lifecycle_state == "ACTIVE"] == [deployment_id]
 
 
-def test_a_state_file_that_this_project_has_written_is_kept_up_to_date(context, run):
-    run("run-1").release_fully()
+def test_a_state_file_that_this_project_has_written_is_kept_up_to_date(context, run, released):
+    released()
     first = context.store.read(STATE_FILE)
     run("run-2", shift=1).release_fully()
 

@@ -96,9 +96,9 @@ def register(context, folder, *, digest=None, **tags):
 
 
 @pytest.fixture(params=[add_to_score, hide_compiled], ids=["another score.py", "a compiled file beside ours"])
-def hostile(request, context, run, marker, tmp_path):
+def hostile(request, context, released, marker, tmp_path):
     """One release, and a model of somebody else that says it served before."""
-    run("run-1").release_fully()
+    released()
     folder = artifacts.make_artifact(tmp_path / "hostile", version=HOSTILE)
     request.param(folder, marker)
     (folder / "manifest.json").unlink()
@@ -296,9 +296,9 @@ def predict(data, model=None):
 
 
 def test_a_version_that_does_not_answer_on_its_test_deployment_leaves_production_alone(
-    context, run, tmp_path, emulator
+    context, run, released, tmp_path, emulator
 ):
-    run("run-1").release_fully()
+    released()
     folder = artifacts.make_artifact(tmp_path / "broken", version=HOSTILE)
     (folder / "score.py").write_text(BROKEN)
     (folder / "manifest.json").unlink()
@@ -316,8 +316,8 @@ def test_a_version_that_does_not_answer_on_its_test_deployment_leaves_production
     assert context.ledger.read().releases["back"].outcome == "failed"
 
 
-def test_an_artifact_that_is_not_what_its_tags_say_does_not_hold_up_adoption(context, run, tmp_path, caplog):
-    run("run-1").release_fully()
+def test_an_artifact_that_is_not_what_its_tags_say_does_not_hold_up_adoption(context, released, tmp_path, caplog):
+    released()
     register(context, artifacts.make_artifact(tmp_path / "other", version=HOSTILE), digest="f" * 64)
 
     adopt(context)
@@ -337,8 +337,8 @@ ODD_TAGS = {
 
 
 @pytest.mark.parametrize("tags", ODD_TAGS.values(), ids=ODD_TAGS.keys())
-def test_odd_tags_do_not_hold_up_adoption(context, run, tmp_path, tags):
-    run("run-1").release_fully()
+def test_odd_tags_do_not_hold_up_adoption(context, run, released, tmp_path, tags):
+    released()
     register(context, artifacts.make_artifact(tmp_path / "other", version=HOSTILE), **tags)
 
     adopt(context)
@@ -349,10 +349,8 @@ def test_odd_tags_do_not_hold_up_adoption(context, run, tmp_path, tags):
     assert served(context) == HOSTILE + 1
 
 
-def test_a_rejected_version_that_is_tagged_as_served_is_never_previous(context, run):
-    run("run-1").release_fully()
-    second = run("run-2", shift=1)
-    second.validate()
+def test_a_rejected_version_that_is_tagged_as_served_is_never_previous(context, validated):
+    second = validated(2)
     second.answer(Decision.REJECT)
     second.reject()
     second.close()
@@ -368,10 +366,9 @@ def test_a_rejected_version_that_is_tagged_as_served_is_never_previous(context, 
     assert state.versions[2].known_by_tags is True
 
 
-def test_a_lost_bucket_leaves_a_rollback_by_number_and_the_next_release(context, run, tmp_path):
+def test_a_lost_bucket_leaves_a_rollback_by_number_and_the_next_release(context, run, released, tmp_path):
     """The drill: nothing is left but the catalog, the deployment and their tags."""
-    run("run-1").release_fully()
-    run("run-2", shift=1).release_fully()
+    released(2)
     shutil.rmtree(tmp_path / "storage")
     settings = context.settings
     empty = open_context(

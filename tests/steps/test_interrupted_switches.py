@@ -26,8 +26,8 @@ from recdeploy_ops.steps import adopt_production, housekeeping, promote, roll_ba
 
 
 @pytest.fixture
-def champion(run):
-    run("run-1").release_fully()
+def champion(released):
+    released()
 
 
 @pytest.fixture
@@ -121,9 +121,8 @@ def test_a_rollback_that_is_closed_during_its_switch_is_undone(context, run, emu
     assert served(context) == context.ledger.read().production.version == 2
 
 
-def test_a_first_release_that_ends_while_it_becomes_production_leaves_nothing(context, run, emulator):
-    first = run("run-1")
-    first.validate()
+def test_a_first_release_that_ends_while_it_becomes_production_leaves_nothing(context, run, validated, emulator):
+    first = validated(1)
     first.answer(Decision.PROMOTE)
     emulator.set_timings(update=0.5)
     promote.advance(first.context)
@@ -150,9 +149,8 @@ def test_a_change_by_hand_after_the_approval_is_not_overwritten(context, run, ch
     assert served(context) == 1
 
 
-def test_an_approval_to_replace_one_champion_does_not_replace_another(context, run, champion, emulator):
-    second = run("run-2", shift=1)
-    second.validate()
+def test_an_approval_to_replace_one_champion_does_not_replace_another(context, run, validated, emulator):
+    second = validated(2)
     second.answer(Decision.PROMOTE)
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
     with pytest.raises(PromotionFailedError):
@@ -182,10 +180,9 @@ def fail(context, emulator):
     ids=["deleted", "failed"],
 )
 def test_production_that_is_gone_or_failed_before_the_switch_stops_it_and_frees_the_lock(
-    context, run, champion, emulator, harm, says
+    context, validated, emulator, harm, says
 ):
-    second = run("run-2", shift=1)
-    second.validate()
+    second = validated(2)
     second.answer(Decision.PROMOTE)
     harm(context, emulator)
     emulator.wait_until_idle()
@@ -282,9 +279,8 @@ def test_a_champion_whose_model_was_deleted_during_the_switch_is_registered_agai
     assert find_production(context).model_id == state.production.model_id
 
 
-def test_deletions_that_oci_accepts_and_does_not_do_have_a_deadline(context, run, emulator):
-    first = run("run-1")
-    first.validate()
+def test_deletions_that_oci_accepts_and_does_not_do_have_a_deadline(context, validated, emulator):
+    first = validated(1)
     emulator.fail_next("DeleteModelDeployment", kind="silently_reverted", times=None)
     started = datetime.now(UTC)
     # Ten minutes a second.
@@ -294,9 +290,8 @@ def test_deletions_that_oci_accepts_and_does_not_do_have_a_deadline(context, run
     assert context.ledger.read().holder is None
 
 
-def test_tags_that_oci_accepts_and_does_not_set_are_a_warning(context, run, champion, emulator, caplog):
-    second = run("run-2", shift=1)
-    second.validate()
+def test_tags_that_oci_accepts_and_does_not_set_are_a_warning(context, validated, emulator, caplog):
+    second = validated(2)
     second.answer(Decision.PROMOTE)
     second.promote()
     emulator.fail_next("UpdateModelDeployment", kind="silently_reverted", times=None)
@@ -306,9 +301,8 @@ def test_tags_that_oci_accepts_and_does_not_set_are_a_warning(context, run, cham
     assert len(emulator.calls("UpdateModelDeployment")) < 20
 
 
-def test_a_takeover_invalidates_productions_etag_also_after_a_change_that_failed(context, run, champion, emulator):
-    second = run("run-2", shift=1)
-    second.validate()
+def test_a_takeover_invalidates_productions_etag_also_after_a_change_that_failed(context, run, validated, emulator):
+    second = validated(2)
     second.answer(Decision.PROMOTE)
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
     with pytest.raises(PromotionFailedError):
@@ -368,10 +362,9 @@ CLOSERS = {
 
 @pytest.mark.parametrize("closer", CLOSERS)
 def test_a_switch_still_on_its_way_to_oci_when_its_release_is_closed_is_refused(
-    context, run, champion, monkeypatch, closer
+    context, run, validated, monkeypatch, closer
 ):
-    second = run("run-2", shift=1)
-    second.validate()
+    second = validated(2)
     second.answer(Decision.PROMOTE)
     held = Held(context, "switch_model", monkeypatch)
     with pytest.raises(SwitchInterruptedError, match="slow"):
@@ -427,9 +420,8 @@ def test_production_that_serves_is_never_taken_for_a_leftover(context, run, cham
     assert served(context) == 1
 
 
-def test_a_restoration_that_oci_refuses_needs_a_person(context, run, champion, emulator):
-    second = run("run-2", shift=1)
-    second.validate()
+def test_a_restoration_that_oci_refuses_needs_a_person(context, run, validated, emulator):
+    second = validated(2)
     second.answer(Decision.PROMOTE)
     emulator.fail_next("UpdateModelDeployment", kind="old_still_serves")
     emulator.fail_next("UpdateModelDeployment", kind="status", status=400, code="InvalidParameter", after=1)
@@ -456,10 +448,9 @@ def test_a_rollback_takes_over_from_a_run_that_ended_while_it_switched_productio
 
 
 def test_an_etag_that_cannot_be_invalidated_does_not_keep_the_champion_from_being_restored(
-    context, run, champion, emulator, monkeypatch, caplog
+    context, validated, emulator, monkeypatch, caplog
 ):
-    second = run("run-2", shift=1)
-    second.validate()
+    second = validated(2)
     second.answer(Decision.PROMOTE)
     Held(context, "switch_model", monkeypatch)
     with pytest.raises(SwitchInterruptedError, match="slow"):

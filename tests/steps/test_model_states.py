@@ -40,15 +40,13 @@ def harm(request, context, emulator):
 
 
 @pytest.fixture
-def first(context, tmp_path):
-    Run(context, "run-1", tmp_path).release_fully()
+def first(released):
+    released()
 
 
 @pytest.fixture
-def second(context, tmp_path, first):
-    release = Run(context, "run-2", tmp_path, shift=1)
-    release.validate()
-    return release
+def second(context, validated):
+    return validated(2)
 
 
 def model_of(context, version):

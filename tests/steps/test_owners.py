@@ -146,8 +146,8 @@ def without(tags, *names):
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_a_storage_without_productions_ledger_says_so_on_every_way(context, run, emulator, enter, tmp_path, lost):
-    run("run-1").release_fully()
+def test_a_storage_without_productions_ledger_says_so_on_every_way(context, released, emulator, enter, tmp_path, lost):
+    released()
     set_tags(emulator, context, LOST[lost])
     deployment_id = context.state.production.deployment_id
     elsewhere = (tmp_path / "elsewhere").as_uri()
@@ -176,9 +176,9 @@ def test_a_storage_without_productions_ledger_says_so_on_every_way(context, run,
 
 
 def test_production_that_has_lost_all_tags_with_its_model_stops_a_first_release_too(
-    context, run, emulator, enter, tmp_path
+    context, run, released, emulator, enter, tmp_path
 ):
-    run("run-1").release_fully()
+    released()
     set_tags(emulator, context, lambda tags: {})
     production = context.state.production
     details = oci.data_science.models.UpdateModelDetails(freeform_tags={})
@@ -196,10 +196,9 @@ def test_a_test_deployment_is_never_taken_for_production(context, run, enter, tm
 
 
 @pytest.fixture
-def taken_over(context, run, enter, tmp_path):
+def taken_over(context, run, released, enter, tmp_path):
     """A second storage whose ledger has taken production over, while an approved release of the first one waits."""
-    run("run-1").release_fully()
-    run("run-2", shift=1).release_fully()
+    released(2)
     waiting = run("run-3", shift=2)
     waiting.validate()
     waiting.answer(Decision.PROMOTE)
@@ -241,8 +240,8 @@ def find_served(context):
     return context.deployments.get(context.state.production.deployment_id).model_id
 
 
-def test_the_production_of_another_project_is_not_imported(context, run, enter, tmp_path):
-    run("run-1").release_fully()
+def test_the_production_of_another_project_is_not_imported(context, released, enter, tmp_path):
+    released()
     deployment_id = context.state.production.deployment_id
     other = enter("basket", (tmp_path / "basket").as_uri())
 
@@ -257,8 +256,8 @@ def test_the_production_of_another_project_is_not_imported(context, run, enter, 
     assert context.deployments.get(deployment_id).tags[PROJECT_TAG] == "product-recommender"
 
 
-def test_two_projects_with_a_storage_each_share_an_oci_project(context, run, enter, tmp_path):
-    run("run-1").release_fully()
+def test_two_projects_with_a_storage_each_share_an_oci_project(context, run, released, enter, tmp_path):
+    released()
     other = enter("basket", (tmp_path / "basket").as_uri())
     Run(other.context, "run-1", tmp_path, shift=1).release_fully()
     run("run-2", shift=2).release_fully()
@@ -294,9 +293,9 @@ def test_the_production_of_another_storage_is_not_deleted_as_unverified_though_t
 
 
 def test_verify_says_that_the_ledger_of_production_is_not_in_this_storage(
-    context, run, settings, profile_fields, monkeypatch, capsys, tmp_path
+    released, settings, profile_fields, monkeypatch, capsys, tmp_path
 ):
-    run("run-1").release_fully()
+    released()
     values = yaml.safe_load((settings.folder / "recommender.yaml").read_text())
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(values | {"storage": (tmp_path / "elsewhere").as_uri()}))
     monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "wrong.yaml"))

@@ -1,7 +1,6 @@
 """Faults that pass: what is tried again is not given up, and nothing is left half done."""
 
 import pytest
-from steps.factories import Run
 
 from recdeploy_ops.domain.errors import CloudUnavailableError, PromotionFailedError, StorageUnavailableError
 from recdeploy_ops.domain.records import Decision
@@ -21,10 +20,8 @@ def no_retries(monkeypatch):
 
 
 @pytest.fixture
-def approved(context, tmp_path):
-    Run(context, "run-1", tmp_path).release_fully()
-    second = Run(context, "run-2", tmp_path, shift=1)
-    second.validate()
+def approved(context, validated):
+    second = validated(2)
     second.answer(Decision.PROMOTE)
     return second
 

@@ -163,9 +163,8 @@ def test_a_release_whose_switch_is_open_keeps_the_lock_until_the_champion_is_res
     assert wrong == {}
 
 
-def test_a_deletion_that_oci_does_not_do_and_that_cannot_be_followed_has_a_deadline(run, emulator):
-    first = run("run-1")
-    first.validate()
+def test_a_deletion_that_oci_does_not_do_and_that_cannot_be_followed_has_a_deadline(validated, emulator):
+    first = validated(1)
     emulator.fail_next("DeleteModelDeployment", kind="silently_reverted", times=None)
     emulator.fail_next("ListWorkRequests", status=404, code="NotAuthorizedOrNotFound", times=None)
     started = datetime.now(UTC)

@@ -58,10 +58,8 @@ def test_the_first_release_turns_test_into_production(context, run):
     assert state.versions[1].stage is Stage.CHAMPION
 
 
-def test_every_gate_is_explained(context, run):
-    run("run-1").release_fully()
-    second = run("run-2", shift=1)
-    second.validate()
+def test_every_gate_is_explained(context, run, validated):
+    second = validated(2)
     without_test = run("run-3", skip_test_deployment=True)
     second.close()
     without_test.validate()
@@ -74,8 +72,8 @@ def test_every_gate_is_explained(context, run):
     assert gates == {name for row in rows for name in re.findall(r"`([a-z_0-9]+)`", row.partition(":")[0])}
 
 
-def test_every_id_comes_back_unchanged_from_database_to_answer(context, run):
-    run("run-1").release_fully()
+def test_every_id_comes_back_unchanged_from_database_to_answer(context, released):
+    released()
     deployment_id = context.ledger.read().production.deployment_id
 
     for number, user in enumerate(USERS):
@@ -86,19 +84,16 @@ def test_every_id_comes_back_unchanged_from_database_to_answer(context, run):
     assert answer_of(context, deployment_id, "205616461")["message"].startswith("Recommendations for new user")
 
 
-def test_the_approver_sees_titles_beside_the_ids_as_text(context, run):
-    first = run("run-1")
-    first.validate()
+def test_the_approver_sees_titles_beside_the_ids_as_text(context, validated):
+    first = validated(1)
     body = first.ask().body
 
     assert "`p-1` `title of p-1`" in body
     assert "`title of <b>p6</b>`" in body  # a code span: shown, never read as HTML
 
 
-def test_the_approver_sees_the_fingerprint_and_how_long_the_rehearsed_rollback_took(context, run):
-    run("run-1").release_fully()
-    second = run("run-2", shift=1)
-    second.validate()
+def test_the_approver_sees_the_fingerprint_and_how_long_the_rehearsed_rollback_took(context, run, validated):
+    second = validated(2)
     body = second.ask().body
 
     release = context.ledger.read().releases["run-2"]
@@ -106,15 +101,14 @@ def test_the_approver_sees_the_fingerprint_and_how_long_the_rehearsed_rollback_t
     assert f"v1 in {release.require(RollbackRehearsed).seconds} s" in body
 
 
-def test_the_approver_is_told_that_a_rollback_may_come_first(run):
-    first = run("run-1")
-    first.validate()
+def test_the_approver_is_told_that_a_rollback_may_come_first(validated):
+    first = validated(1)
 
     assert first.ask().body.endswith(PREEMPTION)
 
 
-def test_a_second_release_updates_production_at_the_same_url(context, run):
-    run("run-1").release_fully()
+def test_a_second_release_updates_production_at_the_same_url(context, run, released):
+    released()
     before = context.ledger.read().production
     run("run-2", shift=1).release_fully()
 
@@ -173,16 +167,16 @@ def test_what_was_changed_by_hand_beside_model_and_size_stays(context, run, sett
     assert answer_of(context, production.deployment_id, USERS[0])["model_version"] == 1
 
 
-def test_a_size_that_stays_is_not_requested(context, run, emulator):
-    run("run-1").release_fully()
+def test_a_size_that_stays_is_not_requested(run, released, emulator):
+    released()
     emulator.clear_calls()
     run("run-2", shift=1).release_fully()
 
     assert len(emulator.calls("UpdateModelDeployment")) == 2  # model, tags
 
 
-def test_a_size_that_cannot_be_had_is_said_and_the_promotion_stands(context, run, emulator):
-    run("run-1").release_fully()
+def test_a_size_that_cannot_be_had_is_said_and_the_promotion_stands(context, run, released, emulator):
+    released()
     second = run("run-2", shift=1, instance_count=3)
     second.validate()
     second.answer(Decision.PROMOTE)
@@ -195,8 +189,8 @@ def test_a_size_that_cannot_be_had_is_said_and_the_promotion_stands(context, run
     assert context.ledger.read().releases["run-2"].outcome == "promoted"
 
 
-def test_a_backup_of_the_champion_is_complete_and_named_as_in_the_guide(context, run):
-    run("run-1").release_fully()
+def test_a_backup_of_the_champion_is_complete_and_named_as_in_the_guide(context, run, released):
+    released()
     run("run-2", shift=1).register()
 
     keys = [found.key for found in context.store.list("backups/v1_")]
@@ -213,8 +207,8 @@ def test_a_backup_of_the_champion_is_complete_and_named_as_in_the_guide(context,
     assert json.loads(context.store.read(metadata))["endpoint"] == context.ledger.read().production.url
 
 
-def test_a_rejection_leaves_production_untouched_and_no_test_deployment(context, run):
-    run("run-1").release_fully()
+def test_a_rejection_leaves_production_untouched_and_no_test_deployment(context, run, released):
+    released()
     [before] = living(context)
     second = run("run-2", shift=1)
     second.validate()
@@ -233,9 +227,8 @@ def test_a_rejection_leaves_production_untouched_and_no_test_deployment(context,
     assert current["version"] == 1
 
 
-def test_the_number_of_a_rejected_version_is_not_used_again(context, run):
-    first = run("run-1")
-    first.validate()
+def test_the_number_of_a_rejected_version_is_not_used_again(context, run, validated):
+    first = validated(1)
     first.answer(Decision.REJECT)
     first.reject()
     first.close()
@@ -244,9 +237,8 @@ def test_the_number_of_a_rejected_version_is_not_used_again(context, run):
     assert context.ledger.read().production.version == 2
 
 
-def test_a_run_that_ends_anywhere_leaves_no_deployment_and_no_lock(context, run):
-    first = run("run-1")
-    first.validate()
+def test_a_run_that_ends_anywhere_leaves_no_deployment_and_no_lock(context, run, validated):
+    first = validated(1)
     first.close()
 
     assert living(context) == []
@@ -266,9 +258,8 @@ def test_closing_twice_changes_nothing(context, run):
     assert context.ledger.entries() == before
 
 
-def test_every_step_may_run_twice(context, run, emulator):
-    first = run("run-1")
-    first.validate()
+def test_every_step_may_run_twice(context, run, validated, emulator):
+    first = validated(1)
     entries = [k for k in event_types(context, "run-1") if k != "test_validated"]
     models, deployments = list_models(context), living(context)
     first.validate()
@@ -296,9 +287,8 @@ def test_the_lock_of_an_ended_run_is_taken_over_after_its_release_was_closed(con
     assert living(context) == []
 
 
-def test_a_run_that_lost_its_lock_may_not_go_on(context, run):
-    first = run("run-1")
-    first.validate()
+def test_a_run_that_lost_its_lock_may_not_go_on(context, run, validated):
+    first = validated(1)
     first.answer(Decision.PROMOTE)
     run("run-2").plan(has_ended=lambda holder: True)
 
@@ -307,26 +297,23 @@ def test_a_run_that_lost_its_lock_may_not_go_on(context, run):
     assert context.ledger.read().production is None
 
 
-def test_nothing_is_promoted_without_an_approval(context, run):
-    first = run("run-1")
-    first.validate()
+def test_nothing_is_promoted_without_an_approval(context, validated):
+    first = validated(1)
 
     with pytest.raises(MissingInputError, match="Clear the task 'request_approval'"):
         first.promote()
 
 
-def test_a_rejection_is_not_an_approval(context, run):
-    first = run("run-1")
-    first.validate()
+def test_a_rejection_is_not_an_approval(context, validated):
+    first = validated(1)
     first.answer(Decision.REJECT)
 
     with pytest.raises(ApprovalError, match="ann answered Reject"):
         first.promote()
 
 
-def test_an_approval_does_not_cover_what_was_retrained_after_it(context, run):
-    first = run("run-1")
-    first.validate()
+def test_an_approval_does_not_cover_what_was_retrained_after_it(context, validated):
+    first = validated(1)
     first.answer(Decision.PROMOTE)
     first.shift = 1
     first.train()
@@ -335,9 +322,8 @@ def test_an_approval_does_not_cover_what_was_retrained_after_it(context, run):
         first.promote()
 
 
-def test_clearing_a_closed_run_opens_it_again_with_the_same_version(context, run):
-    first = run("run-1")
-    first.validate()
+def test_clearing_a_closed_run_opens_it_again_with_the_same_version(context, validated):
+    first = validated(1)
     first.close()
     first.validate()
     first.answer(Decision.PROMOTE, attempt=2)
@@ -348,9 +334,8 @@ def test_clearing_a_closed_run_opens_it_again_with_the_same_version(context, run
     assert len(list_models(context)) == 1
 
 
-def test_a_retrained_artifact_of_a_registered_version_gets_a_new_number(context, run):
-    first = run("run-1")
-    first.validate()
+def test_a_retrained_artifact_of_a_registered_version_gets_a_new_number(context, run, validated):
+    first = validated(1)
     first.close()
     first.shift = 1
     first.release_fully()
@@ -399,10 +384,8 @@ def test_a_failed_test_deployment_can_be_tried_again(context, run, emulator):
     assert [d.lifecycle_state for d in living(context, Role.TEST)] == ["ACTIVE"]
 
 
-def test_a_failed_switch_ends_with_the_champion_verified_serving(context, run, emulator):
-    run("run-1").release_fully()
-    second = run("run-2", shift=1)
-    second.validate()
+def test_a_failed_switch_ends_with_the_champion_verified_serving(context, run, validated, emulator):
+    second = validated(2)
     second.answer(Decision.PROMOTE)
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity for the new pool")
 
@@ -425,8 +408,8 @@ def test_a_failed_switch_ends_with_the_champion_verified_serving(context, run, e
     ]
 
 
-def test_a_failed_promotion_can_be_cleared_and_succeeds(context, run, emulator):
-    run("run-1").release_fully()
+def test_a_failed_promotion_can_be_cleared_and_succeeds(context, run, released, emulator):
+    released()
     second = run("run-2", shift=1)
     second.validate()
     second.answer(Decision.PROMOTE)
@@ -442,10 +425,8 @@ def test_a_failed_promotion_can_be_cleared_and_succeeds(context, run, emulator):
     assert context.ledger.read().production.version == 2
 
 
-def test_a_run_killed_while_switching_is_finished_by_its_teardown(context, run, emulator):
-    run("run-1").release_fully()
-    second = run("run-2", shift=1)
-    second.validate()
+def test_a_run_killed_while_switching_is_finished_by_its_teardown(context, validated, emulator):
+    second = validated(2)
     second.answer(Decision.PROMOTE)
     promote.advance(second.context)  # requests the update, and is never resumed
     second.close()
@@ -455,9 +436,8 @@ def test_a_run_killed_while_switching_is_finished_by_its_teardown(context, run, 
     assert answer_of(context, production.deployment_id, USERS[0])["model_version"] == 1
 
 
-def test_a_first_production_that_does_not_verify_is_deleted(context, run, emulator):
-    first = run("run-1")
-    first.validate()
+def test_a_first_production_that_does_not_verify_is_deleted(context, validated, emulator):
+    first = validated(1)
     first.answer(Decision.PROMOTE)
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
 
@@ -485,10 +465,8 @@ def test_skipping_test_still_checks_and_asks(context, run, number):
     assert answer_of(context, production.deployment_id, USERS[0])["model_version"] == number
 
 
-def test_a_test_deployment_that_cannot_be_deleted_does_not_undo_a_promotion(context, run, emulator):
-    run("run-1").release_fully()
-    second = run("run-2", shift=1)
-    second.validate()
+def test_a_test_deployment_that_cannot_be_deleted_does_not_undo_a_promotion(context, validated, emulator):
+    second = validated(2)
     second.answer(Decision.PROMOTE)
     emulator.fail_next("DeleteModelDeployment", kind="status", status=400, code="InvalidParameter", times=1)
 
@@ -497,9 +475,8 @@ def test_a_test_deployment_that_cannot_be_deleted_does_not_undo_a_promotion(cont
     assert [d.tags["recdeploy-role"] for d in living(context)] == ["production"]
 
 
-def test_closing_frees_the_lock_even_when_test_cannot_be_deleted(context, run, emulator):
-    first = run("run-1")
-    first.validate()
+def test_closing_frees_the_lock_even_when_test_cannot_be_deleted(context, validated, emulator):
+    first = validated(1)
     emulator.fail_next("DeleteModelDeployment", kind="status", status=400, code="InvalidParameter", times=1)
 
     with pytest.raises(DeploymentFailedError, match="could not be deleted"):
@@ -510,8 +487,8 @@ def test_closing_frees_the_lock_even_when_test_cannot_be_deleted(context, run, e
     assert living(context) == []
 
 
-def test_the_state_file_has_the_guides_fields(context, run):
-    run("run-1").release_fully()
+def test_the_state_file_has_the_guides_fields(context, released):
+    released()
     state = json.loads(context.store.read(STATE_FILE))
 
     assert state["current_version"] == 1

@@ -36,12 +36,6 @@ from recdeploy_ops.storage.backups import list_backups, require_recorded
 from recdeploy_ops.storage.bundles import open_bundle, verify_bundle
 
 
-@pytest.fixture
-def two_versions(run):
-    run("run-1").release_fully()
-    run("run-2", shift=1).release_fully()
-
-
 def served(context):
     production = find_production(context)
     body = context.deployments.asker(production.url, timeout_seconds=10)({"user_id": USERS[0]}).body
@@ -84,17 +78,15 @@ def test_a_version_that_cannot_be_rolled_back_to_is_refused_before_anything_is_b
     assert "back" not in context.ledger.read().releases
 
 
-def test_the_first_version_has_no_previous_one(run):
-    run("run-1").release_fully()
+def test_the_first_version_has_no_previous_one(run, released):
+    released()
 
     with pytest.raises(SettingsError, match="there is no previous version"):
         run("back").roll_back()
 
 
-def test_a_rejected_version_cannot_be_rolled_back_to(context, run):
-    run("run-1").release_fully()
-    second = run("run-2", shift=1)
-    second.validate()
+def test_a_rejected_version_cannot_be_rolled_back_to(run, validated):
+    second = validated(2)
     second.answer(Decision.REJECT)
     second.reject()
     second.close()
@@ -183,9 +175,8 @@ def test_a_failed_rollback_leaves_the_champion_verified_serving(context, run, tw
     assert context.ledger.read().releases["back"].outcome == "failed"
 
 
-def test_a_rollback_pre_empts_a_release_that_only_waits_for_an_approval(context, run, two_versions):
-    third = run("run-3", shift=2)
-    third.validate()
+def test_a_rollback_pre_empts_a_release_that_only_waits_for_an_approval(context, run, validated):
+    third = validated(3)
     third.ask()
     run("back").roll_back()
 
@@ -217,9 +208,8 @@ def lose(context, emulator):
     ],
     ids=["lost", "exchanged"],
 )
-def test_an_impossible_rollback_pre_empts_nothing(context, run, two_versions, emulator, damage, error):
-    third = run("run-3", shift=2)
-    third.validate()
+def test_an_impossible_rollback_pre_empts_nothing(context, run, validated, emulator, damage, error):
+    third = validated(3)
     third.ask()
     damage(context, emulator)
 
@@ -245,18 +235,16 @@ def test_a_rollback_pre_empts_for_a_version_that_only_its_backup_holds(context, 
     assert context.ledger.read().releases["run-3"].outcome == "pre-empted"
 
 
-def test_a_rollback_waits_for_a_release_that_was_answered(context, run, two_versions):
-    third = run("run-3", shift=2)
-    third.validate()
+def test_a_rollback_waits_for_a_release_that_was_answered(context, run, validated):
+    third = validated(3)
     third.answer(Decision.PROMOTE)
 
     with pytest.raises(LockHeldError, match="run run-3"):
         run("back").roll_back()
 
 
-def test_nothing_is_promoted_unless_its_rollback_was_rehearsed_in_this_run(context, run, two_versions):
-    third = run("run-3", shift=2)
-    third.validate()
+def test_nothing_is_promoted_unless_its_rollback_was_rehearsed_in_this_run(context, validated):
+    third = validated(3)
     rehearsed = third.context.release.require(RollbackRehearsed)
     assert (rehearsed.version, rehearsed.seconds >= 0) == (2, True)
     third.context.record(replace(rehearsed, version=1))
@@ -267,9 +255,8 @@ def test_nothing_is_promoted_unless_its_rollback_was_rehearsed_in_this_run(conte
     assert served(context) == 2
 
 
-def test_an_artifact_that_was_exchanged_in_the_catalog_is_not_promoted(context, run, two_versions, emulator):
-    third = run("run-3", shift=2)
-    third.validate()
+def test_an_artifact_that_was_exchanged_in_the_catalog_is_not_promoted(context, validated, emulator):
+    third = validated(3)
     third.answer(Decision.PROMOTE)
     exchange(emulator, context.ledger.read().versions[3].model_id)
 
@@ -289,9 +276,8 @@ def test_a_champion_that_was_exchanged_in_the_catalog_stops_the_next_release(con
     ("kind", "part"),
     [(events.DataChecked, "report of data_checked"), (events.TestValidated, "report of test_validated")],
 )
-def test_a_report_that_was_edited_after_the_approval_stops_the_promotion(context, run, kind, part):
-    first = run("run-1")
-    first.validate()
+def test_a_report_that_was_edited_after_the_approval_stops_the_promotion(context, run, validated, kind, part):
+    first = validated(1)
     first.answer(Decision.PROMOTE)
     key = context.ledger.read().releases["run-1"].require(kind).report
     context.store.replace(key, context.store.read(key).replace(b"HOLD", b"PASS") + b" ")
@@ -300,9 +286,8 @@ def test_a_report_that_was_edited_after_the_approval_stops_the_promotion(context
         first.promote()
 
 
-def test_settings_that_were_edited_after_the_approval_stop_the_promotion(context, run):
-    first = run("run-1")
-    first.validate()
+def test_settings_that_were_edited_after_the_approval_stop_the_promotion(context, run, validated):
+    first = validated(1)
     first.answer(Decision.PROMOTE)
     key = context.ledger.read().releases["run-1"].opened.settings.key
     context.store.replace(key, b"{}")
@@ -346,9 +331,8 @@ def test_a_version_that_serves_may_be_approved_again_and_is_verified_again(conte
     assert state.releases["run-2"].outcome == "promoted"
 
 
-def test_an_answer_to_an_earlier_try_does_not_count(run):
-    first = run("run-1")
-    first.validate()
+def test_an_answer_to_an_earlier_try_does_not_count(validated):
+    first = validated(1)
     first.ask(attempt=2)
 
     with pytest.raises(ApprovalError, match="answers try 1 of the question, but try 2"):
@@ -367,9 +351,8 @@ def test_the_requester_may_not_approve_their_own_run_where_the_settings_say_so(s
     assert first.promote()["version"] == 1
 
 
-def test_a_former_holder_that_wakes_up_cannot_change_production(context, run, two_versions, monkeypatch):
-    third = run("run-3", shift=2)
-    third.validate()
+def test_a_former_holder_that_wakes_up_cannot_change_production(context, run, validated, monkeypatch):
+    third = validated(3)
     third.answer(Decision.PROMOTE)
     zombie = context.deployments.get(context.ledger.read().production.deployment_id)  # read, and not yet sent
     run("run-4", shift=3).plan(has_ended=lambda holder: holder.run_id == "run-3")

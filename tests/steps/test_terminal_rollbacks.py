@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,12 +35,6 @@ def shell(tmp_path, settings, profile_fields, monkeypatch):
     monkeypatch.setenv(SETTINGS_VARIABLE, str(settings.folder / "recommender.yaml"))
     connection = {"conn_type": "oci", "extra": profile_fields}
     monkeypatch.setenv("AIRFLOW_CONN_OCI_DEFAULT", json.dumps(connection))
-
-
-@pytest.fixture
-def two_versions(run):
-    run("run-1", skip_test_deployment=True).release_fully()
-    run("run-2", shift=1, skip_test_deployment=True).release_fully()
 
 
 def roll_back_to(version, *options, reason=REASON):
@@ -260,11 +255,17 @@ def interrupt(monkeypatch, step, version):
 
 
 def start(*arguments):
-    """Start the command in a process of its own."""
+    """Start the command in a process of its own, where Ctrl-C works even if the tests run in the background."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
     command = [sys.executable, "-m", "recdeploy_ops", "rollback", "--reason", REASON, "--yes", *arguments]
     return subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
