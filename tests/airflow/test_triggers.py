@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError
+from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError, SettingsError
 from recdeploy_ops.triggers import deployments
 from recdeploy_ops.triggers.deployments import WorkRequestFinishedTrigger
 
@@ -87,8 +87,20 @@ async def test_it_fires_at_its_deadline_and_lets_the_step_judge(
     assert looks == []
 
 
-async def test_a_refusal_ends_it(monkeypatch: pytest.MonkeyPatch, looks: list[str]) -> None:
+async def test_a_refusal_is_the_steps_to_report(monkeypatch: pytest.MonkeyPatch, looks: list[str]) -> None:
     answer(monkeypatch, looks, [CloudRefusedError("404", status=404, code="NotAuthorizedOrNotFound")])
 
-    with pytest.raises(CloudRefusedError):
-        await events()
+    assert await events() == [{"deployment_id": "ocid1.x"}]
+    assert len(looks) == 1
+
+
+async def test_a_connection_that_is_gone_is_the_steps_to_report(
+    monkeypatch: pytest.MonkeyPatch, looks: list[str]
+) -> None:
+    def connect(name: str) -> None:
+        raise SettingsError("The connection 'oci_default' is not there.")
+
+    monkeypatch.setattr(deployments, "ReleasesHook", connect)
+
+    assert await events() == [{"deployment_id": "ocid1.x"}]
+    assert looks == []

@@ -11,10 +11,12 @@ from steps.cells import Cells
 from steps.factories import Run
 
 from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError, PromotionFailedError
+from recdeploy_ops.domain.events import RollbackRehearsed
 from recdeploy_ops.domain.events import TestValidated as Validated  # a class named Test... would be collected
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.oci_clients.predictions import PACE_SECONDS, Repeats
+from recdeploy_ops.rollout import rehearsals
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.switches import patient_asker
 from recdeploy_ops.rollout.waits import finish
@@ -114,6 +116,21 @@ def test_a_test_deployment_that_gives_no_answer_is_tried_again_later(emulator, s
     assert second.context.release.require(Validated).verdict is not Verdict.FAIL
 
 
+def test_a_champion_with_code_of_its_own_that_gives_no_answer_is_rehearsed_again_later(
+    context, emulator, first, monkeypatch
+):
+    monkeypatch.setattr(rehearsals, "holds_foreign_code", lambda folder: True)
+    second = Run(context, "run-2", first.database.parent, shift=1)
+    second.plan()
+    emulator.fail_next("Predict", times=None, status=429)
+
+    with pytest.raises(CloudUnavailableError, match="asked 5 times"):
+        second.back_up()
+    emulator.clear_faults()
+    second.back_up()
+    assert second.context.release.require(RollbackRehearsed).version == 1
+
+
 def test_production_that_gives_no_answer_is_not_measured_and_a_person_must_look(emulator, context, second):
     production = find_production(context).deployment_id
     emulator.clear_calls()
@@ -131,7 +148,7 @@ def test_production_that_gives_no_answer_is_not_measured_and_a_person_must_look(
 
 
 def test_probes_keep_below_the_limit_of_a_tenancy(context, first):
-    ask = patient_asker(context, find_production(context))
+    ask = patient_asker(context, find_production(context).url)
     started = time.monotonic()
     for _ in range(30):
         ask({"user_id": "x"})

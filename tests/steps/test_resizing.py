@@ -11,7 +11,7 @@ from steps.factories import USERS, Run
 from recdeploy_ops.approvals.questions import describe_evidence
 from recdeploy_ops.deployment_manager.overrides import default_params
 from recdeploy_ops.domain.codec import to_plain
-from recdeploy_ops.domain.errors import ApprovalError, DeploymentFailedError
+from recdeploy_ops.domain.errors import ApprovalError, DeploymentFailedError, TransientError
 from recdeploy_ops.domain.events import Resized
 from recdeploy_ops.domain.records import Autoscaling, Decision, Shape
 from recdeploy_ops.domain.sizes import SizeRequest
@@ -372,6 +372,56 @@ def test_a_size_that_is_refused_is_said_and_asked_for_again(context, release, em
     third.validate()
     assert "to 3 x" in holds(third.answer(Decision.PROMOTE).body)[0]
     third.promote()
+    assert production_of(context).shape.instance_count == 3
+
+
+@pytest.mark.parametrize(
+    ("resized", "silent"),
+    [
+        ({}, {"status": 503, "times": None}),
+        ({"kind": "failed"}, {}),
+        ({"kind": "failed"}, {"status": 404, "times": None}),
+    ],
+    ids=["it does not answer", "it has failed", "it has failed and does not answer"],
+)
+def test_production_that_is_not_verified_after_its_resize_needs_a_person(context, release, emulator, resized, silent):
+    release("run-1").release_fully()
+    second = release("run-2", shift=1, instance_count=3)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    if resized:
+        emulator.fail_next("UpdateModelDeployment", after=1, **resized)
+    if silent:
+        emulator.fail_next("Predict", after=context.settings.probes.consecutive_answers, **silent)
+
+    with pytest.raises(DeploymentFailedError, match=r"^PRODUCTION NEEDS A PERSON\. v2 was promoted") as raised:
+        second.promote()
+    assert "verified, but" not in str(raised.value)
+    assert ("it does not answer" if silent else "it answers with version 2") in str(raised.value)
+
+
+@pytest.mark.parametrize("operation", ["UpdateModelDeployment", "GetModelDeployment"])
+def test_an_outage_during_a_resize_says_that_the_promotion_stands_and_passes(
+    context, release, emulator, monkeypatch, operation
+):
+    release("run-1").release_fully()
+    second = release("run-2", shift=1, instance_count=3)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    record = context.record.__func__
+
+    def lose_oci(context, event):
+        record(context, event)
+        if event.type == "promoted":
+            emulator.fail_next(operation, status=503, times=None)
+
+    monkeypatch.setattr(type(context), "record", lose_oci)
+    with pytest.raises(TransientError, match=r"^v2 is in production, verified, but not in the configured size: "):
+        second.promote()
+    monkeypatch.undo()
+    emulator.clear_faults()
+
+    assert second.promote()["version"] == 2
     assert production_of(context).shape.instance_count == 3
 
 

@@ -52,7 +52,7 @@ class ModelDeployment:
             CloudRefusedError: OCI does not allow to ask it.
         """
         deployment = self._context.deployments.get(self.model_deployment_id)
-        reply = patient_asker(self._context, deployment)(json_input if data is None else data)
+        reply = patient_asker(self._context, deployment.url)(json_input if data is None else data)
         if reply.status != 200 or not isinstance(reply.body, dict):
             raise DeploymentFailedError(f"{self.url}/predict answered {reply.status}: {reply.body!r:.500}")
         return reply.body

@@ -29,6 +29,7 @@
         ├── SourceUnavailableError  the database does not answer (in `extraction`)
         ├── StorageUnavailableError
         ├── CloudUnavailableError
+        │   └── CloudThrottledError 429: the tenancy has sent too many requests
         ├── SwitchInterruptedError  production is being switched, and not verified: says what state it is in
         └── LedgerConflictError     another writer appended first
 
@@ -222,6 +223,10 @@ class StorageUnavailableError(TransientError):
 
 class CloudUnavailableError(TransientError):
     """OCI did not answer, answered 429 or 5xx, or refused because the resource is busy."""
+
+
+class CloudThrottledError(CloudUnavailableError):
+    """OCI answered 429: nothing was asked of what stands behind it."""
 
 
 class SwitchInterruptedError(TransientError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.deployment_states import DeploymentState
-from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.domain.errors import CloudRefusedError, SettingsError
 from recdeploy_ops.domain.records import Deployment, WorkRequest
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.oci_clients.predictions import Predictions, Repeats
@@ -179,11 +179,14 @@ class ModelDeployments:
         ]
 
     def explain(self, work_request_id: str) -> str:
-        """Return the errors and the last log lines of a work request, as OCI wrote them."""
-        with calling(f"read the errors of the work request {work_request_id}"):
-            errors = self._client.list_work_request_errors(work_request_id, limit=WORK_REQUEST_PAGE).data
-        with calling(f"read the logs of the work request {work_request_id}"):
-            logs = self._client.list_work_request_logs(work_request_id, limit=WORK_REQUEST_PAGE).data
+        """Return the errors and the last log lines of a work request, as OCI wrote them, or why it does not tell."""
+        try:
+            with calling(f"read the errors of the work request {work_request_id}"):
+                errors = self._client.list_work_request_errors(work_request_id, limit=WORK_REQUEST_PAGE).data
+            with calling(f"read the logs of the work request {work_request_id}"):
+                logs = self._client.list_work_request_logs(work_request_id, limit=WORK_REQUEST_PAGE).data
+        except CloudRefusedError as err:
+            return err.message
         lines = [f"{error.code}: {error.message}" for error in errors]
         lines += [f"log: {log.message}" for log in logs[-5:]]
         return "\n".join(lines) or "OCI gives no errors and no logs for it"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError
+from recdeploy_ops.domain.errors import CloudRefusedError, CloudThrottledError, CloudUnavailableError
 from recdeploy_ops.domain.records import NO_ANSWER, Reply
 from recdeploy_ops.domain.remedies import GrantPolicy
 from recdeploy_ops.oci_clients.sessions import calling
@@ -140,4 +140,4 @@ def _lost(url: str, reply: Reply, tries: int) -> CloudRefusedError | CloudUnavai
     said = f"{asked}, and OCI answered {reply.status} {code}: {body.get('message') or reply.body}"
     if reply.status in REFUSED:
         return CloudRefusedError(f"{said}.", PREDICT_POLICY, status=reply.status, code=code)
-    return CloudUnavailableError(said)
+    return CloudThrottledError(said) if reply.status == HTTPStatus.TOO_MANY_REQUESTS else CloudUnavailableError(said)

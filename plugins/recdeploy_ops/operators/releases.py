@@ -99,7 +99,7 @@ class PromoteReleaseOperator(ReleaseStepOperator):
     """Switches production to the approved version, and verifies it."""
 
     step = "promote"
-    afterwards = "The task close_release goes on: it restores what served before"
+    afterwards = "The task close_release goes on: it restores the champion, or deletes a first production"
     ui_color = "#dff0d8"
 
 

@@ -27,7 +27,7 @@ from recdeploy_ops.rollbacks.runs import switch_back
 from recdeploy_ops.rollout import locks, takeovers
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON
-from recdeploy_ops.rollout.switches import verify_serving
+from recdeploy_ops.rollout.switches import verify_switched
 from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import close_release, plan_rollback
 
@@ -109,7 +109,7 @@ class TerminalRollback:
             raise StateMismatchError("Nothing is in production: there is nothing to roll back.")
         try:
             reconcile(context.state, production)
-            verify_serving(context, production, version=serving.version, digest=serving.digest)
+            verify_switched(context, production, version=serving.version, digest=serving.digest)
         except (StateMismatchError, DeploymentFailedError) as err:
             raise DeploymentFailedError(
                 f"{NEEDS_A_PERSON}. The ledger says that v{serving.version} serves already, but: {err.message}",

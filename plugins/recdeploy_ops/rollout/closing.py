@@ -68,7 +68,7 @@ def _advance(context: ReleaseContext) -> Outcome:
 
 def _bring_to_rest(context: ReleaseContext, release: Release) -> tuple[Waiting | None, DeploymentFailedError | None]:
     """Restore production and delete the test deployment; return what to wait for, and what a person must see to."""
-    waiting = None
+    waiting = problem = None
     try:
         if release.is_open:
             waiting = restoration.advance_restoration(context)
@@ -76,11 +76,14 @@ def _bring_to_rest(context: ReleaseContext, release: Release) -> tuple[Waiting |
     except (TransientError, PromotionFailedError):
         raise
     except RecdeployError as err:
-        if release.open_switch is not None and context.state.production is not None:
+        if context.state.releases[context.run_id].open_switch is not None and context.state.production is not None:
             raise  # the champion is not restored: nothing is closed
-        return None, DeploymentFailedError(f"its test deployment could not be deleted: {err.message}", err.remedy)
+        problem = DeploymentFailedError(f"its test deployment could not be deleted: {err.message}", err.remedy)
     champion, now = context.state.production, context.state.releases[context.run_id]
-    return waiting, restoration.find_trouble(now, champion) if now.is_open and champion else None
+    lost = restoration.find_trouble(now, champion) if now.is_open and champion else None
+    if lost and problem:
+        lost = DeploymentFailedError(f"{lost.message} Besides, {problem.message}", lost.remedy)
+    return waiting, lost or problem
 
 
 def _closed_with(problem: DeploymentFailedError, run_id: str, outcome: ReleaseOutcome) -> DeploymentFailedError:

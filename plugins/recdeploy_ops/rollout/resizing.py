@@ -5,12 +5,19 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError
+from recdeploy_ops.domain.errors import (
+    CloudRefusedError,
+    DeploymentFailedError,
+    RecdeployError,
+    SwitchInterruptedError,
+    TransientError,
+)
 from recdeploy_ops.domain.events import ApprovalRequested, Resized, ResizeStarted
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.domain.sizes import describe_change, describe_shape
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.rollout.switches import Switch, advance_switch
+from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON, describe_production
+from recdeploy_ops.rollout.switches import Switch, advance_switch, verify_serving
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -52,6 +59,39 @@ def advance_resize(context: ReleaseContext, promoted: Promoted) -> Waiting | Non
         return None  # production has it already, and the ledger says so
     context.record(Resized(**vars(asked)))
     return None
+
+
+def describe_failed_resize(context: ReleaseContext, promoted: Promoted, err: RecdeployError) -> RecdeployError:
+    """Return the error of a resize that failed, with what it has left of production."""
+    is_retried = isinstance(err, TransientError)
+    if _still_serves(context, promoted):
+        message = f"v{promoted.version} is in production, verified, but not in the configured size: {err.message}"
+    elif is_retried and not context.tries.is_last:
+        message = _describe_unverified(context, promoted, err)
+    else:
+        message = f"{NEEDS_A_PERSON}. {_describe_unverified(context, promoted, err)}"
+    message = f"{message} {context.tries.describe_next(is_retried=is_retried)}".strip()
+    return SwitchInterruptedError(message, err.remedy) if is_retried else DeploymentFailedError(message, err.remedy)
+
+
+def _describe_unverified(context: ReleaseContext, promoted: Promoted, err: RecdeployError) -> str:
+    state = describe_production(context, promoted.deployment_id, promoted.url)
+    return (
+        f"v{promoted.version} was promoted, and is not verified since production was to be resized: {state}. "
+        f"Why: {err.message}"
+    )
+
+
+def _still_serves(context: ReleaseContext, promoted: Promoted) -> bool:
+    if context.release.get(ResizeStarted) is None:
+        return True  # nothing was requested since the promotion was verified
+    try:
+        deployment = context.deployments.get(promoted.deployment_id)
+        verify_serving(context, deployment, version=promoted.version, digest=promoted.digest)
+    except RecdeployError as err:
+        log.warning("v%s is not verified since production was to be resized: %s", promoted.version, err)
+        return False
+    return deployment.lifecycle_state.is_active
 
 
 def _asked(context: ReleaseContext) -> SizeRequest:

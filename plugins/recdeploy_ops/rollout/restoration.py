@@ -10,6 +10,7 @@ from recdeploy_ops.domain.errors import (
     DeploymentFailedError,
     IntegrityError,
     PromotionFailedError,
+    RecdeployError,
     StorageError,
 )
 from recdeploy_ops.domain.events import (
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.versions import Serving
 
 log = logging.getLogger(__name__)
+
+NOT_RESTORED = "\nThen the champion was not restored: "
 
 
 def advance_or_restore(
@@ -142,6 +145,7 @@ def _restore(context: ReleaseContext, champion: Serving) -> Waiting | None:
     except (DeploymentFailedError, CloudRefusedError, StorageError, IntegrityError) as err:
         if _is_beyond_restoring(context, champion):
             return None
+        _void_restoration(context, err)
         raise DeploymentFailedError(
             f"The switch to v{context.release.version} failed, and v{champion.version} could not be restored, or not "
             f"be verified, at {champion.url}: {err.message}",
@@ -152,6 +156,14 @@ def _restore(context: ReleaseContext, champion: Serving) -> Waiting | None:
     context.record(ChampionRestored(champion.version, model_id, champion.deployment_id))
     log.info("v%s serves again at %s, verified.", champion.version, champion.url)
     return None
+
+
+def _void_restoration(context: ReleaseContext, err: RecdeployError) -> None:
+    """Let the next try request the restoration again: a work request that has failed stays failed."""
+    failed = context.release.require(SwitchFailed)
+    if context.release.get(RestoreStarted):
+        first = failed.reason.partition(NOT_RESTORED)[0]
+        context.record(SwitchFailed(f"{first}{NOT_RESTORED}{err.message}"))
 
 
 def _invalidate_etag(context: ReleaseContext, champion: Serving) -> Waiting | None:

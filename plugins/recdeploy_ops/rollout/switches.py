@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
-from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError, TransientError
+from recdeploy_ops.domain.errors import (
+    CloudRefusedError,
+    CloudThrottledError,
+    CloudUnavailableError,
+    DeploymentFailedError,
+    TransientError,
+)
 from recdeploy_ops.domain.switching import Move, SwitchIntent, decide_switch, was_requested
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.predictions import Repeats
@@ -89,6 +95,7 @@ def advance_switch(context: ReleaseContext, kind: type[C], switch: Switch) -> Wa
         switch: the change.
 
     Raises:
+        CloudThrottledError: OCI let no probe through: nothing is known of what it serves.
         DeploymentFailedError: it did not become what was intended; quotes OCI.
     """
     intent = _record_intent(context, kind, switch)
@@ -105,17 +112,17 @@ def advance_switch(context: ReleaseContext, kind: type[C], switch: Switch) -> Wa
     log.info("%s: %s (%s)", deployment.name, decision.reason, decision.move)
     match decision.move:
         case Move.REQUEST:
-            return _request(context, switch, intent, deployment)
+            return _request(context, switch, _extend(context, kind, intent), deployment)
         case Move.WAIT:
             return Waiting(switch.deployment_id, f"{deployment.name}: {decision.reason}", intent.deadline)
         case Move.PROBE:
             try:
-                verify_serving(context, deployment, version=switch.version, digest=switch.digest)
+                verify_switched(context, deployment, version=switch.version, digest=switch.digest)
             except DeploymentFailedError as err:
                 if was_requested(intent, newest) or not switch.force:
                     raise
                 log.warning("It is configured as intended; the update is sent all the same: %s", err)
-                return _request(context, switch, intent, deployment)
+                return _request(context, switch, _extend(context, kind, intent), deployment)
             return deployment
         case Move.GIVE_UP:
             explanation = context.deployments.explain(newest.work_request_id) if newest else "nothing"
@@ -123,6 +130,21 @@ def advance_switch(context: ReleaseContext, kind: type[C], switch: Switch) -> Wa
                 f"{deployment.name} ({deployment.deployment_id}) did not become {switch.goal}: {decision.reason}. "
                 f"{deployment.details}\nOCI says:\n{explanation}"
             )
+
+
+def verify_switched(context: ReleaseContext, deployment: Deployment, *, version: int, digest: str) -> None:
+    """Probe a deployment that was switched, as `verify_serving` does: one that gives no answer has failed.
+
+    Raises:
+        CloudThrottledError: OCI let no probe through: nothing is known of what it serves.
+        DeploymentFailedError: it answered with something else, or not at all.
+    """
+    try:
+        verify_serving(context, deployment, version=version, digest=digest)
+    except CloudThrottledError:
+        raise
+    except (CloudUnavailableError, CloudRefusedError) as err:
+        raise DeploymentFailedError(f"{NOT_RESPONDING}: {err.message}", err.remedy) from err
 
 
 def verify_serving(context: ReleaseContext, deployment: Deployment, *, version: int, digest: str) -> None:
@@ -133,17 +155,16 @@ def verify_serving(context: ReleaseContext, deployment: Deployment, *, version: 
     has no digest: every probe must return 200, and none may identify as one of our releases.
 
     Raises:
-        DeploymentFailedError: one of them answered with something else, or too many got no answer.
+        CloudUnavailableError: a probe got no answer, however often it was sent.
+        CloudRefusedError: OCI refused to let it through.
+        DeploymentFailedError: one of them answered with something else, or too many were lost.
     """
     wanted = context.settings.probes.consecutive_answers
-    ask = patient_asker(context, deployment, fresh=True)
+    ask = patient_asker(context, deployment.url, fresh=True)
     in_a_row = broken = 0
     while in_a_row < wanted:
         probe = f"probe {in_a_row + 1} of {wanted}"
-        try:
-            reply = ask(PROBE)
-        except (TransientError, CloudRefusedError) as err:
-            raise DeploymentFailedError(f"{NOT_RESPONDING}: {probe}: {err.message}", err.remedy) from err
+        reply = ask(PROBE)
         has_answered = reply.status == HTTPStatus.OK
         if not has_answered or any(status != HTTPStatus.TOO_MANY_REQUESTS for status in reply.lost):
             broken, in_a_row = broken + 1, 0
@@ -165,20 +186,17 @@ def verify_serving(context: ReleaseContext, deployment: Deployment, *, version: 
     log.info("%s answered %s times with v%s (%s)", deployment.url, wanted, version, digest[:12])
 
 
-def patient_asker(context: ReleaseContext, deployment: Deployment, *, fresh: bool = False) -> Callable[[object], Reply]:
-    """Return a function that asks a deployment as the settings say: what was lost is sent again."""
+def patient_asker(context: ReleaseContext, url: str, *, fresh: bool = False) -> Callable[[object], Reply]:
+    """Return a function that asks a deployment's URL as the settings say: what was lost is sent again."""
     probes = context.settings.probes
     repeats = Repeats(probes.repeats, probes.repeat_seconds)
-    return context.deployments.asker(
-        deployment.url, timeout_seconds=probes.timeout_seconds, fresh=fresh, repeats=repeats
-    )
+    return context.deployments.asker(url, timeout_seconds=probes.timeout_seconds, fresh=fresh, repeats=repeats)
 
 
 def describe_answer(context: ReleaseContext, url: str) -> str:
     """Return what a deployment's URL answers to one probe, in words."""
-    seconds = context.settings.probes.timeout_seconds
     try:
-        reply = context.deployments.asker(url, timeout_seconds=seconds, fresh=True)(PROBE)
+        reply = patient_asker(context, url, fresh=True)(PROBE)
     except (TransientError, CloudRefusedError) as err:
         return f"it does not answer ({err.message})"
     served = _served(reply)
@@ -189,6 +207,15 @@ def _request(context: ReleaseContext, switch: Switch, intent: SwitchIntent, depl
     context.confirm_lock()  # between reading the etag and changing anything
     switch.request_update(deployment)
     return Waiting(switch.deployment_id, f"{deployment.name} is to be {switch.goal}", intent.deadline)
+
+
+def _extend(context: ReleaseContext, kind: type[C], intent: SwitchIntent) -> SwitchIntent:
+    """Give a request that is sent after its deadline, as OCI was out of reach, as long as any other."""
+    if context.now() < intent.deadline:
+        return intent
+    extended = replace(context.release.require(kind), deadline=_deadline(context))
+    context.record(extended)
+    return replace(intent, deadline=deadline_of(extended))
 
 
 def _is_expected(context: ReleaseContext, served: tuple[object, object] | None, version: int, digest: str) -> bool:
@@ -215,10 +242,14 @@ def _record_intent(context: ReleaseContext, kind: type[C], switch: Switch) -> Sw
             goal=switch.goal,
             version=switch.version,
             seen_work_request=newest.work_request_id if newest else None,
-            deadline=context.now() + timedelta(minutes=context.settings.release.deployment_timeout_minutes),
+            deadline=_deadline(context),
         )
         context.record(started)
     return SwitchIntent(started.goal, started.seen_work_request, deadline_of(started))
+
+
+def _deadline(context: ReleaseContext) -> datetime:
+    return context.now() + timedelta(minutes=context.settings.release.deployment_timeout_minutes)
 
 
 def deadline_of(started: ChangeStarted) -> datetime:

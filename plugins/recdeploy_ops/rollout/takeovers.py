@@ -51,7 +51,11 @@ def advance_takeover(context: ReleaseContext, *, has_ended: HasEnded, preempting
 
 
 def advance_return(context: ReleaseContext) -> Waiting | None:
-    """Restore the champion where this run's own switch was interrupted and its tasks are run again; then close it."""
+    """Restore the champion where this run's own switch was interrupted and its tasks are run again; then close it.
+
+    Raises:
+        DeploymentFailedError: production was deleted or has failed meanwhile; the release is closed.
+    """
     release = context.refresh().releases.get(context.run_id)
     if release is None or not release.is_open or release.open_switch is None:
         return None
@@ -60,8 +64,12 @@ def advance_return(context: ReleaseContext) -> Waiting | None:
         waiting = restoration.advance_restoration(context)
     if waiting:
         return waiting
+    champion = context.state.production
+    trouble = restoration.find_trouble(context.release, champion) if champion else None
     outcome = ReleaseOutcome.INTERRUPTED
     context.record(ReleaseClosed(outcome=outcome, version=release.version, seen_work_request=None, by=None))
+    if trouble:
+        raise trouble
     return None
 
 

@@ -9,8 +9,8 @@ from recdeploy_ops.approvals import fingerprints
 from recdeploy_ops.approvals.answers import NO_TEST, require_promotion_approved
 from recdeploy_ops.domain.errors import (
     ApprovalError,
-    DeploymentFailedError,
     IntegrityError,
+    LockHeldError,
     MissingInputError,
     RecdeployError,
 )
@@ -31,9 +31,9 @@ from recdeploy_ops.rollout.current import make_current
 from recdeploy_ops.rollout.deployable_models import require_usable
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.production_reports import reporting_production
-from recdeploy_ops.rollout.resizing import advance_resize
+from recdeploy_ops.rollout.resizing import advance_resize, describe_failed_resize
 from recdeploy_ops.rollout.restoration import advance_or_restore
-from recdeploy_ops.rollout.switches import Switch, advance_switch, model_switch, verify_serving
+from recdeploy_ops.rollout.switches import Switch, advance_switch, model_switch, verify_switched
 from recdeploy_ops.rollout.tagging import deployment_tags
 from recdeploy_ops.workspaces import workspace
 
@@ -132,7 +132,7 @@ def _create_first_production(context: ReleaseContext, approved: ModelRegistered,
         context.record(intent)
     created = advance_creation(context, approved, Role.PRODUCTION)
     if not isinstance(created, Waiting):
-        verify_serving(context, created, version=approved.version, digest=approved.digest)
+        verify_switched(context, created, version=approved.version, digest=approved.digest)
     return created
 
 
@@ -180,8 +180,10 @@ def _resize_and_delete_test(context: ReleaseContext) -> Outcome:
     waits, problem = [], None
     try:
         waits.append(advance_resize(context, promoted))
-    except DeploymentFailedError as err:
-        problem = err
+    except LockHeldError:
+        raise
+    except RecdeployError as err:
+        problem = describe_failed_resize(context, promoted, err)
     try:
         waits.append(deletion.advance_test_deletion(context))
     except RecdeployError as err:
@@ -189,8 +191,5 @@ def _resize_and_delete_test(context: ReleaseContext) -> Outcome:
     for waiting in filter(None, waits):
         return waiting
     if problem:
-        raise DeploymentFailedError(
-            f"v{promoted.version} is in production, verified, but not in the configured size: {problem.message}",
-            problem.remedy,
-        ) from problem
+        raise problem
     return {"version": promoted.version, "url": promoted.url, "digest": promoted.digest}

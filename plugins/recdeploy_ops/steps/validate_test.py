@@ -106,7 +106,7 @@ def _asker(context: ReleaseContext, deployment_id: str) -> Ask:
             f"{deployment.name} ({deployment_id}) is {deployment.lifecycle_state}, so it cannot be probed.",
             RunTask("If it is production, bring it back to ACTIVE in the OCI console", task="deploy_test"),
         )
-    return patient_asker(context, deployment)
+    return patient_asker(context, deployment.url)
 
 
 def _unless_lost(ask: Ask) -> Ask:

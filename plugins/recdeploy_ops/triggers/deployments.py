@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from recdeploy_ops.domain.errors import TransientError
+from recdeploy_ops.domain.errors import RecdeployError, TransientError
 from recdeploy_ops.domain.waiting import look_intervals
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.oci_clients.deployments import ModelDeployments
@@ -59,15 +59,22 @@ class WorkRequestFinishedTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until OCI has finished."""
         await asyncio.sleep(FIRST_LOOK_SECONDS)
+        try:
+            await self._watch()
+        except RecdeployError as err:  # the step says what it means for the release
+            self.log.warning("The step looks for itself: %s", err)
+        yield TriggerEvent({"deployment_id": self.deployment_id})
+
+    async def _watch(self) -> None:
+        """Return once OCI has finished, or the deadline has passed."""
         deployments = await asyncio.to_thread(lambda: ModelDeployments(ReleasesHook(self.settings_name).session))
         deadline = datetime.fromisoformat(self.deadline)
         for seconds in look_intervals(self.poll_seconds):
             if datetime.now(UTC) >= deadline:
-                break
+                return
             try:
                 if await asyncio.to_thread(is_finished, deployments, self.deployment_id):
-                    break
+                    return
             except TransientError as err:
                 self.log.warning("Looking again in %.1f s: %s", seconds, err)
             await asyncio.sleep(seconds)
-        yield TriggerEvent({"deployment_id": self.deployment_id})
