@@ -5,7 +5,7 @@ Each test brings a release to one state, and closes it from there in each way an
 
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
@@ -189,3 +189,42 @@ def test_a_failed_deployment_is_deleted_without_a_look_at_its_work_requests(run,
     emulator.clear_faults()
     assert living(first.context) == []
     assert first.context.refresh().holder is None
+
+
+@pytest.mark.parametrize(
+    ("age", "deletion", "says", "left"),
+    [
+        (timedelta(hours=20), None, "cannot be followed: the next housekeeping looks at it again", 0),
+        (timedelta(hours=20), "silently_reverted", "cannot be followed: the next housekeeping looks at it again", 2),
+        (timedelta(minutes=70), None, "is still ACTIVE at its deadline", 0),
+        (timedelta(minutes=70), "silently_reverted", "is still ACTIVE at its deadline", 2),
+    ],
+)
+def test_each_orphan_is_deleted_though_its_deletion_cannot_be_followed(
+    context, run, emulator, caplog, age, deletion, says, left
+):
+    emulator.fail_next("DeleteModelDeployment", status=404, code="NotAuthorizedOrNotFound", times=None)
+    for number in (1, 2):
+        release = run(f"run-{number}", shift=number)
+        release.validate()
+        with pytest.raises(RecdeployError, match=NOT_DELETED):
+            release.close()
+    assert len(living(context)) == 2
+    emulator.clear_faults()
+    emulator.fail_next("ListWorkRequests", status=404, code="NotAuthorizedOrNotFound", times=None)
+    if deletion:
+        emulator.fail_next("DeleteModelDeployment", kind=deletion, times=2)
+    own = replace(context.of_run("housekeeping"), now=lambda: datetime.now(UTC) + age)
+
+    try:
+        finish(own, lambda: housekeeping.advance(own, has_ended=lambda holder: True))
+        said = caplog.text
+    except RecdeployError as err:
+        said = str(err)
+    emulator.wait_until_idle()
+    assert says in said
+    assert len(living(context)) == left
+
+    emulator.clear_faults()
+    tidy_up(run)
+    assert living(context) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 import time
@@ -23,6 +25,8 @@ from recdeploy_ops.domain.tries import Tries
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.oci_clients.sessions import OciSession
+from recdeploy_ops.rollout import rehearsals
+from recdeploy_ops.rollout.production_reports import reporting_production
 from recdeploy_ops.steps import close_release, promote, roll_back
 from recdeploy_ops.storage.roots import open_store
 
@@ -181,3 +185,34 @@ def test_a_refusal_of_the_switch_restores_the_champion_at_once(context, emulator
 
     with pytest.raises(PromotionFailedError, match=r"v2 was not promoted: v1 serves at .*, verified.*LimitExceeded"):
         take(shop, release, promote)
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_error_that_is_not_ours_is_reported_too(context, emulator, tmp_path, monkeypatch, caplog, step):
+    shop = Shop(context, emulator, tmp_path)
+    shop.begin(step)
+    run = shop.run(step)
+    with monkeypatch.context() as patched:
+        patched.setattr(STEPS[step], "make_current", full_disk)
+        patched.setattr(rehearsals, "find_or_restore", full_disk)
+        for module in (STEPS[step], close_release):
+            with pytest.raises(PromotionFailedError, match=r"Why: OSError: .*No space left on device\.") as raised:
+                take(shop, run, module)
+            assert str(raised.value).startswith(f"PRODUCTION NEEDS A PERSON. {SWITCHING}")
+            assert isinstance(raised.value.__cause__, OSError)
+            assert "in full_disk" in caplog.text  # the traceback
+            caplog.clear()
+
+    take(shop, run, close_release)
+    assert run.context.state.holder is None
+
+
+def test_an_error_that_is_not_ours_is_left_alone_where_production_is_at_rest(context, monkeypatch):
+    context.refresh()
+
+    with pytest.raises(OSError, match="No space left"), reporting_production(context):
+        full_disk()

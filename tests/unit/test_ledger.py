@@ -375,3 +375,17 @@ def test_the_snapshot_gives_the_same_state_and_a_damaged_one_is_ignored(tmp_path
     (tmp_path / SNAPSHOT).write_bytes(b"nonsense\n")
     assert ledger_in(tmp_path).read() == ledger.read()
     assert "snapshot is not used" in caplog.text
+
+
+def test_what_is_last_known_was_read_whole(tmp_path):
+    ledger = fill(tmp_path, opened(), registered())
+    ledger.write_snapshot()
+    ledger.append("run-1", validated(), guard=allow)
+    known, reader = ledger.state, ledger_in(tmp_path)
+    assert reader.last_known is None
+    (tmp_path / entry_key(5)).write_text("damaged")
+
+    for read in (reader.read, ledger.read, lambda: reader.state):  # the latter is not the snapshot's, which is older
+        with pytest.raises(IntegrityError):
+            read()
+    assert (reader.last_known, ledger.last_known) == (None, known)

@@ -54,6 +54,11 @@ class Ledger:
         """Return the state as it was last read; read now if it never was."""
         return self.read() if self._state is None else self._state
 
+    @property
+    def last_known(self) -> LedgerState | None:
+        """Return the state as it was last read whole; None if it never was. Nothing is read."""
+        return self._state
+
     def read(self) -> LedgerState:
         """Return the state after every entry that is stored now; other objects in the ledger's folder are left alone.
 
@@ -91,9 +96,7 @@ class Ledger:
         return [f"{entry.seq}:{entry.sha256}" for entry in self._entries[seq - 1 : seq]] == [head]
 
     def _read(self) -> LedgerState:
-        if not self._entries:
-            self._read_snapshot()
-        state = self._state or LedgerState()
+        entries, state = (self._entries, self._state) if self._entries and self._state else self._read_snapshot()
         tail: list[Entry] = []
         known = state.seq
         expected = max(known, 1)  # the listing begins with the newest entry known, which must still be there
@@ -107,10 +110,9 @@ class Ledger:
                 state = replay_stored(tail[-1:], state)  # one by one: the first says whether the others can be read
             expected += 1
         if expected == known:
-            self._require_known()
+            self._require_known(entries)
         self._require_project(state)
-        self._entries += tail
-        self._state = state
+        self._entries, self._state = [*entries, *tail], state
         return state
 
     def entries(self) -> tuple[Entry, ...]:
@@ -179,16 +181,18 @@ class Ledger:
         log.info("Ledger entry %s: %s", entry.seq, event.type)
         return True
 
-    def _read_snapshot(self) -> None:
-        """Use the snapshot's entries, if the newest of them is stored as well: each vouches for the one before.
+    def _read_snapshot(self) -> tuple[list[Entry], LedgerState]:
+        """Return the snapshot's entries, if the newest of them is stored as well, and the state after them.
+
+        Each vouches for the one before. There are none without a snapshot, or where it is damaged.
 
         Raises:
-            IntegrityError: it is not stored.
+            IntegrityError: the newest of them is not stored.
         """
         try:
             content = self._store.read(SNAPSHOT)
         except KeyNotFoundError:
-            return
+            return [], LedgerState()
         try:
             entries = [decode(line) for line in content.splitlines(keepends=True)]
             state = replay_stored(entries)
@@ -202,13 +206,13 @@ class Ledger:
             ) from err
         except IntegrityError as err:
             log.warning("The ledger's snapshot is not used, it will be written again: %s", err)
-            return
+            return [], LedgerState()
         self._require_project(state)
-        self._entries, self._state = entries, state
+        return entries, state
 
-    def _require_known(self) -> None:
+    def _require_known(self, entries: list[Entry]) -> None:
         try:
-            self._require_stored(self._entries[-1])
+            self._require_stored(entries[-1])
         except KeyNotFoundError as err:
             raise IntegrityError(f"{err.key}, which was read before, is gone: the tail was cut off.") from err
 

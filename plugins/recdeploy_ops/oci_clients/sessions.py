@@ -207,17 +207,19 @@ def calling(what: str) -> Iterator[None]:
         what: what is asked of OCI, beginning with a verb, for the message.
 
     Raises:
-        CloudUnavailableError: no answer, 429, 5xx, or the resource is busy or was changed meanwhile.
+        CloudUnavailableError: no answer or one that is cut, 429, 5xx, or the resource is busy or was changed meanwhile.
         CloudRefusedError: any other refusal.
     """
     import oci.exceptions
     import requests.exceptions
+    import urllib3.exceptions
     from circuitbreaker import CircuitBreakerError
 
     no_answer = (
         oci.exceptions.RequestException,
         oci.exceptions.ConnectTimeout,
         requests.exceptions.RequestException,
+        urllib3.exceptions.HTTPError,  # of a body that is read as a stream
     )
     try:
         yield

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# How long after its deadline a wait is noticed to be over, at most.
+LATE = timedelta(minutes=30)
+
 
 def advance_test_deletion(context: ReleaseContext) -> Waiting | None:
     """Delete the test deployments that the run has left; None when there is none any more."""
@@ -40,7 +43,8 @@ def advance_unverified_deletion(context: ReleaseContext) -> Waiting | None:
         is_own = (listed.tags.get(PROJECT_TAG), listed.tags.get(RUN_TAG)) == own and not _was_verified(listed)
         if is_own and not listed.lifecycle_state.is_deleted:
             deployment = context.deployments.get(listed.deployment_id)
-            waiting = waiting if deployment.lifecycle_state.is_deleted else _delete(context, deployment)
+            if not deployment.lifecycle_state.is_deleted:
+                waiting = _delete(context, deployment) or waiting
     return waiting
 
 
@@ -67,19 +71,26 @@ def advance_deletion(context: ReleaseContext, deployments: Iterable[Deployment])
     """Delete deployments, each only while it still has the role that it was chosen for.
 
     Returns:
-        What to wait for next, or None when all are gone.
+        What to wait for next, or None when all are gone, or their deletion is requested and cannot be followed.
 
     Raises:
-        DeploymentFailedError: a deletion did not end in time.
+        DeploymentFailedError: a deletion did not end in time; those of the others are requested all the same.
     """
-    waiting = None
+    waiting: Waiting | None = None
+    failed: DeploymentFailedError | None = None
     for listed in deployments:
         if listed.lifecycle_state.is_deleted:
             continue
         deployment = context.deployments.get(listed.deployment_id)
         if deployment.lifecycle_state.is_deleted or _has_left_test(listed, deployment):
             continue
-        waiting = _delete(context, deployment)
+        try:
+            waiting = _delete(context, deployment) or waiting
+        except DeploymentFailedError as err:
+            log.warning("%s", err)
+            failed = failed or err
+    if failed:
+        raise failed
     return waiting
 
 
@@ -91,10 +102,14 @@ def request_deletion(context: ReleaseContext, deployment: Deployment) -> None:
     context.deployments.delete(context.deployments.get(deployment.deployment_id))
 
 
-def _delete(context: ReleaseContext, deployment: Deployment) -> Waiting:
+def _delete(context: ReleaseContext, deployment: Deployment) -> Waiting | None:
+    """Request a deletion; return what to wait for, None where it cannot be followed."""
     since = _first_requested(context, deployment)
-    deadline = since + timedelta(minutes=context.settings.release.deployment_timeout_minutes)
     request_deletion(context, deployment)
+    if since is None:
+        log.warning("The deletion of %s cannot be followed: the next housekeeping looks at it again.", deployment.name)
+        return None
+    deadline = since + timedelta(minutes=context.settings.release.deployment_timeout_minutes)
     if context.now() >= deadline:
         raise DeploymentFailedError(
             f"{deployment.name} ({deployment.deployment_id}) is still {deployment.lifecycle_state} at its deadline "
@@ -104,21 +119,31 @@ def _delete(context: ReleaseContext, deployment: Deployment) -> Waiting:
     return Waiting(deployment.deployment_id, f"{deployment.name} is being deleted", deadline)
 
 
-def _first_requested(context: ReleaseContext, deployment: Deployment) -> datetime:
+def _first_requested(context: ReleaseContext, deployment: Deployment) -> datetime | None:
     """Return when the deletion was first requested: OCI may accept it again and again without doing it.
 
     While OCI is busy with something else, the beginning of that counts; now, where nothing was requested yet. Where OCI
-    refuses to list the work requests, the ledger's newest entry counts: nothing is recorded during a deletion.
+    refuses to list the work requests, see `_began_after_last_entry`.
     """
     try:
         work = context.deployments.work_requests(deployment.deployment_id)
     except CloudRefusedError as err:
         log.warning("%s is deleted without a look at its work requests: %s", deployment.name, err)
-        return max([deployment.created_at, *(entry.at for entry in context.history()[-1:])])
+        return _began_after_last_entry(context, deployment)
     deletions = [found.accepted_at for found in work if "DELETE" in found.operation]
     if deletions:
         return min(deletions)
     return work[0].accepted_at if work and deployment.lifecycle_state.is_busy else context.now()
+
+
+def _began_after_last_entry(context: ReleaseContext, deployment: Deployment) -> datetime | None:
+    """Return the time of the ledger's newest entry: nothing is recorded while a deletion is in progress.
+
+    None where that is too long ago for a wait that began with it: then nothing says when the deletion was requested.
+    """
+    since = max([deployment.created_at, *(entry.at for entry in context.history()[-1:])])
+    longest = timedelta(minutes=context.settings.release.deployment_timeout_minutes) + LATE
+    return since if context.now() < since + longest else None
 
 
 def _was_verified(deployment: Deployment) -> bool:

@@ -34,6 +34,8 @@ ONCE_IT_ANSWERS = TryAgain("See that OCI and the storage answer")
 def reporting_production(context: ReleaseContext) -> Iterator[None]:
     """Let each error that is raised while production is being switched say what state production is in.
 
+    An error that is not the project's own too: a full disk or a bug leaves customers with either version as well.
+
     It says what production is configured for, what it answers, and who tries again and when. It begins with
     `NEEDS_A_PERSON` unless the same task is tried again by itself.
 
@@ -48,10 +50,12 @@ def reporting_production(context: ReleaseContext) -> Iterator[None]:
         yield
     except (LockHeldError, SwitchUnderWayError):
         raise  # another run, or an earlier step of this one, goes on with production
-    except RecdeployError as err:
+    except Exception as err:
         release = context.state.releases.get(context.run_id)
         if release is None or not release.is_open or release.open_switch is None or _is_reported(err):
             raise
+        if not isinstance(err, RecdeployError):
+            log.exception("What failed while production was being switched was not foreseen.")
         raise _report(context, release, err) from err
 
 
@@ -70,21 +74,27 @@ def describe_production(context: ReleaseContext, deployment_id: str, url: str) -
     return f"{configured}, and {answer}"
 
 
-def _report(context: ReleaseContext, release: Release, err: RecdeployError) -> RecdeployError:
+def _report(context: ReleaseContext, release: Release, err: Exception) -> RecdeployError:
     is_retried = isinstance(err, TransientError)
+    remedy = err.remedy if isinstance(err, RecdeployError) else None
     if is_retried and not context.tries.is_last:
         message = _describe_interruption(context, release, err)
     else:
         message = f"{NEEDS_A_PERSON}. {_describe_interruption(context, release, err)}"
     message = f"{message} {context.tries.describe_next(is_retried=is_retried)}".strip()
     if is_retried:
-        return SwitchInterruptedError(message, err.remedy or ONCE_IT_ANSWERS)
-    return PromotionFailedError(message, err.remedy or TryAgain("Put that right"))
+        return SwitchInterruptedError(message, remedy or ONCE_IT_ANSWERS)
+    return PromotionFailedError(message, remedy or TryAgain("Put that right"))
 
 
-def _describe_interruption(context: ReleaseContext, release: Release, err: RecdeployError) -> str:
-    why = err.message if err.message.endswith(".") else f"{err.message}."
+def _describe_interruption(context: ReleaseContext, release: Release, err: Exception) -> str:
+    why = _describe_cause(err)
     return f"Production is being switched and is not verified: {_describe_switched(context, release)}. Why: {why}"
+
+
+def _describe_cause(err: Exception) -> str:
+    cause = err.message if isinstance(err, RecdeployError) else f"{type(err).__name__}: {err}"
+    return cause if cause.endswith(".") else f"{cause}."
 
 
 def _describe_switched(context: ReleaseContext, release: Release) -> str:
@@ -104,5 +114,5 @@ def _describe_served_model(context: ReleaseContext, deployment: Deployment) -> s
     return f"v{number}" if number is not None else f"the model {deployment.model_id}"
 
 
-def _is_reported(err: RecdeployError) -> bool:
-    return isinstance(err, SwitchInterruptedError) or err.message.startswith(NEEDS_A_PERSON)
+def _is_reported(err: Exception) -> bool:
+    return isinstance(err, SwitchInterruptedError) or str(err).startswith(NEEDS_A_PERSON)

@@ -58,11 +58,16 @@ class BucketStore:
 
     @contextmanager
     def open(self, key: str) -> Iterator[BinaryIO]:
-        """Stream the object."""
+        """Stream the object; of the errors inside, only those of its own stream become the storage's."""
+        import urllib3.exceptions
+
         with self._calling("read", key):
             answer = self._client.get_object(self._namespace, self._bucket, self._name(key))
         try:
             yield cast("BinaryIO", answer.data.raw)
+        except urllib3.exceptions.HTTPError:
+            with self._calling("read", key):
+                raise
         finally:
             answer.data.close()
 
