@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import (
@@ -15,7 +16,9 @@ from recdeploy_ops.domain.errors import (
     TransientError,
 )
 from recdeploy_ops.domain.remedies import TryAgain
-from recdeploy_ops.rollout.switches import describe_answer
+from recdeploy_ops.oci_clients.tags import digest_of, version_number
+from recdeploy_ops.rollout.production import find_candidates
+from recdeploy_ops.rollout.switches import PROBE, describe_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,16 +34,17 @@ ONCE_IT_ANSWERS = TryAgain("See that OCI and the storage answer")
 
 
 @contextmanager
-def reporting_production(context: ReleaseContext) -> Iterator[None]:
+def reporting_production(context: ReleaseContext, *, of_holder: bool = False) -> Iterator[None]:
     """Let each error that is raised while production is being switched say what state production is in.
 
-    An error that is not the project's own too: a full disk or a bug leaves customers with either version as well.
-
     It says what production is configured for, what it answers, and who tries again and when. It begins with
-    `NEEDS_A_PERSON` unless the same task is tried again by itself.
+    `NEEDS_A_PERSON` unless the same task is tried again by itself. An error that is not the project's own is reported
+    too: a full disk or a bug leaves customers with either version as well. Where the ledger was never read, OCI alone
+    says whether production is at rest.
 
     Args:
         context: of the run that switches production.
+        of_holder: whether the switch of the run that holds the lock is reported where this run's release is not open.
 
     Raises:
         SwitchInterruptedError: in place of an error that may pass.
@@ -51,12 +55,12 @@ def reporting_production(context: ReleaseContext) -> Iterator[None]:
     except (LockHeldError, SwitchUnderWayError):
         raise  # another run, or an earlier step of this one, goes on with production
     except Exception as err:
-        release = context.state.releases.get(context.run_id)
-        if release is None or not release.is_open or release.open_switch is None or _is_reported(err):
+        report = None if _is_reported(err) else _report(context, err, of_holder=of_holder)
+        if report is None:
             raise
         if not isinstance(err, RecdeployError):
             log.exception("What failed while production was being switched was not foreseen.")
-        raise _report(context, release, err) from err
+        raise report from err
 
 
 def describe_production(context: ReleaseContext, deployment_id: str, url: str) -> str:
@@ -74,32 +78,80 @@ def describe_production(context: ReleaseContext, deployment_id: str, url: str) -
     return f"{configured}, and {answer}"
 
 
-def _report(context: ReleaseContext, release: Release, err: Exception) -> RecdeployError:
+def _report(context: ReleaseContext, err: Exception, *, of_holder: bool) -> RecdeployError | None:
+    """Return what replaces an error; None where production is at rest."""
+    release = _find_switching(context, of_holder=of_holder)
+    unrest = _find_unrest(context) if context.ledger.last_known is None else None
+    if release is None and unrest is None:
+        return None
     is_retried = isinstance(err, TransientError)
     remedy = err.remedy if isinstance(err, RecdeployError) else None
     if is_retried and not context.tries.is_last:
-        message = _describe_interruption(context, release, err)
+        message = _describe_failure(context, release, unrest, err)
     else:
-        message = f"{NEEDS_A_PERSON}. {_describe_interruption(context, release, err)}"
+        message = f"{NEEDS_A_PERSON}. {_describe_failure(context, release, unrest, err)}"
     message = f"{message} {context.tries.describe_next(is_retried=is_retried)}".strip()
     if is_retried:
         return SwitchInterruptedError(message, remedy or ONCE_IT_ANSWERS)
     return PromotionFailedError(message, remedy or TryAgain("Put that right"))
 
 
-def _describe_interruption(context: ReleaseContext, release: Release, err: Exception) -> str:
-    why = _describe_cause(err)
-    return f"Production is being switched and is not verified: {_describe_switched(context, release)}. Why: {why}"
+def _find_switching(context: ReleaseContext, *, of_holder: bool) -> Release | None:
+    """Return the release whose switch is open, as far as the ledger was read."""
+    state = context.ledger.last_known
+    if state is None:
+        return None
+    release = state.releases.get(context.run_id)
+    if of_holder and (release is None or not release.is_open):
+        release = state.holding_release
+    return release if release is not None and release.is_open and release.open_switch is not None else None
 
 
-def _describe_cause(err: Exception) -> str:
-    cause = err.message if isinstance(err, RecdeployError) else f"{type(err).__name__}: {err}"
-    return cause if cause.endswith(".") else f"{cause}."
+def _find_unrest(context: ReleaseContext) -> str | None:
+    """Return what OCI says of a production that is not at rest, in words; None where it is, or where there is none."""
+    try:
+        tagged = find_candidates(context, models=()).tagged
+    except RecdeployError as err:
+        return f"OCI cannot be asked either ({err.message.rstrip('.')})"
+    moving = next((deployment for deployment in tagged if not _is_at_rest(context, deployment)), None)
+    if moving is None:
+        return None
+    state = describe_production(context, moving.deployment_id, moving.url)
+    return f"the tags of {moving.name} say v{version_number(moving.tags)}; {state}"
+
+
+def _is_at_rest(context: ReleaseContext, deployment: Deployment) -> bool:
+    """Return whether a production deployment is configured for what its tags say, and answers so.
+
+    Its tags change only once a release is closed, so that a switch which is half done shows as a difference.
+    """
+    version, digest = version_number(deployment.tags), digest_of(deployment.tags)
+    if not (deployment.lifecycle_state.is_active and digest):
+        return False
+    seconds = context.settings.probes.timeout_seconds
+    try:
+        model = context.catalog.get(deployment.model_id)
+        reply = context.deployments.asker(deployment.url, timeout_seconds=seconds, fresh=True)(PROBE)
+    except RecdeployError:
+        return False
+    body = reply.body if reply.status == HTTPStatus.OK and isinstance(reply.body, dict) else {}
+    served = body.get("model_version"), body.get("digest")
+    return version_number(model.tags) == version and served == (version, digest)
+
+
+def _describe_failure(context: ReleaseContext, release: Release | None, unrest: str | None, err: Exception) -> str:
+    """Return what is known of an open switch or, where the ledger was never read, of production, and why no more."""
+    why = err.message if isinstance(err, RecdeployError) else f"{type(err).__name__}: {err}"
+    why = f"Why: {why.removesuffix('.')}."
+    if release is None:
+        return f"Whether production is being switched is not known, as the ledger cannot be read: {unrest}. {why}"
+    return f"Production is being switched and is not verified: {_describe_switched(context, release)}. {why}"
 
 
 def _describe_switched(context: ReleaseContext, release: Release) -> str:
     """Return the state of what is being switched; without a champion that is the first production in the making."""
-    champion = context.state.production
+    known = context.ledger.last_known
+    champion = known.production if known is not None else None
     if champion is not None:
         state = describe_production(context, champion.deployment_id, champion.url)
         return f"{champion.url}, which served v{champion.version}, is to serve v{release.version}; {state}"
@@ -110,7 +162,9 @@ def _describe_switched(context: ReleaseContext, release: Release) -> str:
 
 
 def _describe_served_model(context: ReleaseContext, deployment: Deployment) -> str:
-    number = next((v.number for v in context.state.versions.values() if v.model_id == deployment.model_id), None)
+    known = context.ledger.last_known
+    versions = known.versions.values() if known is not None else ()
+    number = next((version.number for version in versions if version.model_id == deployment.model_id), None)
     return f"v{number}" if number is not None else f"the model {deployment.model_id}"
 
 

@@ -1,0 +1,131 @@
+"""A ledger that cannot be read does not hide that production may be half switched: OCI alone is asked."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+
+import oci
+import oci.retry.retry
+import pytest
+from steps.factories import Run, damage
+
+from recdeploy_ops.context import open_context
+from recdeploy_ops.domain.errors import (
+    IntegrityError,
+    PromotionFailedError,
+    StorageUnavailableError,
+    SwitchInterruptedError,
+)
+from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.domain.tries import Tries
+from recdeploy_ops.oci_clients import sessions
+from recdeploy_ops.steps import close_release, promote
+from recdeploy_ops.storage.keys import LEDGER, SNAPSHOT
+from recdeploy_ops.storage.roots import open_store
+
+FIRST_TRY, LAST_TRY = (Tries(number, 2, timedelta(seconds=30), "close_release goes on") for number in (1, 2))
+NOT_KNOWN = "Whether production is being switched is not known, as the ledger cannot be read: "
+NEEDS_A_PERSON = "PRODUCTION NEEDS A PERSON. "
+HALF_DONE = "the tags of .* say v1; it is ACTIVE, configured for the model .*, and it answers with version 2"
+
+
+@pytest.fixture(autouse=True)
+def no_retries(monkeypatch):
+    """Let no fault be met by the SDK, which reads further pages with retries of its own all the same."""
+    monkeypatch.setattr(sessions, "ATTEMPTS", 1)
+    monkeypatch.setattr(oci.retry.retry, "time", SimpleNamespace(**{**vars(time), "sleep": lambda _: None}))
+
+
+@pytest.fixture
+def approved(context, tmp_path):
+    Run(context, "run-1", tmp_path, skip_test_deployment=True).release_fully()
+    release = Run(context, "run-2", tmp_path, shift=1, skip_test_deployment=True)
+    release.validate()
+    release.answer(Decision.PROMOTE)
+    return release
+
+
+@pytest.fixture
+def half_done(approved, emulator):
+    """A promotion that was killed once OCI had switched: the ledger says that v2 is to serve."""
+    promote.advance(approved.context)
+    emulator.wait_until_idle()
+    return approved
+
+
+@pytest.fixture
+def unread(context, monkeypatch):
+    """Returns the context of a process that cannot read the ledger: its entries are damaged, or do not answer."""
+
+    def open_unread(cause, tries=FIRST_TRY):
+        session = context.catalog._session
+        store = open_store(context.settings.storage, session)
+        if cause is IntegrityError:
+            newest = max(found.key for found in store.list(LEDGER) if found.key != SNAPSHOT)
+            damage(store, newest)
+        else:
+            monkeypatch.setattr(store, "list", fail(cause("The storage did not answer.")))
+        return replace(open_context(context.settings, store, session, "run-2"), tries=tries)
+
+    return open_unread
+
+
+def fail(error):
+    def raise_it(*_, **__):
+        raise error
+
+    return raise_it
+
+
+GOES_ON = "close_release goes on. "
+
+
+@pytest.mark.parametrize(
+    ("step", "cause", "tries", "becomes", "begins", "next_try"),
+    [
+        (promote, StorageUnavailableError, FIRST_TRY, SwitchInterruptedError, "", "Airflow tries again in 30 s"),
+        (close_release, StorageUnavailableError, LAST_TRY, SwitchInterruptedError, NEEDS_A_PERSON, GOES_ON),
+        (promote, IntegrityError, FIRST_TRY, PromotionFailedError, NEEDS_A_PERSON, GOES_ON),
+        (close_release, OSError, FIRST_TRY, PromotionFailedError, NEEDS_A_PERSON, GOES_ON),
+    ],
+)
+def test_that_a_switch_may_be_open_is_said(half_done, unread, step, cause, tries, becomes, begins, next_try):
+    with pytest.raises(becomes, match=rf"{NOT_KNOWN}{HALF_DONE}.* Why: .*{next_try}") as raised:
+        step.advance(unread(cause, tries))
+    assert str(raised.value).startswith(begins + NOT_KNOWN)
+
+
+@pytest.mark.parametrize("cause", [StorageUnavailableError, IntegrityError])
+def test_production_at_rest_leaves_the_storages_own_error(approved, unread, cause):
+    with pytest.raises(cause) as raised:
+        close_release.advance(unread(cause, LAST_TRY))
+    assert NOT_KNOWN not in str(raised.value)
+
+
+def test_without_a_production_the_error_is_the_storages_own(context, unread):
+    with pytest.raises(StorageUnavailableError, match=r"^The storage did not answer\.$"):
+        close_release.advance(unread(StorageUnavailableError))
+
+
+@pytest.mark.parametrize(
+    ("faults", "says"),
+    [
+        ([("ListModelDeployments", {"status": 503})], "OCI cannot be asked either .*refused to list the model deploy"),
+        ([("Predict", {"status": 503})], "it is ACTIVE, configured for the model .*it does not answer"),
+        ([("GetModel", {"status": 404})], "it is ACTIVE, configured for the model .*it answers with version 1"),
+        (
+            [("GetModelDeployment", {"status": 503}), ("Predict", {"status": 502})],
+            "what it is configured for is not known .*it does not answer",
+        ),
+    ],
+    ids=["no list", "no answer", "no model", "nothing"],
+)
+def test_what_oci_does_not_say_is_not_taken_for_rest(approved, unread, emulator, faults, says):
+    for operation, fault in faults:
+        emulator.fail_next(operation, times=None, **fault)
+
+    with pytest.raises(SwitchInterruptedError, match=f"{NOT_KNOWN}.*{says}"):
+        close_release.advance(unread(StorageUnavailableError))
