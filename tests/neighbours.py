@@ -50,7 +50,7 @@ MODEL_GROUP = {
     },
     "environmentConfigurationDetails": {"environmentConfigurationType": "DEFAULT", "environmentVariables": {}},
 }
-CONTAINER = {
+CONTAINER: dict[str, Any] = {
     "deploymentType": "SINGLE_MODEL",
     "modelConfigurationDetails": {
         "modelId": "ocid1.datasciencemodel.oc1.iad.neighbour",
@@ -65,6 +65,28 @@ CONTAINER = {
         "healthCheckPort": 8080,
     },
 }
+BOUND = {"scalingConfigurationType": "THRESHOLD", "threshold": 70}
+RULE = {"metricExpressionRuleType": "PREDEFINED_EXPRESSION", "metricType": "CPU_UTILIZATION"}
+
+
+def scaled_by(*policies: dict[str, Any] | None) -> dict[str, Any]:
+    """A deployment of another project of ours, with autoscaling in other forms than the API reference shows."""
+    policy = {"policyType": "AUTOSCALING", "autoScalingPolicies": list(policies)}
+    details = {
+        "deploymentType": "SINGLE_MODEL",
+        "modelConfigurationDetails": {**CONTAINER["modelConfigurationDetails"], "scalingPolicy": policy},
+        "environmentConfigurationDetails": {"environmentConfigurationType": "DEFAULT"},
+    }
+    tags = {"recdeploy-project": "basket-recommender"}
+    return {"displayName": "scaled", "modelDeploymentConfigurationDetails": details, "freeformTags": tags}
+
+
+def by_threshold(*rules: dict[str, Any] | None) -> dict[str, Any]:
+    """An autoscaling policy with rules."""
+    counts = {"minimumInstanceCount": 1, "maximumInstanceCount": 2, "initialInstanceCount": 1}
+    return {"autoScalingPolicyType": "THRESHOLD", **counts, "rules": list(rules)}
+
+
 # Somebody has copied our tags to what is theirs.
 BORROWED_TAGS = {"recdeploy-project": "product-recommender", "recdeploy-version": "1", "recdeploy-run": "run-1"}
 
@@ -106,6 +128,16 @@ DEPLOYMENTS: Mapping[str, dict[str, Any]] = {
     "no model": {
         "modelDeploymentConfigurationDetails": {"deploymentType": "SINGLE_MODEL", "modelConfigurationDetails": None}
     },
+    "two kinds of autoscaling at once": scaled_by(by_threshold(), {"autoScalingPolicyType": "SCHEDULED"}),
+    "autoscaling that never scales in": scaled_by(by_threshold({**RULE, "scaleOutConfiguration": BOUND})),
+    "autoscaling by a bound that the SDK does not know": scaled_by(
+        by_threshold(
+            {**RULE, "scaleOutConfiguration": BOUND, "scaleInConfiguration": {"scalingConfigurationType": "PERCENT"}}
+        )
+    ),
+    "autoscaling by a rule that the SDK does not know": scaled_by(by_threshold({"metricExpressionRuleType": "QUERY"})),
+    "autoscaling by an empty rule": scaled_by(by_threshold(None)),
+    "autoscaling by an empty policy": scaled_by(None),
     "a model group with the tags of our production": {
         "displayName": "product-recommender-production",
         "modelDeploymentConfigurationDetails": MODEL_GROUP,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import oci
 import pytest
@@ -18,7 +19,7 @@ from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.settings import SETTINGS_VARIABLE
-from recdeploy_ops.steps import adopt_production, housekeeping
+from recdeploy_ops.steps import adopt_production, housekeeping, register_model
 from recdeploy_ops.storage.keys import LEDGER, SNAPSHOT, entry_key
 from recdeploy_ops.storage.roots import open_store
 
@@ -290,6 +291,60 @@ def test_the_production_of_another_storage_is_not_deleted_as_unverified_though_t
     failed.close()
 
     assert context.deployments.get(production.deployment_id).lifecycle_state == "ACTIVE"
+
+
+def close(other):
+    other.close()
+
+
+def take_over(other):
+    with suppress(StateMismatchError):  # once there is a production that this storage does not know
+        Run(other.context, "next", other.database.parent, shift=2).plan(has_ended=lambda holder: True)
+    assert not other.context.refresh().releases[other.run_id].is_open
+
+
+def close_and_keep_house(other):
+    other.close()
+    finish(other.context, lambda: keep_house(other.context))
+
+
+@pytest.mark.parametrize("end", [close, take_over, close_and_keep_house])
+@pytest.mark.parametrize("reach", ["a test deployment that waits for an answer", "a production that is not closed yet"])
+def test_a_run_of_the_same_id_in_another_storage_deletes_nothing(context, run, enter, tmp_path, reach, end):
+    """Two Airflows name their scheduled runs after the same dates."""
+    other = Run(enter(storage=(tmp_path / "elsewhere").as_uri()).context, "scheduled__1", tmp_path, shift=1)
+    other.plan()
+    first = run("scheduled__1")
+    first.validate()
+    first.ask()
+    if "production" in reach:
+        first.record_answer(Decision.PROMOTE)
+        first.promote()
+    serves = [d.deployment_id for d in context.deployments.all() if d.lifecycle_state.is_active]
+
+    end(other)
+
+    assert [context.deployments.get(ocid).lifecycle_state for ocid in serves] == ["ACTIVE"] * len(serves)
+    assert len(serves) == 1
+    if "production" not in reach:
+        first.record_answer(Decision.PROMOTE)
+        first.promote()
+    first.close()
+
+
+def test_runs_of_the_same_id_in_two_storages_make_a_test_deployment_each(context, run, enter, tmp_path):
+    """Of the same data they make the same artifact, which the catalog has once."""
+    other = Run(enter(storage=(tmp_path / "elsewhere").as_uri()).context, "scheduled__1", tmp_path)
+    first = run("scheduled__1")
+    for each in (first, other):
+        each.plan()
+    for each in (first, other):
+        each.make()
+        each._finish(register_model)
+        each.test()
+
+    assert len([d for d in context.deployments.all() if d.lifecycle_state.is_active]) == 2
+    assert {d.model_id for d in context.deployments.all()} == {context.refresh().versions[1].model_id}
 
 
 def test_verify_says_that_the_ledger_of_production_is_not_in_this_storage(

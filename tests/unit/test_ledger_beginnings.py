@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from events import (
@@ -69,6 +70,18 @@ def test_the_first_entry_names_the_project_and_the_format(store):
     assert (first["seq"], first["run_id"], first["previous"]) == (1, "run-1", NO_ENTRY)
     assert second["type"] == "release_opened"
     assert ledger_of(store).read().project == PROJECT
+
+
+def test_the_first_entry_is_the_origin_by_which_ledgers_of_one_project_differ(store, tmp_path):
+    assert ledger_of(store).read().origin == ""
+    append(ledger_of(store), opened())
+    append(ledger_of(store), registered())
+    later = Ledger(DirectoryStore((tmp_path / "b").as_uri()), PROJECT, lambda: START + timedelta(microseconds=1))
+    append(later, opened())
+
+    first = decode(store.read(entry_key(1)))
+    assert ledger_of(store).read().origin == first.sha256
+    assert later.read().origin != first.sha256
 
 
 def test_an_entry_has_room_for_a_signature(store):

@@ -148,6 +148,7 @@ class LedgerState:
         seq: sequence number of the newest entry, 0 when there is none.
         head: its sha256 in hex.
         project: the project that the ledger belongs to; empty when there is no entry.
+        origin: sha256 of the first entry, by which ledgers of one project differ; empty when there is no entry.
         releases: by run id, in the order in which they were opened.
         versions: by number.
         highest_version: the highest number ever used; numbers are never used again.
@@ -167,6 +168,7 @@ class LedgerState:
     production: Serving | None = None
     previous_champion: Serving | None = None
     applied_size: SizeRequest = NO_REQUEST
+    origin: str = ""
 
     @property
     def holding_release(self) -> Release | None:

@@ -130,8 +130,8 @@ def _apply(event: Event, state: LedgerState, entry: Entry) -> LedgerState:  # no
 
 
 @_apply.register
-def _start(event: LedgerStarted, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - as every rule
-    return replace(state, project=event.project)
+def _start(event: LedgerStarted, state: LedgerState, entry: Entry) -> LedgerState:
+    return replace(state, project=event.project, origin=entry.sha256)
 
 
 @_apply.register

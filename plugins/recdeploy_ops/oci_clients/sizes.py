@@ -99,15 +99,20 @@ def _read_autoscaling(policy: Any) -> Autoscaling | None:
     policies = policy.auto_scaling_policies if isinstance(policy, sdk.AutoScalingPolicy) else None
     if not policies or not isinstance(policies[0], sdk.ThresholdBasedAutoScalingPolicyDetails):
         return None
-    rules = [rule for part in policies for rule in part.rules or []]
+    rules = [rule for part in policies for rule in getattr(part, "rules", None) or []]
     rule = rules[0] if len(rules) == 1 and isinstance(rules[0], sdk.PredefinedMetricExpressionRule) else None
     return Autoscaling(
         minimum=policies[0].minimum_instance_count,
         maximum=policies[0].maximum_instance_count,
         initial=policies[0].initial_instance_count,
         metric=rule.metric_type if rule else None,
-        scale_in=rule.scale_in_configuration.threshold if rule else None,
-        scale_out=rule.scale_out_configuration.threshold if rule else None,
+        scale_in=_read_threshold(rule, "scale_in_configuration"),
+        scale_out=_read_threshold(rule, "scale_out_configuration"),
         cool_down_seconds=policy.cool_down_in_seconds or DEFAULT_COOL_DOWN_SECONDS,
         is_enabled=policy.is_enabled is not False,
     )
+
+
+def _read_threshold(rule: Any, name: str) -> int | None:
+    """Return a bound of a rule; None without a rule, without that bound, and where it is of another kind."""
+    return getattr(getattr(rule, name, None), "threshold", None)

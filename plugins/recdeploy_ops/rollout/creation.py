@@ -124,7 +124,7 @@ def _describe(
         environment={"WEB_CONCURRENCY": str(serving.workers)},
         logs=logs,
         tags=deployment_tags(context, version, digest, role),
-        token=f"{context.project}/{context.run_id}/{role}/{digest}/{attempt}",
+        token=f"{context.state.origin}/{context.run_id}/{role}/{digest}/{attempt}",
     )
 
 

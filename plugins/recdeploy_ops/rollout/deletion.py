@@ -11,8 +11,8 @@ from recdeploy_ops.domain.events import Adopted, SwitchDone
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.remedies import TryAgain
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.oci_clients.tags import LEDGER_TAG, PROJECT_TAG, ROLE_TAG, RUN_TAG, run_slug
-from recdeploy_ops.rollout.production import find_deployments, find_own_deployments
+from recdeploy_ops.oci_clients.tags import LEDGER_TAG, PROJECT_TAG, ROLE_TAG, RUN_TAG
+from recdeploy_ops.rollout.production import find_deployments, find_own_deployments, run_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +38,7 @@ def advance_unverified_deletion(context: ReleaseContext) -> Waiting | None:
     One list of all that it made: while its role changes from test to production, two lists could both miss it.
     """
     waiting = None
-    own = (context.project, run_slug(context.run_id))
+    own = (context.project, run_tag(context.state, context.run_id))
     for listed in context.deployments.all():
         is_own = (listed.tags.get(PROJECT_TAG), listed.tags.get(RUN_TAG)) == own and not _was_verified(listed)
         if is_own and not listed.lifecycle_state.is_deleted:
@@ -54,7 +54,8 @@ def find_unverified(context: ReleaseContext) -> list[Deployment]:
     OCI may make one after its release was closed, where the request was slow. One that ever served is never among them.
     """
     events = [entry.event for entry in context.history()]
-    closed = {run_slug(run_id) for run_id, release in context.state.releases.items() if not release.is_open}
+    state = context.state
+    closed = {run_tag(state, run_id) for run_id, release in state.releases.items() if not release.is_open}
     verified = {event.deployment_id for event in events if isinstance(event, SwitchDone)}
     verified |= {e.production.deployment_id for e in events if isinstance(e, Adopted) and e.production}
     return [

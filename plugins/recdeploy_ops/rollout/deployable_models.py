@@ -14,8 +14,6 @@ from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError
 from recdeploy_ops.domain.remedies import TryAgain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.records import CatalogModel
 
@@ -44,11 +42,6 @@ def make_usable(context: ReleaseContext, model_id: str) -> CatalogModel | None:
         return model
     log.warning("%s (%s) cannot be deployed: %s.", model.name, model_id, _describe(model))
     return None
-
-
-def first_usable(context: ReleaseContext, models: Iterable[CatalogModel]) -> CatalogModel | None:
-    """Return the first of some models that `make_usable` gives, or None."""
-    return next(filter(None, (make_usable(context, model.model_id) for model in models)), None)
 
 
 def make_deployable(context: ReleaseContext, model_id: str) -> CatalogModel | None:

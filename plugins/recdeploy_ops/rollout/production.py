@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.ledger_state import LedgerState
     from recdeploy_ops.domain.records import Deployment
 
 
@@ -40,10 +41,23 @@ def find_deployments(context: ReleaseContext, role: Role) -> list[Deployment]:
     return [found for found in context.deployments.all() if has_role(found.tags, context.project, role)]
 
 
+def run_tag(state: LedgerState, run_id: str) -> str:
+    """Return how a run's deployments are tagged: with its slug and the origin of its ledger.
+
+    Two ledgers of one project may have runs of the same id, as two Airflows name scheduled runs after the same dates.
+    """
+    return f"{known_slug(state, run_id)}-{state.origin[:8]}"
+
+
+def known_slug(state: LedgerState, run_id: str) -> str:
+    """Return the slug of a run; what `recommender_adopt` took from the catalog has one in the place of its run's id."""
+    return run_slug(run_id) if run_id in state.releases else run_id
+
+
 def find_own_deployments(context: ReleaseContext, role: Role) -> list[Deployment]:
     """Return the run's deployments of a role, newest first, deleted ones included."""
-    slug = run_slug(context.run_id)
-    return [found for found in find_deployments(context, role) if found.tags.get(RUN_TAG) == slug]
+    own = run_tag(context.state, context.run_id)
+    return [found for found in find_deployments(context, role) if found.tags.get(RUN_TAG) == own]
 
 
 def find_candidates(context: ReleaseContext, models: Container[str] | None = None) -> ProductionCandidates:

@@ -5,33 +5,31 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recdeploy_ops.artifacts.archives import unzip, unzip_artifact, zip_artifact
 from recdeploy_ops.artifacts.sandbox import load_in_clean_process
 from recdeploy_ops.artifacts.stored_lists import sample_users
 from recdeploy_ops.artifacts.templates import holds_foreign_code
-from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, StorageError
-from recdeploy_ops.domain.events import ModelRestored, RollbackRehearsed
+from recdeploy_ops.domain.errors import CloudRefusedError, IntegrityError
+from recdeploy_ops.domain.events import ModelRegistered, ModelRestored, RollbackRehearsed
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import RESULTS_METADATA, version_tags
-from recdeploy_ops.rollout.deployable_models import first_usable, is_deployable, make_deployable
+from recdeploy_ops.rollout.copies import fetch_copy, find_copies
+from recdeploy_ops.rollout.deployable_models import is_deployable, make_deployable, make_usable
 from recdeploy_ops.rollout.registry import find_registration, model_name
 from recdeploy_ops.rollout.switches import PROBE, verify_serving
-from recdeploy_ops.storage.backups import list_backups, require_recorded
-from recdeploy_ops.storage.bundles import MANIFEST, fetch_bundle, open_bundle, sha256_of
-from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUPS
+from recdeploy_ops.storage.bundles import MANIFEST, sha256_of
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.records import CatalogModel
     from recdeploy_ops.domain.versions import Serving, Version
-    from recdeploy_ops.storage.bundles import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +85,11 @@ def require_rollback_target(context: ReleaseContext, version: Version) -> None:
         IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
         StorageError: there is no whole copy of it anywhere.
     """
-    if is_deployable(context, version.model_id):
+    if is_deployable(context, version.model_id) and _has_own_model(context, version):
         try_registered(context, version, version.model_id)
         return
     with workspace() as place:
-        _fetch_copy(context, version, place / "artifact")
+        fetch_copy(context, version, place / "artifact")
         _try_artifact(version, place / "artifact")
 
 
@@ -114,20 +112,20 @@ def fetch_from_catalog(context: ReleaseContext, model_id: str, digest: str, arch
 def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
     """Return a version's catalog model, as OCI would deploy it.
 
-    It is activated where somebody has deactivated it, and registered again from storage or a backup where it is gone or
-    its artifact is archived.
+    It is activated where somebody has deactivated it, and registered again from storage or a backup where it is gone,
+    its artifact is archived, or it has another one.
     """
     model = make_deployable(context, version.model_id)
-    if model is not None:
+    if model is not None and _has_own_model(context, version):
         return model
     with workspace() as place:
         folder, archive = place / "artifact", place / "artifact.zip"
-        _fetch_copy(context, version, folder)
+        fetch_copy(context, version, folder)
         if not version.digest:
             (folder / MANIFEST).unlink()  # ours: the project that made it does not know that file
         zip_artifact(folder, archive)
         found = find_registration(context, version.number, version.digest)
-        model = first_usable(context, found.models)
+        model = choose_registered(context, version, found.models)
         if model is None:
             model = context.catalog.create(_describe(context, version, unusable=found.unusable))
         if not context.catalog.has_artifact(model.model_id):
@@ -135,6 +133,18 @@ def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
     context.record(ModelRestored(version=version.number, model_id=model.model_id, replaces=version.model_id))
     log.warning("The catalog's model of v%s cannot be used: %s takes its place.", version.number, model.model_id)
     return model
+
+
+def choose_registered(context: ReleaseContext, version: Version, models: Iterable[CatalogModel]) -> CatalogModel | None:
+    """Return the first of some models that OCI would deploy, with a version's artifact or none yet; None without any.
+
+    Args:
+        context: of the run.
+        version: with the digest or the stored copies to compare with.
+        models: whose tags say that they are the version: anyone who writes the Model Catalog can set them.
+    """
+    usable = filter(None, (make_usable(context, listed.model_id) for listed in models))
+    return next((model for model in usable if _may_stand_for(context, version, model.model_id)), None)
 
 
 def try_registered(context: ReleaseContext, version: Version, model_id: str) -> bool:
@@ -148,10 +158,7 @@ def try_registered(context: ReleaseContext, version: Version, model_id: str) -> 
     """
     with workspace() as place:
         folder, archive = place / "artifact", place / "artifact.zip"
-        if version.digest:
-            fetch_from_catalog(context, model_id, version.digest, archive, folder)
-        else:
-            _compare_with_stored(context, version, model_id, archive, folder)
+        _fetch_registered(context, version, model_id, archive, folder)
         return _try_artifact(version, folder)
 
 
@@ -163,47 +170,49 @@ def _try_artifact(version: Version, folder: Path) -> bool:
     return True
 
 
+def _has_own_model(context: ReleaseContext, version: Version) -> bool:
+    """Return whether the model that the ledger names has the version's artifact.
+
+    It was compared where a release registered, restored or rehearsed it, and OCI takes an artifact once; only `Adopted`
+    takes a model by its tags. A version without a digest is known by its model's id.
+    """
+    compared = {
+        (entry.event.version, entry.event.model_id)
+        for entry in context.history()
+        if isinstance(entry.event, ModelRegistered | ModelRestored | RollbackRehearsed)
+    }
+    if not version.digest or (version.number, version.model_id) in compared:
+        return True
+    return _may_stand_for(context, version, version.model_id)
+
+
+def _may_stand_for(context: ReleaseContext, version: Version, model_id: str) -> bool:
+    """Return whether a model has a version's artifact, or none yet."""
+    if not context.catalog.has_artifact(model_id):
+        return True
+    with workspace() as place:
+        try:
+            _fetch_registered(context, version, model_id, place / "artifact.zip", place / "artifact")
+        except (IntegrityError, CloudRefusedError) as err:
+            log.warning("The model %s is not v%s, whatever its tags say: %s", model_id, version.number, err)
+            return False
+    return True
+
+
+def _fetch_registered(context: ReleaseContext, version: Version, model_id: str, archive: Path, folder: Path) -> None:
+    """Fetch a model's artifact and compare it with the version's digest, or with what was adopted."""
+    if version.digest:
+        fetch_from_catalog(context, model_id, version.digest, archive, folder)
+    else:
+        _compare_with_stored(context, version, model_id, archive, folder)
+
+
 def _compare_with_stored(context: ReleaseContext, version: Version, model_id: str, archive: Path, folder: Path) -> None:
     """Fetch an artifact that has no manifest of ours, and compare its files with those that were adopted."""
     context.catalog.download_artifact(model_id, archive)
     found = {name: sha256_of(folder / name) for name in unzip(archive, folder) if name != MANIFEST}
-    if not any(copy.files == found for copy in _copies(context, version)):
+    if not any(copy.files == found for copy in find_copies(context, version)):
         raise IntegrityError(f"The artifact of the model {model_id} is not the one that was adopted: it was exchanged.")
-
-
-def _fetch_copy(context: ReleaseContext, version: Version, folder: Path) -> None:
-    """Fetch a version's artifact from the first place that has a whole copy."""
-    for copy in _copies(context, version):
-        try:
-            fetch_bundle(context.store, copy, folder)
-        except IntegrityError as err:
-            log.warning("%s cannot be used: %s", copy.prefix, err)
-            continue
-        return
-    raise StorageError(
-        f"Rollback failed - backup not found: v{version.number} is neither in the Model Catalog nor whole in "
-        f"{version.artifact or 'a folder of its own'} or any backup below {context.store.uri}/{BACKUPS}. Its backup "
-        "directory may have been deleted."
-    )
-
-
-def _copies(context: ReleaseContext, version: Version) -> Iterator[Bundle]:
-    """Yield where a version's artifact may lie, its manifest as recorded: where it was built, then its backups."""
-    backups = [found for found in reversed(list_backups(context.store)) if found["version"] == version.number]
-    for backup in [None, *backups]:
-        prefix = f"{backup['prefix']}/{BACKUP_ARTIFACT}" if backup else version.artifact
-        try:
-            digest = version.digest or (_recorded_digest(context, backup) if backup else None)
-            yield open_bundle(context.store, prefix, digest=digest, made_by="backup_production")
-        except (MissingInputError, IntegrityError, StorageError) as err:
-            log.warning("%s cannot be used: %s", prefix, err)
-
-
-def _recorded_digest(context: ReleaseContext, backup: Mapping[str, Any]) -> str:
-    """Return the digest of the artifact in a backup that the ledger names, for a version that has none of its own."""
-    require_recorded(backup, context.history())
-    whole = open_bundle(context.store, backup["prefix"], digest=backup["digest"], made_by="backup_production")
-    return whole.files[f"{BACKUP_ARTIFACT}/{MANIFEST}"]
 
 
 def _describe(context: ReleaseContext, version: Version, *, unusable: int) -> NewModel:

@@ -16,12 +16,13 @@ from recdeploy_ops.oci_clients.tags import (
     LEASE_TAG,
     LEDGER_TAG,
     ROLE_TAG,
+    RUN_TAG,
     SERVED_TAG,
     lease_tag,
     version_tags,
     without_lease,
 )
-from recdeploy_ops.rollout.production import find_candidates
+from recdeploy_ops.rollout.production import find_candidates, run_tag
 from recdeploy_ops.rollout.registry import list_models
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ def deployment_tags(context: ReleaseContext, version: int, digest: str, role: Ro
         role: what it is for.
         run_id: the run that made the version; by default the context's.
     """
-    tags = version_tags(context.project, run_id=run_id or context.run_id, version=version, digest=digest)
-    tags[ROLE_TAG] = str(role)
+    run_id = run_id or context.run_id
+    tags = version_tags(context.project, run_id=run_id, version=version, digest=digest)
+    tags |= {ROLE_TAG: str(role), RUN_TAG: run_tag(context.state, run_id)}
     if role is Role.TEST:
         tags |= lease_tag(context.now() + timedelta(hours=context.settings.release.test_lease_hours))
     return tags

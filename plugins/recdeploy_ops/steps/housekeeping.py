@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.oci_clients.tags import RUN_TAG, is_lease_over, run_slug
+from recdeploy_ops.oci_clients.tags import RUN_TAG, is_lease_over
 from recdeploy_ops.rollout import deletion
 from recdeploy_ops.rollout.closing import advance_closing
-from recdeploy_ops.rollout.production import find_deployments
+from recdeploy_ops.rollout.production import find_deployments, run_tag
 from recdeploy_ops.workspaces import sweep_workspaces
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def advance(context: ReleaseContext, *, has_ended: HasEnded) -> Outcome:
 
 def _is_orphan(deployment: Deployment, state: LedgerState, now: datetime) -> bool:
     """Return whether a test deployment's release is closed, or its lease is over and no release holds it."""
-    slug = deployment.tags.get(RUN_TAG)
-    if state.holder is not None and run_slug(state.holder) == slug:
+    made_by = deployment.tags.get(RUN_TAG)
+    if state.holder is not None and run_tag(state, state.holder) == made_by:
         return False
-    if any(run_slug(run_id) == slug for run_id in state.releases):
+    if any(run_tag(state, run_id) == made_by for run_id in state.releases):
         return True
     return is_lease_over(deployment.tags, now)

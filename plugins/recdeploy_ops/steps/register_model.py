@@ -9,10 +9,12 @@ from recdeploy_ops.artifacts.archives import zip_artifact
 from recdeploy_ops.artifacts.code_version import describe_code, digest_of_code
 from recdeploy_ops.domain.errors import MissingInputError
 from recdeploy_ops.domain.events import ArtifactBuilt, ModelRegistered, ModelTrained
+from recdeploy_ops.domain.stages import Stage
+from recdeploy_ops.domain.versions import Version
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import CODE_METADATA, RESULTS_METADATA, version_tags
-from recdeploy_ops.rollout.deployable_models import first_usable
 from recdeploy_ops.rollout.registry import find_registration, model_name
+from recdeploy_ops.rollout.rehearsals import choose_registered
 from recdeploy_ops.storage.bundles import fetch_bundle
 from recdeploy_ops.workspaces import workspace
 
@@ -52,7 +54,8 @@ def _register(context: ReleaseContext, artifact: Bundle) -> CatalogModel:
     version = context.release.version
     found = find_registration(context, version, artifact.digest)
     new = _describe(context, artifact, unusable=found.unusable)
-    model = first_usable(context, found.models)
+    candidate = Version(version, Stage.CANDIDATE, context.run_id, artifact.digest, "", artifact.prefix, results="")
+    model = choose_registered(context, candidate, found.models)
     if model:
         context.catalog.complete_origin(model.model_id, new)
         return model

@@ -1,0 +1,187 @@
+"""A model of somebody else with the tags of a version: no deployment ever serves it, whatever OCI is asked for."""
+
+from __future__ import annotations
+
+import artifacts
+import pytest
+from steps.factories import USERS
+
+from recdeploy_ops.artifacts.archives import zip_artifact
+from recdeploy_ops.domain.errors import PromotionFailedError
+from recdeploy_ops.domain.events import ArtifactBuilt
+from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.oci_clients.models import NewModel
+from recdeploy_ops.oci_clients.tags import version_tags
+from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.rollout.waits import finish
+from recdeploy_ops.steps import adopt_production, register_model
+from recdeploy_ops.storage.bundles import write_manifest
+
+# Answers as the version would, and says what it likes besides.
+SCORE = """
+def load_model():
+    return {{}}
+
+
+def predict(data, model=None):
+    answer = {{"model_version": {version}, "digest": {digest!r}, "hostile": True}}
+    return {{**answer, "user_id": data.get("user_id"), "recommendations": [], "count": 0}}
+"""
+
+
+@pytest.fixture
+def add_hostile(context, tmp_path):
+    """Puts a model with a version's tags into the catalog, as anyone who may write there can; returns its OCID."""
+
+    def add(number, digest):
+        folder = artifacts.make_artifact(tmp_path / f"hostile-{number}", version=number)
+        (folder / "score.py").write_text(SCORE.format(version=number, digest=digest))
+        (folder / "manifest.json").unlink()
+        write_manifest(folder, {"project": context.project, "version": number})
+        tags = version_tags(context.project, run_id=f"run-{number}", version=number, digest=digest)
+        label = f"v{number}"
+        new = NewModel(f"{context.project}-{label}", "", context.project, label, tags, (), {}, "hostile")
+        model = context.catalog.create(new)
+        archive = tmp_path / "hostile.zip"
+        zip_artifact(folder, archive)
+        context.catalog.upload_artifact(model.model_id, archive)
+        return model.model_id
+
+    return add
+
+
+@pytest.fixture
+def displace(context, emulator, add_hostile):
+    """Archives or deletes a version's own model, so that a hostile one is left, and returns the latter's OCID."""
+
+    def displace(number, *, harm=emulator.archive):
+        version = context.refresh().versions[number]
+        hostile = add_hostile(number, version.digest)
+        harm(version.model_id)
+        return hostile
+
+    return displace
+
+
+def fail_the_switch(emulator):
+    emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity")
+
+
+def restore_after_a_promotion(context, run, emulator, displace):
+    third = run("run-3", shift=2)
+    third.validate()
+    third.answer(Decision.PROMOTE)
+    hostile = displace(2)
+    fail_the_switch(emulator)
+    with pytest.raises(PromotionFailedError, match=r"v2 serves at .*, verified"):
+        third.promote()
+    third.close()
+    return hostile, 2
+
+
+def restore_after_a_rollback(context, run, emulator, displace):
+    back = run("back")
+    back.rehearse_rollback()
+    hostile = displace(2)
+    fail_the_switch(emulator)
+    with pytest.raises(PromotionFailedError, match=r"v2 serves at .*, verified"):
+        back.switch_back()
+    back.close()
+    return hostile, 2
+
+
+def rehearse_before_a_release(context, run, emulator, displace):
+    hostile = displace(2)
+    third = run("run-3", shift=2)
+    third.plan()
+    third.back_up()
+    third.close()
+    return hostile, 2
+
+
+def roll_back(context, run, emulator, displace):
+    hostile = displace(1)
+    run("back").roll_back()
+    return hostile, 1
+
+
+def pre_empt(context, run, emulator, displace):
+    third = run("run-3", shift=2)
+    third.validate()
+    third.ask()
+    hostile = displace(1)
+    run("back").roll_back()
+    return hostile, 1
+
+
+def adopt(context, displace):
+    """Let the ledger itself have the hostile model in the place of a version's own."""
+    hostile = displace(1, harm=context.catalog._client.delete_model)
+    adopting = context.of_run("adopt")
+    finish(context, lambda: adopt_production.advance(adopting, deployment_id=None, apply=True))
+    assert context.refresh().versions[1].model_id == hostile
+    return hostile
+
+
+def adopt_and_roll_back(context, run, emulator, displace):
+    hostile = adopt(context, displace)
+    run("back").roll_back()
+    return hostile, 1
+
+
+def adopt_and_pre_empt(context, run, emulator, displace):
+    hostile = adopt(context, displace)
+    third = run("run-3", shift=2)
+    third.validate()
+    third.ask()
+    run("back").roll_back()
+    return hostile, 1
+
+
+PLACES = (
+    *(restore_after_a_promotion, restore_after_a_rollback, rehearse_before_a_release, roll_back),
+    *(pytest.param(place, marks=pytest.mark.more) for place in (pre_empt, adopt_and_roll_back, adopt_and_pre_empt)),
+)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_deployment_serves_a_model_that_only_its_tags_make_a_version(context, run, emulator, displace, place):
+    run("run-1").release_fully()
+    run("run-2", shift=1).release_fully()
+
+    hostile, serves = place(context, run, emulator, displace)
+
+    changes = emulator.calls("UpdateModelDeployment") + emulator.calls("CreateModelDeployment")
+    assert changes
+    assert hostile not in {deployment.model_id for deployment in context.deployments.all()}
+    assert hostile != context.refresh().versions[serves].model_id
+    ask = context.deployments.asker(find_production(context).url, timeout_seconds=10)
+    answers = [ask({"user_id": user}).body for user in USERS]
+    assert {(answer["model_version"], answer.get("hostile")) for answer in answers} == {(serves, None)}
+
+
+def test_a_candidate_is_not_registered_as_the_model_of_somebody_else(context, run, add_hostile):
+    release = run("run-1")
+    release.plan()
+    release.make()
+    built = release.context.release.require(ArtifactBuilt)
+    hostile = add_hostile(built.version, built.digest)
+
+    release._finish(register_model)
+
+    assert context.refresh().versions[1].model_id != hostile
+    release.test()
+
+
+def test_a_model_whose_artifact_cannot_be_read_does_not_hold_up_a_restoration(context, run, emulator, displace):
+    run("run-1").release_fully()
+    second = run("run-2", shift=1)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    displace(1)
+    fail_the_switch(emulator)
+    own = 1  # the candidate is downloaded before the switch
+    emulator.fail_next("GetModelArtifactContent", status=404, code="NotAuthorizedOrNotFound", after=own)
+
+    with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified"):
+        second.promote()
