@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
+from include.training.prefetching import LINE, prefetch
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
+
+AHEAD = 2  # steps of SGD that a fetch from memory takes
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -104,6 +108,9 @@ def descend(
     for user in range(len(user_biases)):
         of_user = user_factors[user]
         for row in range(starts[user], starts[user + 1]):
+            later = items[min(row + AHEAD, len(items) - 1)]
+            for factor in range(0, len(of_user), LINE):
+                prefetch(item_factors, later, factor)
             item = items[row]
             of_item = item_factors[item]
             dot = 0.0
