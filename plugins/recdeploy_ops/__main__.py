@@ -148,7 +148,7 @@ def _roll_back(settings: Settings, given: argparse.Namespace) -> int:
         print(said, file=sys.stderr)
         return code
     except KeyboardInterrupt:
-        print(_explain_interruption(context), file=sys.stderr)
+        print(_explain_interruption(context, state.production.version if state.production else None), file=sys.stderr)
         return INTERRUPTED
     print(f"v{done['version']} serves at {done['url']}, verified.")
     if done["left"]:
@@ -177,12 +177,18 @@ def _is_confirmed() -> bool:
     return False
 
 
-def _explain_interruption(context: ReleaseContext) -> str:
-    holder = context.state.holding_release
-    if holder is None or not holder.is_from_terminal:
+def _explain_interruption(context: ReleaseContext, served_before: int | None) -> str:
+    """Return what an interrupted rollback has left behind, as the ledger was last read."""
+    holder, serving = context.state.holding_release, context.state.production
+    if holder is not None and holder.open_switch is not None:
+        left = f"the run {holder.run_id} is switching production, and what it serves is not verified"
+    elif holder is not None and holder.is_from_terminal:
+        left = "this rollback holds the release lock"
+    elif serving is not None and serving.version != served_before:
+        left = f"v{serving.version} serves, verified, and the release may not be tidied up"
+    else:
         return "Interrupted: production was not changed by this command."
-    switching = "; production is being switched, and what it serves is not verified" if holder.open_switch else ""
-    return f"Interrupted: this rollback holds the release lock{switching}. Run the same command again: it goes on."
+    return f"Interrupted: {left}. Run the same command again: it goes on."
 
 
 def _verify(settings: Settings, store: Store) -> int:

@@ -149,8 +149,10 @@ def test_a_change_by_hand_after_the_approval_is_not_overwritten(context, run, ch
     assert served(context) == 1
 
 
-def test_an_approval_to_replace_one_champion_does_not_replace_another(context, run, validated, emulator):
-    second = validated(2)
+def test_an_approval_to_replace_one_champion_does_not_replace_another(context, run, released, emulator):
+    released()
+    second = run("run-2", shift=1)  # planned twice, with the same settings
+    second.validate()
     second.answer(Decision.PROMOTE)
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
     with pytest.raises(PromotionFailedError):

@@ -154,7 +154,7 @@ def test_a_lasting_fault_at_any_call_after_the_intent_is_reported_and_passes(con
         (
             FIRST_TRY,
             "Production is being switched",
-            r"Why: OCI refused to switch .*Airflow tries again in 30 s \(try 2 of 3\)\.",
+            r"Why: OCI refused to switch .*It is tried again in 30 s \(try 2 of 3\)\.",
         ),
         (LAST_TRY, "PRODUCTION NEEDS A PERSON. Production is being switched", r"close_release goes on\."),
         (

@@ -21,6 +21,7 @@ from recdeploy_ops.domain.events import TERMINAL, ReleaseOutcome
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.oci_clients.tags import LEDGER_TAG
+from recdeploy_ops.rollout import tagging, takeovers
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.settings import SETTINGS_VARIABLE
 from recdeploy_ops.steps import close_release, plan_rollback, promote, rehearse_rollback, roll_back
@@ -213,12 +214,14 @@ def test_an_outage_during_the_switch_needs_a_person_and_the_same_command_goes_on
     assert (served(context), len(own_releases(context.ledger.read()))) == (1, 1)
 
 
-def test_a_fault_that_passes_is_not_noticed(context, two_versions, emulator, monkeypatch):
+def test_a_fault_that_passes_calls_nobody(context, two_versions, emulator, monkeypatch, caplog):
     monkeypatch.setattr(sessions, "ATTEMPTS", 1)
     emulator.fail_next("GetProject", status=503)
     emulator.fail_next("UpdateModelDeployment", status=503)
 
     assert roll_back_to(1) == 0
+    assert "It is tried again in 0.05 s (try 2 of 3)." in caplog.text
+    assert "PRODUCTION NEEDS A PERSON" not in caplog.text
     assert served(context) == 1
 
 
@@ -252,6 +255,40 @@ def interrupt(monkeypatch, step, version):
     with monkeypatch.context() as patched:
         patched.setattr(step, "advance", interrupted)
         assert roll_back_to(version) == 130
+
+
+def interrupt_at(monkeypatch, module, name):
+    """Let Ctrl-C end the command where it calls a function."""
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, name, interrupted)
+
+
+def test_ctrl_c_after_the_release_was_closed_says_which_version_serves(context, two_versions, monkeypatch, capsys):
+    interrupt_at(monkeypatch, tagging, "advance_tagging")
+
+    assert roll_back_to(1) == 130
+    assert "v1 serves, verified" in capsys.readouterr().err
+    assert (served(context), context.ledger.read().holder) == (1, None)
+
+
+def test_ctrl_c_while_the_champion_is_restored_says_who_switches_production(
+    context, run, two_versions, emulator, monkeypatch, capsys
+):
+    third = run("run-3", shift=2)
+    third.validate()
+    third.answer(Decision.PROMOTE)
+    promote.advance(third.context)
+    emulator.wait_until_idle()
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, takeovers, "advance_closing")
+        assert roll_back_to(2, "--ended-run", "run-3") == 130
+    assert "the run run-3 is switching production" in capsys.readouterr().err
+
+    assert roll_back_to(2, "--ended-run", "run-3") == 0
+    assert (served(context), context.ledger.read().holder) == (2, None)
 
 
 def start(*arguments):

@@ -86,7 +86,7 @@ GOES_ON = "close_release goes on. "
 @pytest.mark.parametrize(
     ("step", "cause", "tries", "becomes", "begins", "next_try"),
     [
-        (promote, StorageUnavailableError, FIRST_TRY, SwitchInterruptedError, "", "Airflow tries again in 30 s"),
+        (promote, StorageUnavailableError, FIRST_TRY, SwitchInterruptedError, "", "It is tried again in 30 s"),
         (close_release, StorageUnavailableError, LAST_TRY, SwitchInterruptedError, NEEDS_A_PERSON, GOES_ON),
         (promote, IntegrityError, FIRST_TRY, PromotionFailedError, NEEDS_A_PERSON, GOES_ON),
         (close_release, OSError, FIRST_TRY, PromotionFailedError, NEEDS_A_PERSON, GOES_ON),

@@ -14,8 +14,8 @@ HALF_A_MINUTE = timedelta(seconds=30)
 @pytest.mark.parametrize(
     ("tries", "is_retried", "says"),
     [
-        (Tries(1, 3, HALF_A_MINUTE, "the teardown goes on"), True, "Airflow tries again in 30 s (try 2 of 3)."),
-        (Tries(2, 3, HALF_A_MINUTE, "the teardown goes on"), True, "Airflow tries again in 30 s (try 3 of 3)."),
+        (Tries(1, 3, HALF_A_MINUTE, "the teardown goes on"), True, "It is tried again in 30 s (try 2 of 3)."),
+        (Tries(2, 3, HALF_A_MINUTE, "the teardown goes on"), True, "It is tried again in 30 s (try 3 of 3)."),
         (Tries(3, 3, HALF_A_MINUTE, "the teardown goes on"), True, "the teardown goes on."),
         (Tries(1, 3, HALF_A_MINUTE, "the teardown goes on"), False, "the teardown goes on."),
         (Tries(1, 3, HALF_A_MINUTE), False, ""),

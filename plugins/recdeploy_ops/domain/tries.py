@@ -34,7 +34,7 @@ class Tries:
             is_retried: whether the error is one that is tried again, while there are tries left.
         """
         if is_retried and not self.is_last:
-            return f"Airflow tries again in {self.delay.total_seconds():.0f} s (try {self.number + 1} of {self.limit})."
+            return f"It is tried again in {self.delay.total_seconds():g} s (try {self.number + 1} of {self.limit})."
         return f"{self.afterwards}." if self.afterwards else ""
 
 

@@ -27,6 +27,7 @@ CODE_METADATA = "code"  # of a model: sha256 over the source files that made it
 
 SLUG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 Tags = dict[str, str]
 
@@ -78,6 +79,6 @@ def has_role(tags: Mapping[str, str], project: str, role: Role) -> bool:
 
 
 def version_number(tags: Mapping[str, str]) -> int | None:
-    """Return the version number that tags name, or None."""
+    """Return the version number that tags name; None where there is none, or one that no release would get."""
     number = tags.get(VERSION_TAG, "")
-    return int(number) if number.isdecimal() else None
+    return int(number) if VERSION.fullmatch(number) else None

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from recdeploy_ops.domain.events import TERMINAL
 from recdeploy_ops.domain.params import RollbackParams
 from recdeploy_ops.domain.release_plan import describe_command, reconcile
 from recdeploy_ops.domain.remedies import Audience, TryAgain
+from recdeploy_ops.domain.tries import Tries
 from recdeploy_ops.rollbacks.runs import switch_back
 from recdeploy_ops.rollout import locks, takeovers
 from recdeploy_ops.rollout.production import find_production
@@ -129,23 +132,27 @@ class TerminalRollback:
 
     def _take(self, advance: Callable[..., Outcome], **arguments: Any) -> Summary:
         """Advance a step until it is done."""
-        return self._retry(advance.__module__.rpartition(".")[2], partial(advance, self._context, **arguments))
+        return self._retry(advance.__module__.rpartition(".")[2], partial(advance, **arguments))
 
-    def _retry(self, name: str, advance: Callable[[], Outcome]) -> Summary:
+    def _retry(self, name: str, advance: Callable[[ReleaseContext], Outcome]) -> Summary:
         """Advance until it is done; again where it failed for a reason that may pass."""
         log.info("%s ...", name)
         pause = self._context.settings.release.poll_seconds
-        for _ in range(TRIES - 1):
+        for number in range(1, TRIES):
             try:
-                return finish(self._context, advance)
+                return self._try(advance, number, pause)
             except TransientError as err:
-                log.warning("%s failed, and is tried again in %g s: %s", name, pause, err.message)
+                log.warning("%s failed: %s", name, err.message)
                 time.sleep(pause)
-        return finish(self._context, advance)
+        return self._try(advance, TRIES, pause)
 
-    def _take_over(self) -> Outcome:
+    def _try(self, advance: Callable[[ReleaseContext], Outcome], number: int, pause: float) -> Summary:
+        context = replace(self._context, tries=Tries(number, TRIES, timedelta(seconds=pause)))
+        return finish(context, partial(advance, context))
+
+    def _take_over(self, context: ReleaseContext) -> Outcome:
         """Close the release of the run that was switching production, which restores the champion."""
-        return takeovers.advance_takeover(self._context, has_ended=self._has_ended) or {}
+        return takeovers.advance_takeover(context, has_ended=self._has_ended) or {}
 
     def _stays_open(self, err: RecdeployError) -> bool:
         """Return whether the same command is to go on with a switch: an outage ends, and restoring needs OCI too."""

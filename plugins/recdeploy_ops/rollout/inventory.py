@@ -148,7 +148,7 @@ def _versions(context: ReleaseContext, state: LedgerState, served: str | None) -
     backed_up = list_artifacts(context.store) if models.keys() - versions.keys() else set()
     for number, candidates in models.items():
         known = state.versions.get(number)
-        chosen = _choose_model(context, candidates, known, served)
+        chosen = _choose_model(context, candidates, known, served, backed_up)
         if chosen:
             versions[number] = (
                 replace(known, model_id=chosen.model_id) if known else _from_catalog(context, number, chosen, backed_up)
@@ -157,17 +157,27 @@ def _versions(context: ReleaseContext, state: LedgerState, served: str | None) -
 
 
 def _choose_model(
-    context: ReleaseContext, candidates: list[CatalogModel], known: Version | None, served: str | None
+    context: ReleaseContext,
+    candidates: list[CatalogModel],
+    known: Version | None,
+    served: str | None,
+    backed_up: Container[tuple[int, str]],
 ) -> CatalogModel | None:
     """Return the model that stands for a version, or None when none has the ledger's digest and an artifact.
 
-    Several models have one version's number when a registration was killed, or restored.
+    Several models have one version's number when a registration was killed, or restored, or when somebody has copied
+    its tags: a backup in storage vouches for a digest, and the oldest model has not copied anything.
     """
     agreeing = [m for m in candidates if known is None or known.digest == digest_of(m.tags)]
     ours = known.model_id if known else None
-    ranked = sorted(
-        agreeing, key=lambda m: (m.model_id != served, m.is_inactive, m.model_id != ours, SERVED_TAG not in m.tags)
-    )
+
+    def rank(model: CatalogModel) -> tuple[object, ...]:
+        vouched = (version_number(model.tags), digest_of(model.tags)) in backed_up
+        is_other = model.model_id != ours
+        order = (model.model_id != served, not vouched, model.is_inactive, is_other, SERVED_TAG not in model.tags)
+        return (*order, model.created_at)
+
+    ranked = sorted(agreeing, key=rank)
     for other in (m for m in candidates if m not in agreeing):
         log.warning(
             "%s (%s) carries the number of a version that has another digest: left out.", other.name, other.model_id

@@ -143,6 +143,8 @@ def _require_known_ledger(context: ReleaseContext, production: Deployment) -> No
 def _has_lost_tags(context: ReleaseContext, deployment: Deployment, models: Container[str]) -> bool:
     """Return whether a deployment of this project has lost a tag by which its production is known."""
     tags = deployment.tags
+    if PROJECT_TAG not in tags and deployment.deployment_id in context.settings.release.ignored_deployments:
+        return False
     is_foreign = tags.get(PROJECT_TAG, context.project) != context.project
     if is_foreign or tags.get(ROLE_TAG) == Role.TEST or has_role(tags, context.project, Role.PRODUCTION):
         return False

@@ -236,7 +236,7 @@ def _fetch(context: ReleaseContext, version: Version) -> Version:
         try:
             _fetch_artifact(context, version, archive, folder)
         except IntegrityError as err:
-            if not version.known_by_tags:
+            if not version.known_by_tags and version.stage is not Stage.REJECTED:
                 raise
             log.warning("v%s is not what its tags say, and production cannot go back to it: %s", version.number, err)
             return replace(version, stage=Stage.REJECTED)
