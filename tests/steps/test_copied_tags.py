@@ -12,9 +12,11 @@ from recdeploy_ops.artifacts.archives import zip_artifact
 from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.records import Decision, Shape
 from recdeploy_ops.domain.stages import Stage
+from recdeploy_ops.ledger.audits import audit
 from recdeploy_ops.oci_clients.deployments import NewDeployment
 from recdeploy_ops.oci_clients.models import NewModel
-from recdeploy_ops.oci_clients.tags import DIGEST_TAG, VERSION_TAG, version_number, version_tags
+from recdeploy_ops.oci_clients.tags import DIGEST_TAG, LEDGER_TAG, VERSION_TAG, version_number, version_tags
+from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import adopt_production
 
@@ -62,6 +64,21 @@ def test_a_model_that_never_served_and_is_not_what_its_tags_say_does_not_hold_up
 
     assert context.refresh().versions[50].stage is Stage.REJECTED
     assert "v50 is not what its tags say" in caplog.text
+
+
+def test_a_forged_head_of_the_ledger_is_shown_and_puts_no_ledger_aside(context, validated, two_versions):
+    third = validated(3)
+    third.ask()
+    before = context.refresh()
+    tags = version_tags(context.project, run_id="r", version=50, digest="") | {LEDGER_TAG: f"999:{'a' * 64}"}
+    context.catalog.create(NewModel("theirs", "", context.project, "v", tags, (), {}, "theirs"))
+
+    difference = adopt(context, apply=False)["difference"]
+
+    assert [line for line in difference if "production does not say so" in line and "entry 999" in line]
+    assert not [line for line in difference if "damaged" in line]
+    assert any("entry 999" in fault for fault in audit(context.store, tagged_heads=find_tagged_heads(context)))
+    assert context.refresh() == before
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.entries import Entry, decode
@@ -25,18 +26,20 @@ class Audit:
 
     Attributes:
         damage: faults of the entries: with them, history cannot be trusted.
+        unconfirmed: heads that tags of other models name, and the ledger does not have: anyone may have written them.
         derived: faults of the snapshot and illegible tags, which can be written again.
         foreign: keys that do not belong in the ledger's folder.
     """
 
     damage: list[str]
+    unconfirmed: list[str]
     derived: list[str]
     foreign: list[str]
 
     def describe(self) -> list[str]:
         """Return every fault once, one line each."""
         foreign = [f"{key} is not an entry of the ledger, and is left alone: remove it." for key in self.foreign]
-        return list(dict.fromkeys([*self.damage, *self.derived, *foreign]))
+        return list(dict.fromkeys([*self.damage, *self.unconfirmed, *self.derived, *foreign]))
 
 
 def audit(store: Store, *, tagged_heads: Mapping[str, str]) -> list[str]:
@@ -49,8 +52,16 @@ def audit(store: Store, *, tagged_heads: Mapping[str, str]) -> list[str]:
     return examine(store, tagged_heads=tagged_heads).describe()
 
 
-def examine(store: Store, *, tagged_heads: Mapping[str, str]) -> Audit:
-    """Read every entry and return the faults found; the arguments are those of `audit`."""
+def examine(
+    store: Store, *, tagged_heads: Mapping[str, str], other_heads: Mapping[str, str] = MappingProxyType({})
+) -> Audit:
+    """Read every entry and return the faults found.
+
+    Args:
+        store: the storage root.
+        tagged_heads: as `audit` takes them.
+        other_heads: heads from tags that show no damage; those of `tagged_heads` may be among them.
+    """
     damage: list[str] = []
     keys = [stored.key for stored in store.list(LEDGER)]
     entries = _read_chain(store, [key for key in keys if ENTRY.fullmatch(key)], damage)
@@ -60,12 +71,14 @@ def examine(store: Store, *, tagged_heads: Mapping[str, str]) -> Audit:
             damage += _compare_tag(entries, resource, head)
         else:
             derived.append(f"The tag of {resource} names {head!r}, which is not the head of a ledger.")
+    others = {name: head for name, head in other_heads.items() if name not in tagged_heads and HEAD.fullmatch(head)}
+    unconfirmed = [fault for name, head in others.items() for fault in _compare_tag(entries, name, head)]
     try:
         replay_stored(entries)
     except IntegrityError as err:
         damage.append(str(err))
     foreign = [key for key in keys if key != SNAPSHOT and not ENTRY.fullmatch(key)]
-    return Audit(damage, derived, foreign)
+    return Audit(damage, unconfirmed, derived, foreign)
 
 
 def _read_chain(store: Store, keys: list[str], faults: list[str]) -> list[Entry]:

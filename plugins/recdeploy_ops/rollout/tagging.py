@@ -117,14 +117,22 @@ def find_tagged_heads(context: ReleaseContext) -> dict[str, str]:
 
     Those of every production deployment and model of the project: removing one tag hides nothing.
     """
+    heads = {f"the model {model.name}": model.tags.get(LEDGER_TAG, "") for model in list_models(context)}
+    return {resource: head for resource, head in heads.items() if head} | find_production_heads(context)
+
+
+def find_production_heads(context: ReleaseContext) -> dict[str, str]:
+    """Return the heads that tags of production deployments and of their models name, by the resource.
+
+    Anyone who may write the Model Catalog can tag a model; only these speak of the ledger that production belongs to.
+    """
     models = {model.model_id: model for model in list_models(context)}
     candidates = find_candidates(context, frozenset(models))
     heads = {}
     for deployment in (*candidates.tagged, *candidates.untagged):
         heads[f"production ({deployment.name})"] = deployment.tags.get(LEDGER_TAG, "")
-        model = models.pop(deployment.model_id, None) or context.catalog.get(deployment.model_id)
+        model = models.get(deployment.model_id) or context.catalog.get(deployment.model_id)
         heads[f"production's model ({model.name})"] = model.tags.get(LEDGER_TAG, "")
-    heads |= {f"the model {model.name}": model.tags.get(LEDGER_TAG, "") for model in models.values()}
     return {resource: head for resource, head in heads.items() if head}
 
 

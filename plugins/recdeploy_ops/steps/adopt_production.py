@@ -105,7 +105,8 @@ class _Found:
 
 
 def _read(context: ReleaseContext) -> _Found:
-    audit = examine(context.store, tagged_heads=tagging.find_tagged_heads(context))
+    heads = tagging.find_production_heads(context)
+    audit = examine(context.store, tagged_heads=heads, other_heads=tagging.find_tagged_heads(context))
     keys = [stored.key for stored in context.store.list(LEDGER)]
     try:
         state = context.refresh()
@@ -127,6 +128,7 @@ def _describe(found: _Found) -> list[str]:
         aside = f"its {len(found.keys)} objects are put below {LEDGER_ASIDE}"
         return [*lines, f"{aside}, and a new ledger is begun with what OCI has"]
     lines = [f"it is written again: {fault}" for fault in found.audit.derived]
+    lines += [f"it is left alone, as production does not say so: {fault}" for fault in found.audit.unconfirmed]
     return lines + [
         f"{key} is not an entry of the ledger: it is put below {LEDGER_ASIDE}" for key in found.audit.foreign
     ]
