@@ -26,7 +26,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return the exit code."""
+    """Run one command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("command", choices=["up", "stop", "clean", "predict", "run-tool"])
     parser.add_argument("tool", nargs=argparse.REMAINDER, help="a command and its arguments, or a user's id")
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_tool(home: Home, command: list[str]) -> None:
-    """Replace this process by a tool that sees the demo's settings and connections, if there is a demo."""
+    """Replace this process with a tool that gets the demo's settings and connections, if a demo exists."""
     environment = dict(os.environ)
     if home.environment.exists() and "RECDEPLOY_SETTINGS" not in os.environ:
         environment.update(json.loads(home.environment.read_text(encoding="utf-8")))
@@ -71,7 +71,7 @@ def _clean(home: Home) -> None:
     if not home.path.exists():
         return
     if not home.ports.exists():
-        raise DemoError(f"{home.path} is no demo's folder (it has no {home.ports.name}): remove it yourself.")
+        raise DemoError(f"{home.path} is not a demo's folder (it has no {home.ports.name}). Remove it yourself.")
     stop(home, Console())
     shutil.rmtree(home.path)
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 RUN_ENDED = frozenset({"success", "failed"})
-LOCKED = "database is locked"  # SQLite's words: the request has changed nothing
-TRIES, RETRY_SECONDS = 10, 1.0  # besides what the database waits itself
+LOCKED = "database is locked"  # SQLite's message: the request has changed nothing
+TRIES, RETRY_SECONDS = 10, 1.0  # in addition to the database's own timeout
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Task:
 
     Attributes:
         name: its task id.
-        state: Airflow's word; ``none`` before it is scheduled.
+        state: Airflow's task state; ``none`` before it is scheduled.
         attempt: number of the try, from 1.
         seconds: how long the try took or has taken so far.
-        started: when, ISO 8601, to order them.
+        started: ISO 8601.
     """
 
     name: str
@@ -44,8 +44,8 @@ class AirflowApi:
 
     Args:
         url: of the API server.
-        user: a user of the demo, whose password is the same word.
-        dag_id: whose runs.
+        user: a user of the demo; the password equals the name.
+        dag_id: the DAG.
     """
 
     def __init__(self, url: str, user: str, dag_id: str = DAG_ID) -> None:
@@ -63,7 +63,7 @@ class AirflowApi:
         self._client.close()
 
     def unhealthy(self) -> list[str]:
-        """Return the components that are not healthy yet; all of them when nobody answers."""
+        """Return the components that are not healthy yet; all of them if Airflow does not answer."""
         try:
             answer = self._client.get("/api/v2/monitor/health", timeout=5)
         except httpx.TransportError:
@@ -74,7 +74,7 @@ class AirflowApi:
         return [name for name in COMPONENTS if (health.get(name) or {}).get("status") != "healthy"]
 
     def has_dag(self) -> bool:
-        """Say whether the DAG, as its file is now, can be triggered; unpauses it when it is paused."""
+        """Say whether the DAG's current file can be triggered; unpause it if it is paused."""
         answer = self._send("GET", self._dag, accept=(httpx.codes.NOT_FOUND,))
         if answer.status_code == httpx.codes.NOT_FOUND or answer.json()["has_import_errors"]:
             return False
@@ -84,8 +84,8 @@ class AirflowApi:
 
     def import_errors(self) -> list[str]:
         """Return the errors of DAG files that could not be read."""
-        found = self._send("GET", "/api/v2/importErrors").json()["import_errors"]
-        return [f"{error['filename']}:\n{error['stack_trace']}" for error in found]
+        errors = self._send("GET", "/api/v2/importErrors").json()["import_errors"]
+        return [f"{error['filename']}:\n{error['stack_trace']}" for error in errors]
 
     def trigger(self, run_id: str, conf: Mapping[str, Any]) -> None:
         """Start a run."""
@@ -103,16 +103,16 @@ class AirflowApi:
             "order_by": "id",
             "limit": "100",
         }
-        found = self._send("GET", f"{self._dag}/dagRuns", params=params).json()["dag_runs"]
-        return [run["dag_run_id"] for run in found]
+        runs = self._send("GET", f"{self._dag}/dagRuns", params=params).json()["dag_runs"]
+        return [run["dag_run_id"] for run in runs]
 
     def fail_run(self, run_id: str) -> None:
         """Mark a run as failed; Airflow then runs its teardown."""
         self._send("PATCH", f"{self._dag}/dagRuns/{run_id}", json={"state": "failed"})
 
     def tasks(self, run_id: str) -> list[Task]:
-        """Return the tasks of a run, those that started first at the head."""
-        found = self._send("GET", f"{self._dag}/dagRuns/{run_id}/taskInstances", params={"limit": "100"}).json()
+        """Return the tasks of a run, ordered by start."""
+        instances = self._send("GET", f"{self._dag}/dagRuns/{run_id}/taskInstances", params={"limit": "100"}).json()
         tasks = [
             Task(
                 name=item["task_id"],
@@ -121,26 +121,26 @@ class AirflowApi:
                 seconds=item["duration"],
                 started=item["start_date"],
             )
-            for item in found["task_instances"]
+            for item in instances["task_instances"]
         ]
         return sorted(tasks, key=lambda task: (task.started is None, task.started or "", task.name))
 
     def answer(self, run_id: str, task: str, option: str, comment: str) -> bool:
-        """Answer an approval; returns False when somebody did already."""
+        """Answer an approval; return False if it was already answered."""
         body = {"chosen_options": [option], "params_input": {"comment": comment}}
         path = f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}/-1/hitlDetails"
         answer = self._send("PATCH", path, json=body, accept=(httpx.codes.CONFLICT,))
         return answer.status_code != httpx.codes.CONFLICT
 
     def task_log(self, run_id: str, task: str, attempt: int) -> list[dict[str, Any]]:
-        """Return the events of one try's log; none when it cannot be had."""
+        """Return the events of one try's log; none if the log is missing."""
         path = f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}"
         answer = self._send("GET", path, params={"full_content": "true"}, accept=(httpx.codes.NOT_FOUND,))
         content = answer.json().get("content", [])
         return [event for event in content if isinstance(event, dict)]
 
     def xcom(self, run_id: str, task: str, key: str = "return_value") -> Any:
-        """Return what a task handed on; None when it did not."""
+        """Return an XCom value of a task; None if it is missing."""
         path = f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}/xcomEntries/{key}"
         answer = self._send("GET", path, params={"deserialize": "false"}, accept=(httpx.codes.NOT_FOUND,))
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.json()["value"]
@@ -155,18 +155,18 @@ class AirflowApi:
         accept: tuple[int, ...] = (),
         accept_again: tuple[int, ...] = (),
     ) -> httpx.Response:
-        """Send a request, again while Airflow's database is locked, and return the answer.
+        """Send a request, repeat it while Airflow's database is locked, and return the answer.
 
         Args:
             method: GET, POST or PATCH.
             path: of the resource.
             json: the body.
             params: the query.
-            accept: errors that are an answer.
-            accept_again: errors that are an answer when the request was sent again: Airflow may have done it before.
+            accept: error codes that are returned, not raised.
+            accept_again: the same for a repeated request, which Airflow may have carried out the first time.
 
         Raises:
-            DemoError: Airflow does not answer, or with another error.
+            DemoError: Airflow does not answer, or answers with another error.
         """
         answer = self._answer(method, path, json, params)
         for _ in range(TRIES - 1):
@@ -181,7 +181,7 @@ class AirflowApi:
     def _answer(
         self, method: str, path: str, json: Any, params: Mapping[str, str | list[str]] | None
     ) -> httpx.Response:
-        """Return the answer to a request; logs in where that is needed."""
+        """Return the answer to a request; log in if necessary."""
         try:
             answer = self._client.request(method, path, json=json, params=params)
             if answer.status_code == httpx.codes.UNAUTHORIZED:
@@ -199,5 +199,5 @@ class AirflowApi:
 
 
 def progress_of(tasks: list[Task]) -> list[tuple[str, str, int]]:
-    """Return what changes whenever a run makes progress."""
+    """Return values that change whenever a run makes progress."""
     return [(task.name, task.state, task.attempt) for task in tasks]

@@ -1,4 +1,4 @@
-"""What a release claims, looked at from outside: the live endpoint, the tenancy, the shop, the ledger."""
+"""Checks of a release from outside: the production endpoint, the tenancy, the shop, the ledger."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SAMPLE = 25
 
 @dataclass(frozen=True)
 class Check:
-    """One look.
+    """One check.
 
     Attributes:
-        name: what must be so.
-        passed: whether it is.
-        seen: what was seen.
+        name: what must hold.
+        passed: whether it holds.
+        seen: what was observed.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Check:
 
 
 class Inspector:
-    """Looks at what a release left behind.
+    """Checks what a release left behind.
 
     Args:
         cloud: the tenancy.
@@ -71,7 +71,7 @@ class Inspector:
         return release.version if release else None
 
     def inspect(self, run_id: str, decision: Decision, before: Endpoint | None) -> list[Check]:
-        """Check that a run ended as it was decided.
+        """Check that a run ended as decided.
 
         Args:
             run_id: the DAG run.
@@ -83,7 +83,7 @@ class Inspector:
         if decision == "promote":
             checks += self._promoted(run_id, before, after)
         else:
-            checks += [Check("production is as it was", after == before, _describe(after)), self._outcome(run_id)]
+            checks += [Check("production is unchanged", after == before, _describe(after)), self._outcome(run_id)]
             if after is not None:
                 checks.append(self._serves(after, after.version))
         return checks
@@ -109,7 +109,7 @@ class Inspector:
 
     def _no_test_deployment(self) -> Check:
         left = self._cloud.endpoints("test")
-        return Check("no TEST deployment is left", not left, ", ".join(e.ocid for e in left) or "none")
+        return Check("no test deployment is left", not left, ", ".join(e.ocid for e in left) or "none")
 
     def _outcome(self, run_id: str) -> Check:
         release = self.state().releases.get(run_id)
@@ -160,16 +160,16 @@ class Inspector:
         return lists
 
     def _users(self) -> list[str]:
-        """Return some of the shop's users, the first and others all over the table."""
+        """Return some of the shop's users, spread evenly over the table, the first included."""
         with closing(sqlite3.connect(self._home.store)) as shop:
             users = [user for (user,) in shop.execute("SELECT user_id FROM users ORDER BY rowid")]
         return users[:: max(1, len(users) // SAMPLE)]
 
     def _rated(self, user: str) -> set[str]:
         with closing(sqlite3.connect(self._home.store)) as shop:
-            found = shop.execute("SELECT product_id FROM interactions WHERE user_id = ?", (user,))
-            return {item for (item,) in found}
+            rows = shop.execute("SELECT product_id FROM interactions WHERE user_id = ?", (user,))
+            return {item for (item,) in rows}
 
 
 def _describe(endpoint: Endpoint | None) -> str:
-    return f"version {endpoint.version} at {endpoint.url}" if endpoint else "there is none"
+    return f"version {endpoint.version} at {endpoint.url}" if endpoint else "none"

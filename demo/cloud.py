@@ -1,4 +1,4 @@
-"""The emulated tenancy as the demo sees it: through the real OCI SDK, with signed requests."""
+"""The emulated tenancy, used through the real OCI SDK with signed requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Endpoint:
 
     Attributes:
         ocid: its id.
-        url: where it is asked.
+        url: its base URL.
         state: OCI's lifecycle state.
         model_ocid: the model that it serves.
         version: tag ``recdeploy-version``.
@@ -60,7 +60,7 @@ class Cloud:
         self._predict = oci.model_deployment.ModelDeploymentClient(self._config, **options)
 
     def connection(self) -> dict[str, str]:
-        """Return the extra of the Airflow connection; makes the Data Science project when there is none."""
+        """Return the extra of the Airflow connection; create the Data Science project if it is missing."""
         names = ("region", "tenancy", "user", "fingerprint", "key_file")
         return {
             "auth": "api_key",
@@ -77,14 +77,14 @@ class Cloud:
             role: ``production`` or ``test``.
         """
         try:
-            found = oci.pagination.list_call_get_all_results(
+            deployments = oci.pagination.list_call_get_all_results(
                 self._science.list_model_deployments, compartment_id=self.compartment
             ).data
         except UNANSWERED as err:
             raise DemoError(f"{self.url} does not list its model deployments: {err}") from err
         return [
             _endpoint(item)
-            for item in found
+            for item in deployments
             if (item.freeform_tags or {}).get(ROLE_TAG) == role and _can_serve(item.lifecycle_state)
         ]
 
@@ -92,18 +92,19 @@ class Cloud:
         """Return the production deployment, if there is one.
 
         Raises:
-            DemoError: there is more than one.
+            DemoError: more than one exists.
         """
-        found = self.endpoints("production")
-        if len(found) > 1:
-            raise DemoError(f"There are {len(found)} production deployments: {', '.join(e.ocid for e in found)}.")
-        return found[0] if found else None
+        endpoints = self.endpoints("production")
+        if len(endpoints) > 1:
+            ocids = ", ".join(endpoint.ocid for endpoint in endpoints)
+            raise DemoError(f"OCI has {len(endpoints)} production deployments: {ocids}. Delete all but one.")
+        return endpoints[0] if endpoints else None
 
     def recommend(self, endpoint: Endpoint, user: str, top_k: int) -> dict[str, Any]:
-        """Ask a deployment for a user's recommendations.
+        """Return a deployment's recommendations for a user.
 
         Raises:
-            DemoError: it does not answer, or not with 200.
+            DemoError: it does not answer, or answers with an error.
         """
         try:
             answer = self._predict.predict(endpoint.ocid, {"user_id": user, "top_k": top_k}).data
@@ -122,7 +123,7 @@ class Cloud:
             ).data
             project = projects[0] if projects else self._science.create_project(details).data
         except UNANSWERED as err:
-            raise DemoError(f"{self.url} does not give the demo a Data Science project: {err}") from err
+            raise DemoError(f"{self.url} can neither list nor create the demo's Data Science project: {err}") from err
         return str(project.id)
 
 

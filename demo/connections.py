@@ -1,4 +1,4 @@
-"""``python -m demo.connections``: what docker-compose's profile ``emulator`` needs before Airflow starts."""
+"""``python -m demo.connections``: prepares docker-compose's profile ``emulator`` before Airflow starts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from demo.cloud import Cloud
 from demo.errors import DemoError
 from demo.store import generate_store
 
-# In each connection, so that a file which is somebody's own is told from one that may be replaced.
+# Marks each connection, so that a file of the user's own is never replaced.
 MARK = "Written by python -m demo.connections, which replaces it: keep your own elsewhere."
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Make the project and the shop, write the connections, and return the exit code."""
+    """Create the project and the shop, write the connections, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo.connections", description=__doc__)
     parser.add_argument("--ready-file", type=Path, required=True, help="written by the emulator")
     parser.add_argument("--store", type=Path, required=True, help="the SQLite file of the invented shop")
@@ -40,10 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def require_replaceable(file: Path) -> None:
-    """Make sure that a file is not there, or holds nothing but what this program has written.
+    """Require that a file is missing or holds only what this program has written.
 
     Raises:
-        DemoError: it is somebody's own; says how to keep it.
+        DemoError: it holds connections of the user's own.
     """
     if not file.exists():
         return
@@ -54,7 +54,7 @@ def require_replaceable(file: Path) -> None:
         is_ours = False
     if not is_ours:
         raise DemoError(
-            f"{file} holds connections of your own, which the profile emulator would replace. It is left as it is. "
+            f"{file} holds connections of your own, which the profile emulator would replace. It is unchanged. "
             "Leave RECDEPLOY_CONNECTIONS in .env empty to give the emulator a volume of its own, or move the file away."
         )
 

@@ -1,4 +1,4 @@
-"""The demo's output: plain lines on standard output, at once."""
+"""The demo's output: plain lines on standard output, flushed at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Console:
         self._start = time.monotonic() if start is None else start
 
     def say(self, text: str = "") -> None:
-        """Print a line as it is."""
+        """Print a line."""
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 

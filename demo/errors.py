@@ -1,7 +1,7 @@
-"""What goes wrong in a demo, and how it is said."""
+"""The error of the demo."""
 
 from __future__ import annotations
 
 
 class DemoError(Exception):
-    """The demo cannot go on: the message says what, which, and what now."""
+    """The demo cannot go on: the message says what happened to which thing, and the remedy."""

@@ -1,4 +1,4 @@
-"""The demo's folder: where everything lies, its settings file, and the environment that Airflow gets."""
+"""The demo's folder: its paths, its settings file, and the environment of Airflow."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[1]
 DAG_ID = "recommender_retrain"
-# Everybody can read them here: nothing listens beyond 127.0.0.1.
+# Passwords equal names and are public: nothing listens beyond 127.0.0.1.
 USERS = {"admin": "admin", "approver": "user", "viewer": "viewer"}
-# Variables of the caller's own that would change what is demonstrated.
+# The caller's variables that would change the demo.
 FOREIGN = ("AIRFLOW", "OCI_", "RECDEPLOY_", "PYTHON", "PYTEST", "VIRTUAL_ENV")
 # How long a writer of Airflow's database waits for another (SQLite admits one at a time; by default it gives up after
-# 5 s, and the request or the scheduler fails), and a task or the demo for an answer, which may have to wait for that.
+# 5 s, and the request or the scheduler fails), and a task or the demo for an answer, which may wait for a writer.
 DATABASE_SECONDS, ANSWER_SECONDS = 60, 150
 
 
@@ -51,7 +51,7 @@ class Home:
 
     @property
     def new_store(self) -> Path:
-        """Return the file in which a store is made that takes the other's place."""
+        """Return the file in which a new store is written before it replaces the store."""
         return self.path / "store.new.db"
 
     @property
@@ -85,7 +85,7 @@ class Home:
         return self.path / "run" / "environment.json"
 
     def task_log(self, dag_id: str, run_id: str, task: str, attempt: int) -> Path:
-        """Return the log of one try of a task."""
+        """Return the log file of one try of a task."""
         return self.task_logs / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task}" / f"attempt={attempt}.log"
 
 
@@ -99,8 +99,8 @@ def write_settings(home: Home, *, has_timestamps: bool) -> dict[str, Any]:
     """Write the demo's copy of ``include/recommender.yaml`` and return its content.
 
     Args:
-        home: where it goes.
-        has_timestamps: whether the store's interactions say when.
+        home: the demo's folder.
+        has_timestamps: whether the store's interactions have timestamps.
     """
     settings = _read_settings()
     settings["schedule"] = None
@@ -111,7 +111,7 @@ def write_settings(home: Home, *, has_timestamps: bool) -> dict[str, Any]:
     settings["release"].update(poll_seconds=1, deployment_timeout_minutes=10)
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     home.path.mkdir(parents=True, exist_ok=True)
-    _replace(home.settings, f"# Written by make demo from include/recommender.yaml: edit that one.\n{text}")
+    _replace(home.settings, f"# Written by make demo from include/recommender.yaml: edit that file.\n{text}")
     return settings
 
 
@@ -126,10 +126,10 @@ def airflow_environment(
         oci: extra of the connection ``oci_default``.
         base: the caller's environment.
     """
-    kept = {name: value for name, value in base.items() if not name.startswith(FOREIGN)}
+    inherited = {name: value for name, value in base.items() if not name.startswith(FOREIGN)}
     api = f"http://{HOST}:{port}"
     return {
-        **kept,
+        **inherited,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), base.get("PATH", os.defpath)]),
         "NO_PROXY": ",".join(filter(None, [base.get("NO_PROXY"), HOST, "localhost"])),
         "no_proxy": ",".join(filter(None, [base.get("no_proxy"), HOST, "localhost"])),
@@ -149,14 +149,14 @@ def airflow_environment(
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": api,
         "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__API__EXPOSE_STACKTRACE": "True",  # says which error of the database it was: see `airflow_api`
+        "AIRFLOW__API__EXPOSE_STACKTRACE": "True",  # names the database's error: see `airflow_api`
         "AIRFLOW__API_AUTH__JWT_SECRET": _jwt_secret(home),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home.task_logs),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
-        # One task follows another: the scheduler shall see soon that one has ended (default: it sleeps 1 s).
+        # Lets the scheduler notice the end of a task sooner (default: it sleeps 1 s).
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-        # After a kill, the next demo takes over at once what the last one was doing (default: 300 s).
+        # Lets the next demo adopt the tasks of a killed one sooner (default: 300 s).
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "RECDEPLOY_SETTINGS": str(home.settings),
@@ -166,7 +166,7 @@ def airflow_environment(
 
 
 def prepare_airflow(home: Home, environment: Mapping[str, str]) -> None:
-    """Write the passwords and remember the environment for the tools of the command line."""
+    """Write the passwords, and the environment for the command-line tools."""
     home.airflow.mkdir(parents=True, exist_ok=True)
     _replace(home.airflow / "passwords.json", json.dumps({user: user for user in USERS}))
     ours = {name: value for name, value in environment.items() if name.startswith(("AIRFLOW", "RECDEPLOY_"))}
@@ -188,7 +188,7 @@ def _jwt_secret(home: Home) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file that is whole or not there, and readable by its owner only."""
+    """Write a file atomically, readable by its owner only."""
     partial = path.with_name(f"{path.name}.partial")
     partial.touch(mode=0o600)
     partial.write_text(text, encoding="utf-8")

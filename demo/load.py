@@ -1,9 +1,8 @@
-"""``DATA=folder``: a shop's own CSV files as the store database of the demo.
+"""``DATA=folder``: loads a shop's own CSV files into the store database of the demo.
 
 Three files are read as text and streamed: ``users.csv`` and ``items.csv``, whose first columns are the ids,
-and ``interactions.csv`` with both ids under the same names, ``rating`` and, if there is one, ``timestamp`` or what
-the settings call it.
-Ids stay what they are, byte for byte. Whether the rows are any good is for the release's own gates to say.
+and ``interactions.csv`` with both ids under the same names, ``rating`` and, optionally, ``timestamp`` or the
+settings' name for it. Ids are preserved byte for byte. The release's own gates judge the rows.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ LATEST_SECONDS = 1e11
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns that are not found by themselves; None where they shall be.
+    """Names of columns; None for the defaults.
 
     Attributes:
         user: the user id; by default the first column of ``users.csv``.
         item: the item id; by default the first column of ``items.csv``.
         rating: by default ``rating``.
-        timestamp: epoch seconds or ISO 8601; by default ``timestamp``, else the settings' name, if there is one.
-        title: of an item; by default the first column whose name ends in title or name, if there is one.
+        timestamp: epoch seconds or ISO 8601; by default ``timestamp``, else the settings' name, if present.
+        title: of an item; by default the first column whose name ends in title or name, if present.
     """
 
     user: str | None = None
@@ -51,34 +50,34 @@ class Columns:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was loaded.
+    """The result of a load.
 
     Attributes:
         counts: rows per table.
-        has_timestamps: whether the interactions say when.
-        taken: the columns that were taken, in words.
+        has_timestamps: whether the interactions have timestamps.
+        columns_used: the columns that were read, in words.
     """
 
     counts: Counts
     has_timestamps: bool
-    taken: str
+    columns_used: str
 
 
 def load_store(folder: Path, path: Path, columns: Columns | None = None, timestamp_column: str | None = None) -> Loaded:
-    """Write the CSV files of ``folder`` into a new SQLite file that takes the place of ``path``.
+    """Write the CSV files of ``folder`` into a new SQLite file that replaces ``path``.
 
     Args:
         folder: with the three files.
         path: the SQLite file.
-        columns: names of columns that are not found by themselves.
-        timestamp_column: another name of the interactions' time, looked for after ``timestamp``.
+        columns: names of columns.
+        timestamp_column: another name of the timestamp column, looked for after ``timestamp``.
 
     Raises:
         DemoError: a file or column is missing, a file is empty, or a value cannot be used.
     """
     columns = columns or Columns()
     if not folder.is_dir():
-        raise DemoError(f"DATA={folder} is no folder. It must hold users.csv, items.csv and interactions.csv.")
+        raise DemoError(f"DATA={folder} is not a folder. Name one with users.csv, items.csv and interactions.csv.")
     with (
         _open(folder / "users.csv") as users,
         _open(folder / "items.csv") as items,
@@ -96,11 +95,11 @@ def load_store(folder: Path, path: Path, columns: Columns | None = None, timesta
             products=_items(items, item, title),
             interactions=_interactions(interactions, user, item, rating, stamp),
         )
-    taken = (
+    columns_used = (
         f"users.csv: {user}; items.csv: {item}, {title or 'no title'}; "
         f"interactions.csv: {user}, {item}, {rating}, {stamp or 'no timestamp'}"
     )
-    return Loaded(counts, has_timestamps=stamp is not None, taken=taken)
+    return Loaded(counts, has_timestamps=stamp is not None, columns_used=columns_used)
 
 
 @dataclass(frozen=True)
@@ -118,16 +117,16 @@ class _Table:
     rows: Iterator[tuple[int, list[str]]]
 
     def index(self, column: str, option: str) -> int:
-        """Return where a column stands; ``option`` is how the user names another."""
+        """Return a column's index; ``option`` is the variable that names another column."""
         if column not in self.header:
             raise DemoError(
-                f"{self.path}, line 1: there is no column {column!r}, only {', '.join(self.header)}. "
+                f"{self.path}, line 1: no column {column!r}, only {', '.join(self.header)}. "
                 f"Name the right one: make demo DATA={self.path.parent} {option}=column"
             )
         return self.header.index(column)
 
     def identifier(self, line: int, row: list[str], index: int) -> str:
-        """Return an id as it is."""
+        """Return an id unchanged."""
         if not row[index]:
             raise self.error(line, index, "is empty: give the row an id, or remove it")
         return row[index]
@@ -178,7 +177,7 @@ def _interactions(table: _Table, user: str, item: str, rating: str, stamp: str |
 
 def _rating(table: _Table, line: int, row: list[str], index: int) -> float:
     try:
-        value = float(row[index].replace("_", "?"))  # float reads 1_000, people do not write it
+        value = float(row[index].replace("_", "?"))  # float accepts 1_000, which is not a number in CSV
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
@@ -209,7 +208,7 @@ def _parse_moment(text: str) -> datetime:
 
 def _refuse_empty(table: _Table, empty: bool) -> None:
     if empty:
-        raise DemoError(f"{table.path} has a header but no rows: there is nothing to recommend from.")
+        raise DemoError(f"{table.path} has a header but no rows. Add at least one.")
 
 
 @contextmanager
@@ -223,7 +222,7 @@ def _open(path: Path) -> Iterator[_Table]:
             raise DemoError(f"{path} is empty: its first line must name the columns.")
         twice = [name for number, name in enumerate(header) if name in header[:number]]
         if twice:
-            raise DemoError(f"{path}, line 1: the column {twice[0]!r} is there twice: rename or remove one of them.")
+            raise DemoError(f"{path}, line 1: the column {twice[0]!r} occurs twice. Rename or remove one of them.")
         yield _Table(path, header, _rows(path, header, lines))
 
 

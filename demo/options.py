@@ -1,4 +1,4 @@
-"""What ``make demo NAME=value`` may say, from the environment that make hands on."""
+"""The options of ``make demo NAME=value``, read from the environment that make passes on."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Options:
     """The validated options of one demo.
 
     Attributes:
-        home: folder of everything that the demo makes, absolute.
+        home: folder of everything that the demo creates, absolute.
         decision: how to answer the approval; None leaves it to a person.
         data: absolute folder of CSV files; None generates a store.
         columns: names of their columns.
         keep: whether to leave everything running.
         emulator_port: port of the OCI emulator; None keeps or chooses one.
         airflow_port: port of Airflow; None keeps or chooses one.
-        timeout_minutes: how long no task of a release may change, without the time that a person thinks.
+        timeout_minutes: how long a release may go without a change of a task, not counting the wait for a person.
     """
 
     home: Path
@@ -44,7 +44,7 @@ def read_options(environ: Mapping[str, str]) -> Options:
     """Read the options; an empty value counts as not given.
 
     Raises:
-        DemoError: a value cannot be meant; says which are possible.
+        DemoError: a value is invalid; the message says which are valid.
     """
     given = {name: value for name, value in environ.items() if value}
     return Options(
@@ -72,7 +72,7 @@ def _decision(text: str | None) -> Decision | None:
         return "promote"
     if text.lower() == "reject":
         return "reject"
-    raise DemoError(f"DECISION={text} is neither promote nor reject. Leave it away to decide in Airflow's own page.")
+    raise DemoError(f"DECISION={text} is neither promote nor reject. Leave it out to decide in Airflow's own page.")
 
 
 def _flag(name: str, text: str) -> bool:
@@ -87,7 +87,7 @@ def _port(name: str, text: str | None) -> int | None:
     if text is None:
         return None
     if not text.isdecimal() or not 1024 <= int(text) <= 65535:
-        raise DemoError(f"{name}={text} is no port: give a number from 1024 to 65535.")
+        raise DemoError(f"{name}={text} is not a port. Give a number from 1024 to 65535.")
     return int(text)
 
 
@@ -97,5 +97,5 @@ def _minutes(text: str) -> float:
     except ValueError:
         minutes = 0
     if not 0 < minutes <= 24 * 60:
-        raise DemoError(f"TIMEOUT={text} is no number of minutes above 0 and up to 1440.")
+        raise DemoError(f"TIMEOUT={text} is not a number of minutes above 0 and up to 1440.")
     return minutes

@@ -1,4 +1,4 @@
-"""How long to wait for something: as long as it makes progress, however busy the machine is."""
+"""A timeout that restarts with each sign of progress and does not count waits for a processor."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The last resort, for what changes again and again and never gets there: so many times the patience.
+# The upper limit where signs of progress never end, as a multiple of the patience.
 LONGEST = 10
 
 
 class Patience:
-    """Is over when what is waited for stands still.
+    """Is over when nothing has changed for too long.
 
-    Only those seconds count in which none of its signs has changed, and in which its processes were not kept waiting
-    for a processor: on a busy machine everything is late, and nothing is wrong.
+    Only seconds count in which the sign of progress did not change and the processes did not wait for a processor:
+    on a busy machine being late is not a failure.
 
     Args:
-        seconds: how long it may stand still.
-        delayed: returns how many seconds its processes have waited for a processor so far.
+        seconds: how long nothing may change.
+        delayed: returns how many seconds the processes have waited for a processor so far.
     """
 
     def __init__(self, seconds: float, delayed: Callable[[], float] = lambda: 0.0) -> None:
@@ -31,7 +31,7 @@ class Patience:
         self.renew()
 
     def renew(self) -> None:
-        """Begin again, as if nothing had been waited for yet."""
+        """Restart the timeout."""
         self._since = time.monotonic()
         self._end = self._since + LONGEST * self.seconds
 
@@ -39,7 +39,7 @@ class Patience:
         """Say whether to give up.
 
         Args:
-            sign: what changes whenever progress is made, such as the states of the tasks.
+            sign: a value that changes with progress, such as the states of the tasks.
         """
         now = time.monotonic()
         if sign != self._sign:

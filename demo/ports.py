@@ -1,4 +1,4 @@
-"""The ports of the demo: chosen once, kept in a file, never taken from somebody else."""
+"""The ports of the demo: chosen once among the free ones and remembered in a file."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOST = "127.0.0.1"
-# The variable of ``make demo`` that sets each.
+# The variables of ``make demo`` that set them.
 OPTIONS = {"emulator": "PORT", "airflow": "AIRFLOW_PORT"}
-# Below the ports that systems hand to outgoing connections, which come and go.
+# Below the ephemeral ports, which systems give to outgoing connections.
 FIRST, COUNT = 18_000, 10_000
 
 
 def choose_ports(path: Path, wanted: Mapping[str, int | None]) -> dict[str, int]:
     """Return a port for each service and remember it in ``path``.
 
-    A production URL holds the emulator's port, so it stays what it was unless another is wanted.
+    A production URL contains the emulator's port, so it changes only on request.
 
     Args:
         path: the JSON file of ports by service.
-        wanted: by service, a port or None for the remembered one, else any free one.
+        wanted: by service, a port, or None for the remembered one or else any free one.
     """
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
@@ -45,20 +45,20 @@ def read_ports(path: Path) -> dict[str, int]:
     """Return the remembered ports by service.
 
     Raises:
-        DemoError: they are not remembered.
+        DemoError: the file is missing or damaged.
     """
     try:
         ports: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
-        raise DemoError(f"{path}, which names the demo's ports, cannot be read. First: make stop") from err
+        raise DemoError(f"{path}, which names the demo's ports, cannot be read. Run make stop first.") from err
     return ports
 
 
 def require_free(service: str, port: int) -> None:
-    """Make sure that nobody listens on a port.
+    """Require that a port is free.
 
     Raises:
-        DemoError: somebody does.
+        DemoError: another program listens on it.
     """
     if not _is_free(port):
         other = _find_free_port(f"{service}:{port}", {port})
@@ -69,7 +69,7 @@ def require_free(service: str, port: int) -> None:
 
 
 def _find_free_port(name: str, taken: set[int]) -> int:
-    """Return a free port; the search begins at a place of the name's own, so that two demos rarely meet."""
+    """Return a free port; the search begins at a hash of the name, so that two demos rarely collide."""
     start = zlib.crc32(name.encode())
     candidates = (FIRST + (start + step) % COUNT for step in range(COUNT))
     return next(port for port in candidates if port not in taken and _is_free(port))

@@ -1,4 +1,4 @@
-"""``make predict``: asks the demo's production as any program does that knows its URL and may sign requests."""
+"""``make predict``: requests recommendations from the demo's production deployment with a signed request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def predict(home: Home, services: Services, user: str | None) -> str:
-    """Ask production for a user's recommendations, and return the request and the answer.
+    """Request a user's recommendations from production, and return the request and the answer.
 
     Args:
         home: the demo's folder.
@@ -25,11 +25,11 @@ def predict(home: Home, services: Services, user: str | None) -> str:
         user: a user's id; by default the first of the shop.
 
     Raises:
-        DemoError: nothing runs, nothing is in production, or it does not answer.
+        DemoError: no demo runs, nothing is in production, or production does not answer.
     """
     ready = services.emulator_ready()
     if ready is None:
-        raise DemoError(f"No demo runs in {home.path}. Start one that stays: make demo KEEP=1 DECISION=promote")
+        raise DemoError(f"No demo runs in {home.path}. Start one that keeps running: make demo KEEP=1 DECISION=promote")
     cloud = Cloud(ready)
     production = cloud.production()
     if production is None:

@@ -1,6 +1,6 @@
-"""Groups of processes that the demo starts, recognises again after a crash, and stops to the last one.
+"""Groups of processes that the demo starts, recognises again after a crash, and stops completely.
 
-Each service leads a session of its own, so that a Ctrl-C at the terminal reaches only the demo, which then
+Each service has a session of its own, so that a Ctrl-C at the terminal reaches only the demo, which then
 stops them in order. Its processes are recognised by that session, by a variable in their environment, and by
 descent: a killed leader leaves children behind that are still found.
 """
@@ -32,11 +32,11 @@ KILL_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Service:
-    """A program that is left running.
+    """A program that runs in the background.
 
     Attributes:
         name: short name; also of its files.
-        home: the demo's folder: the name alone would mean the services of every demo on the machine.
+        home: the demo's folder, which tells the services of several demos apart.
     """
 
     name: str
@@ -44,16 +44,16 @@ class Service:
 
     @property
     def record(self) -> Path:
-        """Return the file that remembers its leader."""
+        """Return the file that names its leader."""
         return self.home / "run" / f"{self.name}.json"
 
     @property
     def log(self) -> Path:
-        """Return the file that takes its output."""
+        """Return the file of its output."""
         return self.home / "logs" / f"{self.name}.log"
 
     def start(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> None:
-        """Start it in a session of its own and remember its leader."""
+        """Start it in a session of its own and record its leader."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.record.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -61,39 +61,39 @@ class Service:
             log.flush()
             process = subprocess.Popen(
                 command,
-                env={**env, MARK: self._mark, "SPT_NOENV": "1"},  # setproctitle shall not overwrite the mark
+                env={**env, MARK: self._mark, "SPT_NOENV": "1"},  # keeps setproctitle from overwriting the mark
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        process.returncode = 0  # it outlives this object on purpose: no warning that nobody waits for it
+        process.returncode = 0  # it outlives this object on purpose: avoids the ResourceWarning
         created = psutil.Process(process.pid).create_time()
         self.record.write_text(json.dumps({"pid": process.pid, "created": created}), encoding="utf-8")
 
     def is_running(self) -> bool:
-        """Say whether its leader lives."""
+        """Say whether its leader is alive."""
         leader = self._leader()
         return leader is not None and leader.status() != psutil.STATUS_ZOMBIE
 
     def processes(self) -> list[psutil.Process]:
-        """Return every living process of it, of this run or of one that was killed."""
+        """Return all of its living processes, of this run or of a killed one."""
         session = self._session()
-        found = [
+        roots = [
             process
             for process in psutil.process_iter()
             if process.pid != os.getpid() and (_is_marked(process, self._mark) or _is_in(process, session))
         ]
-        family = {child for process in found for child in _descendants(process)} | set(found)
+        family = {child for process in roots for child in _descendants(process)} | set(roots)
         return [process for process in family if _lives(process)]
 
     def delayed_seconds(self) -> float:
-        """Return how long its processes have waited for a processor; 0 where the system does not say."""
+        """Return how long its processes have waited for a processor; 0 if the system does not tell."""
         return sum(_delayed_seconds(process.pid) for process in self.processes())
 
     def stop(self) -> None:
-        """Ask it to end, then force it, until nothing of it is left.
+        """Terminate it, then kill what is left of it.
 
         Raises:
             DemoError: a process cannot be ended.
@@ -101,7 +101,7 @@ class Service:
         family = self.processes()
         session = self._session()
         for process in family:
-            # Only its own session is asked: what the program itself started is for the program to end.
+            # Only its own session gets the signal: the program ends the processes that it started itself.
             if session is None or _is_in(process, session):
                 _send(process, signal.SIGTERM)
         _await_end(family, Patience(GRACE_SECONDS, self.delayed_seconds))
@@ -112,7 +112,7 @@ class Service:
             _await_end(left, Patience(1))
             if patience.is_over():
                 pids = ", ".join(str(process.pid) for process in left)
-                raise DemoError(f"Processes of {self.name} do not end: {pids}. End them with: kill -9 {pids}")
+                raise DemoError(f"Processes of {self.name} do not end: {pids}. Run kill -9 {pids}")
         self.record.unlink(missing_ok=True)
 
     def tail(self, lines: int = 15) -> str:
@@ -134,7 +134,7 @@ class Service:
             return None
 
     def _session(self) -> int | None:
-        """Return the session's id; a session keeps the number of a leader that is gone."""
+        """Return the session's id, which outlives its leader."""
         try:
             pid = int(json.loads(self.record.read_text(encoding="utf-8"))["pid"])
         except (OSError, ValueError, KeyError):
@@ -143,7 +143,7 @@ class Service:
 
 
 def _await_end(processes: Sequence[psutil.Process], patience: Patience) -> None:
-    """Wait until all have ended; a zombie process has."""
+    """Wait until all have ended; a zombie process counts as ended."""
     while any(_lives(process) for process in processes) and not patience.is_over():
         psutil.wait_procs(processes, timeout=0)  # reaps our own
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""One release as a user sees it: trigger the DAG, watch its tasks, answer or wait for the answer."""
+"""One release from a user's view: trigger the DAG, watch its tasks, answer or wait for the answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PREFIX = "demo-"
 APPROVAL = "request_approval"
 AWAITING = "awaiting_input"
-# The scheduler that heard of the question may have been killed before it wrote so: then its successor loses nothing.
+# A scheduler may be killed before it logs that the task waits; its successor loses no answer.
 ANSWER_ANYWAY_SECONDS = 60.0
 POLL_SECONDS = 1.0
 ANSWERS = {"promote": "Promote", "reject": "Reject"}
@@ -31,13 +31,13 @@ SHOWN = frozenset({"running", "deferred", AWAITING, "success", "failed", "skippe
 
 @dataclass
 class Outcome:
-    """How a run ended.
+    """The outcome of a run.
 
     Attributes:
         run_id: of the DAG run.
         state: ``success`` or ``failed``.
         tasks: state and seconds by task.
-        answers: how often the approval was answered.
+        answers: how many times the approval was answered.
     """
 
     run_id: str
@@ -53,8 +53,8 @@ class ReleaseRun:
         api: as the user who answers.
         home: for the paths of logs.
         console: gets a line per change of a task.
-        services: what the run needs, and the scheduler's log.
-        timeout_minutes: how long no task of the run may change, without the time that a person thinks.
+        services: which the run needs, with the scheduler's log.
+        timeout_minutes: how long the run may go without a change of a task, not counting the wait for a person.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ReleaseRun:
         self._answered: set[int] = set()
 
     def follow(self, run_id: str, decision: Decision | None, comment: str) -> Outcome:
-        """Watch until the run ends; answer with ``decision``, or tell a person where to.
+        """Watch until the run ends; answer with ``decision``, or tell a person where to answer.
 
         Raises:
             DemoError: it takes too long, or Airflow ends.
@@ -102,7 +102,7 @@ class ReleaseRun:
         return outcome
 
     def explain_failures(self, outcome: Outcome) -> list[str]:
-        """Return what each failed task said, and where the rest stands."""
+        """Return the error of each failed task and the path of its log."""
         return [self._explain(outcome.run_id, task) for task in outcome.tasks.values() if task.state == "failed"]
 
     def _attend(self, run_id: str, task: Task, decision: Decision | None, comment: str) -> None:
@@ -150,24 +150,24 @@ class ReleaseRun:
     def _explain(self, run_id: str, task: Task) -> str:
         events = self._api.task_log(run_id, task.name, task.attempt)
         log = self._home.task_log(self._api.dag_id, run_id, task.name, task.attempt)
-        return f"{task.name}: {last_error(events) or 'no error stands in its log'}\nlog: {log}"
+        return f"{task.name}: {last_error(events) or 'its log has no error'}\nlog: {log}"
 
     def _explain_timeout(self, run_id: str, tasks: list[Task]) -> str:
         unfinished = [f"{t.name} ({t.state})" for t in tasks if t.state in SHOWN - {"success", "skipped"}]
         return (
             f"No task of the release {run_id} has changed for {self._timeout / 60:g} minutes; "
-            f"not done: {', '.join(unfinished) or 'nothing was started'}. "
-            f"Look into {self._home.task_logs}, or give it more time: make demo TIMEOUT=60"
+            f"unfinished: {', '.join(unfinished) or 'all'}. "
+            f"Look into {self._home.task_logs}, or allow more time: make demo TIMEOUT=60"
         )
 
 
 def is_of_demo(run_id: str) -> bool:
-    """Say whether `make demo` has started a run, and not a person or a schedule."""
+    """Say whether `make demo` has started a run, not a person or a schedule."""
     return run_id.startswith(PREFIX)
 
 
 def new_run_id(now: datetime | None = None) -> str:
-    """Return an id for a run that can stand in a URL as it is."""
+    """Return an id for a run that needs no quoting in a URL."""
     return f"{PREFIX}{now or datetime.now(UTC):%Y%m%dT%H%M%S}"
 
 

@@ -1,4 +1,4 @@
-"""How a demo ended, for people and as JSON."""
+"""The result of a demo, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from demo.options import Decision
     from demo.releases import Outcome
 
-ASK = "While the demo runs (make demo KEEP=1), ask it with: make predict USER=id. Look around with: make status"
+HINT = "While the demo runs (make demo KEEP=1), try it with: make predict USER=id. Look around with: make status"
 DECISION_OF: dict[str | None, Decision] = {"promoted": "promote", "rejected": "reject"}
 
 
 @dataclass(frozen=True)
 class Report:
-    """How a demo ended.
+    """The result of a demo.
 
     Attributes:
-        succeeded: whether the release ended as it was decided, seen from outside.
-        checks: what was looked at.
-        summary: all of it, as one JSON object.
+        succeeded: whether all checks from outside confirm the decision.
+        checks: from outside.
+        summary: everything, as one JSON object.
         conclusion: the same in a few lines.
     """
 
@@ -36,13 +36,13 @@ class Report:
 def make_report(
     inspector: Inspector, outcome: Outcome, failures: list[str], *, decision: Decision | None, before: Endpoint | None
 ) -> Report:
-    """Look at what a finished run left behind.
+    """Check what a finished run left behind.
 
     Args:
-        inspector: looks.
-        outcome: how the run ended.
-        failures: what the failed tasks said.
-        decision: what it should have come to; None for what a person decided, as the ledger has it.
+        inspector: makes the checks.
+        outcome: of the run.
+        failures: errors of the failed tasks.
+        decision: the expected one; None for a person's, as the ledger has it.
         before: production before the run.
     """
     release = inspector.state().releases.get(outcome.run_id)
@@ -76,7 +76,7 @@ def make_report(
 def _describe_production(production: Endpoint | None) -> str:
     if production is None:
         return "Nothing is in production."
-    return f"v{production.version} is in production:\n\n  {production.url}/predict\n\n{ASK}"
+    return f"v{production.version} is in production:\n\n  {production.url}/predict\n\n{HINT}"
 
 
 def describe(checks: list[Check]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The two services of a demo: the OCI emulator and Airflow, started, found again, and stopped."""
+"""The two services of a demo, the OCI emulator and Airflow: start, attach, stop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from demo.console import Console
     from demo.options import Options
 
-# How long each may stand still before it is ready: see `demo.patience`.
+# How long each may make no progress before it is ready: see `demo.patience`.
 EMULATOR_SECONDS, AIRFLOW_SECONDS, DAG_SECONDS = 60.0, 240.0, 60.0
 
 
@@ -68,19 +68,19 @@ class Services:
 
     @property
     def are_running(self) -> bool:
-        """Say whether any process of theirs lives, of this demo or of one that was killed."""
+        """Say whether any of their processes is alive, of this demo or of a killed one."""
         return bool(self._airflow.processes() or self._emulator.processes())
 
     def keep(self) -> None:
-        """Remember that they are left running on purpose."""
+        """Record that they are left running on purpose."""
         self._kept.touch()
 
     def start(self, options: Options, fill_store: Callable[..., None]) -> Running:
-        """Attach to services that were kept, else clean what a killed demo left behind and start anew.
+        """Attach to services that were kept running, else stop what a killed demo left behind and start both.
 
         Args:
-            options: ports, above all.
-            fill_store: makes the store database and the settings; called while services start, with ``attached``.
+            options: name the ports.
+            fill_store: writes the store database and the settings; called while services start, with ``attached``.
 
         Raises:
             DemoError: a port is taken, or a service does not become healthy.
@@ -103,44 +103,46 @@ class Services:
         return Running(cloud, url, attached=False)
 
     def stop(self) -> bool:
-        """Stop both, Airflow first; returns whether there was anything to stop."""
-        found = self.are_running
+        """Stop both, Airflow first; return whether any of them was running."""
+        were_running = self.are_running
         self._kept.unlink(missing_ok=True)
         self._airflow.stop()
         self._emulator.stop()
-        return found
+        return were_running
 
     def emulator_ready(self) -> dict[str, Any] | None:
-        """Return what the emulator's ready file says; None when it does not run."""
+        """Return the content of the emulator's ready file; None if it does not run."""
         if not self._emulator.is_running() or not self._ready_file.exists():
             return None
         ready: dict[str, Any] = json.loads(self._ready_file.read_text(encoding="utf-8"))
         return ready
 
     def require_alive(self) -> None:
-        """Make sure that neither has ended.
+        """Require that both run.
 
         Raises:
-            DemoError: one has; quotes the end of its log.
+            DemoError: one has ended; the message quotes the end of its log.
         """
         for service in (self._emulator, self._airflow):
             if not service.is_running():
                 raise DemoError(f"The demo's {service.name} has ended. Its log {service.log} ends:\n{service.tail()}")
 
     def patience(self, seconds: float) -> Patience:
-        """Return the patience for what both do together."""
+        """Return the timeout for work of both."""
         return Patience(seconds, lambda: self._airflow.delayed_seconds() + self._emulator.delayed_seconds())
 
     @cached_property
     def scheduler_log(self) -> SchedulerLog:
-        """Return what Airflow's scheduler says."""
+        """Return the log of Airflow's scheduler."""
         return SchedulerLog(self._airflow.log)
 
     def _attach(self, wanted: dict[str, int | None], fill_store: Callable[..., None]) -> Running:
         ports = read_ports(self._home.ports)
         for service, port in wanted.items():
             if port not in {None, ports[service]}:
-                raise DemoError(f"The demo's {service} runs on port {ports[service]}, not on {port}. First: make stop")
+                raise DemoError(
+                    f"The demo's {service} runs on port {ports[service]}, not on {port}. Run make stop first."
+                )
         self._console.step("attaching to the services that are running")
         fill_store(attached=True)
         cloud = Cloud(self._await_emulator(ports["emulator"]))
@@ -153,7 +155,7 @@ class Services:
         self._console.step(f"starting the OCI emulator on http://{HOST}:{port}")
         command = [sys.executable, "-m", "oci_emulator", "--host", HOST, "--port", str(port)]
         command += ["--data-dir", str(self._home.emulator), "--ready-file", str(self._ready_file)]
-        # It gets no more of the caller's environment than Airflow does.
+        # It gets the same part of the caller's environment as Airflow.
         self._emulator.start(command, env=airflow_environment(self._home, port=0, oci={}), cwd=PROJECT)
 
     def _await_emulator(self, port: int) -> dict[str, Any]:
@@ -181,20 +183,20 @@ class Services:
     def _await_airflow(self, url: str) -> None:
         with AirflowApi(url, "admin") as api:
 
-            def ailing() -> str:
-                found = api.unhealthy()
-                return f"not healthy: {', '.join(found)}" if found else ""
+            def describe_unhealthy() -> str:
+                unhealthy = api.unhealthy()
+                return f"not healthy: {', '.join(unhealthy)}" if unhealthy else ""
 
-            self._wait(self._airflow, ailing, AIRFLOW_SECONDS)
+            self._wait(self._airflow, describe_unhealthy, AIRFLOW_SECONDS)
             self._wait(self._airflow, lambda: "" if api.has_dag() else _explain_missing_dag(api), DAG_SECONDS)
         self._console.step("Airflow is ready")
 
     @staticmethod
     def _wait(service: Service, missing: Callable[[], str], seconds: float) -> None:
-        """Wait until nothing is missing any more.
+        """Wait until ``missing`` returns an empty text.
 
         Raises:
-            DemoError: the service ends, or what is missing has stayed the same for so many seconds.
+            DemoError: the service ends, or ``missing`` has not changed for so many seconds.
         """
         patience = Patience(seconds, service.delayed_seconds)
         while problem := missing():

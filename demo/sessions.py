@@ -33,8 +33,8 @@ class Session:
     """One call of ``make demo``.
 
     Args:
-        options: what was asked for.
-        console: for everything that is said.
+        options: of this call.
+        console: for the output.
     """
 
     def __init__(self, options: Options, console: Console) -> None:
@@ -46,7 +46,7 @@ class Session:
         self._leave = False
 
     def run(self) -> int:
-        """Run the demo and return its exit code; stops what it started unless it is to be kept.
+        """Run the demo and return its exit code; stop what it started unless ``KEEP=1``.
 
         Raises:
             DemoError: it cannot go on.
@@ -92,17 +92,17 @@ class Session:
         return report
 
     def _follow(self, admin: AirflowApi, watch: ReleaseRun) -> Outcome:
-        """Go on with a run that a killed demo left unfinished, else start one."""
+        """Resume a run that a killed demo left unfinished, else start one."""
         decision = self._options.decision
         comment = f"make demo DECISION={decision}"
         unfinished = admin.unfinished_runs()
         if unfinished:
             if decision and not is_of_demo(unfinished[0]):
                 raise DemoError(
-                    f"The release {unfinished[0]} is under way, which no make demo has started: DECISION={decision} "
-                    "would answer it. Answer it in Airflow yourself, or leave DECISION away."
+                    f"The release {unfinished[0]}, which was not started by make demo, is in progress: "
+                    f"DECISION={decision} would answer it. Answer it in Airflow yourself, or leave DECISION out."
                 )
-            self._console.step(f"going on with the release {unfinished[0]}, which is not finished")
+            self._console.step(f"resuming the unfinished release {unfinished[0]}")
             outcome = watch.follow(unfinished[0], decision, comment)
             if outcome.state == "success":
                 return outcome
@@ -113,12 +113,12 @@ class Session:
         return watch.follow(run_id, decision, comment)
 
     def _fill_store(self, *, attached: bool) -> None:
-        """Fill the store while services start; other data has to wait until nobody reads the old any more."""
+        """Fill the store while services start; different data waits until the old store is no longer read."""
         if not self._shop.is_other:
             self._shop.fill(attached=attached)
 
     def _replace_store(self, running: Running) -> None:
-        """Give up what an earlier demo has left unfinished, and only then put other data in the store's place.
+        """End the releases that an earlier demo left unfinished, then replace the store with different data.
 
         Raises:
             DemoError: a release that a person has started is under way.
@@ -128,23 +128,23 @@ class Session:
             own = [run_id for run_id in unfinished if not is_of_demo(run_id)]
             if own:
                 raise DemoError(
-                    f"A release of other data is under way: {', '.join(own)}, which no make demo has started. End it "
-                    f"at {running.airflow_url}, leave DATA away, or use another folder: make demo DEMO_HOME=.demo-2"
+                    f"A release of other data is under way: {', '.join(own)}, not started by make demo. End it "
+                    f"at {running.airflow_url}, leave DATA out, or use another folder: make demo DEMO_HOME=.demo-2"
                 )
             self._abandon(admin, unfinished)
         self._shop.fill(attached=False)
 
     def _abandon(self, admin: AirflowApi, runs: list[str]) -> None:
         for run_id in runs:
-            self._console.step(f"giving up the unfinished release {run_id}: it is of other data")
+            self._console.step(f"ending the unfinished release {run_id}: it is of other data")
             admin.fail_run(run_id)
         patience = self._services.patience(ABANDON_SECONDS)
         while any(admin.run_state(run_id) not in RUN_ENDED for run_id in runs):
             if patience.is_over([progress_of(admin.tasks(run_id)) for run_id in runs]):
-                raise DemoError(f"The releases {', '.join(runs)} do not end. Remove the demo with: make clean")
+                raise DemoError(f"The releases {', '.join(runs)} do not end. Remove the demo: make clean")
             time.sleep(1)
         for run_id in runs:
-            admin.fail_run(run_id)  # its teardown has ended well, which Airflow takes for the run's success
+            admin.fail_run(run_id)  # again: its teardown succeeded, which makes Airflow mark the run as successful
 
     def _linger(self, running: Running) -> None:
         self._console.say(f"\nAirflow stays at {running.airflow_url} until you press Ctrl-C.")
@@ -157,7 +157,7 @@ class Session:
         if self._leave:
             self._console.say("Everything is left running; stop it with: make stop")
             return
-        # A second Ctrl-C must not leave half of it behind.
+        # A second Ctrl-C must not interrupt the clean-up.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         if self._services.are_running:
@@ -167,16 +167,16 @@ class Session:
 
 def stop(home: Home, console: Console) -> None:
     """Stop what runs in a demo folder."""
-    found = Services(home, console).stop()
-    console.say("stopped" if found else f"nothing of {home.path} was running")
+    was_running = Services(home, console).stop()
+    console.say("stopped" if was_running else f"nothing of {home.path} was running")
 
 
 @contextmanager
 def only_one(home: Home) -> Iterator[None]:
-    """Make sure that no other ``make demo`` works in the same folder.
+    """Require that no other ``make demo`` works in the same folder.
 
     Raises:
-        DemoError: one does.
+        DemoError: another one does.
     """
     home.path.mkdir(parents=True, exist_ok=True)
     with (home.path / "lock").open("w") as lock:

@@ -1,4 +1,4 @@
-"""The shop that a demo trains on: generated, or somebody's own files, and when it may take another's place."""
+"""The shop that a demo trains on: generated or the user's own files, and when it is replaced."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ GENERATED = "generated"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the store that is there came from.
+    """Where the present store came from.
 
     Attributes:
         data: the folder, or `GENERATED`.
-        columns: as they were named, by what they hold.
-        has_timestamps: whether the interactions say when.
+        columns: names given for the columns, by what they hold.
+        has_timestamps: whether the interactions have timestamps.
     """
 
     data: str
@@ -53,13 +53,13 @@ class Shop:
 
     @property
     def is_other(self) -> bool:
-        """Say whether other data than that of the store is wanted; without ``DATA`` any store will do."""
+        """Say whether the wanted data differs from the store's; without ``DATA`` any store will do."""
         if self._options.data is None or self._origin is None:
             return False
         return (self._origin.data, self._origin.columns) != (str(self._options.data), asdict(self._options.columns))
 
     def prepare(self) -> None:
-        """Read the data that is wanted to its last line, before anything is started.
+        """Read all of the wanted data before any service is started.
 
         Raises:
             DemoError: it cannot be used.
@@ -68,25 +68,23 @@ class Shop:
             return
         column = read_timestamp_column()
         self._loaded = load_store(self._options.data, self._home.new_store, self._options.columns, column)
-        self._console.step(f"read {self._options.data}: {self._loaded.taken}")
+        self._console.step(f"read {self._options.data}: {self._loaded.columns_used}")
 
     def fill(self, *, attached: bool) -> None:
-        """Make the store hold what is wanted, and write the settings that go with it.
+        """Fill the store with the wanted data, and write the settings that match it.
 
         Args:
-            attached: whether a release may be reading it; then a generated store is not made anew.
+            attached: whether a release may be reading the store; then a generated one is not generated again.
         """
         if self._loaded is not None:
             self._home.new_store.replace(self._home.store)
             self._install(str(self._options.data), self._loaded)
         elif self._origin is not None and (attached or self._origin.data != GENERATED):
-            self._console.step(
-                f"the store that is there is kept ({self._origin.data}); to have it generated anew: make clean"
-            )
+            self._console.step(f"the present store is kept ({self._origin.data}); to generate a new one: make clean")
             write_settings(self._home, has_timestamps=self._origin.has_timestamps)
         else:
             counts = generate_store(self._home.store, today=datetime.now(UTC).date())
-            self._install(GENERATED, Loaded(counts, has_timestamps=True, taken=""))
+            self._install(GENERATED, Loaded(counts, has_timestamps=True, columns_used=""))
 
     def _install(self, data: str, loaded: Loaded) -> None:
         self._console.step(f"the store has {loaded.counts}  ({data})")

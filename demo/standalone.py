@@ -1,8 +1,8 @@
-"""``airflow standalone`` that listens on 127.0.0.1 only, and ends when one of its programs has ended.
+"""``airflow standalone`` that listens on 127.0.0.1 only, and ends when one of its programs ends.
 
 In Airflow 3.3.2 the scheduler and the triggerer each start a server for task logs on every address of the
-machine, on two fixed ports, and ``standalone`` has no option against it. The page reads the logs from the
-disk here, so those servers are left out. Nor does it notice that a program has ended: runs would wait for ever.
+machine, on two fixed ports, and ``standalone`` has no option against it. Here the web page reads the logs from the
+disk, so those servers are left out. ``standalone`` also does not notice the end of a program: runs would wait for ever.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ class SubCommand(standalone_command.SubCommand):
         self.is_asked_to_end = False
 
     def run(self) -> None:
-        """Run the program; when it has ended by itself, end the others as Ctrl-C does."""
+        """Run the program; if it ends by itself, end the others as Ctrl-C does."""
         super().run()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
         if not self.is_asked_to_end:
             self.parent.print_output("standalone", f"The {self.name} has ended.")
             os.kill(os.getpid(), signal.SIGINT)
 
     def stop(self) -> None:
-        """Ask the program to end."""
+        """Terminate the program."""
         self.is_asked_to_end = True
-        super().stop()  # type: ignore[no-untyped-call]  # Airflow leaves it without annotations
+        super().stop()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
 
 
 if __name__ == "__main__":
-    standalone_command.SubCommand = SubCommand  # type: ignore[misc]  # it offers no other way in
+    standalone_command.SubCommand = SubCommand  # type: ignore[misc]  # it has no other hook
     standalone_command.StandaloneCommand().run()

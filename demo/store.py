@@ -1,6 +1,6 @@
 """The shop's database of the demo: SQLite with users, products and their orders.
 
-`generate_store` invents a shop whose orders have what a recommender looks for: few products sell much, few
+`generate_store` generates a shop whose orders have what a recommender looks for: few products sell much, few
 users buy much, and tastes that a matrix factorisation can find. The same seed and day give the same shop.
 """
 
@@ -67,12 +67,12 @@ class Counts:
 
 
 def generate_store(path: Path, *, today: date, seed: int = 7, size: int = USERS) -> Counts:
-    """Write an invented shop whose newest order is of ``today``.
+    """Write a generated shop whose newest order is of ``today``.
 
     Args:
-        path: the SQLite file, replaced when it is there.
+        path: the SQLite file, replaced if it exists.
         today: the day (UTC) of the newest orders.
-        seed: another seed is another shop.
+        seed: another seed gives another shop.
         size: number of users.
     """
     rng = np.random.default_rng(seed)
@@ -88,7 +88,7 @@ def generate_store(path: Path, *, today: date, seed: int = 7, size: int = USERS)
 
 
 def write_store(path: Path, *, users: Iterable[Row], products: Iterable[Row], interactions: Iterable[Row]) -> Counts:
-    """Stream rows into a new SQLite file that takes the place of ``path`` when it is whole."""
+    """Stream rows into a new SQLite file, which replaces ``path`` when it is complete."""
     partial = path.with_name(f"{path.name}.partial")
     partial.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,25 +108,25 @@ def write_store(path: Path, *, users: Iterable[Row], products: Iterable[Row], in
 
 
 def _insert(connection: sqlite3.Connection, statement: str, rows: Iterable[Row]) -> int:
-    # rowcount is -1 when there was no row to insert.
+    # rowcount is -1 without rows.
     return max(0, connection.executemany(statement, rows).rowcount)
 
 
 def _ids(rng: np.random.Generator, count: int, awkward: tuple[str, ...], letter: str) -> list[str]:
-    """Return distinct ids of several kinds, in no order that says anything."""
-    found = dict.fromkeys(awkward)
-    while len(found) < count:
+    """Return distinct ids of several kinds, in an order without meaning."""
+    ids = dict.fromkeys(awkward)
+    while len(ids) < count:
         number = int(rng.integers(0, 10**9))
-        kind = len(found) % 4
+        kind = len(ids) % 4
         if kind == 0:
-            found[f"{number:010d}"] = None
+            ids[f"{number:010d}"] = None
         elif kind == 1:
-            found[str(uuid.UUID(bytes=rng.bytes(16), version=4))] = None
+            ids[str(uuid.UUID(bytes=rng.bytes(16), version=4))] = None
         elif kind == 2:
-            found[f"{letter}-{number}"] = None
+            ids[f"{letter}-{number}"] = None
         else:
-            found[f"{letter}{np.base_repr(number + 36**12, 36)}"] = None
-    return list(found)
+            ids[f"{letter}{np.base_repr(number + 36**12, 36)}"] = None
+    return list(ids)
 
 
 def _users(rng: np.random.Generator, users: list[str], midnight: datetime) -> Iterator[Row]:
@@ -146,7 +146,7 @@ def _products(rng: np.random.Generator, products: list[str]) -> Iterator[Row]:
 
 
 def _orders(rng: np.random.Generator, users: list[str], products: list[str], midnight: datetime) -> Iterator[Row]:
-    """Yield each user's orders: what sells well or suits the user's taste, rated by taste."""
+    """Yield each user's orders: products that sell well or suit the user's taste, rated by taste."""
     tastes = rng.normal(0, 1, (len(users), TASTES))
     traits = rng.normal(0, 1, (len(products), TASTES))
     popularity = rng.permutation(-0.9 * np.log(np.arange(1, len(products) + 1)))
@@ -167,7 +167,7 @@ def _orders(rng: np.random.Generator, users: list[str], products: list[str], mid
 
 
 def _amounts(rng: np.random.Generator, users: int) -> list[int]:
-    """Return orders per user, log-normal, ``ORDERS_PER_USER`` on average but for the bounds."""
+    """Return orders per user, log-normal, ``ORDERS_PER_USER`` on average before the bounds."""
     weights = rng.lognormal(0, 0.9, users)
     amounts = np.rint(weights * ORDERS_PER_USER / weights.mean())
     return [int(amount) for amount in np.clip(amounts, FEWEST_ORDERS, MOST_ORDERS)]

@@ -1,4 +1,4 @@
-"""What the demo asks of Airflow's API, against a server that answers as Airflow does on a busy machine."""
+"""The demo's client of Airflow's API, against a server that answers like a busy Airflow."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ DONE, CONFLICT = (200, {"state": "success"}), (409, {"detail": "A run with this 
 
 
 class Airflow:
-    """An API server that gives the answers that it is told to, in order, and keeps what was asked."""
+    """An API server that gives scripted answers in order, and records the requests."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, Any]] = []
-        self.asked: list[tuple[str, str, Any]] = []
+        self.requests: list[tuple[str, str, Any]] = []
         self.url = ""
 
     @contextmanager
@@ -43,7 +43,7 @@ class Airflow:
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                airflow.asked.append((self.command, self.path, json.loads(body) if body else None))
+                airflow.requests.append((self.command, self.path, json.loads(body) if body else None))
                 status, content = airflow.answers.pop(0)
                 data = json.dumps(content).encode()
                 self.send_response(status)
@@ -51,7 +51,7 @@ class Airflow:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = do_PATCH = answer  # noqa: N815 - the names that its base class calls
+            do_GET = do_POST = do_PATCH = answer  # noqa: N815 - names that the base class calls
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -84,17 +84,15 @@ def test_a_request_is_sent_again_while_the_database_is_locked(airflow: Airflow, 
     airflow.answers = [LOCKED, LOCKED, DONE]
 
     assert api.run_state("demo-1") == "success"
-    assert len(airflow.asked) == 3
+    assert len(airflow.requests) == 3
 
 
-def test_a_run_that_was_made_although_airflow_said_that_it_failed_is_not_made_twice(
-    airflow: Airflow, api: AirflowApi
-) -> None:
+def test_a_run_that_was_created_despite_an_error_is_not_created_twice(airflow: Airflow, api: AirflowApi) -> None:
     airflow.answers = [LOCKED, CONFLICT]
 
     api.trigger("demo-1", {"seed": 3})
 
-    assert [body["dag_run_id"] for _, _, body in airflow.asked] == ["demo-1", "demo-1"]
+    assert [body["dag_run_id"] for _, _, body in airflow.requests] == ["demo-1", "demo-1"]
 
 
 def test_a_run_whose_id_is_taken_is_refused(airflow: Airflow, api: AirflowApi) -> None:
@@ -105,19 +103,19 @@ def test_a_run_whose_id_is_taken_is_refused(airflow: Airflow, api: AirflowApi) -
 
 
 @pytest.mark.parametrize(("answer", "sent"), [(LOCKED, TRIES), (OTHER_ERROR, 1)])
-def test_an_error_that_stays_is_said(airflow: Airflow, api: AirflowApi, answer: tuple[int, Any], sent: int) -> None:
+def test_a_lasting_error_is_raised(airflow: Airflow, api: AirflowApi, answer: tuple[int, Any], sent: int) -> None:
     airflow.answers = [answer] * sent
 
     with pytest.raises(DemoError, match=r"Airflow answers GET .*/dagRuns/demo-1 with 500"):
         api.run_state("demo-1")
-    assert len(airflow.asked) == sent
+    assert len(airflow.requests) == sent
 
 
 def task(state: str) -> dict[str, Any]:
     return {"task_id": "request_approval", "state": state, "try_number": 1, "duration": None, "start_date": "2026"}
 
 
-def test_the_demo_answers_once_the_scheduler_knows_that_it_was_asked(
+def test_the_demo_answers_only_when_the_scheduler_has_parked_the_task(
     airflow: Airflow, api: AirflowApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(releases, "POLL_SECONDS", 0)
@@ -128,13 +126,13 @@ def test_the_demo_answers_once_the_scheduler_knows_that_it_was_asked(
     services: Any = SimpleNamespace(
         require_alive=lambda: None,
         patience=Patience,
-        scheduler_log=SimpleNamespace(has_parked=lambda *asked: next(knows)),
+        scheduler_log=SimpleNamespace(has_parked=lambda *_: next(knows)),
     )
     watch = ReleaseRun(api, Home(tmp_path), Console(), services=services, timeout_minutes=1)
 
     outcome = watch.follow("demo-1", "promote", "ship it")
 
     assert (outcome.state, outcome.answers) == ("success", 1)
-    answers = [number for number, (method, _, _) in enumerate(airflow.asked) if method == "PATCH"]
+    answers = [number for number, (method, _, _) in enumerate(airflow.requests) if method == "PATCH"]
     assert answers == [6]
-    assert airflow.asked[6][2] == {"chosen_options": ["Promote"], "params_input": {"comment": "ship it"}}
+    assert airflow.requests[6][2] == {"chosen_options": ["Promote"], "params_input": {"comment": "ship it"}}

@@ -1,4 +1,4 @@
-"""The connections of docker-compose's profile emulator, and those of a person that they must not replace."""
+"""The connections of docker-compose's profile emulator, and a user's own, which they must not replace."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OWN = {"oci_default": {"conn_type": "oci", "extra": {"auth": "instance_principal
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What the emulator says of itself."""
+    """The emulator's ready file."""
     folder = tmp_path_factory.mktemp("emulator")
     with running_emulator(folder) as emulator:
         file = folder / "ready.json"
-        said = {name: str(getattr(emulator, name)) for name in ("url", "config_file", "compartment_id")}
-        file.write_text(json.dumps(said), encoding="utf-8")
+        fields = {name: str(getattr(emulator, name)) for name in ("url", "config_file", "compartment_id")}
+        file.write_text(json.dumps(fields), encoding="utf-8")
         yield file
 
 
@@ -34,7 +34,9 @@ def write(ready: Path, tmp_path: Path) -> Callable[[], int]:
     return lambda: connections.main([*given, "--output", str(tmp_path / "connections.json")])
 
 
-def test_they_are_written_and_replaced_for_their_owner_only(write: Callable[[], int], tmp_path: Path) -> None:
+def test_connections_are_written_and_replaced_readable_by_their_owner_only(
+    write: Callable[[], int], tmp_path: Path
+) -> None:
     file = tmp_path / "connections.json"
 
     assert write() == 0
@@ -43,7 +45,7 @@ def test_they_are_written_and_replaced_for_their_owner_only(write: Callable[[], 
     assert write() == 0
 
     assert json.loads(file.read_text(encoding="utf-8")) == first
-    assert {name: found["conn_type"] for name, found in first.items()} == {
+    assert {name: connection["conn_type"] for name, connection in first.items()} == {
         "oci_default": "oci",
         "recommender_db": "sqlite",
     }
@@ -61,7 +63,7 @@ def test_they_are_written_and_replaced_for_their_owner_only(write: Callable[[], 
         "",
     ],
 )
-def test_a_file_that_is_somebodys_own_is_left_as_it_is(
+def test_a_users_own_file_is_not_changed(
     content: str, write: Callable[[], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "connections.json"
@@ -70,7 +72,7 @@ def test_a_file_that_is_somebodys_own_is_left_as_it_is(
     assert write() == 1
 
     assert file.read_text(encoding="utf-8") == content
-    said = capsys.readouterr().err
-    assert f"error: {file} holds connections of your own" in said
-    assert "Leave RECDEPLOY_CONNECTIONS in .env empty" in said
+    message = capsys.readouterr().err
+    assert str(file) in message
+    assert "RECDEPLOY_CONNECTIONS" in message
     assert not (tmp_path / "store.db").exists()

@@ -1,4 +1,4 @@
-"""A demo that is interrupted, or killed, as a whole: `make demo` and all that it has started."""
+"""A demo that is interrupted or killed: `make demo` and everything that it has started."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Demo:
     """Calls of ``python -m demo up`` in one folder.
 
     Attributes:
-        log: takes what they say.
+        log: the file of their output.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -50,7 +50,7 @@ class Demo:
         self._calls.append(call)
 
         def begun() -> bool:
-            assert call.poll() is None, self.said()
+            assert call.poll() is None, self.output()
             new = [process for process in self.services() if process not in before]
             return len(new) > 3 and (self.home.path / "run" / "oci-ready.json").exists()
 
@@ -62,12 +62,12 @@ class Demo:
         return [p for name in ("emulator", "airflow") for p in Service(name, self.home.path).processes()]
 
     def left(self) -> list[psutil.Process]:
-        """Return whatever has to do with its folder and lives."""
+        """Return all living processes that refer to its folder."""
         calls = [call.pid for call in self._calls]
         named = [p for p in psutil.process_iter() if self._names(p) and p.pid not in calls and lives(p)]
         return [*self.services(), *named]
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
     def end(self) -> None:
@@ -92,17 +92,17 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_stops_all_that_it_has_started(demo: Demo, number: signal.Signals) -> None:
+def test_an_interrupted_demo_stops_everything_that_it_has_started(demo: Demo, number: signal.Signals) -> None:
     call = demo.start()
 
     call.send_signal(number)
 
     assert call.wait() == 130
-    assert "stopping Airflow and the emulator" in demo.said()
+    assert "stopping Airflow and the emulator" in demo.output()
     assert demo.left() == []
 
 
-def test_a_demo_that_was_killed_does_not_stand_in_the_way_of_the_next(demo: Demo) -> None:
+def test_the_next_demo_cleans_up_after_a_killed_one(demo: Demo) -> None:
     call = demo.start()
     call.kill()
     call.wait()
@@ -111,7 +111,7 @@ def test_a_demo_that_was_killed_does_not_stand_in_the_way_of_the_next(demo: Demo
 
     again = demo.start()
 
-    assert "cleaning up what an earlier demo left running" in demo.said()
+    assert "cleaning up what an earlier demo left running" in demo.output()
     assert not any(lives(process) for process in orphans)
     again.send_signal(signal.SIGINT)
     assert again.wait() == 130

@@ -1,4 +1,4 @@
-"""``DATA=folder``: ids as they are, errors that name file, line, column and the fix."""
+"""``DATA=folder``: unchanged ids, errors that name file, line, column and remedy."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_an_id_survives_byte_for_byte(folder: Path, identifier: str) -> None:
     assert rows(folder / "store.db", "interactions") == [(identifier, identifier, 1.0, None)]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name(folder: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_column_name(folder: Path) -> None:
     path = folder / "users.csv"
     path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
 
@@ -101,7 +101,7 @@ def test_columns_may_have_other_names(folder: Path) -> None:
         (
             "users.csv",
             "customer\n1\n",
-            r"interactions\.csv, line 1: there is no column 'customer'.*DATA_USER=column",
+            r"interactions\.csv, line 1: no column 'customer'.*DATA_USER=column",
         ),
         ("interactions.csv", "user_id,movie_id,stars\n1,1,1\n", r"no column 'rating'.*DATA_RATING=column"),
         (
@@ -130,12 +130,12 @@ def test_columns_may_have_other_names(folder: Path) -> None:
         (
             "interactions.csv",
             "user_id,movie_id,rating,rating\n1,1,1,2\n",
-            r"interactions\.csv, line 1: the column 'rating' is there twice",
+            r"interactions\.csv, line 1: the column 'rating' occurs twice",
         ),
         ("users.csv", 'user_id\n"1\n', r"users\.csv, line 2: this is not CSV"),
     ],
 )
-def test_what_cannot_be_used_is_named_with_the_fix(folder: Path, name: str, text: str | None, message: str) -> None:
+def test_an_unusable_file_is_named_with_the_remedy(folder: Path, name: str, text: str | None, message: str) -> None:
     if text is None:
         (folder / name).unlink()
     else:
@@ -148,7 +148,7 @@ def test_what_cannot_be_used_is_named_with_the_fix(folder: Path, name: str, text
     assert not list(folder.glob("*.partial"))
 
 
-def test_the_settings_own_name_for_the_time_is_taken_and_said(folder: Path) -> None:
+def test_the_settings_name_of_the_timestamp_column_is_used_and_reported(folder: Path) -> None:
     path = folder / "interactions.csv"
     path.write_text("user_id,movie_id,rating,ordered_at\n00420,01,4.5,2026-01-02\n", encoding="utf-8")
 
@@ -156,12 +156,12 @@ def test_the_settings_own_name_for_the_time_is_taken_and_said(folder: Path) -> N
 
     assert loaded.has_timestamps
     assert rows(folder / "store.db", "interactions") == [("00420", "01", 4.5, "2026-01-02T00:00:00+00:00")]
-    assert loaded.taken == (
+    assert loaded.columns_used == (
         "users.csv: user_id; items.csv: movie_id, movie_title; interactions.csv: user_id, movie_id, rating, ordered_at"
     )
 
 
-def test_what_is_not_there_is_said_too(folder: Path) -> None:
+def test_missing_optional_columns_are_reported(folder: Path) -> None:
     (folder / "items.csv").write_text("movie_id\n01\n", encoding="utf-8")
     (folder / "interactions.csv").write_text(
         "user_id,movie_id,rating,ordered_at\n00420,01,4.5,2026\n", encoding="utf-8"
@@ -170,24 +170,24 @@ def test_what_is_not_there_is_said_too(folder: Path) -> None:
     loaded = load_store(folder, folder / "store.db")
 
     assert not loaded.has_timestamps
-    assert loaded.taken.endswith(
+    assert loaded.columns_used.endswith(
         "items.csv: movie_id, no title; interactions.csv: user_id, movie_id, rating, no timestamp"
     )
 
 
-def test_a_file_of_another_encoding_is_named(folder: Path) -> None:
+def test_a_file_in_another_encoding_is_named(folder: Path) -> None:
     (folder / "items.csv").write_bytes("movie_id,title\n1,Zoë\n".encode("latin-1"))
 
     with pytest.raises(DemoError, match=r"items\.csv, .* not UTF-8"):
         load_store(folder, folder / "store.db")
 
 
-def test_data_that_is_no_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DemoError, match="nowhere is no folder"):
+def test_data_that_is_not_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DemoError, match="nowhere is not a folder"):
         load_store(tmp_path / "nowhere", tmp_path / "store.db")
 
 
-def test_a_failed_load_keeps_the_store_that_was_there(folder: Path) -> None:
+def test_a_failed_load_keeps_the_present_store(folder: Path) -> None:
     load_store(folder, folder / "store.db")
     (folder / "users.csv").write_text("user_id\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""What ``make demo NAME=value`` may say."""
+"""The options of ``make demo NAME=value``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from demo.load import Columns
 from demo.options import read_options
 
 
-def test_nothing_given_is_a_person_deciding_about_a_generated_store() -> None:
+def test_without_options_a_person_decides_about_a_generated_store() -> None:
     options = read_options({})
 
     assert options.home == Path(".demo").resolve()
@@ -21,11 +21,11 @@ def test_nothing_given_is_a_person_deciding_about_a_generated_store() -> None:
     assert options.timeout_minutes == 20
 
 
-def test_an_empty_value_is_not_given() -> None:
+def test_an_empty_value_counts_as_not_given() -> None:
     assert read_options({"DECISION": "", "DATA": "", "KEEP": "", "PORT": ""}) == read_options({})
 
 
-def test_everything_that_can_be_given_is_read(tmp_path: Path) -> None:
+def test_every_option_is_read(tmp_path: Path) -> None:
     options = read_options(
         {
             "DEMO_HOME": str(tmp_path),
@@ -52,16 +52,16 @@ def test_everything_that_can_be_given_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("DECISION", "maybe", "DECISION=maybe is neither promote nor reject"),
-        ("KEEP", "perhaps", "KEEP=perhaps is neither 1 nor 0"),
-        ("PORT", "80", "PORT=80 is no port"),
-        ("AIRFLOW_PORT", "high", "AIRFLOW_PORT=high is no port"),
-        ("PORT", "70000", "PORT=70000 is no port"),
-        ("TIMEOUT", "soon", "TIMEOUT=soon is no number of minutes"),
-        ("TIMEOUT", "0", "TIMEOUT=0 is no number of minutes above 0 and up to 1440"),
-        ("TIMEOUT", "nan", "TIMEOUT=nan is no number of minutes"),
+        ("DECISION", "maybe", "DECISION=maybe .*promote.*reject"),
+        ("KEEP", "perhaps", "KEEP=perhaps .*1 nor 0"),
+        ("PORT", "80", "PORT=80 "),
+        ("AIRFLOW_PORT", "high", "AIRFLOW_PORT=high "),
+        ("PORT", "70000", "PORT=70000 .*from 1024 to 65535"),
+        ("TIMEOUT", "soon", "TIMEOUT=soon "),
+        ("TIMEOUT", "0", "TIMEOUT=0 .* up to 1440"),
+        ("TIMEOUT", "nan", "TIMEOUT=nan "),
     ],
 )
-def test_a_value_that_cannot_be_meant_is_named(name: str, value: str, message: str) -> None:
+def test_an_invalid_value_is_named(name: str, value: str, message: str) -> None:
     with pytest.raises(DemoError, match=message):
         read_options({name: value})

@@ -1,4 +1,4 @@
-"""How long the demo waits: as long as there is progress, and as long as a busy machine keeps it from any."""
+"""How long the demo waits: while there is progress, or a busy machine prevents it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """A clock that is set by hand, and what the machine made of the time."""
+    """A clock that is set by hand, with the seconds of waiting for a processor."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -37,7 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_patience_is_over_when_nothing_changes_any_more(clock: Clock) -> None:
+def test_patience_is_over_when_nothing_changes(clock: Clock) -> None:
     patience = Patience(60)
 
     clock.now += 59
@@ -67,7 +67,7 @@ def test_seconds_of_waiting_for_a_processor_do_not_count(clock: Clock) -> None:
     assert patience.is_over()
 
 
-def test_several_processes_that_wait_at_once_do_not_turn_the_clock_back(clock: Clock) -> None:
+def test_several_waiting_processes_do_not_turn_the_clock_back(clock: Clock) -> None:
     patience = Patience(60, lambda: clock.delayed)
 
     clock.now += 60
@@ -77,7 +77,7 @@ def test_several_processes_that_wait_at_once_do_not_turn_the_clock_back(clock: C
     assert patience.is_over()
 
 
-def test_what_changes_for_ever_is_not_waited_for_for_ever(clock: Clock) -> None:
+def test_endless_changes_do_not_extend_the_patience_for_ever(clock: Clock) -> None:
     patience = Patience(60)
 
     for number in range(2 * LONGEST):
@@ -87,7 +87,7 @@ def test_what_changes_for_ever_is_not_waited_for_for_ever(clock: Clock) -> None:
     assert patience.is_over("again")
 
 
-def test_a_person_who_thinks_is_waited_for(clock: Clock) -> None:
+def test_the_wait_for_a_person_does_not_count(clock: Clock) -> None:
     patience = Patience(60)
 
     for _ in range(3 * LONGEST):
@@ -104,24 +104,24 @@ PARKED = (
 )
 
 
-def test_the_schedulers_log_says_which_question_can_be_answered(tmp_path: Path) -> None:
+def test_the_schedulers_log_tells_which_question_can_be_answered(tmp_path: Path) -> None:
     path = tmp_path / "airflow.log"
     path.write_text(PARKED.replace("state=awaiting_input", "state=success"), encoding="utf-8")
     log = SchedulerLog(path)
-    asked = ("recommender_retrain", "manual__2026-11-28T20:38:00+00:00", "request_approval")
+    question = ("recommender_retrain", "manual__2026-11-28T20:38:00+00:00", "request_approval")
 
-    assert not log.has_parked(*asked, 2)
+    assert not log.has_parked(*question, 2)
     with path.open("a", encoding="utf-8") as stream:
         stream.write(PARKED[:250])
         stream.flush()
-        assert not log.has_parked(*asked, 2)
+        assert not log.has_parked(*question, 2)
         stream.write(PARKED[250:])
-    assert log.has_parked(*asked, 2)
-    assert not log.has_parked(*asked, 1)
-    assert not log.has_parked("recommender_rollback", *asked[1:], 2)
+    assert log.has_parked(*question, 2)
+    assert not log.has_parked(*question, 1)
+    assert not log.has_parked("recommender_rollback", *question[1:], 2)
 
 
-# Two of them share one processor, whatever the machine has.
+# Two of them share one processor on any machine.
 BUSY = """
 import os, time
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -130,8 +130,8 @@ while time.monotonic() < end: pass
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how long a process has waited for a processor")
-def test_a_service_that_has_to_share_a_processor_is_seen_to_be_delayed(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how long a process has waited for a processor")
+def test_a_service_that_shares_a_processor_is_delayed(tmp_path: Path) -> None:
     service = Service("thing", tmp_path)
     service.start([sys.executable, "-S", "-c", BUSY], env=dict(os.environ), cwd=tmp_path)
     other = subprocess.Popen([sys.executable, "-S", "-c", BUSY])

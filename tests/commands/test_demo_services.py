@@ -1,4 +1,4 @@
-"""Processes that are found again and stopped to the last one, ports that stay, settings that are valid."""
+"""Processes that are found again and all stopped, stable ports, valid settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# A leader with a child that ignores SIGTERM, as a program that does not clean up after itself.
+# A leader with a child that ignores SIGTERM, like a program that does not clean up.
 STUBBORN = """
 import signal, subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); "
@@ -54,7 +54,7 @@ def leader(service: Service) -> int:
     return int(json.loads(service.record.read_text(encoding="utf-8"))["pid"])
 
 
-def test_a_stopped_service_leaves_no_process_not_even_a_stubborn_one(service: Service) -> None:
+def test_a_stopped_service_leaves_no_process_even_if_one_ignores_sigterm(service: Service) -> None:
     start(service)
     family = service.processes()
 
@@ -85,7 +85,7 @@ def test_a_lost_record_does_not_hide_the_processes(service: Service) -> None:
     assert len(service.processes()) == 2
 
 
-def test_a_reused_process_id_is_somebody_else(service: Service) -> None:
+def test_a_reused_process_id_is_another_process(service: Service) -> None:
     other = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"], start_new_session=True)
     try:
         service.record.parent.mkdir(parents=True)
@@ -113,7 +113,7 @@ def test_the_tail_of_a_log_leaves_out_requests(service: Service) -> None:
     assert "http.access" not in service.tail()
 
 
-def test_ports_stay_what_they_were(tmp_path: Path) -> None:
+def test_ports_are_remembered(tmp_path: Path) -> None:
     first = choose_ports(tmp_path / "ports.json", {"emulator": None, "airflow": None})
 
     assert len(set(first.values())) == 2
@@ -122,7 +122,7 @@ def test_ports_stay_what_they_were(tmp_path: Path) -> None:
     assert choose_ports(tmp_path / "ports.json", {"emulator": 18001, "airflow": None})["emulator"] == 18001
 
 
-def test_a_port_in_use_is_named_with_the_fix() -> None:
+def test_a_port_in_use_is_named_with_the_remedy() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
 
@@ -152,7 +152,7 @@ def test_the_settings_of_the_demo_are_valid(tmp_path: Path, *, has_timestamps: b
     assert (settings.source.timestamp_column is not None) == has_timestamps
 
 
-def test_airflow_hears_nothing_of_the_callers_own_settings(tmp_path: Path) -> None:
+def test_the_callers_own_settings_do_not_reach_airflow(tmp_path: Path) -> None:
     foreign = {
         "AIRFLOW__API__HOST": "0.0.0.0",  # noqa: S104 - it must not come through
         "AIRFLOW_CONN_OTHER": "x",
@@ -169,7 +169,7 @@ def test_airflow_hears_nothing_of_the_callers_own_settings(tmp_path: Path) -> No
     assert json.loads(environment["AIRFLOW_CONN_OCI_DEFAULT"])["extra"] == {"region": "r"}
 
 
-def test_what_holds_a_key_or_a_password_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_files_with_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     home = Home(tmp_path)
 
     prepare_airflow(home, airflow_environment(home, port=18001, oci={}))
@@ -180,7 +180,7 @@ def test_what_holds_a_key_or_a_password_is_for_its_owner_only(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("events", "said"),
+    ("events", "message"),
     [
         ([], None),
         ([{"event": "fine", "level": "info"}], None),
@@ -197,5 +197,5 @@ def test_what_holds_a_key_or_a_password_is_for_its_owner_only(tmp_path: Path) ->
         ),
     ],
 )
-def test_the_last_error_of_a_log_is_what_the_task_said(events: list[dict[str, object]], said: str | None) -> None:
-    assert last_error(events) == said
+def test_the_last_error_of_a_log_is_returned(events: list[dict[str, object]], message: str | None) -> None:
+    assert last_error(events) == message

@@ -1,4 +1,4 @@
-"""Whose data a demo trains on, and whose releases it leaves alone."""
+"""Which data a demo trains on, and which releases it does not touch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def options(tmp_path: Path) -> Options:
-    """Ask for a shop of one's own."""
+    """Options that name the user's own shop."""
     data = tmp_path / "data"
     data.mkdir()
     (data / "users.csv").write_text("user_id\nmine\n", encoding="utf-8")
@@ -38,7 +38,7 @@ def options(tmp_path: Path) -> Options:
     return Options(home=tmp_path / "demo", data=data)
 
 
-def made(options: Options, *, attached: bool = False) -> Shop:
+def make_shop(options: Options, *, attached: bool = False) -> Shop:
     home = Home(options.home)
     home.path.mkdir(parents=True, exist_ok=True)
     shop = Shop(home, options, Console())
@@ -54,34 +54,34 @@ def users(options: Options) -> list[str]:
 
 
 @pytest.mark.parametrize("attached", [True, False])
-def test_without_data_the_store_that_is_there_is_kept(
+def test_without_data_the_present_store_is_kept(
     options: Options, capsys: pytest.CaptureFixture[str], *, attached: bool
 ) -> None:
-    made(options)
+    make_shop(options)
 
-    shop = made(replace(options, data=None), attached=attached)
+    shop = make_shop(replace(options, data=None), attached=attached)
 
     assert users(options) == ["mine"]
     assert not shop.is_other
     assert load_settings(Home(options.home).settings).source.timestamp_column is None
-    assert f"the store that is there is kept ({options.data})" in capsys.readouterr().out
+    assert f"kept ({options.data})" in capsys.readouterr().out
 
 
-def test_a_generated_store_is_made_anew_unless_a_release_may_be_reading_it(options: Options) -> None:
+def test_a_store_is_generated_again_unless_a_release_may_be_reading_it(options: Options) -> None:
     generated = replace(options, data=None)
-    made(generated)
+    make_shop(generated)
     write_store(Home(options.home).store, users=[("marked", None, None, None)], products=[], interactions=[])
 
-    made(generated, attached=True)
+    make_shop(generated, attached=True)
     assert users(options) == ["marked"]
-    made(generated)
+    make_shop(generated)
     assert len(users(options)) > 1000
 
 
-def test_other_data_waits_beside_the_store(options: Options) -> None:
-    made(replace(options, data=None))
+def test_different_data_waits_beside_the_store(options: Options) -> None:
+    make_shop(replace(options, data=None))
 
-    shop = made(options)
+    shop = make_shop(options)
 
     assert shop.is_other
     assert len(users(options)) > 1000
@@ -91,7 +91,7 @@ def test_other_data_waits_beside_the_store(options: Options) -> None:
 
 
 class Airflow:
-    """Stands for Airflow's API: runs that end, as successes, when they are told to fail."""
+    """Stands for Airflow's API: a run that is marked as failed ends as a success."""
 
     def __init__(self, runs: list[str]) -> None:
         self.runs = runs
@@ -115,8 +115,8 @@ class Airflow:
 
 @pytest.fixture
 def replaced(options: Options, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], Airflow]:
-    """Put other data in the store's place while these runs are under way."""
-    made(replace(options, data=None))
+    """Replace the store with different data while these runs are under way."""
+    make_shop(replace(options, data=None))
 
     def replaced(runs: list[str]) -> Airflow:
         airflow = Airflow(runs)
@@ -130,21 +130,21 @@ def replaced(options: Options, monkeypatch: pytest.MonkeyPatch) -> Callable[[lis
     return replaced
 
 
-def test_a_release_that_a_person_has_started_is_not_given_up(
+def test_a_release_that_a_person_has_started_is_not_ended(
     options: Options, replaced: Callable[[list[str]], Airflow]
 ) -> None:
-    with pytest.raises(DemoError, match="A release of other data is under way: manual__2026, which no make demo has"):
+    with pytest.raises(DemoError, match=r"under way: manual__2026,.*DEMO_HOME="):
         replaced(["demo-20260101T000000", "manual__2026"])
 
     assert len(users(options)) > 1000, "its store is still there"
 
 
-def test_what_an_earlier_demo_left_is_given_up_and_ends_as_failed(
+def test_unfinished_releases_of_an_earlier_demo_end_as_failed(
     options: Options, replaced: Callable[[list[str]], Airflow]
 ) -> None:
     airflow = replaced(["demo-20260101T000000"])
 
-    assert airflow.failed == ["demo-20260101T000000"] * 2, "once to end it, once more for what Airflow calls it"
+    assert airflow.failed == ["demo-20260101T000000"] * 2, "once to end it, once to correct its state"
     assert users(options) == ["mine"]
 
 
@@ -153,14 +153,12 @@ def test_a_release_that_a_person_has_started_is_not_answered(options: Options) -
     airflow: Any = Airflow(["manual__2026"])
     session = Session(replace(options, data=None, decision="promote"), Console())
 
-    with pytest.raises(DemoError, match=r"The release manual__2026 is under way.* DECISION=promote would answer it"):
+    with pytest.raises(DemoError, match=r"manual__2026.* DECISION=promote would answer it"):
         session._follow(airflow, watch)
 
 
-def test_data_that_cannot_be_used_is_said_before_anything_is_started(
-    options: Options, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Services, "start", lambda *_: pytest.fail("something was started"))
+def test_unusable_data_is_reported_before_any_service_starts(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Services, "start", lambda *_: pytest.fail("a service was started"))
     (options.data / "interactions.csv").write_text("user_id,product_id,rating\nmine,1,high\n", encoding="utf-8")  # type: ignore[operator]
 
     with pytest.raises(DemoError, match="'high' is not a number"):
@@ -168,22 +166,22 @@ def test_data_that_cannot_be_used_is_said_before_anything_is_started(
 
 
 class TestPredicting:
-    def test_without_a_demo_says_how_to_start_one(self, options: Options) -> None:
+    def test_without_a_demo_the_error_tells_how_to_start_one(self, options: Options) -> None:
         home = Home(options.home)
 
         with pytest.raises(DemoError, match=r"No demo runs in .* make demo KEEP=1"):
             predict(home, Services(home, Console()), None)
 
-    def test_shows_the_request_and_the_answer(self, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_request_and_the_answer_are_shown(self, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
         home = Home(options.home)
-        made(options)
+        make_shop(options)
         monkeypatch.setattr(Services, "emulator_ready", lambda _: {})
         monkeypatch.setattr("demo.predictions.Cloud", Tenancy)
 
-        said = predict(home, Services(home, Console()), None)
+        output = predict(home, Services(home, Console()), None)
 
-        assert said.splitlines()[0] == "POST http://md/predict"
-        request, answer = said.partition("\n")[2].split("\n\n")
+        assert output.splitlines()[0] == "POST http://md/predict"
+        request, answer = output.partition("\n")[2].split("\n\n")
         assert json.loads(request)["user_id"] == "mine"
         assert json.loads(answer) == {"user_id": "mine", "recommendations": []}
         assert "other" in predict(home, Services(home, Console()), "other")

@@ -1,4 +1,4 @@
-"""The generated shop: the same each time, and one that a recommender can learn from."""
+"""The generated shop: reproducible, and one that a recommender can learn from."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def one(shop: sqlite3.Connection, query: str) -> Any:
     return shop.execute(query).fetchone()[0]
 
 
-def test_the_shop_has_the_promised_size(shop: sqlite3.Connection) -> None:
+def test_the_shop_has_the_documented_size(shop: sqlite3.Connection) -> None:
     assert one(shop, "SELECT count(*) FROM users") == 2_500
     assert one(shop, "SELECT count(*) FROM products") == 800
     assert one(shop, "SELECT count(*) FROM interactions") == pytest.approx(120_000, rel=0.02)
 
 
-def test_the_newest_order_is_of_yesterday_and_none_is_in_the_future(shop: sqlite3.Connection) -> None:
+def test_the_newest_order_is_of_yesterday_and_not_in_the_future(shop: sqlite3.Connection) -> None:
     assert "2026-11-22" < one(shop, "SELECT max(ordered_at) FROM interactions") <= "2026-11-23T00:00:00+00:00"
 
 
-def test_nobody_rates_a_product_twice_and_everything_refers_to_something(shop: sqlite3.Connection) -> None:
+def test_interactions_are_distinct_and_refer_to_users_and_products(shop: sqlite3.Connection) -> None:
     pairs = "SELECT count(*) FROM (SELECT DISTINCT user_id, product_id FROM interactions)"
 
     assert one(shop, pairs) == one(shop, "SELECT count(*) FROM interactions")
@@ -63,17 +63,17 @@ def test_few_products_sell_much(shop: sqlite3.Connection) -> None:
     assert sold[-1] > 0
 
 
-def test_nobody_rated_nearly_everything(shop: sqlite3.Connection) -> None:
+def test_each_user_rated_at_most_half_of_the_products(shop: sqlite3.Connection) -> None:
     assert one(shop, "SELECT max(n) FROM (SELECT count(*) n FROM interactions GROUP BY user_id)") <= 400
 
 
 def test_ratings_are_one_to_five(shop: sqlite3.Connection) -> None:
-    found = {rating for (rating,) in shop.execute("SELECT DISTINCT rating FROM interactions")}
+    ratings = {rating for (rating,) in shop.execute("SELECT DISTINCT rating FROM interactions")}
 
-    assert found == {1.0, 2.0, 3.0, 4.0, 5.0}
+    assert ratings == {1.0, 2.0, 3.0, 4.0, 5.0}
 
 
-def test_ids_are_of_kinds_that_careless_code_changes(shop: sqlite3.Connection) -> None:
+def test_ids_include_kinds_that_careless_code_changes(shop: sqlite3.Connection) -> None:
     users = {user for (user,) in shop.execute("SELECT user_id FROM users")}
 
     assert {"00420", "420", "NaN", "1e5", "ユーザー7"} <= users
@@ -84,7 +84,7 @@ def test_the_same_seed_and_day_give_the_same_rows(tmp_path: Path) -> None:
     assert dump(tmp_path / "one.db", seed=7) == dump(tmp_path / "two.db", seed=7)
 
 
-def test_another_seed_is_another_shop(tmp_path: Path) -> None:
+def test_another_seed_gives_another_shop(tmp_path: Path) -> None:
     assert dump(tmp_path / "one.db", seed=7) != dump(tmp_path / "two.db", seed=8)
 
 

@@ -1,4 +1,4 @@
-"""docker-compose.yaml, Dockerfile and .env.example: no engine is at hand, so every name in them is looked up."""
+"""docker-compose.yaml, Dockerfile and .env.example: every name in them is looked up, without a container engine."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ FINAL_STAGE = DOCKERFILE.rpartition("\nFROM ")[2]
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 HOME = "/opt/recdeploy"
-# A value that begins with this is not a secret, whatever its variable is called.
+# A value that begins with this is not a secret, whatever the variable's name.
 NO_SECRETS = ("${", "airflow.secrets.", "/opt/recdeploy/", '{"connections_file_path"')
 
-# Asks Airflow in a process of its own: importing it makes a home folder.
-ASK_AIRFLOW = """
+# Runs Airflow in a separate process: importing it creates a home folder.
+QUERY_AIRFLOW = """
 import importlib.util, json, sys
 from airflow.cli.cli_parser import get_parser
 from airflow.configuration import conf
 from airflow.secrets.local_filesystem import LocalFilesystemBackend, load_connections_dict
 
-asked = json.load(sys.stdin)
-for command in asked["commands"]:
+query = json.load(sys.stdin)
+for command in query["commands"]:
     get_parser().parse_args(command)  # exits with a message when it is wrong
 sections = conf.configuration_description.items()
 known = [f"{section}__{option}" for section, text in sections for option in text["options"]]
-connections = load_connections_dict(asked["connections"])
+connections = load_connections_dict(query["connections"])
 print(json.dumps({
     "options": known,
-    "worker": bool(importlib.util.find_spec(asked["worker"])),
+    "worker": bool(importlib.util.find_spec(query["worker"])),
     "backend": f"{LocalFilesystemBackend.__module__}.{LocalFilesystemBackend.__qualname__}",
     "connections": {name: [c.conn_type, c.host, c.extra_dejson] for name, c in connections.items()},
 }))
@@ -64,21 +64,21 @@ def command_of(service: dict[str, Any]) -> list[str]:
 
 def programs() -> list[list[str]]:
     """Every command line in the file: commands, health checks and the lines of shell scripts."""
-    found = []
+    lines = []
     for service in SERVICES.values():
         for command in (command_of(service), service.get("healthcheck", {}).get("test", [])):
             if command[:1] == ["CMD-SHELL"] or command[:1] == ["sh"]:
-                found += [shlex.split(line, comments=True) for line in command[-1].splitlines() if "'" not in line]
+                lines += [shlex.split(line, comments=True) for line in command[-1].splitlines() if "'" not in line]
             elif command:
-                found.append(command[1:] if command[0] == "CMD" else command)
-    return [command for command in found if command]
+                lines.append(command[1:] if command[0] == "CMD" else command)
+    return [command for command in lines if command]
 
 
 def variables(text: str) -> set[str]:
     return set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text))
 
 
-def test_compose_file_keeps_to_the_specification() -> None:
+def test_the_compose_file_is_valid() -> None:
     VALIDATOR.validate(COMPOSE)
 
 
@@ -93,7 +93,7 @@ def test_compose_file_keeps_to_the_specification() -> None:
     ],
     ids=str,
 )
-def test_the_specification_refuses_what_is_mistyped(mistake: dict[str, Any]) -> None:
+def test_the_schema_refuses_a_typo(mistake: dict[str, Any]) -> None:
     spoiled = {**COMPOSE, "services": {**SERVICES, "worker": {**SERVICES["worker"], **mistake}}}
 
     with pytest.raises(jsonschema.ValidationError, match=re.escape(next(iter(mistake)))):
@@ -101,7 +101,7 @@ def test_the_specification_refuses_what_is_mistyped(mistake: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_tells_its_health_or_does_its_work_once(name: str) -> None:
+def test_a_service_has_a_health_check_or_runs_once(name: str) -> None:
     service = SERVICES[name]
     times = [service.get("stop_grace_period", ""), *(service.get("healthcheck", {}).get(key, "") for key in TIMES)]
 
@@ -114,12 +114,12 @@ def test_a_service_tells_its_health_or_does_its_work_once(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["api-server", "scheduler", "dag-processor", "triggerer", "worker", "postgres", "redis", "init", "emulator"]
 )
-def test_every_part_of_airflow_is_there(name: str) -> None:
+def test_every_part_of_airflow_has_a_service(name: str) -> None:
     assert name in SERVICES
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_depends_on_services_that_are_there(name: str) -> None:
+def test_a_service_depends_on_existing_services(name: str) -> None:
     for other, how in SERVICES[name].get("depends_on", {}).items():
         assert other in SERVICES
         if how["condition"] == "service_healthy":
@@ -151,20 +151,20 @@ def test_every_declared_volume_is_used() -> None:
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What Airflow knows of; it has understood every command line."""
+    """Airflow's options and connections; it has parsed every command line."""
     home = tmp_path_factory.mktemp("airflow")
     shop = {"conn_type": "sqlite", "host": "/opt/shop.db"}
     connections = {"oci_default": {"conn_type": "oci", "extra": {"region": "r"}}, "recommender_db": shop}
     (home / "connections.json").write_text(json.dumps(connections), encoding="utf-8")
-    asked = {
+    query = {
         "commands": [command[1:] for command in programs() if command[0] == "airflow"],
         "connections": str(home / "connections.json"),
         "worker": re.findall(r"--app ([a-z_.]+)\.app ", SERVICES["worker"]["healthcheck"]["test"][-1])[0],
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     done = subprocess.run(
-        [sys.executable, "-c", ASK_AIRFLOW],
-        input=json.dumps(asked),
+        [sys.executable, "-c", QUERY_AIRFLOW],
+        input=json.dumps(query),
         env={**environment, "AIRFLOW_HOME": str(home)},
         capture_output=True,
         text=True,
@@ -175,38 +175,38 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return answer
 
 
-def test_airflow_understands_every_command(airflow: dict[str, Any]) -> None:
-    found = {" ".join(command[:3]) for command in programs() if command[0] == "airflow"}
+def test_airflow_parses_every_command(airflow: dict[str, Any]) -> None:
+    commands = {" ".join(command[:3]) for command in programs() if command[0] == "airflow"}
 
     assert airflow
-    assert {"airflow db migrate", "airflow celery worker", "airflow dag-processor"} <= found
+    assert {"airflow db migrate", "airflow celery worker", "airflow dag-processor"} <= commands
 
 
 @pytest.mark.parametrize("command", [c for c in programs() if "-m" in c], ids=" ".join)
-def test_modules_that_are_run_exist(command: list[str]) -> None:
+def test_every_module_that_is_run_exists(command: list[str]) -> None:
     module = command[command.index("-m") + 1]
 
     assert importlib.util.find_spec(module) or importlib.util.find_spec(f"{module}.__main__")
     assert f"COPY {module.split('.')[0]} " in DOCKERFILE
 
 
-def test_the_worker_is_asked_through_an_application_that_exists(airflow: dict[str, Any]) -> None:
+def test_the_application_of_the_workers_health_check_exists(airflow: dict[str, Any]) -> None:
     assert airflow["worker"]
 
 
 @pytest.mark.parametrize("name", sorted({n for s in SERVICES.values() for n in s.get("environment", {}) if "__" in n}))
-def test_airflow_knows_the_option_of_each_variable(name: str, airflow: dict[str, Any]) -> None:
+def test_each_variable_is_an_option_of_airflow(name: str, airflow: dict[str, Any]) -> None:
     assert name.lower().removeprefix("airflow__") in airflow["options"]
 
 
-def test_the_secrets_backend_that_is_named_exists(airflow: dict[str, Any]) -> None:
+def test_the_named_secrets_backend_exists(airflow: dict[str, Any]) -> None:
     environment = SERVICES["scheduler"]["environment"]
 
     assert environment["AIRFLOW__SECRETS__BACKEND"] == airflow["backend"]
     assert "connections_file_path" in json.loads(environment["AIRFLOW__SECRETS__BACKEND_KWARGS"])
 
 
-def test_no_secret_is_written_down() -> None:
+def test_the_compose_file_contains_no_secret() -> None:
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             if re.search(r"PASSWORD|SECRET|KEY|TOKEN|AUTH$|CONN|URL|BACKEND", name):
@@ -215,7 +215,7 @@ def test_no_secret_is_written_down() -> None:
     assert not re.search(r"^[A-Z_]+=(?!$)", EXAMPLE, re.MULTILINE)
 
 
-def test_what_is_secret_is_required_with_a_message() -> None:
+def test_every_secret_is_required_with_a_message() -> None:
     text = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
 
     required = set(re.findall(r"\$\{([A-Z_]+):\?[^}]+\}", text))
@@ -223,7 +223,7 @@ def test_what_is_secret_is_required_with_a_message() -> None:
     assert required == set(re.findall(r"^([A-Z_]+)=$", EXAMPLE, re.MULTILINE))
 
 
-def test_every_variable_stands_in_the_example() -> None:
+def test_the_example_lists_every_variable() -> None:
     used = variables((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
 
     assert used == set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE))
@@ -237,7 +237,7 @@ def test_every_variable_stands_in_the_example() -> None:
         ({"admin": "old", "ann": "hers"}, {"admin": "new", "ann": "hers"}),
     ],
 )
-def test_setting_the_admins_password_leaves_other_users_theirs(
+def test_setting_the_admins_password_keeps_other_users_passwords(
     before: dict[str, str] | None, after: dict[str, str], tmp_path: Path
 ) -> None:
     file = tmp_path / "passwords.json"
@@ -254,7 +254,7 @@ def test_setting_the_admins_password_leaves_other_users_theirs(
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_the_image_knows_the_commit_that_it_was_built_from() -> None:
+def test_the_image_records_its_commit() -> None:
     assert COMMIT_VARIABLE == "RECDEPLOY_GIT_COMMIT"
     assert re.search(rf"^ARG {COMMIT_VARIABLE}=$", FINAL_STAGE, re.MULTILINE)
     assert re.search(rf"^ENV {COMMIT_VARIABLE}=\${COMMIT_VARIABLE}$", FINAL_STAGE, re.MULTILINE)
@@ -264,7 +264,7 @@ def test_the_image_knows_the_commit_that_it_was_built_from() -> None:
             assert COMMIT_VARIABLE not in service["environment"], "an empty one would hide the image's own"
 
 
-def test_a_model_carries_the_commit_of_the_image_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_has_the_commit_of_the_image_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(COMMIT_VARIABLE, "0a1b2c3")
     assert describe_code() == CodeVersion(repository=None, branch=None, commit="0a1b2c3")
     monkeypatch.setenv(COMMIT_VARIABLE, "")
@@ -272,7 +272,7 @@ def test_a_model_carries_the_commit_of_the_image_or_none(monkeypatch: pytest.Mon
     assert describe_code() == CodeVersion(repository=None, branch=None, commit=None)
 
 
-def test_paths_that_the_image_copies_exist_and_are_not_ignored() -> None:
+def test_copied_paths_exist_and_are_not_ignored() -> None:
     kept = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     for sources in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE):
         for source in sources.split()[:-1]:
@@ -280,7 +280,7 @@ def test_paths_that_the_image_copies_exist_and_are_not_ignored() -> None:
             assert f"!{source}" in kept
 
 
-def test_the_image_installs_the_lock_by_hash_and_runs_as_nobody_special() -> None:
+def test_the_image_installs_the_lock_by_hash_and_runs_unprivileged() -> None:
     instructions = [line for line in DOCKERFILE.splitlines() if line and not line.startswith("#")]
 
     assert re.search(r"--require-hashes\s+--compile-bytecode /tmp/requirements.txt", DOCKERFILE)
@@ -293,13 +293,13 @@ def test_variables_of_the_image_are_options_of_airflow(name: str, airflow: dict[
     assert name.lower().removeprefix("airflow__") in airflow["options"]
 
 
-def test_only_the_api_server_is_published_and_only_on_this_machine_by_default() -> None:
+def test_only_the_api_server_is_published_by_default_only_on_this_machine() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
     assert published == {"api-server": ["${AIRFLOW_BIND:-127.0.0.1}:${AIRFLOW_PORT:-8080}:8080"]}
 
 
-def test_the_connections_of_the_emulator_profile_are_of_a_format_that_airflow_reads(airflow: dict[str, Any]) -> None:
+def test_airflow_reads_the_connections_of_the_emulator_profile(airflow: dict[str, Any]) -> None:
     assert airflow["connections"] == {
         "oci_default": ["oci", None, {"region": "r"}],
         "recommender_db": ["sqlite", "/opt/shop.db", {}],

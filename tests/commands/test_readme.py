@@ -1,4 +1,4 @@
-"""What the README tells its reader to do can be done: commands, paths, names and connections."""
+"""The README's commands, paths, names and connections work."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ COMMANDS = [
 
 
 def commands_of(program: str) -> list[list[str]]:
-    found = [command[1:] for command in COMMANDS if command[0] == program]
-    assert found, f"the README shows no {program} command"
-    return found
+    commands = [command[1:] for command in COMMANDS if command[0] == program]
+    assert commands, f"the README shows no {program} command"
+    return commands
 
 
 def run(*command: str) -> str:
@@ -53,7 +53,7 @@ def test_make_knows_every_target_and_variable_that_is_shown(arguments: list[str]
 
 @pytest.fixture
 def shell(tmp_path: Path) -> dict[str, str]:
-    """The environment of a shell that knows nothing but where the settings lie, of a storage with one entry."""
+    """The environment of a shell that names only the settings, of a storage with one entry."""
     values = yaml.safe_load((ROOT / "include" / "recommender.yaml").read_text(encoding="utf-8"))
     storage = (tmp_path / "storage").as_uri()
     (tmp_path / "recommender.yaml").write_text(yaml.safe_dump({**values, "storage": storage}), encoding="utf-8")
@@ -68,34 +68,34 @@ def shell(tmp_path: Path) -> dict[str, str]:
     }
 
 
-SAYS = {
+OUTPUTS = {
     "status": "Project product-recommender",
     "history": "triggered_by",
     "verify": "entries are whole.",
     "backups": "backups/v1_20260302_030000",
 }
-LOOKS = [list(command) for command in dict.fromkeys(map(tuple, commands_of("make"))) if command[0] in SAYS]
+READ_ONLY = [list(command) for command in dict.fromkeys(map(tuple, commands_of("make"))) if command[0] in OUTPUTS]
 
 
-@pytest.mark.parametrize("arguments", LOOKS, ids=" ".join)
-def test_what_looks_at_the_releases_does_so_in_a_bare_shell(arguments: list[str], shell: dict[str, str]) -> None:
+@pytest.mark.parametrize("arguments", READ_ONLY, ids=" ".join)
+def test_commands_that_only_read_run_in_a_bare_shell(arguments: list[str], shell: dict[str, str]) -> None:
     command = ["make", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=shell, capture_output=True, text=True, check=False)
 
-    assert SAYS[arguments[0]] in done.stdout, done.stderr
-    # Nothing signs requests to OCI here, so that the tags could not be compared.
+    assert OUTPUTS[arguments[0]] in done.stdout, done.stderr
+    # Without a key for OCI the tags cannot be compared.
     assert done.returncode == (2 if arguments[0] == "verify" else 0)
 
 
-def test_the_readme_shows_all_that_looks_at_the_releases() -> None:
-    assert {command[0] for command in LOOKS} == set(SAYS)
+def test_the_readme_shows_every_command_that_only_reads() -> None:
+    assert {command[0] for command in READ_ONLY} == set(OUTPUTS)
 
 
 IN_THE_IMAGE = re.findall(r"`docker compose exec \w+ (python -m recdeploy_ops [^`]+)`", README)
 
 
 @pytest.mark.parametrize("command", IN_THE_IMAGE)
-def test_the_command_line_is_found_in_the_image(command: str, shell: dict[str, str]) -> None:
+def test_the_command_line_runs_in_the_image(command: str, shell: dict[str, str]) -> None:
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     [path] = re.findall(r"PYTHONPATH=(\S+)", dockerfile)
     assert path.startswith("/opt/recdeploy/")
@@ -105,10 +105,10 @@ def test_the_command_line_is_found_in_the_image(command: str, shell: dict[str, s
 
     done = subprocess.run(program, env=inside, cwd=shell["HOME"], capture_output=True, text=True, check=False)
 
-    assert SAYS[shlex.split(command)[3]] in done.stdout, done.stderr
+    assert OUTPUTS[shlex.split(command)[3]] in done.stdout, done.stderr
 
 
-def test_the_readme_shows_how_to_look_from_inside_the_image() -> None:
+def test_the_readme_shows_the_command_line_in_the_image() -> None:
     assert len(IN_THE_IMAGE) == 2
 
 
@@ -119,17 +119,17 @@ def test_pytest_knows_every_marker_that_is_shown(arguments: list[str]) -> None:
 
 
 def connections() -> dict[str, dict[str, Any]]:
-    found = re.findall(r"^(AIRFLOW_CONN_\w+)='(.*?)'$", "\n".join(BLOCKS), re.DOTALL | re.MULTILINE)
-    return {name: json.loads(value) for name, value in found}
+    matches = re.findall(r"^(AIRFLOW_CONN_\w+)='(.*?)'$", "\n".join(BLOCKS), re.DOTALL | re.MULTILINE)
+    return {name: json.loads(value) for name, value in matches}
 
 
-def test_the_connections_that_are_shown_are_those_of_the_settings() -> None:
+def test_the_shown_connections_are_those_of_the_settings() -> None:
     values = yaml.safe_load((ROOT / "include" / "recommender.yaml").read_text(encoding="utf-8"))
 
     assert set(connections()) == {f"AIRFLOW_CONN_{name.upper()}" for name in values["connections"].values()}
 
 
-def test_the_oci_connection_that_is_shown_is_understood() -> None:
+def test_the_shown_oci_connection_is_valid() -> None:
     shown = connections()["AIRFLOW_CONN_OCI_DEFAULT"]
 
     profile = OciProfile.from_fields(shown["extra"], source="the README")
@@ -137,7 +137,7 @@ def test_the_oci_connection_that_is_shown_is_understood() -> None:
     assert profile.region == "eu-frankfurt-1"
 
 
-def test_everything_that_is_named_is_there() -> None:
+def test_every_named_file_exists() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     folders = re.findall(r"^\| `(\w+/)` \|", README, re.MULTILINE)
     files = re.findall(r"`((?:include|docs|docker-compose|\.env)[\w./-]*\.\w+)`", README)
