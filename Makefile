@@ -75,9 +75,10 @@ test-chaos: setup ## Run the chaos tests in full: a crash at every call, lasting
 coverage: setup ## Check that the unit tests reach every branch of what decides and of what serves
 	$(BIN)/python -m pytest tests/unit -q --cov --cov-config=tests/unit/coverage.ini --cov-report=term-missing $(ARGS)
 
-lint: setup ## Check style, types and the direction of imports
+lint: setup ## Check style, spelling, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy $(MYPY)
 	PYTHONPATH=plugins:. $(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/unit/test_imports.py --quiet --no-header
