@@ -44,7 +44,7 @@ ENV PATH=/opt/recdeploy/venv/bin:$PATH \
     AIRFLOW__CORE__LOAD_EXAMPLES=False \
     AIRFLOW__LOGGING__BASE_LOG_FOLDER=/opt/recdeploy/airflow/logs
 
-# The commit that this is built from, for the provenance of models. Last, as each commit makes what follows anew.
+# The commit that this is built from, for the provenance of models. Last, as each commit rebuilds what follows.
 ARG RECDEPLOY_GIT_COMMIT=
 ENV RECDEPLOY_GIT_COMMIT=$RECDEPLOY_GIT_COMMIT
 

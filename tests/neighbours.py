@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from oci_emulator.testing import RunningEmulator
 
+OURS = "product-recommender"  # the project of the shop beside which they are
 INSTANCE = {
     "instanceShapeName": "VM.GPU.A10.2",
     "subnetId": "ocid1.subnet.oc1.iad.neighbour",
@@ -88,7 +89,7 @@ def by_threshold(*rules: dict[str, Any] | None) -> dict[str, Any]:
 
 
 # Somebody has copied our tags to what is theirs.
-BORROWED_TAGS = {"recdeploy-project": "product-recommender", "recdeploy-version": "1", "recdeploy-run": "run-1"}
+BORROWED_TAGS = {"recdeploy-project": OURS, "recdeploy-version": "1", "recdeploy-run": "run-1"}
 
 DEPLOYMENTS: Mapping[str, dict[str, Any]] = {
     "a model group": {"displayName": "llm", "modelDeploymentConfigurationDetails": MODEL_GROUP, "freeformTags": {}},

@@ -364,7 +364,7 @@ class Installation:
         return found
 
     def releases(self) -> ReleaseContext:
-        """Return what the product's own steps work with, read anew."""
+        """Return what the product's own steps work with, read again."""
         session = OciSession(OciProfile.from_fields(self.cloud.connection(), source="the test"))
         return open_context(load_settings(self.home.settings), self.objects, session, "the test")
 

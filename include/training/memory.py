@@ -124,7 +124,7 @@ V2 = ("memory.max", "memory.current", "inactive_file")
 
 
 def _number(path: Path) -> int | None:
-    """Return what stands in a file; None for ``max`` or where there is no such file."""
+    """Return what stands in a file; None for ``max`` or where no such file exists."""
     try:
         text = path.read_text(encoding="ascii").strip()
     except OSError:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.integer[Any]]
 
-# Scores of a block: many, as BLAS rearranges the factors of all items anew for each.
+# Scores of a block: many, as BLAS rearranges the factors of all items again for each.
 BLOCK_SCORES = 1 << 23
 # Users of a block: more take memory that is not in the caches, and are not faster.
 FEWEST_ROWS, MOST_ROWS = 32, 256

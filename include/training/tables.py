@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def size_of(spec: Any, factors: int) -> Size | None:
-    """Return how large a training is, from the files' metadata; None when they are no local Parquet files.
+    """Return how large a training is, from the files' metadata; None when they are not local Parquet files.
 
     Args:
         spec: the operator's.

@@ -76,7 +76,7 @@ def encode_ratings(interactions: pd.DataFrame, user_column: str, item_column: st
         rating_column: name of the column of ratings, numbers.
 
     Raises:
-        ValueError: an id or a rating is missing, or a rating is no finite number.
+        ValueError: an id or a rating is missing, or a rating is not a finite number.
     """
     users, user_ids = _encode(interactions[user_column])
     items, item_ids = _encode(interactions[item_column])

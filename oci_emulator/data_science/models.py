@@ -148,7 +148,7 @@ class Models:
         """Move a model's artifact away, as a retention policy does; its lifecycle state stays.
 
         Raises:
-            ResourceNotFoundError: there is no such model.
+            ResourceNotFoundError: no such model exists.
         """
         resource = self.catalog.store.find(MODEL, identifier)
         if resource is None:

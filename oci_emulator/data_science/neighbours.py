@@ -28,7 +28,7 @@ class Neighbours:
             document: the resource as OCI would show it.
 
         Raises:
-            InvalidParameterError: there is no such collection, or the document lacks its compartment or project.
+            InvalidParameterError: no such collection exists, or the document lacks its compartment or project.
         """
         kind = _PLACES.get(collection)
         if kind is None:

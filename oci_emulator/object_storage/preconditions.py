@@ -5,7 +5,7 @@ from oci_emulator.messages import OciRequest
 
 
 def check_preconditions(request: OciRequest, etag: str | None) -> None:
-    """Refuse a change unless the object's etag (None: there is no object) is what the request expects."""
+    """Refuse a change unless the object's etag (None: no object exists) is what the request expects."""
     expected = request.headers.get("if-match")
     if expected is not None and (etag is None or expected not in ("*", etag)):
         raise NoEtagMatchError(f"The etag is {etag or 'none: nothing is there'}, not {expected}.", code="IfMatchFailed")

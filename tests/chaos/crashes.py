@@ -30,7 +30,7 @@ from typing import Any
 import oci
 import oci.retry.retry
 import yaml
-from neighbours import add_neighbours
+from neighbours import OURS, add_neighbours
 from steps.factories import PARAMS, USERS, Run
 
 from oci_emulator.testing import RunningEmulator, running_emulator
@@ -508,8 +508,8 @@ class Worker:
 def broken_rules(found: Mapping[str, Any], scenario: Scenario) -> list[str]:
     """Return what must hold whatever the undisturbed run did, and does not."""
     wrong = []
-    tags = [deployment["tags"] for deployment in found["deployments"] if PROJECT_TAG in deployment["tags"]]
-    roles = [ours.get(ROLE_TAG) for ours in tags]
+    tags = [deployment["tags"] for deployment in found["deployments"]]
+    roles = [tagged.get(ROLE_TAG) for tagged in tags if tagged.get(PROJECT_TAG) == OURS]
     if roles != ["production"]:
         wrong.append(f"the deployments are {roles} instead of one production")
     versions = {version for answers in found["answers"] for version, _ in answers}

@@ -38,6 +38,7 @@ from recdeploy_ops.storage.roots import open_store
 pytestmark = pytest.mark.usefixtures("neighbours")
 HISTORIES = int(os.environ.get("CHAOS_HISTORIES", "2"))
 STEPS = int(os.environ.get("CHAOS_STEPS", "8"))
+SHOP = "shop-"  # begins the name of each history's project
 # What is worth doing again only once something else has happened.
 SEEN = frozenset({"keep house", "adopt", "roll back", "deactivate", "throttle"})
 EVENTS = {
@@ -237,7 +238,7 @@ class Shop(RuleBasedStateMachine):
         if state.production is None or (state.holder in self.dead):
             return
         assert [d.deployment_id for d in living] == [state.production.deployment_id]
-        ask = patient_asker(self.context, living[0])
+        ask = patient_asker(self.context, living[0].url)
         assert ask({"user_id": USERS[0]}).body["model_version"] == state.production.version
         champions = [v.number for v in state.versions.values() if v.stage is Stage.CHAMPION]
         assert champions == [state.production.version]
@@ -263,10 +264,11 @@ def shop(context, emulator, tmp_path):
         if same is not None:
             return open_context(same.settings, same.store, session, "history")
         for deployment in context.deployments.all():
-            if deployment.lifecycle_state == "ACTIVE" and PROJECT_TAG in deployment.tags:
+            is_of_a_history = deployment.tags.get(PROJECT_TAG, "").startswith(SHOP)
+            if deployment.lifecycle_state == "ACTIVE" and is_of_a_history:
                 context.deployments.delete(context.deployments.get(deployment.deployment_id))
         # A name of its own for each history: the tenancy is shared, and nothing of another history is seen.
-        name = f"shop-{next(numbers)}"
+        name = f"{SHOP}{next(numbers)}"
         settings = context.settings.model_copy(update={"project_name": name, "storage": (tmp_path / name).as_uri()})
         return open_context(settings, open_store(settings.storage, session), session, "history")
 
@@ -276,7 +278,7 @@ def shop(context, emulator, tmp_path):
 
 TOUR = (
     lambda shop: shop.open_shop(served=0),
-    lambda shop: shop.roll_back(crashing=False),  # there is no previous version
+    lambda shop: shop.roll_back(crashing=False),  # a previous version is missing
     lambda shop: shop.retrain(),
     lambda shop: shop.promote(failing=True),
     lambda shop: shop.retrain(),

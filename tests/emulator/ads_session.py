@@ -74,7 +74,7 @@ class Session:
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what ADS prints is no answer
+    os.dup2(2, 1)  # what ADS prints is not an answer
     session = Session(*sys.argv[1:])
     for step in sys.stdin:
         answers.write(json.dumps(getattr(session, step.strip())(), default=str) + "\n")

@@ -82,7 +82,7 @@ def test_every_cell_runs_from_training_to_promotion_and_back(tmp_path, context, 
 
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     said = done.stdout
-    (tmp_path / "said.txt").write_text(said, encoding="utf-8")  # kept by pytest for whoever wants to read it
+    (tmp_path / "said.txt").write_text(said, encoding="utf-8")  # kept by pytest for anyone who wants to read it
     assert "This release makes v2." in said
     assert f"Backup: {tmp_path / 'storage' / 'backups' / 'v1_'}" in said
     assert "30 users with 20 products" in said

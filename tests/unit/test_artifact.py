@@ -51,7 +51,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def build(folder: Path, lists: Any, **options: Any) -> Path:
-    """An artifact of these lists, whoever rated what."""
+    """An artifact of these lists, for any ratings."""
     results = write_results(folder / "results", lists, options.pop("new_users", NEW_USERS))
     extract = write_extract(folder / "extract", [("someone", "p0", 1.0)], users=list(lists), items=ITEMS)
     build_artifact(results, extract, folder / "artifact", settings=SETTINGS, version=1, top_k=3, **options)

@@ -267,7 +267,7 @@ def test_an_id_that_has_no_one_text_is_refused_however_its_column_is_cut(
 ) -> None:
     rows = [("x",), (odd,)]
     cut = [table_of(["user_id"], rows[i : i + batch_rows]) for i in range(0, 2, batch_rows)]
-    with pytest.raises(SourceDataError, match=r"users.sql, column user_id, row 2 .*is no id"):
+    with pytest.raises(SourceDataError, match=r"users.sql, column user_id, row 2 .*is not an id"):
         extract(tmp_path, listed(users=cut))
 
 
@@ -315,7 +315,7 @@ def test_a_rating_that_is_no_number_names_the_first_such_row(value: Any, tmp_pat
     made = table_of(["user_id", "product_id", "rating", "ordered_at"], rows)
     if not isinstance(value, str):
         made = made.set_column(2, "rating", pa.array([value] * len(made)))
-    with pytest.raises(SourceDataError, match=r"interactions.sql, column rating, row \d .*is no number"):
+    with pytest.raises(SourceDataError, match=r"interactions.sql, column rating, row \d .*is not a number"):
         extract(tmp_path, listed(interactions=[made]))
     assert list(tmp_path.iterdir()) == []
 
@@ -362,7 +362,7 @@ def test_nanoseconds_lose_what_microseconds_cannot_hold() -> None:
 @pytest.mark.parametrize("value", ["yesterday", 1_769_860_800_000, "1769860800000", True, float("inf")])
 def test_a_timestamp_that_is_none_names_the_row_and_the_fix(value: Any) -> None:
     made = table_of(["ordered_at"], [(value,)])
-    with pytest.raises(SourceDataError, match=r"row 1 .*is no point in time.*milliseconds by 1000"):
+    with pytest.raises(SourceDataError, match=r"row 1 .*is not a point in time.*milliseconds by 1000"):
         values.timestamps(made.column(0), HERE)
 
 

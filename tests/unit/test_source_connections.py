@@ -1,4 +1,4 @@
-"""A source's connection is closed on every path, whoever else holds what was read from it."""
+"""A source's connection is closed on every path, no matter who else holds what was read from it."""
 
 from __future__ import annotations
 

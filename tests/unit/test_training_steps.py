@@ -309,7 +309,7 @@ def test_users_without_a_list_are_counted(tmp_path: Path, monkeypatch: pytest.Mo
         (writing(lists=LISTS.replace("rating", "score")), "has the columns ['user_id', 'product_id', 'score']"),
         (writing(report=None), "wrote no report.html"),
         (writing(measures=None), "measured nothing"),
-        (writing(measures='{"rmse": NaN, "mae": 1}'), "which are no numbers"),
+        (writing(measures='{"rmse": NaN, "mae": 1}'), "which are not numbers"),
         (writing(measures=MEASURES.replace("true", "false")), "SGD has diverged"),
         (writing(new_users=NEW_USERS.replace("p1", "p9")), "twice, into new_users.csv (first: 'p9', 4.0)"),
         (writing(new_users=NEW_USERS.replace("p1", "p3")), "twice, into new_users.csv (first: 'p3', 4.0)"),

@@ -147,8 +147,8 @@ def test_any_other_text_is_kept_with_that_character_escaped(
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (("u1", "p1", f"4{HALF}", None), r"column rating, row 1 .*4\\+ud800.* is no number"),
-        (("u1", "p1", 4, f"2026{HALF}"), r"column ordered_at, row 1 .*2026\\+ud800.* is no point in time"),
+        (("u1", "p1", f"4{HALF}", None), r"column rating, row 1 .*4\\+ud800.* is not a number"),
+        (("u1", "p1", 4, f"2026{HALF}"), r"column ordered_at, row 1 .*2026\\+ud800.* is not a point in time"),
     ],
 )
 def test_a_rating_or_a_time_with_such_a_character_is_refused_as_any_other_text(

@@ -70,7 +70,7 @@ def restore(context: ReleaseContext, version: int, artifact_dir: Path, results_d
     """Make the local folders hold a version again: from its newest whole backup, else from where it was built.
 
     Returns:
-        Where it was taken from; None when there is no whole copy anywhere, and the folders stay as they are.
+        Where it was taken from; None when no whole copy exists, and the folders stay as they are.
 
     Raises:
         SettingsError: a folder holds something of somebody else's; both stay as they are.

@@ -67,7 +67,7 @@ def folder_of(model: Any) -> Path:
         model: a path, or an ADS ``GenericModel``.
 
     Raises:
-        SettingsError: it is neither, there is no such folder, or it holds no artifact of this project.
+        SettingsError: it is neither, no such folder exists, or it holds no artifact of this project.
     """
     place = getattr(model, "artifact_dir", model)
     if not isinstance(place, str | Path):

@@ -249,7 +249,7 @@ class RecommenderDeploymentManager(ProductionManager):
             ``version``, ``url`` and ``digest`` of what production serves.
 
         Raises:
-            CellOrderError: there is no such TEST deployment.
+            CellOrderError: no such TEST deployment exists.
             GateFailedError: TEST gave a wrong answer.
             PromotionFailedError: production did not verify; says what it serves now.
         """

@@ -103,7 +103,7 @@ class ProductionManager:
 
         Raises:
             CellOrderError: this session has not finished another rollback.
-            SettingsError: there is no such version.
+            SettingsError: no such version exists.
             LockHeldError: another release is past its approval.
             PromotionFailedError: production did not verify; says what it serves now.
         """

@@ -159,7 +159,7 @@ class SwitchUnderWayError(RecdeployError):
 
 
 class ApprovalError(RecdeployError):
-    """There is no approval for what would be promoted."""
+    """No approval exists for what would be promoted."""
 
 
 class SelfApprovalError(ApprovalError):

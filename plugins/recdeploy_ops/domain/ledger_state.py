@@ -147,8 +147,8 @@ class LedgerState:
     Attributes:
         seq: sequence number of the newest entry, 0 when there is none.
         head: its sha256 in hex.
-        project: the project that the ledger belongs to; empty when there is no entry.
-        origin: sha256 of the first entry, by which ledgers of one project differ; empty when there is no entry.
+        project: the project that the ledger belongs to; empty without entries.
+        origin: sha256 of the first entry, by which ledgers of one project differ; empty without entries.
         releases: by run id, in the order in which they were opened.
         versions: by number.
         highest_version: the highest number ever used; numbers are never used again.

@@ -27,7 +27,7 @@ class RetrainParams:
         ocpus: per instance, for flexible shapes.
         memory_gb: GB per instance, for flexible shapes.
         instance_count: number of instances.
-        skip_test_deployment: whether there is no test deployment.
+        skip_test_deployment: whether the test deployment is left out.
         approval_timeout_hours: how long a person may take to answer.
         session: the notebook's session; None for a run of Airflow.
         autoscaling: how OCI is to choose the number of instances, where `instance_count` is None.

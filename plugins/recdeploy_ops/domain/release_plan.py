@@ -95,7 +95,7 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
         wanted: a version number, or ``previous``.
 
     Raises:
-        SettingsError: there is no such version.
+        SettingsError: no such version exists.
         IllegalTransitionError: it never served, or serves now.
     """
     if state.production is None:

@@ -41,7 +41,7 @@ CELLS = {
     "rehearse_rollback": 15,
     "roll_back": 15,
 }
-FIRST_CELL = 2  # where there is no such cell: a notebook's release begins there
+FIRST_CELL = 2  # where no such cell exists: a notebook's release begins there
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def plan_rollback(state: LedgerState, request: RollbackRequest) -> RollbackPlan:
         request: what the person asks for.
 
     Raises:
-        SettingsError: there is no such version, or no such run.
+        SettingsError: no such version exists, or no such run.
         IllegalTransitionError: that version never served.
     """
     _require_known_run(state, request)

@@ -62,7 +62,7 @@ class Source(Protocol):
     ) -> AbstractContextManager[Iterator[pa.Table]]:
         """Run a query; its rows are there for as long as the block lasts.
 
-        The block gets at least one table, which is empty when there are no rows. However it ends, rows and
+        The block gets at least one table, which is empty without rows. However it ends, rows and
         connection are closed then: a reader that fails half way leaves nothing open.
 
         Args:
@@ -71,7 +71,7 @@ class Source(Protocol):
             batch_rows: rows to fetch at a time.
 
         Raises:
-            SourceDataError: there is no connection to be had, nor will there be.
+            SourceDataError: no connection can be had, now or later.
             QueryFailedError: the database refused the query; quotes its message.
             SourceUnavailableError: it is away, or went away while rows came: another try may help.
         """

@@ -57,7 +57,7 @@ def read_query(path: Path) -> Query:
     """Read a query file.
 
     Raises:
-        SourceDataError: there is no such file, or it does not hold exactly one query.
+        SourceDataError: no such file exists, or it does not hold exactly one query.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -26,7 +26,7 @@ SECONDS = re.compile(r"-?\d+(\.\d+)?")
 BYTES = (bytes, bytearray, memoryview)
 # What a field's metadata says of a column that became text here: the index of the first such value.
 HOLDS_BYTES, HOLDS_NO_ID, HOLDS_NO_UTF8 = "recdeploy-bytes", "recdeploy-no-id", "recdeploy-no-utf8"
-# The year 5138 in seconds, 1973 in milliseconds: beyond it a number is no count of seconds.
+# The year 5138 in seconds, 1973 in milliseconds: beyond it a number is not a count of seconds.
 LARGEST_EPOCH = 10**11
 
 
@@ -83,7 +83,7 @@ def ratings(values: pa.Array, place: Place) -> pa.Array:
     """Return ratings as float64; NULL stays NULL, and NaN and infinities are left to the data gate.
 
     Raises:
-        SourceDataError: a value is no number.
+        SourceDataError: a value is not a number.
     """
     values = _plain(values)
     kind = values.type
@@ -92,8 +92,8 @@ def ratings(values: pa.Array, place: Place) -> pa.Array:
     if types.is_boolean(kind):
         return values.cast(pa.uint8()).cast(pa.float64())
     if not _is_text(kind):
-        raise place.error(values, _first_valid(values), "is no number: let the query return a number.")
-    return _each(values, place, _rating_of, pa.float64(), "is no number: let the query return a number or NULL.")
+        raise place.error(values, _first_valid(values), "is not a number: let the query return a number.")
+    return _each(values, place, _rating_of, pa.float64(), "is not a number: let the query return a number or NULL.")
 
 
 def timestamps(values: pa.Array, place: Place) -> pa.Array:
@@ -183,7 +183,7 @@ def refuse_marked(field: pa.Field, values: pa.Array, place: Place, *marks: str) 
 
 
 _NO_MOMENT = (
-    "is no point in time: let the query return a timestamp, a date, ISO 8601 text or seconds since 1970 "
+    "is not a point in time: let the query return a timestamp, a date, ISO 8601 text or seconds since 1970 "
     "(divide milliseconds by 1000), or set source.timestamp_column to null."
 )
 
@@ -237,7 +237,7 @@ def _no_id(place: Place, values: pa.Array, index: int) -> SourceDataError:
     return place.error(
         values,
         index,
-        f"({values.type}) is no id that keeps its value as text: let the query return text, such as "
+        f"({values.type}) is not an id that keeps its value as text: let the query return text, such as "
         f"CAST({place.column} AS VARCHAR(40)).",
     )
 

@@ -33,7 +33,7 @@ def source_for(conn_id: str) -> Source:
         conn_id: the setting ``connections.database``. Any connection type whose hook speaks DB-API.
 
     Raises:
-        SettingsError: there is no such connection, or it leads to no database.
+        SettingsError: no such connection exists, or it leads to no database.
     """
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import BaseHook
@@ -56,7 +56,7 @@ def source_for(conn_id: str) -> Source:
         _check_oracle(connection)
         return ArrowSource(lambda: _open_oracle(hook, connection), name)
     if not isinstance(hook, DbApiHook):
-        raise _no_database(connection, f"{type(hook).__name__} is no database hook")
+        raise _no_database(connection, f"{type(hook).__name__} is not a database hook")
     return CursorSource(lambda: _engine(hook, connection), name)
 
 

@@ -224,7 +224,7 @@ def _require_closed(state: LedgerState, ended_run: str) -> None:
     """Fail the task if ``ended_run`` does not match a release that could be closed.
 
     Raises:
-        SettingsError: there is no such run, or it is in progress.
+        SettingsError: no such run exists, or it is in progress.
     """
     release = state.releases.get(ended_run)
     if release is None:

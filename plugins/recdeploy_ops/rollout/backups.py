@@ -49,8 +49,8 @@ T = TypeVar("T")
 def back_up(context: ReleaseContext, serving: Serving) -> str:
     """Copy what serves below ``backups/``, record that, and return the backup's prefix.
 
-    Every source is read and compared with its manifest before it is copied, and every copy that is no link to it
-    after; only then the backup's manifest is written, without which there is no backup.
+    Every source is read and compared with its manifest before it is copied, and every copy that is not a link to it
+    after; only then the backup's manifest is written, without which it is not a backup.
 
     Args:
         context: of the run that backs it up.

@@ -25,7 +25,7 @@ def fetch_copy(context: ReleaseContext, version: Version, folder: Path) -> None:
     """Fetch a version's artifact from the first place that has a whole copy.
 
     Raises:
-        StorageError: there is no whole copy anywhere.
+        StorageError: no whole copy exists.
     """
     for copy in find_copies(context, version):
         try:

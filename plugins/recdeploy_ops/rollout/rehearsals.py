@@ -49,7 +49,7 @@ def rehearse_champion(context: ReleaseContext, serving: Serving) -> RollbackRehe
     Raises:
         IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
         DeploymentFailedError: production does not answer as the version would.
-        StorageError: there is no whole copy of it anywhere.
+        StorageError: no whole copy of it exists.
     """
     started = time.monotonic()
     version = context.state.versions[serving.version]
@@ -83,7 +83,7 @@ def require_rollback_target(context: ReleaseContext, version: Version) -> None:
 
     Raises:
         IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
-        StorageError: there is no whole copy of it anywhere.
+        StorageError: no whole copy of it exists.
     """
     if is_deployable(context, version.model_id) and _has_own_model(context, version):
         try_registered(context, version, version.model_id)

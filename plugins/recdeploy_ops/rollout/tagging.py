@@ -177,7 +177,7 @@ def advance_etag_invalidation(
 def advance_tags(
     context: ReleaseContext, intended: Mapping[str, str], seen_work_request: str | None, *, since: datetime
 ) -> Waiting | None:
-    """Set tags of production; None when it has them, when OCI could not set them, or when there is no production.
+    """Set tags of production; None when it has them, when OCI could not set them, or without a production.
 
     Args:
         context: of the run.

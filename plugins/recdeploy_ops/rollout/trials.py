@@ -38,7 +38,7 @@ def advance_rehearsal(context: ReleaseContext, version: Version) -> Waiting | Ro
         IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
         DeploymentFailedError: the test deployment could not be created, does not answer as the version would, or could
             not be deleted.
-        StorageError: there is no whole copy of it anywhere.
+        StorageError: no whole copy of it exists.
     """
     began = time.monotonic()
     model_id = find_or_restore(context, version).model_id

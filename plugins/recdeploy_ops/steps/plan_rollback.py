@@ -28,7 +28,7 @@ def advance(context: ReleaseContext, opening: Opening) -> Outcome:
         opening: who opens it, and with what `RollbackParams`.
 
     Raises:
-        SettingsError: there is no such version.
+        SettingsError: no such version exists.
         IllegalTransitionError: that version never served, or serves now.
         ApprovalError: this run has rolled back before, and production was changed since.
         StateMismatchError: OCI's production is not what the ledger says.

@@ -27,7 +27,7 @@ def advance(context: ReleaseContext) -> Outcome:
     Raises:
         IntegrityError: its artifact is not the one that was recorded, or does not answer.
         DeploymentFailedError: the test deployment could not serve it, or could not be deleted.
-        StorageError: there is no whole copy of it anywhere.
+        StorageError: no whole copy of it exists.
     """
     release = context.confirm_lock()
     rehearsed = advance_rehearsal(context, context.state.versions[release.version])

@@ -22,7 +22,7 @@ class Store(Protocol):
     """Immutable objects under slash-separated keys.
 
     An object is created only if nothing is stored under its key. Finding one's own content there is
-    success, so that a step that was killed may run again. There is no rename: a manifest that is
+    success, so that a step that was killed may run again. Nothing is renamed: a manifest that is
     written last is the commit of a folder (see `recdeploy_ops.storage.bundles`).
 
     Every method may raise `StorageError` (final) or `StorageUnavailableError` (worth a retry).

@@ -45,10 +45,10 @@ def read_measures(work: Path, last_lines: Sequence[str]) -> dict[str, float]:
         raise _failed("measured nothing.", last_lines) from err
     found = {name: float(measures[name]) for name in ("rmse", "mae")}
     if not all(map(math.isfinite, found.values())):
-        raise _failed(f"measured {found}, which are no numbers.", last_lines)
+        raise _failed(f"measured {found}, which are not numbers.", last_lines)
     if not measures["finite"]:
         raise _failed(
-            "learned factors that are no finite numbers: SGD has diverged, and every score is a guess. "
+            "learned factors that are not finite numbers: SGD has diverged, and every score is a guess. "
             "Lower training.learning_rate, or let interactions.sql scale the ratings down.",
             last_lines,
         )

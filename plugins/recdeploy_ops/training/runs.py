@@ -34,7 +34,7 @@ OUTPUTS = "outputs"
 RESULTS = (RECOMMENDATIONS, "report.html", "metrics.json", CONFIG, NEW_USERS)
 # What the child gets from the environment; not the connections and keys that Airflow's has.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
-# What would otherwise be made anew by every run: compiled code, and matplotlib's list of fonts.
+# What would otherwise be made again by every run: compiled code, and matplotlib's list of fonts.
 CACHES = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
 # One thread in libraries: the order in which a sum is added up is part of the result, and the exact engine makes its
 # own threads. Unbuffered: errors in their place.
@@ -156,7 +156,7 @@ def _cache_folder(work: Path) -> Path:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recdeploy"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-    except (OSError, RuntimeError):  # RuntimeError: there is no home
+    except (OSError, RuntimeError):  # RuntimeError: without a home
         return work
     return folder
 

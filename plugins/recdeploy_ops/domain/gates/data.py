@@ -73,7 +73,7 @@ class DataFacts:
         tables: facts by table: interactions, users, items.
         orphans: interactions whose user or item is in no table.
         invalid_ratings: interactions whose rating is NULL, NaN or infinite.
-        newest_interaction: in UTC; None when there are no timestamps.
+        newest_interaction: in UTC; None without timestamps.
         has_timestamps: whether the settings name a column of timestamps.
         examples: the first offenders by gate, in words.
     """
