@@ -128,7 +128,8 @@ def _describe(found: _Found) -> list[str]:
         aside = f"its {len(found.keys)} objects are put below {LEDGER_ASIDE}"
         return [*lines, f"{aside}, and a new ledger is begun with what OCI has"]
     lines = [f"it is written again: {fault}" for fault in found.audit.derived]
-    lines += [f"it is left alone, as production does not say so: {fault}" for fault in found.audit.unconfirmed]
+    if found.keys:  # of a ledger that is gone altogether, production says that
+        lines += [f"it is left alone, as production does not say so: {fault}" for fault in found.audit.unconfirmed]
     return lines + [
         f"{key} is not an entry of the ledger: it is put below {LEDGER_ASIDE}" for key in found.audit.foreign
     ]
