@@ -34,9 +34,7 @@ def write(ready: Path, tmp_path: Path) -> Callable[[], int]:
     return lambda: connections.main([*given, "--output", str(tmp_path / "connections.json")])
 
 
-def test_connections_are_written_and_replaced_readable_by_their_owner_only(
-    write: Callable[[], int], tmp_path: Path
-) -> None:
+def test_connections_are_replaced_and_readable_by_their_owner_only(write: Callable[[], int], tmp_path: Path) -> None:
     file = tmp_path / "connections.json"
 
     assert write() == 0
