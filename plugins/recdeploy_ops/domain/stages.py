@@ -8,7 +8,7 @@ from recdeploy_ops.domain.errors import IllegalTransitionError
 
 
 class Stage(StrEnum):
-    """Where one model version stands; see the glossary in ``docs/architecture.md``."""
+    """Where one model version stands; see the glossary in ``docs/glossary.md``."""
 
     CANDIDATE = "candidate"
     VALIDATED = "validated"
