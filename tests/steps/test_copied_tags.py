@@ -15,7 +15,7 @@ from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.ledger.audits import audit
 from recdeploy_ops.oci_clients.deployments import NewDeployment
 from recdeploy_ops.oci_clients.models import NewModel
-from recdeploy_ops.oci_clients.tags import DIGEST_TAG, LEDGER_TAG, VERSION_TAG, version_number, version_tags
+from recdeploy_ops.oci_clients.tags import DIGEST_TAG, LEDGER_TAG, VERSION_TAG, run_slug, version_number, version_tags
 from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import adopt_production
@@ -58,7 +58,9 @@ def test_a_model_that_never_served_and_is_not_what_its_tags_say_does_not_hold_up
     context, released, tmp_path, caplog
 ):
     released()
-    register(context, tmp_path / "theirs", version_tags(context.project, run_id="r", version=50, digest="f" * 64))
+    register(
+        context, tmp_path / "theirs", version_tags(context.project, run=run_slug("r"), version=50, digest="f" * 64)
+    )
 
     adopt(context)
 
@@ -70,7 +72,7 @@ def test_a_forged_head_of_the_ledger_is_shown_and_puts_no_ledger_aside(context, 
     third = validated(3)
     third.ask()
     before = context.refresh()
-    tags = version_tags(context.project, run_id="r", version=50, digest="") | {LEDGER_TAG: f"999:{'a' * 64}"}
+    tags = version_tags(context.project, run=run_slug("r"), version=50, digest="") | {LEDGER_TAG: f"999:{'a' * 64}"}
     context.catalog.create(NewModel("theirs", "", context.project, "v", tags, (), {}, "theirs"))
 
     difference = adopt(context, apply=False)["difference"]

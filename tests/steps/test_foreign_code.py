@@ -27,7 +27,7 @@ from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.ledger.audits import audit
 from recdeploy_ops.oci_clients.models import NewModel
-from recdeploy_ops.oci_clients.tags import RESULTS_METADATA, SERVED_TAG, version_tags
+from recdeploy_ops.oci_clients.tags import RESULTS_METADATA, SERVED_TAG, run_slug, version_tags
 from recdeploy_ops.rollout.production import find_deployments, find_own_deployments, find_production
 from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.rollout.waits import finish
@@ -85,7 +85,7 @@ def register(context, folder, *, digest=None, **tags):
     """Put an artifact into the catalog with this project's tags, as anyone who may write there can."""
     found = sha256_of(folder / "manifest.json") if (folder / "manifest.json").is_file() else ""
     project = context.project
-    made = version_tags(project, run_id="run-1", version=HOSTILE, digest=found if digest is None else digest)
+    made = version_tags(project, run=run_slug("run-1"), version=HOSTILE, digest=found if digest is None else digest)
     tags = {**made, SERVED_TAG: "2099-01-01T00:00:00+00:00", **tags}
     metadata = ((RESULTS_METADATA, "releases/../ledger", "", "other"),)
     model = context.catalog.create(NewModel(f"{project}-v{HOSTILE}", "", project, "v50", tags, metadata, {}, "evil"))

@@ -11,7 +11,7 @@ from recdeploy_ops.domain.errors import PromotionFailedError
 from recdeploy_ops.domain.events import ArtifactBuilt
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.oci_clients.models import NewModel
-from recdeploy_ops.oci_clients.tags import version_tags
+from recdeploy_ops.oci_clients.tags import run_slug, version_tags
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import adopt_production, register_model
@@ -38,7 +38,7 @@ def add_hostile(context, tmp_path):
         (folder / "score.py").write_text(SCORE.format(version=number, digest=digest))
         (folder / "manifest.json").unlink()
         write_manifest(folder, {"project": context.project, "version": number})
-        tags = version_tags(context.project, run_id=f"run-{number}", version=number, digest=digest)
+        tags = version_tags(context.project, run=run_slug(f"run-{number}"), version=number, digest=digest)
         label = f"v{number}"
         new = NewModel(f"{context.project}-{label}", "", context.project, label, tags, (), {}, "hostile")
         model = context.catalog.create(new)

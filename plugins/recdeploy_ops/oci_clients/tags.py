@@ -27,7 +27,8 @@ CODE_METADATA = "code"  # of a model: sha256 over the source files that made it
 
 SLUG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-VERSION = re.compile(r"[1-9][0-9]{0,8}")
+VERSION = re.compile(r"[1-9][0-9]{0,11}")
+HIGHEST_FROM_TAGS = 10**9 - 1  # a higher number in a tag does not count: what follows it must still be read
 
 Tags = dict[str, str]
 
@@ -38,9 +39,16 @@ def run_slug(run_id: str) -> str:
     return f"{safe}-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}"
 
 
-def version_tags(project: str, *, run_id: str, version: int, digest: str) -> Tags:
-    """Return the tags of a version's model; those of a deployment have a role as well."""
-    return {PROJECT_TAG: project, VERSION_TAG: str(version), RUN_TAG: run_slug(run_id), DIGEST_TAG: digest}
+def version_tags(project: str, *, run: str, version: int, digest: str) -> Tags:
+    """Return the tags of a version's model; those of a deployment have a role as well.
+
+    Args:
+        project: its name.
+        run: what names the run that made it: its slug, with more on a deployment.
+        version: its number.
+        digest: of its artifact.
+    """
+    return {PROJECT_TAG: project, VERSION_TAG: str(version), RUN_TAG: run, DIGEST_TAG: digest}
 
 
 def lease_tag(end: datetime) -> Tags:
@@ -79,6 +87,6 @@ def has_role(tags: Mapping[str, str], project: str, role: Role) -> bool:
 
 
 def version_number(tags: Mapping[str, str]) -> int | None:
-    """Return the version number that tags name; None where there is none, or one that no release would get."""
+    """Return the version number that tags name; None where they name none that a release could have."""
     number = tags.get(VERSION_TAG, "")
     return int(number) if VERSION.fullmatch(number) else None

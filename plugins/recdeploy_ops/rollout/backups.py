@@ -23,7 +23,7 @@ from recdeploy_ops.domain.errors import (
 from recdeploy_ops.domain.events import ProductionBackedUp
 from recdeploy_ops.domain.remedies import Remedy, TryAgain
 from recdeploy_ops.ledger.state_file import describe_serving
-from recdeploy_ops.rollout import rehearsals
+from recdeploy_ops.rollout.catalog_artifacts import fetch_from_catalog
 from recdeploy_ops.storage.backups import list_backups, require_recorded
 from recdeploy_ops.storage.bundles import MANIFEST, canonical_json, open_bundle, parse_manifest, verify_bundle
 from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_METADATA, BACKUP_RESULTS, backup_prefix
@@ -163,7 +163,7 @@ def _fetch_registered(context: ReleaseContext, version: Version, place: Path) ->
     """Fetch the artifact from the Model Catalog into a folder with its manifest, which is the recorded one."""
     archive, folder = place / "artifact.zip", place / "artifact"
     if version.digest:
-        rehearsals.fetch_from_catalog(context, version.model_id, version.digest, archive, folder)
+        fetch_from_catalog(context, version.model_id, version.digest, archive, folder)
         return folder
     context.catalog.download_artifact(version.model_id, archive)  # of another project: it has no manifest of ours
     unzip(archive, folder)

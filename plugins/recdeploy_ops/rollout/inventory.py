@@ -11,6 +11,7 @@ from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.versions import Serving, Version
 from recdeploy_ops.oci_clients.tags import (
+    HIGHEST_FROM_TAGS,
     RESULTS_METADATA,
     SERVED_TAG,
     digest_of,
@@ -142,7 +143,7 @@ def _versions(context: ReleaseContext, state: LedgerState, served: str | None) -
     models: dict[int, list[CatalogModel]] = {}
     for model in list_models(context):
         number = version_number(model.tags)
-        if number is not None and model.can_be_used:
+        if number is not None and number <= HIGHEST_FROM_TAGS and model.can_be_used:
             models.setdefault(number, []).append(model)
     versions = dict(state.versions)
     backed_up = list_artifacts(context.store) if models.keys() - versions.keys() else set()
@@ -168,8 +169,8 @@ def _choose_model(
     Several models have one version's number when a registration was killed, or restored, or when somebody has copied
     its tags: a backup in storage vouches for a digest, and the oldest model has not copied anything.
     """
-    agreeing = [m for m in candidates if known is None or known.digest == digest_of(m.tags)]
     ours = known.model_id if known else None
+    agreeing = [m for m in candidates if known is None or _agrees(m, known)]
 
     def rank(model: CatalogModel) -> tuple[object, ...]:
         vouched = (version_number(model.tags), digest_of(model.tags)) in backed_up
@@ -186,6 +187,13 @@ def _choose_model(
         return ranked[0]
     whole = (m for m in ranked if m.model_id == ours or context.catalog.has_artifact(m.model_id))
     return next(whole, ranked[0] if ranked and known is None else None)
+
+
+def _agrees(model: CatalogModel, known: Version) -> bool:
+    """Return whether a model may be the one of a version that the ledger knows; without a digest its id says so."""
+    if not known.digest:
+        return model.model_id == known.model_id
+    return known.digest == digest_of(model.tags)
 
 
 def _from_catalog(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.oci_clients.tags import DIGEST_TAG, PROJECT_TAG, version_number
+from recdeploy_ops.oci_clients.tags import DIGEST_TAG, HIGHEST_FROM_TAGS, PROJECT_TAG, version_number
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -57,7 +57,8 @@ def model_name(project: str, version: int) -> str:
 def highest_version(context: ReleaseContext) -> int:
     """Return the highest version number that the ledger or a model in the catalog has, 0 when there is none."""
     numbers = (version_number(model.tags) or 0 for model in list_models(context))
-    return max(context.state.highest_version, max(numbers, default=0))
+    counted = (number for number in numbers if number <= HIGHEST_FROM_TAGS)
+    return max(context.state.highest_version, max(counted, default=0))
 
 
 def _is_ours(context: ReleaseContext, model: CatalogModel) -> bool:

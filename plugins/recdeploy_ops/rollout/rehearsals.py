@@ -7,24 +7,24 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.artifacts.archives import unzip, unzip_artifact, zip_artifact
+from recdeploy_ops.artifacts.archives import zip_artifact
 from recdeploy_ops.artifacts.sandbox import load_in_clean_process
 from recdeploy_ops.artifacts.stored_lists import sample_users
 from recdeploy_ops.artifacts.templates import holds_foreign_code
-from recdeploy_ops.domain.errors import CloudRefusedError, IntegrityError
-from recdeploy_ops.domain.events import ModelRegistered, ModelRestored, RollbackRehearsed
-from recdeploy_ops.domain.remedies import Remedy
+from recdeploy_ops.domain.errors import IntegrityError
+from recdeploy_ops.domain.events import ModelRestored, RollbackRehearsed
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import RESULTS_METADATA, version_tags
-from recdeploy_ops.rollout.copies import fetch_copy, find_copies
-from recdeploy_ops.rollout.deployable_models import is_deployable, make_deployable, make_usable
+from recdeploy_ops.rollout.catalog_artifacts import choose_registered, fetch_registered, has_own_model
+from recdeploy_ops.rollout.copies import fetch_copy
+from recdeploy_ops.rollout.deployable_models import is_deployable, make_deployable
+from recdeploy_ops.rollout.production import known_slug
 from recdeploy_ops.rollout.registry import find_registration, model_name
 from recdeploy_ops.rollout.switches import PROBE, verify_serving
-from recdeploy_ops.storage.bundles import MANIFEST, sha256_of
+from recdeploy_ops.storage.bundles import MANIFEST
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from recdeploy_ops.context import ReleaseContext
@@ -85,28 +85,12 @@ def require_rollback_target(context: ReleaseContext, version: Version) -> None:
         IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
         StorageError: no whole copy of it exists.
     """
-    if is_deployable(context, version.model_id) and _has_own_model(context, version):
+    if is_deployable(context, version.model_id) and has_own_model(context, version):
         try_registered(context, version, version.model_id)
         return
     with workspace() as place:
         fetch_copy(context, version, place / "artifact")
         _try_artifact(version, place / "artifact")
-
-
-def fetch_from_catalog(context: ReleaseContext, model_id: str, digest: str, archive: Path, folder: Path) -> None:
-    """Download a model's artifact and verify that it is the one with this digest.
-
-    Raises:
-        IntegrityError: it is another.
-    """
-    context.catalog.download_artifact(model_id, archive)
-    found = unzip_artifact(archive, folder)
-    if found != digest:
-        raise IntegrityError(
-            f"The artifact of the model {model_id} in the catalog has the digest {found}, recorded is {digest}: it was "
-            "exchanged.",
-            Remedy("Delete that model in the OCI console; it is registered again from storage"),
-        )
 
 
 def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
@@ -116,7 +100,7 @@ def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
     its artifact is archived, or it has another one.
     """
     model = make_deployable(context, version.model_id)
-    if model is not None and _has_own_model(context, version):
+    if model is not None and has_own_model(context, version):
         return model
     with workspace() as place:
         folder, archive = place / "artifact", place / "artifact.zip"
@@ -135,18 +119,6 @@ def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
     return model
 
 
-def choose_registered(context: ReleaseContext, version: Version, models: Iterable[CatalogModel]) -> CatalogModel | None:
-    """Return the first of some models that OCI would deploy, with a version's artifact or none yet; None without any.
-
-    Args:
-        context: of the run.
-        version: with the digest or the stored copies to compare with.
-        models: whose tags say that they are the version: anyone who writes the Model Catalog can set them.
-    """
-    usable = filter(None, (make_usable(context, listed.model_id) for listed in models))
-    return next((model for model in usable if _may_stand_for(context, version, model.model_id)), None)
-
-
 def try_registered(context: ReleaseContext, version: Version, model_id: str) -> bool:
     """Fetch a version's artifact from the catalog and verify it; load and probe it where a worker may run its code.
 
@@ -158,7 +130,7 @@ def try_registered(context: ReleaseContext, version: Version, model_id: str) -> 
     """
     with workspace() as place:
         folder, archive = place / "artifact", place / "artifact.zip"
-        _fetch_registered(context, version, model_id, archive, folder)
+        fetch_registered(context, version, model_id, archive, folder)
         return _try_artifact(version, folder)
 
 
@@ -168,51 +140,6 @@ def _try_artifact(version: Version, folder: Path) -> bool:
         return False
     _probe(folder, version)
     return True
-
-
-def _has_own_model(context: ReleaseContext, version: Version) -> bool:
-    """Return whether the model that the ledger names has the version's artifact.
-
-    It was compared where a release registered, restored or rehearsed it, and OCI takes an artifact once; only `Adopted`
-    takes a model by its tags. A version without a digest is known by its model's id.
-    """
-    compared = {
-        (entry.event.version, entry.event.model_id)
-        for entry in context.history()
-        if isinstance(entry.event, ModelRegistered | ModelRestored | RollbackRehearsed)
-    }
-    if not version.digest or (version.number, version.model_id) in compared:
-        return True
-    return _may_stand_for(context, version, version.model_id)
-
-
-def _may_stand_for(context: ReleaseContext, version: Version, model_id: str) -> bool:
-    """Return whether a model has a version's artifact, or none yet."""
-    if not context.catalog.has_artifact(model_id):
-        return True
-    with workspace() as place:
-        try:
-            _fetch_registered(context, version, model_id, place / "artifact.zip", place / "artifact")
-        except (IntegrityError, CloudRefusedError) as err:
-            log.warning("The model %s is not v%s, whatever its tags say: %s", model_id, version.number, err)
-            return False
-    return True
-
-
-def _fetch_registered(context: ReleaseContext, version: Version, model_id: str, archive: Path, folder: Path) -> None:
-    """Fetch a model's artifact and compare it with the version's digest, or with what was adopted."""
-    if version.digest:
-        fetch_from_catalog(context, model_id, version.digest, archive, folder)
-    else:
-        _compare_with_stored(context, version, model_id, archive, folder)
-
-
-def _compare_with_stored(context: ReleaseContext, version: Version, model_id: str, archive: Path, folder: Path) -> None:
-    """Fetch an artifact that has no manifest of ours, and compare its files with those that were adopted."""
-    context.catalog.download_artifact(model_id, archive)
-    found = {name: sha256_of(folder / name) for name in unzip(archive, folder) if name != MANIFEST}
-    if not any(copy.files == found for copy in find_copies(context, version)):
-        raise IntegrityError(f"The artifact of the model {model_id} is not the one that was adopted: it was exchanged.")
 
 
 def _describe(context: ReleaseContext, version: Version, *, unusable: int) -> NewModel:
@@ -227,7 +154,12 @@ def _describe(context: ReleaseContext, version: Version, *, unusable: int) -> Ne
         description=f"Product recommender v{version.number}, registered again from storage",
         version_set=context.project,
         version_label=f"v{version.number}",
-        tags=version_tags(context.project, run_id=version.run_id, version=version.number, digest=version.digest),
+        tags=version_tags(
+            context.project,
+            run=known_slug(context.state, version.run_id),
+            version=version.number,
+            digest=version.digest,
+        ),
         metadata=tuple(metadata),
         provenance={},
         token=f"{name}/{version.digest}/{unusable}",

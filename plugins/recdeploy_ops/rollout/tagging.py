@@ -16,7 +16,6 @@ from recdeploy_ops.oci_clients.tags import (
     LEASE_TAG,
     LEDGER_TAG,
     ROLE_TAG,
-    RUN_TAG,
     SERVED_TAG,
     lease_tag,
     version_tags,
@@ -47,9 +46,8 @@ def deployment_tags(context: ReleaseContext, version: int, digest: str, role: Ro
         role: what it is for.
         run_id: the run that made the version; by default the context's.
     """
-    run_id = run_id or context.run_id
-    tags = version_tags(context.project, run_id=run_id, version=version, digest=digest)
-    tags |= {ROLE_TAG: str(role), RUN_TAG: run_tag(context.state, run_id)}
+    run = run_tag(context.state, run_id or context.run_id)
+    tags = version_tags(context.project, run=run, version=version, digest=digest) | {ROLE_TAG: str(role)}
     if role is Role.TEST:
         tags |= lease_tag(context.now() + timedelta(hours=context.settings.release.test_lease_hours))
     return tags

@@ -20,9 +20,9 @@ from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.ledger.audits import examine
 from recdeploy_ops.oci_clients.tags import LEDGER_TAG, ROLE_TAG
 from recdeploy_ops.rollout import differences, existing_shops, inventory, tagging
+from recdeploy_ops.rollout.catalog_artifacts import fetch_from_catalog
 from recdeploy_ops.rollout.production import names_unknown_ledger
 from recdeploy_ops.rollout.registry import list_models
-from recdeploy_ops.rollout.rehearsals import fetch_from_catalog
 from recdeploy_ops.storage.bundles import open_bundle, store_bundle, write_manifest
 from recdeploy_ops.storage.keys import LEDGER, LEDGER_ASIDE, adopted_prefix
 from recdeploy_ops.workspaces import workspace

@@ -25,7 +25,8 @@ from recdeploy_ops.domain.records import Deployment, Role
 from recdeploy_ops.domain.release_plan import reconcile, require_unused
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.tags import without_lease
-from recdeploy_ops.rollout import deletion, rehearsals
+from recdeploy_ops.rollout import deletion
+from recdeploy_ops.rollout.catalog_artifacts import fetch_from_catalog
 from recdeploy_ops.rollout.creation import advance_creation, deployment_name
 from recdeploy_ops.rollout.current import make_current
 from recdeploy_ops.rollout.deployable_models import require_usable
@@ -95,7 +96,7 @@ def _require_registered_artifact(context: ReleaseContext, approved: ModelRegiste
     with workspace() as place:
         archive, folder = place / "artifact.zip", place / "artifact"
         try:
-            rehearsals.fetch_from_catalog(context, approved.model_id, approved.digest, archive, folder)
+            fetch_from_catalog(context, approved.model_id, approved.digest, archive, folder)
         except IntegrityError as err:
             raise ApprovalError(
                 f"Refusing to promote v{approved.version}: it is not what was approved: {err.message}", err.remedy
@@ -177,19 +178,19 @@ def _record(context: ReleaseContext, production: Deployment) -> None:
 def _resize_and_delete_test(context: ReleaseContext) -> Outcome:
     """Bring production to the size that was asked for and delete the test; neither undoes a verified promotion."""
     promoted = context.release.require(Promoted)
-    waits, problem = [], None
+    waits, failure = [], None
     try:
         waits.append(advance_resize(context, promoted))
     except LockHeldError:
         raise
     except RecdeployError as err:
-        problem = describe_failed_resize(context, promoted, err)
+        failure = err
     try:
         waits.append(deletion.advance_test_deletion(context))
     except RecdeployError as err:
         log.warning("v%s is in production, but its test deployment could not be deleted: %s", promoted.version, err)
     for waiting in filter(None, waits):
         return waiting
-    if problem:
-        raise problem
+    if failure:
+        raise describe_failed_resize(context, promoted, failure) from failure
     return {"version": promoted.version, "url": promoted.url, "digest": promoted.digest}

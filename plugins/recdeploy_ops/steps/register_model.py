@@ -12,9 +12,9 @@ from recdeploy_ops.domain.events import ArtifactBuilt, ModelRegistered, ModelTra
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.versions import Version
 from recdeploy_ops.oci_clients.models import NewModel
-from recdeploy_ops.oci_clients.tags import CODE_METADATA, RESULTS_METADATA, version_tags
+from recdeploy_ops.oci_clients.tags import CODE_METADATA, RESULTS_METADATA, run_slug, version_tags
+from recdeploy_ops.rollout.catalog_artifacts import choose_registered
 from recdeploy_ops.rollout.registry import find_registration, model_name
-from recdeploy_ops.rollout.rehearsals import choose_registered
 from recdeploy_ops.storage.bundles import fetch_bundle
 from recdeploy_ops.workspaces import workspace
 
@@ -90,7 +90,7 @@ def _describe(context: ReleaseContext, artifact: Bundle, *, unusable: int) -> Ne
         description=f"Product recommender v{version}, made by the run {context.run_id}"[:400],
         version_set=context.project,
         version_label=f"v{version}",
-        tags=version_tags(context.project, run_id=context.run_id, version=version, digest=artifact.digest),
+        tags=version_tags(context.project, run=run_slug(context.run_id), version=version, digest=artifact.digest),
         metadata=(
             ("digest", artifact.digest, "sha256 of the artifact's manifest.json", "other"),
             (CODE_METADATA, digest_of_code(), "sha256 over the source files that made it", "other"),
