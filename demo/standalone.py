@@ -34,9 +34,9 @@ class SubCommand(standalone_command.SubCommand):
     def stop(self) -> None:
         """Terminate the program."""
         self.is_asked_to_end = True
-        super().stop()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
+        super().stop()  # type: ignore[no-untyped-call] # Airflow does not annotate it
 
 
 if __name__ == "__main__":
-    standalone_command.SubCommand = SubCommand  # type: ignore[misc]  # it has no other hook
+    standalone_command.SubCommand = SubCommand  # type: ignore[misc] # the command creates that class by its name
     standalone_command.StandaloneCommand().run()

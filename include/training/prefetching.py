@@ -5,6 +5,8 @@ do not fit into the processor's caches, a step of SGD waits for its item's row; 
 time. Should an upgrade of numba break this module, delete it together with its one call.
 """
 
+# ruff: noqa: ARG001 - numba passes the types of all arguments by name
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -21,8 +23,7 @@ LINE = 8  # float64 numbers in a cache line
 HINT = (1, 3, 1)
 
 
-def _prefetch(_typing: Any, matrix: Any, row: Any, column: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
-    # numba tells the types of all arguments, and asks for their names
+def _prefetch(_typing: Any, matrix: Any, row: Any, column: Any) -> tuple[Any, Callable[..., Any]]:
     """Fetch the cache line of ``matrix[row, column]``, a C-contiguous float64 matrix."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -185,7 +185,7 @@ def _explain_interruption(context: ReleaseContext, served_before: int | None) ->
     elif holder is not None and holder.is_from_terminal:
         left = "this rollback holds the release lock"
     elif serving is not None and serving.version != served_before:
-        left = f"v{serving.version} serves, verified, and the release may not be tidied up"
+        left = f"v{serving.version} serves, verified; its tags may be missing"
     else:
         return "Interrupted: production was not changed by this command."
     return f"Interrupted: {left}. Run the same command again: it goes on."

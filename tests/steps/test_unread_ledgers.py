@@ -113,7 +113,7 @@ def test_without_a_production_the_error_is_the_storages_own(context, unread):
 @pytest.mark.parametrize(
     ("faults", "says"),
     [
-        ([("ListModelDeployments", {"status": 503})], "OCI cannot be asked either .*refused to list the model deploy"),
+        ([("ListModelDeployments", {"status": 503})], "OCI does not say it either .*refused to list the model deploy"),
         ([("Predict", {"status": 503})], "it is ACTIVE, configured for the model .*it does not answer"),
         ([("GetModel", {"status": 404})], "it is ACTIVE, configured for the model .*it answers with version 1"),
         (

@@ -226,7 +226,7 @@ class CloudUnavailableError(TransientError):
 
 
 class CloudThrottledError(CloudUnavailableError):
-    """OCI answered 429: nothing was asked of what stands behind it."""
+    """OCI answered 429: the request did not reach what stands behind its gateway."""
 
 
 class SwitchInterruptedError(TransientError):

@@ -29,7 +29,7 @@ from recdeploy_ops.domain.tries import Tries
 from recdeploy_ops.rollbacks.runs import switch_back
 from recdeploy_ops.rollout import locks, takeovers
 from recdeploy_ops.rollout.production import find_production
-from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON
+from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON, reporting_production
 from recdeploy_ops.rollout.switches import verify_switched
 from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import close_release, plan_rollback
@@ -77,7 +77,7 @@ class TerminalRollback:
             RecdeployError: as the steps of a rollback.
         """
         begun = self._plan.begun
-        with self._explaining():
+        with self._explaining(), reporting_production(self._context, of_holder=True):
             if self._plan.is_restored:
                 self._retry("takeover", self._take_over)
                 return self._verify_done() | {"left": None}
@@ -92,17 +92,7 @@ class TerminalRollback:
 
     def judge(self, err: RecdeployError) -> tuple[int, str]:
         """Return the exit code after an error of `run`, and what to tell the person."""
-        if err.message.startswith(NEEDS_A_PERSON):
-            return NEEDS_PERSON, str(err)
-        holder = self._context.state.holding_release
-        if holder is None or holder.open_switch is None or isinstance(err, LockHeldError):
-            return NOT_DONE, str(err)
-        again = TryAgain().describe(Audience.TERMINAL)
-        return (
-            NEEDS_PERSON,
-            f"{NEEDS_A_PERSON}. It was to be {holder.open_switch.goal} (run {holder.run_id}), and what it serves now "
-            f"is not verified. {again} Why: {err}",
-        )
+        return (NEEDS_PERSON if err.message.startswith(NEEDS_A_PERSON) else NOT_DONE), str(err)
 
     def _verify_done(self) -> dict[str, Any]:
         """Verify what production serves already, as the ledger says."""

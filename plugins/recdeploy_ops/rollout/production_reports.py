@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import (
@@ -18,7 +17,7 @@ from recdeploy_ops.domain.errors import (
 from recdeploy_ops.domain.remedies import TryAgain
 from recdeploy_ops.oci_clients.tags import digest_of, version_number
 from recdeploy_ops.rollout.production import find_candidates
-from recdeploy_ops.rollout.switches import PROBE, describe_answer
+from recdeploy_ops.rollout.switches import PROBE, describe_answer, patient_asker, served_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +53,7 @@ def reporting_production(context: ReleaseContext, *, of_holder: bool = False) ->
         yield
     except (LockHeldError, SwitchUnderWayError):
         raise  # another run, or an earlier step of this one, goes on with production
-    except Exception as err:
+    except Exception as err:  # whatever it is, production may be between two versions; it is raised again
         report = None if _is_reported(err) else _report(context, err, of_holder=of_holder)
         if report is None:
             raise
@@ -81,15 +80,15 @@ def describe_production(context: ReleaseContext, deployment_id: str, url: str) -
 def _report(context: ReleaseContext, err: Exception, *, of_holder: bool) -> RecdeployError | None:
     """Return what replaces an error; None where production is at rest."""
     release = _find_switching(context, of_holder=of_holder)
-    unrest = _find_unrest(context) if context.ledger.last_known is None else None
-    if release is None and unrest is None:
+    movement = _describe_movement(context) if context.ledger.last_known is None else None
+    if release is None and movement is None:
         return None
     is_retried = isinstance(err, TransientError)
     remedy = err.remedy if isinstance(err, RecdeployError) else None
     if is_retried and not context.tries.is_last:
-        message = _describe_failure(context, release, unrest, err)
+        message = _describe_failure(context, release, movement, err)
     else:
-        message = f"{NEEDS_A_PERSON}. {_describe_failure(context, release, unrest, err)}"
+        message = f"{NEEDS_A_PERSON}. {_describe_failure(context, release, movement, err)}"
     message = f"{message} {context.tries.describe_next(is_retried=is_retried)}".strip()
     if is_retried:
         return SwitchInterruptedError(message, remedy or ONCE_IT_ANSWERS)
@@ -107,12 +106,12 @@ def _find_switching(context: ReleaseContext, *, of_holder: bool) -> Release | No
     return release if release is not None and release.is_open and release.open_switch is not None else None
 
 
-def _find_unrest(context: ReleaseContext) -> str | None:
-    """Return what OCI says of a production that is not at rest, in words; None where it is, or where there is none."""
+def _describe_movement(context: ReleaseContext) -> str | None:
+    """Return what OCI shows of a production that is not at rest, in words; None where it is, or without any."""
     try:
         tagged = find_candidates(context, models=()).tagged
     except RecdeployError as err:
-        return f"OCI cannot be asked either ({err.message.rstrip('.')})"
+        return f"OCI does not say it either ({err.message.rstrip('.')})"
     moving = next((deployment for deployment in tagged if not _is_at_rest(context, deployment)), None)
     if moving is None:
         return None
@@ -128,23 +127,20 @@ def _is_at_rest(context: ReleaseContext, deployment: Deployment) -> bool:
     version, digest = version_number(deployment.tags), digest_of(deployment.tags)
     if not (deployment.lifecycle_state.is_active and digest):
         return False
-    seconds = context.settings.probes.timeout_seconds
     try:
         model = context.catalog.get(deployment.model_id)
-        reply = context.deployments.asker(deployment.url, timeout_seconds=seconds, fresh=True)(PROBE)
+        reply = patient_asker(context, deployment.url, fresh=True)(PROBE)
     except RecdeployError:
         return False
-    body = reply.body if reply.status == HTTPStatus.OK and isinstance(reply.body, dict) else {}
-    served = body.get("model_version"), body.get("digest")
-    return version_number(model.tags) == version and served == (version, digest)
+    return version_number(model.tags) == version and served_release(reply) == (version, digest)
 
 
-def _describe_failure(context: ReleaseContext, release: Release | None, unrest: str | None, err: Exception) -> str:
-    """Return what is known of an open switch or, where the ledger was never read, of production, and why no more."""
+def _describe_failure(context: ReleaseContext, release: Release | None, movement: str | None, err: Exception) -> str:
+    """Return the state of an open switch or, where the ledger was never read, of production; and the cause."""
     why = err.message if isinstance(err, RecdeployError) else f"{type(err).__name__}: {err}"
     why = f"Why: {why.removesuffix('.')}."
     if release is None:
-        return f"Whether production is being switched is not known, as the ledger cannot be read: {unrest}. {why}"
+        return f"Whether production is being switched is not known, as the ledger cannot be read: {movement}. {why}"
     return f"Production is being switched and is not verified: {_describe_switched(context, release)}. {why}"
 
 

@@ -176,7 +176,7 @@ def verify_serving(context: ReleaseContext, deployment: Deployment, *, version: 
         if not has_answered:
             time.sleep(context.settings.release.poll_seconds)
             continue
-        served = _served(reply)
+        served = served_release(reply)
         if not _is_expected(context, served, version, digest):
             expected = f"v{version} and the digest {digest}" if digest else f"v{version}, which another project made"
             raise DeploymentFailedError(
@@ -199,8 +199,16 @@ def describe_answer(context: ReleaseContext, url: str) -> str:
         reply = patient_asker(context, url, fresh=True)(PROBE)
     except (TransientError, CloudRefusedError) as err:
         return f"it does not answer ({err.message})"
-    served = _served(reply)
+    served = served_release(reply)
     return f"it answers with version {served[0]}, digest {served[1]}" if served else f"it does not answer ({reply})"
+
+
+def served_release(reply: Reply) -> tuple[object, object] | None:
+    """Return the version and digest that an answer carries; None where it is not an answer of ``score.py``."""
+    body = reply.body
+    if reply.status != HTTPStatus.OK or not isinstance(body, dict) or "recommendations" not in body:
+        return None
+    return body.get("model_version"), body.get("digest")
 
 
 def _request(context: ReleaseContext, switch: Switch, intent: SwitchIntent, deployment: Deployment) -> Waiting:
@@ -223,13 +231,6 @@ def _is_expected(context: ReleaseContext, served: tuple[object, object] | None, 
         return served == (version, digest)
     ours = {(known.number, known.digest) for known in context.state.versions.values() if known.digest}
     return served not in ours
-
-
-def _served(reply: Reply) -> tuple[object, object] | None:
-    body = reply.body
-    if reply.status != HTTPStatus.OK or not isinstance(body, dict) or "recommendations" not in body:
-        return None
-    return body.get("model_version"), body.get("digest")
 
 
 def _record_intent(context: ReleaseContext, kind: type[C], switch: Switch) -> SwitchIntent:
