@@ -14,8 +14,10 @@ from steps.factories import Run
 from oci_emulator.testing import running_emulator
 from recdeploy_ops.context import open_context
 from recdeploy_ops.deployment_manager import RecommenderDeploymentManager
+from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.settings import load_settings
+from recdeploy_ops.steps import promote
 from recdeploy_ops.storage.roots import open_store
 
 ROOT = Path(__file__).parents[2]
@@ -53,15 +55,19 @@ class Beginnings:
 
     def __init__(self, emulator, folder):
         self._emulator, self._folder, self._made = emulator, folder, set()
+        self._known = {SETTINGS_FOLDER}  # names in a test's folder that a beginning may replace
 
     def begin(self, name, folder, make):
         """Bring the emulator and a test's folder to a state, by `make` where no test of this process has."""
         kept = self._folder / name
+        strange = {found.name for found in folder.iterdir()} - self._known
+        assert not strange, f"{strange} would be lost: begin with {name} before the test writes files of its own"
         if name not in self._made:
             make()
             self._emulator.snapshot(name)
             shutil.copytree(folder, kept, ignore=shutil.ignore_patterns(SETTINGS_FOLDER))
             self._made.add(name)
+            self._known |= {found.name for found in kept.iterdir()}
         else:
             for found in folder.iterdir():
                 if found.name != SETTINGS_FOLDER:  # each test has its own, which names its storage
@@ -160,6 +166,22 @@ def validated(run, released, begin_with):
         return run(validating.run_id, shift=validating.shift)
 
     return begin
+
+
+@pytest.fixture
+def approved(validated):
+    """v1 serves, and the run that may promote v2."""
+    second = validated(2)
+    second.answer(Decision.PROMOTE)
+    return second
+
+
+@pytest.fixture
+def switching(approved, emulator):
+    """v2 is approved, and OCI has switched production to it; nothing was verified."""
+    promote.advance(approved.context)
+    emulator.wait_until_idle()
+    return approved
 
 
 @pytest.fixture

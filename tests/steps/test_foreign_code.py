@@ -60,8 +60,8 @@ class Marker:
 
 
 @pytest.fixture
-def marker(tmp_path):
-    return Marker(tmp_path / "marker")
+def marker(tmp_path_factory):
+    return Marker(tmp_path_factory.mktemp("marker") / "seen")
 
 
 def add_to_score(folder, marker):

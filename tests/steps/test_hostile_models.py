@@ -67,27 +67,26 @@ def fail_the_switch(emulator):
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity")
 
 
+def fail_and_restore(release, switch, emulator, displace):
+    hostile = displace(2)
+    fail_the_switch(emulator)
+    with pytest.raises(PromotionFailedError, match=r"v2 serves at .*, verified"):
+        switch()
+    release.close()
+    return hostile, 2
+
+
 def restore_after_a_promotion(context, run, emulator, displace):
     third = run("run-3", shift=2)
     third.validate()
     third.answer(Decision.PROMOTE)
-    hostile = displace(2)
-    fail_the_switch(emulator)
-    with pytest.raises(PromotionFailedError, match=r"v2 serves at .*, verified"):
-        third.promote()
-    third.close()
-    return hostile, 2
+    return fail_and_restore(third, third.promote, emulator, displace)
 
 
 def restore_after_a_rollback(context, run, emulator, displace):
     back = run("back")
     back.rehearse_rollback()
-    hostile = displace(2)
-    fail_the_switch(emulator)
-    with pytest.raises(PromotionFailedError, match=r"v2 serves at .*, verified"):
-        back.switch_back()
-    back.close()
-    return hostile, 2
+    return fail_and_restore(back, back.switch_back, emulator, displace)
 
 
 def rehearse_before_a_release(context, run, emulator, displace):
@@ -145,10 +144,9 @@ PLACES = (
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_no_deployment_serves_a_model_that_only_its_tags_make_a_version(context, run, emulator, displace, place):
-    run("run-1").release_fully()
-    run("run-2", shift=1).release_fully()
-
+def test_no_deployment_serves_a_model_that_only_its_tags_make_a_version(
+    context, run, two_versions, emulator, displace, place
+):
     hostile, serves = place(context, run, emulator, displace)
 
     changes = emulator.calls("UpdateModelDeployment") + emulator.calls("CreateModelDeployment")
@@ -173,15 +171,11 @@ def test_a_candidate_is_not_registered_as_the_model_of_somebody_else(context, ru
     release.test()
 
 
-def test_a_model_whose_artifact_cannot_be_read_does_not_hold_up_a_restoration(context, run, emulator, displace):
-    run("run-1").release_fully()
-    second = run("run-2", shift=1)
-    second.validate()
-    second.answer(Decision.PROMOTE)
+def test_a_model_whose_artifact_cannot_be_read_does_not_hold_up_a_restoration(context, approved, emulator, displace):
     displace(1)
     fail_the_switch(emulator)
     own = 1  # the candidate is downloaded before the switch
     emulator.fail_next("GetModelArtifactContent", status=404, code="NotAuthorizedOrNotFound", after=own)
 
     with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified"):
-        second.promote()
+        approved.promote()

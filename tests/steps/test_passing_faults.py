@@ -3,7 +3,6 @@
 import pytest
 
 from recdeploy_ops.domain.errors import CloudUnavailableError, PromotionFailedError, StorageUnavailableError
-from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.oci_clients.tags import LEDGER_TAG
 from recdeploy_ops.rollout.production import find_production
@@ -17,13 +16,6 @@ def no_retries(monkeypatch):
     import oci.retry
 
     monkeypatch.setattr(sessions, "_retry_strategy", oci.retry.NoneRetryStrategy)
-
-
-@pytest.fixture
-def approved(context, validated):
-    second = validated(2)
-    second.answer(Decision.PROMOTE)
-    return second
 
 
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "drop_after"}])

@@ -9,7 +9,7 @@ import oci
 import pytest
 
 from recdeploy_ops.domain.errors import DeploymentFailedError, PromotionFailedError, SwitchInterruptedError
-from recdeploy_ops.domain.records import Decision, Role
+from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.tries import Tries
 from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.rollout.production import find_deployments, find_production
@@ -23,22 +23,6 @@ NEEDS_A_PERSON = r"^PRODUCTION NEEDS A PERSON\."
 def no_retries(monkeypatch):
     """Let no fault be met by the SDK."""
     monkeypatch.setattr(sessions, "_retry_strategy", oci.retry.NoneRetryStrategy)
-
-
-@pytest.fixture
-def approved(validated):
-    """v1 serves, and v2 may be promoted."""
-    second = validated(2)
-    second.answer(Decision.PROMOTE)
-    return second
-
-
-@pytest.fixture
-def switching(approved, emulator):
-    """v2 is approved, and OCI has switched production to it; nothing was verified."""
-    promote.advance(approved.context)
-    emulator.wait_until_idle()
-    return approved
 
 
 def served(context):

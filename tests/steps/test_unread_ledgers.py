@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import oci
 import oci.retry.retry
 import pytest
-from steps.factories import Run, damage
+from steps.factories import damage
 
 from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.errors import (
@@ -19,7 +19,6 @@ from recdeploy_ops.domain.errors import (
     StorageUnavailableError,
     SwitchInterruptedError,
 )
-from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.tries import Tries
 from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.steps import close_release, promote
@@ -37,23 +36,6 @@ def no_retries(monkeypatch):
     """Let no fault be met by the SDK, which reads further pages with retries of its own all the same."""
     monkeypatch.setattr(sessions, "ATTEMPTS", 1)
     monkeypatch.setattr(oci.retry.retry, "time", SimpleNamespace(**{**vars(time), "sleep": lambda _: None}))
-
-
-@pytest.fixture
-def approved(context, tmp_path):
-    Run(context, "run-1", tmp_path, skip_test_deployment=True).release_fully()
-    release = Run(context, "run-2", tmp_path, shift=1, skip_test_deployment=True)
-    release.validate()
-    release.answer(Decision.PROMOTE)
-    return release
-
-
-@pytest.fixture
-def half_done(approved, emulator):
-    """A promotion that was killed once OCI had switched: the ledger says that v2 is to serve."""
-    promote.advance(approved.context)
-    emulator.wait_until_idle()
-    return approved
 
 
 @pytest.fixture
@@ -92,7 +74,7 @@ GOES_ON = "close_release goes on. "
         (close_release, OSError, FIRST_TRY, PromotionFailedError, NEEDS_A_PERSON, GOES_ON),
     ],
 )
-def test_that_a_switch_may_be_open_is_said(half_done, unread, step, cause, tries, becomes, begins, next_try):
+def test_that_a_switch_may_be_open_is_said(switching, unread, step, cause, tries, becomes, begins, next_try):
     with pytest.raises(becomes, match=rf"{NOT_KNOWN}{HALF_DONE}.* Why: .*{next_try}") as raised:
         step.advance(unread(cause, tries))
     assert str(raised.value).startswith(begins + NOT_KNOWN)
