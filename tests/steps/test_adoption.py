@@ -2,6 +2,7 @@
 
 import logging
 import time
+import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -193,14 +194,16 @@ def load_model():
 def predict(data, model=None):
     return {"recommendations": []}
 """
+OWN_MANIFEST = '{"name": "a shop"}'
 
 
 @pytest.fixture
 def imported(context, run, reopened, tmp_path):
-    """Production of another project, v1, imported, and then v2 of this one: files in folders, no manifest of ours."""
+    """Production of another project, imported as v2, and then v3 of this one: with a manifest.json of its own."""
     folder = tmp_path / "foreign"
     (folder / "lib").mkdir(parents=True)
     (folder / "score.py").write_text(FOREIGN_SCORE)
+    (folder / "manifest.json").write_text(OWN_MANIFEST)
     (folder / "lib" / "words.py").write_text("WORDS = ()\n")
     run("run-1").release_fully()
     runtime = context.store.read(f"{context.ledger.read().versions[1].artifact}/runtime.yaml")
@@ -244,8 +247,16 @@ def test_an_imported_champion_that_does_not_answer_is_asked_again_by_the_next_tr
     fourth.back_up()
 
 
+def read_registered(context, model_id, archive):
+    """The files of a model's artifact in the catalog, by name."""
+    context.catalog.download_artifact(model_id, archive)
+    with zipfile.ZipFile(archive) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
 @pytest.mark.parametrize("kept", ["where it was adopted", "in its backup"])
-def test_an_imported_version_whose_model_is_gone_comes_from_storage(context, run, imported, kept):
+def test_an_imported_version_whose_model_is_gone_comes_from_storage(context, run, imported, tmp_path, kept):
+    before = read_registered(context, imported.model_id, tmp_path / "before.zip")
     context.catalog._client.delete_model(imported.model_id)
     if kept == "in its backup":
         delete(context, imported.artifact)
@@ -253,6 +264,8 @@ def test_an_imported_version_whose_model_is_gone_comes_from_storage(context, run
     assert run("back").roll_back()["version"] == 2
     restored = context.ledger.read().versions[2].model_id
     assert restored == find_production(context).model_id != imported.model_id
+    assert read_registered(context, restored, tmp_path / "restored.zip") == before
+    assert before["manifest.json"] == OWN_MANIFEST.encode()
     assert set(context.deployments.asker(find_production(context).url, timeout_seconds=10)({}).body) == {
         "recommendations"
     }

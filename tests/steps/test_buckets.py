@@ -70,23 +70,26 @@ class TestBucketStoreInParts(StoreContract):
         store.upload("file", path, hashlib.sha256(b"123").hexdigest())
         assert store.read("file") == b"123"
 
-    def test_what_a_killed_writer_left_is_swept_once_it_is_old(self, emulator, session, store):
+    @pytest.mark.parametrize("prefix", ["pre fix/x/", ""], ids=["below a prefix", "in the bucket itself"])
+    def test_what_a_killed_writer_left_is_swept_once_it_is_old(self, emulator, session, bucket, prefix):
+        store = open_store(f"{bucket}/{prefix}", session)
         client, details = session.object_storage, oci.object_storage.models.CreateMultipartUploadDetails
-        for name in ("pre fix/x/mine", "somebody else's"):
+        ours, others = f"{prefix}releases/mine", ["another-team/backup.tar", "somebody else's"]
+        for name in (ours, *others):
             client.create_multipart_upload(emulator.namespace, "shop", details(object=name))
         now = datetime.now(UTC)
 
         assert list(store.sweep(now - timedelta(hours=1))) == []
-        assert list(store.sweep(now + timedelta(hours=1))) == ["pre fix/x/mine"]
+        assert list(store.sweep(now + timedelta(hours=1))) == [ours]
         left = client.list_multipart_uploads(emulator.namespace, "shop").data
-        assert [upload.object for upload in left] == ["somebody else's"]
+        assert sorted(upload.object for upload in left) == others
 
     def test_a_sweep_whose_answer_was_lost_is_success(self, emulator, session, store):
-        details = oci.object_storage.models.CreateMultipartUploadDetails(object="pre fix/x/mine")
+        details = oci.object_storage.models.CreateMultipartUploadDetails(object="pre fix/x/releases/mine")
         session.object_storage.create_multipart_upload(emulator.namespace, "shop", details)
         emulator.fail_next("AbortMultipartUpload", kind="drop_after")
 
-        assert list(store.sweep(datetime.now(UTC) + timedelta(hours=1))) == ["pre fix/x/mine"]
+        assert list(store.sweep(datetime.now(UTC) + timedelta(hours=1))) == ["pre fix/x/releases/mine"]
         assert session.object_storage.list_multipart_uploads(emulator.namespace, "shop").data == []
 
 

@@ -10,15 +10,19 @@ from steps.factories import Run
 
 from recdeploy_ops.artifacts.archives import zip_artifact
 from recdeploy_ops.context import open_context
+from recdeploy_ops.domain.errors import StorageError
 from recdeploy_ops.domain.records import Decision, Shape
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.ledger.audits import audit
+from recdeploy_ops.oci_clients import models
 from recdeploy_ops.oci_clients.deployments import NewDeployment
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import DIGEST_TAG, LEDGER_TAG, VERSION_TAG, run_slug, version_number, version_tags
+from recdeploy_ops.rollout.registry import highest_version
 from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import adopt_production
+from recdeploy_ops.storage.directories import DirectoryStore
 
 
 def adopt(context, *, apply=True):
@@ -89,6 +93,49 @@ def test_a_forged_head_of_the_ledger_is_shown_and_puts_no_ledger_aside(context, 
 )
 def test_only_a_number_that_a_release_would_get_is_read_from_a_tag(number, read):
     assert version_number({VERSION_TAG: number}) == read
+
+
+def test_a_number_that_no_release_reaches_is_not_counted(context, released, tmp_path):
+    released()
+    tags = version_tags(context.project, run=run_slug("r"), version=10**12, digest="f" * 64)
+    register(context, tmp_path / "theirs", tags)
+
+    adopt(context)
+
+    assert context.refresh().versions.keys() == {1}
+    assert highest_version(context) == 1
+
+
+def test_an_artifact_that_would_fill_the_disk_does_not_hold_up_adoption(
+    context, released, tmp_path, caplog, monkeypatch
+):
+    released()
+    theirs = register(
+        context, tmp_path / "theirs", version_tags(context.project, run=run_slug("r"), version=50, digest="")
+    )
+    monkeypatch.setattr(models, "ARTIFACT_BYTES", 1000)
+
+    adopt(context)
+
+    assert context.refresh().versions[50].stage is Stage.REJECTED
+    assert f"The artifact of the model {theirs} has over 1,000 bytes" in caplog.text
+
+
+def test_an_artifact_that_storage_does_not_take_does_not_hold_up_adoption(
+    context, released, tmp_path, caplog, monkeypatch
+):
+    released()
+    register(context, tmp_path / "theirs", version_tags(context.project, run=run_slug("r"), version=50, digest=""))
+
+    def refuse(store, key, path, sha256):
+        raise StorageError(f"{key} is not a name that this storage takes.")
+
+    monkeypatch.setattr(DirectoryStore, "upload", refuse)
+
+    adopt(context)
+
+    assert context.refresh().versions[50].stage is Stage.REJECTED
+    assert "is not a name that this storage takes" in caplog.text
 
 
 def test_an_ignored_deployment_is_not_production_although_it_serves_a_model_of_ours(

@@ -1,5 +1,6 @@
 """`python -m recdeploy_ops rollback`: the steps of a rollback from a terminal, with the connection of a shell."""
 
+import errno
 import io
 import json
 import os
@@ -25,6 +26,7 @@ from recdeploy_ops.rollout import tagging, takeovers
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.settings import SETTINGS_VARIABLE
 from recdeploy_ops.steps import close_release, plan_rollback, promote, rehearse_rollback, roll_back
+from recdeploy_ops.storage.directories import DirectoryStore
 
 ROOT = Path(__file__).parents[2]
 REASON = "orders fell by a third"
@@ -195,6 +197,25 @@ def test_a_restoration_that_oci_refuses_needs_a_person(context, two_versions, em
     assert served(context) == 2
     assert roll_back_to(1) == 0
     assert served(context) == 1
+
+
+def test_a_disk_that_is_full_during_the_switch_needs_a_person(context, two_versions, capsys, monkeypatch):
+    write = DirectoryStore.create
+
+    def refuse(store, key, content):
+        if b'"rolled_back"' in content:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(store, key, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DirectoryStore, "create", refuse)
+        assert roll_back_to(1) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("PRODUCTION NEEDS A PERSON. ")
+    assert "No space left on device" in last
+
+    assert roll_back_to(1) == 0
+    assert (served(context), context.ledger.read().holder) == (1, None)
 
 
 def test_an_outage_during_the_switch_needs_a_person_and_the_same_command_goes_on(

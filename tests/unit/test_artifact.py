@@ -286,6 +286,7 @@ def ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
         ("def predict(data):\n    raise RuntimeError('cannot answer')", "RuntimeError: cannot answer"),
         ("def predict(data):\n    return float('nan')", "ValueError"),
         ("import os; os.kill(os.getpid(), 9)", "does not work"),
+        ("lists = bytearray(2 << 30)", "MemoryError"),
     ],
 )
 def test_broken_score_is_reported_with_its_traceback(tmp_path: Path, ship: Any, source: str, message: str) -> None:

@@ -123,6 +123,15 @@ def test_a_database_that_this_project_does_not_write_is_not_read(tmp_path: Path,
         sample_users(folder, 2)
 
 
+def test_a_list_that_is_larger_than_any_of_ours_is_not_read(tmp_path: Path) -> None:
+    folder = make_artifact(tmp_path)
+    with closing(sqlite3.connect(folder / DATABASE)) as database, database:
+        database.execute("UPDATE lists SET user_id = CAST(zeroblob(?) AS TEXT)  WHERE user_id = 'u1'", (65 << 20,))
+
+    with pytest.raises(IntegrityError, match="too big"):
+        sample_users(folder, 10)
+
+
 @pytest.mark.parametrize("content", [b"", b"x" * 5000, None])
 def test_a_database_that_is_damaged_or_missing_is_an_error_that_says_so(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:

@@ -26,7 +26,8 @@ METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 # What is unpacked may fill no disk: deflate makes at most 1/1032 of anything, our files about a tenth of themselves.
 UNPACKED_BYTES, SMALL_BYTES, LARGEST_RATIO = 8 << 30, 64 << 20, 200
 FILES = 20_000  # of files and folders
-NAME_BYTES, PATH_BYTES = 255, 1024  # of a file's name, and of its whole path in the zip
+# Of a file's name, and of its path in the zip: an object's name has at most 1,024 bytes, with the prefix.
+NAME_BYTES, PATH_BYTES = 255, 900
 # What zipfile says of a zip that is damaged or encrypted.
 UNREADABLE = (
     zipfile.BadZipFile,
@@ -132,6 +133,8 @@ def _find_fault(entry: zipfile.ZipInfo) -> str:
         return "a name that holds a NUL, or another name besides"
     if name.startswith("/") or ".." in parts or "\\" in name:
         return "which leads out of its folder"
+    if not name.isprintable():
+        return "a name with a control character"
     if not {"", "."}.isdisjoint(parts):
         return "a name that is empty, or a part of which is"
     if len(name.encode()) > PATH_BYTES or any(len(part.encode()) > NAME_BYTES for part in parts):

@@ -10,18 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.artifacts.templates import SCORE, read_shipped_score
 from recdeploy_ops.domain.errors import IntegrityError
+from recdeploy_ops.storage.bundles import files_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 
+# Of the child's address space, besides the files that it may map: a fallback of a few bytes may ask for any amount.
+MEMORY_BYTES = 1 << 30
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 # What runs is the source that was compared, not the file: Python would prefer a compiled one that lies beside it.
 DRIVER = """
 import json, sys, types
 answers, sys.stdout = sys.stdout, sys.stderr
 given = json.load(sys.stdin)
+try:
+    import resource
+except ImportError:  # not on this platform
+    pass
+else:
+    resource.setrlimit(resource.RLIMIT_AS, (given["memory"], given["memory"]))
 score = types.ModuleType("score")
 score.__file__ = given["path"]
 exec(compile(given["source"], given["path"], "exec"), score.__dict__)
@@ -45,7 +54,12 @@ def load_in_clean_process(folder: Path, requests: Sequence[object], *, timeout_s
         IntegrityError: it does not load, does not answer, or not in time; with the child's traceback.
     """
     source = read_shipped_score(folder).decode()
-    given = {"path": str((folder / SCORE).absolute()), "source": source, "requests": list(requests)}
+    given = {
+        "path": str((folder / SCORE).absolute()),
+        "source": source,
+        "requests": list(requests),
+        "memory": MEMORY_BYTES + sum(path.stat().st_size for path in files_below(folder).values()),
+    }
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     try:
         child = subprocess.run(

@@ -21,6 +21,7 @@ PRODUCTS = "CREATE TABLE products (position INTEGER PRIMARY KEY, product_id TEXT
 LISTS = "CREATE TABLE lists (user_id TEXT PRIMARY KEY, positions BLOB NOT NULL, ratings BLOB NOT NULL) WITHOUT ROWID"
 TABLES = {("table", "lists", LISTS), ("table", "products", PRODUCTS)}  # as SQLite keeps them in its own schema table
 MOST = len(TABLES) + 1
+LONGEST_VALUE = 64 << 20  # bytes; a list of ours has a few hundred
 
 
 @contextmanager
@@ -33,6 +34,7 @@ def open_lists(folder: Path) -> Iterator[sqlite3.Connection]:
     path = folder / DATABASE
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
             database.execute("PRAGMA trusted_schema = OFF")
             schema = database.execute("SELECT type, name, substr(sql, 1, 1000) FROM sqlite_master LIMIT ?", (MOST,))
             found = set(schema)

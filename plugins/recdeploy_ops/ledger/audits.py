@@ -60,19 +60,16 @@ def examine(
     Args:
         store: the storage root.
         tagged_heads: as `audit` takes them.
-        other_heads: heads from tags that show no damage; those of `tagged_heads` may be among them.
+        other_heads: those of resources that anyone may have tagged: they do not show damage.
     """
     damage: list[str] = []
     keys = [stored.key for stored in store.list(LEDGER)]
     entries = _read_chain(store, [key for key in keys if ENTRY.fullmatch(key)], damage)
     derived = _compare_snapshot(store, entries)
     for resource, head in tagged_heads.items():
-        if HEAD.fullmatch(head):
-            damage += _compare_tag(entries, resource, head)
-        else:
-            derived.append(f"The tag of {resource} names {head!r}, which is not the head of a ledger.")
-    others = {name: head for name, head in other_heads.items() if name not in tagged_heads and HEAD.fullmatch(head)}
-    unconfirmed = [fault for name, head in others.items() for fault in _compare_tag(entries, name, head)]
+        faults = damage if HEAD.fullmatch(head) else derived
+        faults += _compare_tag(entries, resource, head)
+    unconfirmed = [fault for resource, head in other_heads.items() for fault in _compare_tag(entries, resource, head)]
     try:
         replay_stored(entries)
     except IntegrityError as err:
@@ -115,6 +112,8 @@ def _compare_snapshot(store: Store, entries: list[Entry]) -> list[str]:
 
 
 def _compare_tag(entries: list[Entry], resource: str, tagged_head: str) -> list[str]:
+    if not HEAD.fullmatch(tagged_head):
+        return [f"The tag of {resource} names {tagged_head!r}, which is not the head of a ledger."]
     seq, _, sha256 = tagged_head.partition(":")
     if int(seq) > len(entries):
         return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.errors import IntegrityError
 from recdeploy_ops.domain.records import CatalogModel
 from recdeploy_ops.oci_clients.sessions import calling, retry_token
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.oci_clients.sessions import OciSession
 
 CHUNK = 1 << 20
+ARTIFACT_BYTES = 8 << 30  # of the largest artifact that is downloaded
 
 
 @dataclass(frozen=True)
@@ -166,10 +168,16 @@ class ModelCatalog:
             self._client.activate_model(model_id, if_match=etag)
 
     def download_artifact(self, model_id: str, path: Path) -> None:
-        """Write the model's artifact, a zip, to a file."""
+        """Write the model's artifact, a zip, to a file.
+
+        Raises:
+            IntegrityError: it is larger than any recommender's, and would fill the disk.
+        """
         with calling(f"download the artifact of the model {model_id}"), path.open("wb") as sink:
             answer = self._client.get_model_artifact_content(model_id)
             for chunk in answer.data.raw.stream(CHUNK, decode_content=False):
+                if sink.tell() + len(chunk) > ARTIFACT_BYTES:
+                    raise IntegrityError(f"The artifact of the model {model_id} has over {ARTIFACT_BYTES:,} bytes.")
                 sink.write(chunk)
 
     @property

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
-from recdeploy_ops.artifacts.archives import unzip
 from recdeploy_ops.domain.errors import (
     CloudRefusedError,
     IntegrityError,
@@ -23,7 +22,7 @@ from recdeploy_ops.domain.errors import (
 from recdeploy_ops.domain.events import ProductionBackedUp
 from recdeploy_ops.domain.remedies import Remedy, TryAgain
 from recdeploy_ops.ledger.state_file import describe_serving
-from recdeploy_ops.rollout.catalog_artifacts import fetch_from_catalog
+from recdeploy_ops.rollout.catalog_artifacts import fetch_from_catalog, fetch_of_another_project
 from recdeploy_ops.storage.backups import list_backups, require_recorded
 from recdeploy_ops.storage.bundles import MANIFEST, canonical_json, open_bundle, parse_manifest, verify_bundle
 from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_METADATA, BACKUP_RESULTS, backup_prefix
@@ -165,8 +164,7 @@ def _fetch_registered(context: ReleaseContext, version: Version, place: Path) ->
     if version.digest:
         fetch_from_catalog(context, version.model_id, version.digest, archive, folder)
         return folder
-    context.catalog.download_artifact(version.model_id, archive)  # of another project: it has no manifest of ours
-    unzip(archive, folder)
+    fetch_of_another_project(context, version.model_id, archive, folder)
     _open(context, version, version.artifact)
     (folder / MANIFEST).write_bytes(context.store.read(f"{version.artifact}/{MANIFEST}"))
     return folder

@@ -14,7 +14,7 @@ from recdeploy_ops.domain.events import ModelRegistered, ModelRestored, Rollback
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.rollout.copies import find_copies
 from recdeploy_ops.rollout.deployable_models import make_usable
-from recdeploy_ops.storage.bundles import MANIFEST, sha256_of
+from recdeploy_ops.storage.bundles import MANIFEST, files_below, sha256_of
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.versions import Version
 
 log = logging.getLogger(__name__)
+
+# In storage, where manifest.json is ours: the file of that name in the artifact of another project.
+OWN_MANIFEST = f"{MANIFEST}.adopted"
 
 
 def choose_registered(context: ReleaseContext, version: Version, models: Iterable[CatalogModel]) -> CatalogModel | None:
@@ -80,6 +83,23 @@ def fetch_registered(context: ReleaseContext, version: Version, model_id: str, a
         _compare_with_stored(context, version, model_id, archive, folder)
 
 
+def fetch_of_another_project(context: ReleaseContext, model_id: str, archive: Path, folder: Path) -> None:
+    """Download an artifact that has no manifest of ours; a file of that name is kept under another one."""
+    context.catalog.download_artifact(model_id, archive)
+    names = unzip(archive, folder)
+    if OWN_MANIFEST in names:
+        raise IntegrityError(f"The artifact of the model {model_id} holds {OWN_MANIFEST}, a name that recdeploy uses.")
+    if MANIFEST in names:
+        (folder / MANIFEST).rename(folder / OWN_MANIFEST)
+
+
+def make_as_registered(folder: Path) -> None:
+    """Undo what was done to the files that `fetch_of_another_project` fetched: our manifest goes, its own returns."""
+    (folder / MANIFEST).unlink()
+    if (folder / OWN_MANIFEST).exists():
+        (folder / OWN_MANIFEST).rename(folder / MANIFEST)
+
+
 def _may_stand_for(context: ReleaseContext, version: Version, model_id: str) -> bool:
     """Return whether a model has a version's artifact, or none yet."""
     if not context.catalog.has_artifact(model_id):
@@ -95,7 +115,7 @@ def _may_stand_for(context: ReleaseContext, version: Version, model_id: str) -> 
 
 def _compare_with_stored(context: ReleaseContext, version: Version, model_id: str, archive: Path, folder: Path) -> None:
     """Fetch an artifact that has no manifest of ours, and compare its files with those that were adopted."""
-    context.catalog.download_artifact(model_id, archive)
-    found = {name: sha256_of(folder / name) for name in unzip(archive, folder) if name != MANIFEST}
+    fetch_of_another_project(context, model_id, archive, folder)
+    found = {name: sha256_of(path) for name, path in files_below(folder).items()}
     if not any(copy.files == found for copy in find_copies(context, version)):
         raise IntegrityError(f"The artifact of the model {model_id} is not the one that was adopted: it was exchanged.")

@@ -15,13 +15,17 @@ from recdeploy_ops.domain.errors import IntegrityError
 from recdeploy_ops.domain.events import ModelRestored, RollbackRehearsed
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import RESULTS_METADATA, version_tags
-from recdeploy_ops.rollout.catalog_artifacts import choose_registered, fetch_registered, has_own_model
+from recdeploy_ops.rollout.catalog_artifacts import (
+    choose_registered,
+    fetch_registered,
+    has_own_model,
+    make_as_registered,
+)
 from recdeploy_ops.rollout.copies import fetch_copy
 from recdeploy_ops.rollout.deployable_models import is_deployable, make_deployable
 from recdeploy_ops.rollout.production import known_slug
 from recdeploy_ops.rollout.registry import find_registration, model_name
 from recdeploy_ops.rollout.switches import PROBE, verify_serving
-from recdeploy_ops.storage.bundles import MANIFEST
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
@@ -106,7 +110,7 @@ def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
         folder, archive = place / "artifact", place / "artifact.zip"
         fetch_copy(context, version, folder)
         if not version.digest:
-            (folder / MANIFEST).unlink()  # ours: the project that made it does not know that file
+            make_as_registered(folder)
         zip_artifact(folder, archive)
         found = find_registration(context, version.number, version.digest)
         model = choose_registered(context, version, found.models)

@@ -115,22 +115,27 @@ def find_tagged_heads(context: ReleaseContext) -> dict[str, str]:
 
     Those of every production deployment and model of the project: removing one tag hides nothing.
     """
-    heads = {f"the model {model.name}": model.tags.get(LEDGER_TAG, "") for model in list_models(context)}
-    return {resource: head for resource, head in heads.items() if head} | find_production_heads(context)
+    of_production, others = find_heads(context)
+    return of_production | others
 
 
-def find_production_heads(context: ReleaseContext) -> dict[str, str]:
-    """Return the heads that tags of production deployments and of their models name, by the resource.
+def find_heads(context: ReleaseContext) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the heads that production deployments and their models name, and those of the project's other models.
 
-    Anyone who may write the Model Catalog can tag a model; only these speak of the ledger that production belongs to.
+    Anyone who may write the Model Catalog can tag a model that does not serve.
     """
     models = {model.model_id: model for model in list_models(context)}
     candidates = find_candidates(context, frozenset(models))
-    heads = {}
+    of_production = {}
     for deployment in (*candidates.tagged, *candidates.untagged):
-        heads[f"production ({deployment.name})"] = deployment.tags.get(LEDGER_TAG, "")
-        model = models.get(deployment.model_id) or context.catalog.get(deployment.model_id)
-        heads[f"production's model ({model.name})"] = model.tags.get(LEDGER_TAG, "")
+        of_production[f"production ({deployment.name})"] = deployment.tags.get(LEDGER_TAG, "")
+        model = models.pop(deployment.model_id, None) or context.catalog.get(deployment.model_id)
+        of_production[f"production's model ({model.name})"] = model.tags.get(LEDGER_TAG, "")
+    others = {f"the model {model.name}": model.tags.get(LEDGER_TAG, "") for model in models.values()}
+    return _without_empty(of_production), _without_empty(others)
+
+
+def _without_empty(heads: Mapping[str, str]) -> dict[str, str]:
     return {resource: head for resource, head in heads.items() if head}
 
 

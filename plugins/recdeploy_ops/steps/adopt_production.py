@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.artifacts.archives import unzip
-from recdeploy_ops.domain.errors import IntegrityError, MissingInputError
+from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, StorageError
 from recdeploy_ops.domain.events import Adopted
 from recdeploy_ops.domain.ledger_state import LedgerState
 from recdeploy_ops.domain.release_plan import lock_held
@@ -20,7 +19,7 @@ from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.ledger.audits import examine
 from recdeploy_ops.oci_clients.tags import LEDGER_TAG, ROLE_TAG
 from recdeploy_ops.rollout import differences, existing_shops, inventory, tagging
-from recdeploy_ops.rollout.catalog_artifacts import fetch_from_catalog
+from recdeploy_ops.rollout.catalog_artifacts import fetch_from_catalog, fetch_of_another_project
 from recdeploy_ops.rollout.production import names_unknown_ledger
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.storage.bundles import open_bundle, store_bundle, write_manifest
@@ -105,8 +104,8 @@ class _Found:
 
 
 def _read(context: ReleaseContext) -> _Found:
-    heads = tagging.find_production_heads(context)
-    audit = examine(context.store, tagged_heads=heads, other_heads=tagging.find_tagged_heads(context))
+    of_production, others = tagging.find_heads(context)
+    audit = examine(context.store, tagged_heads=of_production, other_heads=others)
     keys = [stored.key for stored in context.store.list(LEDGER)]
     try:
         state = context.refresh()
@@ -238,12 +237,12 @@ def _fetch(context: ReleaseContext, version: Version) -> Version:
         archive, folder = place / "artifact.zip", place / "artifact"
         try:
             _fetch_artifact(context, version, archive, folder)
-        except IntegrityError as err:
+            bundle = store_bundle(context.store, adopted_prefix(version.number), folder)
+        except (IntegrityError, StorageError) as err:
             if not version.known_by_tags and version.stage is not Stage.REJECTED:
                 raise
             log.warning("v%s is not what its tags say, and production cannot go back to it: %s", version.number, err)
             return replace(version, stage=Stage.REJECTED)
-        bundle = store_bundle(context.store, adopted_prefix(version.number), folder)
     return replace(version, artifact=bundle.prefix)
 
 
@@ -252,8 +251,7 @@ def _fetch_artifact(context: ReleaseContext, version: Version, archive: Path, fo
     if version.digest:
         fetch_from_catalog(context, version.model_id, version.digest, archive, folder)
         return
-    context.catalog.download_artifact(version.model_id, archive)
-    unzip(archive, folder)
+    fetch_of_another_project(context, version.model_id, archive, folder)
     write_manifest(folder, {"adopted": version.model_id})
 
 

@@ -17,6 +17,7 @@ from recdeploy_ops.domain.errors import (
     StorageUnavailableError,
 )
 from recdeploy_ops.oci_clients.sessions import calling
+from recdeploy_ops.storage.keys import FOLDERS
 from recdeploy_ops.storage.stores import StoredObject
 from recdeploy_ops.storage.uploads import Uploads, md5_of
 
@@ -126,11 +127,15 @@ class BucketStore:
             found = oci.pagination.list_call_get_all_results(
                 self._client.list_multipart_uploads, self._namespace, self._bucket
             ).data
-        mine = [upload for upload in found if upload.object.startswith(self._prefix) and upload.time_created < before]
-        for upload in mine:
+        stale = [upload for upload in found if self._is_ours(upload.object) and upload.time_created < before]
+        for upload in stale:
             with suppress(KeyNotFoundError), self._calling("abort the upload of", upload.object):
                 self._client.abort_multipart_upload(self._namespace, self._bucket, upload.object, upload.upload_id)
-        return [upload.object for upload in mine]
+        return [upload.object for upload in stale]
+
+    def _is_ours(self, name: str) -> bool:
+        """Return whether an object lies where this project stores: without a prefix the bucket may hold others' too."""
+        return name.startswith(self._prefix) and name.removeprefix(self._prefix).partition("/")[0] in FOLDERS
 
     def check_writable(self) -> None:
         """Write and remove a small object."""

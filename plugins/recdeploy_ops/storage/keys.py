@@ -33,6 +33,7 @@ BACKUP_ARTIFACT, BACKUP_RESULTS = "recommender_model_artifact", "results"  # the
 BACKUP_METADATA = "metadata.json"
 RESULTS = re.compile(r"releases/[A-Za-z0-9_][A-Za-z0-9_.-]*/results/[0-9a-f]{16}")
 STATE_FILE = "backups/deployment_state.json"
+FOLDERS = ("ledger", "ledger-damaged", "releases", "backups", "adopted", "current")  # of the storage root
 CURRENT = "current/manifest.json"
 
 
