@@ -3,7 +3,7 @@
 Production goes back to an earlier version at the same URL: from the Model Catalog, or from the verified backup where
 the catalog's model is gone. Before production is touched, the version is fetched, verified, loaded and asked.
 
-**When it runs.** By hand, at any time: it pre-empts a release that only waits for an approval, whose approval then
+**When it runs.** By hand, at any time: it preempts a release that only waits for an approval, whose approval then
 refuses. *Trigger* shows its params.
 
 **When it fails.** The version never served, or no whole copy of it is left; a live release is past its approval. A

@@ -113,7 +113,7 @@ class Session:
         return watch.follow(run_id, decision, comment)
 
     def _fill_store(self, *, attached: bool) -> None:
-        """Fill the store while services start; different data waits until the old store is no longer read."""
+        """Fill the store while services start; different data waits until nothing reads the old store."""
         if not self._shop.is_other:
             self._shop.fill(attached=attached)
 

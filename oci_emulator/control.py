@@ -195,7 +195,7 @@ class ControlPlane:
         try:
             await self.emulator.restore(order.name)
         except KeyError:
-            return _refused(f"name: there is no snapshot {order.name!r}")
+            return _refused(f"name: no snapshot is called {order.name!r}")
         return {}
 
     def _refusal(self, order: FaultOrder) -> str | None:

@@ -42,7 +42,7 @@ print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest(), "%d.%d.%d" % v
 
 find_python() {
   if [ -n "${PYTHON:-}" ]; then
-    version_of "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON is no Python 3.11, 3.12 or 3.13." \
+    version_of "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON is not Python 3.11, 3.12 or 3.13." \
       "It answers: $("$PYTHON" --version 2>&1 | head -n 1)" "Name one that is, for example PYTHON=/usr/bin/python3.12."
     printf '%s\n' "$PYTHON"
     return

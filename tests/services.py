@@ -360,7 +360,7 @@ class Installation:
 
     def production(self) -> Endpoint:
         found = self.cloud.production()
-        assert found is not None, "there is no production deployment"
+        assert found is not None, "nothing is in production"
         return found
 
     def releases(self) -> ReleaseContext:

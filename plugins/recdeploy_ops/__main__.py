@@ -230,7 +230,7 @@ def _describe_place(settings: Settings, store: Store) -> str:
 
 def _explain_nothing(store: Store) -> str:
     path = os.environ.get(SETTINGS_VARIABLE) or DEFAULT_PATH
-    return f"There is no ledger at {store.uri}: is this the right settings file ({path})?"
+    return f"No ledger at {store.uri}: is this the right settings file ({path})?"
 
 
 def _open(settings: Settings) -> Store:

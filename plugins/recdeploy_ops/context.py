@@ -94,7 +94,7 @@ class ReleaseContext:
 
         Raises:
             MissingInputError: the run was never planned, or is closed.
-            ApprovalError: a rollback has pre-empted it.
+            ApprovalError: a rollback has preempted it.
             LockHeldError: another run has taken the lock over.
         """
         return require_lock(self.refresh(), self.run_id)

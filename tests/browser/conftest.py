@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["installation"]
 
 REQUIRED = "RECDEPLOY_REQUIRE_BROWSER"
-MISSING = "There is no browser for this test: install one with apt-get install chromium"
+MISSING = "This test needs a browser: install one with apt-get install chromium"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # It stays on this machine, and may run as root in a container.
 OPTIONS = [

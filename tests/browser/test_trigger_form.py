@@ -35,5 +35,5 @@ def test_the_form_of_a_rollback_takes_a_number_in_one_line(
     [run_id] = installation.wait_for("the run is there", lambda: set(rollbacks.runs()) - set(before))
     installation.wait_for_end(run_id)
     error = rollbacks.error_of(run_id, "plan_rollback")
-    assert f"There is no version {NEVER_MADE}" in error or "Nothing is in production" in error
+    assert f"Version {NEVER_MADE} does not exist" in error or "Nothing is in production" in error
     assert installation.entries(run_id) == []

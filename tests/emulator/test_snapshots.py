@@ -60,7 +60,7 @@ def test_a_restore_waits_for_what_is_under_way_and_forgets_faults_and_calls(clou
 
 
 def test_a_snapshot_that_is_not_there_is_refused(cloud: Cloud) -> None:
-    with pytest.raises(EmulatorError, match="there is no snapshot 'nothing'"):
+    with pytest.raises(EmulatorError, match="no snapshot is called 'nothing'"):
         cloud.emulator.restore("nothing")
     with pytest.raises(EmulatorError, match="name"):
         cloud.emulator.snapshot("../up")
@@ -69,5 +69,5 @@ def test_a_snapshot_that_is_not_there_is_refused(cloud: Cloud) -> None:
 def test_reset_forgets_snapshots(cloud: Cloud) -> None:
     cloud.emulator.snapshot("gone")
     cloud.emulator.reset()
-    with pytest.raises(EmulatorError, match="there is no snapshot"):
+    with pytest.raises(EmulatorError, match="no snapshot is called"):
         cloud.emulator.restore("gone")

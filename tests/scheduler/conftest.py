@@ -130,7 +130,7 @@ def reopened_release(installation: Installation, rejected_release: tuple[Sight, 
 
 @pytest.fixture(scope="session")
 def rolled_back(installation: Installation, interrupted_release: Interrupted) -> RolledBack:
-    """The interrupted release rolled back, which pre-empts a third one; housekeeping runs while that one is made."""
+    """The interrupted release rolled back, which preempts a third one; housekeeping runs while that one is made."""
     waiting = installation.trigger("third", seed=5)
     tidied = housekeeping(installation, beside=waiting)
     return roll_back(installation, waiting, tidied)

@@ -109,7 +109,7 @@ def test_who_approved_what_and_why_is_kept(installation: Installation, rolled_ba
     assert installation.of(ROLLBACK).admin.xcom(seen.run_id, APPROVAL, "decision") == to_plain(answer)
 
 
-def test_a_release_that_only_waits_for_its_approval_is_pre_empted(rolled_back: RolledBack) -> None:
+def test_a_release_that_only_waits_for_its_approval_is_preempted(rolled_back: RolledBack) -> None:
     waiting = rolled_back.waiting
     closed = waiting.event(ReleaseClosed)
 
@@ -117,7 +117,7 @@ def test_a_release_that_only_waits_for_its_approval_is_pre_empted(rolled_back: R
     assert (closed.outcome, closed.by) == ("pre-empted", rolled_back.seen.run_id)
 
 
-def test_the_approval_of_a_pre_empted_release_refuses_and_says_why(
+def test_the_approval_of_a_preempted_release_refuses_and_says_why(
     installation: Installation, rolled_back: RolledBack
 ) -> None:
     waiting = rolled_back.waiting
@@ -128,10 +128,10 @@ def test_the_approval_of_a_pre_empted_release_refuses_and_says_why(
     assert {states["promote"], states["reject"]} == {"upstream_failed"}
     assert states["close_release"] == "success"
     error = installation.admin.error_of(waiting.run_id, APPROVAL)
-    assert "only waited for an approval when a rollback pre-empted it" in error
+    assert "only waited for an approval when a rollback preempted it" in error
 
 
-def test_nothing_of_a_pre_empted_release_is_left_or_served(rolled_back: RolledBack) -> None:
+def test_nothing_of_a_preempted_release_is_left_or_served(rolled_back: RolledBack) -> None:
     waiting = rolled_back.waiting
 
     assert "test_deployed" in waiting.kinds

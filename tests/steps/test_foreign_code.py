@@ -159,7 +159,7 @@ def lose_its_model_and_go_to_its_number(context, run, make_manager, emulator):
     assert served(context) == HOSTILE
 
 
-def pre_empt_for_it(context, run, make_manager, emulator):
+def preempt_for_it(context, run, make_manager, emulator):
     adopt(context)
     second = run("run-2", shift=1)
     second.validate()
@@ -222,7 +222,7 @@ def verify(context, run, make_manager, emulator):
 
 
 PLACES = (
-    *(show, take_over, go_to_previous, go_to_its_number, lose_its_model_and_go_to_its_number, pre_empt_for_it),
+    *(show, take_over, go_to_previous, go_to_its_number, lose_its_model_and_go_to_its_number, preempt_for_it),
     *(retrain_and_promote_over_it, restore_it_after_a_switch_that_failed),
     *(use_a_notebook, import_it_into_a_notebook, verify),
 )

@@ -272,7 +272,7 @@ class TestWrongOrder:
         with pytest.raises(SettingsError, match="nothing to roll back"):
             manager.roll_back_production(4)
         cells.release()
-        with pytest.raises(SettingsError, match="There is no version 4"):
+        with pytest.raises(SettingsError, match="Version 4 does not exist"):
             manager.roll_back_production(4)
         assert manager.context.ledger.read().holder is None
 

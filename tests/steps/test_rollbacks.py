@@ -81,7 +81,7 @@ def test_a_version_that_cannot_be_rolled_back_to_is_refused_before_anything_is_b
 def test_the_first_version_has_no_previous_one(run, released):
     released()
 
-    with pytest.raises(SettingsError, match="there is no previous version"):
+    with pytest.raises(SettingsError, match="nothing came before it"):
         run("back").roll_back()
 
 
@@ -175,14 +175,14 @@ def test_a_failed_rollback_leaves_the_champion_verified_serving(context, run, tw
     assert context.ledger.read().releases["back"].outcome == "failed"
 
 
-def test_a_rollback_pre_empts_a_release_that_only_waits_for_an_approval(context, run, validated):
+def test_a_rollback_preempts_a_release_that_only_waits_for_an_approval(context, run, validated):
     third = validated(3)
     third.ask()
     run("back").roll_back()
 
     assert served(context) == 1
     assert context.ledger.read().releases["run-3"].outcome == "pre-empted"
-    with pytest.raises(ApprovalError, match=r"a rollback pre-empted it\. .*its approval can no longer be used"):
+    with pytest.raises(ApprovalError, match=r"a rollback preempted it\. .*its approval can no longer be used"):
         third.answer(Decision.PROMOTE)
     left = [d for d in find_own_deployments(third.context, Role.TEST) if d.lifecycle_state == "ACTIVE"]
     assert left == []
@@ -208,7 +208,7 @@ def lose(context, emulator):
     ],
     ids=["lost", "exchanged"],
 )
-def test_an_impossible_rollback_pre_empts_nothing(context, run, validated, emulator, damage, error):
+def test_an_impossible_rollback_preempts_nothing(context, run, validated, emulator, damage, error):
     third = validated(3)
     third.ask()
     damage(context, emulator)
@@ -223,7 +223,7 @@ def test_an_impossible_rollback_pre_empts_nothing(context, run, validated, emula
     assert served(context) == 3
 
 
-def test_a_rollback_pre_empts_for_a_version_that_only_its_backup_holds(context, run, two_versions):
+def test_a_rollback_preempts_for_a_version_that_only_its_backup_holds(context, run, two_versions):
     first = context.ledger.read().versions[1]
     third = run("run-3", shift=2)
     third.validate()
@@ -476,10 +476,10 @@ def test_the_requester_may_not_approve_their_own_rollback_where_the_settings_say
     back.record_answer(Decision.KEEP, by="bo")
 
 
-def test_a_rollback_that_only_waits_for_an_approval_is_pre_empted(context, run, asked_rollback):
+def test_a_rollback_that_only_waits_for_an_approval_is_preempted(context, run, asked_rollback):
     back, _ = asked_rollback
     run("urgent").roll_back()
 
     assert served(context) == 1
-    with pytest.raises(ApprovalError, match="pre-empted"):
+    with pytest.raises(ApprovalError, match="preempted"):
         back.record_answer(Decision.ROLL_BACK)

@@ -128,7 +128,7 @@ def person(monkeypatch):
 
 
 REFUSED = [
-    (["--version", "9", "--reason", "x", "--yes"], 1, "There is no version 9 to roll back to"),
+    (["--version", "9", "--reason", "x", "--yes"], 1, "Version 9 does not exist"),
     (["--version", "1", "--reason", " "], 3, "the history must say why"),
     (["--version", "first", "--reason", "x"], 3, "'first' is neither a number nor 'previous'"),
     (["--version", "1"], 3, "--reason"),
@@ -368,13 +368,13 @@ def test_airflow_is_never_imported():
     assert done.stdout == "[]\n"
 
 
-def test_a_release_that_waits_for_an_approval_is_pre_empted(context, run, two_versions, capsys):
+def test_a_release_that_waits_for_an_approval_is_preempted(context, run, two_versions, capsys):
     third = run("run-3", shift=2, skip_test_deployment=True)
     third.validate()
     third.ask()
 
     assert roll_back_to(1) == 0
-    assert "The rollback pre-empts it." in capsys.readouterr().out
+    assert "The rollback preempts it." in capsys.readouterr().out
     assert context.ledger.read().releases["run-3"].outcome is ReleaseOutcome.PREEMPTED
 
 

@@ -247,7 +247,7 @@ def test_latency_without_production_is_reported() -> None:
     assert facts == LatencyFacts(2, 9.0, 9.5)
     finding = judge_latency(facts, GATES)
     assert (finding.verdict, finding.value) == (Verdict.PASS, 9.5)
-    assert "no production" in finding.message
+    assert "Nothing is in production to compare with" in finding.message
     assert judge_endpoint(ENDPOINT, finding).findings[-1] is finding
 
 

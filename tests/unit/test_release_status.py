@@ -126,7 +126,7 @@ def test_a_test_deployment_that_a_preempted_release_left_is_named():
     preempted = second(asked(2), closed(Outcome.PREEMPTED, 2))
     text = summarise(replay(chain(*preempted)), "shop")
 
-    assert "🧪 TEST (v2) of a release that was pre-empted: its run, or housekeeping, deletes it" in text
+    assert "🧪 TEST (v2) of a release that was preempted: its run, or housekeeping, deletes it" in text
     assert "Deployment: ocid-test" in text
     assert "No test deployment" in summarise(replay(chain(*preempted, *complete(3))), "shop")
 
@@ -220,7 +220,7 @@ def test_the_command_line_says_what_is_there(storage, capsys):
 
 
 def test_the_command_line_of_an_empty_storage(storage, capsys):
-    for command, message in (("history", "no release has been opened"), ("backups", "no backup yet")):
+    for command, message in (("history", "no release has been opened"), ("backups", "No backup yet")):
         assert main([command]) == 0
         assert message in capsys.readouterr().out
 
@@ -230,9 +230,7 @@ def test_nothing_is_neither_healthy_nor_whole(storage, capsys, tmp_path, command
     assert main([command]) == code
 
     said = capsys.readouterr().out
-    assert (
-        f"There is no ledger at {storage.uri}: is this the right settings file ({tmp_path}/recommender.yaml)?" in said
-    )
+    assert f"No ledger at {storage.uri}: is this the right settings file ({tmp_path}/recommender.yaml)?" in said
     assert "healthy" not in said
     assert "✅" not in said
     assert "whole" not in said

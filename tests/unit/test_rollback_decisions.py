@@ -70,9 +70,9 @@ def test_a_rollback_goes_to_a_version_that_served(wanted):
     [
         ((), "previous", SettingsError, "Nothing is in production"),
         (FIRST, "previous", SettingsError, "v1 is the first that ever served"),
-        (FIRST, 7, SettingsError, "no version 7 to roll back to. Those that served before: none."),
+        (FIRST, 7, SettingsError, "Version 7 does not exist. Those that served before: none."),
         (TWICE, 7, SettingsError, "Those that served before: v1."),
-        (TWICE, "v1", SettingsError, "no version 'v1'"),
+        (TWICE, "v1", SettingsError, "Version 'v1' does not exist"),
         (TWICE, 2, IllegalTransitionError, "from champion to champion"),
         ((*TWICE, *REJECTED), 3, IllegalTransitionError, "from rejected to champion"),
         ((*FIRST, *VALIDATED), 3, IllegalTransitionError, "from validated to champion"),
@@ -259,7 +259,7 @@ def test_an_entry_about_a_release_that_was_never_opened_is_an_error():
             (*VALIDATED, *of("run-3", asked(3), closed(Outcome.PREEMPTED, 3)), *complete(1)),
             "run-3",
             ApprovalError,
-            r"v3 \(run run-3\) only waited for an approval when a rollback pre-empted it. .*Trigger a new run",
+            r"v3 \(run run-3\) only waited for an approval when a rollback preempted it. .*Trigger a new run",
         ),
     ],
 )

@@ -141,7 +141,7 @@ def test_a_version_that_serves_is_done_wherever_it_comes_from():
 @pytest.mark.parametrize(
     ("holder", "ended_run", "says"),
     [
-        (of("run-3", opened(3), registered(3), validated(), asked(3)), None, "The rollback pre-empts it."),
+        (of("run-3", opened(3), registered(3), validated(), asked(3)), None, "The rollback preempts it."),
         (of("run-3", opened(3)), None, "is refused, unless its lease is over"),
         (of("run-3", opened(3)), "run-3", "as --ended-run says: it is closed first"),
         (begun(2, run_id="terminal-0", target=2), None, "is refused, unless its lease is over"),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PREEMPTION = "A rollback pre-empts this question: it stays here, and an answer is refused then."
+PREEMPTION = "A rollback preempts this question: it stays here, and an answer is refused then."
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def folder_of(model: Any) -> Path:
         raise SettingsError(f"model must be an ADS GenericModel or an artifact folder, not {type(model).__name__}.")
     folder = Path(place).expanduser()
     if not folder.is_dir():
-        raise SettingsError(f"There is no artifact folder {folder}: run Cell 8 first.")
+        raise SettingsError(f"The artifact folder {folder} does not exist: run Cell 8 first.")
     missing = [name for name in (*NEEDED, MANIFEST) if not (folder / name).is_file()]
     if missing:
         raise SettingsError(

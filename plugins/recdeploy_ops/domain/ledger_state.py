@@ -186,7 +186,7 @@ def require_lock(state: LedgerState, run_id: str) -> Release:
 
     Raises:
         MissingInputError: the run was never planned, or is closed.
-        ApprovalError: a rollback has pre-empted it.
+        ApprovalError: a rollback has preempted it.
         LockHeldError: another run has taken the lock over.
     """
     release = state.releases.get(run_id)
@@ -194,7 +194,7 @@ def require_lock(state: LedgerState, run_id: str) -> Release:
         raise MissingInputError(f"The run {run_id} has no release", task="plan_release")
     if release.outcome is ReleaseOutcome.PREEMPTED:
         raise ApprovalError(
-            f"The release v{release.version} (run {run_id}) only waited for an approval when a rollback pre-empted it. "
+            f"The release v{release.version} (run {run_id}) only waited for an approval when a rollback preempted it. "
             "It was cancelled; its approval can no longer be used.",
             Remedy("Trigger a new run"),
         )

@@ -107,9 +107,7 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
     version = state.versions.get(wanted) if isinstance(wanted, int) else None
     if version is None:
         known = ", ".join(f"v{number}" for number, v in sorted(state.versions.items()) if v.stage is Stage.RETIRED)
-        raise SettingsError(
-            f"There is no version {wanted!r} to roll back to. Those that served before: {known or 'none'}."
-        )
+        raise SettingsError(f"Version {wanted!r} does not exist. Those that served before: {known or 'none'}.")
     stages.advance(version.stage, Stage.CHAMPION)
     if version.stage is not Stage.RETIRED:
         raise IllegalTransitionError(version.stage, Stage.CHAMPION)
@@ -120,7 +118,7 @@ def _no_previous(state: LedgerState, serving: Serving) -> SettingsError:
     served = [version for _, version in sorted(state.versions.items()) if version.stage is Stage.RETIRED]
     tagged = [f"v{version.number}" for version in served if version.known_by_tags]
     if not tagged:
-        why = f"v{serving.version} is the first that ever served: there is no previous version."
+        why = f"v{serving.version} is the first that ever served: nothing came before it."
         return SettingsError(why, Remedy("Name one"))
     return SettingsError(
         f"The ledger knows no version that served before v{serving.version}. Only tags in the Model Catalog say that "

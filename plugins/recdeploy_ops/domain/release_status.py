@@ -145,7 +145,7 @@ def dump_history(entries: Iterable[Entry]) -> str:
 def describe_backups(backups: Iterable[Mapping[str, object]]) -> str:
     """Return the backups, one line each, oldest first."""
     lines = [f"v{backup['version']:<4} {backup['files']:>4} files  {backup['prefix']}" for backup in backups]
-    return "\n".join(lines) or "There is no backup yet: the first is made when a second version is released."
+    return "\n".join(lines) or "No backup yet: the first is made when a second version is released."
 
 
 def _name(release: Release) -> str:
@@ -161,12 +161,12 @@ def _describe_test(state: LedgerState) -> list[str]:
 
 
 def _describe_leftover(state: LedgerState) -> list[str]:
-    """Return the test deployment of a release that a rollback has pre-empted: its own run deletes it, later."""
+    """Return the test deployment of a release that a rollback has preempted: its own run deletes it, later."""
     for release in [release for release in state.releases.values() if not release.is_rollback][-1:]:
         test = release.get(TestDeployed)
         if release.outcome is ReleaseOutcome.PREEMPTED and test and test.deployment_id:
             return [
-                f"🧪 TEST (v{release.version}) of a release that was pre-empted: its run, or housekeeping, deletes it",
+                f"🧪 TEST (v{release.version}) of a release that was preempted: its run, or housekeeping, deletes it",
                 f"   Deployment: {test.deployment_id}",
             ]
     return []

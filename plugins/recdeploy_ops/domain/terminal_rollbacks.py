@@ -137,7 +137,7 @@ def _describe_holder(state: LedgerState, request: RollbackRequest) -> tuple[str,
     if holder is None:
         return ()
     if holder.is_waiting_for_approval:
-        fate = "The rollback pre-empts it."
+        fate = "The rollback preempts it."
     elif holder.run_id == request.ended_run:
         fate = "It has ended, as --ended-run says: it is closed first."
     else:

@@ -28,7 +28,7 @@ def reject_candidate(context: ReleaseContext, *, by: str, reason: str) -> dict[s
         make_current(context.store, champion)
     context.record(ReleaseRejected(version=version, by=by, reason=reason))
     context.publish_state()
-    serving = f"production stays on v{champion.number}" if champion else "there is no production yet"
+    serving = f"production stays on v{champion.number}" if champion else "nothing is in production yet"
     log.info("v%s is rejected by %s (%s); %s.", version, by, reason, serving)
     production = champion.number if champion else None
     return {"version": version, "by": by, "reason": reason, "production": production}

@@ -118,7 +118,7 @@ def _preempt(context: ReleaseContext, holder: Release) -> None:
     )
     context.ledger.append(holder.run_id, closing, guard=require_waiting)
     log.warning(
-        "The release of v%s (run %s) only waited for an approval: this rollback pre-empts it.",
+        "The release of v%s (run %s) only waited for an approval: this rollback preempts it.",
         holder.version,
         holder.run_id,
     )

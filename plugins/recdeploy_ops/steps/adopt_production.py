@@ -156,7 +156,7 @@ def _untag_duplicates(context: ReleaseContext, state: LedgerState, duplicates: l
         tags = {name: value for name, value in deployment.tags.items() if name != ROLE_TAG}
         context.deployments.tag(deployment, tags)
         log.warning(
-            "%s (%s) is no longer tagged as production and still runs: delete it once nobody sends requests to it.",
+            "%s (%s) has lost the tag of production and still runs: delete it once nobody sends requests to it.",
             deployment.name,
             deployment.deployment_id,
         )

@@ -33,7 +33,7 @@ def advance(context: ReleaseContext, opening: Opening) -> Outcome:
         ApprovalError: this run has rolled back before, and production was changed since.
         StateMismatchError: OCI's production is not what the ledger says.
         LockHeldError: the run that holds the lock is past its approval.
-        IntegrityError, StorageError: a release would be pre-empted for a version that cannot be restored.
+        IntegrityError, StorageError: a release would be preempted for a version that cannot be restored.
     """
     params = opening.params
     if not isinstance(params, RollbackParams):

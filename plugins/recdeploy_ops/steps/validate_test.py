@@ -56,7 +56,7 @@ def advance(context: ReleaseContext) -> Outcome:
     """
     tested = context.confirm_lock().require(TestDeployed)
     if tested.deployment_id is None:
-        log.warning("The test deployment was skipped: there is no endpoint to validate.")
+        log.warning("The test deployment was skipped: no endpoint to validate.")
         return record_report(context, TestValidated, SKIPPED, {"skipped": True})
     with fetch_candidate(context) as candidate:
         report, details = _probe(context, tested.deployment_id, candidate.expected)

@@ -30,7 +30,7 @@ class ReleaseOutcome(StrEnum):
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled back"
     REJECTED = "rejected"
-    PREEMPTED = "pre-empted"
+    PREEMPTED = "pre-empted"  # so spelt in ledgers, which stay as they were written
     INTERRUPTED = "interrupted"
     FAILED = "failed"
 

@@ -194,7 +194,7 @@ def _compare_latency(latency: LatencyFacts, gates: LatencyThresholds) -> tuple[V
     if test is None or not math.isfinite(test) or latency.test_failed:
         return Verdict.HOLD, f"{latency.test_failed} of {latency.requests} requests got no list."
     if not latency.production_asked:
-        return Verdict.PASS, "There is no production to compare with."
+        return Verdict.PASS, "Nothing is in production to compare with."
     if production is None or not math.isfinite(production) or latency.production_failed:
         return Verdict.HOLD, f"Production gave no list to {latency.production_failed} of {latency.requests} requests."
     excess_ms = (test - production) * 1000

@@ -107,7 +107,7 @@ def _judge_coverage(facts: ListFacts, minimum: float) -> Finding:
 
 def _judge_rule(gate: str, violations: Violations, fault: str, lists: int) -> Finding:
     if not lists:
-        return at_most(gate, None, 0, "There is no list to look at.", users=0)
+        return at_most(gate, None, 0, "No user has a list.", users=0)
     message = f"{violations.count:,} of {lists:,} lists {fault}{_first(violations)}."
     return at_most(gate, float(violations.count), 0, message, users=lists)
 
