@@ -55,7 +55,7 @@ class Beginnings:
 
     def __init__(self, emulator, folder):
         self._emulator, self._folder, self._made = emulator, folder, set()
-        self._known = {SETTINGS_FOLDER}  # names in a test's folder that a beginning may replace
+        self._known = {SETTINGS_FOLDER, "shop.db"}  # names in a test's folder that a beginning may replace
 
     def begin(self, name, folder, make):
         """Bring the emulator and a test's folder to a state, by `make` where no test of this process has."""
