@@ -1,10 +1,10 @@
-"""Run the benchmarks: ``make bench``. Prints every figure beside what is wanted of it; docs/performance.md keeps them.
+"""Run the benchmarks: ``make bench``. Prints every figure with its bound; docs/performance.md records them.
 
     make bench ARGS="--movielens folder/of/csv --sizes 100k,1m --parts training,serving"
 
-Each part stands beside its rival in the same run, as a ratio: machines are noisy. MovieLens-100k may not be handed on
-with this project: ``--movielens`` takes a folder with its users.csv, items.csv and interactions.csv; without it, data
-of its shape are made up.
+Machines are noisy, so each part is compared with its rival in the same run, as a ratio. The licence of MovieLens-100k
+does not allow its distribution with this project: ``--movielens`` takes a folder with its users.csv, items.csv and
+interactions.csv; without it, data of the same shape are generated.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WITHOUT_MOVIELENS = (
-    "Data of the shape of MovieLens-100k are made up. To measure on it, download ml-100k from grouplens.org, put it as "
-    "users.csv, items.csv and interactions.csv (user, item, rating first, with a head line) into a folder, and give "
-    'that: make bench ARGS="--movielens FOLDER"'
+    "Generating data of the shape of MovieLens-100k. To measure on the original, download ml-100k from grouplens.org, "
+    "save it in a folder as users.csv, items.csv and interactions.csv (user, item, rating first, with a header line), "
+    'and run: make bench ARGS="--movielens FOLDER"'
 )
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "battery": lambda _: battery.measure(),
@@ -37,14 +37,14 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Measure the parts named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", default="100k,1m,10m", help=f"of training: {', '.join(training.SHAPES)}")
+    parser.add_argument("--sizes", default="100k,1m,10m", help=f"sizes for training, of: {', '.join(training.SHAPES)}")
     parser.add_argument("--movielens", type=Path, help="folder of MovieLens-100k as CSV, for the size 100k")
-    parser.add_argument("--parts", help="what to measure, of: training, " + ", ".join(PARTS))
-    parser.add_argument("--rows", type=int, default=3_000_000, help="of extraction")
-    parser.add_argument("--users", type=int, default=1_000_000, help="of serving")
-    parser.add_argument("--out", type=Path, help="a file that takes all figures, as JSON")
+    parser.add_argument("--parts", help="parts to measure, of: training, " + ", ".join(PARTS))
+    parser.add_argument("--rows", type=int, default=3_000_000, help="rows for extraction")
+    parser.add_argument("--users", type=int, default=1_000_000, help="users for serving")
+    parser.add_argument("--out", type=Path, help="a file for all figures, as JSON")
     arguments = parser.parse_args()
     chosen = _chosen(arguments)
     if "training 100k" in chosen and not arguments.movielens:
@@ -55,8 +55,8 @@ def main() -> None:
         started = time.perf_counter()
         try:
             figures[name] = measure()
-        except FileNotFoundError as err:  # a program that only this part needs
-            print(f"{name} is not measured: {err}", file=sys.stderr)
+        except FileNotFoundError as err:  # a program needed only for this part
+            print(f"skipping {name}: {err}", file=sys.stderr)
             continue
         figures[name]["took_seconds"] = round(time.perf_counter() - started)
         if arguments.out:
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _chosen(arguments: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Return what is to be measured, by name."""
+    """Return the measurements to make, by name."""
     wanted = arguments.parts.split(",") if arguments.parts else ["training", *PARTS]
     sizes = [size for size in arguments.sizes.split(",") if size] if "training" in wanted else []
     chosen = {f"training {size}": _training(size, arguments.movielens) for size in sizes}

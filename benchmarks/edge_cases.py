@@ -1,4 +1,4 @@
-"""Small data of every awkward kind: what the exact engine must recommend byte for byte as stock does."""
+"""Edge cases: small data for which the exact engine must give the same bytes as the stock engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS = ("user", "item", "rating")
 
 @dataclass(frozen=True)
 class Data:
-    """What the operator is given."""
+    """The input of the operator."""
 
     interactions: pd.DataFrame
     users: Sequence[Any]
@@ -29,19 +29,19 @@ class Data:
     parameters: Hyperparameters = field(default_factory=Hyperparameters)
 
 
-def make_data(who: Any, what: Any, ratings: Any, **more: Any) -> Data:
-    """Interactions of these columns; by default the ids of both tables are those that come up."""
-    interactions = pd.DataFrame(dict(zip(COLUMNS, (who, what, ratings), strict=True)))
+def make_data(raters: Any, rated: Any, ratings: Any, **more: Any) -> Data:
+    """Return interactions with these columns; by default both tables have the ids in them."""
+    interactions = pd.DataFrame(dict(zip(COLUMNS, (raters, rated, ratings), strict=True)))
     tables = {"users": interactions["user"].unique().tolist(), "items": interactions["item"].unique().tolist()}
     return Data(interactions, **(tables | more))
 
 
 def draw(count: int, users: int, items: int, ratings: Any, seed: int = 3, **more: Any) -> Data:
-    """``count`` interactions of random users with random items, popular ones more often."""
+    """Return ``count`` interactions of random users with random items, popular items more often."""
     random = np.random.default_rng(seed)
-    who = [f"u{number}" for number in random.integers(0, users, count)]
-    what = [f"i{number}" for number in (items * random.random(count) ** 2).astype(int)]
-    return make_data(who, what, ratings(random, count), **more)
+    raters = [f"u{number}" for number in random.integers(0, users, count)]
+    rated = [f"i{number}" for number in (items * random.random(count) ** 2).astype(int)]
+    return make_data(raters, rated, ratings(random, count), **more)
 
 
 def _stars(random: np.random.Generator, count: int) -> Any:
@@ -58,7 +58,7 @@ def _uuids(data: Data) -> Data:
 
 
 def numbers(data: Data) -> Data:
-    """The ids as integers, which is also what fills the report's heat map."""
+    """Return data with integers as ids, which the report's heat map needs."""
     columns = {name: data.interactions[name].str[1:].astype(int) for name in ("user", "item")}
     users, items = ([int(name[1:]) for name in names] for names in (data.users, data.items))
     return dataclasses.replace(data, interactions=data.interactions.assign(**columns), users=users, items=items)
@@ -85,8 +85,8 @@ EDGE_CASES = {
     "saturated below": draw(400, 40, 30, lambda random, count: np.where(random.random(count) < 0.97, 1, 5)),
     "dense": make_data(*zip(*DENSE, strict=True)),
     "sparse": draw(60, 500, 400, _stars),
-    "more wanted than there is": draw(200, 20, 12, _stars, top_k=100),
-    "one wanted": draw(200, 20, 12, _stars, top_k=1),
+    "more recommendations than items": draw(200, 20, 12, _stars, top_k=100),
+    "one recommendation": draw(200, 20, 12, _stars, top_k=1),
     "duplicate items": dataclasses.replace(SMALL, items=[*SMALL.items, *SMALL.items[5:9]]),
     "unknown users": dataclasses.replace(SMALL, users=["first", *SMALL.users, "last"]),
     "users left out": dataclasses.replace(SMALL, users=SMALL.users[10:20]),

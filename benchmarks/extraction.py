@@ -2,9 +2,9 @@
 
     python -m benchmarks.extraction --rows 1000000
 
-Starts a PostgreSQL server of its own in a temporary folder (Debian: apt-get install postgresql). Each part runs in a
-process of its own, so that its peak memory is its own. The Arrow route, which in production is python-oracledb's
-``fetch_df_batches``, is fed by ADBC's PostgreSQL driver here: both hand over Arrow record batches.
+Starts a PostgreSQL server in a temporary folder (Debian: apt-get install postgresql). Each part runs in a separate
+process, to measure its peak memory. The Arrow route uses python-oracledb's ``fetch_df_batches`` in production, and
+ADBC's PostgreSQL driver here: both return Arrow record batches.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("initdb", "pg_ctl", "psql")
 BATCH_ROWS = 50_000
-READ_SQL_ROWS = 1_000_000  # pandas holds all of them: more would say nothing new, and need gigabytes
+READ_SQL_ROWS = 1_000_000  # pandas holds all of them in memory: more would need gigabytes
 STATEMENT = "SELECT user_id, product_id, rating, ordered_at FROM interactions"
 ORDERED = f"{STATEMENT} ORDER BY 1, 2, 3, 4"
-# The rows lie in key order, and an index says so: what is measured is the way of the rows, not the server's sorting.
+# The rows are stored in key order and indexed, so that the server's sorting is not measured.
 TABLE = """
 CREATE TABLE interactions AS
 SELECT md5((n / 10)::text)::uuid::text COLLATE "C" AS user_id, 'product-' || lpad((n % 97)::text, 8, '0') AS product_id,
@@ -49,7 +49,7 @@ def measure(rows: int) -> dict[str, Any]:
     """Return rows per second and peak memory (MB) of each route, and their ratios to the raw cursor.
 
     Args:
-        rows: in the table.
+        rows: number of rows in the table.
     """
     with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name, server(Path(name), rows) as url:
         figures: dict[str, Any] = {part: run_part(__file__, part, url) for part in PARTS}
@@ -89,23 +89,21 @@ def server(folder: Path, rows: int) -> Iterator[str]:
 
 def _find_programs() -> Path:
     folders = [*map(Path, os.get_exec_path()), *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    found = [folder for folder in folders if all((folder / name).exists() for name in PROGRAMS)]
-    if not found:
-        raise FileNotFoundError("PostgreSQL is not here: apt-get install postgresql, or put its programs on PATH.")
-    return found[0]
+    for folder in folders:
+        if all((folder / name).exists() for name in PROGRAMS):
+            return folder
+    raise FileNotFoundError("PostgreSQL is not installed. Run apt-get install postgresql, or put its programs on PATH.")
 
 
 def _other_user() -> str | None:
-    """Return whom the server runs as: PostgreSQL refuses root."""
-    return (
-        next((user.pw_name for user in pwd.getpwall() if user.pw_name == "postgres"), "nobody")
-        if os.geteuid() == 0
-        else None
-    )
+    """Return the user to run the server as, if this is root: PostgreSQL refuses root."""
+    if os.geteuid() != 0:
+        return None
+    return "postgres" if any(user.pw_name == "postgres" for user in pwd.getpwall()) else "nobody"
 
 
 def measure_raw_cursor(url: str) -> dict[str, Any]:
-    """Fetch all rows with psycopg2's server-side cursor, and drop them."""
+    """Fetch all rows with psycopg2's server-side cursor, and discard them."""
     import psycopg2
 
     with psycopg2.connect(url) as connection, connection.cursor("raw") as cursor:
@@ -115,7 +113,7 @@ def measure_raw_cursor(url: str) -> dict[str, Any]:
 
 
 def measure_row_route(url: str) -> dict[str, Any]:
-    """Extract to Parquet as any database but Oracle is: by a streaming cursor."""
+    """Extract to Parquet with a streaming cursor, as from any database but Oracle."""
     from sqlalchemy import create_engine
 
     from recdeploy_ops.extraction import CursorSource
@@ -124,7 +122,7 @@ def measure_row_route(url: str) -> dict[str, Any]:
 
 
 def measure_arrow_route(url: str) -> dict[str, Any]:
-    """Extract to Parquet as Oracle is: by Arrow record batches."""
+    """Extract to Parquet by Arrow record batches, as from Oracle."""
     from adbc_driver_manager import Error
 
     from recdeploy_ops.extraction import ArrowSource
@@ -149,7 +147,7 @@ def measure_read_sql(url: str) -> dict[str, Any]:
 
 
 class _ArrowConnection:
-    """A connection of ADBC that answers like one of python-oracledb; without ADBC's DB-API, which imports pandas."""
+    """An ADBC connection with the interface of python-oracledb; without ADBC's DB-API, which imports pandas."""
 
     def __init__(self, url: str) -> None:
         import adbc_driver_manager as adbc
@@ -163,7 +161,7 @@ class _ArrowConnection:
     def fetch_df_batches(
         self, sql: str, parameters: Mapping[str, Any], *, size: int, fetch_decimals: bool
     ) -> Iterator[Any]:
-        """Yield Arrow record batches; their size is the driver's own."""
+        """Yield Arrow record batches; the driver chooses their size."""
         import pyarrow as pa
 
         del parameters, size, fetch_decimals
@@ -174,7 +172,7 @@ class _ArrowConnection:
             yield from reader
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._open.close()
 
 

@@ -1,4 +1,4 @@
-"""What was measured beside what is wanted of it, as rows of a table: the measurement, its figure, the bound."""
+"""The figures with their bounds, as rows of a table: the measurement, its figure, the bound."""
 
 from __future__ import annotations
 
@@ -13,71 +13,71 @@ BUILD_FASTER = {"100k": 60, "1m": 300, "10m": 2_000}
 
 
 def rows_of(figures: dict[str, Any]) -> list[Row]:
-    """Return the rows of every part that was measured."""
+    """Return the rows of all measured parts."""
     rows: list[Row] = [("measured", "figure", "wanted")]
-    for name, found in figures.items():
+    for name, part in figures.items():
         kind, _, size = name.partition(" ")
-        rows += ROWS[kind](found, size)
+        rows += ROWS[kind](part, size)
     return rows
 
 
 def text_of(rows: Sequence[Row]) -> str:
-    """Return rows as a table in Markdown, which reads well in a terminal too."""
+    """Return rows as a Markdown table that is readable in a terminal."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     head, *body = ("| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows)
     return "\n".join([head, "|" + "|".join("-" * (width + 2) for width in widths) + "|", *body])
 
 
-def _battery_rows(found: dict[str, Any], _: str) -> list[Row]:
-    return [("edge cases with the bytes of stock", f"{found['byte_identical']} of {found['cases']}", "all")]
+def _battery_rows(figures: dict[str, Any], _: str) -> list[Row]:
+    return [("edge cases with the same bytes as stock", f"{figures['byte_identical']} of {figures['cases']}", "all")]
 
 
-def _training_rows(found: dict[str, Any], size: str) -> list[Row]:
-    ratios, stock, operator = found["ratios"], found.get("stock"), found.get("operator")
-    data = f"{size} ({found['data']})"
+def _training_rows(figures: dict[str, Any], size: str) -> list[Row]:
+    ratios, stock, operator = figures["ratios"], figures.get("stock"), figures.get("operator")
+    data = f"{size} ({figures['data']})"
     rows: list[Row] = []
     if operator:
         rows += [
-            (f"{data}: recommendations.csv has the bytes of stock", _yes(operator["same_bytes"]), "yes"),
+            (f"{data}: recommendations.csv has the same bytes as stock", _yes(operator["same_bytes"]), "yes"),
             (f"{data}: whole operator process, CPU, stock / exact", _times(ratios["operator_faster"]), ">= 4"),
         ]
     if stock:
-        lists = f"{data}: lists of {stock['sampled_users']:,} users are stock's"
+        lists = f"{data}: lists of {stock['sampled_users']:,} users are the same as stock"
         rows += [
             (lists, _yes(stock["same_lists"]), "yes"),
             (f"{data}: building, CPU, stock / exact", _times(ratios["build_faster"]), f">= {BUILD_FASTER[size]:,}"),
             (f"{data}: SGD, CPU, exact / stock", f"{ratios['sgd_to_stock']:.2f}", ""),
             (f"{data}: peak memory, exact / stock", f"{ratios['memory_to_stock']:.2f}", ""),
         ]
-    rows.append((f"{data}: building, CPU", f"{found['exact']['build_cpu']:.2f} s", ""))
+    rows.append((f"{data}: building, CPU", f"{figures['exact']['build_cpu']:.2f} s", ""))
     rows.append((f"{data}: scoring / float32 matrix product, CPU", f"{ratios['scoring_again_to_gemm']:.1f}", "<= 4"))
     return rows
 
 
-def _serving_rows(found: dict[str, Any], _: str) -> list[Row]:
-    build, look_up, ratios = found["build"], found["look_up"], found["ratios"]
-    data = f"{found['users']:,} users x {found['top_k']}"
+def _serving_rows(figures: dict[str, Any], _: str) -> list[Row]:
+    build, look_up, ratios = figures["build"], figures["look_up"], figures["ratios"]
+    data = f"{figures['users']:,} users x {figures['top_k']}"
     return [
-        (f"{data}: recommendations.sqlite, built, CPU", f"{build['cpu_seconds']:.1f} s", "< 10 s"),
-        (f"{data}: its building, peak memory", f"{build['peak_mb']:.0f} MB", "< 500 MB"),
-        (f"{data}: opened (verification of the files apart)", f"{look_up['open_seconds']:.3f} s", "< 0.2 s"),
+        (f"{data}: building recommendations.sqlite, CPU", f"{build['cpu_seconds']:.1f} s", "< 10 s"),
+        (f"{data}: building, peak memory", f"{build['peak_mb']:.0f} MB", "< 500 MB"),
+        (f"{data}: opening, without verification", f"{look_up['open_seconds']:.3f} s", "< 0.2 s"),
         (f"{data}: private memory of a worker", f"{look_up['private_mb']:.1f} MB", "< 30 MB"),
         (f"{data}: look-up with the answer's dict, median", f"{look_up['p50_us']:.0f} us", ""),
         (f"{data}: look-up with the answer's dict, p99", f"{look_up['p99_us']:.0f} us", "< 40 us"),
-        (f"{data}: opened, beside the pickled dict", f"{ratios['open_to_pickle']:.1e}", ""),
-        (f"{data}: private memory, beside the pickled dict", f"{ratios['private_memory_to_pickle']:.1e}", ""),
+        (f"{data}: opening / pickled dict", f"{ratios['open_to_pickle']:.1e}", ""),
+        (f"{data}: private memory / pickled dict", f"{ratios['private_memory_to_pickle']:.1e}", ""),
     ]
 
 
-def _extraction_rows(found: dict[str, Any], _: str) -> list[Row]:
-    data = f"{found['rows']:,} rows"
+def _extraction_rows(figures: dict[str, Any], _: str) -> list[Row]:
+    data = f"{figures['rows']:,} rows"
     bounds = {"arrow route": ">= 1", "row route": ">= 0.3", "pandas.read_sql": ""}
     rows: list[Row] = [
-        (f"{data}: {route}, rows per second / raw cursor", f"{found[route]['of_raw_cursor']:.2f}", bound)
+        (f"{data}: {route}, rows per second / raw cursor", f"{figures[route]['of_raw_cursor']:.2f}", bound)
         for route, bound in bounds.items()
     ]
     for route in ("arrow route", "row route"):
-        rows.append((f"{data}: {route}, peak memory", f"{found[route]['peak_mb']:.0f} MB", "< 250 MB"))
+        rows.append((f"{data}: {route}, peak memory", f"{figures[route]['peak_mb']:.0f} MB", "< 250 MB"))
     return rows
 
 

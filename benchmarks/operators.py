@@ -1,4 +1,4 @@
-"""ADS's operator run inside this process: stock as it comes, or with a model of ours in its factory."""
+"""Runs ADS's operator in this process: the stock one, or with a model of ours in its factory."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from surprise import SVD
 from include.training.tables import preload_interactions
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of its own, at import
-    from include.training import models  # isort: skip - before what follows, see there
+    warnings.simplefilter("ignore")  # of ADS, at import
+    from include.training import models  # isort: skip - must come first, see there
     from ads.opctl.operator.lowcode.recommender.__main__ import operate
     from ads.opctl.operator.lowcode.recommender.model.factory import SVDOperatorModel
     from ads.opctl.operator.lowcode.recommender.operator_config import RecommenderOperatorConfig
-logging.captureWarnings(capture=False)  # ADS switches it on
+logging.captureWarnings(capture=False)  # ADS enables it
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ STOCK = SVDOperatorModel
 
 
 def build(model: Any, data: Data, **options: Any) -> tuple[pd.DataFrame, dict[str, float], list[tuple[Any, Any]]]:
-    """Call the model class itself: recommendations, metrics, and the list for new users."""
+    """Call the model class directly; return recommendations, metrics, and the list for new users."""
     spec = SimpleNamespace(
         user_column="user",
         item_column="item",
@@ -49,23 +49,23 @@ def build(model: Any, data: Data, **options: Any) -> tuple[pd.DataFrame, dict[st
     )
     if model is not STOCK:
         options["parameters"] = data.parameters
-    made = model(SimpleNamespace(spec=spec), tables, **options)
+    built = model(SimpleNamespace(spec=spec), tables, **options)
     if model is STOCK:
-        made.algo = SVD(**data.parameters.for_surprise())
+        built.algo = SVD(**data.parameters.for_surprise())
     np.random.seed(data.seed)
-    frame, metrics = made._build_model()
-    return getattr(made, "_recommendations", frame), metrics, made._get_recommendations("__new_user__", data.top_k)
+    frame, metrics = built._build_model()
+    return getattr(built, "_recommendations", frame), metrics, built._get_recommendations("__new_user__", data.top_k)
 
 
 def run(model: Any, data: Data, folder: Path, file_type: str = "parquet", **options: Any) -> Path:
-    """Run the whole operator in a folder of its own; return where its outputs are.
+    """Run the whole operator in a new folder; return the folder of its outputs.
 
     Args:
-        model: ADS's own, or what takes its place in the factory.
-        data: what to train on.
-        folder: is made.
+        model: ADS's own model, or its replacement in the factory.
+        data: the input.
+        folder: the folder to create.
         file_type: ``parquet`` or ``csv``.
-        options: ``generate_report``; the rest goes to the model.
+        options: ``generate_report``; all others are passed to the model.
     """
     folder.mkdir()
     tables = {
@@ -91,9 +91,9 @@ def run(model: Any, data: Data, folder: Path, file_type: str = "parquet", **opti
     config = RecommenderOperatorConfig.from_dict(
         {"kind": "operator", "type": "recommender", "version": "v1", "spec": spec}
     )
-    made = contextlib.nullcontext() if model is STOCK else models.registered(model, data.parameters, **options)
-    plotly.io.templates.default = "plotly"  # as in a process of its own: the first report changes it
-    with contextlib.chdir(folder), models.stdout_restored(), made:
+    registered = contextlib.nullcontext() if model is STOCK else models.registered(model, data.parameters, **options)
+    plotly.io.templates.default = "plotly"  # as in a new process: the first report changes it
+    with contextlib.chdir(folder), models.stdout_restored(), registered:
         if model is models.ExactModel:
             preload_interactions(config.spec)
         np.random.seed(data.seed)
@@ -102,7 +102,7 @@ def run(model: Any, data: Data, folder: Path, file_type: str = "parquet", **opti
 
 
 def read_report(outputs: Path) -> str:
-    """The report without what is different each time: drawn ids and the seconds that it took."""
+    """Return the report without what differs in each run: random ids and durations."""
     page = (outputs / "report.html").read_text(encoding="utf-8")
     page = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "(drawn)", page)
     page = re.sub(r"T_[0-9a-f]{5}", "(drawn)", page)

@@ -1,10 +1,10 @@
-"""Measure the serving artifact: build, open, look-up and list gates, for N users with 36-character ids.
+"""Measure the serving artifact: building, opening, look-ups and list gates, for users with 36-character ids.
 
     python -m benchmarks.serving --users 1000000
 
-Prints one JSON object. Each part runs in a process of its own, so that its peak memory is its own. The rival is the
-guide's way: a dict of lists of dicts, pickled by joblib. It is measured with at most 100,000 users, and what grows with
-them is extrapolated, as a million would take minutes and gigabytes. Either is built twice, and the faster time counts.
+Prints one JSON object. Each part runs in a separate process, to measure its peak memory. The rival is the guide's
+format: a dict of lists of dicts, pickled by joblib. A million users would take it minutes and gigabytes, so it is
+measured with at most 100,000, and times and sizes are extrapolated. Both are built twice, and the faster time counts.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def measure(users: int, items: int = 20_000) -> dict[str, Any]:
-    """Return the figures of each part, measured in a process of its own."""
+    """Return the figures of each part."""
     with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name:
         generate(Path(name), users, items)
         parts = {part: _fastest(part, name) for part in PARTS}
@@ -60,12 +60,12 @@ def measure(users: int, items: int = 20_000) -> dict[str, Any]:
 
 
 def _fastest(part: str, where: str) -> dict[str, Any]:
-    found = [run_part(__file__, part, where) for _ in range(TRIES if part in BUILDS else 1)]
-    return min(found, key=lambda figures: figures.get("cpu_seconds", 0))
+    tries = [run_part(__file__, part, where) for _ in range(TRIES if part in BUILDS else 1)]
+    return min(tries, key=lambda figures: figures.get("cpu_seconds", 0))
 
 
 def compare(parts: dict[str, Any]) -> dict[str, float]:
-    """Return how the artifact does beside the pickled dict."""
+    """Return the ratios of the artifact to the pickled dict."""
     build, look_up = parts["build"], parts["look_up"]
     pickled, unpickled = parts["pickle: build"], parts["pickle: look_up"]
     ratios = {
@@ -78,7 +78,7 @@ def compare(parts: dict[str, Any]) -> dict[str, float]:
 
 
 def generate(folder: Path, users: int, items: int) -> None:
-    """Write an extract and its recommendations, users in an order that is not the sorted one."""
+    """Write an extract and its recommendations, with users that are not sorted."""
     (folder / "results").mkdir()
     (folder / "extract").mkdir()
     user_ids, item_ids = _uuids(users, 1), _uuids(items, 2)
@@ -121,7 +121,7 @@ def measure_build(folder: Path) -> dict[str, float]:
 
 
 def measure_zip(folder: Path) -> dict[str, float]:
-    """Zip it."""
+    """Zip the artifact."""
     from recdeploy_ops.artifacts.archives import zip_artifact
 
     before = time.process_time()
@@ -131,8 +131,8 @@ def measure_zip(folder: Path) -> dict[str, float]:
 
 
 def measure_look_ups(folder: Path) -> dict[str, float]:
-    """Import ``score.py`` and ask for random users."""
-    asked = _asked(folder)
+    """Import ``score.py`` and request the lists of random users."""
+    users = _draw_users(folder)
     private = private_mb()
     score = _import_score(folder)
     started = time.perf_counter()
@@ -144,20 +144,20 @@ def measure_look_ups(folder: Path) -> dict[str, float]:
     return {
         "verify_seconds": round(verified - started, 3),
         "open_seconds": round(opened - verified, 3),
-        **_percentiles(score.predict, [{"user_id": user, "top_k": TOP_K} for user in asked]),
+        **_percentiles(score.predict, [{"user_id": user, "top_k": TOP_K} for user in users]),
         "private_mb": round(private_mb() - private, 1),
     }
 
 
 def measure_pickle_build(folder: Path) -> dict[str, float]:
-    """Make the dict of lists of dicts from the operator's file, and pickle it."""
+    """Build the dict of lists of dicts from the operator's file, and pickle it."""
     import joblib
 
     before = time.process_time()
     table = pyarrow.csv.read_csv(folder / "results" / "recommendations.csv")
     table = table.slice(0, PICKLED_USERS * TOP_K)
     lists: dict[str, list[dict[str, Any]]] = {}
-    # One text for each product, whatever the lists: else the pickle would be much larger than it needs to be.
+    # All lists share the text of a product: otherwise the pickle would be much larger.
     for user, product, rating in zip(*(column.to_pylist() for column in table.columns), strict=True):
         lists.setdefault(user, []).append({"product_id": sys.intern(product), "rating": rating})
     joblib.dump(lists, folder / PICKLE)
@@ -170,14 +170,14 @@ def measure_pickle_look_ups(folder: Path) -> dict[str, float]:
     import joblib
 
     private, started = private_mb(), time.perf_counter()
-    lists = joblib.load(folder / PICKLE)  # our own, made above
+    lists = joblib.load(folder / PICKLE)  # written above
     seconds, share = time.perf_counter() - started, _share(folder, len(lists))
     megabytes = private_mb() - private
     draw, users = random.Random(1), list(lists)  # noqa: S311 - a sample, not a secret
 
     def answer(user: str) -> dict[str, Any]:
-        found = lists[user][:TOP_K]
-        return {"user_id": user, "recommendations": found, "count": len(found)}
+        recommendations = lists[user][:TOP_K]
+        return {"user_id": user, "recommendations": recommendations, "count": len(recommendations)}
 
     return {
         "users": len(lists),
@@ -188,11 +188,11 @@ def measure_pickle_look_ups(folder: Path) -> dict[str, float]:
 
 
 def _share(folder: Path, measured: int) -> float:
-    """Return how many times more users there are than were measured."""
+    """Return the ratio of all users to the measured ones."""
     return float(pq.read_metadata(folder / "extract" / "users.parquet").num_rows / measured)
 
 
-def _asked(folder: Path) -> list[str]:
+def _draw_users(folder: Path) -> list[str]:
     users = pq.read_table(folder / "extract" / "users.parquet").column(0)
     draw = random.Random(1)  # noqa: S311 - a sample, not a secret
     return [users[draw.randrange(len(users))].as_py() for _ in range(LOOK_UPS)]
@@ -207,20 +207,20 @@ def _import_score(folder: Path) -> Any:
     return score
 
 
-def _percentiles(work: Callable[[Any], Any], given: Sequence[Any]) -> dict[str, float]:
-    """Return the median and the 99th percentile of calls, in microseconds, when all has been asked for once.
+def _percentiles(work: Callable[[Any], Any], values: Sequence[Any]) -> dict[str, float]:
+    """Return the median and the 99th percentile of the calls in microseconds, after a first call with each value.
 
-    The first time a machine may fetch from elsewhere even what it says is in its memory.
+    The first call is slower: on a virtual machine even cached pages may have to be fetched.
     """
-    for value in given:
+    for value in values:
         work(value)
-    took = []
-    for value in given:
+    times = []
+    for value in values:
         before = time.perf_counter_ns()
         work(value)
-        took.append((time.perf_counter_ns() - before) / 1000)
-    took.sort()
-    return {"p50_us": round(took[len(took) // 2], 1), "p99_us": round(took[len(took) * 99 // 100], 1)}
+        times.append((time.perf_counter_ns() - before) / 1000)
+    times.sort()
+    return {"p50_us": round(times[len(times) // 2], 1), "p99_us": round(times[len(times) * 99 // 100], 1)}
 
 
 def measure_gates(folder: Path) -> dict[str, float]:

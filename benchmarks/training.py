@@ -1,13 +1,13 @@
-"""Measure training: the exact engine beside ADS's own, on the same data and seed, and beside the machine's limits.
+"""Measure training: the exact engine against the stock engine, on the same data and seed, and the machine's limit.
 
     python -m benchmarks.training --size 100k --movielens folder/with/interactions.csv
     python -m benchmarks.training --size 10m
     python -m benchmarks.training --size 20000x5000x1000000    # users, items, interactions: without stock
 
-Prints one JSON object. Each part runs in a process of its own, so that its peak memory is its own. At 100k, where
-milliseconds count, either engine runs three times, and the fastest run of the one is compared with that of the other;
-stock is measured in full. Above that its scoring, which would take hours, is measured on a sample of users and its
-metrics on a sample of ratings, and both are extrapolated. At 50m stock is left out: it would not fit.
+Prints one JSON object. Each part runs in a separate process, to measure its peak memory. At 100k both engines run three
+times, the fastest runs are compared, and stock is measured in full. At larger sizes its scoring would take hours, so it
+is measured on a sample of users, its metrics on a sample of ratings, and both are extrapolated. At 50m stock is
+omitted, because it would not fit into memory.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from benchmarks.processes import peak_mb
 from benchmarks.training_data import COLUMNS, TOP_K, Shape, convert, generate, write_config
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def main() -> None:
     """Measure one size and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--size", default="100k", help=f"{', '.join(SHAPES)}, or USERSxITEMSxINTERACTIONS")
-    parser.add_argument("--movielens", type=Path, help="folder of MovieLens-100k as CSV, in the place of made-up data")
+    parser.add_argument("--movielens", type=Path, help="folder of MovieLens-100k as CSV, instead of generated data")
     parser.add_argument("--part", choices=sorted(PARTS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -66,7 +67,7 @@ def main() -> None:
 
 
 def shape_of(size: str) -> Shape:
-    """Return the shape that a key of ``SHAPES`` or a text such as ``20000x5000x1000000`` means."""
+    """Return the shape for a key of ``SHAPES`` or a text such as ``20000x5000x1000000``."""
     if size in SHAPES:
         return SHAPES[size]
     users, items, interactions = map(int, size.split("x"))
@@ -74,7 +75,7 @@ def shape_of(size: str) -> Shape:
 
 
 def measure(size: str, movielens: Path | None = None) -> dict[str, Any]:
-    """Return the figures of one size: the data's, each part's, and their ratios.
+    """Return the figures of one size: of the data and of each part, and their ratios.
 
     Args:
         size: see `shape_of`.
@@ -89,7 +90,7 @@ def measure(size: str, movielens: Path | None = None) -> dict[str, Any]:
             convert(movielens, folder)
         else:
             generate(folder, shape)
-        figures["data"] = "MovieLens-100k" if movielens else "made up"
+        figures["data"] = "MovieLens-100k" if movielens else "generated"
         figures["rows"] = {path.stem: pq.read_metadata(path).num_rows for path in sorted(folder.glob("*.parquet"))}
         write_config(folder)
         for part in PARTS:
@@ -100,14 +101,14 @@ def measure(size: str, movielens: Path | None = None) -> dict[str, Any]:
 
 @cache
 def compile_ahead() -> None:
-    """Let a process train on next to nothing: it compiles what all others find in the cache."""
+    """Train on tiny data in a process, which compiles the machine code that later processes load from the cache."""
     with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name:
         generate(Path(name), shape_of(TINY))
         _run_part("exact", TINY, Path(name))
 
 
 def compare(figures: dict[str, Any]) -> dict[str, Any]:
-    """Return what the parts amount to; times are of the processor, of all threads together."""
+    """Return the ratios of the parts; times are CPU times of all threads together."""
     exact, limit = figures["exact"], figures["limit"]
     stock, operator = figures.get("stock"), figures.get("operator")
     ratios = {
@@ -125,10 +126,10 @@ def compare(figures: dict[str, Any]) -> dict[str, Any]:
     return {name: round(value, 3) for name, value in ratios.items()}
 
 
-def _fastest(found: list[dict[str, Any]]) -> dict[str, Any]:
-    fastest = min(found, key=lambda figures: figures.get("build_cpu", 0))
+def _fastest(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    fastest = min(runs, key=lambda figures: figures.get("build_cpu", 0))
     if "same_lists" in fastest:
-        fastest["same_lists"] = all(figures["same_lists"] for figures in found)
+        fastest["same_lists"] = all(figures["same_lists"] for figures in runs)
     return fastest
 
 
@@ -147,7 +148,7 @@ def _run_part(part: str, size: str, folder: Path) -> dict[str, Any]:
 
 
 def measure_exact(folder: Path, _: Shape) -> dict[str, Any]:
-    """Build the model as the operator does, from reading the tables to the frame of recommendations."""
+    """Build the model like the operator, from reading the tables to the frame of recommendations."""
     from include.training import models, tables
     from include.training.factors import Hyperparameters
     from include.training.sgd import choose_fit
@@ -177,24 +178,24 @@ def measure_exact(folder: Path, _: Shape) -> dict[str, Any]:
     for unit in ("seconds", "cpu"):
         scoring = figures[f"build_{unit}"] - figures[f"learn_{unit}"] - figures[f"load_{unit}"]
         figures[f"scoring_{unit}"] = round(scoring, 4)
-    figures["peak_mb"] = _peak_mb()
+    figures["peak_mb"] = peak_mb()
     model._recommendations.to_parquet(folder / "exact.parquet", index=False)
     figures["scoring_again_cpu"] = _fastest_scoring(model, figures["scoring_seconds"])
     return figures
 
 
 def _fastest_scoring(model: Any, first: float) -> float:
-    """Return what scoring takes of the processors once its machine code is loaded: the least of some tries."""
-    users, took = model._codes(model.users[COLUMNS[0]]), []
+    """Return the least CPU time of several scorings, with the machine code loaded."""
+    users, times = model._codes(model.users[COLUMNS[0]]), []
     for _ in range(max(1, min(AGAIN, round(AGAIN_SECONDS / first)))):
         started = time.process_time()
         model._scorer.recommend(users, TOP_K, os.cpu_count())
-        took.append(time.process_time() - started)
-    return round(min(took), 4)
+        times.append(time.process_time() - started)
+    return round(min(times), 4)
 
 
 def measure_stock(folder: Path, shape: Shape) -> dict[str, Any]:
-    """Build ADS's own model, its scoring for a sample of users only where all would take too long."""
+    """Build ADS's own model; above 100k score only a sample of users."""
     if shape.sampled_users == 0:
         return {}
     from ads.opctl.operator.lowcode.recommender.model.factory import SVDOperatorModel
@@ -218,11 +219,11 @@ def measure_stock(folder: Path, shape: Shape) -> dict[str, Any]:
         predictions = model.algo.test(sample)
         accuracy.rmse(predictions, verbose=False), accuracy.mae(predictions, verbose=False)
     users = model.users[COLUMNS[0]]
-    asked = users if shape.sampled_users is None else users.sample(shape.sampled_users, random_state=1)
+    sampled_users = users if shape.sampled_users is None else users.sample(shape.sampled_users, random_state=1)
     with _measured(figures, "scoring"):
-        lists = {user: model._get_recommendations(user, TOP_K) for user in asked}
-    more_users, more_ratings = len(users) / len(asked), len(testset) / len(sample)
-    figures["sampled_users"], figures["sampled_ratings"] = len(asked), len(sample)
+        lists = {user: model._get_recommendations(user, TOP_K) for user in sampled_users}
+    more_users, more_ratings = len(users) / len(sampled_users), len(testset) / len(sample)
+    figures["sampled_users"], figures["sampled_ratings"] = len(sampled_users), len(sample)
     figures["build_cpu"] = round(
         figures["load_cpu"]
         + figures["split_cpu"]
@@ -232,13 +233,13 @@ def measure_stock(folder: Path, shape: Shape) -> dict[str, Any]:
         1,
     )
     figures["extrapolated"] = more_users > 1
-    figures["same_lists"] = lists == _exact_lists(folder, set(asked))
-    figures["peak_mb"] = _peak_mb()
+    figures["same_lists"] = lists == _exact_lists(folder, set(sampled_users))
+    figures["peak_mb"] = peak_mb()
     return figures
 
 
 def measure_limit(_: Path, shape: Shape) -> dict[str, Any]:
-    """Measure what scoring cannot be faster than: the float32 matrix product of all factors, by one thread."""
+    """Measure the lower limit of scoring: the float32 matrix product of all factors, by one thread."""
     random = np.random.default_rng(0)
     items = random.normal(size=(FACTORS, shape.items)).astype(np.float32)
     fastest = 0.0
@@ -253,21 +254,21 @@ def measure_limit(_: Path, shape: Shape) -> dict[str, Any]:
 
 
 def measure_operator(folder: Path, shape: Shape) -> dict[str, Any]:
-    """Run the whole operator process with either engine, start-up, report and outputs included; 100k only."""
+    """Run the whole operator process with both engines, with start-up, report and outputs; 100k only."""
     if shape.sampled_users is not None:
         return {}
-    took: dict[str, list[float]] = {"exact": [], "stock": []}
+    times: dict[str, list[float]] = {"exact": [], "stock": []}
     outputs = []
     for engine in ("exact", "stock") * TRIES:
         used = _children_cpu()
         script = HOME / "include" / "training" / "run_operator.py"
         command = [sys.executable, str(script), "recommender.yaml", "--seed", str(SEED), "--engine", engine]
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        took[engine].append(round(_children_cpu() - used, 2))
+        times[engine].append(round(_children_cpu() - used, 2))
         outputs.append((folder / "outputs" / "recommendations.csv").read_bytes())
     return {
-        "exact_cpu": min(took["exact"]),
-        "stock_cpu": min(took["stock"]),
+        "exact_cpu": min(times["exact"]),
+        "stock_cpu": min(times["stock"]),
         "same_bytes": all(output == outputs[0] for output in outputs),
     }
 
@@ -277,7 +278,7 @@ PARTS = {"exact": measure_exact, "stock": measure_stock, "limit": measure_limit,
 
 @contextmanager
 def _measured(figures: dict[str, Any], name: str) -> Iterator[None]:
-    """Keep how long the block takes, by the clock and of all processors."""
+    """Record the elapsed time and the CPU time of the block."""
     clock, used = time.perf_counter(), time.process_time()
     yield
     figures[f"{name}_seconds"] = round(time.perf_counter() - clock, 3)
@@ -295,9 +296,9 @@ def _tables(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def _exact_lists(folder: Path, users: set[str]) -> dict[str, list[tuple[str, float]]]:
-    found = pd.read_parquet(folder / "exact.parquet")
+    frame = pd.read_parquet(folder / "exact.parquet")
     lists: dict[str, list[tuple[str, float]]] = {user: [] for user in users}
-    for user, item, score in found[found[COLUMNS[0]].isin(users)].itertuples(index=False, name=None):
+    for user, item, score in frame[frame[COLUMNS[0]].isin(users)].itertuples(index=False, name=None):
         lists[user].append((item, score))
     return lists
 
@@ -305,12 +306,6 @@ def _exact_lists(folder: Path, users: set[str]) -> dict[str, list[tuple[str, flo
 def _children_cpu() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
-
-
-def _peak_mb() -> float:
-    """Return the peak of this process alone; getrusage would count its parent's as well."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return round(sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024, 1)
 
 
 if __name__ == "__main__":

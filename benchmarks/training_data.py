@@ -1,4 +1,4 @@
-"""Shops to train on: made up at any size, or MovieLens-100k, with the operator's configuration beside them."""
+"""Data to train on: generated at any size, or MovieLens-100k, with the operator's configuration."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ CHUNK_ROWS = 1_000_000
 
 @dataclass(frozen=True)
 class Shape:
-    """How much there is of everything.
+    """The size of a data set.
 
     Attributes:
-        users: how many.
-        items: how many.
-        interactions: how many.
-        sampled_users: for how many of them stock is measured; None for all, 0 for no stock at all.
+        users: number of users.
+        items: number of items.
+        interactions: number of interactions.
+        sampled_users: number of users for whom stock is measured; None for all, 0 to omit stock.
     """
 
     users: int
@@ -38,7 +38,7 @@ class Shape:
 
 
 def generate(folder: Path, shape: Shape) -> None:
-    """Write users with 36-character ids who rate random items, popular ones more often, with one to five stars."""
+    """Write users with 36-character ids who rate random items, popular items more often, with one to five stars."""
     random = np.random.default_rng(1)
     ids = [pa.array([str(uuid.UUID(bytes=random.bytes(16))) for _ in range(n)]) for n in (shape.users, shape.items)]
     for name, column, values in zip(("users", "items"), COLUMNS, ids, strict=False):
@@ -56,7 +56,7 @@ def generate(folder: Path, shape: Shape) -> None:
 
 
 def convert(movielens: Path, folder: Path) -> None:
-    """Write MovieLens-100k under our names, ordered by key as an extraction is."""
+    """Write MovieLens-100k with our column names, in the order of an extract."""
     tables = {name: pd.read_csv(movielens / f"{name}.csv", dtype=str) for name in ("users", "items", "interactions")}
     interactions = tables["interactions"].iloc[:, :3].set_axis(COLUMNS, axis=1)
     interactions = interactions.astype({"rating": float}).sort_values(COLUMNS[:2])
@@ -66,7 +66,7 @@ def convert(movielens: Path, folder: Path) -> None:
 
 
 def write_config(folder: Path) -> None:
-    """Write the operator's configuration, which is YAML of the JSON kind."""
+    """Write the operator's configuration as JSON, which is also YAML."""
     (folder / "outputs").mkdir()
     tables = {"user_data": "users", "item_data": "items", "interactions_data": "interactions"}
     spec: dict[str, Any] = {key: {"url": f"{name}.parquet"} for key, name in tables.items()}

@@ -10,7 +10,7 @@ from oci_emulator.server import ServerSettings, StartError, serve
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until told to stop; return the exit code."""
+    """Run until stopped; return the exit code."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     options = _parser().parse_args(arguments)
     settings = ServerSettings(
@@ -33,17 +33,17 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m oci_emulator", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=0, help="the port; 0 for any that is free (default)")
-    parser.add_argument("--public-url", help="what clients reach it by, if that is not http://HOST:PORT")
-    parser.add_argument("--data-dir", type=Path, required=True, help="the folder that keeps everything")
-    parser.add_argument("--ready-file", type=Path, help="written as JSON once connections are accepted")
+    parser.add_argument("--port", type=int, default=0, help="the port; 0 for any free one (default)")
+    parser.add_argument("--public-url", help="the URL that clients use, if it is not http://HOST:PORT")
+    parser.add_argument("--data-dir", type=Path, required=True, help="the folder that holds all state")
+    parser.add_argument("--ready-file", type=Path, help="a JSON file, written once connections are accepted")
     parser.add_argument(
         "--compartment", action="append", default=[], help="the OCID of a further compartment; repeatable"
     )
     parser.add_argument(
         "--exit-with-parent",
         action="store_true",
-        help="stop at the end of standard input, so as not to be left behind",
+        help="stop at the end of standard input, so that the emulator does not outlive its parent",
     )
     return parser
 

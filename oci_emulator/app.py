@@ -11,7 +11,7 @@ def create_app(emulator: Emulator) -> FastAPI:
     app = FastAPI(title="OCI emulator", docs_url=None, redoc_url=None, openapi_url=None)
     explain_bad_control_input(app)
     app.include_router(ControlPlane(emulator).routes())
-    # For what the control plane does not take. Not mounted: signatures cover the path as it was sent.
+    # All other paths. Not mounted, because signatures cover the path as sent.
     app.router.redirect_slashes = False
     app.router.default = emulator.gateway()
     return app

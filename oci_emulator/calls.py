@@ -15,9 +15,9 @@ _DEPLOYMENT = re.compile(r"ocid1\.datasciencemodeldeployment\.[\w.-]+")
 
 @dataclass
 class Call:
-    """One call; `status` is None while it runs, and when its connection was dropped.
+    """One call; `status` is None while it runs, and after its connection was dropped.
 
-    `nth` counts from 1 since the calls were last forgotten: a fault can be placed there.
+    `nth` counts from 1 since the calls were last cleared; a fault can be ordered for it.
     """
 
     number: int
@@ -41,20 +41,20 @@ class Call:
 
 
 class Calls:
-    """The last calls; older ones are forgotten, a restart forgets none."""
+    """The last calls; they survive a restart."""
 
     def __init__(self, store: Store) -> None:
-        """Know the calls in `store`; those that were under way when the emulator ended were dropped."""
+        """Load the calls from `store`; those still running when the emulator ended count as dropped."""
         self._run = store.connection.execute
         self.count = 0
         for call in self.received():
             self.count = max(self.count, call.nth)
             if call.status is None and not call.dropped:
                 call.dropped = True
-                self.note(call)
+                self.save(call)
 
     def add(self, method: str, path: str, query: str, request_id: str) -> Call:
-        """Record a call at its arrival."""
+        """Record a call on arrival."""
         self.count += 1
         call = Call(0, self.count, timestamp(), method, path, query, request_id)
         call.number = self._run("INSERT INTO calls (call) VALUES (?)", (_text(call),)).lastrowid or 0
@@ -62,8 +62,8 @@ class Calls:
             self._run("DELETE FROM calls WHERE number <= ?", (call.number - MAX_CALLS,))
         return call
 
-    def note(self, call: Call) -> None:
-        """Record what became of a call."""
+    def save(self, call: Call) -> None:
+        """Record the present state of a call."""
         self._run(
             "UPDATE calls SET operation = ?, call = ? WHERE number = ?", (call.operation, _text(call), call.number)
         )
@@ -76,7 +76,7 @@ class Calls:
         return [Call(**{**json.loads(text), "number": number}) for number, text in rows]
 
     def clear(self) -> None:
-        """Forget all, and count from 1 again."""
+        """Remove all calls, and count from 1 again."""
         self._run("DELETE FROM calls")
         self.count = 0
 

@@ -15,7 +15,7 @@ from oci_emulator.operations import read_real_operations
 from oci_emulator.store import KEEP_VERSIONS_SECONDS
 from oci_emulator.timings import Timings
 
-# The codes that OCI has for a status; https://docs.oracle.com/en-us/iaas/Content/API/References/apierrors.htm
+# OCI's code for each status; https://docs.oracle.com/en-us/iaas/Content/API/References/apierrors.htm
 _CODES = {
     400: "InvalidParameter",
     401: "NotAuthenticated",
@@ -28,7 +28,7 @@ _CODES = {
 
 
 class FaultOrder(BaseModel):
-    """A fault as it is ordered; `operation` is an SDK operation in CamelCase, or `*`."""
+    """An order for a fault; `operation` is an SDK operation in CamelCase, or `*`."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -47,18 +47,18 @@ class FaultOrder(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def any_operation_at_nth(cls, values: Any) -> Any:
-        """Let a fault that names its call leave out the operation."""
+        """Default the operation to `*` if the order names its call."""
         if isinstance(values, dict) and "nth" in values:
             return {"operation": ANY_OPERATION, **values}
         return values
 
     def fault(self) -> Fault:
-        """Return the fault, with the code that OCI has for its status when none is named."""
+        """Return the fault; its code defaults to OCI's code for the status."""
         return Fault(**{**self.model_dump(), "code": self.code or _CODES.get(self.status, "InternalServerError")})
 
 
 class SnapshotOrder(BaseModel):
-    """The name of a snapshot, which is a folder's as well."""
+    """The name of a snapshot, which is also the name of its folder."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -66,7 +66,7 @@ class SnapshotOrder(BaseModel):
 
 
 class NeighbourOrder(BaseModel):
-    """A resource of another team: the collection of OCI's path that it is in, and its document."""
+    """A resource of another team: its collection in OCI's path, and its document."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -75,7 +75,7 @@ class NeighbourOrder(BaseModel):
 
 
 class ArchiveOrder(BaseModel):
-    """The OCID of a model whose artifact is archived."""
+    """The OCID of a model whose artifact is to be archived."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -83,7 +83,7 @@ class ArchiveOrder(BaseModel):
 
 
 class ControlPlane:
-    """What can be ordered from an emulator, and asked about it."""
+    """The control plane of an emulator: orders and queries."""
 
     def __init__(self, emulator: Emulator) -> None:
         """Control `emulator`."""
@@ -114,7 +114,7 @@ class ControlPlane:
         return router
 
     async def health(self) -> dict[str, Any]:
-        """Say that the emulator runs, and whom it emulates."""
+        """Return that the emulator runs, and the tenancy that it emulates."""
         return {
             "status": "ok",
             "compartments": list(self.emulator.tenancy.compartments),
@@ -123,11 +123,11 @@ class ControlPlane:
         }
 
     async def get_timings(self) -> dict[str, float]:
-        """Return the seconds that each transition takes."""
+        """Return the duration of each transition in seconds."""
         return self.emulator.timings.model_dump()
 
     async def put_timings(self, changes: Annotated[dict[str, Any], Body()]) -> dict[str, float]:
-        """Change some timings; one wrong value changes nothing."""
+        """Change some timings; an invalid value changes nothing."""
         checked = Timings.model_validate({**self.emulator.timings.model_dump(), **changes})
         self.emulator.set_timings(checked)
         return checked.model_dump()
@@ -143,11 +143,11 @@ class ControlPlane:
         return asdict(self.emulator.faults.add(order.fault()))
 
     async def get_faults(self) -> list[dict[str, Any]]:
-        """Return the faults that are still to come."""
+        """Return the pending faults."""
         return [asdict(fault) for fault in self.emulator.faults.pending]
 
     async def delete_faults(self) -> dict[str, Any]:
-        """Forget the faults that are still to come."""
+        """Clear the pending faults."""
         self.emulator.faults.clear()
         return {}
 
@@ -156,12 +156,12 @@ class ControlPlane:
         return [call.shown() for call in self.emulator.calls.received(operation)]
 
     async def delete_calls(self) -> dict[str, Any]:
-        """Forget the calls received."""
+        """Clear the calls received."""
         self.emulator.calls.clear()
         return {}
 
     async def post_neighbour(self, order: NeighbourOrder) -> dict[str, Any] | JSONResponse:
-        """Put a resource of another team beside what is there."""
+        """Add a resource of another team."""
         try:
             return {"id": self.emulator.neighbours.add(order.collection, order.document)}
         except OciError as err:
@@ -176,22 +176,22 @@ class ControlPlane:
         return {}
 
     async def reset(self) -> dict[str, Any]:
-        """Forget everything but the credentials."""
+        """Remove everything except the credentials."""
         await self.emulator.reset()
         return {}
 
     async def idle(self) -> dict[str, Any]:
-        """Answer once every work request has ended."""
+        """Answer when every work request has ended."""
         await self.emulator.rollouts.until_idle()
         return {}
 
     async def snapshot(self, order: SnapshotOrder) -> dict[str, Any]:
-        """Keep the state by a name, once no work request is under way."""
+        """Save the state under a name when every work request has ended."""
         await self.emulator.snapshot(order.name)
         return {}
 
     async def restore(self, order: SnapshotOrder) -> dict[str, Any] | JSONResponse:
-        """Make the state what it was."""
+        """Restore the state of a snapshot."""
         try:
             await self.emulator.restore(order.name)
         except KeyError:
@@ -199,26 +199,26 @@ class ControlPlane:
         return {}
 
     def _refusal(self, order: FaultOrder) -> str | None:
-        """Return why an order that is well formed makes no sense."""
+        """Return why a well-formed order is invalid, or None."""
         admitted, count = operations_of(order.kind), self.emulator.calls.count
         names = {*(admitted or self.operations), ANY_OPERATION} if order.nth else admitted
         if names is not None and order.operation not in names:
             return f"operation: {order.kind} is a fault of {', '.join(sorted(admitted or ()))} only"
         if order.nth and order.after:
-            return "after: a fault at the nth call skips none"
+            return "after: not allowed together with nth"
         if order.nth and order.nth <= count:
             return f"nth: call {order.nth} has passed; {count} calls have come since DELETE calls"
         if order.kind == "stale_read" and not 0 < order.seconds <= KEEP_VERSIONS_SECONDS:
             return f"seconds: how old the answer is, more than 0 and at most {KEEP_VERSIONS_SECONDS:.0f}"
         return None
 
-    async def unknown(self, rest: str) -> JSONResponse:
-        """Keep what is mistyped here from OCI's 401."""
-        return JSONResponse({"error": f"The control plane has nothing at /_emulator/{rest} for this method."}, 404)
+    async def unknown(self, rest: str, request: Request) -> JSONResponse:
+        """Answer a mistyped path with 404, instead of OCI's 401."""
+        return JSONResponse({"error": f"The control plane has no {request.method} /_emulator/{rest}."}, 404)
 
 
 def explain_bad_control_input(app: FastAPI) -> None:
-    """Answer input that the control plane does not understand with 400 and the reason."""
+    """Answer invalid input to the control plane with 400 and the reason."""
 
     async def explain(_: Request, err: Exception) -> JSONResponse:
         if not isinstance(err, RequestValidationError | ValidationError):

@@ -1,4 +1,4 @@
-"""The one API key of the emulated tenancy, kept in the data folder."""
+"""The only API key of the emulated tenancy, stored in the data folder."""
 
 import hashlib
 import os
@@ -39,7 +39,7 @@ def load_credentials(folder: Path) -> Credentials:
 def _read_key(path: Path) -> rsa.RSAPrivateKey:
     key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise TypeError(f"{path} holds no RSA key; delete it to have a new one made")
+        raise TypeError(f"{path} does not contain an RSA key. Delete it; a new one will be generated.")
     return key
 
 
@@ -51,14 +51,14 @@ def _generate_key(path: Path) -> rsa.RSAPrivateKey:
 
 
 def _fingerprint(key: rsa.RSAPublicKey) -> str:
-    """Return OCI's name of a public key: the MD5 of its DER form, in pairs."""
+    """Return OCI's fingerprint of a public key: the MD5 of its DER form, in pairs of digits."""
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     digest = hashlib.md5(der, usedforsecurity=False).hexdigest()
     return ":".join(digest[index : index + 2] for index in range(0, len(digest), 2))
 
 
 def _write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner reads, whole or not at all."""
+    """Write a file atomically that only its owner can read."""
     temporary = path.with_suffix(".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

@@ -1,4 +1,4 @@
-"""What an ordered fault does to a request, before and after the work."""
+"""Applies an ordered fault to a request, before or after the work."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from oci_emulator.calls import Call
 from oci_emulator.errors import OciError
 from oci_emulator.faults import Fault
 
-# Set by a test's client to its own process id, which `kill_client_before` and `kill_client_after` then end.
+# A test's client sets it to its own process id, for `kill_client_before` and `kill_client_after` to kill.
 PID_HEADER = "x-recdeploy-test-pid"
 _DROPS = frozenset({"drop", "kill_client"})
 _DELAYS = frozenset({"status", "status_after", "slow"})
@@ -23,7 +23,7 @@ class ConnectionDroppedError(Exception):
 
 
 async def before_work(fault: Fault | None, headers: Mapping[str, str], call: Call) -> None:
-    """Do what the fault does before the work. Raises ConnectionDroppedError and OciError."""
+    """Apply a fault before the work. Raises ConnectionDroppedError and OciError."""
     if fault is None:
         return
     effect, _, moment = fault.kind.rpartition("_")
@@ -36,7 +36,7 @@ async def before_work(fault: Fault | None, headers: Mapping[str, str], call: Cal
 
 
 def after_work(fault: Fault | None, headers: Mapping[str, str], call: Call) -> None:
-    """Do what the fault does after the work, whatever the response was. Raises as `before_work` does."""
+    """Apply a fault after the work, also after an error response. Raises like `before_work`."""
     if fault is None:
         return
     effect, _, moment = fault.kind.rpartition("_")
@@ -47,21 +47,21 @@ def after_work(fault: Fault | None, headers: Mapping[str, str], call: Call) -> N
 
 
 def client_pid(headers: Mapping[str, str]) -> int | None:
-    """Return the process that the client says it is, unless that is none that may be killed."""
+    """Return the client's process id from its header; None if it is absent or must not be killed."""
     text = headers.get(PID_HEADER, "")
     pid = int(text) if text.isascii() and text.isdecimal() else 0
     return pid if pid > 1 and pid != os.getpid() else None
 
 
 def _drop(effect: str, headers: Mapping[str, str], call: Call) -> None:
-    """Drop the connection; end the client first, if that is the fault and the client has named itself."""
+    """Drop the connection; for `kill_client`, first kill the client if its header names a process."""
     if effect == "kill_client":
         if pid := client_pid(headers):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
                 call.killed = pid
         else:
-            log.warning("%s %s names no process in %s: dropped only", call.method, call.path, PID_HEADER)
+            log.warning("%s %s: %s names no process to kill", call.method, call.path, PID_HEADER)
     raise ConnectionDroppedError
 
 

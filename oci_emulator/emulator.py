@@ -1,4 +1,4 @@
-"""The emulator as a whole: every part made and joined, and its start, reset and stop."""
+"""The whole emulator: its parts and their connections, its start, reset and stop."""
 
 import shutil
 from collections.abc import Collection
@@ -47,7 +47,7 @@ _FOLDERS = ("artifacts", "objects", "parts", "incoming", "deployments")
 
 @dataclass
 class Emulator:
-    """One emulated tenancy; all that it knows lies in `data_dir`."""
+    """One emulated tenancy; all its state is in `data_dir`."""
 
     data_dir: Path
     url: str
@@ -55,7 +55,7 @@ class Emulator:
     connections: Connections = field(default_factory=Connections)
 
     def __post_init__(self) -> None:
-        """Make the parts."""
+        """Create the parts."""
         self._make_folders()
         self.credentials: Credentials = load_credentials(self.data_dir / "credentials")
         self.store = Store(self.data_dir / "state.sqlite")
@@ -64,19 +64,14 @@ class Emulator:
         self.calls = Calls(self.store)
         self.tenancy = Tenancy(tuple(self.compartments))
         self.neighbours = Neighbours(self.store, self.tenancy)
-        self.models = Models(Catalog(self.store, self.tenancy), self.data_dir / "artifacts")
+        self.catalog = Catalog(self.store, self.tenancy)
+        self.models = Models(self.catalog, self.data_dir / "artifacts")
         self.proxy = Proxy(Supervisor())
         self.work_requests = WorkRequests(self.store, self.tenancy)
         self.objects = Objects(self.store, Buckets(self.store, self.tenancy), self.data_dir / "objects")
         self.uploads = MultipartUploads(self.store, self.objects, self.data_dir / "parts")
-        self.rollouts = Rollouts(
-            self.store,
-            self.work_requests,
-            self.proxy,
-            self.data_dir / "artifacts",
-            self.data_dir / "deployments",
-            self.faults,
-        )
+        folders = (self.data_dir / "artifacts", self.data_dir / "deployments")
+        self.rollouts = Rollouts(self.store, self.work_requests, self.proxy, *folders, self.faults)
         self.snapshots = Snapshots(self.store, self.proxy, self.data_dir, self.data_dir / "snapshots")
 
     def gateway(self) -> Gateway:
@@ -94,7 +89,7 @@ class Emulator:
         )
 
     def endpoints(self) -> Endpoints:
-        """Return what is emulated, by service and operation."""
+        """Return the endpoints by service and operation."""
         services = {
             DATA_SCIENCE: self._data_science().endpoints(),
             MODEL_DEPLOYMENT: Prediction(self.proxy).endpoints(),
@@ -104,15 +99,15 @@ class Emulator:
         return {(service, name): point for service, points in services.items() for name, point in points.items()}
 
     async def start(self) -> None:
-        """Clear what a killed emulator left half done, and serve what it served."""
+        """Remove what a killed emulator left unfinished, and serve its deployments again."""
         self.objects.remove_orphans()
         self.uploads.remove_orphans()
         await self.rollouts.resume()
 
     async def reset(self) -> None:
-        """Forget everything but the credentials."""
+        """Remove everything except the credentials."""
         await self.rollouts.cancel()
-        self.snapshots.forget_all()
+        self.snapshots.remove_all()
         self.store.clear()
         for name in _FOLDERS:
             shutil.rmtree(self.data_dir / name)
@@ -122,12 +117,12 @@ class Emulator:
         self.set_timings(Timings())
 
     async def snapshot(self, name: str) -> None:
-        """Keep the state by this name, once no work request is under way."""
+        """Save the state under this name when every work request has ended."""
         await self.rollouts.until_idle()
         self.snapshots.take(name)
 
     async def restore(self, name: str) -> None:
-        """Make the state what it was; faults and calls are forgotten. Raises KeyError for an unknown name."""
+        """Restore the state of a snapshot; clear faults and calls. Raises KeyError for an unknown name."""
         self.faults.clear()
         await self.rollouts.until_idle()
         await self.snapshots.restore(name)
@@ -136,10 +131,10 @@ class Emulator:
         self.set_timings(Timings.model_validate(self.store.setting("timings") or {}))
 
     def set_timings(self, timings: Timings) -> None:
-        """Take these times from now on, and after a restart."""
+        """Use these timings from now on, also after a restart."""
         for name, value in timings:
             setattr(self.timings, name, value)
-        self.store.keep_setting("timings", timings.model_dump())
+        self.store.save_setting("timings", timings.model_dump())
 
     async def stop(self) -> None:
         """Stop every server."""
@@ -148,20 +143,19 @@ class Emulator:
         self.store.close()
 
     def _make_folders(self) -> None:
-        for name in ("incoming", "deployments", "snapshots"):  # nothing in these outlives a run
+        for name in ("incoming", "deployments", "snapshots"):  # their contents do not outlive a run
             shutil.rmtree(self.data_dir / name, ignore_errors=True)
         for name in (*_FOLDERS, "snapshots"):
             (self.data_dir / name).mkdir(parents=True, exist_ok=True)
 
     def _data_science(self) -> DataScience:
-        catalog = Catalog(self.store, self.tenancy)
         return DataScience(
-            projects=Projects(catalog, self.work_requests),
+            projects=Projects(self.catalog, self.work_requests),
             models=self.models,
-            artifacts=Artifacts(catalog, self.data_dir / "artifacts"),
-            version_sets=VersionSets(catalog, self.models, self.work_requests),
+            artifacts=Artifacts(self.catalog, self.data_dir / "artifacts"),
+            version_sets=VersionSets(self.catalog, self.models, self.work_requests),
             deployments=Deployments(
-                catalog, self.work_requests, self.timings, self.faults, self.url, self.rollouts.carry_out
+                self.catalog, self.work_requests, self.timings, self.faults, self.url, self.rollouts.carry_out
             ),
             work_requests=self.work_requests,
         )

@@ -1,4 +1,4 @@
-"""The errors that OCI answers with.
+"""OCI's error responses.
 
 OciError
 ├── InvalidParameterError              400
@@ -23,13 +23,13 @@ Source of the codes: https://docs.oracle.com/en-us/iaas/Content/API/References/a
 
 
 class OciError(Exception):
-    """An error response: HTTP status, OCI's error code and a message for the caller."""
+    """An error response: HTTP status, OCI's error code, and a message for the caller."""
 
     status = 500
     code = "InternalServerError"
 
     def __init__(self, message: str, *, code: str | None = None, status: int | None = None) -> None:
-        """Keep the message; code and status default to those of the class."""
+        """Set the message; code and status default to those of the class."""
         super().__init__(message)
         self.message = message
         self.code = code or self.code
@@ -51,7 +51,7 @@ class MissingParameterError(OciError):
 
 
 class CannotParseRequestError(OciError):
-    """The body is not what the operation reads."""
+    """The body cannot be parsed."""
 
     status = 400
     code = "CannotParseRequest"
@@ -71,7 +71,7 @@ class NotAuthenticatedError(OciError):
     code = "NotAuthenticated"
 
     def __init__(self, reason: str) -> None:
-        """Say `reason` after OCI's own sentence."""
+        """Append `reason` to OCI's own sentence."""
         super().__init__(
             f"The required information to complete authentication was not provided or was incorrect: {reason}"
         )
@@ -96,7 +96,7 @@ class ResourceNotFoundError(OciError):
 
 
 class MethodNotAllowedError(OciError):
-    """The path exists with other methods only."""
+    """The path does not support the method."""
 
     status = 405
     code = "MethodNotAllowed"

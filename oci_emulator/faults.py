@@ -1,4 +1,4 @@
-"""Faults that a test orders: what goes wrong, in which operation, when and how often."""
+"""Faults that a test orders: the kind, the operation, when and how often."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -9,7 +9,7 @@ from oci_emulator.operations import DATA_SCIENCE, read_real_operations
 from oci_emulator.store import Store
 
 ANY_OPERATION = "*"
-# What happens to a request or its response; see `disturbances`.
+# Faults of a request or its response; see `disturbances`.
 REQUEST_KINDS = frozenset(
     {
         "status",
@@ -27,11 +27,17 @@ REQUEST_KINDS = frozenset(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What becomes of a change to a deployment that was accepted: what is said of it, and what is so.
+    """The outcome of an accepted change to a deployment: what OCI reports, and what is true.
 
-    `fails` is about the work request, `records` about the resource: its fields and its state. `switches` is
-    about the servers: they become what was asked for. `leaves_stale` keeps the server before among the
-    replicas, where `random` has it answer by chance. `waits` is for the fault to be taken back.
+    Attributes:
+        fails: the work request fails.
+        state_after_failure: the deployment's state then; None for the regular one.
+        records: the resource gets its new fields and state.
+        switches: the servers change as requested.
+        leaves_stale: the previous server stays as a replica.
+        random: that replica answers at random, not every fourth request.
+        invents_state: the deployment shows a state that OCI does not have.
+        waits: the work request waits until the fault is cleared.
     """
 
     fails: bool = False
@@ -44,7 +50,7 @@ class Outcome:
     waits: bool = False
 
 
-AS_ASKED = Outcome()
+AS_REQUESTED = Outcome()
 OUTCOMES: Mapping[str, Outcome] = {
     "work_request_failed": Outcome(fails=True, switches=False),
     "needs_attention": Outcome(fails=True, state_after_failure="NEEDS_ATTENTION", switches=False),
@@ -66,8 +72,8 @@ _CHANGES = _ACTIONS | {"CreateModelDeployment"}
 
 @cache
 def operations_of(kind: str) -> Collection[str] | None:
-    """Return the operations that a kind of fault is about; None for all of them."""
-    if kind == "stale_read":  # Object Storage, other than Data Science, promises never to do so
+    """Return the operations that a kind of fault applies to; None for all."""
+    if kind == "stale_read":  # Object Storage promises consistency, Data Science does not
         names = (operation.name for operation in read_real_operations() if operation.service == DATA_SCIENCE)
         return frozenset(name for name in names if name.startswith(("Get", "List")))
     if kind not in OUTCOMES:
@@ -79,9 +85,9 @@ def operations_of(kind: str) -> Collection[str] | None:
 
 @dataclass
 class Fault:
-    """One ordered fault; it skips `after` matching calls and then hits the next `times` (None: every one).
+    """One ordered fault: it skips `after` matching calls, then hits the next `times` (None: all).
 
-    With `nth` it hits that call, counted since the calls were last forgotten, and the `times - 1` after it.
+    With `nth` it hits that call, counted since the calls were last cleared, and the `times - 1` after it.
     """
 
     operation: str
@@ -98,14 +104,14 @@ class Fault:
     id: int = 0
 
     def matches(self, operation: str, nth: int, kinds: Collection[str]) -> bool:
-        """Return whether the fault is about this call and of one of these kinds."""
+        """Return whether the fault applies to this call and is of one of these kinds."""
         if self.kind not in kinds or self.operation not in (operation, ANY_OPERATION):
             return False
         admitted = operations_of(self.kind) if self.operation == ANY_OPERATION else None
         return self.nth in (None, nth) and (admitted is None or operation in admitted)
 
     def hit(self) -> None:
-        """Count a call that was hit."""
+        """Count a hit."""
         if self.times is not None:
             self.times -= 1
         if self.nth is not None:
@@ -113,27 +119,27 @@ class Fault:
 
 
 class Faults:
-    """The faults that are still to come; a restart forgets none."""
+    """The pending faults; they survive a restart."""
 
     def __init__(self, store: Store) -> None:
-        """Know the faults in `store`."""
+        """Load the faults from `store`."""
         self._store = store
         self._clearing = asyncio.Event()
-        kept = store.setting("faults") or {"pending": [], "last": 0, "cleared": 0}
-        self.pending = [Fault(**fault) for fault in kept["pending"]]
-        self._last: int = kept["last"]
-        self._cleared: int = kept["cleared"]
+        saved = store.setting("faults") or {"pending": [], "last": 0, "cleared": 0}
+        self.pending = [Fault(**fault) for fault in saved["pending"]]
+        self._last: int = saved["last"]
+        self._cleared: int = saved["cleared"]
 
     def add(self, fault: Fault) -> Fault:
         """Order a fault."""
         self._last += 1
         fault.id = self._last
         self.pending.append(fault)
-        self._keep()
+        self._save()
         return fault
 
     def take(self, operation: str, kinds: Collection[str], nth: int) -> Fault | None:
-        """Return the fault that hits this call, and count the call for those that still skip."""
+        """Return the fault that hits this call, and count the call for faults that skip it."""
         hit = None
         matching = [fault for fault in self.pending if fault.matches(operation, nth, kinds)]
         for fault in matching:
@@ -144,22 +150,22 @@ class Faults:
                 fault.hit()
         if matching:
             self.pending = [fault for fault in self.pending if fault.times != 0]
-            self._keep()
+            self._save()
         return hit
 
     def clear(self) -> None:
-        """Take all back, also those that a work request is stuck in."""
+        """Clear all faults, also those that a work request is stuck in."""
         self.pending.clear()
         self._cleared = self._last
-        self._keep()
+        self._save()
         self._clearing.set()
         self._clearing = asyncio.Event()
 
     async def until_cleared(self, identifier: int) -> None:
-        """Wait until the fault with this id is taken back."""
+        """Wait until the fault with this id is cleared."""
         while self._cleared < identifier:
             await self._clearing.wait()
 
-    def _keep(self) -> None:
+    def _save(self) -> None:
         pending = [asdict(fault) for fault in self.pending]
-        self._store.keep_setting("faults", {"pending": pending, "last": self._last, "cleared": self._cleared})
+        self._store.save_setting("faults", {"pending": pending, "last": self._last, "cleared": self._cleared})

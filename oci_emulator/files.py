@@ -1,4 +1,4 @@
-"""Responses whose body is a file on disk, whole or a range of it."""
+"""Responses whose body is a file on disk, or a range of it."""
 
 import asyncio
 import re
@@ -14,16 +14,16 @@ _CHUNK = 256 * 1024
 
 
 class RangeNotSatisfiableError(OciError):
-    """The range asked for lies outside the content."""
+    """The requested range lies outside the content."""
 
     status = 416
     code = "InvalidRange"
 
 
 def file_response(path: Path, headers: Mapping[str, str], range_header: str | None) -> Response:
-    """Return the file's content, or with a `range` header a part of it (206).
+    """Return the file's content, or a part of it (206) for a `range` header.
 
-    The file is opened now: replaced or deleted afterwards, it is still sent as it was.
+    The file is opened now, so that a later replacement or deletion does not affect the response.
     """
     size = path.stat().st_size
     part = parse_range(range_header, size)

@@ -1,4 +1,4 @@
-"""What every OCI request goes through: the operation, ordered faults, the signature, retry tokens, errors."""
+"""Handles every OCI request: its operation, faults, signature, retry token and errors."""
 
 import logging
 import time
@@ -40,7 +40,7 @@ Endpoints = Mapping[tuple[str, str], Endpoint]
 
 @dataclass(frozen=True)
 class Gateway:
-    """The ASGI application of all OCI services; `endpoints` are by service and operation name."""
+    """The ASGI application of all OCI services; the keys of `endpoints` are service and operation."""
 
     endpoints: Endpoints
     operations: OperationTable
@@ -61,23 +61,23 @@ class Gateway:
             response = await self._answer(request, call)
         except (ConnectionDroppedError, ClientDisconnect):
             call.dropped = True
-            self.calls.note(call)
+            self.calls.save(call)
             await self.connections.cut(scope)
             return
         except OciError as err:
             response = failure(err)
-        except Exception:  # whatever is wrong in the emulator, a client gets OCI's error, not a closed connection
+        except Exception:  # a mistake in the emulator is an error response, not a closed connection
             log.exception("%s %s failed", request.method, call.path)
             response = failure(InternalServerError("The emulator failed; its log has the traceback."))
         call.status = response.status_code
-        self.calls.note(call)
+        self.calls.save(call)
         MutableHeaders(raw=response.raw_headers)["opc-request-id"] = request_id
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, call: Call) -> Response:
         match = self.operations.match(request.method, call.path)
         call.operation = match.operation.name
-        self.calls.note(call)
+        self.calls.save(call)
         fault = self.faults.take(match.operation.name, REQUEST_KINDS, call.nth)
         await before_work(fault, request.headers, call)
         try:
@@ -98,48 +98,50 @@ class Gateway:
         if not isinstance(endpoint, Uploading):
             _check_digest(digest, body_digest(body))
         parts = (operation, match.parameters, request.query_params, request.headers, call.request_id, body)
-        asked = OciRequest(*parts, nth=call.nth, fault=fault)
+        oci_request = OciRequest(*parts, nth=call.nth, fault=fault)
         if isinstance(endpoint, Proxied):
-            return await endpoint.run(asked)
-        async with self.retry_tokens.alone(asked):
+            return await endpoint.run(oci_request)
+        async with self.retry_tokens.alone(oci_request):
             if isinstance(endpoint, Plain):
-                return self.retry_tokens.replay(asked) or self._change(asked, endpoint)
-            return await self._take(request, asked, endpoint, digest)
+                return self.retry_tokens.replay(oci_request) or self._change(oci_request, endpoint)
+            return await self._receive(request, oci_request, endpoint, digest)
 
-    def _change(self, asked: OciRequest, endpoint: Plain) -> Response:
-        """Run an endpoint in one transaction, together with the memory of its retry token."""
-        with self._seen_by(asked), self.store.transaction(keep=_is_kept(asked)):
-            response = endpoint.run(asked)
-            self.retry_tokens.remember(asked, response)
+    def _change(self, oci_request: OciRequest, endpoint: Plain) -> Response:
+        """Run an endpoint and remember its retry token in one transaction."""
+        with self._seen_by(oci_request), self.store.transaction(commit=_is_committed(oci_request)):
+            response = endpoint.run(oci_request)
+            self.retry_tokens.remember(oci_request, response)
         return response
 
-    async def _take(self, request: Request, asked: OciRequest, endpoint: Uploading, digest: str | None) -> Response:
-        """Run an endpoint that takes a file; it is read before a replay too, which is for the same file only."""
-        if not self.retry_tokens.knows(asked):
-            endpoint.admit(asked)
+    async def _receive(
+        self, request: Request, oci_request: OciRequest, endpoint: Uploading, digest: str | None
+    ) -> Response:
+        """Run an endpoint that takes a file. A replay reads the file too, to check that it is the same one."""
+        if not self.retry_tokens.knows(oci_request):
+            endpoint.admit(oci_request)
         async with received(request, self.incoming) as upload:
             _check_digest(digest, upload.sha256)
-            replayed = self.retry_tokens.replay(asked, upload.sha256)
+            replayed = self.retry_tokens.replay(oci_request, upload.sha256)
             if replayed:
                 return replayed
-            with self.store.transaction(keep=_is_kept(asked)):
-                response = endpoint.run(asked, upload)
-                self.retry_tokens.remember(asked, response, upload.sha256)
+            with self.store.transaction(commit=_is_committed(oci_request)):
+                response = endpoint.run(oci_request, upload)
+                self.retry_tokens.remember(oci_request, response, upload.sha256)
         return response
 
-    def _seen_by(self, asked: OciRequest) -> AbstractContextManager[None]:
-        """Return the state that the request sees: the present one, or that of a while ago."""
-        if asked.fault is None or asked.fault.kind != "stale_read":
+    def _seen_by(self, oci_request: OciRequest) -> AbstractContextManager[None]:
+        """Return the context in which the request sees the present state, or an earlier one for a stale read."""
+        if oci_request.fault is None or oci_request.fault.kind != "stale_read":
             return nullcontext()
-        return self.store.as_of(time.time() - asked.fault.seconds)
+        return self.store.as_of(time.time() - oci_request.fault.seconds)
 
 
-def _is_kept(asked: OciRequest) -> bool:
-    return asked.fault is None or asked.fault.kind != "not_done"
+def _is_committed(oci_request: OciRequest) -> bool:
+    return oci_request.fault is None or oci_request.fault.kind != "not_done"
 
 
 def _check_length(request: Request, endpoint: Endpoint | None) -> None:
-    """Refuse by its header a body that would be too large to read, before the signature, as a gateway does."""
+    """Refuse too large a body by its header, before the signature is verified."""
     length = request.headers.get("content-length")
     if isinstance(endpoint, Proxied) and length is None:
         raise LengthRequiredError("The request has no content-length.")
@@ -152,7 +154,7 @@ async def _read_body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
-            raise PayloadTooLargeError(f"The body is larger than the {MAX_BODY_BYTES} bytes that are accepted.")
+            raise PayloadTooLargeError(f"The body is larger than {MAX_BODY_BYTES} bytes.")
     return bytes(body)
 
 
@@ -168,6 +170,6 @@ def _signed(request: Request, call: Call, *, streams_body: bool) -> SignedReques
 
 
 def _raw_path(scope: Scope) -> str:
-    """Return the path as the client sent and signed it."""
+    """Return the path as sent and signed by the client."""
     raw: bytes = scope["raw_path"]
     return raw.partition(b"?")[0].decode("latin-1")

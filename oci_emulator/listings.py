@@ -1,4 +1,4 @@
-"""Lists as OCI gives them: filtered, sorted, and in pages."""
+"""Lists of resources: filtered, sorted, and in pages."""
 
 import base64
 import binascii
@@ -19,14 +19,14 @@ _ORDERS = {"ASC": False, "DESC": True}
 
 @dataclass(frozen=True)
 class Listing:
-    """What one list operation filters by, may sort by (the default first), and leaves out of each item."""
+    """A list operation: its filters, its sort fields (the default first), and the fields that it omits."""
 
     filters: Sequence[str]
     sortable: Sequence[str]
     omits: frozenset[str] = frozenset()
 
     def reply(self, request: OciRequest, resources: Sequence[Resource], show: Callable[[Resource], Json]) -> Response:
-        """Return one page of what `show` makes of `resources`, with `opc-next-page` when there are more."""
+        """Return one page of `resources` as shown by `show`, with `opc-next-page` if there are more."""
         items = [show(resource) for resource in resources]
         wanted = {name: request.query[name] for name in self.filters if name in request.query}
         items = [item for item in items if all(item.get(name) == value for name, value in wanted.items())]
@@ -41,15 +41,15 @@ class Listing:
         order = query.get("sortOrder", "DESC" if field.startswith("time") else "ASC").upper()
         if order not in _ORDERS:
             raise InvalidParameterError(f"sortOrder is {order!r}, not ASC or DESC.")
-        # Items come in the order of creation, which also decides between equal ones.
+        # Items are in the order of creation, which decides between equal values.
         ranked = sorted(enumerate(items), key=lambda pair: (str(pair[1].get(field)), pair[0]), reverse=_ORDERS[order])
         return [item for _, item in ranked]
 
 
 def paginate(items: list[Json], query: Mapping[str, str]) -> tuple[list[Json], str | None]:
-    """Return the page that `limit` and `page` ask for, and the token of the next one.
+    """Return the requested page and the token of the next one.
 
-    A token names the last item of the page before, so that what is created meanwhile shifts nothing.
+    A token names the last item of its page, so that items created meanwhile do not shift the next page.
     """
     limit = page_limit(query, DEFAULT_LIMIT, MAX_LIMIT)
     start = _after(items, query["page"]) if query.get("page") else 0

@@ -1,4 +1,4 @@
-"""Requests as the services read them, and the responses that they give."""
+"""Requests to the services, and their responses."""
 
 import json
 import uuid
@@ -26,16 +26,16 @@ class Upload:
     sha256: str
 
     def keep(self, path: Path) -> None:
-        """Move the file to `path`, whole or not at all."""
+        """Move the file to `path` atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path.replace(path)
 
 
 @dataclass(frozen=True)
 class OciRequest:
-    """One authenticated request for one operation. `path` has the parameters of the operation's path.
+    """One authenticated request for one operation.
 
-    `nth` is its number among the calls, `fault` what was ordered for it.
+    `path` has the parameters of the path, `nth` is its number among the calls, `fault` the fault ordered for it.
     """
 
     operation: Operation
@@ -51,7 +51,7 @@ class OciRequest:
         """Return the body as a JSON object."""
         try:
             body = json.loads(self.body or b"{}")
-            json.dumps(body, ensure_ascii=False).encode()  # half of a surrogate pair could not be answered
+            json.dumps(body, ensure_ascii=False).encode()  # a lone surrogate could not be encoded in an answer
         except (ValueError, RecursionError) as err:
             raise CannotParseRequestError(f"The body of {self.operation.name} is not JSON: {err}") from err
         if not isinstance(body, dict):
@@ -59,14 +59,14 @@ class OciRequest:
         return body
 
     def required_query(self, name: str) -> str:
-        """Return a query parameter that must be there."""
+        """Return a required query parameter."""
         value = self.query.get(name)
         if not value:
             raise MissingParameterError(f"{self.operation.name} needs the query parameter {name}.")
         return value
 
     def check_etag(self, resource: Resource) -> None:
-        """Refuse when `if-match` names another etag than the resource has."""
+        """Refuse if `if-match` is not the etag of the resource."""
         expected = self.headers.get("if-match")
         if expected not in (None, "*", resource.etag):
             raise NoEtagMatchError(f"The etag of {resource.id} is {resource.etag}, not {expected}.")
@@ -74,14 +74,14 @@ class OciRequest:
 
 @dataclass(frozen=True)
 class Plain:
-    """An endpoint that changes state at once: what it does is one transaction."""
+    """An endpoint that runs in one transaction."""
 
     run: Callable[[OciRequest], Response]
 
 
 @dataclass(frozen=True)
 class Uploading:
-    """An endpoint whose body goes to a file; `admit` may refuse before that, `run` is one transaction."""
+    """An endpoint whose body is written to a file: `admit` may refuse it before, `run` is one transaction."""
 
     admit: Callable[[OciRequest], object]
     run: Callable[[OciRequest, Upload], Response]
@@ -98,7 +98,7 @@ Endpoint: TypeAlias = Plain | Uploading | Proxied
 
 
 def document(body: Any, resource: Resource | None = None, *, status: int = 200, **headers: str) -> Response:
-    """Return a JSON response, with the etag of `resource`; underscores in header names stand for hyphens."""
+    """Return a JSON response with the etag of `resource`; in header names `_` stands for `-`."""
     content = json.dumps(body, ensure_ascii=False).encode()
     return Response(content, status, _headers(resource, headers), "application/json")
 

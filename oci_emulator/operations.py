@@ -1,4 +1,4 @@
-"""The operations that OCI has, as data, and which of them a request means."""
+"""The operations of OCI as data, and how a request is matched to one."""
 
 import re
 from collections import defaultdict
@@ -15,10 +15,10 @@ MODEL_DEPLOYMENT = "Model Deployment"
 OBJECT_STORAGE = "Object Storage"
 RESOURCE_SEARCH = "Resource Search"
 
-# A parameter that may hold slashes; every other one ends at the next slash.
+# Parameters that may contain slashes; all others end at the next slash.
 _GREEDY_PARAMETERS = frozenset({"objectName"})
 _WILDCARD = ""
-# Bodies that clients stream: the signature covers neither the body nor its headers.
+# Operations whose body clients stream: the signature covers neither the body nor its headers.
 _STREAMED = frozenset(
     {
         "CreateJobArtifact",
@@ -46,12 +46,12 @@ class Operation:
 
     @property
     def streams_body(self) -> bool:
-        """Return whether clients stream the body, and so do not sign it."""
+        """Return whether clients stream the body, and therefore do not sign it."""
         return self.name in _STREAMED
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """The path as a regular expression with one group a parameter."""
+        """The path as a regular expression with a group for each parameter."""
         parts = re.split(r"\{(\w+)\}", self.path)
         for index, part in enumerate(parts):
             if index % 2:
@@ -70,21 +70,21 @@ class Match:
 
 
 def read_real_operations() -> tuple[Operation, ...]:
-    """Read the table of the operations that OCI has."""
+    """Read the table of all operations of OCI."""
     lines = files("oci_emulator").joinpath("real_operations.tsv").read_text(encoding="utf-8").splitlines()
     return tuple(Operation(*line.split("\t")) for line in lines[1:])
 
 
 @dataclass(frozen=True)
 class OperationTable:
-    """Finds the operation that a method and a raw path mean."""
+    """Finds the operation for a method and a raw path."""
 
     operations: Iterable[Operation] = field(default_factory=read_real_operations)
 
     @cached_property
     def _groups(self) -> Mapping[str, list[Operation]]:
         groups: dict[str, list[Operation]] = defaultdict(list)
-        # A path without parameters goes before one that takes the same words for a parameter.
+        # Fixed paths first, so that a parameter does not match their last word.
         for operation in sorted(self.operations, key=lambda operation: operation.path.count("{")):
             groups[_group(operation.path)].append(operation)
         return groups
@@ -92,28 +92,27 @@ class OperationTable:
     def match(self, method: str, raw_path: str) -> Match:
         """Return the operation at `raw_path` (percent-encoded, without query).
 
-        Raises NotFoundError for a path that OCI does not have, MethodNotAllowedError when it has it with
-        other methods only.
+        Raises NotFoundError for an unknown path, MethodNotAllowedError for an unknown method of a known path.
         """
-        found = self._candidates(raw_path) or self._candidates(raw_path.rstrip("/"))
-        if not found:
+        candidates = self._candidates(raw_path) or self._candidates(raw_path.rstrip("/"))
+        if not candidates:
             raise NotFoundError(f"OCI has no operation at {raw_path}.")
-        for match in found:
+        for match in candidates:
             if match.operation.method == method:
                 return match
         raise MethodNotAllowedError(f"{raw_path} does not support {method}.")
 
     def _candidates(self, raw_path: str) -> list[Match]:
         operations = self._groups.get(_group(raw_path)) or self._groups.get(_WILDCARD, [])
-        found = []
+        matches = []
         for operation in operations:
             if hit := operation.pattern.fullmatch(raw_path):
-                found.append(Match(operation, {name: unquote(value) for name, value in hit.groupdict().items()}))
-        return found
+                matches.append(Match(operation, {name: unquote(value) for name, value in hit.groupdict().items()}))
+        return matches
 
 
 def _group(path: str) -> str:
-    """Return what tells the services apart: the version and collection, or the first word, or nothing."""
+    """Return the start of a path that identifies a group of operations: version and collection, or first word."""
     parts = path.split("/")[1:]
     if not parts or parts[0].startswith("{"):
         return _WILDCARD

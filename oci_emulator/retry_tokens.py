@@ -1,4 +1,4 @@
-"""Replay of the first response when a request comes again with the same `opc-retry-token`."""
+"""Replays the first response to a request with the same `opc-retry-token`."""
 
 import asyncio
 import base64
@@ -23,14 +23,14 @@ class RetryTokens:
     """Remembers the successful response to each token for a day."""
 
     def __init__(self, store: Store) -> None:
-        """Keep the responses in `store`, so that a restart forgets none."""
+        """Store the responses in `store`, where they survive a restart."""
         self._store = store
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._waiting: defaultdict[str, int] = defaultdict(int)
 
     @asynccontextmanager
     async def alone(self, request: OciRequest) -> AsyncIterator[None]:
-        """Let requests with one token through one after the other."""
+        """Let requests with the same token run one after the other."""
         token = _key(request)
         if token is None:
             yield
@@ -49,9 +49,9 @@ class RetryTokens:
         return self._find(request) is not None
 
     def replay(self, request: OciRequest, upload: str = "") -> Response | None:
-        """Return the earlier response to this token, if there was one; `upload` is the digest of a streamed body.
+        """Return the earlier response to this token, if any; `upload` is the digest of a streamed body.
 
-        Raises InvalidatedRetryTokenError when the token came with another body, or what it made is deleted.
+        Raises InvalidatedRetryTokenError if the token came with another body, or if its resource was deleted.
         """
         reply = self._find(request)
         if reply is None:
@@ -59,30 +59,27 @@ class RetryTokens:
         if reply["fingerprint"] != _fingerprint(request, upload):
             raise InvalidatedRetryTokenError("The retry token was used before with another request.")
         if reply["made"] and self._is_gone(reply["made"]):
-            raise InvalidatedRetryTokenError(f"The retry token made {reply['made']}, which has been deleted since.")
+            raise InvalidatedRetryTokenError(f"The retry token created {reply['made']}, which has been deleted.")
         response = Response(base64.b64decode(reply["body"]), reply["status"])
         response.raw_headers = [(name.encode(), value.encode()) for name, value in reply["headers"]]
         return response
 
     def remember(self, request: OciRequest, response: Response, upload: str = "") -> None:
-        """Keep a successful response; part of the transaction that made it true."""
+        """Store a successful response, in the transaction of its change."""
         key = _key(request)
         if key is None:
             return
         now = time.time()
         reply = {
             "fingerprint": _fingerprint(request, upload),
-            "made": _made(response),
+            "made": _created(response),
             "status": response.status_code,
             "headers": [(name.decode(), value.decode()) for name, value in response.raw_headers],
             "body": base64.b64encode(bytes(response.body)).decode(),
         }
         run = self._store.connection.execute
         run("DELETE FROM retry_tokens WHERE expires <= ?", (now,))
-        run(
-            "INSERT OR REPLACE INTO retry_tokens VALUES (?, ?, ?)",
-            (key, now + KEEP_SECONDS, json.dumps(reply)),
-        )
+        run("INSERT OR REPLACE INTO retry_tokens VALUES (?, ?, ?)", (key, now + KEEP_SECONDS, json.dumps(reply)))
 
     def _find(self, request: OciRequest) -> Json | None:
         row = self._store.connection.execute(
@@ -101,11 +98,11 @@ def _key(request: OciRequest) -> str | None:
 
 
 def _fingerprint(request: OciRequest, upload: str) -> str:
-    """Return what must be equal for a replay: the path and the body, a streamed one by its digest."""
+    """Return a digest of what must be equal for a replay: the path and the body."""
     parts = [json.dumps(dict(request.path), sort_keys=True).encode(), upload.encode(), request.body]
     return hashlib.sha256(b"\n".join(parts)).hexdigest()
 
 
-def _made(response: Response) -> str | None:
+def _created(response: Response) -> str | None:
     body = json.loads(bytes(response.body) or b"null")
     return body.get("id") if isinstance(body, dict) else None

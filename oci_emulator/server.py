@@ -1,4 +1,4 @@
-"""The process: its socket, its life, and the file that says that it is ready."""
+"""The process: its socket, its start and stop, and its ready file."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ class StartError(Exception):
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """What the command line says."""
+    """The settings from the command line."""
 
     host: str
     port: int
@@ -40,7 +40,7 @@ class ServerSettings:
 
 
 def serve(settings: ServerSettings) -> None:
-    """Run the emulator until it is told to stop. Raises StartError."""
+    """Run the emulator until it is stopped. Raises StartError."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with _exclusive(settings.data_dir), _listening(settings.host, settings.port) as listener:
         asyncio.run(_serve(settings, listener))
@@ -50,7 +50,7 @@ async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     url = settings.public_url or f"http://{host}:{port}"
     if settings.ready_file:
-        settings.ready_file.unlink(missing_ok=True)  # one that was killed could not remove its own
+        settings.ready_file.unlink(missing_ok=True)  # left by a killed emulator
     emulator = Emulator(settings.data_dir.resolve(), url, settings.compartments)
     server = _AnnouncingServer(
         uvicorn.Config(
@@ -61,7 +61,7 @@ async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
             access_log=False,
             log_level="warning",
             server_header=False,
-            # Longer than clients wait between two polls: none sends on a connection that is just being closed.
+            # Longer than clients pause between polls, so that none uses a connection that is being closed.
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         ),
@@ -80,7 +80,7 @@ async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
 
 
 class _AnnouncingServer(uvicorn.Server):
-    """A server that says when it accepts connections."""
+    """A server that announces when it accepts connections."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
@@ -92,7 +92,7 @@ class _AnnouncingServer(uvicorn.Server):
 
 
 def _announce(settings: ServerSettings, emulator: Emulator) -> None:
-    """Say where the emulator is."""
+    """Write the ready file and a line on standard output."""
     facts = {
         "url": emulator.url,
         "pid": os.getpid(),
@@ -111,31 +111,31 @@ def _announce(settings: ServerSettings, emulator: Emulator) -> None:
 @contextlib.contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio turns Nagle's delay off only on sockets that name it.
+    # asyncio disables Nagle's delay only for sockets with an explicit protocol.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
         except OSError as err:
             if err.errno == errno.EADDRINUSE:
-                raise StartError(f"Port {port} of {host} is in use; choose another with --port, or 0 for any.") from err
+                raise StartError(f"Port {port} of {host} is in use. Choose another with --port, or 0 for any.") from err
             raise StartError(f"Cannot listen on {host}:{port}: {err.strerror}.") from err
         yield listener
 
 
 @contextlib.contextmanager
 def _exclusive(data_dir: Path) -> Iterator[None]:
-    """Hold the data folder for this process alone; the lock goes with the process."""
+    """Lock the data folder; the lock ends with the process."""
     with (data_dir / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
-            raise StartError(f"Another emulator is using {data_dir}; stop it, or choose another --data-dir.") from err
+            raise StartError(f"Another emulator is using {data_dir}. Stop it, or choose another --data-dir.") from err
         yield
 
 
 def _stop_on_signals(server: uvicorn.Server) -> None:
-    # uvicorn sends itself the signal again when it is done; a handler of the loop makes that harmless.
+    # uvicorn raises the signal again when it has stopped; the loop's handler makes that harmless.
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, _stop, server)
 

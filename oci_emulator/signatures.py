@@ -23,7 +23,7 @@ _BODY_HEADERS = frozenset({"content-length", "content-type", DIGEST_HEADER})
 
 @dataclass(frozen=True)
 class SignedRequest:
-    """What a signature covers: method, raw target (path and query as sent) and headers in lower case."""
+    """The signed parts of a request: method, raw target (path and query as sent), headers in lower case."""
 
     method: str
     target: str
@@ -33,15 +33,15 @@ class SignedRequest:
 
 @dataclass(frozen=True)
 class SignatureVerifier:
-    """Verifies requests against the known keys, by key id `tenancy/user/fingerprint`."""
+    """Verifies requests with the known keys, whose ids are `tenancy/user/fingerprint`."""
 
     keys: Mapping[str, RSAPublicKey]
     now: Callable[[], float] = time.time
 
     def verify(self, request: SignedRequest) -> str | None:
-        """Return the base64 SHA-256 that the body must have, or None when the signature does not cover it.
+        """Return the base64 SHA-256 that the body must have, or None if the signature does not cover the body.
 
-        Raises NotAuthenticatedError. Uploads of streams sign date, target and host only, as the SDK does.
+        Raises NotAuthenticatedError. A streamed upload needs only date, target and host signed, as the SDK does it.
         """
         parameters = _authorization(request.headers.get("authorization", ""))
         signed = parameters.get("headers", "date").lower().split()
@@ -82,12 +82,12 @@ class SignatureVerifier:
         try:
             signature = base64.b64decode(parameters.get("signature", ""), validate=True)
             key.verify(signature, text.encode("latin-1"), padding.PKCS1v15(), SHA256())
-        except (InvalidSignature, ValueError) as err:  # the latter: no base64, or not even ASCII
+        except (InvalidSignature, ValueError) as err:  # ValueError: not base64, or not ASCII
             raise NotAuthenticatedError("the signature does not match the request") from err
 
 
 def body_digest(body: bytes) -> str:
-    """Return what x-content-sha256 has to be for this body."""
+    """Return the value of x-content-sha256 for this body."""
     return base64.b64encode(hashlib.sha256(body).digest()).decode()
 
 

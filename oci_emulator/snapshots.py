@@ -1,4 +1,4 @@
-"""The whole cloud as it was at a moment, to come back to in milliseconds and as often as wanted."""
+"""Snapshots of the whole state, which can be restored repeatedly within milliseconds."""
 
 import os
 import shutil
@@ -10,14 +10,14 @@ from pathlib import Path
 from oci_emulator.serving.proxy import Proxy, Route
 from oci_emulator.store import Store
 
-# Contents in these are files that are written once: a second name for one keeps it.
+# Their files are written once, so that a hard link preserves them.
 FOLDERS = ("artifacts", "objects", "parts")
 _TABLES = ("resources", "objects", "retry_tokens", "versions", "settings")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Rows by table, and who answered for each deployment."""
+    """The rows of each table, and the servers of each deployment."""
 
     rows: dict[str, list[Sequence[object]]]
     routes: dict[str, Route]
@@ -25,10 +25,9 @@ class Snapshot:
 
 @dataclass
 class Snapshots:
-    """Snapshots by name; they end with the emulator. `folder` has their files, in one folder each.
+    """Snapshots by name, until the emulator ends; each has its files in a folder below `folder`.
 
-    The servers of a snapshot run on when their deployment is deleted or switched, so that none has to be started
-    when it is restored.
+    The servers of a snapshot keep running when their deployment is deleted or switched, so that restoring is fast.
     """
 
     store: Store
@@ -38,8 +37,8 @@ class Snapshots:
     _taken: dict[str, Snapshot] = field(default_factory=dict)
 
     def take(self, name: str) -> None:
-        """Keep the present state by this name; one that had the name is forgotten."""
-        self.forget(name)
+        """Save the present state under this name, replacing an earlier snapshot."""
+        self.remove(name)
         for part in FOLDERS:
             shutil.copytree(self.data_dir / part, self.folder / name / part, copy_function=os.link)
         rows = {table: self._run(f"SELECT * FROM {table}").fetchall() for table in _TABLES}  # noqa: S608 - constants
@@ -47,7 +46,7 @@ class Snapshots:
         self._keep_servers()
 
     async def restore(self, name: str) -> None:
-        """Make everything what it was. Raises KeyError when nothing has this name."""
+        """Restore the state of a snapshot. Raises KeyError for an unknown name."""
         snapshot = self._taken[name]
         with self.store.transaction():
             for table, rows in snapshot.rows.items():
@@ -61,16 +60,16 @@ class Snapshots:
             shutil.copytree(self.folder / name / part, self.data_dir / part, copy_function=os.link)
         await self.proxy.restore(snapshot.routes)
 
-    def forget(self, name: str) -> None:
-        """Forget one, if there is one by this name; its servers stop with what they serve."""
+    def remove(self, name: str) -> None:
+        """Remove a snapshot, if it exists; its servers then stop with their deployments."""
         self._taken.pop(name, None)
         shutil.rmtree(self.folder / name, ignore_errors=True)
         self._keep_servers()
 
-    def forget_all(self) -> None:
-        """Forget all of them."""
+    def remove_all(self) -> None:
+        """Remove all snapshots."""
         for name in list(self._taken):
-            self.forget(name)
+            self.remove(name)
 
     def _keep_servers(self) -> None:
         routes = [route for snapshot in self._taken.values() for route in snapshot.routes.values()]

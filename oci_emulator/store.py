@@ -1,4 +1,4 @@
-"""Durable state: documents in one SQLite file that survives a killed process."""
+"""Durable state: documents in one SQLite file that survives a kill."""
 
 import json
 import sqlite3
@@ -55,24 +55,24 @@ CREATE TABLE IF NOT EXISTS calls (
 );
 """
 _TABLES = ("resources", "objects", "retry_tokens", "versions", "settings", "calls")
-# Of the present, and as of a time: there, the bare columns belong to the row that has the maximum, which is
-# SQLite's documented rule for one max() in a query.
-_FIND = "SELECT kind, id, body, private, etag FROM resources WHERE id = :which"
+# Each query for now, and for an earlier moment. In the latter the bare columns belong to the row with the maximum:
+# SQLite's documented rule for a single max() in a query.
+_FIND = "SELECT kind, id, body, private, etag FROM resources WHERE id = :value"
 _FIND_THEN = (
-    "SELECT kind, id, body, private, etag, max(since) FROM versions WHERE id = :which AND since <= :moment GROUP BY id"
+    "SELECT kind, id, body, private, etag, max(since) FROM versions WHERE id = :value AND since <= :moment GROUP BY id"
 )
-_ALL = "SELECT kind, id, body, private, etag FROM resources WHERE kind = :which ORDER BY position"
+_ALL = "SELECT kind, id, body, private, etag FROM resources WHERE kind = :value ORDER BY position"
 _ALL_THEN = (
     "SELECT kind, id, body, private, etag, max(since) FROM versions"
-    " WHERE kind = :which AND since <= :moment GROUP BY id ORDER BY position"
+    " WHERE kind = :value AND since <= :moment GROUP BY id ORDER BY position"
 )
-# How far back a stale read can look.
+# The oldest state that a stale read can return.
 KEEP_VERSIONS_SECONDS = 600.0
 
 
 @dataclass
 class Resource:
-    """One stored resource: `body` is what OCI shows, `private` what it does not."""
+    """One stored resource: `body` is visible through OCI, `private` is not."""
 
     kind: str
     id: str
@@ -82,16 +82,16 @@ class Resource:
 
 
 class Store:
-    """Keeps resources; every save gives the resource a new etag.
+    """Stores resources; every save gives the resource a new etag.
 
-    Only the event loop's thread uses it. What one `transaction` changes becomes durable together or not.
+    Only the event loop's thread uses it. The changes of one `transaction` are committed together or not at all.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the database at `path`, made when absent."""
+        """Open the database at `path`; create it if it does not exist."""
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode = WAL")
-        # The kernel has every committed page, so that a killed process loses nothing; only a power cut could.
+        # The kernel holds every committed page: a kill loses nothing, only a power cut could.
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.executescript(_SCHEMA)
         self._depth = 0
@@ -100,14 +100,14 @@ class Store:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The connection, for tables with queries of their own."""
+        """The connection, for queries of other tables."""
         return self._connection
 
     @contextmanager
-    def transaction(self, *, keep: bool = True) -> Iterator[None]:
-        """Commit what happens inside together, or nothing of it; a nested one joins the outermost.
+    def transaction(self, *, commit: bool = True) -> Iterator[None]:
+        """Commit the changes inside together, or none; a nested transaction joins the outermost.
 
-        Without `keep` nothing of it is committed: what an ordered fault pretends to do.
+        Without `commit` they are rolled back: an ordered fault only pretends to make them.
         """
         if self._depth:
             yield
@@ -120,15 +120,15 @@ class Store:
             self._connection.execute("ROLLBACK")
             raise
         else:
-            self._connection.execute("COMMIT" if keep else "ROLLBACK")
+            self._connection.execute("COMMIT" if commit else "ROLLBACK")
         finally:
             self._depth = 0
-        for action in self._afterwards if keep else ():
+        for action in self._afterwards if commit else ():
             action()
 
     @contextmanager
     def as_of(self, moment: float) -> Iterator[None]:
-        """Read resources as they were at this time: what has been made since is not there."""
+        """Read resources as they were at this time."""
         self._moment = moment
         try:
             yield
@@ -136,23 +136,17 @@ class Store:
             self._moment = None
 
     def afterwards(self, action: Callable[[], object]) -> None:
-        """Do something once the present transaction is durable, such as removing a file that it replaced."""
+        """Run an action after the present transaction is committed, such as removing a replaced file."""
         self._afterwards.append(action)
 
     def save(self, resource: Resource) -> Resource:
-        """Insert or replace `resource` and give it a new etag; the version before is kept for a while."""
+        """Insert or replace `resource` with a new etag; earlier versions are kept for stale reads."""
         resource.etag = uuid.uuid4().hex
         run, now = self._connection.execute, time.time()
         run(
             "INSERT INTO resources (kind, id, etag, body, private) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id)"
             " DO UPDATE SET etag = excluded.etag, body = excluded.body, private = excluded.private",
-            (
-                resource.kind,
-                resource.id,
-                resource.etag,
-                json.dumps(resource.body),
-                json.dumps(resource.private),
-            ),
+            (resource.kind, resource.id, resource.etag, json.dumps(resource.body), json.dumps(resource.private)),
         )
         old = now - KEEP_VERSIONS_SECONDS
         run(
@@ -167,12 +161,12 @@ class Store:
         return resource
 
     def find(self, kind: str, identifier: str) -> Resource | None:
-        """Return the resource of this kind with this id, if there is one."""
+        """Return the resource of this kind with this id, or None."""
         resource = self.find_any(identifier)
         return resource if resource and resource.kind == kind else None
 
     def find_any(self, identifier: str) -> Resource | None:
-        """Return the resource with this id, whatever its kind."""
+        """Return the resource with this id, of any kind, or None."""
         rows = self._read(_FIND, _FIND_THEN, identifier)
         return rows[0] if rows else None
 
@@ -180,29 +174,29 @@ class Store:
         """Return every resource of this kind, the oldest first."""
         return self._read(_ALL, _ALL_THEN, kind)
 
-    def _read(self, now: str, then: str, which: str) -> list[Resource]:
-        query = now if self._moment is None else then
-        rows = self._connection.execute(query, {"which": which, "moment": self._moment})
+    def _read(self, query_now: str, query_then: str, value: str) -> list[Resource]:
+        query = query_now if self._moment is None else query_then
+        rows = self._connection.execute(query, {"value": value, "moment": self._moment})
         return [_resource(row) for row in rows]
 
     def delete(self, identifier: str) -> None:
-        """Forget the resource with this id."""
+        """Remove the resource with this id."""
         for table in ("resources", "versions"):
             self._connection.execute(f"DELETE FROM {table} WHERE id = ?", (identifier,))  # noqa: S608 - the two above
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         with self.transaction():
             for table in _TABLES:
                 self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - the names are those above
 
     def setting(self, name: str) -> Any:
-        """Return what was kept by this name, or None."""
+        """Return a stored setting, or None."""
         row = self._connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         return json.loads(row[0]) if row else None
 
-    def keep_setting(self, name: str, value: Any) -> None:
-        """Keep a value by its name."""
+    def save_setting(self, name: str, value: Any) -> None:
+        """Store a setting."""
         self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
 
     def close(self) -> None:

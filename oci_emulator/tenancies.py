@@ -1,4 +1,4 @@
-"""Who the emulator emulates: one tenancy, its compartments, and the form of OCI's ids and times."""
+"""The emulated tenancy, its compartments, and the format of OCI's ids and times."""
 
 import secrets
 import string
@@ -19,14 +19,14 @@ _MAX_TAG_VALUE = 256
 
 @dataclass(frozen=True)
 class Tenancy:
-    """The tenancy with its compartments, itself among them."""
+    """The tenancy with its compartments, which include the tenancy itself."""
 
     compartments: Collection[str] = (COMPARTMENT, TENANCY)
     namespace: str = NAMESPACE
     user: str = USER
 
     def check_compartment(self, compartment: str | None) -> str:
-        """Return `compartment`; raise ResourceNotFoundError when the tenancy does not have it."""
+        """Return `compartment`; raise ResourceNotFoundError if the tenancy does not have it."""
         if not compartment:
             raise MissingParameterError("compartmentId is missing.")
         if compartment not in self.compartments:
@@ -40,12 +40,12 @@ def new_ocid(kind: str) -> str:
 
 
 def timestamp() -> str:
-    """Return the present as OCI writes it: RFC 3339, UTC, milliseconds."""
+    """Return the present time in OCI's format: RFC 3339, UTC, milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def check_tags(body: Json) -> None:
-    """Refuse free-form tags that OCI would refuse: more than 10, or too long keys or values."""
+    """Refuse more than 10 free-form tags, and too long keys or values."""
     tags = body.get("freeformTags") or {}
     if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
         raise InvalidParameterError("freeformTags is not an object of strings.")

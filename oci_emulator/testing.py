@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-# The last resort: a process that has ended is noticed at once, and a busy machine makes everything late.
+# Generous: an ended process is noticed at once, and on a busy machine everything is late.
 START_SECONDS = 300.0
 STOP_SECONDS = 10.0
 ORDER_SECONDS = 300.0
@@ -27,14 +27,14 @@ _PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
 
 class EmulatorError(Exception):
-    """The emulator did not start, or refused an order; the message has its own words."""
+    """The emulator did not start, or refused an order; the message quotes it."""
 
 
 class RunningEmulator:
-    """An emulator process: where it is, and what can be ordered from it."""
+    """An emulator process, its addresses and its control plane."""
 
     def __init__(self, process: "subprocess.Popen[str]", data_dir: Path, facts: dict[str, Any]) -> None:
-        """Keep the process, its data folder, and the facts that its ready file states."""
+        """Take the process, its data folder, and the contents of its ready file."""
         self.process = process
         self.data_dir = data_dir
         self.pid: int = facts["pid"]
@@ -58,36 +58,36 @@ class RunningEmulator:
     def fail_next(self, operation: str, kind: str = "status", **details: object) -> dict[str, Any]:
         """Order a fault for the next matching call.
 
-        `operation` is the SDK's operation in CamelCase, or "*". The README's table has the kinds, and which of
-        `details` each has: status, code, message, seconds, state, probability; all have times and after.
+        `operation` is the SDK's operation in CamelCase, or "*". The README lists the kinds and the `details` of
+        each: status, code, message, seconds, state, probability; all have times and after.
         """
         fault: dict[str, Any] = self._control("POST", "faults", {"operation": operation, "kind": kind, **details})
         return fault
 
     def fail_at(self, nth: int, kind: str = "status", **details: object) -> dict[str, Any]:
-        """Order a fault for the nth call since `clear_calls`, whatever its operation; see `fail_next`."""
+        """Order a fault for the nth call since `clear_calls`, of any operation; see `fail_next`."""
         fault: dict[str, Any] = self._control("POST", "faults", {"nth": nth, "kind": kind, **details})
         return fault
 
     def faults(self) -> list[dict[str, Any]]:
-        """Return the faults that are still to come."""
+        """Return the pending faults."""
         pending: list[dict[str, Any]] = self._control("GET", "faults")
         return pending
 
     def clear_faults(self) -> None:
-        """Take back the faults that are still to come, and let go the work requests that are stuck in one."""
+        """Clear the pending faults, and release the work requests that are stuck."""
         self._control("DELETE", "faults")
 
     def add_neighbour(self, collection: str, document: dict[str, Any]) -> str:
-        """Put a resource of another team beside what is there, and return its OCID.
+        """Add a resource of another team, and return its OCID.
 
-        `collection` is `models` or `modelDeployments`; the document is what OCI would show, in any form that it has.
+        `collection` is `models` or `modelDeployments`; the document is the resource as OCI would show it.
         """
         added: dict[str, str] = self._control("POST", "neighbours", {"collection": collection, "document": document})
         return added["id"]
 
     def archive(self, model_id: str) -> None:
-        """Move a model's artifact away, as a retention policy does; its lifecycle state stays."""
+        """Archive a model's artifact, as a retention policy does; its lifecycle state stays."""
         self._control("POST", "archive", {"model": model_id})
 
     def calls(self, operation: str | None = None) -> list[dict[str, Any]]:
@@ -96,11 +96,11 @@ class RunningEmulator:
         return calls
 
     def clear_calls(self) -> None:
-        """Forget the calls received so far; the next one is the first."""
+        """Clear the calls received so far; the next one is the first."""
         self._control("DELETE", "calls")
 
     def reset(self) -> None:
-        """Make the emulator forget everything but the credentials."""
+        """Remove everything except the credentials."""
         self._control("POST", "reset")
 
     def wait_until_idle(self) -> None:
@@ -108,15 +108,15 @@ class RunningEmulator:
         self._control("GET", "idle")
 
     def snapshot(self, name: str) -> None:
-        """Keep the state by this name, once no work request is under way."""
+        """Save the state under this name when every work request has ended."""
         self._control("POST", "snapshot", {"name": name})
 
     def restore(self, name: str) -> None:
-        """Make the state what it was at the snapshot; faults and calls are forgotten."""
+        """Restore the state of a snapshot; faults and calls are cleared."""
         self._control("POST", "restore", {"name": name})
 
     def stop(self) -> None:
-        """End the emulator as SIGTERM does, by force if that takes too long."""
+        """Stop the emulator with SIGTERM, or with SIGKILL if that takes too long."""
         if self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -124,7 +124,7 @@ class RunningEmulator:
         self.kill()
 
     def kill(self) -> None:
-        """End the emulator as SIGKILL does: without a chance to tidy up."""
+        """Kill the emulator, without a chance to clean up."""
         if self.process.poll() is None:
             os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -154,10 +154,10 @@ def running_emulator(
     compartments: Sequence[str] = (),
     log_file: Path | str | None = None,
 ) -> Iterator[RunningEmulator]:
-    """Run an emulator on `data_dir` while the block lasts; it and all that it started stop at the end.
+    """Run an emulator on `data_dir` while the block lasts; it stops at the end with all its processes.
 
-    `port` 0 takes any that is free. `compartments` are further ones to know; the first is `compartment_id`.
-    What the emulator prints goes to `log_file` (`emulator.log` in the data folder). Raises EmulatorError.
+    `port` 0 takes any free port. `compartments` are further compartments; the first one becomes `compartment_id`.
+    The emulator's output goes to `log_file` (default: `emulator.log` in the data folder). Raises EmulatorError.
     """
     folder = Path(data_dir).resolve()
     folder.mkdir(parents=True, exist_ok=True)

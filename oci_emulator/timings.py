@@ -1,10 +1,10 @@
-"""How long the emulated cloud takes for what is not instant."""
+"""The durations of the emulated transitions."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class Timings(BaseModel):
-    """Seconds that a transition of a model deployment takes, at least."""
+    """The minimum duration of each transition of a model deployment, in seconds."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 

@@ -14,7 +14,7 @@ from oci_emulator.messages import Upload
 
 @asynccontextmanager
 async def received(request: Request, folder: Path) -> AsyncIterator[Upload]:
-    """Stream the body to a temporary file in `folder`; what nobody keeps is removed at the end."""
+    """Stream the body to a temporary file in `folder`, which is removed at the end unless it was kept."""
     path = folder / uuid.uuid4().hex
     # MD5 is the checksum of OCI's protocol, not a protection.
     md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0

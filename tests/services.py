@@ -1,4 +1,4 @@
-"""The emulator, a shop and Airflow for the tests that need all three: started once, stopped to the last process."""
+"""The emulator, a shop and Airflow for the tests that need all three: started once, with all processes stopped."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Event)
 
 APPROVAL, AWAITING = "request_approval", "awaiting_input"
-# How long what is waited for may stand still: see `demo.patience`.
+# The longest wait without progress: see `demo.patience`.
 PATIENCE_SECONDS = 240.0
 
-# Ids that careless code reads as numbers, as a missing value, as HTML, as Markdown or as a table cell. The first three
-# in the order of their bytes are those whose lists the approver is shown.
+# Ids that careless code reads as numbers, a missing value, HTML, Markdown or a table cell. The approver sees the lists
+# of the first three in byte order.
 SPECIAL_USERS = (
     "0205616461",
     "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
@@ -78,11 +78,11 @@ SPECIAL_PRODUCTS = (
 )
 USERS = (*SPECIAL_USERS, *(f"user-{number:02d}" for number in range(22)))
 PRODUCTS = (*SPECIAL_PRODUCTS, *(f"product-{number:02d}" for number in range(24)))
-UNKNOWN_USER = "205616461"  # a known one without its leading zero
+UNKNOWN_USER = "205616461"  # the first special user without the leading zero
 
 
 def fill_store(path: Path) -> None:
-    """Write a shop in which the special users have not bought the special products, which everybody else likes."""
+    """Write a shop in which all but the special users like the special products, which those have not bought."""
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     interactions = []
     for number, user in enumerate(USERS):
@@ -101,26 +101,26 @@ def fill_store(path: Path) -> None:
 
 
 class Rest(AirflowApi):
-    """Airflow's REST API, with what only a test asks of it."""
+    """Airflow's REST API, with the requests that only tests make."""
 
     def question(self, run_id: str) -> dict[str, Any]:
-        """Return the approval as a person gets it."""
-        found: dict[str, Any] = self._send("GET", self._approval(run_id)).json()
-        return found
+        """Return the approval as shown to a person."""
+        detail: dict[str, Any] = self._send("GET", self._approval(run_id)).json()
+        return detail
 
     def required_actions(self) -> list[str]:
         """Return the runs that wait for an answer, of any DAG."""
         params = {"response_received": "false", "state": AWAITING}
-        found = self._send("GET", "/api/v2/dags/~/dagRuns/~/hitlDetails", params=params).json()["hitl_details"]
-        return [detail["task_instance"]["dag_run_id"] for detail in found]
+        details = self._send("GET", "/api/v2/dags/~/dagRuns/~/hitlDetails", params=params).json()["hitl_details"]
+        return [detail["task_instance"]["dag_run_id"] for detail in details]
 
     def respond(self, run_id: str, option: str, comment: str = "") -> httpx.Response:
-        """Answer the approval, whatever comes of it."""
+        """Answer the approval; return the response, also an error."""
         body = {"chosen_options": [option], "params_input": {"comment": comment}}
         return self._send("PATCH", self._approval(run_id), json=body, accept=(400, 403, 404, 409))
 
     def clear(self, run_id: str, task: str) -> list[str]:
-        """Clear a task and what comes after it, as the button does; returns what Airflow cleared."""
+        """Clear a task and its downstream tasks, like the button; return the cleared tasks."""
         body = {
             "dag_run_id": run_id,
             "task_ids": [task],
@@ -129,25 +129,24 @@ class Rest(AirflowApi):
             "include_downstream": True,
             "reset_dag_runs": True,
         }
-        found = self._send("POST", f"{self._dag}/clearTaskInstances", json=body).json()
-        return [item["task_id"] for item in found["task_instances"]]
+        cleared = self._send("POST", f"{self._dag}/clearTaskInstances", json=body).json()
+        return [item["task_id"] for item in cleared["task_instances"]]
 
     def try_trigger(self, conf: Mapping[str, Any]) -> httpx.Response:
-        """Trigger a run, whatever comes of it."""
+        """Trigger a run; return the response, also an error."""
         body = {"logical_date": None, "conf": dict(conf)}
         return self._send("POST", f"{self._dag}/dagRuns", json=body, accept=(400, 422))
 
     def runs(self) -> list[str]:
         """Return the ids of all runs of the DAG."""
-        found = self._send("GET", f"{self._dag}/dagRuns").json()["dag_runs"]
-        return [run["dag_run_id"] for run in found]
+        return [run["dag_run_id"] for run in self._send("GET", f"{self._dag}/dagRuns").json()["dag_runs"]]
 
     def task_instance_id(self, run_id: str, task: str) -> str:
-        """Return the id that stands in the title of the task's process."""
+        """Return the id in the title of the task's process."""
         return str(self._send("GET", f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}").json()["id"])
 
     def log_text(self, run_id: str, task: str, attempt: int = 1) -> str:
-        """Return what stands in the log of one try, a line per event."""
+        """Return the log of one try, a line for each event."""
         return "\n".join(str(event.get("event", "")) for event in self.task_log(run_id, task, attempt))
 
     def error_of(self, run_id: str, task: str, attempt: int = 1) -> str:
@@ -160,17 +159,17 @@ class Rest(AirflowApi):
 
 @dataclass(frozen=True)
 class Sight:
-    """What could be seen of a run once it had ended.
+    """What is visible of a run after its end.
 
     Attributes:
-        run_id: of the run.
+        run_id: the id of the run.
         outcome: how it ended.
         before: production before the run.
         after: production after it.
-        tests: TEST deployments that were left.
-        holder: of the release lock.
-        entries: of the run in the ledger.
-        answers: of production to the special users and an unknown one.
+        tests: the remaining test deployments.
+        holder: the holder of the release lock.
+        entries: the run's entries in the ledger.
+        answers: the answers of production to the special users and an unknown user.
     """
 
     run_id: str
@@ -184,20 +183,20 @@ class Sight:
 
     @property
     def kinds(self) -> list[str]:
-        """Return what the ledger says has happened, in order."""
+        """Return the event types in the ledger, in order."""
         return [str(entry.type) for entry in self.entries]
 
     def event(self, kind: type[E]) -> E:
-        """Return the newest facts of a kind."""
+        """Return the newest event of a class."""
         return [entry.event for entry in self.entries if isinstance(entry.event, kind)][-1]
 
 
 @dataclass
 class Installation:
-    """What a user has after installing: a shop, a tenancy, and Airflow with the DAGs.
+    """A user's installation: a shop, a tenancy, and Airflow with the DAGs.
 
     Attributes:
-        dag_id: the DAG whose runs are triggered, followed and asked about.
+        dag_id: the DAG whose runs are triggered and followed.
     """
 
     home: Home
@@ -210,7 +209,7 @@ class Installation:
     _triggered: list[str] = field(default_factory=list)
 
     def of(self, dag_id: str) -> Installation:
-        """Return the same installation, for the runs of another DAG."""
+        """Return the same installation for another DAG."""
         if dag_id not in self._others:
             self._others[dag_id] = replace(self, dag_id=dag_id, _others={})
         return self._others[dag_id]
@@ -247,7 +246,7 @@ class Installation:
                 self.__dict__[name].__exit__()
 
     def trigger(self, name: str, **params: Any) -> str:
-        """Start a run, once what a test that has failed left under way has ended: it would wait behind that."""
+        """Start a run, after ending the runs that a failed test has left: it would queue behind them."""
         for left in [run_id for run_id in self.admin.unfinished_runs() if run_id in self._triggered]:
             self.admin.fail_run(left)
             self.wait_for_end(left)
@@ -257,7 +256,7 @@ class Installation:
         return run_id
 
     def follow(self, run_id: str, decision: Any = None, comment: str = "") -> Outcome:
-        """Watch a run to its end; answer the approval like the demo, once its scheduler knows that it was asked."""
+        """Watch a run to its end; answer the approval when the scheduler has stored the question, like the demo."""
         watch = ReleaseRun(
             self.approver,
             self.home,
@@ -271,25 +270,25 @@ class Installation:
         return self.task(run_id, task).state
 
     def task(self, run_id: str, name: str) -> Task:
-        return next(found for found in self.admin.tasks(run_id) if found.name == name)
+        return next(task for task in self.admin.tasks(run_id) if task.name == name)
 
     def wait_for(self, what: str, condition: Callable[[], Any], *, every: float = 0.2, sign: Any = None) -> Any:
-        """Wait until a condition gives something true and return that; fails when a service ends or stands still.
+        """Wait until a condition returns a true value, and return it; fail if a service ends or makes no progress.
 
         Args:
-            what: is waited for.
-            condition: is looked at again and again.
-            every: seconds between two looks.
-            sign: returns what changes whenever progress is made.
+            what: the awaited fact, for the message.
+            condition: called repeatedly.
+            every: seconds between two calls.
+            sign: returns a value that changes with progress.
         """
         patience = self.services.patience(PATIENCE_SECONDS)
-        while not (found := condition()):
+        while not (result := condition()):
             self.services.require_alive()
             if patience.is_over(sign() if sign else None):
-                ailing = ", ".join(self.admin.unhealthy()) or "nothing"
-                pytest.fail(f"waited for in vain, without progress for {PATIENCE_SECONDS} s: {what}; ailing: {ailing}")
+                unhealthy = ", ".join(self.admin.unhealthy()) or "nothing"
+                pytest.fail(f"no progress for {PATIENCE_SECONDS} s, waiting for: {what}; unhealthy: {unhealthy}")
             time.sleep(every)
-        return found
+        return result
 
     def wait_for_end(self, run_id: str) -> None:
         """Wait until a run has ended."""
@@ -297,27 +296,27 @@ class Installation:
         self.wait_for(f"{run_id} has ended", has_ended, sign=lambda: progress_of(self.admin.tasks(run_id)))
 
     def wait_for_state(self, run_id: str, task: str, *states: str, every: float = 0.2) -> None:
-        """Wait until a task is in one of these states; fails when its run has ended in another."""
+        """Wait until a task is in one of these states; fail if its run has ended in another one."""
         wanted = f"{task} of {run_id} is {' or '.join(states)}"
 
-        def reached() -> bool:
+        def is_reached() -> bool:
             ended = self.admin.run_state(run_id) in RUN_ENDED
             state = self.state(run_id, task)
-            assert state in states or not ended, f"{wanted}: its run has ended, and it is {state}"
+            assert state in states or not ended, f"{wanted}: the run has ended, and the task is {state}"
             return state in states
 
-        self.wait_for(wanted, reached, every=every, sign=lambda: progress_of(self.admin.tasks(run_id)))
+        self.wait_for(wanted, is_reached, every=every, sign=lambda: progress_of(self.admin.tasks(run_id)))
 
     def wait_until_asked(self, run_id: str) -> None:
-        """Wait until an approval can be answered: the scheduler knows as well that it was asked."""
+        """Wait until an approval can be answered: the scheduler has stored the question too."""
         self.wait_for_state(run_id, APPROVAL, AWAITING)
         attempt = self.task(run_id, APPROVAL).attempt
         log = self.services.scheduler_log
-        what = f"the scheduler knows of the question of {run_id}"
+        what = f"the scheduler has stored the question of {run_id}"
         self.wait_for(what, lambda: log.has_parked(self.dag_id, run_id, APPROVAL, attempt))
 
     def let_time_run_out(self, run_id: str) -> timedelta:
-        """Bring an approval's time limit to its end, and return how far away that was."""
+        """Let an approval time out now, and return the time that was left."""
         moment = "%Y-%m-%d %H:%M:%S.%f"
         parked = (run_id, APPROVAL, AWAITING)
         where = "WHERE run_id = ? AND task_id = ? AND state = ?"
@@ -334,9 +333,9 @@ class Installation:
         return [entry for entry in entries if entry.run_id == run_id]
 
     def look(self, run_id: str, outcome: Outcome, before: Endpoint | None) -> Sight:
-        """Return what can be seen now of a run that has ended."""
+        """Return what is visible now of a run that has ended."""
         after = self.cloud.production()
-        asked = (*SPECIAL_USERS, UNKNOWN_USER) if after else ()
+        users = (*SPECIAL_USERS, UNKNOWN_USER) if after else ()
         return Sight(
             run_id=run_id,
             outcome=outcome,
@@ -345,7 +344,7 @@ class Installation:
             tests=self.cloud.endpoints("test"),
             holder=self.inspector.state().holder,
             entries=self.entries(run_id),
-            answers={user: self.cloud.recommend(after, user, 10) for user in asked if after},
+            answers={user: self.cloud.recommend(after, user, 10) for user in users if after},
         )
 
     def recommendations(self, seen: Sight) -> dict[str, list[tuple[str, float]]]:
@@ -359,32 +358,32 @@ class Installation:
         return lists
 
     def production(self) -> Endpoint:
-        found = self.cloud.production()
-        assert found is not None, "nothing is in production"
-        return found
+        production = self.cloud.production()
+        assert production is not None, "nothing is in production"
+        return production
 
     def releases(self) -> ReleaseContext:
-        """Return what the product's own steps work with, read again."""
+        """Return a new context, as the product's steps use it."""
         session = OciSession(OciProfile.from_fields(self.cloud.connection(), source="the test"))
         return open_context(load_settings(self.home.settings), self.objects, session, "the test")
 
     def accepted_updates(self, seen: Sight, begun: EventType, done: EventType) -> int:
-        """Return how many updates of production OCI accepted between two entries of a run, or since the first."""
+        """Return the number of updates of production that OCI accepted between two entries, or since the first."""
         moments = {entry.type: entry.at for entry in reversed(seen.entries)}
         until = moments.get(done, datetime.now(UTC))
         since = moments.get(begun, until)
-        found = oci.pagination.list_call_get_all_results(
+        requests = oci.pagination.list_call_get_all_results(
             self.cloud._science.list_work_requests, self.cloud.compartment, resource_id=self.production().ocid
         ).data
-        return sum(since <= request.time_accepted <= until for request in found)
+        return sum(since <= request.time_accepted <= until for request in requests)
 
     def models(self) -> list[str]:
         """Return the names of the catalog's models."""
-        found = self.cloud._science.list_models(self.cloud.compartment).data
-        return sorted(model.display_name for model in found if model.lifecycle_state != "DELETED")
+        models = self.cloud._science.list_models(self.cloud.compartment).data
+        return sorted(model.display_name for model in models if model.lifecycle_state != "DELETED")
 
     def partial_objects(self) -> list[str]:
-        """Return what a writer has begun and neither finished nor removed."""
+        """Return the objects that a writer has begun, and neither finished nor removed."""
         return [str(path) for path in self.home.storage.rglob(".partial*")]
 
     def order_fault(self, operation: str, kind: str, **details: Any) -> None:
@@ -396,37 +395,37 @@ class Installation:
 
     def calls(self, operation: str) -> list[dict[str, Any]]:
         url = f"{self.cloud.url}/_emulator/calls"
-        found: list[dict[str, Any]] = httpx.get(url, params={"operation": operation}, trust_env=False).json()
-        return found
+        calls: list[dict[str, Any]] = httpx.get(url, params={"operation": operation}, trust_env=False).json()
+        return calls
 
     def airflow_processes(self) -> list[psutil.Process]:
         return Service("airflow", self.home.path).processes()
 
     def training_process(self) -> psutil.Process | None:
-        """Return the process of the ADS operator, which the task's process has started."""
+        """Return the process of the ADS operator."""
         return next((process for process in self.airflow_processes() if "run_operator.py" in _title(process)), None)
 
     def task_process(self, run_id: str, task: str) -> psutil.Process | None:
-        """Return the process in which a task's code runs now: not its supervisor."""
+        """Return the process that runs a task's code now, not its supervisor."""
         title = f"airflow worker -- {self.admin.task_instance_id(run_id, task)}"
         return next((process for process in self.airflow_processes() if title in _title(process)), None)
 
     def scheduler_process(self) -> psutil.Process:
-        found = [process for process in self.airflow_processes() if "/airflow scheduler" in _title(process)]
-        return min(found, key=lambda process: process.create_time())  # a worker just forked has the same title
+        schedulers = [process for process in self.airflow_processes() if "/airflow scheduler" in _title(process)]
+        return min(schedulers, key=lambda process: process.create_time())  # a new fork has the same title
 
     @contextmanager
     def held_scheduler(self) -> Iterator[None]:
-        """Let Airflow's scheduler do nothing while the block lasts, as if the machine were very busy.
+        """Suspend Airflow's scheduler while the block lasts, as if the machine were very busy.
 
-        It is held while it sleeps between two rounds, so that it goes on with a new one, and holds no lock that the
-        rest of Airflow would wait for. Where the system does not say that it sleeps, it is held at any moment without.
+        It is suspended while it sleeps between two rounds, so that it continues with a new round and holds no lock
+        that the rest of Airflow needs. If the system does not show that it sleeps, only the lock is checked.
         """
         scheduler = self.scheduler_process()
-        place = Path(f"/proc/{scheduler.pid}/wchan")
-        looks = 0
-        while looks < 10_000 and "nanosleep" not in place.read_text(encoding="ascii"):
-            looks += 1
+        wait_channel = Path(f"/proc/{scheduler.pid}/wchan")
+        for _ in range(10_000):
+            if "nanosleep" in wait_channel.read_text(encoding="ascii"):
+                break
             time.sleep(0.001)
         scheduler.suspend()
         while not self._can_write():
@@ -439,7 +438,7 @@ class Installation:
             scheduler.resume()
 
     def _can_write(self) -> bool:
-        """Say whether Airflow's database has no writer that stands still."""
+        """Return whether no suspended writer locks Airflow's database."""
         with closing(sqlite3.connect(self.home.airflow / "airflow.db", timeout=1)) as database:
             try:
                 database.execute("BEGIN IMMEDIATE")
@@ -464,12 +463,12 @@ class Installation:
 
 
 class Poller:
-    """A client that asks production several times a second while a block lasts.
+    """A client that sends several requests a second to production while a block lasts.
 
     Attributes:
-        versions: that answered, in order, without repetitions.
-        errors: what went wrong.
-        answers: how many.
+        versions: the versions that answered, in order, without repetitions.
+        errors: the errors, as texts.
+        answers: the number of answers.
     """
 
     def __init__(self, cloud: Cloud, endpoint: Endpoint, user: str, *, every: float = 0.15) -> None:
@@ -504,17 +503,17 @@ class Poller:
 
 
 def wait_for(what: str, condition: Callable[[], Any], *, every: float = 0.2) -> Any:
-    """Wait until a condition gives something true and return that."""
+    """Wait until a condition returns a true value, and return it."""
     patience = Patience(PATIENCE_SECONDS)
-    while not (found := condition()):
-        assert not patience.is_over(), f"waited for in vain: {what}"
+    while not (result := condition()):
+        assert not patience.is_over(), f"timed out waiting for: {what}"
         time.sleep(every)
-    return found
+    return result
 
 
 @contextmanager
 def started(folder: Path) -> Iterator[Installation]:
-    """Run the emulator and Airflow on a small shop while the block lasts; raises when a process outlives it."""
+    """Run the emulator and Airflow on a small shop while the block lasts; fail if a process outlives it."""
     home, console = Home(folder), Console()
     services = Services(home, console)
 
@@ -538,35 +537,35 @@ def started(folder: Path) -> Iterator[Installation]:
     assert not left, f"these processes outlive the services: {left}"
 
 
-KEPT = pytest.StashKey[Installation]()
+INSTALLATION = pytest.StashKey[Installation]()
 
 
 @pytest.fixture(scope="session")
 def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """Share one `Installation` among all folders whose ``conftest.py`` imports this."""
+    """The `Installation` that all folders share whose ``conftest.py`` imports this."""
     stash = request.config.stash
-    if KEPT not in stash:
+    if INSTALLATION not in stash:
         running = started(tmp_path_factory.mktemp("installation"))
-        stash[KEPT] = running.__enter__()
+        stash[INSTALLATION] = running.__enter__()
         request.session.addfinalizer(lambda: running.__exit__(None, None, None))
-    return stash[KEPT]
+    return stash[INSTALLATION]
 
 
 def move_to_the_end(items: list[pytest.Item]) -> None:
-    """Let the tests that share the installation be neighbours, after all that need none.
+    """Order the tests: without the installation first, then those that share it.
 
-    Those that lose its ledger come after those that read there what has happened, and those in a browser last.
+    Among the latter, tests in a browser come last, and tests that lose the ledger after those that read it.
     """
 
-    def place(item: pytest.Item) -> tuple[bool, ...]:
+    def rank(item: pytest.Item) -> tuple[bool, ...]:
         fixtures = getattr(item, "fixturenames", ())
         return "installation" in fixtures, "browser" in item.path.parts, "lost_ledger" in fixtures
 
-    items.sort(key=place)
+    items.sort(key=rank)
 
 
 def lives(process: psutil.Process) -> bool:
-    """Say whether a process runs; one that only waits to be buried does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""Model artifacts: written once, read any time."""
+"""Model artifacts: written once, read many times."""
 
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -15,22 +15,22 @@ from oci_emulator.store import Resource
 
 @dataclass(frozen=True)
 class Artifacts:
-    """The artifacts of the models, one file each in `folder`."""
+    """The artifacts of the models, each in a file in `folder`."""
 
     catalog: Catalog
     folder: Path
 
     def admit(self, request: OciRequest) -> Resource:
-        """Return the model that an upload is for; refuse when it has an artifact."""
+        """Return the model of an upload; refuse it if the model has an artifact."""
         model = self.catalog.find_existing(MODEL, request, "modelId")
         if "artifact" in model.private:
-            raise ConflictError(f"Model {model.id} has an artifact already; an artifact cannot be replaced.")
+            raise ConflictError(f"Model {model.id} already has an artifact, which cannot be replaced.")
         if "content-length" not in request.headers:
             raise LengthRequiredError("The request has no content-length.")
         return model
 
     def create(self, request: OciRequest, upload: Upload) -> Response:
-        """Answer CreateModelArtifact; the file is checked when it is deployed, as OCI does."""
+        """Answer CreateModelArtifact; like OCI, check the file only when it is deployed."""
         model = self.admit(request)
         upload.keep(self.folder / model.id)
         model.private["artifact"] = {
@@ -42,15 +42,15 @@ class Artifacts:
 
     def get(self, request: OciRequest) -> Response:
         """Answer GetModelArtifactContent."""
-        path, headers = self._described(request)
+        path, headers = self._file_and_headers(request)
         return file_response(path, headers, request.headers.get("range"))
 
     def head(self, request: OciRequest) -> Response:
         """Answer HeadModelArtifact."""
-        path, headers = self._described(request)
+        path, headers = self._file_and_headers(request)
         return Response(b"", 200, {**headers, "content-length": str(path.stat().st_size), "accept-ranges": "bytes"})
 
-    def _described(self, request: OciRequest) -> tuple[Path, dict[str, str]]:
+    def _file_and_headers(self, request: OciRequest) -> tuple[Path, dict[str, str]]:
         model = self.catalog.find_existing(MODEL, request, "modelId")
         artifact = model.private.get("artifact")
         if artifact is None:

@@ -1,4 +1,4 @@
-"""What projects, models, version sets and deployments have in common: being found, changed and checked."""
+"""Look-ups and checks shared by projects, models, version sets and deployments."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ PROJECT = "datascienceproject"
 MODEL = "datasciencemodel"
 VERSION_SET = "datasciencemodelversionset"
 DEPLOYMENT = "datasciencemodeldeployment"
-# Resources of other teams, which are listed and read beside one's own: to change one is not authorized.
+# Resources of other teams: they are listed and read with the project's own, and cannot be changed.
 NEIGHBOURS = {kind: f"neighbour of {kind}" for kind in (MODEL, DEPLOYMENT)}
 
 
@@ -31,7 +31,7 @@ class Catalog:
     tenancy: Tenancy
 
     def find(self, kind: str, request: OciRequest, parameter: str) -> Resource:
-        """Return the resource that the path names."""
+        """Return the resource in the path."""
         identifier = request.path[parameter]
         resource = self.store.find(kind, identifier)
         if resource is None:
@@ -39,11 +39,11 @@ class Catalog:
         return resource
 
     def find_readable(self, kind: str, request: OciRequest, parameter: str) -> Resource:
-        """Return the resource that the path names, which may be a neighbour."""
+        """Return the resource in the path, which may be a neighbour."""
         return self.store.find(NEIGHBOURS[kind], request.path[parameter]) or self.find(kind, request, parameter)
 
     def find_existing(self, kind: str, request: OciRequest, parameter: str) -> Resource:
-        """Return the resource that the path names, which must not be deleted, and match `if-match`."""
+        """Return the resource in the path; refuse it if it is deleted or does not match `if-match`."""
         resource = self.find(kind, request, parameter)
         if resource.body["lifecycleState"] == "DELETED":
             raise ResourceNotFoundError(f"{kind} {resource.id}")
@@ -51,7 +51,7 @@ class Catalog:
         return resource
 
     def related(self, kind: str, body: Json, name: str) -> Resource:
-        """Return the existing resource that a field of the body names."""
+        """Return the existing resource whose id is in a field of the body."""
         identifier = require(body, name)
         resource = self.store.find(kind, identifier)
         if resource is None or resource.body["lifecycleState"] in ("DELETED", "DELETING"):
@@ -59,13 +59,13 @@ class Catalog:
         return resource
 
     def listed(self, kind: str, request: OciRequest) -> list[Resource]:
-        """Return the resources of the compartment that a list request has to name, neighbours among them."""
+        """Return the resources of the compartment in a list request, including neighbours."""
         compartment = self.tenancy.check_compartment(request.required_query("compartmentId"))
-        found = [*self.store.all_of(kind), *self.store.all_of(NEIGHBOURS.get(kind, ""))]
-        return [item for item in found if item.body["compartmentId"] == compartment]
+        resources = [*self.store.all_of(kind), *self.store.all_of(NEIGHBOURS.get(kind, ""))]
+        return [item for item in resources if item.body["compartmentId"] == compartment]
 
     def draft(self, kind: str, body: Json, fields: Collection[str], **values: object) -> Resource:
-        """Return a new, unsaved resource in the body's compartment: `fields` of the body, and `values`."""
+        """Return a new, unsaved resource with these fields of the body and these values."""
         self.tenancy.check_compartment(body.get("compartmentId"))
         check_tags(body)
         identifier = new_ocid(kind)
@@ -82,19 +82,19 @@ class Catalog:
 
 
 def check_not_archived(model: Resource) -> None:
-    """Refuse to use an artifact that a retention policy has moved away."""
+    """Refuse an archived artifact."""
     if model.body.get("retentionOperationDetails", {}).get("archiveState") == "SUCCEEDED":
         raise IncorrectStateError(f"The artifact of model {model.id} is archived; restore it first.")
 
 
 def pick(body: Json, fields: Collection[str]) -> Json:
-    """Return the fields of the body that are there and not null."""
+    """Return those of the fields that are in the body and not null."""
     check_tags(body)
     return {name: body[name] for name in fields if body.get(name) is not None}
 
 
 def require(body: Json, name: str) -> Any:
-    """Return a field of the body that must be there."""
+    """Return a required field of the body."""
     value = body.get(name)
     if value in (None, ""):
         raise MissingParameterError(f"{name} is missing.")
@@ -102,7 +102,7 @@ def require(body: Json, name: str) -> Any:
 
 
 def require_object(body: Json, name: str) -> Json:
-    """Return a field of the body that must be an object."""
+    """Return a required field of the body, which must be an object."""
     value = require(body, name)
     if not isinstance(value, dict):
         raise InvalidParameterError(f"{name} is not an object.")
@@ -110,5 +110,5 @@ def require_object(body: Json, name: str) -> Json:
 
 
 def display_name(kind: str) -> str:
-    """Return the name of what was given none: its kind and the time, as OCI does."""
+    """Return OCI's default name of a resource: its kind and the time."""
     return f"{kind}{timestamp().replace('-', '').replace(':', '').replace('.', '')}"

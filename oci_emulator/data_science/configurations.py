@@ -1,4 +1,4 @@
-"""The configuration of a model deployment: what is allowed, and what may change together."""
+"""The configuration of a model deployment: its valid values, and the options that may change together."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _MAX_ENVIRONMENT_BYTES = 2048
 _MIN_COOL_DOWN_SECONDS = 600
 _VARIABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,29}[A-Za-z0-9]")
 
-# While a deployment serves, an update may change one of these groups; free-form and defined tags go with any.
+# While a deployment serves, an update may change only one of these groups. Tags may change with any of them.
 # Source: https://docs.oracle.com/en-us/iaas/data-science/using/model-dep-edit.htm
 OPTION_GROUPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "name and description": (("displayName",), ("description",)),
@@ -34,19 +34,15 @@ OPTION_GROUPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "environment": ((CONFIGURATION, ENVIRONMENT_PART),),
     "logging": (("categoryLogDetails",),),
 }
-# Replaced as a whole when given; every other object is merged, field by field. What OCI does with compute is not
-# documented: this is the harder of the two for a client, which loses what it does not send again.
-_ATOMIC = frozenset(
-    {
-        *("environmentVariables", "freeformTags", "definedTags", "categoryLogDetails"),
-        *("instanceConfiguration", "scalingPolicy"),
-    }
-)
+# Replaced as a whole; all other objects are merged, field by field. OCI does not document which of the two applies to
+# compute. Replacement is stricter for clients: they lose the fields that they omit.
+_ATOMIC = frozenset(("environmentVariables", "freeformTags", "definedTags", "categoryLogDetails"))
+_ATOMIC |= {"instanceConfiguration", "scalingPolicy"}
 _METRICS = frozenset({"CPU_UTILIZATION", "MEMORY_UTILIZATION"})
 
 
 def complete(configuration: Json) -> Json:
-    """Return the configuration with OCI's defaults; raise when it is not one that OCI would take."""
+    """Return the configuration with OCI's defaults; refuse an invalid one."""
     check_supported(configuration)
     model = require_object(configuration, MODEL_PART)
     require(model, "modelId")
@@ -68,7 +64,7 @@ def complete(configuration: Json) -> Json:
 
 
 def check_supported(configuration: Json) -> None:
-    """Refuse, as not emulated, deployments of model groups and of containers."""
+    """Refuse deployments of model groups and containers, which are not emulated."""
     kind = configuration.get("deploymentType", "SINGLE_MODEL")
     if kind != "SINGLE_MODEL":
         raise NotImplementedByEmulatorError(f"Model deployments of type {kind} are not emulated.")
@@ -79,7 +75,7 @@ def check_supported(configuration: Json) -> None:
 
 
 def check_values(configuration: Json) -> None:
-    """Refuse a completed configuration with values that OCI does not take."""
+    """Refuse a complete configuration with invalid values."""
     model = configuration[MODEL_PART]
     check_instance(model["instanceConfiguration"])
     _check_scaling(model["scalingPolicy"])
@@ -93,7 +89,7 @@ def check_values(configuration: Json) -> None:
 
 
 def check_networking(stored: Json, updated: Json) -> None:
-    """Refuse to take a deployment out of its subnet, which OCI does not do in an update.
+    """Refuse to remove a deployment from its subnet, which no update can do.
 
     Source: https://docs.oracle.com/en-us/iaas/data-science/using/model-dep-edit.htm
     """
@@ -103,7 +99,7 @@ def check_networking(stored: Json, updated: Json) -> None:
 
 
 def instance_count(configuration: Json) -> int:
-    """Return the number of instances that the scaling policy starts with."""
+    """Return the initial number of instances of the scaling policy."""
     policy = configuration[MODEL_PART]["scalingPolicy"]
     if policy["policyType"] == "FIXED_SIZE":
         return int(policy["instanceCount"])
@@ -111,7 +107,7 @@ def instance_count(configuration: Json) -> int:
 
 
 def changed_groups(stored: Json, given: Json) -> list[str]:
-    """Return the names of the option groups in which `given` differs from what is stored."""
+    """Return the names of the option groups in which `given` differs from `stored`."""
     return [
         name
         for name, paths in OPTION_GROUPS.items()
@@ -120,7 +116,7 @@ def changed_groups(stored: Json, given: Json) -> list[str]:
 
 
 def differs(name: str, stored: Any, given: Any) -> bool:
-    """Return whether a given value would change the stored one; what is not given changes nothing."""
+    """Return whether a given value would change the stored one; None changes nothing."""
     if given is None:
         return False
     if isinstance(stored, dict) and isinstance(given, dict) and name not in _ATOMIC:
@@ -129,7 +125,7 @@ def differs(name: str, stored: Any, given: Any) -> bool:
 
 
 def merged(stored: Json, given: Json) -> Json:
-    """Return `stored` with what is given put in its place."""
+    """Return `stored` updated with `given`."""
     result = dict(stored)
     for name, value in given.items():
         before: Any = stored.get(name)
@@ -169,7 +165,7 @@ def _check_scaling(policy: Json) -> None:
 
 
 def _check_rule(rule: Json) -> None:
-    """Refuse a rule of autoscaling with a metric that OCI does not have, or without both of its bounds."""
+    """Refuse an autoscaling rule with an unknown metric, or without both bounds."""
     kind = rule.get("metricExpressionRuleType")
     if kind == "PREDEFINED_EXPRESSION" and rule.get("metricType") not in _METRICS:
         raise InvalidParameterError(f"metricType is {rule.get('metricType')!r}, not one of {sorted(_METRICS)}.")

@@ -1,4 +1,4 @@
-"""Model deployments: what is asked of them. `rollouts` carries it out."""
+"""Model deployments: the requests for them. `rollouts` carries out the changes."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ from oci_emulator.data_science.catalog import (
     require_object,
 )
 from oci_emulator.data_science.configurations import CONFIGURATION, MODEL_PART
-from oci_emulator.data_science.lifecycles import SERVING, TRANSITIONS, UNBORN, Transition, check_admits
+from oci_emulator.data_science.lifecycles import NOT_CREATED, SERVING, TRANSITIONS, check_admits
 from oci_emulator.data_science.shapes import SHAPES
 from oci_emulator.data_science.work_requests import WorkRequests
 from oci_emulator.errors import IncorrectStateError, InvalidParameterError
@@ -37,7 +37,7 @@ _LISTING = Listing(
 
 @dataclass(frozen=True)
 class Deployments:
-    """The model deployments; `carry_out` is told the id of each work request that was accepted."""
+    """The model deployments; `carry_out` is called with the id of each accepted work request."""
 
     catalog: Catalog
     work_requests: WorkRequests
@@ -53,7 +53,8 @@ class Deployments:
         self.catalog.related(PROJECT, body, "projectId")
         configuration = configurations.complete(require_object(body, CONFIGURATION))
         self._check_model(configuration)
-        resource = self.catalog.draft(DEPLOYMENT, body, ("compartmentId", "projectId", *_FIELDS), lifecycleState=UNBORN)
+        fields = ("compartmentId", "projectId", *_FIELDS)
+        resource = self.catalog.draft(DEPLOYMENT, body, fields, lifecycleState=NOT_CREATED)
         resource.body[CONFIGURATION] = configuration
         work_request = self._begin(request, resource, {})
         return document(
@@ -65,7 +66,7 @@ class Deployments:
         )
 
     def get(self, request: OciRequest) -> Response:
-        """Answer GetModelDeployment, also of one that is deleted."""
+        """Answer GetModelDeployment, also for a deleted deployment."""
         resource = self.catalog.find_readable(DEPLOYMENT, request, "modelDeploymentId")
         return document(self._shown(resource), resource)
 
@@ -98,7 +99,7 @@ class Deployments:
         return document([shape.shown() for shape in SHAPES.values()])
 
     def _admitted(self, request: OciRequest) -> Resource:
-        """Return the deployment that the path names: its etag is checked before its state."""
+        """Return the deployment in the path, after a check of its etag and then of its state."""
         resource = self.catalog.find(DEPLOYMENT, request, "modelDeploymentId")
         request.check_etag(resource)
         check_admits(request.operation.name, resource)
@@ -109,9 +110,9 @@ class Deployments:
         return empty(status=202, opc_work_request_id=work_request.id)
 
     def _begin(self, request: OciRequest, resource: Resource, changes: Json) -> Resource:
-        """Record a work request that is to make these changes, and the deployment's state meanwhile."""
+        """Record a work request for these changes, and the deployment's state during it."""
         operation = request.operation.name
-        transition: Transition = TRANSITIONS[operation]
+        transition = TRANSITIONS[operation]
         fault = self.faults.take(operation, OUTCOME_KINDS, request.nth)
         work_request = self.work_requests.accept(
             transition.operation_type,
@@ -140,7 +141,7 @@ class Deployments:
         return configuration
 
     def _check_model(self, configuration: Json) -> None:
-        """Refuse a model that cannot be deployed: unknown, not active, or without an artifact."""
+        """Refuse a model that is unknown, not active, without an artifact, or archived."""
         model = self.catalog.related(MODEL, configuration[MODEL_PART], "modelId")
         if model.body["lifecycleState"] != "ACTIVE":
             raise IncorrectStateError(f"Model {model.id} is {model.body['lifecycleState']}; it must be ACTIVE.")

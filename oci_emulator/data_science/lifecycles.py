@@ -1,4 +1,4 @@
-"""The lifecycle of a model deployment, as data: which operation leads from which state to which."""
+"""The lifecycle of a model deployment as data: its transitions by operation and state."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from oci_emulator.errors import IncorrectStateError
 from oci_emulator.store import Resource
 
-UNBORN = ""
-# States in which a deployment answers predict requests, or did before the transition that it is in.
+NOT_CREATED = ""
+# Stable states in which a deployment answers predict requests.
 SERVING = frozenset({"ACTIVE", "NEEDS_ATTENTION"})
 
 
 @dataclass(frozen=True)
 class Transition:
-    """An operation: the state while it lasts and, for each state that admits it, the one that follows."""
+    """An operation: the state during it and, for each state that admits it, the state after it."""
 
     operation_type: str
     timing: str
@@ -29,8 +29,8 @@ TRANSITIONS: Mapping[str, Transition] = {
         timing="create",
         during="CREATING",
         action="CREATED",
-        succeeds={UNBORN: "ACTIVE"},
-        fails={UNBORN: "FAILED"},
+        succeeds={NOT_CREATED: "ACTIVE"},
+        fails={NOT_CREATED: "FAILED"},
     ),
     "UpdateModelDeployment": Transition(
         operation_type="MODEL_DEPLOYMENT_UPDATE",
@@ -67,12 +67,10 @@ TRANSITIONS: Mapping[str, Transition] = {
 }
 
 
-def check_admits(operation: str, deployment: Resource) -> Transition:
-    """Return the operation's transition; raise IncorrectStateError when the state does not admit it."""
-    transition = TRANSITIONS[operation]
-    state = deployment.body["lifecycleState"]
-    if state not in transition.succeeds:
+def check_admits(operation: str, deployment: Resource) -> None:
+    """Raise IncorrectStateError if the deployment's state does not admit the operation."""
+    state, admitted = deployment.body["lifecycleState"], TRANSITIONS[operation].succeeds
+    if state not in admitted:
         raise IncorrectStateError(
-            f"Model deployment {deployment.id} is {state}; {operation} needs it {' or '.join(transition.succeeds)}."
+            f"Model deployment {deployment.id} is {state}; {operation} requires {' or '.join(admitted)}."
         )
-    return transition

@@ -1,4 +1,4 @@
-"""Models: the catalog's entries, with metadata, provenance and a place in a version set."""
+"""Models: the entries of the catalog, with metadata, provenance and version set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,21 +6,8 @@ from pathlib import Path
 
 from starlette.responses import Response
 
-from oci_emulator.data_science.catalog import (
-    DEPLOYMENT,
-    MODEL,
-    PROJECT,
-    VERSION_SET,
-    Catalog,
-    display_name,
-    pick,
-)
-from oci_emulator.errors import (
-    ConflictError,
-    IncorrectStateError,
-    InvalidParameterError,
-    ResourceNotFoundError,
-)
+from oci_emulator.data_science.catalog import DEPLOYMENT, MODEL, PROJECT, VERSION_SET, Catalog, display_name, pick
+from oci_emulator.errors import ConflictError, IncorrectStateError, InvalidParameterError, ResourceNotFoundError
 from oci_emulator.listings import Listing
 from oci_emulator.messages import OciRequest, document, empty
 from oci_emulator.store import Json, Resource
@@ -72,16 +59,16 @@ METADATA_CATEGORIES = (
     "Readme",
     "other",
 )
-# The state that an action starts from, and the one that it leads to.
+# The states before and after each operation.
 TRANSITIONS: Mapping[str, tuple[str, str]] = {
-    "activate": ("INACTIVE", "ACTIVE"),
-    "deactivate": ("ACTIVE", "INACTIVE"),
+    "ActivateModel": ("INACTIVE", "ACTIVE"),
+    "DeactivateModel": ("ACTIVE", "INACTIVE"),
 }
 
 
 @dataclass(frozen=True)
 class Models:
-    """The models of the tenancy; their artifacts lie in `artifacts`, one file each, named by its model."""
+    """The models of the tenancy; the folder `artifacts` has a file for each artifact, named after its model."""
 
     catalog: Catalog
     artifacts: Path
@@ -107,7 +94,7 @@ class Models:
         return _LISTING.reply(request, self.catalog.listed(MODEL, request), lambda resource: resource.body)
 
     def update(self, request: OciRequest) -> Response:
-        """Answer UpdateModel. Artifact, schemas and provenance are not among what it changes."""
+        """Answer UpdateModel, which cannot change artifact, schemas and provenance."""
         resource = self.catalog.find_existing(MODEL, request, "modelId")
         body = request.json()
         check_metadata(body)
@@ -116,23 +103,25 @@ class Models:
         return document(resource.body, self.catalog.store.save(resource))
 
     def delete(self, request: OciRequest) -> Response:
-        """Answer DeleteModel; a model that a deployment uses is kept."""
+        """Answer DeleteModel; refuse it for a model in use."""
         self.remove(self.catalog.find_existing(MODEL, request, "modelId"))
         return empty()
 
-    def activate(self, request: OciRequest) -> Response:
-        """Answer ActivateModel."""
-        return self._act(request, "activate")
-
-    def deactivate(self, request: OciRequest) -> Response:
-        """Answer DeactivateModel."""
-        return self._act(request, "deactivate")
+    def act(self, request: OciRequest) -> Response:
+        """Answer ActivateModel and DeactivateModel."""
+        resource = self.catalog.find_existing(MODEL, request, "modelId")
+        before, after = TRANSITIONS[request.operation.name]
+        state = resource.body["lifecycleState"]
+        if state != before:
+            raise IncorrectStateError(f"Model {resource.id} is {state}; {request.operation.name} requires {before}.")
+        resource.body["lifecycleState"] = after
+        return document(resource.body, self.catalog.store.save(resource))
 
     def create_provenance(self, request: OciRequest) -> Response:
-        """Answer CreateModelProvenance, which a model can have once."""
+        """Answer CreateModelProvenance; refuse a second one."""
         resource = self.catalog.find_existing(MODEL, request, "modelId")
         if "provenance" in resource.private:
-            raise ConflictError(f"Model {resource.id} has a provenance already.")
+            raise ConflictError(f"Model {resource.id} already has a provenance.")
         return self._save_provenance(resource, request)
 
     def get_provenance(self, request: OciRequest) -> Response:
@@ -145,7 +134,7 @@ class Models:
         return self._save_provenance(self._with_provenance(request), request)
 
     def archive(self, identifier: str) -> None:
-        """Move a model's artifact away, as a retention policy does; its lifecycle state stays.
+        """Archive a model's artifact, as a retention policy does; its lifecycle state stays.
 
         Raises:
             ResourceNotFoundError: no such model exists.
@@ -157,22 +146,13 @@ class Models:
         self.catalog.store.save(resource)
 
     def remove(self, resource: Resource) -> None:
-        """Delete a model with its artifact, unless a deployment uses it."""
+        """Delete a model with its artifact; refuse it for a model in use."""
         for deployment in self.catalog.store.all_of(DEPLOYMENT):
             if deployment.body["lifecycleState"] != "DELETED" and resource.id in deployment.private["models"]:
                 raise ConflictError(f"Model {resource.id} is in use by model deployment {deployment.id}.")
         resource.body["lifecycleState"] = "DELETED"
         self.catalog.store.save(resource)
         self.catalog.store.afterwards(lambda: (self.artifacts / resource.id).unlink(missing_ok=True))
-
-    def _act(self, request: OciRequest, action: str) -> Response:
-        resource = self.catalog.find_existing(MODEL, request, "modelId")
-        before, after = TRANSITIONS[action]
-        state = resource.body["lifecycleState"]
-        if state != before:
-            raise IncorrectStateError(f"Model {resource.id} is {state}; {action} needs it {before}.")
-        resource.body["lifecycleState"] = after
-        return document(resource.body, self.catalog.store.save(resource))
 
     def _with_provenance(self, request: OciRequest) -> Resource:
         resource = self.catalog.find_existing(MODEL, request, "modelId")
@@ -185,7 +165,7 @@ class Models:
         return document(resource.private["provenance"], self.catalog.store.save(resource))
 
     def _enter_version_set(self, model: Resource, body: Json) -> None:
-        """Give the model the next version number of the set that the body names; none is used twice."""
+        """Give the model the next version number of the version set in the body; no number is used twice."""
         if body.get("modelVersionSetId") in (None, model.body.get("modelVersionSetId")):
             return
         version_set = self.catalog.related(VERSION_SET, body, "modelVersionSetId")
@@ -199,10 +179,10 @@ class Models:
 
 
 def check_metadata(body: Json) -> None:
-    """Refuse custom metadata in a category that OCI does not have."""
+    """Refuse custom metadata in an unknown category."""
     for entry in body.get("customMetadataList") or []:
         category = entry.get("category") if isinstance(entry, dict) else None
-        # Whatever its case: ADS writes `Other`, the API's reference `other`.
+        # Case does not matter: ADS writes `Other`, the API reference `other`.
         if category is not None and str(category).lower() not in map(str.lower, METADATA_CATEGORIES):
             raise InvalidParameterError(
                 f"The category of custom metadata {entry.get('key')!r} is {category!r},"

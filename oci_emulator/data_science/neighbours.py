@@ -1,6 +1,6 @@
-"""Resources of other teams in the same project, in whatever form OCI has for them: listed and read, never changed.
+"""Neighbours: resources of other teams in the same project, of any kind that OCI has, listed and read, never changed.
 
-They are documents as they were given: nothing serves them, and nothing here understands their configuration.
+They are stored documents: nothing serves them, and nothing here reads their configuration.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from oci_emulator.errors import InvalidParameterError
 from oci_emulator.store import Json, Resource, Store
 from oci_emulator.tenancies import Tenancy, new_ocid, timestamp
 
-_PLACES = {"models": MODEL, "modelDeployments": DEPLOYMENT}
+_KINDS = {"models": MODEL, "modelDeployments": DEPLOYMENT}
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,18 @@ class Neighbours:
     tenancy: Tenancy
 
     def add(self, collection: str, document: Json) -> str:
-        """Keep a document and return its OCID; what every resource of OCI has is completed where it is not given.
+        """Store a document and return its OCID; add the id, time and lifecycle state if it lacks them.
 
         Args:
-            collection: `models` or `modelDeployments`, as in the paths of OCI.
+            collection: `models` or `modelDeployments`, as in OCI's paths.
             document: the resource as OCI would show it.
 
         Raises:
             InvalidParameterError: no such collection exists, or the document lacks its compartment or project.
         """
-        kind = _PLACES.get(collection)
+        kind = _KINDS.get(collection)
         if kind is None:
-            raise InvalidParameterError(f"{collection!r} is not one of {', '.join(_PLACES)}.")
+            raise InvalidParameterError(f"{collection!r} is not one of {', '.join(_KINDS)}.")
         missing = [name for name in ("compartmentId", "projectId") if not document.get(name)]
         if missing:
             raise InvalidParameterError(f"The document lacks {' and '.join(missing)}.")

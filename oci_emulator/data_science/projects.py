@@ -4,15 +4,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from oci_emulator.data_science.catalog import (
-    DEPLOYMENT,
-    MODEL,
-    PROJECT,
-    VERSION_SET,
-    Catalog,
-    display_name,
-    pick,
-)
+from oci_emulator.data_science.catalog import DEPLOYMENT, MODEL, PROJECT, VERSION_SET, Catalog, display_name, pick
 from oci_emulator.data_science.work_requests import WorkRequests
 from oci_emulator.errors import ConflictError
 from oci_emulator.listings import Listing
@@ -51,15 +43,13 @@ class Projects:
         return document(resource.body, self.catalog.store.save(resource))
 
     def delete(self, request: OciRequest) -> Response:
-        """Answer DeleteProject; a project that holds anything is kept."""
+        """Answer DeleteProject; refuse it for a project that is not empty."""
         resource = self.catalog.find_existing(PROJECT, request, "projectId")
         for kind in (MODEL, VERSION_SET, DEPLOYMENT):
-            for held in self.catalog.store.all_of(kind):
-                if held.body.get("projectId") == resource.id and held.body["lifecycleState"] != "DELETED":
-                    raise ConflictError(f"Project {resource.id} still holds {held.id}.")
+            for member in self.catalog.store.all_of(kind):
+                if member.body.get("projectId") == resource.id and member.body["lifecycleState"] != "DELETED":
+                    raise ConflictError(f"Project {resource.id} still contains {member.id}.")
         resource.body["lifecycleState"] = "DELETED"
         self.catalog.store.save(resource)
-        work_request = self.work_requests.accept("PROJECT_DELETE", resource, "project", 0.0)
-        self.work_requests.start(work_request)
-        self.work_requests.succeed(work_request, "DELETED")
+        work_request = self.work_requests.delete_at_once("PROJECT_DELETE", resource, "project")
         return empty(status=202, opc_work_request_id=work_request.id)

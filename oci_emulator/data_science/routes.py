@@ -1,4 +1,4 @@
-"""Which operation of Data Science, and of its model deployments, is answered by what."""
+"""The endpoints of Data Science and of its model deployments."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from oci_emulator.serving.proxy import Proxy
 
 @dataclass(frozen=True)
 class DataScience:
-    """The service: one part a kind of resource."""
+    """The service: a part for each kind of resource."""
 
     projects: Projects
     models: Models
@@ -26,7 +26,7 @@ class DataScience:
     work_requests: WorkRequests
 
     def endpoints(self) -> dict[str, Endpoint]:
-        """Return the endpoint of each operation that is emulated."""
+        """Return the endpoints by operation."""
         return {
             **self._catalog_endpoints(),
             **self._model_endpoints(),
@@ -65,8 +65,8 @@ class DataScience:
             "ListModels": Plain(self.models.list_all),
             "UpdateModel": Plain(self.models.update),
             "DeleteModel": Plain(self.models.delete),
-            "ActivateModel": Plain(self.models.activate),
-            "DeactivateModel": Plain(self.models.deactivate),
+            "ActivateModel": Plain(self.models.act),
+            "DeactivateModel": Plain(self.models.act),
             "CreateModelProvenance": Plain(self.models.create_provenance),
             "GetModelProvenance": Plain(self.models.get_provenance),
             "UpdateModelProvenance": Plain(self.models.update_provenance),
@@ -78,16 +78,16 @@ class DataScience:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The service at a deployment's own URL."""
+    """The service at the URL of a deployment."""
 
     proxy: Proxy
 
     def endpoints(self) -> dict[str, Endpoint]:
-        """Return the endpoint of each operation that is emulated."""
+        """Return the endpoints by operation."""
         return {"Predict": Proxied(self.predict)}
 
     async def predict(self, request: OciRequest) -> Response:
-        """Answer Predict with what the deployment's score.py returns."""
+        """Answer Predict with the result of the deployment's score.py."""
         content_type = request.headers.get("content-type", "application/json")
         answer = await self.proxy.predict(request.path["modelDeploymentId"], content_type, request.body)
         return Response(answer.body, answer.status, media_type=answer.content_type)

@@ -1,4 +1,4 @@
-"""The compute shapes that a model deployment can have."""
+"""The compute shapes of model deployments."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ _MAX_MEMORY_PER_OCPU = 64
 
 @dataclass(frozen=True)
 class Shape:
-    """A shape; of a flexible one, the numbers are the largest that can be asked for."""
+    """A shape; the numbers of a flexible shape are its maxima."""
 
     name: str
     cores: int
@@ -24,12 +24,8 @@ class Shape:
 
     def shown(self) -> Json:
         """Return the shape as ListModelDeploymentShapes shows it."""
-        return {
-            "name": self.name,
-            "coreCount": self.cores,
-            "memoryInGBs": self.memory,
-            "shapeSeries": self.series,
-        }
+        sizes = {"coreCount": self.cores, "memoryInGBs": self.memory}
+        return {"name": self.name, **sizes, "shapeSeries": self.series}
 
 
 SHAPES = {
@@ -51,7 +47,7 @@ SHAPES = {
 
 
 def check_instance(instance: Json) -> None:
-    """Refuse an instance configuration with an unknown shape, or with a size that the shape does not have."""
+    """Refuse an instance configuration with an unknown shape, or with a size outside its limits."""
     name = instance.get("instanceShapeName")
     shape = SHAPES.get(name) if isinstance(name, str) else None
     if shape is None:
@@ -65,6 +61,6 @@ def check_instance(instance: Json) -> None:
         )
     ocpus, memory = size["ocpus"], size["memoryInGBs"]
     if not 1 <= ocpus <= shape.cores:
-        raise InvalidParameterError(f"ocpus is {ocpus}; shape {name} has 1 to {shape.cores}.")
+        raise InvalidParameterError(f"ocpus is {ocpus}; shape {name} allows 1 to {shape.cores}.")
     if not ocpus <= memory <= min(ocpus * _MAX_MEMORY_PER_OCPU, shape.memory):
-        raise InvalidParameterError(f"memoryInGBs is {memory}; for {ocpus} OCPUs it is 1 to 64 a OCPU.")
+        raise InvalidParameterError(f"memoryInGBs is {memory}; with {ocpus} OCPUs it must be 1 to 64 for each.")

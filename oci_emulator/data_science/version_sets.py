@@ -30,15 +30,15 @@ class VersionSets:
     work_requests: WorkRequests
 
     def create(self, request: OciRequest) -> Response:
-        """Answer CreateModelVersionSet; a name is taken once in a compartment."""
+        """Answer CreateModelVersionSet; a name is unique in its compartment."""
         body = request.json()
         self.catalog.related(PROJECT, body, "projectId")
         name = require(body, "name")
         fields = ("compartmentId", "projectId", "name", *_FIELDS)
         resource = self.catalog.draft(VERSION_SET, body, fields, lifecycleState="ACTIVE", category="USER")
         for other in self.catalog.store.all_of(VERSION_SET):
-            same_place = other.body["compartmentId"] == body["compartmentId"]
-            if same_place and other.body["name"] == name and other.body["lifecycleState"] != "DELETED":
+            same_compartment = other.body["compartmentId"] == body["compartmentId"]
+            if same_compartment and other.body["name"] == name and other.body["lifecycleState"] != "DELETED":
                 raise ConflictError(
                     f"A model version set named {name!r} exists: {other.id}.",
                     code="NotAuthorizedOrResourceAlreadyExists",
@@ -63,23 +63,21 @@ class VersionSets:
         return document(resource.body, self.catalog.store.save(resource))
 
     def delete(self, request: OciRequest) -> Response:
-        """Answer DeleteModelVersionSet; one that has models is kept unless they are to be deleted too."""
+        """Answer DeleteModelVersionSet; refuse it for a set with models unless they are deleted too."""
         resource = self.catalog.find_existing(VERSION_SET, request, "modelVersionSetId")
         models = self._models_of(resource)
         if models and request.query.get("isDeleteRelatedModels") != "true":
             raise ConflictError(
-                f"Model version set {resource.id} has {len(models)} models; the first is {models[0].id}."
+                f"Model version set {resource.id} has {len(models)} models, for example {models[0].id}."
             )
         for model in models:
             self.models.remove(model)
         resource.body.update(lifecycleState="DELETED", timeUpdated=timestamp())
         self.catalog.store.save(resource)
-        work_request = self.work_requests.accept("MODELVERSIONSET_DELETE", resource, "modelVersionSet", 0.0)
-        self.work_requests.start(work_request)
-        self.work_requests.succeed(work_request, "DELETED")
+        work_request = self.work_requests.delete_at_once("MODELVERSIONSET_DELETE", resource, "modelVersionSet")
         return empty(status=202, opc_work_request_id=work_request.id)
 
     def _models_of(self, version_set: Resource) -> list[Resource]:
         models = self.catalog.store.all_of(MODEL)
-        mine = [model for model in models if model.body.get("modelVersionSetId") == version_set.id]
-        return [model for model in mine if model.body["lifecycleState"] != "DELETED"]
+        members = [model for model in models if model.body.get("modelVersionSetId") == version_set.id]
+        return [model for model in members if model.body["lifecycleState"] != "DELETED"]

@@ -1,4 +1,4 @@
-"""Work requests: the record of a change that takes time."""
+"""Work requests: the records of changes that take time."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from oci_emulator.tenancies import Tenancy, new_ocid, timestamp
 KIND = "datascienceworkrequest"
 OPEN = frozenset({"ACCEPTED", "IN_PROGRESS"})
 _LISTING = Listing(filters=("id", "operationType", "status"), sortable=("timeAccepted", "operationType", "status"))
-# Percent complete of one that is not finished: 100 comes together with the terminal status, and only then.
+# The highest percentage of an open work request: 100 comes only with the terminal status.
 _MAX_OPEN_PERCENT = 99.0
 
 
@@ -27,7 +27,7 @@ class WorkRequests:
     tenancy: Tenancy
 
     def accept(self, operation_type: str, target: Resource, entity: str, seconds: float, **private: object) -> Resource:
-        """Record a work request on `target` that takes `seconds`; `private` is for who carries it out."""
+        """Record a work request on `target` that takes `seconds`; `private` is stored for carrying it out."""
         now = timestamp()
         body: Json = {
             "id": new_ocid(KIND),
@@ -46,29 +46,29 @@ class WorkRequests:
             "timeAccepted": now,
         }
         started = time.time()
-        extra = {
-            "started": started,
-            "due": started + seconds,
-            "logs": [],
-            "errors": [],
-            "target": target.id,
-            **private,
-        }
-        resource = Resource(KIND, body["id"], body, extra)
+        times = {"started": started, "due": started + seconds}
+        resource = Resource(KIND, body["id"], body, {**times, "logs": [], "errors": [], "target": target.id, **private})
         self.log(resource, f"{operation_type} of {target.id} was accepted.")
         return resource
 
+    def delete_at_once(self, operation_type: str, target: Resource, entity: str) -> Resource:
+        """Record a work request that has already deleted `target`."""
+        resource = self.accept(operation_type, target, entity, 0.0)
+        self.start(resource)
+        self.succeed(resource, "DELETED")
+        return resource
+
     def start(self, resource: Resource) -> None:
-        """Note that the work has begun."""
+        """Record that the work has begun."""
         resource.body.update(status="IN_PROGRESS", timeStarted=timestamp())
         self.log(resource, f"{resource.body['operationType']} is in progress.")
 
     def succeed(self, resource: Resource, action: str) -> None:
-        """Note that the work is done; `action` is CREATED, UPDATED or DELETED."""
+        """Record that the work is done; `action` is CREATED, UPDATED or DELETED."""
         self._finish(resource, "SUCCEEDED", action)
 
     def fail(self, resource: Resource, code: str, messages: Sequence[str]) -> None:
-        """Note that the work has failed, and why."""
+        """Record that the work has failed, and why."""
         now = timestamp()
         for message in messages:
             resource.private["errors"].append({"code": code, "message": message, "timestamp": now})
@@ -81,7 +81,7 @@ class WorkRequests:
         self.store.save(resource)
 
     def unfinished(self) -> list[Resource]:
-        """Return what is still to be carried out, the oldest first."""
+        """Return the open work requests, the oldest first."""
         return [resource for resource in self.store.all_of(KIND) if resource.body["status"] in OPEN]
 
     def get(self, request: OciRequest) -> Response:
@@ -93,9 +93,9 @@ class WorkRequests:
         """Answer ListWorkRequests."""
         self.tenancy.check_compartment(request.required_query("compartmentId"))
         wanted = request.query.get("resourceId")
-        found = [item for item in self.store.all_of(KIND) if wanted in (None, item.private["target"])]
-        found = [item for item in found if item.body["compartmentId"] == request.query["compartmentId"]]
-        return _LISTING.reply(request, found, _shown)
+        items = [item for item in self.store.all_of(KIND) if wanted in (None, item.private["target"])]
+        items = [item for item in items if item.body["compartmentId"] == request.query["compartmentId"]]
+        return _LISTING.reply(request, items, _shown)
 
     def list_logs(self, request: OciRequest) -> Response:
         """Answer ListWorkRequestLogs."""
@@ -120,7 +120,7 @@ class WorkRequests:
 
 
 def _shown(resource: Resource) -> Json:
-    """Return the work request with its progress, which is the share of its time that has passed."""
+    """Return the work request with its progress: the elapsed share of its duration."""
     if resource.body["status"] not in OPEN:
         return resource.body
     started, due = resource.private["started"], resource.private["due"]

@@ -53,14 +53,12 @@ class Buckets:
         body = request.json()
         name = body.get("name")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise InvalidParameterError(
-                f"The bucket name {name!r} is not made of letters, digits, -, _ and .",
-                code="InvalidBucketName",
-            )
+            reason = f"The bucket name {name!r} has other characters than letters, digits, -, _ and ."
+            raise InvalidParameterError(reason, code="InvalidBucketName")
         self.tenancy.check_compartment(body.get("compartmentId"))
         check_tags(body)
         if self.store.find(KIND, _key(name)):
-            raise ConflictError(f"Bucket {name} exists already.", code="BucketAlreadyExists")
+            raise ConflictError(f"Bucket {name} already exists.", code="BucketAlreadyExists")
         shown: Json = {
             "id": new_ocid("bucket"),
             "namespace": self.tenancy.namespace,
@@ -92,21 +90,21 @@ class Buckets:
         """Answer ListBuckets."""
         self.check_namespace(request)
         compartment = self.tenancy.check_compartment(request.required_query("compartmentId"))
-        found = [item for item in self.store.all_of(KIND) if item.body["compartmentId"] == compartment]
-        return _LISTING.reply(request, found, lambda item: {field: _shown(item)[field] for field in _SUMMARY})
+        buckets = [item for item in self.store.all_of(KIND) if item.body["compartmentId"] == compartment]
+        return _LISTING.reply(request, buckets, lambda item: {field: _shown(item)[field] for field in _SUMMARY})
 
     def delete(self, request: OciRequest) -> Response:
-        """Answer DeleteBucket; one that holds objects is kept."""
+        """Answer DeleteBucket; refuse it for a bucket that is not empty."""
         resource = self.find(request)
         check_preconditions(request, resource.etag)
         query = "SELECT name FROM objects WHERE bucket = ? LIMIT 1"
-        if held := self.store.connection.execute(query, (resource.body["name"],)).fetchone():
-            raise ConflictError(f"Bucket {resource.body['name']} still holds {held[0]}.", code="BucketNotEmpty")
+        if row := self.store.connection.execute(query, (resource.body["name"],)).fetchone():
+            raise ConflictError(f"Bucket {resource.body['name']} still contains {row[0]}.", code="BucketNotEmpty")
         self.store.delete(resource.id)
         return empty()
 
     def find(self, request: OciRequest) -> Resource:
-        """Return the bucket that the path names."""
+        """Return the bucket in the path."""
         self.check_namespace(request)
         name = request.path["bucketName"]
         resource = self.store.find(KIND, _key(name))
@@ -115,7 +113,7 @@ class Buckets:
         return resource
 
     def check_namespace(self, request: OciRequest) -> None:
-        """Refuse another namespace than the tenancy's."""
+        """Refuse any namespace but the tenancy's."""
         name = request.path["namespaceName"]
         if name != self.tenancy.namespace:
             raise ResourceNotFoundError(f"namespace {name}", code="NamespaceNotFound")

@@ -1,4 +1,4 @@
-"""ListObjects: a bucket's object names in order, with prefixes folded at a delimiter."""
+"""ListObjects: the object names of a bucket in order, grouped into prefixes at a delimiter."""
 
 import json
 import sqlite3
@@ -11,12 +11,12 @@ from oci_emulator.store import Json
 MAX_LIMIT = 1000
 _FIELDS = {"size", "etag", "timecreated", "md5", "timemodified", "storagetier", "archivalstate", "name"}
 _SHOWN = ("size", "md5", "timeCreated", "timeModified", "etag", "storageTier")
-# Sorts behind every character that UTF-8 has.
+# Sorts after every other character.
 _LAST = "\U0010ffff"
 
 
 def list_page(connection: sqlite3.Connection, bucket: str, query: Mapping[str, str]) -> Json:
-    """Return one page: `objects`, `prefixes`, and `nextStartWith` when there are more."""
+    """Return one page: `objects`, `prefixes`, and `nextStartWith` if there are more."""
     limit = page_limit(query, MAX_LIMIT, MAX_LIMIT)
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
     if delimiter not in ("", "/"):
@@ -46,7 +46,7 @@ def _fields(query: Mapping[str, str]) -> list[str]:
 def _entries(
     connection: sqlite3.Connection, bucket: str, query: Mapping[str, str], prefix: str, delimiter: str
 ) -> Iterator[tuple[str, Json | None]]:
-    """Yield names in the order of their UTF-8 bytes: objects with their description, prefixes with None."""
+    """Yield names in the order of their UTF-8 bytes: an object with its description, a prefix with None."""
     start, after = max(query.get("start", ""), prefix), query.get("startAfter")
     end = query.get("end")
     while row := _next(connection, bucket, start, after):
@@ -54,18 +54,18 @@ def _entries(
         if not name.startswith(prefix) or (end is not None and name >= end):
             return
         start, after = name, name
-        folded, found, _ = name[len(prefix) :].partition(delimiter) if delimiter else (name, "", "")
-        if not found:
+        child, separator, _ = name[len(prefix) :].partition(delimiter) if delimiter else (name, "", "")
+        if not separator:
             yield name, body
             continue
-        folder = prefix + folded + delimiter
-        if not _was_folded(folder, query):
+        folder = prefix + child + delimiter
+        if not _was_listed(folder, query):
             yield folder, None
         start = after = folder + _LAST
 
 
-def _was_folded(folder: str, query: Mapping[str, str]) -> bool:
-    """Return whether `startAfter` says that the page before ended with this prefix."""
+def _was_listed(folder: str, query: Mapping[str, str]) -> bool:
+    """Return whether the page before ended with this prefix, as `startAfter` says."""
     return query.get("startAfter", "") == folder
 
 

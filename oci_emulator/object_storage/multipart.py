@@ -1,4 +1,4 @@
-"""Multipart uploads: parts in any order, and one object made of them when they are committed."""
+"""Multipart uploads: parts in any order, which a commit joins into one object."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ _LISTING = Listing((), ("timeCreated",))
 
 @dataclass(frozen=True)
 class MultipartUploads:
-    """The uploads that are under way; their parts lie in `folder`, one file each."""
+    """The unfinished uploads; each part is a file in `folder`."""
 
     store: Store
     objects: Objects
@@ -43,7 +43,7 @@ class MultipartUploads:
         bucket, body = self.objects.buckets.find(request).body["name"], request.json()
         name = body.get("object")
         if not isinstance(name, str) or not name:
-            raise InvalidParameterError("object is missing: the name of the object to make.")
+            raise InvalidParameterError("object is missing: the name of the new object.")
         check_preconditions(request, self.objects.etag_of(bucket, name))
         shown: Json = {
             "namespace": request.path["namespaceName"],
@@ -60,14 +60,14 @@ class MultipartUploads:
         return document(shown)
 
     def admit_part(self, request: OciRequest) -> tuple[Resource, str]:
-        """Return the upload that a part is for and the part's number; refuse when there is none."""
+        """Return the upload and the number of a part; refuse an unknown upload or an invalid number."""
         number = request.required_query("uploadPartNum")
         if not number.isdecimal() or not 1 <= int(number) <= MAX_PARTS:
             raise InvalidParameterError(f"uploadPartNum is {number!r}, not a number from 1 to {MAX_PARTS}.")
         return self._find(request), number
 
     def put_part(self, request: OciRequest, upload: Upload) -> Response:
-        """Answer UploadPart; a part that comes again replaces the one before."""
+        """Answer UploadPart; a part replaces an earlier one of its number."""
         resource, number = self.admit_part(request)
         if request.headers.get("content-md5") not in (None, upload.md5):
             raise InvalidParameterError("content-md5 is not the MD5 of the body.", code="UnmatchedContentMD5")
@@ -76,11 +76,11 @@ class MultipartUploads:
         upload.keep(self.folder / part["file"])
         resource.private["parts"][number] = part
         self.store.save(resource)
-        self._forget([before] if before else [])
+        self._delete([before] if before else [])
         return empty(status=200, etag=str(part["etag"]), opc_content_md5=upload.md5)
 
     def commit(self, request: OciRequest) -> Response:
-        """Answer CommitMultipartUpload: join the parts that are named, and forget the others."""
+        """Answer CommitMultipartUpload: join the named parts, and remove all parts."""
         resource = self._find(request)
         parts = _chosen(resource, request.json())
         upload = self._joined(parts)
@@ -99,21 +99,20 @@ class MultipartUploads:
     def list_all(self, request: OciRequest) -> Response:
         """Answer ListMultipartUploads."""
         bucket = self.objects.buckets.find(request).body["name"]
-        found = [item for item in self.store.all_of(KIND) if item.body["bucket"] == bucket]
-        return _LISTING.reply(request, found, lambda resource: resource.body)
+        uploads = [item for item in self.store.all_of(KIND) if item.body["bucket"] == bucket]
+        return _LISTING.reply(request, uploads, lambda resource: resource.body)
 
     def list_parts(self, request: OciRequest) -> Response:
         """Answer ListMultipartUploadParts."""
         parts = self._find(request).private["parts"]
-        ordered = sorted(parts.items(), key=lambda item: int(item[0]))
         shown = [
             {"partNumber": int(number), "etag": part["etag"], "md5": part["md5"], "size": part["size"]}
-            for number, part in ordered
+            for number, part in parts.items()
         ]
-        return document(shown)
+        return document(sorted(shown, key=lambda part: int(part["partNumber"])))
 
     def remove_orphans(self) -> None:
-        """Remove the parts that no upload refers to."""
+        """Remove the parts that belong to no upload."""
         uploads = self.store.all_of(KIND)
         kept = {part["file"] for resource in uploads for part in resource.private["parts"].values()}
         for path in self.folder.iterdir():
@@ -130,7 +129,7 @@ class MultipartUploads:
         return resource
 
     def _joined(self, parts: Sequence[Json]) -> Upload:
-        """Return the parts as one file, with the MD5 that OCI gives to such an object."""
+        """Return the parts as one file, with the MD5 that OCI shows for such an object."""
         path = self.folder / uuid.uuid4().hex
         with path.open("xb") as joined:
             for part in parts:
@@ -142,15 +141,15 @@ class MultipartUploads:
 
     def _remove(self, resource: Resource) -> None:
         self.store.delete(resource.id)
-        self._forget(list(resource.private["parts"].values()))
+        self._delete(list(resource.private["parts"].values()))
 
-    def _forget(self, parts: Sequence[Json]) -> None:
+    def _delete(self, parts: Sequence[Json]) -> None:
         for part in parts:
             self.store.afterwards((self.folder / part["file"]).unlink)
 
 
 def _chosen(resource: Resource, body: Json) -> list[Json]:
-    """Return the parts that a commit names, in the order of their numbers."""
+    """Return the parts named in a commit, in the order of their numbers."""
     parts: Mapping[str, Json] = resource.private["parts"]
     named = sorted(body.get("partsToCommit") or [], key=lambda part: int(part["partNum"]))
     if not named:

@@ -1,4 +1,4 @@
-"""Objects: written whole or not at all, read in any part."""
+"""Objects: written atomically, read in any part."""
 
 import json
 import uuid
@@ -20,41 +20,34 @@ from oci_emulator.store import Json, Store
 from oci_emulator.tenancies import timestamp
 
 MAX_NAME_BYTES = 1024
-_KEPT_HEADERS = (
-    "content-type",
-    "content-language",
-    "content-encoding",
-    "content-disposition",
-    "cache-control",
-)
+_STORED_HEADERS = ("content-type", "content-language", "content-encoding", "content-disposition", "cache-control")
 METADATA_PREFIX = "opc-meta-"
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of all buckets; their contents lie in `folder`, one file a version of an object."""
+    """The objects of all buckets; each version of an object is a file in `folder`."""
 
     store: Store
     buckets: Buckets
     folder: Path
 
     def admit(self, request: OciRequest) -> None:
-        """Refuse an upload that cannot succeed before its body is read."""
+        """Refuse an upload that cannot succeed, before its body is read."""
         bucket, name = self._named(request)
         if len(name.encode()) > MAX_NAME_BYTES or "\0" in name or "\n" in name or "\r" in name:
-            raise InvalidParameterError(
-                f"The object name {name!r} is too long or has a line break.", code="InvalidObjectName"
-            )
+            reason = f"The object name {name!r} is too long or has a line break."
+            raise InvalidParameterError(reason, code="InvalidObjectName")
         check_preconditions(request, self.etag_of(bucket, name))
 
     def put(self, request: OciRequest, upload: Upload) -> Response:
-        """Answer PutObject. The precondition is checked again here, where nothing can come between."""
+        """Answer PutObject; check the precondition again in the transaction."""
         bucket, name = self._named(request)
         if request.headers.get("content-md5") not in (None, upload.md5):
             raise InvalidParameterError("content-md5 is not the MD5 of the body.", code="UnmatchedContentMD5")
         headers = request.headers
         described = {
-            "headers": {name: headers[name] for name in _KEPT_HEADERS if name in headers},
+            "headers": {name: headers[name] for name in _STORED_HEADERS if name in headers},
             "metadata": {name: value for name, value in headers.items() if name.startswith(METADATA_PREFIX)},
         }
         body = self.write(request, bucket, name, upload, described)
@@ -67,7 +60,7 @@ class Objects:
         )
 
     def write(self, request: OciRequest, bucket: str, name: str, upload: Upload, described: Json) -> Json:
-        """Make `upload` the content of an object, if the request's precondition holds; return what is kept."""
+        """Store `upload` as an object if the request's precondition holds; return its description."""
         before = self._find(bucket, name)
         check_preconditions(request, before["etag"] if before else None)
         now = timestamp()
@@ -87,11 +80,11 @@ class Objects:
             "INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", (bucket, name, json.dumps(body))
         )
         if before is not None:
-            self._forget(before)
+            self._delete_content(before)
         return body
 
     def etag_of(self, bucket: str, name: str) -> str | None:
-        """Return the etag of an object, or None when there is none."""
+        """Return the etag of an object, or None if it does not exist."""
         body = self._find(bucket, name)
         return body["etag"] if body else None
 
@@ -115,7 +108,7 @@ class Objects:
         body = self._existing(request)
         check_preconditions(request, body["etag"])
         self.store.connection.execute("DELETE FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
-        self._forget(body)
+        self._delete_content(body)
         return empty(last_modified=formatdate(usegmt=True), version_id=body["version"])
 
     def list_all(self, request: OciRequest) -> Response:
@@ -124,14 +117,14 @@ class Objects:
         return document(list_page(self.store.connection, bucket, request.query))
 
     def remove_orphans(self) -> None:
-        """Remove the contents that no object refers to: what a killed emulator was writing."""
+        """Remove contents without an object, which a killed emulator was writing."""
         kept = {json.loads(row[0])["file"] for row in self.store.connection.execute("SELECT body FROM objects")}
         for path in self.folder.iterdir():
             if path.name not in kept:
                 path.unlink()
 
-    def _forget(self, body: Json) -> None:
-        """Remove a content, but only when nothing refers to it any more for certain."""
+    def _delete_content(self, body: Json) -> None:
+        """Remove a content when the transaction that replaces it is committed."""
         self.store.afterwards(lambda: (self.folder / body["file"]).unlink(missing_ok=True))
 
     def _named(self, request: OciRequest) -> tuple[str, str]:

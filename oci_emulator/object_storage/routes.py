@@ -1,4 +1,4 @@
-"""Which operation of Object Storage is answered by what."""
+"""The endpoints of Object Storage."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class ObjectStorage:
     uploads: MultipartUploads
 
     def endpoints(self) -> dict[str, Endpoint]:
-        """Return the endpoint of each operation that is emulated."""
+        """Return the endpoints by operation."""
         return {
             "GetNamespace": Plain(self.buckets.get_namespace),
             "GetNamespaceMetadata": Plain(self.buckets.get_namespace_metadata),

@@ -1,4 +1,4 @@
-"""The index of conda environments in Oracle's own bucket, which every tenancy may read, but neither list nor change.
+"""The index of conda environments in Oracle's own bucket: every tenancy can read it, none can list or change it.
 
 ADS resolves the slug of an environment with it.
 """
@@ -20,7 +20,7 @@ _FILE = Path(__file__).with_name("service_packs.json")
 
 
 def find(request: OciRequest) -> Json | None:
-    """Return the index as `Objects` describes an object, if it is what the path names."""
+    """Return the index, described like an object of `Objects`, if it is the object in the path."""
     return _described() if request.path == _INDEX else None
 
 

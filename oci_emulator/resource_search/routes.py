@@ -1,4 +1,4 @@
-"""Which operation of Resource Search is answered by what."""
+"""The endpoints of Resource Search."""
 
 from dataclasses import dataclass
 
@@ -13,5 +13,5 @@ class ResourceSearch:
     searches: Searches
 
     def endpoints(self) -> dict[str, Endpoint]:
-        """Return the endpoint of each operation that is emulated."""
+        """Return the endpoints by operation."""
         return {"SearchResources": Plain(self.searches.search)}

@@ -1,4 +1,4 @@
-"""SearchResources, for queries that ask for equality: `query <type> resources where field = 'value' && ...`."""
+"""SearchResources, for queries with equalities: `query <type> resources where field = 'value' && ...`."""
 
 import re
 from collections.abc import Mapping
@@ -38,11 +38,11 @@ class Searches:
         conditions = _conditions(parsed.group(2)) if parsed else None
         if not kinds or conditions is None:
             raise NotImplementedByEmulatorError(
-                f"The search {text!r} is not emulated, but \"query {MODEL} resources where field = 'value' && ...\" is."
+                f"The search {text!r} is not emulated; use \"query {MODEL} resources where field = 'value' && ...\"."
             )
         resources = [resource for kind in kinds for resource in self.store.all_of(kind)]
-        found = [_summary(resource) for resource in resources if _meets(resource, conditions)]
-        page, token = paginate(found, request.query)
+        items = [_summary(resource) for resource in resources if _meets(resource, conditions)]
+        page, token = paginate(items, request.query)
         return document({"items": page}, opc_next_page=token) if token else document({"items": page})
 
 
@@ -51,7 +51,7 @@ def _kinds(name: str) -> list[str]:
 
 
 def _conditions(text: str | None) -> Mapping[str, str] | None:
-    """Return the wanted values by the names of their fields in lower case; None when the text has anything else."""
+    """Return the values by field name in lower case; None if the text is not a list of equalities."""
     matches = [_CONDITION.fullmatch(part) for part in text.split("&&")] if text else []
     if not all(matches):
         return None

@@ -1,1 +1,1 @@
-"""Model serving: unpacked artifacts, the servers that run them and the way of a request to them."""
+"""Model serving: unpacks artifacts, runs their servers and passes requests on to them."""

@@ -1,13 +1,13 @@
 """Serve one unpacked model artifact from several worker processes.
 
-This file is run by path, isolated (`python -I child.py`), and imports the standard library only: score.py
-gets a process in which nothing of the emulator, nor of the project around it, can be imported by accident.
+This file is run by path, isolated (`python -I child.py`), and imports only the standard library, so that score.py
+cannot import the emulator or the project around it by accident.
 
-The first line on stdin is a JSON object: `folder` (the unpacked artifact, which becomes the current
-directory), `socket` (the path of the Unix socket to listen on), `workers` and `threads` (processes, and
-threads in each), `environment` (variables) and `log` (the file for what score.py prints). End of file on stdin
-means stop, so that the servers die with the emulator however it dies. stdout carries one JSON line:
-`{"event": "ready"}` or `{"event": "failed", "message": ..., "traceback": ...}`.
+The first line on stdin is a JSON object: `folder` (the unpacked artifact, which becomes the current directory),
+`socket` (the path of the Unix socket to listen on), `workers` and `threads` (the number of processes, and of threads in
+each), `environment` (variables) and `log` (the file for the output of score.py). At end of file on stdin the server
+stops, so that it never outlives the emulator. It writes one JSON line to stdout: `{"event": "ready"}` or
+`{"event": "failed", "message": ..., "traceback": ...}`.
 """
 
 import contextlib
@@ -33,22 +33,22 @@ Predict = Callable[[Any], Any]
 
 
 class BadRequestError(Exception):
-    """The request's body is not what its content type says."""
+    """The request's body does not match its content type."""
 
 
 class Master:
-    """Forks the workers, watches them, replaces the dead, and stops them all at end of file on stdin."""
+    """Forks the workers, replaces dead ones, and stops all at end of file on stdin."""
 
     def __init__(self, spec: dict[str, Any], report: Callable[..., None]) -> None:
-        """Listen on the socket; nothing is accepted before a worker has loaded the model."""
+        """Listen on the socket; the workers accept connections after they have loaded the model."""
         self.spec = spec
         self.report = report
-        Path(spec["socket"]).unlink(missing_ok=True)  # a server that was killed could not remove its own
+        Path(spec["socket"]).unlink(missing_ok=True)  # left by a killed server
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(spec["socket"])
         self.listener.listen(1024)
-        # Workers hold the read end of this pipe: it ends when the master dies.
-        self.life, self._life_held = os.pipe()
+        # Workers read from this pipe, which the master never writes to: it ends when the master dies.
+        self.life, self._life_writer = os.pipe()
         self.workers: dict[int, int] = {}
         self.messages: dict[int, bytes] = {}
         self.ready: set[int] = set()
@@ -56,7 +56,7 @@ class Master:
         self.started = False
 
     def run(self) -> None:
-        """Serve until stdin ends, or until a worker fails before all were ready once."""
+        """Serve until stdin ends, or until a worker fails before all are ready."""
         try:
             for _ in range(self.spec["workers"]):
                 self._fork()
@@ -70,15 +70,15 @@ class Master:
         readable, _, _ = select.select([0, *self.workers], [], [], timeout)
         if 0 in readable:
             return False
-        heard = [self._hear(pipe) for pipe in readable]
-        return all(heard)
+        results = [self._read_message(pipe) for pipe in readable]
+        return all(results)
 
-    def _hear(self, pipe: int) -> bool:
-        """Read what a worker says; return False when the model cannot be served."""
+    def _read_message(self, pipe: int) -> bool:
+        """Read from a worker; return False if the model cannot be served."""
         data = os.read(pipe, 65536)
         self.messages[pipe] += data
         if not data:
-            return self._bury(pipe)
+            return self._reap(pipe)
         if not self.messages[pipe].endswith(b"\n"):
             return True
         message = json.loads(self.messages[pipe])
@@ -95,7 +95,7 @@ class Master:
             self.started = True
             self.report(event="ready")
 
-    def _bury(self, pipe: int) -> bool:
+    def _reap(self, pipe: int) -> bool:
         os.close(pipe)
         _, status = os.waitpid(self.workers.pop(pipe), 0)
         self.ready.discard(pipe)
@@ -118,8 +118,8 @@ class Master:
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
-            # Held open here too, it would hide the master's death from the other workers.
-            os.close(self._life_held)
+            # An open copy here would hide the master's death from the other workers.
+            os.close(self._life_writer)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             run_worker(self.listener, self.spec, self.life, writer)
         os.close(writer)
@@ -134,19 +134,19 @@ class Master:
 
 
 def run_worker(listener: socket.socket, spec: dict[str, Any], life: int, report: int) -> NoReturn:
-    """Load the model, say so, and answer requests until the master dies."""
+    """Load the model, report it, and answer requests until the master dies."""
     try:
         predict = load_predict(Path(spec["folder"]))
-    except BaseException as err:  # noqa: BLE001 - whatever score.py raises is the reason to report
-        tell(report, event="failed", message=f"{type(err).__name__}: {err}", traceback=traceback.format_exc())
+    except BaseException as err:  # noqa: BLE001 - anything that score.py raises is reported
+        write_line(report, event="failed", message=f"{type(err).__name__}: {err}", traceback=traceback.format_exc())
         os._exit(1)
     threading.Thread(target=accept_forever, args=(listener, predict, spec["threads"]), daemon=True).start()
-    tell(report, event="ready")
+    write_line(report, event="ready")
     os.read(life, 1)
     os._exit(0)
 
 
-def tell(pipe: int, **message: str) -> None:
+def write_line(pipe: int, **message: str) -> None:
     """Write one JSON line."""
     data = json.dumps(message).encode() + b"\n"
     while data:
@@ -161,7 +161,7 @@ def load_predict(folder: Path) -> Predict:
         if not callable(getattr(score, name, None)):
             raise TypeError(f"score.py has no function {name}()")
     model = inspect.signature(score.predict).parameters.get("model")
-    # `model=load_model()` loads when score.py is imported; any other form has to be loaded here, to fail now.
+    # `model=load_model()` loads at import of score.py; otherwise load here, so that a failure shows now.
     if model is None or model.default in (None, inspect.Parameter.empty):
         loaded = score.load_model()
         if model is not None:
@@ -170,9 +170,9 @@ def load_predict(folder: Path) -> Predict:
 
 
 def accept_forever(listener: socket.socket, predict: Predict, threads: int) -> None:
-    """Accept connections while a thread is free, and leave them to the other workers while none is.
+    """Accept connections while a thread is free; otherwise leave them to the other workers.
 
-    One thread alone accepts: the kernel wakes those who wait in turn, so that the workers share the requests.
+    Only one thread of each worker accepts: the kernel wakes waiting threads in turn, so that workers share requests.
     """
     free = threading.Semaphore(threads)
     accepted: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
@@ -184,11 +184,11 @@ def accept_forever(listener: socket.socket, predict: Predict, threads: int) -> N
 
 
 def answer_forever(accepted: "queue.SimpleQueue[socket.socket]", predict: Predict, free: threading.Semaphore) -> None:
-    """Answer one connection after the other."""
+    """Answer connections one after the other."""
     while True:
         connection = accepted.get()
         try:
-            with connection, contextlib.suppress(OSError):  # the caller has gone
+            with connection, contextlib.suppress(OSError):  # the caller has disconnected
                 answer(connection, predict)
         finally:
             free.release()
@@ -201,7 +201,7 @@ def answer(connection: socket.socket, predict: Predict) -> None:
         length = int(headers.get("content-length", 0))
         body = stream.read(length)
     if len(body) < length:
-        return  # the caller has gone
+        return  # the caller has disconnected
     status, content = respond(predict, body, headers.get("content-type", ""))
     start = f"HTTP/1.1 {status} {'OK' if status == 200 else 'Error'}\r\ncontent-type: application/json\r\n"
     connection.sendall(f"{start}content-length: {len(content)}\r\n\r\n".encode() + content)
@@ -223,13 +223,13 @@ def respond(predict: Predict, body: bytes, content_type: str) -> tuple[int, byte
         return 200, json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
     except BadRequestError as err:
         return 400, error("CannotParseRequest", str(err))
-    except BaseException as err:  # noqa: BLE001 - whatever score.py raises becomes a 500, never a dropped connection
+    except BaseException as err:  # noqa: BLE001 - anything that score.py raises becomes a 500
         traceback.print_exc()
         return 500, error("InternalServerError", f"predict() in score.py raised {type(err).__name__}: {err}")
 
 
 def parse(body: bytes, content_type: str) -> Any:
-    """Return the object in a JSON body, text of a text body, or the bytes themselves."""
+    """Return the object in a JSON body, the text of a text body, or else the bytes."""
     kind = content_type.partition(";")[0].strip().lower()
     try:
         if kind == "application/json":
@@ -245,7 +245,7 @@ def error(code: str, message: str) -> bytes:
 
 
 def isolate() -> None:
-    """Drop from the import path what a `.pth` file or an editable installation added to it."""
+    """Remove from the import path what a `.pth` file or an editable installation has added."""
     roots = [Path(root).resolve() for root in (sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"))]
     sys.path[:] = [
         entry for entry in sys.path if entry and any(Path(entry).resolve().is_relative_to(root) for root in roots)
@@ -260,7 +260,7 @@ def _origin(finder: object) -> str:
 def main() -> None:
     """Read the specification from stdin and serve."""
     line = sys.stdin.readline()
-    if not line:  # started ahead, and not needed
+    if not line:  # a spare process that is not needed
         return
     spec = json.loads(line)
     os.environ.update(spec["environment"])
@@ -270,7 +270,7 @@ def main() -> None:
         os.dup2(log, stream)
     isolate()
     os.chdir(spec["folder"])
-    Master(spec, lambda **message: tell(report, **message)).run()
+    Master(spec, lambda **message: write_line(report, **message)).run()
 
 
 if __name__ == "__main__":

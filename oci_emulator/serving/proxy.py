@@ -1,4 +1,4 @@
-"""The way of a predict request to the server of its deployment."""
+"""Passes predict requests to the servers of their deployments."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ _CHANCE = SystemRandom()
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model server answered."""
+    """The answer of a model server."""
 
     status: int
     content_type: str
@@ -25,33 +25,33 @@ class Prediction:
 
 @dataclass
 class Route:
-    """Who answers for a deployment.
+    """The servers of a deployment.
 
-    A stale server, which an ordered fault leaves behind, gives one answer in four, or each answer with a probability.
+    A stale server, which an ordered fault leaves running, gives every fourth answer, or each answer with a probability.
     """
 
     server: ModelServer
     stale: ModelServer | None = None
     probability: float | None = None
-    asked: int = 0
+    requests: int = 0
 
     def next_server(self) -> ModelServer:
-        """Return the server of the next request."""
-        self.asked += 1
+        """Return the server for the next request."""
+        self.requests += 1
         if self.stale is None:
             return self.server
         if self.probability is None:
-            return self.server if self.asked % STALE_TURN else self.stale
+            return self.server if self.requests % STALE_TURN else self.stale
         return self.stale if _CHANCE.random() < self.probability else self.server
 
     def servers(self) -> list[ModelServer]:
-        """Return the server, and the stale one if there is one."""
+        """Return the server, and the stale server if there is one."""
         return [self.server] if self.stale is None else [self.server, self.stale]
 
 
 @dataclass
 class Proxy:
-    """Knows which server answers for which deployment, and switches from one to the next without a gap."""
+    """Knows the servers of each deployment, and switches between servers without a gap."""
 
     supervisor: Supervisor
     predict_seconds: float = PREDICT_SECONDS
@@ -59,15 +59,14 @@ class Proxy:
     _kept: list[ModelServer] = field(default_factory=list)
 
     def server_of(self, deployment: str) -> ModelServer | None:
-        """Return the server that answers for the deployment, not the stale one; None when there is none."""
+        """Return the deployment's server, not the stale one, or None."""
         route = self._routes.get(deployment)
         return route.server if route else None
 
     async def predict(self, deployment: str, content_type: str, body: bytes) -> Prediction:
-        """Pass a request to the deployment's server and return its answer.
+        """Pass a request to the deployment's server and return the answer.
 
-        Raises ResourceNotFoundError when nothing is served there, InternalServerError when the server gives
-        no answer or takes more than a minute.
+        Raises ResourceNotFoundError if nothing is served, InternalServerError if there is no answer in time.
         """
         route = self._routes.get(deployment)
         if route is None:
@@ -92,9 +91,9 @@ class Proxy:
         stale: ModelServer | None = None,
         probability: float | None = None,
     ) -> None:
-        """Send requests to `server` from now on; return when the one before is idle and stopped.
+        """Send requests to `server` from now on; return when the previous server is idle and stopped.
 
-        A `stale` one is not stopped: see `Route`.
+        A `stale` server is not stopped: see `Route`.
         """
         before = self._routes.get(deployment)
         route = self._routes[deployment] = Route(server, stale, probability)
@@ -103,28 +102,28 @@ class Proxy:
                 await self._retire(old)
 
     async def remove(self, deployment: str) -> None:
-        """Serve the deployment no longer; return when its last request is answered and the server stopped."""
+        """Stop serving the deployment; return when its last request is answered and its servers are stopped."""
         if route := self._routes.pop(deployment, None):
             for server in route.servers():
                 await self._retire(server)
 
     def routes(self) -> dict[str, Route]:
-        """Return who answers for each deployment now."""
-        return {deployment: replace(route, asked=0) for deployment, route in self._routes.items()}
+        """Return the present servers of each deployment."""
+        return {deployment: replace(route, requests=0) for deployment, route in self._routes.items()}
 
     def keep(self, servers: Iterable[ModelServer]) -> None:
-        """Let these, and no others, run on when they answer for no deployment any more."""
+        """Let only these servers keep running without a deployment."""
         self._kept = list(servers)
 
     async def restore(self, routes: Mapping[str, Route]) -> None:
-        """Let these servers answer, which were kept; return when all others but the kept ones are stopped."""
+        """Serve with these kept servers again; return when the present ones are stopped, unless they are kept."""
         before = [server for route in self._routes.values() for server in route.servers()]
-        self._routes = {deployment: replace(route, asked=0) for deployment, route in routes.items()}
+        self._routes = {deployment: replace(route, requests=0) for deployment, route in routes.items()}
         for server in before:
             await self._retire(server)
 
     async def clear(self) -> None:
-        """Stop serving anything, at once."""
+        """Stop all servers at once."""
         self._routes.clear()
         self._kept.clear()
         await self.supervisor.stop_all()
@@ -136,7 +135,7 @@ class Proxy:
 
 
 async def _exchange(server: ModelServer, content_type: str, body: bytes) -> Prediction:
-    """Send one request on a connection of its own: nothing is ever sent on one that the server is closing."""
+    """Send one request on a new connection, so that none is sent on a connection that is being closed."""
     reader, writer = await asyncio.open_unix_connection(str(server.socket))
     try:
         head = f"POST /predict HTTP/1.1\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n"

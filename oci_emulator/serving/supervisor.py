@@ -1,4 +1,4 @@
-"""The processes that serve deployed models: started, watched and stopped here."""
+"""Starts, watches and stops the processes that serve deployed models."""
 
 import asyncio
 import contextlib
@@ -25,23 +25,23 @@ MAX_WORKERS = 16
 THREADS = 16
 _CHILD = Path(__file__).with_name("child.py")
 _MAX_REPORT_BYTES = 16 * 1024 * 1024
-# What a program needs to run at all; nothing else of the emulator's environment reaches score.py.
+# The only variables of the emulator's environment that score.py gets.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 log = logging.getLogger(__name__)
 
 
 class ServerStartError(Exception):
-    """A model could not be served; `traceback` is score.py's, or empty."""
+    """A model could not be served; `traceback` is that of score.py, or empty."""
 
     def __init__(self, message: str, traceback: str = "") -> None:
-        """Keep the traceback beside the message."""
+        """Set the message and the traceback."""
         super().__init__(message)
         self.traceback = traceback
 
 
 @dataclass(frozen=True)
 class ServerSpec:
-    """What to serve: an archive, unpacked below `folder`, with the deployment's environment variables."""
+    """What to serve: the archive, the folder to unpack it in, and the environment variables."""
 
     archive: Path
     folder: Path
@@ -49,7 +49,7 @@ class ServerSpec:
 
     @property
     def workers(self) -> int:
-        """Return the number of worker processes that WEB_CONCURRENCY asks for."""
+        """Return the number of worker processes, from WEB_CONCURRENCY."""
         try:
             return min(max(int(self.environment.get("WEB_CONCURRENCY", DEFAULT_WORKERS)), 1), MAX_WORKERS)
         except ValueError:
@@ -58,7 +58,7 @@ class ServerSpec:
 
 @dataclass
 class ModelServer:
-    """A running server: the socket that it listens on, and the requests that it is answering."""
+    """A running server: its socket, and the number of requests in flight."""
 
     spec: ServerSpec
     socket: Path
@@ -80,7 +80,7 @@ class ModelServer:
                 self._idle.set()
 
     async def drain(self, seconds: float) -> None:
-        """Wait until no request is being answered, but no longer than `seconds`."""
+        """Wait until no request is in flight, but no longer than `seconds`."""
         if self.in_flight:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -88,22 +88,22 @@ class ModelServer:
 
 
 class Supervisor:
-    """Starts and stops model servers; all of them stop when the emulator ends, however it ends."""
+    """Starts and stops model servers; none outlives the emulator."""
 
     def __init__(self, limits: ArtifactLimits | None = None) -> None:
-        """Start nothing yet."""
+        """Begin without servers."""
         self._limits = limits or ArtifactLimits()
         self._servers: list[ModelServer] = []
         self._watchers: set[asyncio.Task[None]] = set()
         self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
         self._numbers = count(1)
-        # Unix socket paths are short by law, data folders are not: so the sockets live elsewhere.
+        # Not in the data folder: the path of a Unix socket must be short.
         self._sockets = Path(tempfile.gettempdir())
 
     async def start(self, spec: ServerSpec) -> ModelServer:
         """Unpack the artifact, start its server and return once every worker has loaded the model.
 
-        Raises ServerStartError, with score.py's traceback when that is what failed.
+        Raises ServerStartError, with the traceback if score.py failed.
         """
         try:
             await asyncio.to_thread(unpack, spec.archive, spec.folder / "artifact", self._limits)
@@ -134,24 +134,24 @@ class Supervisor:
         await asyncio.gather(*(self.stop(server) for server in list(self._servers)))
 
     async def close(self) -> None:
-        """Stop every server, and the process that was started ahead."""
+        """Stop every server, and the spare process."""
         await self.stop_all()
         if self._spare is not None:
             await _end(await self._spare)
 
     async def _watch(self, server: ModelServer) -> None:
-        """Replace the server's process when it ends without having been told to."""
+        """Replace the server's process when it ends unexpectedly."""
         while True:
             await server.process.wait()
             if server.stopping:
                 return
-            log.warning("The model server of %s ended unexpectedly and is started again", server.spec.folder)
+            log.warning("The model server of %s ended unexpectedly; restarting it", server.spec.folder)
             server.socket.unlink(missing_ok=True)
             await asyncio.sleep(RESTART_SECONDS)
             try:
                 server.socket, server.process = await self._launch(server.spec)
             except ServerStartError as err:
-                log.warning("The model server of %s does not start: %s", server.spec.folder, err)
+                log.warning("The model server of %s did not start: %s", server.spec.folder, err)
             if server.stopping:
                 await _end(server.process)
 
@@ -169,7 +169,7 @@ class Supervisor:
         return path, process
 
     async def _take_process(self) -> asyncio.subprocess.Process:
-        """Return a process that waits for its order; the next one is started ahead, for Python takes a while."""
+        """Return a process that waits for its order, and start the next one ahead, because Python starts slowly."""
         spare, self._spare = self._spare or asyncio.create_task(_spawn()), asyncio.create_task(_spawn())
         process = await spare
         return process if process.returncode is None else await _spawn()
@@ -202,7 +202,7 @@ async def _await_ready(process: asyncio.subprocess.Process, spec: ServerSpec, so
         "environment": dict(spec.environment),
         "log": str(spec.folder / "server.log"),
     }
-    with contextlib.suppress(ConnectionError):  # it died at once: the missing report says so below
+    with contextlib.suppress(ConnectionError):  # it has ended; the missing report shows it below
         pipe_in.write(json.dumps(order).encode() + b"\n")
         await pipe_in.drain()
     line = await pipe_out.readline()
@@ -213,7 +213,7 @@ async def _await_ready(process: asyncio.subprocess.Process, spec: ServerSpec, so
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a server: by closing its stdin, and by force when that is not enough."""
+    """End a server by closing its stdin, or else with SIGKILL."""
     if process.stdin is not None:
         process.stdin.close()
     try:

@@ -1,4 +1,4 @@
-"""From a model artifact as uploaded to a folder that a model server can run in."""
+"""Unpacks an uploaded model artifact into the folder of a model server."""
 
 import stat
 import struct
@@ -13,10 +13,10 @@ import yaml
 ARTIFACT_VERSION = "3.0"
 _CONDA_FIELDS = ("INFERENCE_ENV_SLUG", "INFERENCE_ENV_TYPE", "INFERENCE_ENV_PATH", "INFERENCE_PYTHON_VERSION")
 _CHUNK = 1024 * 1024
-# Of bzip2 and LZMA, zipfile unpacks whatever a chunk holds, so that no declared size bounds it.
+# Not bzip2 and LZMA: zipfile unpacks all that a chunk of them contains, beyond any declared size.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _NAME_BYTES, _PATH_BYTES = 255, 900
-# What zipfile says of an archive that is damaged or encrypted, and what the file system says of it.
+# The errors of zipfile and of the file system for an archive that is damaged or encrypted.
 _UNUSABLE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError),
     *(ValueError, KeyError, IndexError, OverflowError, OSError),
@@ -24,12 +24,12 @@ _UNUSABLE = (
 
 
 class ArtifactError(Exception):
-    """The artifact cannot be deployed; the message says which part of it and why."""
+    """The artifact cannot be deployed; the message says which part and why."""
 
 
 @dataclass(frozen=True)
 class ArtifactLimits:
-    """What an artifact may become when unpacked: in all, and for what is not small, in multiples of its own size."""
+    """Limits of an unpacked artifact: `ratio` is relative to the archive's size, above `small_bytes`."""
 
     total_bytes: int = 8 * 1024**3
     files: int = 20_000
@@ -40,9 +40,9 @@ class ArtifactLimits:
 def unpack(archive: Path, folder: Path, limits: ArtifactLimits = ArtifactLimits()) -> None:
     """Unpack `archive` into the new `folder` and check that it is a model artifact.
 
-    Raises ArtifactError for a file that is not a zip, for members that leave the folder, are not plain files, share a
-    name or are compressed otherwise than by deflate, for too many or too large ones, and when score.py or runtime.yaml
-    are not at the top level or not in order.
+    Raises ArtifactError for a file that is not a zip; for members that leave the folder, are not plain files, share a
+    name or use a compression other than deflate; for too many or too large members; and if score.py or runtime.yaml is
+    not at the top level, or runtime.yaml is invalid.
     """
     folder.mkdir(parents=True)
     try:
@@ -91,7 +91,7 @@ def _check_names(members: list[zipfile.ZipInfo]) -> None:
     folders.update(str(parent) for name in files for parent in PurePosixPath(name).parents)
     for name, count in Counter(files).items():
         if count > 1 or name in folders:
-            raise ArtifactError(f"The model artifact's member {name!r} is there more than once.")
+            raise ArtifactError(f"The model artifact's member {name!r} exists more than once.")
 
 
 def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:

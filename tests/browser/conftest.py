@@ -21,7 +21,7 @@ __all__ = ["installation"]
 REQUIRED = "RECDEPLOY_REQUIRE_BROWSER"
 MISSING = "This test needs a browser: install one with apt-get install chromium"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-# It stays on this machine, and may run as root in a container.
+# No requests to other machines, and no sandbox, so that it can run as root in a container.
 OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -39,18 +39,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The browser's program; without one the tests are left out, unless `REQUIRED` is set."""
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None and os.environ.get(REQUIRED):
+    """The browser's program; without one the tests are skipped, or fail if `REQUIRED` is set."""
+    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if program is None and os.environ.get(REQUIRED):
         pytest.fail(f"{MISSING}, and {REQUIRED} is set.", pytrace=False)
-    if found is None:
-        pytest.skip(f"{MISSING}. What somebody sees in it is not tested.")
-    return found
+    if program is None:
+        pytest.skip(f"{MISSING}. Airflow's pages are not tested.")
+    return program
 
 
 @pytest.fixture
 def page(chromium: str, tmp_path: Path) -> Iterator[Page]:
-    """An empty page that asks nobody but 127.0.0.1; a script that it should not run is an error."""
+    """An empty page that can send requests only to 127.0.0.1."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=OPTIONS)
         context = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-US")

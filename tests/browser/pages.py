@@ -1,4 +1,4 @@
-"""What every visit to Airflow's page begins with."""
+"""How every visit to Airflow's pages begins."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-# Airflow's page is one program; the first time, a busy machine needs long to load it.
+# Airflow's pages are one program, which a busy machine loads slowly the first time.
 PATIENCE_MS = 60_000
 USER = "approver"
 
 
 def sign_in(page: Page, url: str) -> None:
+    """Open Airflow and sign in as the approver."""
     page.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)
     page.goto(url)

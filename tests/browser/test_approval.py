@@ -1,4 +1,4 @@
-"""Somebody approves a release in Airflow's own page."""
+"""A person approves a release in Airflow's own page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.more
 
 COMMENT = "looks good to me"
-# Tall enough for all of the evidence, which scrolls within the page.
+# Tall enough for the whole evidence, which scrolls within the page.
 TALL = {"width": 1400, "height": 3200}
 
 
@@ -33,7 +33,7 @@ def release(installation: Installation) -> str:
     return run_id
 
 
-def test_somebody_reads_the_evidence_promotes_and_sees_the_run_end(
+def test_a_person_reads_the_evidence_promotes_and_sees_the_run_end(
     chromium: str, installation: Installation, release: str, page: Page, tmp_path: Path
 ) -> None:
     before = installation.cloud.production()
@@ -57,25 +57,25 @@ def test_somebody_reads_the_evidence_promotes_and_sees_the_run_end(
 
 
 def watch(page: Page) -> list[str]:
-    """Keep what a page does that text would not make it do: dialogs, errors, requests for what data names."""
+    """Collect what a page must not do: dialogs, errors, and requests to URLs in the data."""
     alarms: list[str] = []
 
-    def dialog(found: Dialog) -> None:
-        alarms.append(f"dialog: {found.message}")
-        found.dismiss()
+    def on_dialog(dialog: Dialog) -> None:
+        alarms.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
-    def request(found: Request) -> None:
-        if re.search(r"/[xy]$|example\.com", found.url):
-            alarms.append(f"request: {found.url}")
+    def on_request(request: Request) -> None:
+        if re.search(r"/[xy]$|example\.com", request.url):
+            alarms.append(f"request: {request.url}")
 
-    page.on("dialog", dialog)
-    page.on("request", request)
+    page.on("dialog", on_dialog)
+    page.on("request", on_request)
     page.on("pageerror", lambda error: alarms.append(f"error: {error}"))
     return alarms
 
 
 def open_required_action(page: Page, release: str) -> None:
-    """Go from the front page to the question as a person does: by the menu and a link."""
+    """Go from the front page to the question by the menu and a link."""
     page.get_by_role("button", name="Browse").click()
     page.get_by_role("menuitem", name="Required Actions").click()
     row = page.get_by_role("row").filter(has_text=release)
@@ -108,7 +108,7 @@ def read_evidence(page: Page, installation: Installation, release: str, picture:
 
 def assert_hostile_names_are_text(page: Page, text: str, body: str) -> None:
     hostile = set(re.findall(r"`([^`]*(?:<|\]\(|\*\*|://)[^`]*)`", body))
-    assert hostile, "the evidence shows no hostile name: this test shows nothing"
+    assert hostile, "the evidence has no hostile name, so this test checks nothing"
     for name in hostile:
         assert name in text
     cells = page.locator("table")

@@ -1,4 +1,4 @@
-"""Somebody triggers a rollback in Airflow's own page."""
+"""A person triggers a rollback in Airflow's own page."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.more
 
-NEVER_MADE = 12345
+UNKNOWN_VERSION = 12345
 
 
-def test_the_form_of_a_rollback_takes_a_number_in_one_line(
-    chromium: str, installation: Installation, page: Page
-) -> None:
+def test_the_form_of_a_rollback_accepts_a_version_number(chromium: str, installation: Installation, page: Page) -> None:
     installation = installation.of(ROLLBACK)
     rollbacks = installation.admin
     before = rollbacks.runs()
@@ -29,11 +27,11 @@ def test_the_form_of_a_rollback_takes_a_number_in_one_line(
     page.get_by_role("button", name="Trigger Dag").click()
     version = page.locator("input[name=element_version]")
     expect(version).to_have_value("previous")
-    version.fill(str(NEVER_MADE))
+    version.fill(str(UNKNOWN_VERSION))
     page.get_by_role("dialog").get_by_role("button", name="Trigger", exact=True).click()
 
-    [run_id] = installation.wait_for("the run is there", lambda: set(rollbacks.runs()) - set(before))
+    [run_id] = installation.wait_for("the new run", lambda: set(rollbacks.runs()) - set(before))
     installation.wait_for_end(run_id)
     error = rollbacks.error_of(run_id, "plan_rollback")
-    assert f"Version {NEVER_MADE} does not exist" in error or "Nothing is in production" in error
+    assert f"Version {UNKNOWN_VERSION} does not exist" in error or "Nothing is in production" in error
     assert installation.entries(run_id) == []

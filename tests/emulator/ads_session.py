@@ -1,7 +1,7 @@
-"""Oracle's ADS in a process of its own, for it changes much of the process that imports it.
+"""Oracle's ADS in a process of its own, because importing it changes the process.
 
 Run as `python ads_session.py URL CONFIG_FILE COMPARTMENT PROJECT FOLDER`, it reads the name of a step from each line
-of its input, does it, and writes one line of JSON.
+of its input, runs the step, and writes one line of JSON.
 """
 
 import json
@@ -26,7 +26,7 @@ def predict(data, model=load_model()):
 
 
 class Session:
-    """The life of one model, as a notebook would have it."""
+    """The life of one model, as in a notebook."""
 
     def __init__(self, url: str, config_file: str, compartment: str, project: str, folder: str) -> None:
         os.environ["FSSPEC_OCI"] = json.dumps({"config_kwargs": {"service_endpoint": url}})
@@ -34,7 +34,7 @@ class Session:
         from ads.model.generic_model import GenericModel
 
         ads.set_auth("api_key", oci_config_location=config_file, client_kwargs={"service_endpoint": url})
-        self.place = {"compartment_id": compartment, "project_id": project}
+        self.target = {"compartment_id": compartment, "project_id": project}
         self.folder = Path(folder)
         self.folder.mkdir(parents=True)
         (self.folder / "score.py").write_text(SCORE)
@@ -47,12 +47,12 @@ class Session:
         return (self.folder / "artifact" / "runtime.yaml").read_text()
 
     def save(self) -> Any:
-        return self.model.save(display_name="by ADS", ignore_introspection=True, **self.place)
+        return self.model.save(display_name="by ADS", ignore_introspection=True, **self.target)
 
     def deploy(self) -> Any:
         shape = {"deployment_instance_shape": "VM.Standard.E4.Flex"}
         size = {"deployment_ocpus": 1, "deployment_memory_in_gbs": 8}
-        self.model.deploy(display_name="by ADS", poll_interval=0.1, **shape, **size, **self.place)
+        self.model.deploy(display_name="by ADS", poll_interval=0.1, **shape, **size, **self.target)
         return self.model.model_deployment.model_deployment_id
 
     def predict(self) -> Any:
@@ -61,7 +61,7 @@ class Session:
     def refused_delete(self) -> Any:
         try:
             self.model.delete()
-        except Exception as err:  # noqa: BLE001 - which one, is what the test asks
+        except Exception as err:  # noqa: BLE001 - the test checks its type
             return type(err).__name__
         return None
 
@@ -74,7 +74,7 @@ class Session:
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what ADS prints is not an answer
+    os.dup2(2, 1)  # so that nothing printed by ADS is taken for an answer
     session = Session(*sys.argv[1:])
     for step in sys.stdin:
         answers.write(json.dumps(getattr(session, step.strip())(), default=str) + "\n")

@@ -1,12 +1,14 @@
-"""A tenancy for tests: the SDK's clients, and factories of what tests need in it."""
+"""A tenancy for tests: the SDK's clients, and factories for the resources that tests need."""
 
 import io
 import json
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import oci
@@ -29,21 +31,43 @@ MODEL_DEPLOYMENT:
     INFERENCE_ENV_PATH: oci://service-conda-packs@id19sfcrra6z/service_pack/cpu/generalml/v3
     INFERENCE_PYTHON_VERSION: '3.11'
 """
-# The last resort: a busy machine makes everything late.
+# Generous: on a busy machine everything is late.
 WAIT_SECONDS = 300.0
+# The SDK's methods that change an existing deployment, by operation.
+CHANGES = {
+    "ActivateModelDeployment": "activate_model_deployment",
+    "DeactivateModelDeployment": "deactivate_model_deployment",
+    "DeleteModelDeployment": "delete_model_deployment",
+    "UpdateModelDeployment": "update_model_deployment",
+}
 
 
 def wait_for(what: str, condition: Callable[[], Any]) -> Any:
-    """Wait until a condition gives something true; return that."""
+    """Wait until a condition returns a true value; return that value."""
     deadline = time.monotonic() + WAIT_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited for in vain: {what}"
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
         time.sleep(0.02)
-    return found
+    return result
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Make these calls at the same time; return their results, the status for a call that OCI refuses."""
+    together = threading.Barrier(len(calls))
+
+    def make(call: Callable[[], Any]) -> Any:
+        together.wait()
+        try:
+            return call()
+        except oci.exceptions.ServiceError as err:
+            return err.status
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(make, calls))
 
 
 def echo_score(version: object = 1) -> str:
-    """Return a score.py that answers with its version and what it was given."""
+    """Return a score.py that answers with its version and its input."""
     return (
         f"def load_model():\n    return {version!r}\n\n\n"
         "def predict(data, model=load_model()):\n"
@@ -53,7 +77,7 @@ def echo_score(version: object = 1) -> str:
 
 
 def artifact(score: str | None = None, *, runtime: str | None = RUNTIME, **files: str) -> bytes:
-    """Return a model artifact; keyword arguments are further members, `__` standing for a dot."""
+    """Return a model artifact; keyword arguments are further files, with `__` for a dot in the name."""
     members = {"score.py": echo_score() if score is None else score, "runtime.yaml": runtime}
     members |= {name.replace("__", "."): text for name, text in files.items()}
     return archive({name: text for name, text in members.items() if text is not None})
@@ -94,24 +118,44 @@ def model_switch(model_id: str) -> Any:
     )
 
 
+@dataclass(frozen=True)
+class Bucket:
+    """The SDK's Object Storage client for one bucket: its methods without namespace and bucket."""
+
+    client: ObjectStorageClient
+    namespace: str
+    name: str
+
+    def __getattr__(self, method: str) -> Any:
+        return partial(getattr(self.client, method), self.namespace, self.name)
+
+    def names(self, **options: Any) -> list[str]:
+        """Return the names of the listed objects."""
+        return [item.name for item in self.list_objects(**options).data.objects]
+
+    def read(self, name: str) -> bytes:
+        """Return the content of an object."""
+        return bytes(self.get_object(name).data.content)
+
+
 @dataclass
 class Cloud:
     """The tenancy of a running emulator."""
 
     emulator: RunningEmulator
-    clients: dict[Any, Any] = field(default_factory=dict)  # made once, for making one takes a while
+    clients: dict[Any, Any] = field(default_factory=dict)  # reused, because creating one is slow
 
-    def client(self, kind: Any, **options: Any) -> Any:
+    def client(self, kind: Any, config: Mapping[str, str] | None = None) -> Any:
         """Return a client of the SDK that never retries."""
-        defaults = {
-            "service_endpoint": self.emulator.url,
-            "retry_strategy": NoneRetryStrategy(),
-            "circuit_breaker_strategy": NoCircuitBreakerStrategy(),
-        }
-        return kind(options.pop("config", self.emulator.config), **{**defaults, **options})
+        return kind(
+            config or self.emulator.config,
+            service_endpoint=self.emulator.url,
+            retry_strategy=NoneRetryStrategy(),
+            circuit_breaker_strategy=NoCircuitBreakerStrategy(),
+        )
 
     def shared_client(self, kind: Any) -> Any:
-        """Return the one client of this kind."""
+        """Return the client of this kind that all tests share."""
         if kind not in self.clients:
             self.clients[kind] = self.client(kind)
         return self.clients[kind]
@@ -148,16 +192,22 @@ class Cloud:
         values = {"compartment_id": self.compartment, "project_id": self.project, "display_name": "m", **details}
         return str(self.science.create_model(models.CreateModelDetails(**values)).data.id)
 
-    def begin_deployment(self, model_id: str, **options: Any) -> Any:
-        """Ask for a deployment; return the SDK's response."""
-        return self.science.create_model_deployment(
-            models.CreateModelDeploymentDetails(
-                compartment_id=self.compartment,
-                project_id=self.project,
-                display_name="d",
-                model_deployment_configuration_details=single_model(model_id, **options),
-            )
+    def echo_model(self, version: object) -> str:
+        """Create a model that answers with this version; return its id."""
+        return self.model(artifact(echo_score(version)))
+
+    def deployment_details(self, configuration: Any, name: str = "d") -> Any:
+        """Return the details of a new deployment."""
+        return models.CreateModelDeploymentDetails(
+            compartment_id=self.compartment,
+            project_id=self.project,
+            display_name=name,
+            model_deployment_configuration_details=configuration,
         )
+
+    def begin_deployment(self, model_id: str, **options: Any) -> Any:
+        """Request a deployment; return the SDK's response."""
+        return self.science.create_model_deployment(self.deployment_details(single_model(model_id, **options)))
 
     def deployment(self, model_id: str | None = None, **options: Any) -> str:
         """Create a deployment, wait until it is ACTIVE, and return its id."""
@@ -165,8 +215,12 @@ class Cloud:
         self.succeeded(response)
         return str(response.data.id)
 
+    def switch(self, deployment: str, model_id: str) -> Any:
+        """Request an update that changes only the model; return the SDK's response."""
+        return self.science.update_model_deployment(deployment, model_switch(model_id))
+
     def finished(self, response: Any) -> Any:
-        """Wait for the end of the work request that a response names; return it."""
+        """Wait until the work request in a response has ended; return it."""
         identifier = response.headers["opc-work-request-id"]
 
         def ended() -> Any:
@@ -176,13 +230,13 @@ class Cloud:
         return wait_for(f"the end of {identifier}", ended)
 
     def succeeded(self, response: Any) -> Any:
-        """Wait for a work request that has to succeed."""
+        """Wait for a work request that must succeed; return it."""
         work_request = self.finished(response)
         assert work_request.status == "SUCCEEDED", self.errors(work_request)
         return work_request
 
     def failed(self, response: Any) -> str:
-        """Wait for a work request that has to fail; return the text of its errors."""
+        """Wait for a work request that must fail; return the text of its errors."""
         work_request = self.finished(response)
         assert work_request.status == "FAILED"
         assert work_request.percent_complete == 100
@@ -197,16 +251,16 @@ class Cloud:
         return str(self.science.get_model_deployment(deployment).data.lifecycle_state)
 
     def deployed_model(self, deployment: str) -> str:
-        """Return the id of the model that a deployment names."""
+        """Return the id of the model in a deployment's configuration."""
         configuration = self.science.get_model_deployment(deployment).data.model_deployment_configuration_details
         return str(configuration.model_configuration_details.model_id)
 
     def predict(self, deployment: str, data: Any = None) -> Any:
-        """Return what a deployment answers."""
+        """Return a deployment's answer."""
         return json.loads(self.endpoint.predict(deployment, {"ask": 1} if data is None else data).data)
 
     def predict_raw(self, deployment: str, body: bytes, content_type: str) -> bytes:
-        """Return the bytes that a deployment answers to bytes of any type."""
+        """Return a deployment's answer to a body of any type."""
         answer = self.endpoint.base_client.call_api(
             f"/{deployment}/predict",
             "POST",
@@ -217,13 +271,14 @@ class Cloud:
         return bytes(answer.data.content)
 
     @cached_property
-    def bucket(self) -> str:
+    def bucket(self) -> Bucket:
         details = CreateBucketDetails(name="shelf", compartment_id=self.compartment)
-        return str(self.storage.create_bucket(self.emulator.namespace, details).data.name)
+        self.storage.create_bucket(self.emulator.namespace, details)
+        return Bucket(self.storage, self.emulator.namespace, "shelf")
 
 
 def refusal(call: Any, *arguments: Any, **options: Any) -> tuple[int, str]:
-    """Make a call that has to be refused; return the status and OCI's code."""
+    """Make a call that must be refused; return the status and OCI's code."""
     with pytest.raises(oci.exceptions.ServiceError) as caught:
         call(*arguments, **options)
     error = caught.value

@@ -20,7 +20,7 @@ CONDA_PATH = (
 
 @dataclass
 class Ads:
-    """A process with ADS in it."""
+    """A process that runs ADS."""
 
     process: "subprocess.Popen[str]"
     log: Path
@@ -38,18 +38,18 @@ class Ads:
 @pytest.fixture
 def ads(cloud: Cloud, tmp_path: Path) -> Iterator[Ads]:
     emulator, log = cloud.emulator, tmp_path / "ads.log"
-    facts = [emulator.url, emulator.config_file, cloud.compartment, cloud.project, str(tmp_path / "ads")]
+    arguments = [emulator.url, emulator.config_file, cloud.compartment, cloud.project, str(tmp_path / "ads")]
     pipe = subprocess.PIPE
     with log.open("w") as errors:
-        command = [sys.executable, ads_session.__file__, *facts]
+        command = [sys.executable, ads_session.__file__, *arguments]
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True, cwd=tmp_path)
     with process:
         yield Ads(process, log)
         process.kill()
 
 
-def test_ads_makes_deploys_and_deletes_a_model(cloud: Cloud, ads: Ads) -> None:
-    """ADS hides failures, so what it did is read with the SDK."""
+def test_ads_saves_deploys_and_deletes_a_model(cloud: Cloud, ads: Ads) -> None:
+    """ADS hides failures, so the SDK reads what it did."""
     environment = yaml.safe_load(ads("prepare"))["MODEL_DEPLOYMENT"]["INFERENCE_CONDA_ENV"]
     assert environment == {
         "INFERENCE_ENV_PATH": CONDA_PATH,
@@ -73,7 +73,7 @@ def test_ads_makes_deploys_and_deletes_a_model(cloud: Cloud, ads: Ads) -> None:
     assert ads("predict") == {"prediction": [2, 5.0]}
     assert cloud.predict(deployment, {"values": [4]}) == {"prediction": [8]}
     cloud.emulator.fail_next("Predict", status=500)
-    assert ads("predict")["code"] == "InternalServerError"  # as if it were a prediction
+    assert ads("predict")["code"] == "InternalServerError"  # returned like a prediction
 
     assert ads("refused_delete") == "ModelWithActiveDeploymentError"
     assert cloud.science.get_model(model).data.lifecycle_state == "ACTIVE"

@@ -8,15 +8,15 @@ from oci_emulator.operations import read_real_operations
 from tests.emulator.clouds import Cloud, refusal
 
 
-def test_coverage_md_is_what_the_route_table_says() -> None:
+def test_coverage_md_is_up_to_date() -> None:
     written = files("oci_emulator").joinpath("COVERAGE.md").read_text(encoding="utf-8")
     assert written == render(), "run: python -m oci_emulator.coverage > oci_emulator/COVERAGE.md"
 
 
-def test_every_operation_that_oci_has_is_answered(cloud: Cloud) -> None:
-    """No operation is answered with 404 NotFound or 405, and what is not emulated names itself in a 501."""
+def test_every_operation_of_oci_is_answered(cloud: Cloud) -> None:
+    """No operation is answered with 404 NotFound or 405; one that is not emulated is named in a 501."""
     text = files("oci_emulator").joinpath("COVERAGE.md").read_text(encoding="utf-8")
-    client = cloud.storage.base_client  # the one without a base path
+    client = cloud.storage.base_client  # has no base path
     for operation in read_real_operations():
         if f"| {operation.name} |" in text or operation.method == "HEAD":
             continue
@@ -44,8 +44,8 @@ def test_every_operation_that_oci_has_is_answered(cloud: Cloud) -> None:
         ("GET", "/20180401/alarms", (501, "NotImplemented")),
     ],
 )
-def test_a_path_that_oci_does_not_have_is_not_found(
+def test_a_path_without_an_emulated_operation_is_refused(
     cloud: Cloud, method: str, path: str, answer: tuple[int, str]
 ) -> None:
-    client = cloud.storage.base_client  # the one without a base path
+    client = cloud.storage.base_client  # has no base path
     assert refusal(client.call_api, path, method) == answer

@@ -1,15 +1,16 @@
 import time
+from operator import attrgetter
 from typing import Any
 
 import pytest
 from oci.data_science import models
 
 from oci_emulator.data_science.lifecycles import TRANSITIONS
-from tests.emulator.clouds import Cloud, artifact, echo_score, model_switch, refusal, single_model
+from tests.emulator.clouds import CHANGES, Cloud, artifact, refusal, single_model
 
 
 def update(**values: Any) -> models.UpdateModelDeploymentDetails:
-    """Update details: values of the deployment itself, or of the configuration's model part."""
+    """Return update details from fields of the deployment, fields of its model part, and `environment`."""
     outer = {name: values.pop(name) for name in list(values) if hasattr(models.UpdateModelDeploymentDetails, name)}
     environment = values.pop("environment", None)
     configuration = models.UpdateSingleModelDeploymentConfigurationDetails()
@@ -21,6 +22,16 @@ def update(**values: Any) -> models.UpdateModelDeploymentDetails:
     if values or environment is not None:
         outer["model_deployment_configuration_details"] = configuration
     return models.UpdateModelDeploymentDetails(**outer)
+
+
+def updated(cloud: Cloud, deployment: str, **values: Any) -> None:
+    """Make an update that must succeed."""
+    cloud.succeeded(cloud.science.update_model_deployment(deployment, update(**values)))
+
+
+def refused_update(cloud: Cloud, deployment: str, **values: Any) -> tuple[int, str]:
+    """Request an update that must be refused; return the status and OCI's code."""
+    return refusal(cloud.science.update_model_deployment, deployment, update(**values))
 
 
 def larger() -> models.InstanceConfiguration:
@@ -50,8 +61,8 @@ def test_a_deployment_is_created_and_answers(cloud: Cloud) -> None:
     assert cloud.science.list_work_request_errors(work_request.id).data == []
 
 
-def watched(cloud: Cloud, identifier: str) -> list[tuple[str, float]]:
-    """Look at a work request until it ends; return each status and the percents."""
+def follow(cloud: Cloud, identifier: str) -> list[tuple[str, float]]:
+    """Read a work request until it ends; return each status with its percentage."""
     seen: list[tuple[str, float]] = []
     while not seen or seen[-1][0] not in ("SUCCEEDED", "FAILED"):
         work_request = cloud.science.get_work_request(identifier).data
@@ -60,10 +71,10 @@ def watched(cloud: Cloud, identifier: str) -> list[tuple[str, float]]:
     return seen
 
 
-def test_progress_reaches_100_together_with_the_end(cloud: Cloud) -> None:
-    for seconds in (0.5, 5, 50):  # until there is time for enough looks
+def test_progress_reaches_100_only_at_the_end(cloud: Cloud) -> None:
+    for seconds in (0.5, 5, 50):  # until there is time for enough reads
         cloud.emulator.set_timings(create=seconds)
-        seen = watched(cloud, cloud.begin_deployment(cloud.model()).headers["opc-work-request-id"])
+        seen = follow(cloud, cloud.begin_deployment(cloud.model()).headers["opc-work-request-id"])
         if len(seen) > 8:
             break
     percents = [percent for _, percent in seen]
@@ -74,10 +85,10 @@ def test_progress_reaches_100_together_with_the_end(cloud: Cloud) -> None:
 
 
 def test_an_update_switches_the_model_at_the_same_url(cloud: Cloud) -> None:
-    deployment = cloud.deployment(cloud.model(artifact(echo_score("old"))))
+    deployment = cloud.deployment(cloud.echo_model("old"))
     before = cloud.science.get_model_deployment(deployment)
-    new = cloud.model(artifact(echo_score("new")))
-    response = cloud.science.update_model_deployment(deployment, model_switch(new))
+    new = cloud.echo_model("new")
+    response = cloud.switch(deployment, new)
     assert (response.status, response.data) == (202, None)
     cloud.succeeded(response)
     after = cloud.science.get_model_deployment(deployment)
@@ -100,21 +111,15 @@ def test_the_whole_lifecycle(cloud: Cloud) -> None:
     assert refusal(cloud.predict, deployment) == (404, "NotAuthorizedOrNotFound")
 
 
-CALLS = {
-    "ActivateModelDeployment": "activate_model_deployment",
-    "DeactivateModelDeployment": "deactivate_model_deployment",
-    "DeleteModelDeployment": "delete_model_deployment",
-    "UpdateModelDeployment": "update_model_deployment",
-}
-
-
 def call(cloud: Cloud, operation: str, deployment: str, **options: Any) -> Any:
     arguments = [update(description="x")] if operation == "UpdateModelDeployment" else []
-    return getattr(cloud.science, CALLS[operation])(deployment, *arguments, **options)
+    return getattr(cloud.science, CHANGES[operation])(deployment, *arguments, **options)
 
 
 @pytest.fixture
 def in_state(cloud: Cloud) -> Any:
+    """Return a function that creates a deployment and brings it to a lifecycle state."""
+
     def bring(state: str) -> str:
         slow = dict.fromkeys(("create", "update", "delete"), 30.0)
         if state == "FAILED":
@@ -127,7 +132,7 @@ def in_state(cloud: Cloud) -> Any:
         deployment = cloud.deployment()
         if state == "NEEDS_ATTENTION":
             cloud.emulator.fail_next("UpdateModelDeployment", "needs_attention")
-            cloud.failed(cloud.science.update_model_deployment(deployment, update(description="y")))
+            cloud.failed(call(cloud, "UpdateModelDeployment", deployment))
         if state in ("INACTIVE", "DELETED"):
             kind = {"INACTIVE": "DeactivateModelDeployment", "DELETED": "DeleteModelDeployment"}[state]
             cloud.succeeded(call(cloud, kind, deployment))
@@ -145,18 +150,17 @@ def in_state(cloud: Cloud) -> Any:
     "state",
     ["CREATING", "ACTIVE", "UPDATING", "FAILED", "INACTIVE", "DELETING", "DELETED", "NEEDS_ATTENTION"],
 )
-def test_a_state_admits_what_the_table_says(cloud: Cloud, in_state: Any, state: str) -> None:
+def test_a_state_admits_the_operations_in_the_table(cloud: Cloud, in_state: Any, state: str) -> None:
     deployment = in_state(state)
     assert cloud.state(deployment) == state
-    refused = [name for name in CALLS if state not in TRANSITIONS[name].succeeds]
-    for name in refused:
+    admitted = [name for name in CHANGES if state in TRANSITIONS[name].succeeds]
+    for name in CHANGES.keys() - admitted:
         assert refusal(call, cloud, name, deployment) == (409, "IncorrectState")
-    if len(refused) < len(CALLS):
-        admitted = next(name for name in CALLS if name not in refused)
-        assert call(cloud, admitted, deployment).status == 202
+    if admitted:
+        assert call(cloud, admitted[0], deployment).status == 202
 
 
-def test_the_table_of_transitions_is_ocis() -> None:
+def test_the_table_of_transitions_is_that_of_oci() -> None:
     admits = {name: set(transition.succeeds) for name, transition in TRANSITIONS.items()}
     assert admits == {
         "CreateModelDeployment": {""},
@@ -167,14 +171,14 @@ def test_the_table_of_transitions_is_ocis() -> None:
     }
 
 
-@pytest.mark.parametrize("operation", CALLS)
+@pytest.mark.parametrize("operation", CHANGES)
 def test_an_old_etag_is_refused_before_the_state(cloud: Cloud, in_state: Any, operation: str) -> None:
     deployment = in_state("UPDATING")
     assert refusal(call, cloud, operation, deployment, if_match="old") == (412, "NoEtagMatch")
     assert refusal(call, cloud, operation, deployment) == (409, "IncorrectState")
 
 
-def test_the_right_etag_admits_one_of_two(cloud: Cloud) -> None:
+def test_an_etag_admits_only_one_of_two_updates(cloud: Cloud) -> None:
     deployment = cloud.deployment()
     etag = cloud.science.get_model_deployment(deployment).headers["etag"]
     cloud.succeeded(cloud.science.update_model_deployment(deployment, update(description="a"), if_match=etag))
@@ -193,8 +197,7 @@ def test_the_right_etag_admits_one_of_two(cloud: Cloud) -> None:
 )
 def test_two_groups_of_options_at_once_are_refused(cloud: Cloud, values: dict[str, Any]) -> None:
     deployment = cloud.deployment()
-    answer = refusal(cloud.science.update_model_deployment, deployment, update(**values))
-    assert answer == (400, "InvalidParameter")
+    assert refused_update(cloud, deployment, **values) == (400, "InvalidParameter")
     assert cloud.state(deployment) == "ACTIVE"
 
 
@@ -210,16 +213,17 @@ def test_two_groups_of_options_at_once_are_refused(cloud: Cloud, values: dict[st
 )
 def test_one_group_of_options_is_updated(cloud: Cloud, values: dict[str, Any]) -> None:
     deployment = cloud.deployment()
-    cloud.succeeded(cloud.science.update_model_deployment(deployment, update(**values)))
+    updated(cloud, deployment, **values)
     assert cloud.state(deployment) == "ACTIVE"
     assert cloud.predict(deployment)["version"] == 1
 
 
-def test_values_sent_again_unchanged_count_for_nothing(cloud: Cloud) -> None:
-    model = cloud.model()
-    deployment = cloud.deployment(model, environment={"MODE": "x"})
+def test_unchanged_values_do_not_count_as_a_group(cloud: Cloud) -> None:
+    deployment = cloud.deployment(environment={"MODE": "x"})
     new = cloud.model()
-    details = update(
+    updated(
+        cloud,
+        deployment,
         display_name="d",
         model_id=new,
         bandwidth_mbps=10,
@@ -227,18 +231,16 @@ def test_values_sent_again_unchanged_count_for_nothing(cloud: Cloud) -> None:
         scaling_policy=models.FixedSizeScalingPolicy(instance_count=1),
         environment={"MODE": "x"},
     )
-    cloud.succeeded(cloud.science.update_model_deployment(deployment, details))
     assert cloud.deployed_model(deployment) == new
 
 
-def test_everything_is_updated_at_once_while_inactive(cloud: Cloud) -> None:
+def test_all_groups_are_updated_at_once_while_inactive(cloud: Cloud) -> None:
     deployment = cloud.deployment()
     cloud.succeeded(cloud.science.deactivate_model_deployment(deployment))
-    new = cloud.model(artifact(echo_score(2)))
-    details = update(
-        description="new", model_id=new, instance_configuration=larger(), environment={"WEB_CONCURRENCY": "1"}
+    new, environment = cloud.echo_model(2), {"WEB_CONCURRENCY": "1"}
+    updated(
+        cloud, deployment, description="new", model_id=new, instance_configuration=larger(), environment=environment
     )
-    cloud.succeeded(cloud.science.update_model_deployment(deployment, details))
     assert cloud.state(deployment) == "INACTIVE"
     cloud.succeeded(cloud.science.activate_model_deployment(deployment))
     assert cloud.predict(deployment)["version"] == 2
@@ -256,35 +258,28 @@ def networked() -> Any:
 
 
 def instance_of(cloud: Cloud, deployment: str) -> Any:
-    found = cloud.science.get_model_deployment(deployment).data.model_deployment_configuration_details
-    return found.model_configuration_details.instance_configuration
+    configuration = cloud.science.get_model_deployment(deployment).data.model_deployment_configuration_details
+    return configuration.model_configuration_details.instance_configuration
 
 
-def test_an_instance_configuration_is_replaced_as_a_whole(cloud: Cloud) -> None:
+def test_an_instance_configuration_is_replaced_as_a_whole_but_keeps_its_subnet(cloud: Cloud) -> None:
     deployment = cloud.deployment()
-    cloud.succeeded(cloud.science.update_model_deployment(deployment, update(instance_configuration=networked())))
+    updated(cloud, deployment, instance_configuration=networked())
     assert instance_of(cloud, deployment).private_endpoint_id == networked().private_endpoint_id
     without_endpoint = networked()
     without_endpoint.private_endpoint_id = None
-    cloud.succeeded(cloud.science.update_model_deployment(deployment, update(instance_configuration=without_endpoint)))
-    assert instance_of(cloud, deployment).private_endpoint_id is None
-    assert instance_of(cloud, deployment).subnet_id == networked().subnet_id
+    updated(cloud, deployment, instance_configuration=without_endpoint)
+    assert instance_of(cloud, deployment) == without_endpoint
+    assert refused_update(cloud, deployment, instance_configuration=larger()) == (400, "InvalidParameter")
+    assert instance_of(cloud, deployment) == without_endpoint
 
 
-def test_a_deployment_does_not_go_back_to_default_networking(cloud: Cloud) -> None:
-    deployment = cloud.deployment()
-    cloud.succeeded(cloud.science.update_model_deployment(deployment, update(instance_configuration=networked())))
-    answer = refusal(cloud.science.update_model_deployment, deployment, update(instance_configuration=larger()))
-    assert answer == (400, "InvalidParameter")
-    assert instance_of(cloud, deployment).subnet_id == networked().subnet_id
-
-
-def autoscaling(low: int = 2, first: int = 2, high: int = 6, metric: str = "CPU_UTILIZATION", **values: Any) -> Any:
+def autoscaling(low: int = 2, first: int = 2, high: int = 6, scale_out: int | None = 70, **values: Any) -> Any:
     bound = models.PredefinedExpressionThresholdScalingConfiguration
     rule = models.PredefinedMetricExpressionRule(
-        metric_type=metric,
+        metric_type="CPU_UTILIZATION",
         scale_in_configuration=bound(threshold=30),
-        scale_out_configuration=bound(threshold=values.pop("scale_out", 70)),
+        scale_out_configuration=bound(threshold=scale_out),
     )
     policy = models.ThresholdBasedAutoScalingPolicyDetails(
         minimum_instance_count=low, initial_instance_count=first, maximum_instance_count=high, rules=[rule]
@@ -292,14 +287,14 @@ def autoscaling(low: int = 2, first: int = 2, high: int = 6, metric: str = "CPU_
     return models.AutoScalingPolicy(**{"cool_down_in_seconds": 600, "auto_scaling_policies": [policy]} | values)
 
 
-def test_a_scaling_policy_takes_the_place_of_another(cloud: Cloud) -> None:
+def test_a_scaling_policy_is_replaced(cloud: Cloud) -> None:
     deployment = cloud.deployment()
     for policy, count in ((autoscaling(), 2), (models.FixedSizeScalingPolicy(instance_count=3), 3)):
-        cloud.succeeded(cloud.science.update_model_deployment(deployment, update(scaling_policy=policy)))
-        found = cloud.science.get_model_deployment(deployment).data
-        stored = found.model_deployment_configuration_details.model_configuration_details.scaling_policy
+        updated(cloud, deployment, scaling_policy=policy)
+        shown = cloud.science.get_model_deployment(deployment).data
+        stored = shown.model_deployment_configuration_details.model_configuration_details.scaling_policy
         assert stored == policy
-        assert found.model_deployment_system_data.current_instance_count == count
+        assert shown.model_deployment_system_data.current_instance_count == count
 
 
 @pytest.mark.parametrize(
@@ -313,53 +308,33 @@ def test_a_scaling_policy_takes_the_place_of_another(cloud: Cloud) -> None:
         (autoscaling(auto_scaling_policies=None), "MissingParameter"),
     ],
 )
-def test_autoscaling_that_oci_does_not_take_is_refused(cloud: Cloud, policy: Any, code: str) -> None:
-    deployment = cloud.deployment()
-    assert refusal(cloud.science.update_model_deployment, deployment, update(scaling_policy=policy)) == (400, code)
+def test_invalid_autoscaling_is_refused(cloud: Cloud, policy: Any, code: str) -> None:
+    assert refused_update(cloud, cloud.deployment(), scaling_policy=policy) == (400, code)
 
 
-def wrong_shape(details: Any) -> None:
-    details.model_configuration_details.instance_configuration.instance_shape_name = "VM.Huge"
-
-
-def no_size(details: Any) -> None:
-    details.model_configuration_details.instance_configuration.model_deployment_instance_shape_config_details = None
-
-
-def too_much_memory(details: Any) -> None:
-    part = details.model_configuration_details.instance_configuration
-    part.model_deployment_instance_shape_config_details.memory_in_gbs = 100
-
-
-def no_instance(details: Any) -> None:
-    details.model_configuration_details.scaling_policy.instance_count = 0
-
-
-def too_wide(details: Any) -> None:
-    details.model_configuration_details.bandwidth_mbps = 10
-    details.model_configuration_details.maximum_bandwidth_mbps = 30
-
-
-def wrong_variable(details: Any) -> None:
-    details.environment_configuration_details.environment_variables = {"_X": "1"}
-
-
-def too_many_variables(details: Any) -> None:
-    details.environment_configuration_details.environment_variables = {"BIG": "x" * 2048}
+MODEL = "model_configuration_details"
+INSTANCE = f"{MODEL}.instance_configuration"
+SIZE = f"{INSTANCE}.model_deployment_instance_shape_config_details"
+VARIABLES = "environment_configuration_details.environment_variables"
 
 
 @pytest.mark.parametrize(
-    "spoil",
-    [wrong_shape, no_size, too_much_memory, no_instance, too_wide, wrong_variable, too_many_variables],
+    ("field", "value"),
+    [
+        pytest.param(f"{INSTANCE}.instance_shape_name", "VM.Huge", id="an unknown shape"),
+        pytest.param(SIZE, None, id="a flexible shape without a size"),
+        pytest.param(f"{SIZE}.memory_in_gbs", 100, id="too much memory"),
+        pytest.param(f"{MODEL}.scaling_policy.instance_count", 0, id="no instance"),
+        pytest.param(f"{MODEL}.maximum_bandwidth_mbps", 30, id="more than twice the bandwidth"),
+        pytest.param(VARIABLES, {"_X": "1"}, id="an invalid name of a variable"),
+        pytest.param(VARIABLES, {"BIG": "x" * 2048}, id="too many bytes of variables"),
+    ],
 )
-def test_a_configuration_that_oci_does_not_take_is_refused(cloud: Cloud, spoil: Any) -> None:
+def test_an_invalid_configuration_is_refused(cloud: Cloud, field: str, value: Any) -> None:
     configuration = single_model(cloud.model())
-    spoil(configuration)
-    details = models.CreateModelDeploymentDetails(
-        compartment_id=cloud.compartment,
-        project_id=cloud.project,
-        model_deployment_configuration_details=configuration,
-    )
+    parent, _, name = field.rpartition(".")
+    setattr(attrgetter(parent)(configuration), name, value)
+    details = cloud.deployment_details(configuration)
     assert refusal(cloud.science.create_model_deployment, details) == (400, "InvalidParameter")
     assert cloud.science.list_model_deployments(cloud.compartment).data == []
 
@@ -373,9 +348,5 @@ def test_a_model_that_cannot_be_deployed_is_refused(cloud: Cloud) -> None:
 
 
 def test_a_model_group_is_not_emulated(cloud: Cloud) -> None:
-    details = models.CreateModelDeploymentDetails(
-        compartment_id=cloud.compartment,
-        project_id=cloud.project,
-        model_deployment_configuration_details=models.ModelGroupDeploymentConfigurationDetails(),
-    )
+    details = cloud.deployment_details(models.ModelGroupDeploymentConfigurationDetails())
     assert refusal(cloud.science.create_model_deployment, details) == (501, "NotImplemented")

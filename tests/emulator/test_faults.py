@@ -1,4 +1,4 @@
-"""Faults at a chosen call, and what of them survives a restart."""
+"""Faults at the nth call, and what survives a restart."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from oci.data_science import DataScienceClient, models
 
 from oci_emulator.faults import KINDS
 from oci_emulator.testing import EmulatorError, running_emulator
-from tests.emulator.clouds import Cloud, artifact, echo_score, model_switch, refusal
+from tests.emulator.clouds import Cloud, refusal
 
 PID_HEADER = "x-recdeploy-test-pid"
 
@@ -28,7 +28,7 @@ def create_project(client: Any, cloud: Cloud) -> Any:
     return client.create_project(models.CreateProjectDetails(compartment_id=cloud.compartment), opc_retry_token="t")
 
 
-def test_calls_are_numbered_from_the_last_time_they_were_forgotten(cloud: Cloud) -> None:
+def test_calls_are_numbered_since_they_were_cleared(cloud: Cloud) -> None:
     projects(cloud)
     cloud.emulator.clear_calls()
     projects(cloud)
@@ -52,9 +52,9 @@ def test_calls_are_numbered_from_the_last_time_they_were_forgotten(cloud: Cloud)
         ("not_done", 0),
     ],
 )
-def test_a_fault_hits_the_nth_call_whatever_it_is(cloud: Cloud, kind: str, done: int) -> None:
+def test_a_fault_hits_the_nth_call_of_any_operation(cloud: Cloud, kind: str, done: int) -> None:
     cloud.emulator.clear_calls()
-    seconds = 60 if kind == "not_done" else 0.2  # which it does not wait
+    seconds = 60 if kind == "not_done" else 0.2  # not_done does not wait
     fault = cloud.emulator.fail_at(3, kind, status=503, seconds=seconds)
     assert (fault["operation"], fault["nth"], fault["code"]) == ("*", 3, "ServiceUnavailable")
     cloud.science.list_models(cloud.compartment)
@@ -73,17 +73,16 @@ def test_a_fault_hits_the_nth_call_whatever_it_is(cloud: Cloud, kind: str, done:
     assert projects(cloud) == 1
 
 
-def test_an_outcome_can_be_placed_at_a_call(cloud: Cloud) -> None:
-    old = cloud.deployment(cloud.model(artifact(echo_score("old"))))
-    new = cloud.model(artifact(echo_score("new")))
+def test_an_outcome_can_be_ordered_for_the_nth_call(cloud: Cloud) -> None:
+    deployment, new = cloud.deployment(cloud.echo_model("old")), cloud.echo_model("new")
     cloud.emulator.clear_calls()
     cloud.emulator.fail_at(2, "silently_reverted")
-    cloud.state(old)
-    cloud.succeeded(cloud.science.update_model_deployment(old, model_switch(new)))
-    assert cloud.predict(old)["version"] == "old"
+    cloud.state(deployment)
+    cloud.succeeded(cloud.switch(deployment, new))
+    assert cloud.predict(deployment)["version"] == "old"
 
 
-def test_an_outcome_at_a_call_that_cannot_have_it_stays_to_come(cloud: Cloud) -> None:
+def test_an_outcome_stays_pending_if_the_nth_call_cannot_have_it(cloud: Cloud) -> None:
     cloud.emulator.clear_calls()
     cloud.emulator.fail_at(1, "silently_reverted")
     cloud.emulator.fail_at(2, "status", operation="GetModel")
@@ -105,13 +104,7 @@ def test_several_calls_in_a_row_can_be_hit(cloud: Cloud) -> None:
     assert statuses == [200, 429, 429, 200]
 
 
-@pytest.mark.parametrize("details", [{"after": 1}, {"times": 0}])
-def test_a_place_that_makes_no_sense_is_refused(cloud: Cloud, details: dict[str, Any]) -> None:
-    with pytest.raises(EmulatorError, match="refused"):
-        cloud.emulator.fail_at(100, **details)
-
-
-def test_a_call_that_has_passed_cannot_be_hit(cloud: Cloud) -> None:
+def test_a_fault_cannot_be_ordered_for_a_past_call(cloud: Cloud) -> None:
     cloud.emulator.clear_calls()
     projects(cloud)
     with pytest.raises(EmulatorError, match="call 1 has passed; 1 calls have come"):
@@ -132,16 +125,16 @@ def test_a_call_that_has_passed_cannot_be_hit(cloud: Cloud) -> None:
         (504, "InternalServerError"),
     ],
 )
-def test_a_status_has_ocis_code_for_it(cloud: Cloud, status: int, code: str) -> None:
+def test_a_status_has_the_error_code_of_oci(cloud: Cloud, status: int, code: str) -> None:
     cloud.emulator.fail_next("ListModels", status=status)
     with pytest.raises(oci.exceptions.ServiceError) as caught:
         cloud.science.list_models(cloud.compartment)
     assert (caught.value.status, caught.value.code) == (status, code)
-    assert "retry-after" not in caught.value.headers  # which OCI does not document; its clients back off
+    assert "retry-after" not in caught.value.headers  # OCI does not document it; its clients back off
 
 
 def in_child(work: Callable[[], object]) -> int:
-    """Do something in a child process; return the signal that ended it, or minus its exit code."""
+    """Run a function in a child process; return the signal that ended it, or the negative exit code."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -155,7 +148,7 @@ def in_child(work: Callable[[], object]) -> int:
 
 
 def named_client(cloud: Cloud, pid: object = None) -> Any:
-    """Return a client that names its process, or another one."""
+    """Return a client that names a process, its own by default."""
     client = cloud.client(DataScienceClient)
     client.base_client.session.headers[PID_HEADER] = str(os.getpid() if pid is None else pid)
     return client
@@ -166,7 +159,7 @@ def test_a_client_that_names_itself_is_killed(cloud: Cloud, kind: str, done: int
     cloud.emulator.clear_calls()
     cloud.emulator.fail_at(1, kind)
     assert in_child(lambda: create_project(named_client(cloud), cloud)) == signal.SIGKILL
-    call = cloud.emulator.calls("CreateProject")[0]
+    [call] = cloud.emulator.calls("CreateProject")
     assert call["killed"]
     assert call["dropped"]
     assert projects(cloud) == done
@@ -184,15 +177,16 @@ def test_no_other_process_is_killed(cloud: Cloud, pid: str) -> None:
     with pytest.raises(oci.exceptions.RequestException):
         create_project(client, cloud)
     assert projects(cloud) == 0
-    assert cloud.emulator.calls("CreateProject")[0]["killed"] is None
+    [call] = cloud.emulator.calls("CreateProject")
+    assert (call["killed"], call["dropped"], call["status"]) == (None, True, None)
 
 
-def test_the_readme_has_every_kind() -> None:
+def test_the_readme_lists_every_kind() -> None:
     text = files("oci_emulator").joinpath("README.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE)) == KINDS
 
 
-def test_timings_faults_and_calls_survive(tmp_path: Path) -> None:
+def test_timings_faults_and_calls_survive_a_restart(tmp_path: Path) -> None:
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
         projects(cloud)
@@ -224,7 +218,7 @@ def test_timings_faults_and_calls_survive(tmp_path: Path) -> None:
             "deactivate": 0.2,
         }
         assert [(call["status"], call["dropped"]) for call in calls] == [(200, False), (429, False), (None, False)]
-        calls[2]["dropped"] = True  # it was under way
+        calls[2]["dropped"] = True  # the kill interrupted it
         assert (emulator.calls(), emulator.faults()) == (calls, faults)
         assert [fault["times"] for fault in faults] == [1, 1]
         assert refusal(cloud.science.list_models, cloud.compartment) == (429, "TooManyRequests")
@@ -238,23 +232,22 @@ def test_timings_faults_and_calls_survive(tmp_path: Path) -> None:
         assert numbers == sorted(set(numbers))
 
 
-def test_lies_survive(tmp_path: Path) -> None:
+def test_lies_survive_a_restart(tmp_path: Path) -> None:
     def answers(cloud: Cloud, deployment: str) -> list[str]:
         return sorted(cloud.predict(deployment)["version"] for _ in range(4))
 
     kinds = ("old_still_serves", "half_done", "stale_replica", "stuck", "unknown_state")
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
-        old, new = (cloud.model(artifact(echo_score(version))) for version in ("old", "new"))
-        details = {"environment": {"WEB_CONCURRENCY": "1"}}
-        begun = [cloud.begin_deployment(old, **details) for _ in kinds]
+        old, new = cloud.echo_model("old"), cloud.echo_model("new")
+        begun = [cloud.begin_deployment(old, environment={"WEB_CONCURRENCY": "1"}) for _ in kinds]
         deployments = {kind: response.data.id for kind, response in zip(kinds, begun, strict=True)}
         for response in begun:
             cloud.succeeded(response)
         updates = {}
         for kind, deployment in deployments.items():
             emulator.fail_next("UpdateModelDeployment", kind)
-            updates[kind] = cloud.science.update_model_deployment(deployment, model_switch(new))
+            updates[kind] = cloud.switch(deployment, new)
             if kind != "stuck":
                 cloud.finished(updates[kind])
         emulator.kill()

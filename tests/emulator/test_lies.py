@@ -1,4 +1,4 @@
-"""What the cloud says of a change, and what is so, can differ; each such lie can be ordered."""
+"""Lies: OCI reports success, and something else is true. Each kind can be ordered."""
 
 import json
 import time
@@ -9,19 +9,11 @@ from oci.data_science import models
 from oci.exceptions import ServiceError
 
 from oci_emulator.testing import EmulatorError
-from tests.emulator.clouds import Cloud, artifact, echo_score, model_switch, refusal, wait_for
-
-DEPLOYMENT_CALLS = {
-    "CreateModelDeployment": "begin_deployment",
-    "UpdateModelDeployment": "update_model_deployment",
-    "DeleteModelDeployment": "delete_model_deployment",
-    "ActivateModelDeployment": "activate_model_deployment",
-    "DeactivateModelDeployment": "deactivate_model_deployment",
-}
+from tests.emulator.clouds import CHANGES, Cloud, model_switch, refusal, wait_for
 
 
 def versions(cloud: Cloud, deployment: str, count: int = 4) -> list[Any]:
-    """Return the versions that answer; None when nothing does."""
+    """Return the versions that answer, none when the deployment serves nothing."""
     try:
         return [cloud.predict(deployment)["version"] for _ in range(count)]
     except ServiceError as err:
@@ -31,14 +23,14 @@ def versions(cloud: Cloud, deployment: str, count: int = 4) -> list[Any]:
 
 
 def switch(cloud: Cloud, deployment: str, version: object) -> Any:
-    """Ask for a new model in a deployment; return the SDK's response."""
-    return cloud.science.update_model_deployment(deployment, model_switch(cloud.model(artifact(echo_score(version)))))
+    """Request an update to a new model that answers with this version; return the SDK's response."""
+    return cloud.switch(deployment, cloud.echo_model(version))
 
 
 @pytest.fixture
 def old(cloud: Cloud) -> str:
     """A deployment whose model answers with version `old`."""
-    return cloud.deployment(cloud.model(artifact(echo_score("old"))))
+    return cloud.deployment(cloud.echo_model("old"))
 
 
 @pytest.mark.parametrize(
@@ -72,10 +64,10 @@ def old(cloud: Cloud) -> str:
         ("ActivateModelDeployment", "old_still_serves", "SUCCEEDED", "ACTIVE", "old", None),
     ],
 )
-def test_what_is_said_and_what_is_so(
+def test_a_fault_decides_what_is_reported_and_what_is_true(
     cloud: Cloud, operation: str, kind: str, status: str, state: str, named: str, answers: str | None
 ) -> None:
-    ids = {version: cloud.model(artifact(echo_score(version))) for version in ("old", "new")}
+    ids = {version: cloud.echo_model(version) for version in ("old", "new")}
     deployment = None if operation == "CreateModelDeployment" else cloud.deployment(ids["old"])
     if operation == "ActivateModelDeployment":
         cloud.succeeded(cloud.science.deactivate_model_deployment(deployment))
@@ -84,38 +76,54 @@ def test_what_is_said_and_what_is_so(
         response = cloud.begin_deployment(ids["new"])
     else:
         more = [model_switch(ids["new"])] if operation == "UpdateModelDeployment" else []
-        response = getattr(cloud.science, DEPLOYMENT_CALLS[operation])(deployment, *more)
+        response = getattr(cloud.science, CHANGES[operation])(deployment, *more)
     work_request = cloud.finished(response)
     deployment = deployment or response.data.id
     assert (work_request.status, work_request.percent_complete) == (status, 100)
     assert cloud.errors(work_request) == ("ordered" if status == "FAILED" else "")
-    assert cloud.state(deployment) == state
+    shown = cloud.science.get_model_deployment(deployment).data
+    assert (shown.lifecycle_state, shown.lifecycle_details) == (state, "ordered" if status == "FAILED" else None)
     assert cloud.deployed_model(deployment) == ids[named]
     assert versions(cloud, deployment) == ([answers] * 4 if answers else [])
 
 
 @pytest.mark.parametrize("kind", ["half_done", "silently_reverted", "old_still_serves", "stale_replica"])
-def test_the_next_update_repairs_even_when_it_names_the_same_model(cloud: Cloud, old: str, kind: str) -> None:
+def test_the_next_update_repairs_even_with_the_same_model(cloud: Cloud, old: str, kind: str) -> None:
     cloud.emulator.fail_next("UpdateModelDeployment", kind)
     cloud.finished(switch(cloud, old, "new"))
     named = cloud.deployed_model(old)
-    cloud.succeeded(cloud.science.update_model_deployment(old, model_switch(named)))
-    assert len(set(versions(cloud, old, 8))) == 1
-    assert versions(cloud, old) == (["old"] if kind in ("half_done", "silently_reverted") else ["new"]) * 4
+    cloud.succeeded(cloud.switch(old, named))
+    repaired = "old" if kind in ("half_done", "silently_reverted") else "new"
+    assert versions(cloud, old, 8) == [repaired] * 8
+    assert len(list((cloud.emulator.data_dir / "deployments" / old).iterdir())) == 1
 
 
-def test_a_created_deployment_in_need_of_attention_can_be_updated(cloud: Cloud) -> None:
-    cloud.emulator.fail_next("CreateModelDeployment", "needs_attention")
+@pytest.mark.parametrize("operation", ["CreateModelDeployment", "UpdateModelDeployment"])
+def test_a_deployment_that_needs_attention_can_be_updated(cloud: Cloud, operation: str) -> None:
+    cloud.emulator.fail_next(operation, "needs_attention")
     response = cloud.begin_deployment(cloud.model())
+    deployment = response.data.id
+    if operation == "UpdateModelDeployment":
+        cloud.succeeded(response)
+        response = switch(cloud, deployment, "new")
     cloud.failed(response)
-    cloud.succeeded(switch(cloud, response.data.id, "repaired"))
-    assert cloud.state(response.data.id) == "ACTIVE"
-    assert versions(cloud, response.data.id) == ["repaired"] * 4
+    cloud.succeeded(switch(cloud, deployment, "repaired"))
+    assert cloud.state(deployment) == "ACTIVE"
+    assert versions(cloud, deployment) == ["repaired"] * 4
+
+
+def test_a_failed_deployment_can_only_be_deleted(cloud: Cloud, old: str) -> None:
+    cloud.emulator.fail_next("UpdateModelDeployment", "failed")
+    cloud.failed(switch(cloud, old, "new"))
+    assert refusal(switch, cloud, old, "newer") == (409, "IncorrectState")
+    cloud.succeeded(cloud.science.delete_model_deployment(old))
+    assert cloud.state(old) == "DELETED"
 
 
 def test_one_of_four_answers_is_old_until_the_next_successful_update(cloud: Cloud, old: str) -> None:
     cloud.emulator.fail_next("UpdateModelDeployment", "stale_replica")
     cloud.succeeded(switch(cloud, old, "new"))
+    assert cloud.state(old) == "ACTIVE"
     assert versions(cloud, old, 8) == ["new", "new", "new", "old"] * 2
     cloud.emulator.fail_next("UpdateModelDeployment", "work_request_failed")
     cloud.failed(switch(cloud, old, "newer"))
@@ -133,7 +141,7 @@ def test_a_replica_is_old_by_chance(cloud: Cloud, old: str, probability: float, 
     assert set(versions(cloud, old, 8)) == {"newest"}
 
 
-def test_a_work_request_can_be_stuck_until_the_faults_are_taken_back(cloud: Cloud, old: str) -> None:
+def test_a_work_request_can_be_stuck_until_the_faults_are_cleared(cloud: Cloud, old: str) -> None:
     cloud.emulator.fail_next("UpdateModelDeployment", "stuck")
     response = switch(cloud, old, "new")
     time.sleep(0.4)
@@ -148,18 +156,21 @@ def test_a_work_request_can_be_stuck_until_the_faults_are_taken_back(cloud: Clou
     assert versions(cloud, old) == ["new"] * 4
 
 
-@pytest.mark.parametrize("operation", ["CreateModelDeployment", "DeleteModelDeployment"])
-def test_a_creation_and_a_deletion_can_be_stuck(cloud: Cloud, operation: str) -> None:
+@pytest.mark.parametrize(
+    ("operation", "during", "after"),
+    [("CreateModelDeployment", "CREATING", "ACTIVE"), ("DeleteModelDeployment", "DELETING", "DELETED")],
+)
+def test_a_creation_and_a_deletion_can_be_stuck(cloud: Cloud, operation: str, during: str, after: str) -> None:
     cloud.emulator.fail_next(operation, "stuck")
     response = cloud.begin_deployment(cloud.model())
     deployment = response.data.id
     if operation == "DeleteModelDeployment":
         cloud.succeeded(response)
         response = cloud.science.delete_model_deployment(deployment)
-    assert cloud.state(deployment) == {"C": "CREATING", "D": "DELETING"}[operation[0]]
+    assert cloud.state(deployment) == during
     cloud.emulator.clear_faults()
     cloud.succeeded(response)
-    assert cloud.state(deployment) == {"C": "ACTIVE", "D": "DELETED"}[operation[0]]
+    assert cloud.state(deployment) == after
 
 
 def raw_state(cloud: Cloud, deployment: str) -> str:
@@ -169,7 +180,7 @@ def raw_state(cloud: Cloud, deployment: str) -> str:
 
 
 @pytest.mark.parametrize("operation", ["CreateModelDeployment", "UpdateModelDeployment"])
-def test_a_state_can_be_one_that_nobody_listed(cloud: Cloud, operation: str) -> None:
+def test_a_state_can_be_one_that_oci_does_not_have(cloud: Cloud, operation: str) -> None:
     cloud.emulator.fail_next(operation, "unknown_state", state="DREAMING")
     response = cloud.begin_deployment(cloud.model())
     deployment = response.data.id
@@ -178,15 +189,15 @@ def test_a_state_can_be_one_that_nobody_listed(cloud: Cloud, operation: str) -> 
         assert raw_state(cloud, deployment) == "ACTIVE"
         cloud.succeeded(switch(cloud, deployment, "new"))
     assert raw_state(cloud, deployment) == "DREAMING"
-    assert cloud.state(deployment) == "UNKNOWN_ENUM_VALUE"  # as the SDK reads what it does not know
+    assert cloud.state(deployment) == "UNKNOWN_ENUM_VALUE"  # the SDK's value for an unknown state
     listed = cloud.science.list_model_deployments(cloud.compartment).data
     assert [item.lifecycle_state for item in listed] == ["UNKNOWN_ENUM_VALUE"]
     cloud.succeeded(switch(cloud, deployment, "next"))
     assert raw_state(cloud, deployment) == "ACTIVE"
 
 
-def test_reads_can_lag_behind_with_the_old_etag(cloud: Cloud, old: str) -> None:
-    for seconds in (0.9, 9.0, 90.0):  # until the machine is quick enough to look in time
+def test_reads_can_be_stale_with_the_old_etag(cloud: Cloud, old: str) -> None:
+    for seconds in (0.9, 9.0, 90.0):  # until the machine is fast enough to read in time
         before = cloud.science.get_model_deployment(old)
         time.sleep(seconds)
         cloud.emulator.clear_faults()
@@ -201,37 +212,37 @@ def test_reads_can_lag_behind_with_the_old_etag(cloud: Cloud, old: str) -> None:
     again = models.UpdateModelDeploymentDetails(description="again")
     etag = stale.headers["etag"]
     answer = refusal(cloud.science.update_model_deployment, old, again, if_match=etag)
-    assert answer == (412, "NoEtagMatch")  # what is written is never stale
+    assert answer == (412, "NoEtagMatch")  # writes are never stale
     wait_for("the new description", lambda: cloud.science.get_model_deployment(old).data.description == new)
     assert time.monotonic() > began + seconds
 
 
-def test_a_stale_read_hits_as_many_calls_as_ordered(cloud: Cloud, old: str) -> None:
+def test_a_stale_read_hits_only_the_ordered_number_of_calls(cloud: Cloud, old: str) -> None:
     cloud.succeeded(cloud.science.update_model_deployment(old, models.UpdateModelDeploymentDetails(description="new")))
     cloud.emulator.fail_next("GetModelDeployment", "stale_read", seconds=600)
     assert refusal(cloud.science.get_model_deployment, old) == (404, "NotAuthorizedOrNotFound")
     assert cloud.science.get_model_deployment(old).data.description == "new"
 
 
-def test_lists_can_lag_behind(cloud: Cloud, old: str) -> None:
+def test_lists_can_be_stale(cloud: Cloud, old: str) -> None:
     def states() -> dict[str, str]:
         listed = cloud.science.list_model_deployments(cloud.compartment).data
         return {item.id: item.lifecycle_state for item in listed}
 
     known = {old: "ACTIVE"}
-    for seconds in (0.3, 3.0, 30.0):  # until the machine is quick enough to look in time
+    for seconds in (0.3, 3.0, 30.0):  # until the machine is fast enough to read in time
         time.sleep(seconds)
         before = len(cloud.science.list_models(cloud.compartment).data)
         cloud.emulator.clear_faults()
         cloud.emulator.fail_next("ListModelDeployments", "stale_read", seconds=seconds, times=None)
         cloud.emulator.fail_next("ListModels", "stale_read", seconds=seconds)
         began = time.monotonic()
-        made = cloud.deployment(cloud.model())
-        known[made] = "ACTIVE"
+        created = cloud.deployment(cloud.model())
+        known[created] = "ACTIVE"
         seen, count = states(), len(cloud.science.list_models(cloud.compartment).data)
         if time.monotonic() - began < seconds:
             break
-    assert seen.get(made) != "ACTIVE"
+    assert seen.get(created) != "ACTIVE"
     assert count == before
     wait_for("the new deployment in the list", lambda: states() == known)
 
@@ -251,7 +262,7 @@ def test_lists_can_lag_behind(cloud: Cloud, old: str) -> None:
         ("UpdateModelDeployment", "unknown_state", {"state": ""}),
     ],
 )
-def test_a_lie_that_an_operation_cannot_tell_is_refused(
+def test_a_fault_that_an_operation_cannot_have_is_refused(
     cloud: Cloud, operation: str, kind: str, details: dict[str, Any]
 ) -> None:
     with pytest.raises(EmulatorError, match="was refused"):
@@ -259,9 +270,8 @@ def test_a_lie_that_an_operation_cannot_tell_is_refused(
     assert cloud.emulator.faults() == []
 
 
-def test_what_is_accepted_can_be_left_undone(cloud: Cloud, old: str) -> None:
-    model, name = cloud.empty_model(), cloud.emulator.namespace
-    cloud.storage.put_object(name, cloud.bucket, "a", b"before")
+def test_an_accepted_change_can_be_left_undone(cloud: Cloud, old: str) -> None:
+    model = cloud.empty_model()
     for operation in ("DeleteModel", "UpdateModel", "DeleteModelDeployment"):
         cloud.emulator.fail_next(operation, "not_done")
     assert cloud.science.delete_model(model).status == 204
@@ -275,14 +285,14 @@ def test_what_is_accepted_can_be_left_undone(cloud: Cloud, old: str) -> None:
     assert (cloud.state(old), versions(cloud, old)) == ("ACTIVE", ["old"] * 4)
 
 
-def test_an_object_written_or_deleted_can_be_left_as_it_was(cloud: Cloud) -> None:
-    place = (cloud.emulator.namespace, cloud.bucket, "a")
-    cloud.storage.put_object(*place, b"before")
+def test_a_write_or_deletion_of_an_object_can_be_left_undone(cloud: Cloud) -> None:
+    bucket = cloud.bucket
+    bucket.put_object("a", b"before")
     for operation in ("PutObject", "DeleteObject"):
         cloud.emulator.fail_next(operation, "not_done")
-    cloud.storage.put_object(*place, b"after")
-    assert cloud.storage.get_object(*place).data.content == b"before"
-    cloud.storage.delete_object(*place)
-    assert cloud.storage.get_object(*place).data.content == b"before"
-    cloud.storage.put_object(*place, b"after")
-    assert cloud.storage.get_object(*place).data.content == b"after"
+    bucket.put_object("a", b"after")
+    assert bucket.read("a") == b"before"
+    bucket.delete_object("a")
+    assert bucket.read("a") == b"before"
+    bucket.put_object("a", b"after")
+    assert bucket.read("a") == b"after"

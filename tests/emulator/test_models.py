@@ -1,16 +1,20 @@
 import io
-import threading
+from functools import partial
 from typing import Any
 
 import pytest
 from oci.data_science import models
 
 from oci_emulator.data_science.models import METADATA_CATEGORIES
-from tests.emulator.clouds import Cloud, artifact, refusal
+from tests.emulator.clouds import Cloud, artifact, at_once, refusal
+
+NOT_FOUND = (404, "NotAuthorizedOrNotFound")
 
 
-def version_set(cloud: Cloud, name: str = "recommender") -> str:
-    details = models.CreateModelVersionSetDetails(compartment_id=cloud.compartment, project_id=cloud.project, name=name)
+def version_set(cloud: Cloud) -> str:
+    details = models.CreateModelVersionSetDetails(
+        compartment_id=cloud.compartment, project_id=cloud.project, name="recommender"
+    )
     return str(cloud.science.create_model_version_set(details).data.id)
 
 
@@ -32,21 +36,15 @@ def test_a_model_is_created_read_updated_and_deleted(cloud: Cloud) -> None:
     assert changed.headers["etag"] != read.headers["etag"]
     assert cloud.science.delete_model(identifier).status == 204
     assert cloud.science.get_model(identifier).data.lifecycle_state == "DELETED"
-    assert refusal(cloud.science.delete_model, identifier) == (404, "NotAuthorizedOrNotFound")
+    assert refusal(cloud.science.delete_model, identifier) == NOT_FOUND
 
 
-def test_an_unknown_model_is_not_found(cloud: Cloud) -> None:
-    assert refusal(cloud.science.get_model, "ocid1.datasciencemodel.oc1..no") == (404, "NotAuthorizedOrNotFound")
-
-
-def test_an_unknown_compartment_is_not_found(cloud: Cloud) -> None:
-    assert refusal(cloud.science.list_models, "ocid1.compartment.oc1..no") == (404, "NotAuthorizedOrNotFound")
+def test_an_unknown_model_or_compartment_is_not_found(cloud: Cloud) -> None:
+    assert refusal(cloud.science.get_model, "ocid1.datasciencemodel.oc1..no") == NOT_FOUND
+    assert refusal(cloud.science.list_models, "ocid1.compartment.oc1..no") == NOT_FOUND
     details = models.CreateProjectDetails(compartment_id="ocid1.compartment.oc1..no")
-    assert refusal(cloud.science.create_project, details) == (404, "NotAuthorizedOrNotFound")
-
-
-def test_a_missing_compartment_is_said(cloud: Cloud) -> None:
-    details = models.CreateProjectDetails(display_name="p")
+    assert refusal(cloud.science.create_project, details) == NOT_FOUND
+    details.compartment_id = None
     assert refusal(cloud.science.create_project, details) == (400, "MissingParameter")
 
 
@@ -56,12 +54,12 @@ def test_a_model_needs_a_project_that_exists(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("category", [*METADATA_CATEGORIES, None])
-def test_the_categories_of_custom_metadata_are_ocis(cloud: Cloud, category: str | None) -> None:
+def test_custom_metadata_has_the_categories_of_oci(cloud: Cloud, category: str | None) -> None:
     identifier = cloud.empty_model(custom_metadata_list=[metadata(category)])
     assert cloud.science.get_model(identifier).data.custom_metadata_list[0].value == "0.9"
 
 
-def test_another_category_of_custom_metadata_is_refused(cloud: Cloud) -> None:
+def test_an_unknown_category_of_custom_metadata_is_refused(cloud: Cloud) -> None:
     details = models.UpdateModelDetails(custom_metadata_list=[metadata("Quality")])
     assert refusal(cloud.science.update_model, cloud.empty_model(), details) == (400, "InvalidParameter")
 
@@ -69,12 +67,12 @@ def test_another_category_of_custom_metadata_is_refused(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     "tags", [{f"tag-{number}": "x" for number in range(11)}, {"k": "v" * 257}, {"k" * 101: "v"}, {"": "v"}]
 )
-def test_tags_beyond_ocis_limits_are_refused(cloud: Cloud, tags: dict[str, str]) -> None:
+def test_tags_beyond_the_limits_of_oci_are_refused(cloud: Cloud, tags: dict[str, str]) -> None:
     details = models.UpdateModelDetails(freeform_tags=tags)
     assert refusal(cloud.science.update_model, cloud.empty_model(), details) == (400, "InvalidParameter")
 
 
-def test_summaries_leave_out_what_ocis_do(cloud: Cloud) -> None:
+def test_summaries_omit_metadata_and_description(cloud: Cloud) -> None:
     cloud.empty_model(description="long", custom_metadata_list=[metadata("Reports")])
     summary = cloud.science.list_models(cloud.compartment).data[0]
     assert not hasattr(summary, "custom_metadata_list")
@@ -83,7 +81,7 @@ def test_summaries_leave_out_what_ocis_do(cloud: Cloud) -> None:
 
 def test_an_artifact_is_written_once_and_read_back(cloud: Cloud) -> None:
     content, model = artifact(), cloud.empty_model()
-    assert refusal(cloud.science.get_model_artifact_content, model) == (404, "NotAuthorizedOrNotFound")
+    assert refusal(cloud.science.get_model_artifact_content, model) == NOT_FOUND
     name = 'attachment; filename="model.zip"'
     assert cloud.science.create_model_artifact(model, io.BytesIO(content), content_disposition=name).status == 204
     assert refusal(cloud.science.create_model_artifact, model, b"other") == (409, "Conflict")
@@ -97,33 +95,24 @@ def test_an_artifact_is_written_once_and_read_back(cloud: Cloud) -> None:
     assert head.headers["content-md5"] == read.headers["content-md5"]
 
 
-def test_an_artifact_larger_than_a_buffer_comes_back_whole(cloud: Cloud) -> None:
+def test_a_large_artifact_is_read_back_whole(cloud: Cloud) -> None:
     content = bytes(range(256)) * 4 * 1024 * 12  # 12 MiB: more than a JSON body may have
     model = cloud.model(content)
     assert cloud.science.get_model_artifact_content(model).data.content == content
 
 
-def test_of_two_uploads_at_once_one_wins(cloud: Cloud) -> None:
-    model, answers = cloud.empty_model(), []
-
-    def upload(content: bytes) -> None:
-        try:
-            answers.append(cloud.science.create_model_artifact(model, content).status)
-        except Exception as err:  # noqa: BLE001 - a thread has nowhere to raise it to
-            answers.append(getattr(err, "status", err))
-
-    threads = [threading.Thread(target=upload, args=(letter * 1_000_000,)) for letter in (b"a", b"b")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(answers) == [204, 409]
+def test_one_of_two_simultaneous_uploads_wins(cloud: Cloud) -> None:
+    model = cloud.empty_model()
+    upload = partial(cloud.science.create_model_artifact, model)
+    first, second = at_once(*(partial(upload, letter * 1_000_000) for letter in (b"a", b"b")))
+    assert 409 in (first, second)
+    assert (first if second == 409 else second).status == 204
     assert len(set(cloud.science.get_model_artifact_content(model).data.content)) == 1
 
 
 def test_provenance_is_created_once_and_updated(cloud: Cloud) -> None:
     model = cloud.empty_model()
-    assert refusal(cloud.science.get_model_provenance, model) == (404, "NotAuthorizedOrNotFound")
+    assert refusal(cloud.science.get_model_provenance, model) == NOT_FOUND
     details = models.CreateModelProvenanceDetails(git_commit="abc", training_script="train.py")
     cloud.science.create_model_provenance(model, details)
     assert refusal(cloud.science.create_model_provenance, model, details) == (409, "Conflict")
@@ -139,14 +128,14 @@ def test_models_are_deactivated_and_activated(cloud: Cloud) -> None:
     assert cloud.science.activate_model(model).data.lifecycle_state == "ACTIVE"
 
 
-def test_versions_of_a_set_only_grow(cloud: Cloud) -> None:
+def test_a_version_number_of_a_set_is_used_once(cloud: Cloud) -> None:
     group = version_set(cloud)
-    made = [cloud.empty_model(model_version_set_id=group, version_label=f"v{number}") for number in (1, 2)]
-    cloud.science.delete_model(made[1])
+    created = [cloud.empty_model(model_version_set_id=group, version_label=f"v{number}") for number in (1, 2)]
+    cloud.science.delete_model(created[1])
     third = cloud.science.get_model(cloud.empty_model(model_version_set_id=group)).data
     assert (third.version_id, third.model_version_set_name) == (3, "recommender")
-    found = cloud.science.list_models(cloud.compartment, model_version_set_name="recommender", version_label="v1")
-    assert [(item.id, item.version_id) for item in found.data] == [(made[0], 1)]
+    listed = cloud.science.list_models(cloud.compartment, model_version_set_name="recommender", version_label="v1")
+    assert [(item.id, item.version_id) for item in listed.data] == [(created[0], 1)]
 
 
 def test_a_model_can_enter_a_set_later(cloud: Cloud) -> None:
@@ -156,19 +145,16 @@ def test_a_model_can_enter_a_set_later(cloud: Cloud) -> None:
     assert cloud.science.update_model(model, details).data.version_id == 1
 
 
-def test_a_set_has_a_name_of_its_own(cloud: Cloud) -> None:
+def test_the_name_of_a_set_is_unique(cloud: Cloud) -> None:
     first = version_set(cloud)
-    details = models.CreateModelVersionSetDetails(
-        compartment_id=cloud.compartment, project_id=cloud.project, name="recommender"
-    )
-    assert refusal(cloud.science.create_model_version_set, details)[0] == 409
+    assert refusal(version_set, cloud)[0] == 409
     changed = cloud.science.update_model_version_set(first, models.UpdateModelVersionSetDetails(description="why"))
     assert changed.data.description == "why"
     listed = cloud.science.list_model_version_sets(cloud.compartment, name="recommender").data
     assert [item.id for item in listed] == [first]
 
 
-def test_a_set_with_models_is_deleted_only_together_with_them(cloud: Cloud) -> None:
+def test_a_set_is_deleted_only_together_with_its_models(cloud: Cloud) -> None:
     group = version_set(cloud)
     model = cloud.empty_model(model_version_set_id=group)
     assert refusal(cloud.science.delete_model_version_set, group) == (409, "Conflict")
@@ -177,7 +163,7 @@ def test_a_set_with_models_is_deleted_only_together_with_them(cloud: Cloud) -> N
     assert cloud.science.get_model_version_set(group).data.lifecycle_state == "DELETED"
 
 
-def test_a_project_that_holds_something_is_kept(cloud: Cloud) -> None:
+def test_a_project_that_is_not_empty_is_not_deleted(cloud: Cloud) -> None:
     model = cloud.empty_model()
     assert refusal(cloud.science.delete_project, cloud.project) == (409, "Conflict")
     cloud.science.delete_model(model)
@@ -185,7 +171,7 @@ def test_a_project_that_holds_something_is_kept(cloud: Cloud) -> None:
     assert refusal(cloud.science.delete_project, cloud.project)[0] == 404
 
 
-def test_a_model_in_use_is_kept(cloud: Cloud) -> None:
+def test_a_model_in_use_is_not_deleted(cloud: Cloud) -> None:
     model = cloud.model()
     deployment = cloud.deployment(model)
     assert refusal(cloud.science.delete_model, model) == (409, "Conflict")
@@ -198,15 +184,13 @@ def test_an_old_etag_is_refused(cloud: Cloud, call: str) -> None:
     model = cloud.empty_model()
     old = cloud.science.get_model(model).headers["etag"]
     cloud.science.update_model(model, models.UpdateModelDetails(description="newer"), if_match=old)
-    arguments: list[Any] = [models.UpdateModelDetails(description="mine")] if call == "update_model" else []
+    arguments: list[Any] = [models.UpdateModelDetails(description="other")] if call == "update_model" else []
     assert refusal(getattr(cloud.science, call), model, *arguments, if_match=old) == (412, "NoEtagMatch")
     assert cloud.science.get_model(model).data.description == "newer"
 
 
-def test_a_body_that_is_no_object_is_refused(cloud: Cloud) -> None:
-    client = cloud.science.base_client
+def test_a_body_that_is_not_a_json_object_is_refused(cloud: Cloud) -> None:
+    headers = {"content-type": "application/json"}
+    post = partial(cloud.science.base_client.call_api, "/projects", "POST", header_params=headers)
     for body in ("[]", "{", '"text"'):
-        answer = refusal(
-            client.call_api, "/projects", "POST", header_params={"content-type": "application/json"}, body=body
-        )
-        assert answer == (400, "CannotParseRequest")
+        assert refusal(post, body=body) == (400, "CannotParseRequest")

@@ -17,7 +17,7 @@ MEGABYTE = 1024 * 1024
 
 @pytest.fixture
 def options(cloud: Cloud) -> dict[str, Any]:
-    """What a caller of fsspec and pandas gives ocifs."""
+    """The options that a caller of fsspec or pandas passes to ocifs."""
     return {
         "config": cloud.emulator.config_file,
         "config_kwargs": {"service_endpoint": cloud.emulator.url},
@@ -32,11 +32,11 @@ def files(options: dict[str, Any]) -> Any:
 
 @pytest.fixture
 def root(cloud: Cloud) -> str:
-    return f"oci://{cloud.bucket}@{cloud.emulator.namespace}"
+    return f"oci://{cloud.bucket.name}@{cloud.emulator.namespace}"
 
 
 @pytest.mark.parametrize("size", [0, 1, MEGABYTE])
-def test_what_is_written_is_read(files: Any, root: str, size: int) -> None:
+def test_a_written_file_is_read_back(files: Any, root: str, size: int) -> None:
     content = os.urandom(size)
     with files.open(f"{root}/a/b.bin", "wb") as file:
         file.write(content)
@@ -55,16 +55,16 @@ def test_a_large_file_is_written_in_parts(cloud: Cloud, files: Any, root: str) -
     assert cloud.emulator.calls("CommitMultipartUpload")[0]["status"] == 200
     assert cloud.emulator.calls("PutObject") == []
     assert files.cat(f"{root}/large.bin") == content
-    assert cloud.storage.list_multipart_uploads(cloud.emulator.namespace, cloud.bucket).data == []
+    assert cloud.bucket.list_multipart_uploads().data == []
 
 
-def test_a_write_that_is_given_up_leaves_nothing(cloud: Cloud, files: Any, root: str) -> None:
+def test_a_discarded_write_leaves_nothing(cloud: Cloud, files: Any, root: str) -> None:
     file = files.open(f"{root}/half.bin", "wb")
     file.write(os.urandom(11 * MEGABYTE))
-    assert cloud.storage.list_multipart_uploads(cloud.emulator.namespace, cloud.bucket).data
+    assert cloud.bucket.list_multipart_uploads().data
     file.discard()
-    file.closed = True  # which ocifs forgets; it would write again when the file is collected
-    assert cloud.storage.list_multipart_uploads(cloud.emulator.namespace, cloud.bucket).data == []
+    file.closed = True  # ocifs does not set it, and would write again when the file is collected
+    assert cloud.bucket.list_multipart_uploads().data == []
     assert not files.exists(f"{root}/half.bin")
 
 
@@ -97,10 +97,10 @@ def test_folders_are_listed(files: Any, root: str) -> None:
     assert [entry["size"] for entry in files.ls(f"{root}/a", detail=True) if entry["type"] == "file"] == [9, 9]
 
 
-def test_info_says_what_a_head_says(cloud: Cloud, files: Any, root: str) -> None:
+def test_info_agrees_with_head(cloud: Cloud, files: Any, root: str) -> None:
     files.pipe_file(f"{root}/a.txt", b"abc")
     info = files.info(f"{root}/a.txt")
-    head = cloud.storage.head_object(cloud.emulator.namespace, cloud.bucket, "a.txt").headers
+    head = cloud.bucket.head_object("a.txt").headers
     assert (info["size"], info["type"], info["acceptRanges"]) == (3, "file", "bytes")
     assert (info["etag"], info["versionId"]) == (head["etag"], head["version-id"])
     before = files.checksum(f"{root}/a.txt")
@@ -117,20 +117,20 @@ def test_files_and_folders_are_removed(files: Any, root: str) -> None:
     assert files.find(root) == []
 
 
-def test_buckets_are_made_and_removed(cloud: Cloud, files: Any) -> None:
-    # By the SDK's word: exists() of ocifs 1.3.4 says no of every bucket, for it asks with an unknown argument.
+def test_buckets_are_created_and_removed(cloud: Cloud, files: Any) -> None:
+    # Checked with the SDK: exists() of ocifs 1.3.4 is False for every bucket, because it passes an unknown argument.
     namespace = cloud.emulator.namespace
-    files.mkdir(f"oci://made@{namespace}", compartment_id=cloud.compartment)
-    assert cloud.storage.head_bucket(namespace, "made").status == 200
-    assert files.ls(f"oci://made@{namespace}") == []
-    assert "made@emulator" in files.ls(f"oci://@{namespace}")
-    files.rmdir(f"oci://made@{namespace}")
-    assert refusal(cloud.storage.get_bucket, namespace, "made") == (404, "BucketNotFound")
+    files.mkdir(f"oci://new@{namespace}", compartment_id=cloud.compartment)
+    assert cloud.storage.head_bucket(namespace, "new").status == 200
+    assert files.ls(f"oci://new@{namespace}") == []
+    assert "new@emulator" in files.ls(f"oci://@{namespace}")
+    files.rmdir(f"oci://new@{namespace}")
+    assert refusal(cloud.storage.get_bucket, namespace, "new") == (404, "BucketNotFound")
 
 
-@pytest.mark.parametrize("place", ["absent.txt", "absent/folder/x.txt"])
-def test_what_is_absent_is_not_found(files: Any, root: str, place: str) -> None:
-    path = f"{root}/{place}"
+@pytest.mark.parametrize("name", ["absent.txt", "absent/folder/x.txt"])
+def test_an_absent_file_is_not_found(files: Any, root: str, name: str) -> None:
+    path = f"{root}/{name}"
     assert not files.exists(path)
     for call in (files.info, files.cat, files.open, files.rm, files.size):
         with pytest.raises(FileNotFoundError):
@@ -139,25 +139,25 @@ def test_what_is_absent_is_not_found(files: Any, root: str, place: str) -> None:
         files.rm(path, recursive=True)
 
 
-@pytest.mark.parametrize("place", ["oci://absent@emulator/a.txt", "oci://shelf@absent/a.txt"])
-def test_an_absent_bucket_is_not_found(files: Any, place: str) -> None:
+@pytest.mark.parametrize("path", ["oci://absent@emulator/a.txt", "oci://shelf@absent/a.txt"])
+def test_an_absent_bucket_is_not_found(files: Any, path: str) -> None:
     with pytest.raises(FileNotFoundError):
-        files.info(place)
+        files.info(path)
     with pytest.raises(FileNotFoundError):
-        files.ls(place.rpartition("/")[0])
-    with pytest.raises(FileNotFoundError), files.open(place, "wb") as file:
+        files.ls(path.rpartition("/")[0])
+    with pytest.raises(FileNotFoundError), files.open(path, "wb") as file:
         file.write(b"x")
 
 
 def test_oracles_conda_packs_are_read_only(files: Any) -> None:
     index = "oci://service-conda-packs@id19sfcrra6z/service_pack/index.json"
     assert b"generalml_p311_cpu_x86_64_v3" in files.cat(index)
-    for call in (lambda: files.pipe_file(index, b"mine"), lambda: files.rm(index)):
+    for call in (lambda: files.pipe_file(index, b"other"), lambda: files.rm(index)):
         with pytest.raises(FileNotFoundError):
             call()
 
 
-def test_a_refusal_for_now_is_an_oserror(cloud: Cloud, options: dict[str, Any], root: str) -> None:
+def test_too_many_requests_is_an_oserror(cloud: Cloud, options: dict[str, Any], root: str) -> None:
     files = fsspec.filesystem("oci", **options, oci_additional_kwargs={"retry_strategy": NoneRetryStrategy()})
     cloud.emulator.fail_next("HeadObject", status=429)
     with pytest.raises(OSError, match="Errno") as caught:
@@ -179,7 +179,7 @@ def test_pandas_reads_a_large_parquet(options: dict[str, Any], root: str) -> Non
     pd.testing.assert_frame_equal(pd.read_parquet(f"{root}/frames/a.parquet", storage_options=options), frame)
 
 
-def test_fsspec_opens_text_by_its_address(options: dict[str, Any], root: str, tmp_path: Path) -> None:
+def test_fsspec_opens_text_by_its_url(options: dict[str, Any], root: str, tmp_path: Path) -> None:
     with fsspec.open(f"{root}/text.txt", "w", encoding="utf-8", **options) as file:
         file.write("zwölf\n")
     with fsspec.open(f"{root}/text.txt", "r", encoding="utf-8", **options) as file:

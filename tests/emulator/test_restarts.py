@@ -4,7 +4,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import oci
 import pytest
 
 from oci_emulator.testing import EmulatorError, RunningEmulator, running_emulator
-from tests.emulator.clouds import Cloud, artifact, echo_score, model_switch, refusal, wait_for
+from tests.emulator.clouds import Bucket, Cloud, artifact, refusal, wait_for
 
 PIDS = """
 import os
@@ -25,7 +24,8 @@ def predict(data, model=load_model()):
 """
 
 
-def alive(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Return whether a process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -35,28 +35,21 @@ def alive(pid: int) -> bool:
 
 
 def wait_until_dead(pids: set[int]) -> None:
-    wait_for(f"the end of {pids}", lambda: not any(map(alive, pids)))
+    wait_for(f"the end of {pids}", lambda: not any(map(is_running, pids)))
 
 
-def served_by(cloud: Cloud) -> set[int]:
-    """Start a deployment; return the processes that serve it."""
-    deployment = cloud.deployment(cloud.model(artifact(PIDS)))
+def server_pids(cloud: Cloud, deployment: str) -> set[int]:
+    """Return the processes that serve a deployment of the model `PIDS`: the server and its workers."""
     return {pid for _ in range(20) for pid in cloud.predict(deployment)}
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[RunningEmulator]:
-    with running_emulator(tmp_path / "data") as emulator:
-        yield emulator
-
-
-def test_all_state_survives(tmp_path: Path) -> None:
+def test_all_state_survives_a_restart(tmp_path: Path) -> None:
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
-        active = cloud.deployment(cloud.model(artifact(echo_score("kept"))))
+        active = cloud.deployment(cloud.echo_model("kept"))
         inactive = cloud.deployment()
         cloud.succeeded(cloud.science.deactivate_model_deployment(inactive))
-        cloud.storage.put_object(emulator.namespace, cloud.bucket, "a", b"content", opc_meta={"k": "v"})
+        cloud.bucket.put_object("a", b"content", opc_meta={"k": "v"})
         before = cloud.science.get_model_deployment(active)
         key = Path(emulator.config["key_file"]).read_bytes()
     for _ in ("stopped", "killed"):
@@ -76,16 +69,16 @@ def test_all_state_survives(tmp_path: Path) -> None:
             emulator.kill()
 
 
-def test_what_was_in_progress_goes_on(tmp_path: Path) -> None:
+def test_work_in_progress_continues_after_a_kill(tmp_path: Path) -> None:
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
         emulator.set_timings(create=0, update=0.5, delete=0)
-        deployment = cloud.deployment(cloud.model(artifact(echo_score("old"))))
+        deployment = cloud.deployment(cloud.echo_model("old"))
         doomed = cloud.deployment()
-        new = cloud.model(artifact(echo_score("new")))
+        new = cloud.echo_model("new")
         for operation in ("UpdateModelDeployment", "CreateModelDeployment", "DeleteModelDeployment"):
             emulator.fail_next(operation, "stuck")
-        update = cloud.science.update_model_deployment(deployment, model_switch(new))
+        update = cloud.switch(deployment, new)
         create = cloud.begin_deployment(new)
         delete = cloud.science.delete_model_deployment(doomed)
         emulator.fail_next("CreateModelArtifact", "drop_after")
@@ -106,7 +99,7 @@ def test_what_was_in_progress_goes_on(tmp_path: Path) -> None:
         assert cloud.state(doomed) == "DELETED"
 
 
-def test_objects_are_whole_after_a_kill_in_the_middle_of_writing(tmp_path: Path) -> None:
+def test_objects_are_whole_after_a_kill_during_a_write(tmp_path: Path) -> None:
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
         contents = {letter: letter.encode() * 2_000_000 for letter in "abcdefgh"}
@@ -115,7 +108,7 @@ def test_objects_are_whole_after_a_kill_in_the_middle_of_writing(tmp_path: Path)
         def write(letter: str) -> None:
             for number in range(50):
                 try:
-                    cloud.storage.put_object(emulator.namespace, bucket, f"{letter}{number % 3}", contents[letter])
+                    bucket.put_object(f"{letter}{number % 3}", contents[letter])
                 except Exception:  # noqa: BLE001 - the kill
                     return
 
@@ -123,44 +116,46 @@ def test_objects_are_whole_after_a_kill_in_the_middle_of_writing(tmp_path: Path)
             pool.map(write, contents)
             wait_for("enough objects", lambda: len(list((tmp_path / "objects").iterdir())) > 8)
             emulator.kill()
-    for folder in ("objects", "incoming"):  # as if killed between writing and committing
+    for folder in ("objects", "incoming"):  # as after a kill between writing and committing
         (tmp_path / folder / "orphan").write_bytes(b"x")
     with running_emulator(tmp_path) as emulator:
-        cloud = Cloud(emulator)
-        listed = cloud.storage.list_objects(emulator.namespace, bucket, fields="size").data.objects
-        assert listed
-        for item in listed:
-            read = cloud.storage.get_object(emulator.namespace, bucket, item.name).data.content
-            assert read == contents[item.name[0]]
-        assert len(list((emulator.data_dir / "objects").iterdir())) == len(listed)
+        bucket = Bucket(Cloud(emulator).storage, emulator.namespace, bucket.name)
+        names = bucket.names()
+        assert names
+        for name in names:
+            assert bucket.read(name) == contents[name[0]]
+        assert len(list((emulator.data_dir / "objects").iterdir())) == len(names)
         assert list((emulator.data_dir / "incoming").iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_the_emulator(own: RunningEmulator, number: signal.Signals) -> None:
-    pids = served_by(Cloud(own))
-    assert len(pids) == 3
-    os.kill(own.pid, number)
-    wait_until_dead(pids | {own.pid})
-    if number != signal.SIGKILL:
-        assert own.process.wait() == 0
+def test_no_process_outlives_the_emulator(tmp_path: Path, number: signal.Signals) -> None:
+    with running_emulator(tmp_path) as emulator:
+        cloud = Cloud(emulator)
+        pids = server_pids(cloud, cloud.deployment(cloud.model(artifact(PIDS))))
+        assert len(pids) == 3
+        os.kill(emulator.pid, number)
+        wait_until_dead(pids | {emulator.pid})
+        if number != signal.SIGKILL:
+            assert emulator.process.wait() == 0
 
 
 def test_no_worker_outlives_its_server(cloud: Cloud) -> None:
     deployment = cloud.deployment(cloud.model(artifact(PIDS)))
-    workers, server = {cloud.predict(deployment)[0] for _ in range(20)}, cloud.predict(deployment)[1]
+    server = cloud.predict(deployment)[1]
+    workers = server_pids(cloud, deployment) - {server}
     os.kill(server, signal.SIGKILL)
     wait_until_dead(workers)
 
 
-def test_a_deployment_that_ends_leaves_no_process_and_no_folder(cloud: Cloud) -> None:
-    first = cloud.deployment(cloud.model(artifact(PIDS)))
-    old = {pid for _ in range(20) for pid in cloud.predict(first)}
-    cloud.succeeded(cloud.science.update_model_deployment(first, model_switch(cloud.model(artifact(PIDS)))))
+def test_an_ended_deployment_leaves_no_process_and_no_folder(cloud: Cloud) -> None:
+    deployment = cloud.deployment(cloud.model(artifact(PIDS)))
+    old = server_pids(cloud, deployment)
+    cloud.succeeded(cloud.switch(deployment, cloud.model(artifact(PIDS))))
     wait_until_dead(old)
-    new = {pid for _ in range(20) for pid in cloud.predict(first)}
-    assert len(list((cloud.emulator.data_dir / "deployments" / first).iterdir())) == 1
-    cloud.succeeded(cloud.science.delete_model_deployment(first))
+    new = server_pids(cloud, deployment)
+    assert len(list((cloud.emulator.data_dir / "deployments" / deployment).iterdir())) == 1
+    cloud.succeeded(cloud.science.delete_model_deployment(deployment))
     wait_until_dead(new)
     assert not list((cloud.emulator.data_dir / "deployments").glob("*/*"))
 
@@ -185,7 +180,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = run("--port", str(port), "--data-dir", str(tmp_path))
@@ -196,38 +191,35 @@ def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
             pass
 
 
-def test_a_data_folder_has_one_emulator(emulator: RunningEmulator) -> None:
+def test_a_data_folder_has_only_one_emulator(emulator: RunningEmulator) -> None:
     ended = run("--data-dir", str(emulator.data_dir))
     assert ended.returncode == 1
     assert "Another emulator is using" in ended.stderr
 
 
-def test_the_ready_file_and_the_credentials(tmp_path: Path) -> None:
-    with running_emulator(tmp_path, compartments=["ocid1.compartment.oc1..mine"]) as emulator:
+def test_a_ready_file_and_credentials_are_written(tmp_path: Path) -> None:
+    further = "ocid1.compartment.oc1..further"
+    with running_emulator(tmp_path, compartments=[further]) as emulator:
         facts = json.loads((tmp_path / "ready.json").read_text())
         assert facts == {
             "url": emulator.url,
             "pid": emulator.process.pid,
             "config_file": str(tmp_path / "credentials" / "config"),
-            "compartment_id": "ocid1.compartment.oc1..mine",
+            "compartment_id": further,
             "namespace": "emulator",
         }
         assert (tmp_path / "credentials" / "key.pem").stat().st_mode & 0o777 == 0o600
         assert emulator.config["region"] == "us-ashburn-1"
         cloud = Cloud(emulator)
-        for compartment in (
-            "ocid1.compartment.oc1..mine",
-            "ocid1.compartment.oc1..emulator",
-            emulator.config["tenancy"],
-        ):
+        for compartment in (further, "ocid1.compartment.oc1..emulator", emulator.config["tenancy"]):
             assert cloud.science.list_models(compartment).data == []
     assert "OCI emulator at http://127.0.0.1:" in (tmp_path / "emulator.log").read_text()
     assert not (tmp_path / "ready.json").exists()
 
 
-def test_deployments_name_the_url_that_clients_know(tmp_path: Path) -> None:
+def test_the_ready_file_names_the_public_url(tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
-    ready.write_text("of one that was killed")
+    ready.write_text("left by a killed emulator")
     command = [sys.executable, "-m", "oci_emulator", "--data-dir", str(tmp_path), "--ready-file", str(ready)]
     with subprocess.Popen([*command, "--public-url", "http://emulator:4599/"], text=True) as process:
         wait_for("the ready file", lambda: "url" in (ready.read_text() if ready.exists() else ""))
@@ -235,7 +227,7 @@ def test_deployments_name_the_url_that_clients_know(tmp_path: Path) -> None:
         process.terminate()
 
 
-def test_the_same_port_can_be_taken_again_at_once(tmp_path: Path) -> None:
+def test_a_port_can_be_reused_at_once(tmp_path: Path) -> None:
     with running_emulator(tmp_path) as emulator:
         port = int(emulator.url.rpartition(":")[2])
         Cloud(emulator).deployment()

@@ -1,22 +1,14 @@
-import threading
-from typing import Any
+from functools import partial
 
 from oci.data_science import models
 
-from tests.emulator.clouds import Cloud, artifact, refusal, single_model
+from tests.emulator.clouds import Cloud, artifact, at_once, refusal, single_model
 
-
-def deployment_details(cloud: Cloud, model: str, name: str = "d") -> Any:
-    return models.CreateModelDeploymentDetails(
-        compartment_id=cloud.compartment,
-        project_id=cloud.project,
-        display_name=name,
-        model_deployment_configuration_details=single_model(model),
-    )
+INVALIDATED = (409, "InvalidatedRetryToken")
 
 
 def test_the_first_response_is_replayed(cloud: Cloud) -> None:
-    details = deployment_details(cloud, cloud.model())
+    details = cloud.deployment_details(single_model(cloud.model()))
     first = cloud.science.create_model_deployment(details, opc_retry_token="once")
     cloud.succeeded(first)
     again = cloud.science.create_model_deployment(details, opc_retry_token="once")
@@ -38,40 +30,27 @@ def test_each_response_has_its_own_request_id(cloud: Cloud) -> None:
 def test_equal_tokens_at_the_same_time_make_one_resource(cloud: Cloud) -> None:
     details = models.CreateProjectDetails(compartment_id=cloud.compartment, display_name="one")
     cloud.emulator.fail_next("CreateProject", "slow", seconds=0.2, times=8)
-    made = []
-    threads = [
-        threading.Thread(
-            target=lambda: made.append(cloud.science.create_project(details, opc_retry_token="same").data.id)
-        )
-        for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(made) == 8
-    assert len(set(made)) == 1
-    assert len(cloud.science.list_projects(cloud.compartment).data) == 1
+    create = partial(cloud.science.create_project, details, opc_retry_token="same")
+    created = [response.data.id for response in at_once(*[create] * 8)]
+    assert len(set(created)) == 1
+    assert [item.id for item in cloud.science.list_projects(cloud.compartment).data] == created[:1]
 
 
 def test_a_token_with_another_body_is_refused(cloud: Cloud) -> None:
-    model = cloud.model()
-    cloud.science.create_model_deployment(deployment_details(cloud, model), opc_retry_token="once")
-    other = deployment_details(cloud, model, "other")
-    assert refusal(cloud.science.create_model_deployment, other, opc_retry_token="once") == (
-        409,
-        "InvalidatedRetryToken",
-    )
+    configuration = single_model(cloud.model())
+    cloud.science.create_model_deployment(cloud.deployment_details(configuration), opc_retry_token="once")
+    other = cloud.deployment_details(configuration, "other")
+    assert refusal(cloud.science.create_model_deployment, other, opc_retry_token="once") == INVALIDATED
 
 
 def test_a_token_whose_resource_is_gone_is_refused(cloud: Cloud) -> None:
     details = models.CreateModelDetails(compartment_id=cloud.compartment, project_id=cloud.project)
-    made = cloud.science.create_model(details, opc_retry_token="once").data.id
-    cloud.science.delete_model(made)
-    assert refusal(cloud.science.create_model, details, opc_retry_token="once") == (409, "InvalidatedRetryToken")
+    created = cloud.science.create_model(details, opc_retry_token="once").data.id
+    cloud.science.delete_model(created)
+    assert refusal(cloud.science.create_model, details, opc_retry_token="once") == INVALIDATED
 
 
-def test_a_refused_request_leaves_its_token_free(cloud: Cloud) -> None:
+def test_a_refused_request_does_not_use_up_its_token(cloud: Cloud) -> None:
     details = models.CreateModelDetails(compartment_id=cloud.compartment, project_id="ocid1.datascienceproject.oc1..no")
     assert refusal(cloud.science.create_model, details, opc_retry_token="once")[0] == 400
     details.project_id = cloud.project
@@ -88,25 +67,11 @@ def test_an_artifact_whose_response_was_lost_can_be_sent_again(cloud: Cloud) -> 
 def test_a_token_with_another_artifact_of_the_same_length_is_refused(cloud: Cloud) -> None:
     model = cloud.empty_model()
     cloud.science.create_model_artifact(model, b"A" * 100, opc_retry_token="once")
-    assert refusal(cloud.science.create_model_artifact, model, b"B" * 100, opc_retry_token="once") == (
-        409,
-        "InvalidatedRetryToken",
-    )
+    assert refusal(cloud.science.create_model_artifact, model, b"B" * 100, opc_retry_token="once") == INVALIDATED
     assert cloud.science.get_model_artifact_content(model).data.content == b"A" * 100
 
 
 def test_equal_tokens_at_the_same_time_upload_once(cloud: Cloud) -> None:
-    model, content, answers = cloud.empty_model(), bytes(4_000_000), []
-    threads = [
-        threading.Thread(
-            target=lambda: answers.append(
-                cloud.science.create_model_artifact(model, content, opc_retry_token="same").status
-            )
-        )
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert answers == [204] * 4
+    model, content = cloud.empty_model(), bytes(4_000_000)
+    upload = partial(cloud.science.create_model_artifact, model, content, opc_retry_token="same")
+    assert [response.status for response in at_once(*[upload] * 4)] == [204] * 4

@@ -1,4 +1,4 @@
-"""Which items can be among the best, given approximate scores: against the definition, pair by pair."""
+"""Contenders: the items that can be among the best, given approximate scores, checked pair by pair."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from include.training.contenders import rank_rows, select_contenders
     margin=st.sampled_from([0.0, 0.01, 0.1, 2.0, np.inf]),
     bounds=st.sampled_from([(-9.0, 9.0), (-0.5, 0.5), (1.0, 9.0), (-9.0, -1.0), (0.0, 0.0)]),
 )
-def test_whatever_can_be_among_the_best_is_kept(
+def test_every_possible_best_item_is_selected(
     seed: int, items: int, top_k: int, margin: float, bounds: tuple[float, float]
 ) -> None:
     random, (low, high) = np.random.default_rng(seed), bounds
-    scores = random.normal(size=(1, items)).round(1).astype(np.float32)  # many are equal
+    scores = random.normal(size=(1, items)).round(1).astype(np.float32)  # with many equal scores
     rated = random.choice(items, random.integers(0, items + 1), replace=False).astype(np.int32)
-    found, counts = np.empty(items, np.int32), np.empty(1, np.int64)
-    lower, upper = (np.clip(scores[0].astype(float) + by, low, high) for by in (-margin, margin))
+    selected, counts = np.empty(items, np.int32), np.empty(1, np.int64)
+    lower, upper = (np.clip(scores[0].astype(float) + error, low, high) for error in (-margin, margin))
 
     end = select_contenders(
         scores,
@@ -35,36 +35,35 @@ def test_whatever_can_be_among_the_best_is_kept(
         np.array([0, len(rated)]),
         rated,
         min(top_k, items),
-        found,
+        selected,
         counts,
     )
 
-    left = np.setdiff1d(np.arange(items), rated)
-    kept = found[:end].tolist()
+    unrated = np.setdiff1d(np.arange(items), rated)
+    contenders = selected[:end].tolist()
     assert counts[0] == end
-    assert kept == sorted(set(kept) & set(left.tolist())), "in the order of the catalogue, and nothing that is rated"
-    for item in left:
-        beaten_by = (lower[left] > upper[item]) | ((lower[left] == upper[item]) & (left < item))
+    assert contenders == sorted(set(contenders) & set(unrated.tolist())), "in the order of the catalogue, none rated"
+    for item in unrated:
+        beaten_by = (lower[unrated] > upper[item]) | ((lower[unrated] == upper[item]) & (unrated < item))
         if beaten_by.sum() < top_k:
-            assert item in kept
+            assert item in contenders
     if margin == 0 and low < scores.max() < high:
-        assert len(kept) < top_k + (lower[left] == lower[kept].min()).sum(), "and little else"
+        assert len(contenders) < top_k + (lower[unrated] == lower[contenders].min()).sum(), "only ties are added"
 
 
 @settings(max_examples=200, deadline=None)
 @given(
     rows=st.lists(st.lists(st.integers(0, 5).map(float), max_size=30), min_size=1, max_size=5), top_k=st.integers(1, 12)
 )
-def test_the_best_of_each_row_come_in_order_and_of_equals_the_earlier_first(
-    rows: list[list[float]], top_k: int
-) -> None:
+def test_each_row_is_ranked_and_ties_keep_their_order(rows: list[list[float]], top_k: int) -> None:
     scores, counts = np.array([score for row in rows for score in row]), np.array([len(row) for row in rows])
     best = np.empty(len(scores), np.int64)
 
-    found = best[: rank_rows(scores, counts, top_k, best)]
+    ranked = best[: rank_rows(scores, counts, top_k, best)]
 
     expected, start = list[int](), 0
     for row in rows:
-        expected += [start + place for place in sorted(range(len(row)), key=lambda at: -row[at])[:top_k]]
+        order = sorted(range(len(row)), key=lambda position: -row[position])
+        expected += [start + position for position in order[:top_k]]
         start += len(row)
-    assert found.tolist() == expected
+    assert ranked.tolist() == expected

@@ -1,4 +1,4 @@
-"""The exact engine against ADS's own operator: the same bytes, and what stops ADS does not stop it."""
+"""The exact engine against ADS's own operator: the same bytes, and no failure where ADS fails."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # measures.json goes there
+    monkeypatch.chdir(tmp_path)  # for measures.json
 
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was told, with a line for every step of progress."""
+    """The lines of progress, with one for every step."""
     told: list[str] = []
     for module in (progress, sgd):
         monkeypatch.setattr(module, "tell", told.append)
@@ -48,9 +48,9 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return told
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, where SGD diverges
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numpy, where SGD diverges
 @pytest.mark.parametrize("case", EDGE_CASES)
-def test_the_whole_operator_writes_the_bytes_of_the_stock_one(case: str, tmp_path: Path) -> None:
+def test_the_whole_operator_writes_the_same_bytes_as_stock(case: str, tmp_path: Path) -> None:
     data = EDGE_CASES[case]
     stock, exact = run(STOCK, data, tmp_path / "stock"), run(ExactModel, data, tmp_path / "exact")
 
@@ -59,7 +59,7 @@ def test_the_whole_operator_writes_the_bytes_of_the_stock_one(case: str, tmp_pat
     assert read_report(exact) == read_report(stock)
 
 
-def test_tables_that_ads_reads_itself_give_the_same(tmp_path: Path) -> None:
+def test_tables_read_by_ads_give_the_same_bytes(tmp_path: Path) -> None:
     data = EDGE_CASES["integers"]
     stock = run(STOCK, data, tmp_path / "stock", file_type="csv")
     exact = run(ExactModel, data, tmp_path / "exact", file_type="csv")
@@ -87,12 +87,12 @@ def small_data(draw: st.DrawFn) -> Data:
     rows = draw(
         st.lists(st.tuples(st.integers(0, users), st.integers(0, items), values), min_size=count, max_size=count)
     )
-    who, what, ratings = zip(*rows, strict=True)
+    raters, rated, ratings = zip(*rows, strict=True)
     catalogue = draw(st.permutations(range(items + 2)))
-    # Someone must be left with something to recommend, or stock fails.
+    # The unrated items and the new user: stock fails if there is nothing to recommend.
     return make_data(
-        [f"u{number}" for number in who],
-        [f"i{number}" for number in what],
+        [f"u{number}" for number in raters],
+        [f"i{number}" for number in rated],
         list(ratings),
         users=[*(f"u{number}" for number in range(users)), "new"],
         items=[f"i{number}" for number in catalogue],
@@ -102,10 +102,8 @@ def small_data(draw: st.DrawFn) -> Data:
     )
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@settings(max_examples=150, deadline=None)
-@given(data=small_data())
-def test_any_small_data_give_what_the_stock_model_gives(data: Data) -> None:
+def assert_same_as_stock(data: Data) -> pd.DataFrame:
+    """Compare both models; return the recommendations."""
     frame, metrics, new_users = build(STOCK, data)
     ours, our_metrics, our_new_users = build(ExactModel, data)
 
@@ -113,24 +111,26 @@ def test_any_small_data_give_what_the_stock_model_gives(data: Data) -> None:
     assert ours.to_csv(index=False) == frame.to_csv(index=False)
     assert our_metrics == metrics
     assert [(item, float(score)) for item, score in our_new_users] == [(i, float(score)) for i, score in new_users]
+    return ours
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of the mean of nothing
-def test_a_single_rating_which_is_held_out_gives_what_the_stock_model_gives() -> None:
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@settings(max_examples=150, deadline=None)
+@given(data=small_data())
+def test_any_small_data_give_the_same_as_stock(data: Data) -> None:
+    assert_same_as_stock(data)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numpy, for the mean of nothing
+def test_a_single_rating_that_is_held_out_gives_the_same_as_stock() -> None:
     data = make_data(["u1"], ["i1"], [3.0], users=["u1", "u2"], items=["i1", "i2", "i3"])
-    frame, metrics, new_users = build(STOCK, data)
-    ours, our_metrics, our_new_users = build(ExactModel, data)
-
-    assert len(frame) == 5
-    pd.testing.assert_frame_equal(ours, frame, check_exact=True)
-    assert our_metrics == metrics
-    assert our_new_users == new_users
+    assert len(assert_same_as_stock(data)) == 5
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), scale=st.sampled_from([1e-6, 0.1, 1.0, 30.0, 1e8, 1e200]), top_k=st.integers(1, 60))
 def test_no_item_is_lost_between_approximate_and_exact_scores(seed: int, scale: float, top_k: int) -> None:
-    """Factors of any size, most of whose scores are at the bounds or a float32's rounding apart."""
+    """For factors of any size: most scores are at the bounds, or differ by the rounding of a float32."""
     users, items = 9, 300
     ratings, factors, catalogue = draw_scores(np.random.default_rng(seed), users, items, scale)
     known_users = np.append(np.arange(users), -1).astype(np.int32)
@@ -138,23 +138,22 @@ def test_no_item_is_lost_between_approximate_and_exact_scores(seed: int, scale: 
         lists = Scorer(ratings, factors, catalogue).recommend(known_users, top_k)
 
         for row, user in enumerate(known_users):
-            mine = set(ratings.items[ratings.users == user].tolist())
-            left = [place for place, item in enumerate(catalogue) if item not in mine]
-            inner = np.array(
-                [factors.inner_items[catalogue[place]] if catalogue[place] < items else -1 for place in left]
-            )
-            who = np.full(len(left), factors.inner_users[user] if user >= 0 else -1)
-            scores = clip(estimate(factors, who, inner), 1.0, 5.0)
-            best = sorted(zip(-scores, left, strict=True))[:top_k]
-            found = lists.users == row
-            assert lists.items[found].tolist() == [place for _, place in best]
-            assert lists.scores[found].tolist() == [-score for score, _ in best]
+            rated = set(ratings.items[ratings.users == user].tolist())
+            unrated = [position for position, item in enumerate(catalogue) if item not in rated]
+            known = [catalogue[position] if catalogue[position] < items else None for position in unrated]
+            inner_items = np.array([-1 if item is None else factors.inner_items[item] for item in known])
+            inner_users = np.full(len(unrated), factors.inner_users[user] if user >= 0 else -1)
+            scores = clip(estimate(factors, inner_users, inner_items), 1.0, 5.0)
+            best = sorted(zip(-scores, unrated, strict=True))[:top_k]
+            of_user = lists.users == row
+            assert lists.items[of_user].tolist() == [position for _, position in best]
+            assert lists.scores[of_user].tolist() == [-score for score, _ in best]
 
 
 def draw_scores(
     random: np.random.Generator, users: int, items: int, scale: float
 ) -> tuple[trainsets.Ratings, Factors, pd.Index[Any]]:
-    """Ratings, factors of which some are unknown, and a catalogue with some items that nobody has rated."""
+    """Return ratings, factors without some users and items, and a catalogue with some unrated items."""
     near = 1 + random.integers(-2, 3, (items, 1)) * 2.0**-24
     factors = Factors(
         mean=np.float64(3.0),
@@ -173,23 +172,23 @@ def draw_scores(
 
 def test_blocks_of_users_in_several_threads_give_the_same_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = Scorer(*draw_scores(np.random.default_rng(1), 150, 300, 0.3))
-    users, alone, advances = np.arange(150, dtype=np.int32), set[int](), list[int]()
-    monkeypatch.setattr(scoring, "estimate", lambda *arguments: (alone.add(get_ident()), estimate(*arguments))[1])
+    users, threads, advances = np.arange(150, dtype=np.int32), set[int](), list[int]()
+    monkeypatch.setattr(scoring, "estimate", lambda *arguments: (threads.add(get_ident()), estimate(*arguments))[1])
     expected = scorer.recommend(users, 7, threads=4)
-    assert alone == {get_ident()}, "so few scores are not worth a thread"
+    assert threads == {get_ident()}, "so few scores are not worth another thread"
 
     monkeypatch.setattr(scoring, "BLOCK_SCORES", 1)
-    found = scorer.recommend(users, 7, threads=4, advance=advances.append)
+    lists = scorer.recommend(users, 7, threads=4, advance=advances.append)
 
-    assert len(alone) > 1
+    assert len(threads) > 1
     assert advances == [32, 32, 32, 32, 22]
     for column in ("users", "items", "scores"):
-        assert np.array_equal(getattr(found, column), getattr(expected, column))
+        assert np.array_equal(getattr(lists, column), getattr(expected, column))
 
 
-def test_metrics_have_the_last_bit_of_surprises() -> None:
+def test_metrics_equal_those_of_surprise_to_the_last_bit() -> None:
     drawn = np.random.default_rng(1).normal(0, 1, 100_000).tolist()
-    odd = [error for error in drawn if error**2 > error * error]  # a power is not always a product
+    odd = [error for error in drawn if error**2 > error * error]  # error**2 is not always error * error
     assert len(odd) > 20
     for last in range(2, len(odd)):
         codes, one = np.zeros(last, np.int32), np.zeros(1, np.int32)
@@ -202,10 +201,10 @@ def test_metrics_have_the_last_bit_of_surprises() -> None:
         assert mae == accuracy.mae(predictions, verbose=False)
 
 
-# What stops ADS
+# Input for which ADS fails
 
 
-def test_users_who_are_listed_twice_have_their_rows_twice_and_a_report(tmp_path: Path) -> None:
+def test_duplicate_users_get_duplicate_rows_and_a_report(tmp_path: Path) -> None:
     once = numbers(SMALL)
     twice = dataclasses.replace(once, users=[*once.users, once.users[4], once.users[2]])
     with pytest.raises(ValueError, match="duplicate entries"):
@@ -213,13 +212,12 @@ def test_users_who_are_listed_twice_have_their_rows_twice_and_a_report(tmp_path:
 
     exact = run(ExactModel, twice, tmp_path / "exact")
 
-    found = pd.read_csv(exact / "recommendations.csv", float_precision="round_trip")
-    expected = build(STOCK, twice)[0]
-    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    written = pd.read_csv(exact / "recommendations.csv", float_precision="round_trip")
+    pd.testing.assert_frame_equal(written, build(STOCK, twice)[0], check_exact=True)
     assert "Sample Recommendations" in read_report(exact)
 
 
-def test_no_report_is_written_when_none_is_wanted(tmp_path: Path) -> None:
+def test_no_report_is_written_if_it_is_disabled(tmp_path: Path) -> None:
     with pytest.raises(UnboundLocalError):
         run(STOCK, SMALL, tmp_path / "stock", generate_report=False)
 
@@ -231,7 +229,7 @@ def test_no_report_is_written_when_none_is_wanted(tmp_path: Path) -> None:
         assert (exact / name).read_bytes() == (with_report / name).read_bytes()
 
 
-def test_a_catalogue_that_everyone_has_rated_gives_no_rows(tmp_path: Path) -> None:
+def test_a_fully_rated_catalogue_gives_no_rows(tmp_path: Path) -> None:
     full = make_data(*zip(*((f"u{u}", f"i{i}", 3.0) for u in range(4) for i in range(3)), strict=True))
     with pytest.raises(KeyError):
         run(STOCK, full, tmp_path / "stock")
@@ -248,13 +246,9 @@ def test_a_list_that_cannot_be_written_is_a_failure(
     def full_disk(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with monkeypatch.context() as patched:
-        patched.setattr(pd.DataFrame, "to_csv", full_disk)
-        data = dataclasses.replace(SMALL)
-        written = pd.DataFrame.to_parquet
-        patched.setattr(pd.DataFrame, "to_parquet", written)
-        with pytest.raises(OutputError, match=r"Cannot write outputs/recommendations\.csv: .*No space left on device"):
-            run(model, data, tmp_path / "full")
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full_disk)
+    with pytest.raises(OutputError, match=r"Cannot write outputs/recommendations\.csv: .*No space left on device"):
+        run(model, SMALL, tmp_path / "full")
 
 
 @pytest.mark.parametrize(
@@ -265,7 +259,7 @@ def test_a_list_that_cannot_be_written_is_a_failure(
         ("item", None, "no id in item"),
     ],
 )
-def test_what_is_no_rating_is_refused(column: str, value: Any, message: str) -> None:
+def test_an_invalid_interaction_is_refused(column: str, value: Any, message: str) -> None:
     interactions = SMALL.interactions.astype({"rating": float})
     interactions.loc[7, column] = value
     with pytest.raises(ValueError, match=f"1 interactions have {message}"):
@@ -275,16 +269,16 @@ def test_what_is_no_rating_is_refused(column: str, value: Any, message: str) -> 
 # The list for new users
 
 
-def test_the_list_for_new_users_is_written_with_every_digit(tmp_path: Path) -> None:
+def test_the_list_for_new_users_is_written_with_all_digits(tmp_path: Path) -> None:
     exact = run(ExactModel, SMALL, tmp_path / "exact")
-    found = pd.read_csv(exact / "new_users.csv", float_precision="round_trip")
+    written = pd.read_csv(exact / "new_users.csv", float_precision="round_trip")
     _, _, expected = build(STOCK, SMALL)
 
-    assert list(found.columns) == ["item", "rating"]
-    assert list(found.itertuples(index=False, name=None)) == expected
+    assert list(written.columns) == ["item", "rating"]
+    assert list(written.itertuples(index=False, name=None)) == expected
 
 
-def test_a_user_named_like_someone_new_does_not_change_the_list_for_new_users(tmp_path: Path) -> None:
+def test_a_user_named_new_user_does_not_change_the_list_for_new_users(tmp_path: Path) -> None:
     exact = run(ExactModel, EDGE_CASES["a user named like someone new"], tmp_path / "exact")
     usual = run(ExactModel, SMALL, tmp_path / "usual")
 
@@ -337,15 +331,16 @@ def fitted_on_everything(data: Data) -> Any:
     return SVD().fit(trainset).fit(dataset.build_full_trainset())
 
 
-# The compiled SGD and its stand-in
+# The compiled SGD and its fallback
 
 
 def wrong_in_the_last_bit(*arguments: Any) -> None:
+    """Run the compiled loop, and change the last bit of one result."""
     kernels.descend(*arguments)
     arguments[0][0] = np.nextafter(arguments[0][0], 1)
 
 
-def test_a_compiled_loop_that_differs_gives_way_to_surprises_own(lines: list[str]) -> None:
+def test_a_compiled_loop_with_another_result_is_replaced_by_surprise(lines: list[str]) -> None:
     fit = sgd.choose_fit(Hyperparameters(), descend=wrong_in_the_last_bit)
 
     assert fit is sgd.fit_in_surprise
@@ -354,18 +349,18 @@ def test_a_compiled_loop_that_differs_gives_way_to_surprises_own(lines: list[str
     assert build(ExactModel, SMALL, fit=fit)[0].equals(build(STOCK, SMALL)[0])
 
 
-def test_the_compiled_loop_is_the_choice_here(lines: list[str]) -> None:
+def test_the_compiled_loop_is_chosen_here(lines: list[str]) -> None:
     assert sgd.choose_fit(Hyperparameters()) is not sgd.fit_in_surprise
     assert not [line for line in lines if line.startswith("WARNING")]
 
 
-def test_without_a_folder_for_machine_code_the_loops_are_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loops_are_compiled_without_a_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
 
     assert kernels.compiled(kernels.group_rows.py_func)(np.array([1, 0, 1]), 2)[0].tolist() == [1, 0, 2]
 
 
-def test_the_tiny_case_draws_nothing_from_the_global_random_numbers() -> None:
+def test_choosing_a_loop_does_not_use_the_global_random_state() -> None:
     np.random.seed(1)
     expected = np.random.random()
     np.random.seed(1)
@@ -376,7 +371,7 @@ def test_the_tiny_case_draws_nothing_from_the_global_random_numbers() -> None:
 # Progress and measures
 
 
-def test_progress_says_share_rate_and_time_left(lines: list[str]) -> None:
+def test_progress_shows_share_rate_and_time_left(lines: list[str]) -> None:
     build(ExactModel, SMALL)
 
     rate = r"[\d,.]+/s, [\d,]+ s left"
@@ -389,19 +384,19 @@ def test_progress_says_share_rate_and_time_left(lines: list[str]) -> None:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(("case", "finite"), [("texts", True), ("counts without end", False)])
 @pytest.mark.parametrize("model", [StockModel, ExactModel])
-def test_measures_are_left_and_say_whether_sgd_diverged(model: Any, case: str, finite: bool, tmp_path: Path) -> None:
+def test_measures_show_whether_sgd_diverged(model: Any, case: str, finite: bool, tmp_path: Path) -> None:
     _, metrics, _ = build(model, EDGE_CASES[case])
     measures = json.loads((tmp_path / "measures.json").read_text())
 
     assert measures == {"rmse": metrics["RMSE"], "mae": metrics["MAE"], "finite": finite}
 
 
-def test_interactions_are_read_as_categories_in_the_order_in_which_they_come(tmp_path: Path) -> None:
+def test_interactions_are_read_as_categories_in_order_of_appearance(tmp_path: Path) -> None:
     rows: Iterator[tuple[str, str, float]] = ((f"u{n % 3}", f"i{9 - n}", n / 2) for n in range(9))
     table = pd.DataFrame(rows, columns=["user", "item", "rating"])
     table.to_parquet(tmp_path / "interactions.parquet", row_group_size=4)
 
-    found = read_interactions(str(tmp_path / "interactions.parquet"), ["user", "item"], "rating")
+    interactions = read_interactions(str(tmp_path / "interactions.parquet"), ["user", "item"], "rating")
 
-    assert found["user"].cat.categories.tolist() == ["u0", "u1", "u2"]
-    pd.testing.assert_frame_equal(found.astype({"user": object, "item": object}), table)
+    assert interactions["user"].cat.categories.tolist() == ["u0", "u1", "u2"]
+    pd.testing.assert_frame_equal(interactions.astype({"user": object, "item": object}), table)

@@ -1,4 +1,4 @@
-"""Training by ADS itself: each test starts its real operator, which takes some seconds to load."""
+"""Training by the real operator of ADS, which takes some seconds to load."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recdeploy_ops.training import train
 if TYPE_CHECKING:
     from recdeploy_ops.settings import Settings
 
-# As many as there are strange items, so that the list for new users must hold every one of them.
+# The number of strange items, so that the list for new users must contain all of them.
 TOP_K = 18
 MOVIES = Path(os.environ.get("RECDEPLOY_MOVIELENS", Path(__file__).parents[3] / "shared" / "data" / "ml-100k"))
 STRANGE = [
@@ -46,36 +46,36 @@ STRANGE = [
 
 
 def trained(extract: Path, out: Path, seed: int, chosen: Settings, lines: list[str] | None = None) -> dict[str, Any]:
-    told = [] if lines is None else lines
-    return train(extract, out, chosen, top_k=TOP_K, seed=seed, report=told.append)
+    """Train, and collect the reported lines; return the metrics."""
+    reported = [] if lines is None else lines
+    return train(extract, out, chosen, top_k=TOP_K, seed=seed, report=reported.append)
 
 
-def both(*runs: tuple[Path, Path, int, Settings]) -> list[bytes]:
-    """Train each in a process of its own, two at a time."""
+def lists_of(*runs: tuple[Path, Path, int, Settings]) -> list[bytes]:
+    """Train in processes of their own, two at a time; return the lists of each run."""
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda run: trained(*run), runs))
     return [(out / "recommendations.csv").read_bytes() for _, out, _, _ in runs]
 
 
-def test_strange_ids_come_from_the_database_to_the_lists_unchanged_and_repeatably(tmp_path: Path) -> None:
-    users = list(STRANGE)
-    full = users[0]
+def test_strange_ids_reach_the_lists_unchanged_and_repeatably(tmp_path: Path) -> None:
+    full = STRANGE[0]
     ratings = [
         (user, item, 1 + (u * 7 + i * 3) % 5, "2026-01-01")
-        for u, user in enumerate(users)
+        for u, user in enumerate(STRANGE)
         for i, item in enumerate(STRANGE)
         if user == full or (u + i) % 3
     ]
     shop = shops.make_shop(
         tmp_path / "shop.db",
         interactions=ratings,
-        users=[(user, "x") for user in users] + [(users[3], "again")],
+        users=[(user, "x") for user in STRANGE] + [(STRANGE[3], "again")],
         products=[(item, "t", "c") for item in STRANGE],
         kind="TEXT",
     )
     chosen, extract = shops.settings_with(), tmp_path / "extract"
     extract_tables(shops.source_of(shop), chosen, extract, list[str]().append)
-    first, again, other = both(
+    first, again, other = lists_of(
         (extract, tmp_path / "a", 1, chosen), (extract, tmp_path / "b", 1, chosen), (extract, tmp_path / "c", 2, chosen)
     )
     assert first == again
@@ -83,7 +83,7 @@ def test_strange_ids_come_from_the_database_to_the_lists_unchanged_and_repeatabl
 
     with (tmp_path / "a" / "recommendations.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert {row["user_id"] for row in rows} == set(users) - {full}, "who has rated everything gets no list"
+    assert {row["user_id"] for row in rows} == set(STRANGE) - {full}, "a user who has rated everything gets no list"
     rated = {row[:2] for row in ratings}
     assert {row["product_id"] for row in rows} <= set(STRANGE)
     assert not rated & {(row["user_id"], row["product_id"]) for row in rows}
@@ -99,7 +99,7 @@ def test_strange_ids_come_from_the_database_to_the_lists_unchanged_and_repeatabl
         assert str(tmp_path) not in (tmp_path / "a" / name).read_text(encoding="utf-8")
 
 
-def test_what_would_break_the_stock_operator_is_out_of_its_way(tmp_path: Path) -> None:
+def test_rows_that_would_break_the_stock_operator_are_dropped(tmp_path: Path) -> None:
     users = [str(n) for n in range(30)]
     items = [str(n) for n in range(12)]
     ratings: list[tuple[str, str, float | None]] = [
@@ -118,32 +118,32 @@ def test_what_would_break_the_stock_operator_is_out_of_its_way(tmp_path: Path) -
     metrics = trained(extract, tmp_path / "out", 3, shops.settings_with(), lines)
     assert metrics["dropped"] == {"duplicate_users": 2, "duplicate_items": 1, "interactions_without_rating": 2}
     assert metrics["users_without_list"] == 0
-    found = pd.read_csv(tmp_path / "out" / "recommendations.csv", dtype=str, keep_default_na=False)
-    assert set(found["user_id"]) == {*users, "new"}
-    assert not found.duplicated(["user_id", "product_id"]).any()
+    lists = pd.read_csv(tmp_path / "out" / "recommendations.csv", dtype=str, keep_default_na=False)
+    assert set(lists["user_id"]) == {*users, "new"}
+    assert not lists.duplicated(["user_id", "product_id"]).any()
     assert 0 < metrics["mae"] <= metrics["rmse"] < 5
     assert any(line.startswith("RMSE: ") for line in lines), "the operator's own lines are reported"
 
 
 @pytest.mark.more
-def test_ads_own_engine_still_runs_and_gives_the_same(tmp_path: Path) -> None:
+def test_the_stock_engine_gives_the_same_lists_and_measures(tmp_path: Path) -> None:
     ratings = [(f"u{u}", f"p{p}", 1.0 + (u * p) % 5) for u in range(40) for p in range(30) if (u + 2 * p) % 3]
     extract = shops.write_extract(tmp_path / "extract", ratings, items=[f"p{p}" for p in range(35)])
     exact = shops.settings_with()
     stock = exact.model_copy(update={"training": exact.training.model_copy(update={"engine": "stock"})})
-    ours, theirs = both((extract, tmp_path / "exact", 5, exact), (extract, tmp_path / "stock", 5, stock))
+    ours, theirs = lists_of((extract, tmp_path / "exact", 5, exact), (extract, tmp_path / "stock", 5, stock))
     assert ours == theirs
     measures = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("exact", "stock")]
-    assert [found.pop("engine") for found in measures] == ["exact", "stock"]
-    for found in measures:
-        del found["seconds"]
+    assert [values.pop("engine") for values in measures] == ["exact", "stock"]
+    for values in measures:
+        del values["seconds"]
     assert measures[0] == measures[1]
-    digits, rounded = (pd.read_csv(tmp_path / name / "new_users.csv") for name in ("exact", "stock"))
-    assert digits.round(2).equals(rounded)
-    assert not digits.equals(rounded)
+    full, rounded = (pd.read_csv(tmp_path / name / "new_users.csv") for name in ("exact", "stock"))
+    assert full.round(2).equals(rounded)
+    assert not full.equals(rounded)
 
 
-def test_a_training_that_does_not_fit_is_refused_before_it_starts(tmp_path: Path) -> None:
+def test_a_training_that_does_not_fit_into_memory_is_refused(tmp_path: Path) -> None:
     ratings = [(f"u{n}", f"p{n % 7}", 1.0 + n % 5) for n in range(100)]
     extract = shops.write_extract(tmp_path / "extract", ratings)
     chosen = shops.settings_with()
@@ -164,6 +164,6 @@ def test_movielens_gives_equal_bytes_in_two_processes(tmp_path: Path) -> None:
         items=tables["items"]["movie_id"],
     )
     chosen = shops.settings_with()
-    one, two = both((extract, tmp_path / "one", 42, chosen), (extract, tmp_path / "two", 42, chosen))
+    one, two = lists_of((extract, tmp_path / "one", 42, chosen), (extract, tmp_path / "two", 42, chosen))
     assert one == two
     assert one.count(b"\n") == 1 + 943 * TOP_K
