@@ -1,6 +1,6 @@
-# The one door to this project: `make help`.
+# All commands of this project: `make help`.
 #
-# Every target makes the environment first when it is not there (scripts/setup.sh), so `make demo` and
+# Every target first makes the environment if it is missing (scripts/setup.sh), so that `make demo` and
 # `make test` work on a machine that has only Python 3.11 to 3.13, make and a C compiler.
 
 .DEFAULT_GOAL := help
@@ -11,7 +11,7 @@ DEMO_HOME ?= .demo
 export DEMO_HOME
 
 BIN := .venv/bin
-# The demo's settings and connections, where there is a demo; else the project's own.
+# With the demo's settings and connections if there is a demo; else with the project's own.
 RECDEPLOY := $(BIN)/python -m demo run-tool $(BIN)/python -m recdeploy_ops
 ARGS ?=
 TEST_WORKERS ?= 3
@@ -20,7 +20,7 @@ MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags includ
 
 .PHONY: help setup demo stop test test-more test-unit test-chaos coverage lint format bench status history verify backups rollback predict clean lock
 
-help: ## Say what there is
+help: ## List the targets
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) \
 	  | while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
@@ -28,51 +28,50 @@ help: ## Say what there is
 
 #|
 #| make demo understands:
-#|   DECISION=promote|reject  answer the approval by itself, check the result, print a summary, stop
+#|   DECISION=promote|reject  answer the approval automatically, check the result, print a summary, stop
 #|   DATA=folder              use users.csv, items.csv and interactions.csv from there
 #|   DATA_USER= DATA_ITEM= DATA_RATING= DATA_TIMESTAMP= DATA_TITLE=    name their columns
-#|                            the time of an interaction: timestamp, or what include/recommender.yaml calls it;
-#|                            without DATA the store that is there is kept
+#|                            the time of an interaction: timestamp, or its name in include/recommender.yaml;
+#|                            without DATA the existing store is kept
 #|   KEEP=1                   leave everything running until make stop
 #|   PORT= AIRFLOW_PORT=      ports of the OCI emulator and of Airflow (else chosen once, then kept)
-#|   TIMEOUT=20               minutes that a release may go without a change of any task
-#|   DEMO_HOME=.demo          where all of it lives
+#|   TIMEOUT=20               minutes that a release may take without a change of any task
+#|   DEMO_HOME=.demo          the demo's folder
 #| make rollback understands
 #|   VERSION=                 a number, or previous
 #|   REASON=                  why; shown in the history
-#|   ARGS=--yes               no question before anything is changed; see ARGS=--help
+#|   ARGS=--yes               do not ask before anything is changed; see ARGS=--help
 #| make bench understands ARGS="--movielens FOLDER --sizes 100k,1m --parts extraction,serving": see ARGS=--help
 #| make setup understands PYTHON=/path/to/python3.12; test, test-more, test-unit and lock understand ARGS="...";
-#| test and test-more understand TEST_WORKERS=3, the processes that they use.
+#| test and test-more understand TEST_WORKERS=3, the number of processes.
 
-setup: ## Make .venv from the lock (does nothing when it is there)
+setup: ## Make .venv from the lock (does nothing if it is up to date)
 	@./scripts/setup.sh
 
 demo: setup ## Run a whole release on this machine: emulator, Airflow, a store; see below
 	@$(BIN)/python -m demo up
 
-stop: setup ## Stop what `make demo KEEP=1` left running
+stop: setup ## Stop everything that `make demo KEEP=1` left running
 	@$(BIN)/python -m demo stop
 
-# One process runs Airflow and waits for it much of the time; the others take all the other tests.
+# One process runs the tests with Airflow and often waits; the others run all other tests.
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 test: setup ## Run the tests that every change must pass
 	$(PYTEST) -m "not more" $(ARGS)
 
-test-more: setup ## Run the tests that take long: a browser, each kind of release in Airflow, large tables, longer training
+test-more: setup ## Run the slow tests: a browser, each kind of release in Airflow, large tables, longer training
 	$(PYTEST) -m more $(ARGS)
 
 test-unit: setup ## Run the fast tests only
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
-# The matrix has two processes of its own, and is not disturbed by the rest.
+# The matrix starts two processes itself; it runs alone, so that the other tests do not disturb it.
 test-chaos: setup ## Run the chaos tests in full: a crash at every call, lasting faults, every lie a hundred times, long histories
 	CHAOS_MATRIX=full $(BIN)/python -m pytest tests/chaos/test_crash_matrix.py $(ARGS)
 	CHAOS_TRIES=100 CHAOS_HISTORIES=30 CHAOS_STEPS=20 $(BIN)/python -m pytest -n 2 tests/chaos \
 	  tests/steps/test_switch_reports.py --ignore tests/chaos/test_crash_matrix.py $(ARGS)
 
-# What decides and what serves: all of it, by the tests that need nothing.
-coverage: setup ## Check that the unit tests reach every branch of what decides and of what serves
+coverage: setup ## Check that the unit tests reach every branch of domain/ and score.py
 	$(BIN)/python -m pytest tests/unit -q --cov --cov-config=tests/unit/coverage.ini --cov-report=term-missing $(ARGS)
 
 lint: setup ## Check style, spelling, types and the direction of imports
@@ -90,23 +89,23 @@ format: setup ## Format the code and fix what ruff can fix
 bench: setup ## Run the benchmarks
 	PYTHONPATH=plugins $(BIN)/python -m benchmarks $(ARGS)
 
-status: setup ## Say which version is where (of the demo when there is one)
+status: setup ## Show which version is where (of the demo if there is one)
 	@$(RECDEPLOY) status
 
-history: setup ## Print the ledger, one line an entry (ARGS=--json: all of it)
+history: setup ## Print the ledger, one line for each entry (ARGS=--json: in full)
 	@$(RECDEPLOY) history $(ARGS)
 
-verify: setup ## Say whether any entry of the ledger was edited, removed or cut off
+verify: setup ## Check whether any entry of the ledger was edited, removed or cut off
 	@$(RECDEPLOY) verify
 
-backups: setup ## List the backups (of the demo when there is one)
+backups: setup ## List the backups (of the demo if there is one)
 	@$(RECDEPLOY) backups
 
 rollback: setup ## Bring an earlier version back without Airflow (VERSION=number|previous REASON="...")
 	@$(RECDEPLOY) rollback $(if $(filter command line,$(origin VERSION)),--version "$$VERSION") \
 	  $(if $(filter command line,$(origin REASON)),--reason "$$REASON") $(ARGS)
 
-predict: setup ## Ask the running demo's production for recommendations (USER=id)
+predict: setup ## Request recommendations from the running demo's production (USER=id)
 	@$(BIN)/python -m demo predict $(if $(filter command line,$(origin USER)),"$$USER")
 
 clean: ## Stop the demo, then remove it and all caches; .venv stays

@@ -1,15 +1,15 @@
-"""### Take over what OCI has
+"""### Reconcile the ledger with OCI
 
-Rebuilds what the ledger says from OCI's tags, the Model Catalog and the deployments: after the ledger was lost or
-damaged, after somebody changed production by hand in the console, or to import a deployment that this project did not
-make: name its OCID as *deployment_id*. Without an OCID, and while nothing is in production, it lists what could be
-imported. A damaged ledger is kept under `ledger-damaged/` in the storage, and a new one is begun.
+Rebuilds the ledger from OCI's tags, the Model Catalog and the deployments: after the ledger was lost or damaged, after
+production was changed by hand in the console, or to import a deployment that this project did not make. To import one,
+enter its OCID as *deployment_id*. Without an OCID, while nothing is in production, it lists what could be imported. A
+damaged ledger is moved to `ledger-damaged/` in the storage, and a new one is begun.
 
-**When it runs.** By hand. Run it first with *apply* off: the task's log and result show the difference and nothing is
-written. With *apply* on, one entry that says what is goes into the ledger; production serves on, untouched.
+**When it runs.** By hand. Run it first with *apply* off: the task's log and result show the difference, and nothing is
+written. With *apply* on, the ledger gets one entry that describes what OCI has. Production keeps serving, unchanged.
 
-**When it fails.** A release is under way; production is not ACTIVE or does not answer; more than one deployment is
-tagged as production (name one of them); the deployment, or the storage, belongs to another project.
+**When it fails.** A release is in progress; production is not ACTIVE or does not answer; more than one deployment is
+tagged as production (name one of them); the deployment or the storage belongs to another project.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow.sdk import DAG, Param
 from recdeploy_ops.operators.releases import AdoptProductionOperator
 from recdeploy_ops.settings import name_settings
 
-SETTINGS_NAME = name_settings(__file__)  # of a link to this file: those of another recommender
+SETTINGS_NAME = name_settings(__file__)  # a link to this file has the settings of another recommender
 
 with DAG(
     dag_id=Path(__file__).stem,
@@ -46,8 +46,8 @@ with DAG(
             type=["null", "string"],
             pattern=r"^ocid1\.",
             title="OCID of production",
-            description_md="Empty: the ledger's, or the one that carries the tag `recdeploy-role: production`. Any "
-            "other that carries it loses it.",
+            description_md="Empty: the ledger's, or the one with the tag `recdeploy-role: production`. Any other "
+            "deployment loses that tag.",
         ),
     },
 ) as dag:

@@ -1,16 +1,16 @@
-"""### Leave nothing running
+"""### Clean up after ended runs
 
-Closes the release of a run that died without its teardown, which settles production and frees the release lock. Deletes
-TEST deployments whose release is closed or whose lease is over, and what was made to be the first production after its
-release was closed and never served. Whatever a live release needs is left alone.
+Closes the release of a run that ended without its teardown: this restores production and frees the release lock.
+Deletes TEST deployments whose release is closed or whose lease is over, and first productions of closed releases that
+never served. What a release in progress needs is kept.
 
 **When it runs.** Every day at 05:30 UTC, and by hand.
 
-A run that this Airflow does not know, as it was deleted or belongs to another Airflow on the same storage, counts as
-ended when its lease is over, or at once when *Trigger* names it as *ended_run*. Naming any other run is an error.
+A run that this Airflow does not know, because it was deleted or belongs to another Airflow on the same storage, counts
+as ended when its lease is over, or at once if *Trigger* names it as *ended_run*. Naming any other run is an error.
 
-**When it fails.** OCI does not answer, or production could not be settled: the error begins with PRODUCTION NEEDS A
-PERSON.
+**When it fails.** OCI does not answer, or production could not be restored: the error then begins with PRODUCTION NEEDS
+A PERSON.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from airflow.sdk import DAG, Param
 from recdeploy_ops.operators.releases import HousekeepingOperator
 from recdeploy_ops.settings import name_settings
 
-SETTINGS_NAME = name_settings(__file__)  # of a link to this file: those of another recommender
+SETTINGS_NAME = name_settings(__file__)  # a link to this file has the settings of another recommender
 
 with DAG(
     dag_id=Path(__file__).stem,
-    description="Close what dead runs left open, delete TEST deployments that nobody needs",
+    description="Close the releases of ended runs, delete orphaned TEST deployments",
     doc_md=__doc__,
     schedule="30 5 * * *",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
@@ -45,9 +45,9 @@ with DAG(
             None,
             type=["null", "string"],
             maxLength=250,
-            title="Run that has ended for certain",
-            description_md="For a run that this Airflow does not know and that holds the release lock: its id. "
-            "Its release is closed, and production settled.",
+            title="Run that has certainly ended",
+            description_md="The id of a run that holds the release lock and that this Airflow does not know. Its "
+            "release is closed, and production restored.",
         ),
     },
 ) as dag:

@@ -4,24 +4,24 @@ Every week this DAG extracts the shop's interactions, trains a recommender with 
 deploys it to a TEST endpoint on OCI Data Science, measures it, and **pauses for a person** under *Required Actions*.
 *Promote* switches production to the new version at its unchanged URL; *Reject* leaves production as it is.
 
-**Size.** Shape, OCPUs, memory and number of instances that are left empty leave production as it is; TEST is then made
-with VM.Standard.E4.Flex, 1 OCPU, 16 GB and one instance. What is given is the size of TEST, and once its version is
-promoted, of production, which is resized after the switch, without downtime: the approver sees *production is resized
-from ... to ...* as a HOLD. The params begin with `include/recommender.yaml`, which alone has autoscaling: change the
-size for good there. As long as nobody changes them, a size that was changed in the console stays. A rollback leaves the
-size alone.
+**Size.** Empty fields for shape, OCPUs, memory or number of instances keep production's size; TEST then has
+VM.Standard.E4.Flex, 1 OCPU, 16 GB and one instance. A given size applies to TEST and, after the promotion, to
+production, which is resized after the switch, without downtime: the approver sees *production is resized from ... to
+...* as a HOLD. The defaults of the params are in `include/recommender.yaml`: change the size permanently there, and
+autoscaling too, which is not in the form. Unless they are changed, a size that was set in the console stays. A rollback
+keeps the size.
 
 **When it runs.** On the schedule in `include/recommender.yaml`, or by hand: *Trigger* shows its params. One release
 at a time: while another run or a rollback holds the release lock, `plan_release` fails and says who holds it.
 
 **When it fails.** Each task says what is wrong, with what, and what to do. Whatever fails, `close_release` deletes
 this run's TEST deployment and frees the lock, and production serves what it served before. A gate that says FAIL
-rejects the candidate without asking anybody. When nobody answers in time, the candidate is rejected.
-When `close_release` alone fails, what was decided stands and the run is successful: the task's error says what a person
-must see to (a TEST deployment that could not be deleted). Clearing it tries again, and so does housekeeping every day.
+rejects the candidate without asking anyone. If nobody answers in time, the candidate is rejected.
+If only `close_release` fails, the decision stands and the run is successful: the task's error says what a person must
+do (a TEST deployment could not be deleted). Clearing the task tries again, and so does housekeeping every day.
 
-**Clearing tasks** of a run that has ended opens its release again: the same version goes on while its artifact stays
-the same; a retrained artifact that differs gets a new version number and is asked for again.
+**Clearing tasks** of a run that has ended reopens its release: the same version continues while its artifact stays the
+same; a retrained artifact that differs gets a new version number, and a person is asked again.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ from recdeploy_ops.settings import (
     name_settings,
 )
 
-SETTINGS_NAME = name_settings(__file__)  # of a link to this file: those of another recommender
+SETTINGS_NAME = name_settings(__file__)  # a link to this file has the settings of another recommender
 settings = load_settings(find_settings(SETTINGS_NAME))
-SIZED = "Empty leaves production as it is. Otherwise of TEST, and of production once promoted: the approver is told."
+SIZED = "Empty: production keeps its size. Else for TEST and, when approved, for production: the approver sees it."
 
 with DAG(
     dag_id=Path(__file__).stem,
-    description="Retrain the product recommender, try it on TEST, ask a person, promote or reject",
+    description="Retrain the product recommender, deploy it to TEST, ask a person, promote or reject",
     doc_md=__doc__,
     schedule=settings.schedule,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
@@ -94,7 +94,7 @@ with DAG(
             settings.serving.instance_shape,
             **limits(ServingSettings, "instance_shape"),
             title="Instance shape",
-            description_md=f"{SIZED} `serving` in `include/recommender.yaml` changes it for good.",
+            description_md=f"{SIZED} Change it permanently in `include/recommender.yaml`, under `serving`.",
             section="Deployment",
         ),
         "ocpus": Param(
@@ -129,7 +129,7 @@ with DAG(
             settings.release.approval_timeout_hours,
             **limits(ReleaseSettings, "approval_timeout_hours"),
             title="Hours to wait for an answer",
-            description_md="Nobody answers: the candidate is rejected.",
+            description_md="If nobody answers in time, the candidate is rejected.",
             section="Approval",
         ),
     },

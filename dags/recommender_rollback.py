@@ -1,14 +1,14 @@
 """### Bring an earlier version back
 
-Production goes back to an earlier version at the same URL: from the Model Catalog, or from the verified backup where
-the catalog's model is gone. Before production is touched, the version is fetched, verified, loaded and asked.
+Production goes back to an earlier version at the same URL: from the Model Catalog or, if the model there is gone, from
+a verified backup. Before the switch, the version is fetched, verified, loaded and probed.
 
-**When it runs.** By hand, at any time: it preempts a release that only waits for an approval, whose approval then
-refuses. *Trigger* shows its params.
+**When it runs.** By hand, at any time: it preempts a release that only waits for an approval; that approval can then no
+longer be given. *Trigger* shows its params.
 
-**When it fails.** The version never served, or no whole copy of it is left; a live release is past its approval. A
-rollback that does not verify puts back what served before and says so. When `close_release` alone fails, a verified
-rollback stands and the run is successful: the task's error says what a person must see to.
+**When it fails.** The version never served, or no undamaged copy of it is left; a release in progress is past its
+approval. If the rollback cannot be verified, it restores the champion and says so. If only `close_release` fails, a
+verified rollback stands and the run is successful: the task's error says what a person must do.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from recdeploy_ops.operators.releases import (
 )
 from recdeploy_ops.settings import ReleaseSettings, find_settings, limits, load_settings, name_settings
 
-SETTINGS_NAME = name_settings(__file__)  # of a link to this file: those of another recommender
+SETTINGS_NAME = name_settings(__file__)  # a link to this file has the settings of another recommender
 settings = load_settings(find_settings(SETTINGS_NAME))
 
 with DAG(
@@ -51,7 +51,7 @@ with DAG(
             type=["string", "integer"],
             pattern=r"^(previous|[1-9][0-9]*)$",
             minimum=1,
-            examples=["previous"],  # without examples Airflow's form shows a field for JSON where types are several
+            examples=["previous"],  # without examples, Airflow's form shows a JSON field for several types
             title="Version",
             description_md="A number, or `previous`: what production served before.",
         ),
@@ -61,7 +61,7 @@ with DAG(
             settings.release.approval_timeout_hours,
             **limits(ReleaseSettings, "approval_timeout_hours"),
             title="Hours to wait for an answer",
-            description_md="Nobody answers: production stays as it is.",
+            description_md="If nobody answers in time, production stays as it is.",
         ),
     },
 ) as dag:

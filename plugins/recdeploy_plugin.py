@@ -1,4 +1,4 @@
-"""Airflow's registration of this project; its code is the package ``recdeploy_ops`` beside this file."""
+"""Register this project as an Airflow plugin; its code is the package ``recdeploy_ops`` beside this file."""
 
 from airflow.plugins_manager import AirflowPlugin
 

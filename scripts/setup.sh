@@ -1,11 +1,11 @@
 #!/bin/sh
 # Make .venv from requirements-dev.txt, with hashes: `make setup`.
 #
-#   scripts/setup.sh            does nothing when .venv already is what the lock says
-#   PYTHON=python3.12 ...       takes this interpreter instead of the first that fits
+#   scripts/setup.sh            does nothing if .venv already matches the lock
+#   PYTHON=python3.12 ...       uses this interpreter instead of the first suitable one
 #
-# The stamp .venv/.recdeploy holds the lock's sha256 and the version of Python. It is removed before the
-# first change and written after the last: a set-up that was killed is redone from nothing.
+# The stamp .venv/.recdeploy has the lock's sha256 and the version of Python. It is removed before the first change and
+# written after the last: an interrupted set-up starts from scratch.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,7 @@ LOCK=requirements-dev.txt
 STAMP=.venv/.recdeploy
 UV_VERSION=0.13.9
 
-# Settings of one's own for other projects, which would break the hashes, the target or the compilation.
+# Unset personal settings that would break the hashes, the target or the compilation.
 # Indexes, certificates, proxies and caches stay as they are.
 unset PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH VIRTUAL_ENV CONDA_PREFIX
 unset PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_NO_DEPS PIP_NO_COMPILE PIP_CONSTRAINT PIP_REQUIREMENT
@@ -30,7 +30,7 @@ fail() {
   exit 1
 }
 
-# Prints "3.12.1" when the interpreter fits.
+# Prints e.g. "3.12.1" if the interpreter is suitable.
 version_of() {
   "$1" -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit(1); print("%d.%d.%d" % v[:3])' 2>/dev/null
 }
@@ -43,7 +43,7 @@ print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest(), "%d.%d.%d" % v
 find_python() {
   if [ -n "${PYTHON:-}" ]; then
     version_of "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON is not Python 3.11, 3.12 or 3.13." \
-      "It answers: $("$PYTHON" --version 2>&1 | head -n 1)" "Name one that is, for example PYTHON=/usr/bin/python3.12."
+      "It answers: $("$PYTHON" --version 2>&1 | head -n 1)" "Name a suitable one, e.g. PYTHON=/usr/bin/python3.12."
     printf '%s\n' "$PYTHON"
     return
   fi
@@ -55,10 +55,10 @@ find_python() {
   done
   fail "No Python 3.11, 3.12 or 3.13 is on PATH." \
     "Debian and Ubuntu: apt-get install python3 python3-venv python3-dev. macOS: brew install python@3.12." \
-    "Or say where one is: make setup PYTHON=/path/to/python3.12"
+    "Or name its path: make setup PYTHON=/path/to/python3.12"
 }
 
-# Prints the uv to use; nothing when there is none.
+# Prints the uv to use; nothing if there is none.
 find_uv() {
   for candidate in uv .venv/bootstrap/bin/uv; do
     if "$candidate" --version >/dev/null 2>&1; then
@@ -79,15 +79,15 @@ find_compiler() {
 explain_failure() {
   if ! find_compiler; then
     fail "The packages could not be installed, and there is no C compiler on PATH." \
-      "Some of them are compiled where no wheel fits the machine (see the message above)." \
+      "A package without a wheel for this machine must be compiled (see the message above)." \
       "Debian and Ubuntu: apt-get install gcc g++ python3-dev. macOS: xcode-select --install. Then: make setup"
   fi
   fail "The packages could not be installed; the message above says why." \
-    "A file that is compiled needs Python's headers (Debian: apt-get install python3-dev)." \
-    "No network: give pip and uv an index that can be reached. Then: make setup"
+    "Compiling needs Python's headers (Debian: apt-get install python3-dev)." \
+    "Without network access: give pip and uv an index that they can reach. Then: make setup"
 }
 
-[ -f "$LOCK" ] || fail "$LOCK is not in $(pwd)." "Take a whole checkout: git checkout -- $LOCK"
+[ -f "$LOCK" ] || fail "$LOCK is not in $(pwd)." "Restore it: git checkout -- $LOCK"
 
 if [ -f "$STAMP" ] && [ "$(key_of .venv/bin/python)" = "$(cat "$STAMP")" ]; then
   if [ -z "${PYTHON:-}" ] || [ "$(key_of "$PYTHON")" = "$(cat "$STAMP")" ]; then
@@ -99,11 +99,11 @@ python=$(find_python)
 version=$(version_of "$python")
 started=$(date +%s)
 say "Python $version ($python), lock $LOCK"
-find_compiler || say "there is no C compiler on PATH: this works only while every package has a wheel for this machine"
+find_compiler || say "there is no C compiler on PATH: this works only if every package has a wheel for this machine"
 
 fresh=yes
 if [ -f "$STAMP" ] && [ "$(cut -d' ' -f2 "$STAMP")" = "$version" ] && [ -n "$(find_uv)" ]; then
-  fresh=no # whole, but of another lock: uv changes what differs
+  fresh=no # complete, but from another lock: uv installs the differences
 fi
 rm -f "$STAMP"
 
@@ -117,9 +117,9 @@ if [ "$fresh" = yes ]; then
     "$python" -m venv .venv || fail "$python cannot make a virtual environment (the message above says why)." \
       "Debian and Ubuntu: apt-get install python3-venv. Or install uv (https://docs.astral.sh/uv/) first."
     say "uv is not on PATH: putting one into .venv/bootstrap"
-    # Beside the environment, not inside it: what is installed stays what the lock says.
+    # In a folder of its own, so that the environment has exactly the packages of the lock.
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --target .venv/bootstrap "uv==$UV_VERSION" ||
-      say "uv cannot be had; going on with pip, which takes longer"
+      say "uv cannot be installed; continuing with pip, which takes longer"
   fi
 fi
 uv=${uv:-$(find_uv)}

@@ -1,4 +1,4 @@
-"""Small operator results and the artifacts made of them: factories for tests of serving."""
+"""Factories for tests of serving: small results of the operator, and artifacts built from them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write_results(
     lists: Mapping[str, Sequence[tuple[str, float | str]]] = LISTS,
     new_users: Sequence[tuple[str, float | str]] | None = NEW_USERS,
 ) -> Path:
-    """``recommendations.csv``, and ``new_users.csv`` if there are any, as the operator leaves them."""
+    """Write ``recommendations.csv`` and, unless ``new_users`` is None, ``new_users.csv``, as the operator does."""
     rows = [(user, item, rating) for user, ranking in lists.items() for item, rating in ranking]
     folder.mkdir(parents=True, exist_ok=True)
     _write_csv(folder / "recommendations.csv", ("user_id", "product_id", "rating"), rows)
@@ -56,13 +56,13 @@ def _write_csv(file: Path, header: tuple[str, ...], rows: Sequence[Any]) -> None
 
 
 def write_inputs(folder: Path, **results: Any) -> tuple[Path, Path]:
-    """Results and extract that fit together: three users with lists, one who has rated everything."""
+    """Write results and the extract that they belong to: three users with lists, one who has rated everything."""
     extract = write_extract(folder / "extract", RATED, items=ITEMS)
     return write_results(folder / "results", **results), extract
 
 
 def make_artifact(folder: Path, *, version: int = 7, top_k: int = 3, **results: Any) -> Path:
-    """An artifact built of small inputs."""
+    """Build an artifact from small inputs."""
     inputs = write_inputs(folder / "inputs", **results)
     build_artifact(*inputs, folder / "artifact", settings=SETTINGS, version=version, top_k=top_k)
     return folder / "artifact"
@@ -70,7 +70,7 @@ def make_artifact(folder: Path, *, version: int = 7, top_k: int = 3, **results: 
 
 @contextmanager
 def loaded_score(folder: Path) -> Iterator[types.ModuleType]:
-    """What `load_score` returns, for as long as the block lasts."""
+    """Load ``score.py`` as `load_score` does, and close its connection at the end of the block."""
     score = load_score(folder)
     try:
         yield score
@@ -86,7 +86,7 @@ def close_connection(score: types.ModuleType) -> None:
 
 
 def load_score(folder: Path) -> types.ModuleType:
-    """The template's ``score.py`` imported as if it lay in ``folder``: coverage follows the link to its lines."""
+    """Import the template's ``score.py`` through a link in ``folder``: coverage follows the link to its lines."""
     link = folder / "linked_score.py"
     if not link.exists():
         link.symlink_to(TEMPLATE / "score.py")

@@ -1,4 +1,4 @@
-"""What every test has: a marker of its kind, a place in the order, and a way to tell a figure to a person."""
+"""Hooks for all tests: their markers, their order, their distribution over processes, and figures at the end."""
 
 import os
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 TESTS = Path(__file__).parent
-# The folders, from the quickest to that whose tests take the longest; the last two share one installation of Airflow.
+# The folders, quickest tests first; the last two share one installation of Airflow.
 RANKS = {
     "unit": 0,
     "commands": 1,
@@ -22,38 +22,38 @@ RANKS = {
     "browser": 7,
 }
 SHARED = ("tests/scheduler/", "tests/browser/")
-# Nothing is asked through a proxy; and with each request all variables would be searched for one, a tenth of its time.
+# No request goes through a proxy. Without this, each one searches all variables for a proxy, a tenth of its time.
 os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each test with its folder's name, so that `pytest -m unit` takes one kind, and put them in order.
+    """Mark each test with its folder's name, so that `pytest -m unit` selects one folder, and sort the tests.
 
-    In one process the quickest come first: who waits knows soon. In several the longest do: none is left at the end.
+    In one process the quickest come first, for early feedback. In several the slowest do, so that none starts last.
     """
     for item in items:
-        item.add_marker(getattr(pytest.mark, kind_of(item)))
-    items.sort(key=lambda item: RANKS[kind_of(item)], reverse=hasattr(config, "workerinput"))
+        item.add_marker(getattr(pytest.mark, folder_of(item)))
+    items.sort(key=lambda item: RANKS[folder_of(item)], reverse=hasattr(config, "workerinput"))
 
 
-def kind_of(item: pytest.Item) -> str:
+def folder_of(item: pytest.Item) -> str:
     return item.path.relative_to(TESTS).parts[0]
 
 
-class OneInstallation(LoadFileScheduling):
-    """Tests of a file stay in one process, and so do all that share the installation."""
+class InstallationScheduling(LoadFileScheduling):
+    """Keep the tests of a file in one process, and all tests that share the installation of Airflow."""
 
     def _split_scope(self, nodeid: str) -> str:
         return "installation" if nodeid.startswith(SHARED) else str(super()._split_scope(nodeid))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    return OneInstallation(config, log) if config.getoption("dist") == "loadfile" else None
+    return InstallationScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture
 def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Show a person a text at the end of the tests, whichever process this one ran in."""
+    """Return a function that prints a text at the end of the run, also from a worker process."""
     return lambda text: record_property("told", text)
 
 

@@ -1,10 +1,11 @@
-"""An event of every type with plausible values, and a ledger's entries from them: a test names only what matters."""
+"""Factories for an event of every type, with plausible values, and for a ledger's entries."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from recdeploy_ops.domain.entries import FORMAT, Entry
 from recdeploy_ops.domain.events import (
@@ -51,6 +52,8 @@ from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.versions import Serving, Version
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from recdeploy_ops.domain.events import Event
 
 PROJECT = "product-recommender"
@@ -72,8 +75,26 @@ RETRAIN = RetrainParams(
 ROLLBACK = RollbackParams(version="previous", reason=None, require_approval=False, approval_timeout_hours=4.0)
 
 
-def started(**changes: Any) -> LedgerStarted:
-    return replace(LedgerStarted(PROJECT, FORMAT), **changes)
+E = TypeVar("E", bound="Event")
+
+
+def variants_of(event: E) -> Callable[..., E]:
+    """Return a factory of an event; its keyword arguments are the fields that differ."""
+    return partial(replace, event)
+
+
+ROWS = {"interactions": 100, "users": 10, "items": 5}
+INPUTS, METRICS = {"extract": SHA256, "top_k": 10, "seed": 42, "model": "SVD"}, {"rmse": 0.9, "mae": None}
+
+started = variants_of(LedgerStarted(PROJECT, FORMAT))
+extracted = variants_of(DataExtracted("releases/r/extract/e", SHA256, ROWS, "2026-03-01T00:00:00+00:00"))
+trained = variants_of(ModelTrained("releases/r/results/r", SHA256, INPUTS, METRICS))
+deployed = variants_of(TestDeployed(TEST, TEST_URL, "2026-03-05T03:00:00+00:00"))
+switch_failed = variants_of(SwitchFailed("no capacity"))
+production_lost = variants_of(ProductionLost(PRODUCTION))
+production_failed = variants_of(ProductionFailed(PRODUCTION, "out of host capacity"))
+resized = variants_of(Resized("VM.Standard.E4.Flex", 2.0, 32.0, 1))
+takeover_started = variants_of(TakeoverStarted("run-9", "wr-1", START))
 
 
 def opened(version: int = 1, **changes: Any) -> ReleaseOpened:
@@ -103,18 +124,8 @@ def backup_failed(version: int = 1, **changes: Any) -> BackupFailed:
     return replace(BackupFailed(version, "its model is gone"), **changes)
 
 
-def extracted(**changes: Any) -> DataExtracted:
-    rows = {"interactions": 100, "users": 10, "items": 5}
-    return replace(DataExtracted("releases/r/extract/e", SHA256, rows, "2026-03-01T00:00:00+00:00"), **changes)
-
-
 def data_checked(verdict: Verdict = Verdict.PASS, **changes: Any) -> DataChecked:
     return replace(DataChecked(verdict, "releases/r/reports/data.json", SHA256), **changes)
-
-
-def trained(**changes: Any) -> ModelTrained:
-    inputs, metrics = {"extract": SHA256, "top_k": 10, "seed": 42, "model": "SVD"}, {"rmse": 0.9, "mae": None}
-    return replace(ModelTrained("releases/r/results/r", SHA256, inputs, metrics), **changes)
 
 
 def built(version: int = 1, **changes: Any) -> ArtifactBuilt:
@@ -128,10 +139,6 @@ def candidate_checked(verdict: Verdict = Verdict.PASS, **changes: Any) -> Candid
 def registered(version: int = 1, **changes: Any) -> ModelRegistered:
     event = ModelRegistered(f"m{version}", version, f"d{version}", "releases/r/artifact/a", "releases/r/results/r")
     return replace(event, **changes)
-
-
-def deployed(**changes: Any) -> TestDeployed:
-    return replace(TestDeployed(TEST, TEST_URL, "2026-03-05T03:00:00+00:00"), **changes)
 
 
 def validated(verdict: Verdict = Verdict.PASS, **changes: Any) -> TestValidated:
@@ -162,10 +169,6 @@ def switch_started(version: int = 1, **changes: Any) -> SwitchStarted:
     return replace(SwitchStarted(PRODUCTION, f"serving v{version}", version, "wr-1", deadline), **changes)
 
 
-def switch_failed(**changes: Any) -> SwitchFailed:
-    return replace(SwitchFailed("no capacity"), **changes)
-
-
 def promoted(version: int = 1, **changes: Any) -> Promoted:
     return replace(Promoted(PRODUCTION, URL, f"m{version}", version, f"d{version}", "ann"), **changes)
 
@@ -182,20 +185,8 @@ def champion_restored(version: int = 1, **changes: Any) -> ChampionRestored:
     return replace(ChampionRestored(version, f"m{version}", PRODUCTION), **changes)
 
 
-def production_lost(**changes: Any) -> ProductionLost:
-    return replace(ProductionLost(PRODUCTION), **changes)
-
-
-def production_failed(**changes: Any) -> ProductionFailed:
-    return replace(ProductionFailed(PRODUCTION, "out of host capacity"), **changes)
-
-
 def resize_started(version: int = 1, **changes: Any) -> ResizeStarted:
     return replace(ResizeStarted(PRODUCTION, "resized", version, "wr-1", START + timedelta(hours=1)), **changes)
-
-
-def resized(**changes: Any) -> Resized:
-    return replace(Resized("VM.Standard.E4.Flex", 2.0, 32.0, 1), **changes)
 
 
 def rehearsal_started(version: int = 1, **changes: Any) -> RehearsalStarted:
@@ -219,20 +210,16 @@ def version_of(number: int = 1, stage: Stage = Stage.CHAMPION, **changes: Any) -
     return replace(Version(number, stage, "run-1", f"d{number}", f"m{number}", artifact, results), **changes)
 
 
-def adopted(**changes: Any) -> Adopted:
-    event = Adopted(
-        difference=("v1 serves, of which the ledger knows nothing",),
+adopted = variants_of(
+    Adopted(
+        difference=("v1 serves, which the ledger does not know",),
         seen_work_request=None,
         versions=(version_of(),),
         highest_version=1,
         production=serving(),
         previous_champion=None,
     )
-    return replace(event, **changes)
-
-
-def takeover_started(**changes: Any) -> TakeoverStarted:
-    return replace(TakeoverStarted("run-9", "wr-1", START), **changes)
+)
 
 
 def rejected(version: int = 1, **changes: Any) -> ReleaseRejected:
@@ -290,7 +277,7 @@ def complete(version: int = 1, run_id: str = "") -> tuple[tuple[str, Event], ...
 
 
 def chain(*parts: Event | tuple[str, Event], project: str = PROJECT) -> list[Entry]:
-    """Return the entries of a ledger, a minute apart; an event that comes without a run is one of ``run-1``."""
+    """Return the entries of a ledger, a minute apart; an event without a run belongs to ``run-1``."""
     pairs = [part if isinstance(part, tuple) else ("run-1", part) for part in (started(project=project), *parts)]
     entries: list[Entry] = []
     for seq, (run_id, event) in enumerate(pairs, start=1):

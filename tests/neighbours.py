@@ -1,11 +1,10 @@
-"""What other teams have in the same project, as OCI's API reference shows it, and in forms that are still to come.
+"""Resources of other teams in our OCI project: in the forms of OCI's API reference, and in forms that may come.
 
 Source: https://docs.oracle.com/en-us/iaas/api/#/en/data-science/20190101/ModelDeployment/
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,11 +12,8 @@ if TYPE_CHECKING:
 
     from oci_emulator.testing import RunningEmulator
 
-OURS = "product-recommender"  # the project of the shop beside which they are
-INSTANCE = {
-    "instanceShapeName": "VM.GPU.A10.2",
-    "subnetId": "ocid1.subnet.oc1.iad.neighbour",
-}
+OURS = "product-recommender"  # the project that our tags name
+INSTANCE = {"instanceShapeName": "VM.GPU.A10.2", "subnetId": "ocid1.subnet.oc1.iad.neighbour"}
 AUTOSCALING = {
     "policyType": "AUTOSCALING",
     "isEnabled": True,
@@ -71,7 +67,7 @@ RULE = {"metricExpressionRuleType": "PREDEFINED_EXPRESSION", "metricType": "CPU_
 
 
 def scaled_by(*policies: dict[str, Any] | None) -> dict[str, Any]:
-    """A deployment of another project of ours, with autoscaling in other forms than the API reference shows."""
+    """Return a deployment of another project of ours whose autoscaling is not as the API reference shows it."""
     policy = {"policyType": "AUTOSCALING", "autoScalingPolicies": list(policies)}
     details = {
         "deploymentType": "SINGLE_MODEL",
@@ -83,12 +79,12 @@ def scaled_by(*policies: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def by_threshold(*rules: dict[str, Any] | None) -> dict[str, Any]:
-    """An autoscaling policy with rules."""
+    """Return an autoscaling policy with rules."""
     counts = {"minimumInstanceCount": 1, "maximumInstanceCount": 2, "initialInstanceCount": 1}
     return {"autoScalingPolicyType": "THRESHOLD", **counts, "rules": list(rules)}
 
 
-# Somebody has copied our tags to what is theirs.
+# Our tags, which another team has copied to its own resources.
 BORROWED_TAGS = {"recdeploy-project": OURS, "recdeploy-version": "1", "recdeploy-run": "run-1"}
 
 DEPLOYMENTS: Mapping[str, dict[str, Any]] = {
@@ -166,10 +162,10 @@ MODELS: Mapping[str, dict[str, Any]] = {
 
 
 def add_neighbours(emulator: RunningEmulator, project_id: str) -> list[str]:
-    """Put all of them into a project of the emulator; returns their OCIDs."""
-    place = {"compartmentId": emulator.compartment_id, "projectId": project_id}
-    named = itertools.chain(
-        (("modelDeployments", document) for document in DEPLOYMENTS.values()),
-        (("models", document) for document in MODELS.values()),
-    )
-    return [emulator.add_neighbour(collection, {**place, **document}) for collection, document in named]
+    """Add all of them to a project of the emulator; return their OCIDs."""
+    parents = {"compartmentId": emulator.compartment_id, "projectId": project_id}
+    return [
+        emulator.add_neighbour(collection, {**parents, **document})
+        for collection, documents in (("modelDeployments", DEPLOYMENTS), ("models", MODELS))
+        for document in documents.values()
+    ]

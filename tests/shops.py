@@ -1,20 +1,21 @@
-"""Small shops in SQLite and the settings to read them: factories for tests of extraction and training."""
+"""Factories for tests of extraction and training: small shops in SQLite, and settings to read them with."""
 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy
 
-from recdeploy_ops.extraction import CursorSource
+from recdeploy_ops.extraction import CursorSource, QueryFailedError, extract_tables
+from recdeploy_ops.extraction.sources import table_of
 from recdeploy_ops.settings import DEFAULT_PATH, Settings, SourceSettings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 INTERACTIONS = [
@@ -27,7 +28,7 @@ PRODUCTS = [("p2", "Tea", "drinks"), ("p1", "Ink", "office")]
 
 
 def settings_with(sql_folder: Path | None = None, **source: Any) -> Settings:
-    """The committed settings, with these under ``source``."""
+    """Return the committed settings with changes under ``source``."""
     settings = load_settings(DEFAULT_PATH)
     changed = {"parameters": {"since": None}, **source}
     if sql_folder is not None:
@@ -37,7 +38,7 @@ def settings_with(sql_folder: Path | None = None, **source: Any) -> Settings:
 
 
 def write_queries(folder: Path, **queries: str) -> Path:
-    """A folder of queries: everything of each table, save for those given."""
+    """Write a query for each table into a folder: ``SELECT *``, or the one that is given."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("interactions", "users", "items"):
         (folder / f"{name}.sql").write_text(queries.get(name, f"SELECT * FROM {name}"), encoding="utf-8")
@@ -52,7 +53,7 @@ def make_shop(
     products: Iterable[Sequence[Any]] = PRODUCTS,
     kind: str = "",
 ) -> Path:
-    """A SQLite file with the tables that ``include/sql/`` reads; ``kind`` is the type of the id columns."""
+    """Write a SQLite file with the tables that ``include/sql/`` reads; ``kind`` is the type of the id columns."""
     with closing(sqlite3.connect(file)) as database, database:
         database.executescript(
             f"""
@@ -79,7 +80,7 @@ def write_extract(
     users: Iterable[str] | None = None,
     items: Iterable[str] | None = None,
 ) -> Path:
-    """Parquet files as the extraction writes them, without going through a database."""
+    """Write Parquet files as the extraction does, without a database."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = list(interactions)
     by_user, by_item, ratings = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
@@ -100,3 +101,64 @@ def write_extract(
     pq.write_table(pa.table({"user_id": pa.array(user_ids, text)}), folder / "users.parquet")
     pq.write_table(pa.table({"product_id": pa.array(item_ids, text)}), folder / "items.parquet")
     return folder
+
+
+def extract(folder: Path, source: Any, **source_settings: Any) -> dict[str, Any]:
+    """Extract the tables of a source into a folder, and return what the manifest says about them."""
+    return extract_tables(source, settings_with(**source_settings), folder, list[str]().append)
+
+
+class ListedSource:
+    """A source of given tables, each a list of batches; a batch that is an exception is raised."""
+
+    def __init__(self, **given: list[Any]) -> None:
+        self.name = "the listed source"
+        self.given = given
+        self.queries: list[tuple[str, dict[str, Any]]] = []
+        self.unorderable: set[int] = set()  # positions of columns
+
+    @contextmanager
+    def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[Iterator[pa.Table]]:
+        yield self.tables(sql, parameters)
+
+    def tables(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[pa.Table]:
+        self.queries.append((sql, dict(parameters)))
+        batches = next(batches for name, batches in self.given.items() if f"FROM {name}" in sql)
+        if sql.endswith("WHERE 1 = 0"):
+            yield batches[0].slice(0, 0)
+            return
+        positions = {int(position) for position in sql.partition("ORDER BY")[2].split(",")}
+        if positions & self.unorderable:
+            raise QueryFailedError(f"{self.name} says: no ordering operator for type json")
+        for batch in batches:
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
+
+
+def listed(**changed: list[Any]) -> ListedSource:
+    """Return a source of three small tables, some of them changed."""
+    given: dict[str, Any] = {
+        "interactions": [table_of(["user_id", "product_id", "rating", "ordered_at"], INTERACTIONS)],
+        "users": [table_of(["user_id"], [("u1",), ("u2",)])],
+        "products": [table_of(["product_id"], [("p1",), ("p2",)])],
+    }
+    return ListedSource(**(given | changed))
+
+
+class FakeOracle:
+    """What `ArrowSource` uses of a python-oracledb connection; it may fail after its last batch."""
+
+    def __init__(self, batches: Sequence[pa.Table], error: Exception | None = None) -> None:
+        self.given, self.error = batches, error
+        self.query: dict[str, Any] = {}
+        self.is_closed = False
+
+    def fetch_df_batches(self, statement: str, parameters: Any, **options: Any) -> Iterator[pa.Table]:
+        self.query = {"statement": statement, "parameters": parameters, **options}
+        yield from self.given
+        if self.error:
+            raise self.error
+
+    def close(self) -> None:
+        self.is_closed = True

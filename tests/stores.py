@@ -1,4 +1,4 @@
-"""What every store must do; `TestDirectoryStore` and `TestBucketStore` inherit it."""
+"""The contract of every store; `TestDirectoryStore` and `TestBucketStore` inherit it."""
 
 import hashlib
 import threading
@@ -24,8 +24,8 @@ from recdeploy_ops.storage.bundles import (
 
 @pytest.fixture
 def folder(tmp_path):
-    """A local folder with two files and their manifest."""
-    folder = tmp_path / "made"
+    """Write a local folder with two files and their manifest."""
+    folder = tmp_path / "folder"
     (folder / "sub").mkdir(parents=True)
     (folder / "one.csv").write_text("1")
     (folder / "sub" / "two.csv").write_text("2")
@@ -36,17 +36,17 @@ def folder(tmp_path):
 class StoreContract:
     """Needs a fixture ``store``."""
 
-    def test_what_is_created_is_read_and_listed(self, store):
+    def test_a_created_object_is_read_and_listed(self, store):
         store.create("a/b.txt", b"one")
         store.create("a/c.txt", b"three")
         store.create("b.txt", b"x")
 
         assert store.read("a/b.txt") == b"one"
-        assert [tuple(found) for found in store.list("a/")] == [("a/b.txt", 3), ("a/c.txt", 5)]
-        assert [found.key for found in store.list("", start="a/c.txt")] == ["a/c.txt", "b.txt"]
+        assert [tuple(stored) for stored in store.list("a/")] == [("a/b.txt", 3), ("a/c.txt", 5)]
+        assert [stored.key for stored in store.list("", start="a/c.txt")] == ["a/c.txt", "b.txt"]
         assert list(store.list("nothing/")) == []
 
-    def test_a_key_is_written_once_and_ones_own_content_is_success(self, store):
+    def test_a_key_is_written_once_and_writing_the_same_content_again_succeeds(self, store):
         store.create("key", b"one")
         store.create("key", b"one")
 
@@ -54,7 +54,7 @@ class StoreContract:
             store.create("key", b"two")
         assert store.read("key") == b"one"
 
-    def test_of_many_writers_exactly_one_wins(self, store):
+    def test_exactly_one_of_many_writers_wins(self, store):
         outcomes = []
         barrier = threading.Barrier(8)
 
@@ -75,7 +75,7 @@ class StoreContract:
         assert len(outcomes) == 1
         assert store.read("ledger/1") == str(outcomes[0]).encode()
 
-    def test_replacing_and_deleting(self, store):
+    def test_an_object_is_replaced_and_deleted(self, store):
         store.replace("snapshot", b"one")
         store.replace("snapshot", b"two")
         assert store.read("snapshot") == b"two"
@@ -94,7 +94,7 @@ class StoreContract:
         with pytest.raises(KeyNotFoundError):
             store.copy("gone", "three")
 
-    def test_a_file_is_uploaded_once_and_ones_own_is_success(self, store, tmp_path):
+    def test_a_file_is_uploaded_once_and_uploading_it_again_succeeds(self, store, tmp_path):
         path, digest = tmp_path / "file", hashlib.sha256(b"12").hexdigest()
         path.write_bytes(b"12")
         store.upload("file", path, digest)
@@ -105,28 +105,28 @@ class StoreContract:
         with pytest.raises(KeyExistsError):
             store.upload("file", path, hashlib.sha256(b"34").hexdigest())
 
-    def test_a_file_that_changed_since_its_manifest_is_not_stored(self, store, folder):
+    def test_a_file_that_changed_after_its_manifest_is_not_stored(self, store, folder):
         (folder / "one.csv").write_text("changed")
 
         with pytest.raises(IntegrityError, match="changed after the manifest was written"):
             store_bundle(store, "x", folder)
         assert list(store.list("")) == []
 
-    def test_sweeping_leaves_what_is_whole(self, store, folder):
+    def test_sweeping_leaves_complete_bundles(self, store, folder):
         bundle = store_bundle(store, "x", folder)
 
         assert list(store.sweep(datetime.now(UTC) + timedelta(hours=1))) == []
         verify_bundle(store, bundle)
 
-    def test_a_bundle_comes_back_as_it_went(self, store, folder, tmp_path):
+    def test_a_bundle_is_fetched_as_it_was_stored(self, store, folder, tmp_path):
         bundle = store_bundle(store, "releases/r/extract", folder)
-        found = open_bundle(store, bundle.prefix, digest=bundle.digest, made_by="extract")
-        fetch_bundle(store, found, tmp_path / "back")
+        opened = open_bundle(store, bundle.prefix, digest=bundle.digest, made_by="extract")
+        fetch_bundle(store, opened, tmp_path / "fetched")
 
-        assert found == bundle
-        assert found.facts == {"rows": 2}
+        assert opened == bundle
+        assert opened.facts == {"rows": 2}
         for name in ("one.csv", "sub/two.csv", MANIFEST):
-            assert (tmp_path / "back" / name).read_bytes() == (folder / name).read_bytes()
+            assert (tmp_path / "fetched" / name).read_bytes() == (folder / name).read_bytes()
 
     def test_a_bundle_without_its_manifest_does_not_exist(self, store, folder):
         bundle = store_bundle(store, "x", folder)
@@ -137,17 +137,17 @@ class StoreContract:
 
         assert store_bundle(store, "x", folder) == bundle  # a second try finishes it
 
-    def test_other_content_gets_another_key(self, store, folder):
+    def test_different_content_gets_a_different_key(self, store, folder):
         one = store_bundle(store, "x", folder)
         (folder / "one.csv").write_text("other")
         write_manifest(folder, {"rows": 2})
 
         assert store_bundle(store, "x", folder).prefix != one.prefix
 
-    @pytest.mark.parametrize("fetching", [True, False])
-    def test_a_file_that_was_changed_or_removed_is_noticed(self, store, folder, tmp_path, fetching):
-        def check(store, bundle):
-            if fetching:
+    @pytest.mark.parametrize("is_fetched", [True, False])
+    def test_a_changed_or_removed_file_is_noticed(self, store, folder, tmp_path, is_fetched):
+        def check(bundle):
+            if is_fetched:
                 fetch_bundle(store, bundle, tmp_path / "target")
             else:
                 verify_bundle(store, bundle)
@@ -155,13 +155,13 @@ class StoreContract:
         bundle = store_bundle(store, "x", folder)
         store.replace(bundle.key("one.csv"), b"tampered")
         with pytest.raises(IntegrityError, match=r"one\.csv has the sha256"):
-            check(store, bundle)
+            check(bundle)
 
         store.delete(bundle.key("one.csv"))
         with pytest.raises(IntegrityError, match=r"one\.csv is listed in its manifest but is gone"):
-            check(store, bundle)
+            check(bundle)
 
-    def test_a_manifest_that_was_exchanged_is_noticed(self, store, folder):
+    def test_an_exchanged_manifest_is_noticed(self, store, folder):
         bundle = store_bundle(store, "x", folder)
 
         with pytest.raises(IntegrityError, match="changed after it was written"):

@@ -1,7 +1,7 @@
 """The guide's module: ``from recommender_deployment_manager import RecommenderDeploymentManager, print_backups``.
 
-It finds the product by itself: in the project that this file belongs to; or, when the file was copied to
-``/home/datascience`` as the guide says, in the folder ``recdeploy`` beside it or the one that ``RECDEPLOY_HOME`` names.
+It finds the product in the project of this file or, if the file was copied to ``/home/datascience`` as the guide says,
+in the folder ``recdeploy`` beside it or the one that ``RECDEPLOY_HOME`` names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The guide's helper: the list for new users, from the operator's report or from what is recommended most often.
+"""The guide's helper: the list for new users, from the operator's report or from the most recommended products.
 
-`RecommenderDeploymentManager.build_artifact` does this by itself; this is for artifacts that are put together by hand.
-``score.py`` returns the list when a user is not in the model.
+`RecommenderDeploymentManager.build_artifact` does this by itself; this is for artifacts that are built by hand.
+``score.py`` returns the list to users who are not in the model.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Ranking = list[tuple[str, float]]
 def build_new_user_fallback(results_dir: str | Path, top_k: int | None = None) -> tuple[Ranking, str]:
     """Return products and ratings for new users, best first, and where they come from.
 
-    Where the operator's report had no list, these are the products that are recommended most often. They may be fewer
-    than ``top_k``: what else was rated stands in the extract, from which `build_artifact` goes on.
+    If the operator's report had no list, these are the products that are recommended most often. They may be fewer
+    than ``top_k``: only `build_artifact` fills up the list with other rated products, from the extract.
 
     Args:
         results_dir: with ``recommendations.csv`` and, if the operator's report had the list, ``new_users.csv``.
@@ -44,7 +44,7 @@ def build_new_user_fallback(results_dir: str | Path, top_k: int | None = None) -
 def build_and_save_new_user_fallback(
     results_dir: str | Path, artifact_dir: str | Path, top_k: int | None = None
 ) -> Ranking:
-    """Write ``new_user_fallback.pkl`` into an artifact, bring its manifest in line, and return the list."""
+    """Write ``new_user_fallback.pkl`` into an artifact, update its manifest, and return the list."""
     ranking, origin = build_new_user_fallback(results_dir, top_k)
     folder = Path(artifact_dir)
     folder.mkdir(parents=True, exist_ok=True)

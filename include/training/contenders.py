@@ -1,4 +1,4 @@
-"""Which items of a row of approximate scores can be among the best: compiled, as no vector operation stops early."""
+"""The items of a row of approximate scores that can be among the best; compiled, as numpy cannot stop early."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Scores that are compared at a time: enough to fill the vector registers, few enough to skip most of a row.
 CHUNK = 64
-# Maxima of a row: a power of two, so that it fills vector registers, for as many of the wanted items.
+# Maxima of a row for each group of so many requested items: a power of two, which fills vector registers.
 MAXIMA, ITEMS = 32, 16
 
 
@@ -27,31 +27,31 @@ def select_contenders(
     rated_starts: Array,
     rated_items: Array,
     top_k: int,
-    found: Array,
+    columns: Array,
     counts: Array,
 ) -> int:
     """Find the items that can be among the ``top_k`` of each user, given approximate scores.
 
-    The exact score of an item lies between ``clip(score - margin)`` and ``clip(score + margin)``, and of equal
+    The exact score of an item is between ``clip(score - margin)`` and ``clip(score + margin)``, and of equal
     scores the earlier item wins. So an item is out when ``top_k`` others are certainly better, or are certainly
-    as good and stand earlier in the catalogue. A first pass finds a score that ``top_k`` items reach. The second
+    as good and come earlier in the catalogue. A first pass finds a score that ``top_k`` items reach. The second
     keeps the ``top_k`` highest lower bounds in a heap: an item whose upper bound does not exceed the lowest of them
     is out for good.
 
     Args:
         scores: float32, a row per user and a column per item of the catalogue; those of rated items become -inf.
-        margins: of each row, more than approximation and rounding can amount to.
-        low: of each row, what a score is clipped to from below.
-        high: of each row, what it is clipped to from above.
+        margins: of each row, more than the error of approximation and rounding.
+        low: of each row, the lower bound to which scores are clipped.
+        high: of each row, the upper bound.
         users: of each row, the code of the user in the ratings, or -1.
         rated_starts: where the rated items of each code start.
-        rated_items: columns that each user has rated, -1 for what is not in the catalogue.
-        top_k: how many items are wanted.
-        found: gets the columns, user by user, each user's in the order of the catalogue.
-        counts: gets how many columns each row has.
+        rated_items: columns that each user has rated, -1 for items that are not in the catalogue.
+        top_k: number of requested items.
+        columns: gets the contenders' columns, user by user, each user's in the order of the catalogue.
+        counts: gets the number of columns of each row.
 
     Returns:
-        How many columns were found.
+        The number of columns.
     """
     end = 0
     heap = np.empty(top_k)
@@ -63,10 +63,10 @@ def select_contenders(
             for rated in rated_items[rated_starts[user] : rated_starts[user + 1]]:
                 if rated >= 0:
                     scores[row, rated] = -np.inf
-        reached = _clip(_reached(scores[row], top_k, maxima, higher) - margin, low[row], high[row])
+        reached = _clip(_score_reached(scores[row], top_k, maxima, higher) - margin, low[row], high[row])
         cut = _below(reached - margin) if reached > low[row] else np.float32(-np.inf)
-        end = _scan(scores[row], margin, low[row], high[row], cut, heap, found, start)
-        end = _drop_beaten(found, start, end, scores[row], margin, low[row], high[row], heap[0])
+        end = _scan(scores[row], margin, low[row], high[row], cut, heap, columns, start)
+        end = _drop_beaten(columns, start, end, scores[row], margin, low[row], high[row], heap[0])
         counts[row] = end - start
     return end
 
@@ -77,71 +77,73 @@ def rank_rows(scores: Array, counts: Array, top_k: int, best: Array) -> int:
 
     Args:
         scores: float64 without NaN, row after row.
-        counts: how many scores each row has.
-        top_k: how many are wanted of a row.
-        best: gets their places in ``scores``, row after row, the highest first.
+        counts: number of scores of each row.
+        top_k: number of scores to keep of a row.
+        best: gets their indices in ``scores``, row after row, the highest first.
 
     Returns:
-        How many places there are.
+        The number of indices.
     """
     start, end = 0, 0
     for count in counts:
         first = end
-        for place in range(start, start + count):
+        for index in range(start, start + count):
             if end < first + top_k:
                 end += 1
-            elif scores[place] <= scores[best[end - 1]]:
+            elif scores[index] <= scores[best[end - 1]]:
                 continue
             hole = end - 1
-            while hole > first and scores[best[hole - 1]] < scores[place]:
+            while hole > first and scores[best[hole - 1]] < scores[index]:
                 best[hole] = best[hole - 1]
                 hole -= 1
-            best[hole] = place
+            best[hole] = index
         start += count
     return end
 
 
 @compiled
-def _reached(scores: Array, count: int, maxima: Array, higher: Array) -> Any:
-    """Return a score that ``count`` items reach, near the highest such: of some maxima, each of other items.
+def _score_reached(scores: Array, count: int, maxima: Array, higher: Array) -> Any:
+    """Return a score that ``count`` items reach, near the highest such, from the maxima of disjoint groups of items.
 
     The last two arguments are scratch space.
     """
     maxima[:] = -np.inf
     whole = len(scores) - len(scores) % len(maxima)
     for first in range(0, whole, len(maxima)):
-        for place in range(len(maxima)):
-            score = scores[first + place]
-            maxima[place] = score if score > maxima[place] else maxima[place]
-    for place in range(len(scores) - whole):
-        maxima[place] = max(maxima[place], scores[whole + place])
+        for index in range(len(maxima)):
+            score = scores[first + index]
+            maxima[index] = score if score > maxima[index] else maxima[index]
+    for index in range(len(scores) - whole):
+        maxima[index] = max(maxima[index], scores[whole + index])
     higher[:] = 0
     for maximum in maxima:
-        for place in range(len(maxima)):
-            higher[place] += np.int32(maximum > maxima[place])
+        for index in range(len(maxima)):
+            higher[index] += np.int32(maximum > maxima[index])
     lowest = np.float32(np.inf)
-    for place in range(len(maxima)):
-        if higher[place] < count:
-            lowest = min(lowest, maxima[place])
+    for index in range(len(maxima)):
+        if higher[index] < count:
+            lowest = min(lowest, maxima[index])
     return lowest
 
 
 @compiled
-def _scan(scores: Array, margin: float, low: float, high: float, cut: Any, heap: Array, found: Array, end: int) -> int:
-    """Append the columns of a row that are not beaten by what stands before them; return where they end.
+def _scan(
+    scores: Array, margin: float, low: float, high: float, cut: Any, heap: Array, columns: Array, end: int
+) -> int:
+    """Append the columns of a row that earlier ones do not beat; return where they end.
 
-    No score up to ``cut`` matters, nor does what a higher one, which follows, leaves behind.
+    Scores up to ``cut`` are skipped; ``cut`` rises as higher scores come up.
     """
     heap[:] = -np.inf
     for first in range(0, len(scores), CHUNK):
         chunk = scores[first : first + CHUNK]
         if not _any_above(chunk, cut):
             continue
-        for place in range(len(chunk)):
-            score = np.float64(chunk[place])
-            if chunk[place] <= cut or _clip(score + margin, low, high) <= heap[0]:
+        for index in range(len(chunk)):
+            score = np.float64(chunk[index])
+            if chunk[index] <= cut or _clip(score + margin, low, high) <= heap[0]:
                 continue
-            found[end] = first + place
+            columns[end] = first + index
             end += 1
             lower = _clip(score - margin, low, high)
             if lower > heap[0]:
@@ -152,28 +154,28 @@ def _scan(scores: Array, margin: float, low: float, high: float, cut: Any, heap:
 
 @compiled
 def _drop_beaten(
-    found: Array, start: int, end: int, scores: Array, margin: float, low: float, high: float, bound: float
+    columns: Array, start: int, end: int, scores: Array, margin: float, low: float, high: float, bound: float
 ) -> int:
-    """Close up the columns that may still reach ``bound``; return where they end."""
+    """Keep only the columns that may still reach ``bound``, without gaps; return where they end."""
     kept = start
-    for place in range(start, end):
-        if _clip(np.float64(scores[found[place]]) + margin, low, high) >= bound:
-            found[kept] = found[place]
+    for index in range(start, end):
+        if _clip(np.float64(scores[columns[index]]) + margin, low, high) >= bound:
+            columns[kept] = columns[index]
             kept += 1
     return kept
 
 
 @compiled
 def _any_above(scores: Array, bound: float) -> bool:
-    found = False
-    for place in range(len(scores)):
-        found |= scores[place] > bound
-    return found
+    is_above = False
+    for index in range(len(scores)):
+        is_above |= scores[index] > bound
+    return is_above
 
 
 @compiled
 def _replace_lowest(heap: Array, value: float) -> None:
-    """Put ``value`` in the place of the lowest value of a binary heap, which stands first."""
+    """Replace the lowest value of a binary heap, its first, by ``value``."""
     parent, child = 0, 1
     while child < len(heap):
         if child + 1 < len(heap) and heap[child + 1] < heap[child]:
@@ -192,5 +194,5 @@ def _clip(value: float, low: float, high: float) -> float:
 
 @compiled
 def _below(value: float) -> Any:
-    """Return the float32 next below what ``value`` is rounded to."""
+    """Return the float32 next below the rounded ``value``."""
     return np.nextafter(np.float32(value), np.float32(-np.inf))

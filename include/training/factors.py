@@ -1,4 +1,4 @@
-"""Matrix factors, and the scores that ``surprise.SVD`` makes of them, bit by bit."""
+"""Matrix factors, and the scores that ``surprise.SVD`` computes from them, bit by bit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.integer[Any]]
 
-# Pairs whose factors are gathered at a time: as many as a processor's own cache holds.
+# Pairs whose factors are gathered at a time: as many as fit into a processor's own cache.
 BLOCK = 1 << 8
 
 
@@ -38,7 +38,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class Factors:
-    """What SGD learns.
+    """The factors and biases that SGD learns.
 
     Attributes:
         mean: of the ratings that were trained on.
@@ -62,11 +62,11 @@ class Factors:
 def estimate(factors: Factors, users: Integers, items: Integers) -> Floats:
     """Return what ``surprise.SVD.estimate`` returns for each pair: mean + user bias + item bias + dot product.
 
-    The terms are added in its order, and the dot product is the one of ``np.dot``.
+    The terms are added in the same order, and the dot product equals ``np.dot``'s.
 
     Args:
-        factors: what was learned.
-        users: inner user ids, -1 for a user who is not known.
+        factors: learned.
+        users: inner user ids, -1 for an unknown user.
         items: inner item ids, likewise.
     """
     known_user, known_item = users >= 0, items >= 0

@@ -1,7 +1,7 @@
-"""The loops that numpy cannot express, compiled by numba without fast-math: each has the arithmetic that it shows.
+"""Loops that numpy cannot express, compiled by numba without fast-math, so that the arithmetic is as written.
 
-All are pure functions of arrays that release the GIL. What they compute is compared with scikit-surprise's own
-loop at start-up (``sgd.py``) and with the stock operator in the tests.
+All work on arrays only and release the GIL. Their results are compared with scikit-surprise's own loop at start-up
+(``sgd.py``) and with the stock operator in the tests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AHEAD = 2  # steps of SGD that a fetch from memory takes
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function, and keep the machine code for the next process where a folder can be written."""
+    """Compile a function, and cache the machine code for the next process if a folder is writable."""
     try:
         return numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # numba found no such folder
@@ -33,15 +33,15 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 @compiled
 def number_by_first_row(codes: Array, rows: Array, count: int) -> tuple[Array, int]:
-    """Number codes in the order in which they first come up, as scikit-surprise numbers raw ids.
+    """Number codes in order of first appearance, as scikit-surprise numbers raw ids.
 
     Args:
         codes: a code per rating.
-        rows: which ratings, in which order.
-        count: how many codes there are.
+        rows: of the ratings, in the order to use.
+        count: number of codes.
 
     Returns:
-        The number of each code, -1 where it does not come up; and how many do.
+        The number of each code, -1 if it does not appear; and how many appear.
     """
     numbers = np.full(count, -1, np.int32)
     used = 0
@@ -58,21 +58,21 @@ def group_rows(keys: Array, count: int) -> tuple[Array, Array]:
 
     Args:
         keys: a key per row, from 0 to ``count`` - 1.
-        count: how many keys there are.
+        count: number of keys.
 
     Returns:
-        The rows, and where those of each key start (one more than there are keys).
+        The rows, and where those of each key start; shape (count + 1,).
     """
     starts = np.zeros(count + 1, np.int64)
     for key in keys:
         starts[key + 1] += 1
     for key in range(count):
         starts[key + 1] += starts[key]
-    place = starts[:-1].copy()
+    ends = starts[:-1].copy()
     rows = np.empty(len(keys), np.int64)
     for row in range(len(keys)):
-        rows[place[keys[row]]] = row
-        place[keys[row]] += 1
+        rows[ends[keys[row]]] = row
+        ends[keys[row]] += 1
     return rows, starts
 
 
@@ -89,9 +89,9 @@ def descend(
     rate: float,
     decay: float,
 ) -> None:
-    """Run one epoch of the SGD of ``surprise.SVD``, in place: every number is the one that its loop computes.
+    """Run one epoch of the SGD of ``surprise.SVD``, in place, with the same numbers as its own loop.
 
-    The products are added up one by one, in the order of the factors: any other order would round otherwise.
+    The products are added one by one, in the order of the factors: any other order would round differently.
 
     Args:
         user_biases: of each user.
@@ -100,7 +100,7 @@ def descend(
         item_factors: a row per item.
         starts: where the ratings of each user start, and where the last one's end.
         items: of each rating.
-        ratings: themselves.
+        ratings: the values.
         mean: of all ratings.
         rate: the learning rate.
         decay: the regularization.

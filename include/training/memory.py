@@ -1,4 +1,4 @@
-"""Whether a training fits into this machine: asked before it starts, as the kernel would not ask but kill."""
+"""Whether a training fits into this machine's memory: checked before it starts, as the kernel would kill it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TooLargeError(Exception):
 
 @dataclass(frozen=True)
 class Size:
-    """How large a training is.
+    """The size of a training.
 
     Attributes:
         interactions: rows.
@@ -60,10 +60,10 @@ def require_memory(size: Size, engine: str, root: Path = Path("/")) -> str:
     Args:
         size: of the training.
         engine: ``exact`` or ``stock``.
-        root: where ``proc`` and ``sys`` are.
+        root: the folder of ``proc`` and ``sys``.
 
     Raises:
-        TooLargeError: more is needed than there is.
+        TooLargeError: more is needed than available.
     """
     needed, (available, limited_by) = size.needed_bytes(engine), available_bytes(root)
     line = (
@@ -80,7 +80,7 @@ def require_memory(size: Size, engine: str, root: Path = Path("/")) -> str:
 
 
 def available_bytes(root: Path = Path("/")) -> tuple[float, str]:
-    """Return how much memory this process can still take, and what limits it: the machine or a control group."""
+    """Return how much memory this process can still use, and what limits it: the machine or a control group."""
     limits = [(_free_on_machine(root), "what the machine has free")]
     limits += [(free, "the limit of the control group") for free in _free_in_groups(root)]
     return min(limits)
@@ -94,7 +94,7 @@ def _free_on_machine(root: Path) -> float:
 
 
 def _free_in_groups(root: Path) -> Iterator[float]:
-    """Yield what is free in each control group that this process is in, of either version."""
+    """Yield the free memory of each control group of this process, of either version."""
     for folder, names in _group_folders(root):
         limit, used = (_number(folder / name) for name in names[:2])
         if limit is not None and used is not None:
@@ -114,17 +114,17 @@ def _group_folders(root: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
         else:
             continue
         group = Path(name.lstrip("/"))
-        for part in (group, *group.parents):  # every group above limits it too; "." is the container's own view
+        for part in (group, *group.parents):  # parent groups limit it, too; "." is the container's own view
             yield top / part, names
 
 
-# Names of: the limit, what is used, and the part of it that the kernel gives back when asked.
+# Names of the limit, the used memory, and the part of it that the kernel can reclaim.
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 V2 = ("memory.max", "memory.current", "inactive_file")
 
 
 def _number(path: Path) -> int | None:
-    """Return what stands in a file; None for ``max`` or where no such file exists."""
+    """Return the number in a file; None for ``max`` or if the file does not exist."""
     try:
         text = path.read_text(encoding="ascii").strip()
     except OSError:

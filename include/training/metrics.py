@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def measure(factors: Factors, ratings: Ratings, rows: NDArray[np.int64]) -> tuple[np.float64, np.float64]:
-    """Return RMSE and MAE of the predictions for these rows, and tell them as scikit-surprise does."""
+    """Return RMSE and MAE of the predictions for these rows, and tell them like scikit-surprise."""
     inner = factors.inner_users[ratings.users[rows]], factors.inner_items[ratings.items[rows]]
     predicted = clip(estimate(factors, *inner), float(ratings.lowest), float(ratings.highest))
     errors = ratings.values[rows] - predicted

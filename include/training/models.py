@@ -1,8 +1,8 @@
-"""ADS's recommender model under observation, and the same model computed from arrays.
+"""ADS's recommender model with progress and metrics, and the same model computed from arrays.
 
-Both are subclasses of ADS's own and run inside its own ``operate()``: it reads the configuration, builds the
-report and writes the outputs. ``StockModel`` computes as ADS does. ``ExactModel`` gives the same recommendations,
-metrics and list for new users, byte for byte, tens to thousands of times sooner by size, and mends what breaks ADS.
+Both are subclasses of ADS's own and run inside its ``operate()``, which reads the configuration, builds the report and
+writes the outputs. ``StockModel`` computes like ADS. ``ExactModel`` gives the same recommendations, metrics and list
+for new users, byte for byte, tens to thousands of times sooner depending on size, and accepts data that breaks ADS.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pandas as pd
 from ads.opctl.operator.lowcode.common.utils import _write_data
 from ads.opctl.operator.lowcode.recommender.constant import SupportedMetrics, SupportedModels
 
-# The factory before the models: they and their base import each other.
+# The factory must be imported before the models: they and their base import each other.
 from ads.opctl.operator.lowcode.recommender.model.factory import RecommenderOperatorModelFactory, SVDOperatorModel
 from surprise import SVD
 from surprise.utils import get_rng
@@ -46,12 +46,12 @@ NEW_USERS = "new_users.csv"
 
 
 class OutputError(Exception):
-    """What was computed could not be written."""
+    """The results could not be written."""
 
 
 @contextlib.contextmanager
 def stdout_restored() -> Iterator[None]:
-    """Put standard output back, which ADS redirects for good when it has written a file."""
+    """Restore standard output, which ADS redirects for good when it writes a file."""
     stdout = sys.stdout
     try:
         yield
@@ -63,12 +63,12 @@ def stdout_restored() -> Iterator[None]:
 
 @contextlib.contextmanager
 def registered(model: type[StockModel], parameters: Hyperparameters, **options: Any) -> Iterator[None]:
-    """Let ADS's factory make ``model`` for as long as the block lasts.
+    """Let ADS's factory create ``model`` for the duration of the block.
 
     Args:
-        model: made with the keyword arguments ``config`` and ``datasets``.
+        model: created with the keyword arguments ``config`` and ``datasets``.
         parameters: of the SGD.
-        options: what else the model takes.
+        options: other arguments of the model.
     """
     models = RecommenderOperatorModelFactory._MAP
     stock = models[SupportedModels.SVD]
@@ -80,7 +80,7 @@ def registered(model: type[StockModel], parameters: Hyperparameters, **options: 
 
 
 class StockModel(SVDOperatorModel):  # type: ignore[misc]  # ADS has no types
-    """Computes what ADS's model does, tells its progress, keeps its metrics, and does not hide a failure to write."""
+    """ADS's model, which also tells its progress, writes its metrics, and does not hide errors of writing."""
 
     def __init__(self, config: Any, datasets: Any, parameters: Hyperparameters) -> None:
         super().__init__(config, datasets)
@@ -90,17 +90,17 @@ class StockModel(SVDOperatorModel):  # type: ignore[misc]  # ADS has no types
     def _build_model(self) -> tuple[pd.DataFrame, dict[str, np.float64]]:
         tell(f"Fitting {len(self.interactions):,} interactions of {len(self.users):,} users")
         frame, metrics = super()._build_model()
-        self._keep_measures(metrics, self.algo.bu, self.algo.bi, self.algo.pu, self.algo.qi)
+        self._write_measures(metrics, self.algo.bu, self.algo.bi, self.algo.pu, self.algo.qi)
         tell(f"Scored all users: {len(frame):,} recommendations")
         return frame, metrics
 
     def _get_recommendations(self, user_id: Any, n: int) -> list[tuple[Any, Any]]:
         self._progress = self._progress or Progress("Scored", len(self.users), "users")
-        found: list[tuple[Any, Any]] = super()._get_recommendations(user_id, n)
+        recommendations: list[tuple[Any, Any]] = super()._get_recommendations(user_id, n)
         self._progress.advance()
-        return found
+        return recommendations
 
-    def _keep_measures(self, metrics: dict[str, np.float64], *learned: NDArray[np.float64]) -> None:
+    def _write_measures(self, metrics: dict[str, np.float64], *learned: NDArray[np.float64]) -> None:
         measures = {
             "rmse": float(metrics[SupportedMetrics.RMSE]),
             "mae": float(metrics[SupportedMetrics.MAE]),
@@ -109,7 +109,7 @@ class StockModel(SVDOperatorModel):  # type: ignore[misc]  # ADS has no types
         Path(MEASURES).write_text(json.dumps(measures), encoding="utf-8")
 
     def _save_report(self, report_sections: Any, result_df: pd.DataFrame) -> None:
-        """Let ADS write the report; write the lists by what it wraps in a function that hides every failure."""
+        """Let ADS write the report; write the lists without ADS's wrapper, which hides every failure."""
         with stdout_restored():
             super()._save_report(report_sections, result_df.head(0))
         self._write(result_df, self.spec.recommendations_filename)
@@ -124,9 +124,9 @@ class StockModel(SVDOperatorModel):  # type: ignore[misc]  # ADS has no types
 
 
 class ExactModel(StockModel):
-    """ADS's model computed from arrays: what it recommends, measures and reports is the same, byte for byte.
+    """ADS's model computed from arrays, with the same recommendations, metrics and report, byte for byte.
 
-    It also takes what stops ADS: users who are listed twice, a catalogue that everyone has rated, no report.
+    It also accepts what stops ADS: repeated users, a catalogue that everyone has rated, no report.
     """
 
     def __init__(
@@ -139,10 +139,10 @@ class ExactModel(StockModel):
             datasets: ADS's tables; their interactions become categorical.
             parameters: of the SGD.
             refit: whether to train on all ratings once the metrics are measured on those held out.
-            fit: how to learn factors; by default the compiled loop where it has proved itself.
+            fit: how to learn factors; by default the choice of `choose_fit`.
         """
         super().__init__(config, datasets, parameters)
-        self.spec.interactions_data.data = None  # where tables.preload has put them; not for the report
+        self.spec.interactions_data.data = None  # set by tables.preload_interactions; the report does not need it
         self._parameters, self._refit, self._fit = parameters, refit, fit or choose_fit(parameters)
         self._ratings = encode_ratings(self.interactions, self.user_id, self.item_id, self.interaction_column)
         codes = {self.user_id: self._ratings.users, self.item_id: self._ratings.items}
@@ -153,7 +153,7 @@ class ExactModel(StockModel):
         self._catalogue = pd.Index(self.items[self.item_id].unique())
 
     def generate_report(self) -> None:
-        """Build the model, and the report where one is wanted."""
+        """Build the model, and the report if it is requested."""
         if self.spec.generate_report:
             super().generate_report()
         else:
@@ -162,7 +162,7 @@ class ExactModel(StockModel):
     def _build_model(self) -> tuple[pd.DataFrame, dict[str, np.float64]]:
         tell(f"Fitting {len(self._ratings):,} interactions of {len(self.users):,} users")
         factors, metrics = self._learn()
-        self._keep_measures(
+        self._write_measures(
             metrics, factors.user_biases, factors.item_biases, factors.user_factors, factors.item_factors
         )
         self._scorer = Scorer(self._ratings, factors, self._catalogue)
@@ -180,7 +180,7 @@ class ExactModel(StockModel):
         random, count = get_rng(None), len(self._ratings)
         kept, held_out = hold_out(random, count, self.test_size)
         trainset = build_trainset(self._ratings, kept)
-        del kept  # of some size, like all that is let go here
+        del kept  # large, like the trainset
         factors = self._fit_to(trainset, random)
         del trainset
         rmse, mae = measure(factors, self._ratings, held_out)
@@ -212,7 +212,7 @@ class ExactModel(StockModel):
         return pd.DataFrame(columns, copy=False)
 
     def _in_type_of_ratings(self, scores: NDArray[np.float64]) -> NDArray[Any]:
-        """Return integers where ADS does: a score that is clipped is the bound itself, in the type of the ratings."""
+        """Return integers where ADS does: a clipped score is the bound itself, in the type of the ratings."""
         bounds = [self._ratings.lowest, self._ratings.highest]
         only_bounds = len(scores) > 0 and isinstance(bounds[0], np.integer) and np.isin(scores, bounds).all()
         return scores.astype(np.int64) if only_bounds else scores

@@ -1,8 +1,8 @@
-"""A hint to fetch memory early, which LLVM has and numba does not offer.
+"""A hint to fetch memory early, which LLVM has but numba does not offer.
 
-It changes no number, only when memory is read: without it, `kernels.descend` gives the same bits. Where the factors
-do not fit into the processor's caches, a step of SGD waits for its item's row; with the hint it takes two thirds of the
-time. Should an upgrade of numba break this module, delete it together with its one call.
+It changes no result, only when memory is read: without it, `kernels.descend` gives the same bits. If the factors do not
+fit into the processor's caches, a step of SGD waits for its item's row; with the hint it takes two thirds of the time.
+If an upgrade of numba breaks this module, delete it together with its only call.
 """
 
 # ruff: noqa: ARG001 - numba passes the types of all arguments by name
@@ -40,5 +40,5 @@ def _prefetch(_typing: Any, matrix: Any, row: Any, column: Any) -> tuple[Any, Ca
     return types.void(matrix, types.int64, types.int64), generate
 
 
-# What compiled code calls, without the first argument.
+# Called by compiled code, without the first argument.
 prefetch: Callable[..., None] = intrinsic(_prefetch)

@@ -1,4 +1,4 @@
-"""Lines of progress, which also come through after ADS has redirected ``sys.stdout``."""
+"""Lines of progress, written even after ADS has redirected ``sys.stdout``."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def tell(line: str) -> None:
 
 
 class Progress:
-    """Tells every few seconds how much is done, how fast, and how long the rest takes at that rate."""
+    """Tells every few seconds how much is done, how fast, and how long the rest will take."""
 
     def __init__(self, verb: str, total: int, noun: str) -> None:
         """Start the clock.
 
         Args:
-            verb: what is done, such as ``Scored``.
-            total: how many there are to do.
-            noun: of what.
+            verb: of the work, such as ``Scored``.
+            total: how many are to be done.
+            noun: for what is counted, such as ``users``.
         """
         self._verb, self._total, self._noun = verb, total, noun
         self._done = 0

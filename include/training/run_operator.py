@@ -1,7 +1,7 @@
 """Run ADS's recommender operator on a configuration file, seeded.
 
-Started by ``recdeploy_ops.training`` in a process of its own, because the operator redirects standard output
-for good, draws from the global random numbers, and hides when it could not write. By hand::
+Started by ``recdeploy_ops.training`` in a process of its own, because the operator redirects standard output for
+good, draws from the global random numbers, and hides errors of writing. By hand::
 
     cd folder/with/the/inputs && python include/training/run_operator.py recommender.yaml --seed 42
 """
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def run_operator(config_file: str, seed: int, engine: str, parameters: Hyperparameters, *, refit: bool) -> None:
-    """Run the operator's own ``operate`` and leave what it measured in ``measures.json``.
+    """Run the operator's own ``operate`` and write its metrics to ``measures.json``.
 
     Args:
         config_file: path of the operator's configuration.
@@ -64,7 +64,7 @@ def run_operator(config_file: str, seed: int, engine: str, parameters: Hyperpara
         SystemExit: the data do not fit into memory.
     """
     started = time.monotonic()
-    # Importing makes millions of objects that stay: looking for garbage among them costs a fifth of the time.
+    # Importing creates millions of objects that stay: collecting garbage among them takes a fifth of the time.
     gc.disable()
     from include.training.models import ExactModel, StockModel, registered  # first, see there
 
@@ -114,7 +114,7 @@ def _seed(seed: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """Kill this process group when the parent is gone, however it ended: its end of the pipe closes then."""
+    """Kill this process group when the parent has ended in any way, which closes its end of the pipe."""
     while os.read(0, 1):
         pass
     os.killpg(0, signal.SIGKILL)

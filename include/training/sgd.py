@@ -1,4 +1,4 @@
-"""Learning factors by the SGD of ``surprise.SVD``: compiled, or by its own Cython loop where the two would differ."""
+"""Learning of factors by the SGD of ``surprise.SVD``: compiled, or by its own Cython loop if the two would differ."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     Advance = Callable[[], None]
     Fit = Callable[[Trainset, Hyperparameters, np.random.RandomState, Advance], Factors]
 
-# surprise.SVD's own, which it has no shorter names for.
+# The defaults of surprise.SVD.
 INITIAL_MEAN, INITIAL_DEVIATION = 0, 0.1
 # Ratings that become Python objects at a time.
 BATCH = 1 << 16
 
 
 def choose_fit(parameters: Hyperparameters, descend: Callable[..., None] = descend) -> Fit:
-    """Return the compiled loop if it gives the very bits of scikit-surprise's on a tiny case, else the latter.
+    """Return the compiled loop if it equals scikit-surprise's bit by bit on a tiny case, otherwise the latter.
 
     Args:
-        parameters: of the training to come; the tiny case is trained with them, for two epochs.
+        parameters: of the training; the tiny case is trained with them, for two epochs.
         descend: runs one epoch.
     """
     fit = partial(_fit_compiled, descend)
@@ -41,8 +41,8 @@ def choose_fit(parameters: Hyperparameters, descend: Callable[..., None] = desce
     if _same_bits(ours, theirs):
         return fit
     tell(
-        "WARNING: the compiled SGD differs from scikit-surprise's on this machine. Training goes on with "
-        "scikit-surprise's own loop: the same result, several times slower. Clear numba's cache and see to its version."
+        "WARNING: the compiled SGD differs from scikit-surprise's on this machine. Training continues with "
+        "scikit-surprise's own loop: the same result, several times slower. Clear numba's cache and check its version."
     )
     return fit_in_surprise
 
@@ -55,7 +55,7 @@ def fit_in_surprise(
     algorithm.trainset = _AsSurprise(trainset)
     algorithm.sgd(algorithm.trainset)
     for _ in range(parameters.epochs):
-        advance()  # it says nothing in between
+        advance()  # only now: the loop does not report single epochs
     return Factors(
         mean=trainset.global_mean,
         user_biases=algorithm.bu,
@@ -93,7 +93,7 @@ def _fit_compiled(
 
 
 def _initial_factors(trainset: Trainset, count: int, random: np.random.RandomState) -> Factors:
-    """Draw as ``surprise.SVD.sgd`` does: users first."""
+    """Draw the initial factors like ``surprise.SVD.sgd``: users first."""
     return Factors(
         mean=trainset.global_mean,
         user_biases=np.zeros(trainset.n_users),
@@ -120,7 +120,7 @@ class _AsSurprise:
 
 
 def _tiny_trainset() -> Trainset:
-    """Return 90 ratings between 1 and 5 of 9 users for 40 items: some share none, some give one twice."""
+    """Return 90 ratings between 1 and 5 of 9 users for 40 items: some users share no item, some rate one twice."""
     random = np.random.RandomState(0)
     users, items = (random.randint(0, count, 90).astype(np.int32) for count in (9, 40))
     values = random.randint(2, 11, 90) / 2

@@ -1,4 +1,4 @@
-"""The operator's tables: how large they are, and interactions without a text object for every id."""
+"""The operator's tables: their sizes, and interactions without a text object for every id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def size_of(spec: Any, factors: int) -> Size | None:
-    """Return how large a training is, from the files' metadata; None when they are not local Parquet files.
+    """Return the size of a training from the files' metadata; None if they are not local Parquet files.
 
     Args:
         spec: the operator's.
@@ -30,10 +30,10 @@ def size_of(spec: Any, factors: int) -> Size | None:
 
 
 def preload_interactions(spec: Any) -> None:
-    """Read the interactions for ADS, ids as categories, and leave them where ADS takes data that is in memory.
+    """Read the interactions for ADS, with ids as categories, and put them where ADS takes data from memory.
 
-    ADS would make a text object of the ids of each row, and read columns that it does not use. Files other than
-    local Parquet are left to it.
+    ADS would create a text object for every id of every row, and read columns that it does not use. It still reads
+    files other than local Parquet itself.
     """
     source = spec.interactions_data
     if _is_local_parquet(source):
@@ -41,11 +41,11 @@ def preload_interactions(spec: Any) -> None:
 
 
 def read_interactions(path: str, id_columns: Sequence[str], rating_column: str) -> pd.DataFrame:
-    """Return a row per rating; the categories of an id stand in the order in which they first come up.
+    """Return a row per rating; the categories of ids are in order of first appearance.
 
     Args:
         path: a Parquet file.
-        id_columns: become categorical, as the file has them; the text of 50 million ids would take 2 GB.
+        id_columns: become categorical, as they are in the file; the text of 50 million ids would take 2 GB.
         rating_column: numbers.
     """
     columns: dict[str, Any] = {}
@@ -59,7 +59,7 @@ def read_interactions(path: str, id_columns: Sequence[str], rating_column: str) 
 
 
 def _joined(ids: pa.ChunkedArray) -> pa.DictionaryArray:
-    """Return ids as one array with one dictionary, in the order in which they come up."""
+    """Return ids as one array with one dictionary, in order of first appearance."""
     if not pa.types.is_dictionary(ids.type):  # Parquet has dictionaries of text only
         ids = ids.dictionary_encode()
     chunks = ids.unify_dictionaries().chunks

@@ -1,4 +1,4 @@
-"""Ratings as arrays, numbered, split and ordered as ``surprise.Dataset`` and ``surprise.Trainset`` do it in lists."""
+"""Ratings as arrays, numbered, split and ordered like the lists of ``surprise.Dataset`` and ``surprise.Trainset``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ratings:
-    """Every interaction, its ids replaced by codes.
+    """Every interaction, with ids replaced by codes.
 
     Attributes:
         users: code of the user of each rating, int32.
@@ -43,15 +43,15 @@ class Ratings:
 
 @dataclass(frozen=True)
 class Trainset:
-    """What is trained on, in scikit-surprise's terms.
+    """The ratings to train on, in scikit-surprise's terms.
 
     Attributes:
         starts: where the ratings of each inner user id start, and where the last one's end.
         items: inner item id of each rating, int32, in the order of ``surprise.Trainset.all_ratings``.
-        ratings: themselves, float64, likewise.
+        ratings: the values, float64, in the same order.
         global_mean: of the ratings.
-        n_users: how many inner user ids there are.
-        n_items: how many inner item ids there are.
+        n_users: number of inner user ids.
+        n_items: number of inner item ids.
         inner_users: the inner id of each user code, -1 for a user without a rating here.
         inner_items: the inner id of each item code, likewise.
     """
@@ -94,17 +94,17 @@ def _encode(ids: pd.Series[Any]) -> tuple[NDArray[np.int32], pd.Index[Any]]:
         codes, distinct = pd.factorize(ids)
     if len(codes) and codes.min() < 0:
         raise ValueError(f"{int((codes < 0).sum()):,} interactions have no id in {ids.name}. Leave them out.")
-    # A copy where need be: the kernels are compiled for one type, writable.
+    # Copied if necessary: the kernels are compiled for one type, writable.
     return np.require(codes, np.int32, ["C", "W"]), pd.Index(distinct)
 
 
 def hold_out(random: np.random.RandomState, count: int, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw what is trained on and what is held out, as ``surprise.model_selection.train_test_split`` does.
+    """Draw the ratings to train on and to hold out, like ``surprise.model_selection.train_test_split``.
 
     Args:
-        random: where to draw from.
-        count: how many ratings there are.
-        share: how much of them is held out.
+        random: the source of random numbers.
+        count: number of ratings.
+        share: of them to hold out.
 
     Returns:
         The rows to train on and those to measure on.
@@ -115,9 +115,9 @@ def hold_out(random: np.random.RandomState, count: int, share: float) -> tuple[N
 
 
 def build_trainset(ratings: Ratings, rows: NDArray[np.int64]) -> Trainset:
-    """Build what ``surprise.Dataset.construct_trainset`` builds of these rows in this order.
+    """Build the equivalent of ``surprise.Dataset.construct_trainset`` for these rows in this order.
 
-    Inner ids are numbered as they first come up; ratings are then taken user by user, each user's in the given order.
+    Inner ids are numbered by first appearance; ratings are then ordered by user, each user's in the given order.
     """
     inner_users, n_users = number_by_first_row(ratings.users, rows, len(ratings.user_ids))
     inner_items, n_items = number_by_first_row(ratings.items, rows, len(ratings.item_ids))

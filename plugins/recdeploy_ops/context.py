@@ -39,18 +39,18 @@ def utc_now() -> datetime:
 class ReleaseContext:
     """What a step works with: a step is ``advance(context) -> Outcome``.
 
-    The state is that of the ledger's last reading. A step reads the ledger with `confirm_lock` when it begins, and
-    again between looking at OCI and changing anything there; what it records refreshes the state.
+    The state is that of the last reading. A step reads the ledger with `confirm_lock` when it begins, and again
+    between looking at OCI and changing anything there. Recording an event refreshes the state.
 
     Attributes:
         settings: the validated settings.
         store: the storage root.
-        ledger: what has happened, in storage.
+        ledger: the record of releases, in storage.
         catalog: OCI's Model Catalog.
         deployments: OCI's model deployments.
         now: the clock, UTC.
         run_id: the run whose release the step advances.
-        tries: which try this is, and who goes on where the last one fails.
+        tries: which try this is, and who continues if the last one fails.
     """
 
     settings: Settings
@@ -69,11 +69,11 @@ class ReleaseContext:
 
     @property
     def state(self) -> LedgerState:
-        """Return the state of the ledger as it was last read."""
+        """Return the state of the ledger as last read."""
         return self.ledger.state
 
     def refresh(self) -> LedgerState:
-        """Read what was appended to the ledger since, and return its state.
+        """Read the ledger's new entries, and return its state.
 
         Raises:
             IntegrityError: an entry is missing, out of order or was edited.
@@ -81,12 +81,12 @@ class ReleaseContext:
         return self.ledger.read()
 
     def history(self) -> tuple[Entry, ...]:
-        """Return every entry of the ledger, as it is stored now."""
+        """Return every entry of the ledger that is stored now."""
         return self.ledger.entries()
 
     @property
     def release(self) -> Release:
-        """Return the open release of this run, as it was last read; raises as `confirm_lock` does."""
+        """Return the open release of this run as last read; raises as `confirm_lock` does."""
         return require_lock(self.state, self.run_id)
 
     def confirm_lock(self) -> Release:
@@ -95,7 +95,7 @@ class ReleaseContext:
         Raises:
             MissingInputError: the run was never planned, or is closed.
             ApprovalError: a rollback has preempted it.
-            LockHeldError: another run has taken the lock over.
+            LockHeldError: another run has taken over the lock.
         """
         return require_lock(self.refresh(), self.run_id)
 
@@ -104,8 +104,8 @@ class ReleaseContext:
 
         Raises:
             MissingInputError: the run was never planned, or is closed.
-            LockHeldError: another run has taken the lock over.
-            SwitchUnderWayError: production is being switched to what the event would change.
+            LockHeldError: another run has taken over the lock.
+            SwitchUnderWayError: production is being switched, and the event would change what the switch rests on.
         """
 
         def guard(state: LedgerState) -> None:
@@ -118,7 +118,7 @@ class ReleaseContext:
         return self.ledger.append(self.run_id, event, guard=guard).releases[self.run_id]
 
     def open_bundle(self, kind: type[S]) -> Bundle:
-        """Return the verified manifest of what an earlier step of this release has stored.
+        """Return the verified bundle that an earlier step of this release has stored.
 
         Raises:
             MissingInputError: it was not stored, or is gone; names the task that stores it.
@@ -128,11 +128,11 @@ class ReleaseContext:
         return open_bundle(self.store, stored.prefix, digest=stored.digest, made_by=kind.task)
 
     def prefix(self, what: str) -> str:
-        """Return the storage prefix for one kind of thing of this run, e.g. ``artifact``."""
+        """Return the storage prefix of this run's objects of one kind, e.g. ``artifact``."""
         return run_prefix(self.run_id, what)
 
     def publish_state(self) -> None:
-        """Write what is derived from the ledger: its snapshot, and the guide's state file."""
+        """Write the ledger's snapshot and the guide's state file."""
         publish_state(self.ledger, self.store)
 
     def of_run(self, run_id: str) -> ReleaseContext:

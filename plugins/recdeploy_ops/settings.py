@@ -29,7 +29,7 @@ def _refuse_bool(value: object) -> object:
     return value
 
 
-NUMBER = BeforeValidator(_refuse_bool)  # the last of its kind: before it, bounds would be lost from the JSON schema
+NUMBER = BeforeValidator(_refuse_bool)  # must come after Field, or the JSON schema loses the bounds
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NUMBER]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 Ocid = Annotated[str, Field(pattern=r"^ocid1\.[a-z0-9]+\.")]
@@ -40,7 +40,7 @@ Requests = Annotated[int, Field(gt=0, le=100_000), NUMBER]
 
 
 class Section(BaseModel):
-    """A part of the file: unknown keys are errors, values never change."""
+    """A section of the file: unknown keys are errors, values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -69,7 +69,7 @@ class SourceSettings(Section):
     def _check_parameters(cls, values: Any) -> Any:
         for name, value in values.items() if isinstance(values, dict) else ():
             if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
-                raise ValueError(f"{name} is {value!r}: a text, a finite number or null is wanted")
+                raise ValueError(f"{name} is {value!r}: it must be a text, a finite number or null")
         return values
 
 
@@ -90,7 +90,7 @@ class TrainingSettings(Section):
     @classmethod
     def _check_refit(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("engine") == "stock":
-            raise ValueError("the stock engine is never trained on all ratings; set training.engine to exact")
+            raise ValueError("the stock engine cannot refit on all ratings; set training.engine to exact")
         return value
 
 
@@ -119,7 +119,7 @@ class AutoscalingSettings(Section):
     def _check_initial(cls, value: int, info: ValidationInfo) -> int:
         low, high = info.data.get("minimum", value), info.data.get("maximum", value)
         if not low <= value <= high:
-            raise ValueError(f"it lies between minimum and maximum, which are {low} and {high}")
+            raise ValueError(f"it must be between minimum and maximum, which are {low} and {high}")
         return value
 
     @field_validator("scale_out")
@@ -131,7 +131,7 @@ class AutoscalingSettings(Section):
 
 
 class ServingSettings(Section):
-    """Size and environment of the model deployments; of the size, None leaves production as it is."""
+    """Size and environment of the model deployments; None leaves that part of production's size unchanged."""
 
     conda_environment: CondaEnvironment
     instance_shape: Annotated[str, Field(pattern=r"^(VM|BM)\.[A-Za-z0-9.]+$")] | None = None
@@ -154,7 +154,7 @@ class ServingSettings(Section):
 
     @property
     def size(self) -> SizeRequest:
-        """Return the size that the settings ask for."""
+        """Return the size that the settings request."""
         autoscaling = Autoscaling(**self.autoscaling.model_dump()) if self.autoscaling else None
         return SizeRequest(self.instance_shape, self.ocpus, self.memory_gb, self.instance_count, autoscaling)
 
@@ -171,7 +171,7 @@ class ReleaseSettings(Section):
 
 
 class ProbeSettings(Section):
-    """How live endpoints are probed."""
+    """How endpoints are probed."""
 
     known_users: Requests = 200
     unknown_users: Requests = 50
@@ -184,7 +184,7 @@ class ProbeSettings(Section):
 
 
 class GateSettings(Section):
-    """Thresholds; what each means stands in ``docs/gates.md``."""
+    """Thresholds; ``docs/gates.md`` says what each means."""
 
     max_null_id_share: Share = 0.0
     max_duplicate_share: Share = 0.0
@@ -201,7 +201,7 @@ class Settings(Section):
     """All of ``include/recommender.yaml``.
 
     Attributes:
-        folder: where the file lies; relative paths in it start there.
+        folder: of the file; relative paths in it start there.
     """
 
     folder: Path
@@ -222,7 +222,7 @@ class Settings(Section):
         if not re.fullmatch(r"file:///.+|oci://[^@/]+@[^/]+(/.*)?", value):
             raise ValueError(f"{value!r} is neither file:///folder nor oci://bucket@namespace/prefix")
         if re.search(r"[#?\x00-\x1f\x7f]|%00", value):
-            raise ValueError(f"{value!r} holds '#', '?' or a control character: write '#' as %23 and '?' as %3F")
+            raise ValueError(f"{value!r} has '#', '?' or a control character: write '#' as %23 and '?' as %3F")
         if value.startswith("file:") and not Path(unquote(value.removeprefix("file://"))).parts[1:]:
             raise ValueError(f"{value!r} names no folder: write file:///folder")
         return value.rstrip("/")
@@ -234,15 +234,15 @@ class Settings(Section):
 
 
 def name_settings(dag_file: str) -> str:
-    """Return the name of the settings of a DAG's file: ``recommender`` of ``dags/recommender_retrain.py``."""
+    """Return the name of the settings for a DAG's file: ``recommender`` for ``dags/recommender_retrain.py``."""
     return Path(dag_file).stem.rpartition("_")[0]
 
 
 def find_settings(name: str = DEFAULT_NAME) -> Path:
-    """Return the settings file of a name.
+    """Return the path of the settings with this name.
 
     Args:
-        name: ``recommender`` is `SETTINGS_VARIABLE`, or ``include/recommender.yaml``; any other is a file beside it.
+        name: ``recommender`` means `SETTINGS_VARIABLE`, or ``include/recommender.yaml``; any other is a file beside it.
     """
     default = Path(os.environ.get(SETTINGS_VARIABLE) or DEFAULT_PATH)
     return default if name == DEFAULT_NAME else default.with_name(f"{name}.yaml")
@@ -255,7 +255,7 @@ def load_settings(path: Path | None = None) -> Settings:
         path: the file; by default that of `find_settings`.
 
     Raises:
-        SettingsError: the file cannot be read, is no YAML, or a setting is missing, unknown or out of range.
+        SettingsError: the file cannot be read or is not YAML, or a setting is missing, unknown or out of range.
     """
     path = path or find_settings()
     try:
@@ -265,7 +265,7 @@ def load_settings(path: Path | None = None) -> Settings:
     except (yaml.YAMLError, ValueError, RecursionError) as err:
         raise SettingsError(f"{path} is not valid YAML: {err}") from err
     if not isinstance(raw, dict):
-        raise SettingsError(f"{path} must hold a mapping of settings, not {type(raw).__name__}.")
+        raise SettingsError(f"{path} must be a mapping of settings, not {type(raw).__name__}.")
     try:
         return Settings.model_validate({**raw, "folder": path.resolve().parent})
     except ValidationError as err:
@@ -273,7 +273,7 @@ def load_settings(path: Path | None = None) -> Settings:
 
 
 def limits(section: type[Section], name: str) -> dict[str, Any]:
-    """Return what a setting accepts, as JSON schema: a DAG's Param of that setting accepts the same."""
+    """Return the values that a setting accepts, as JSON schema, for the DAG's Param of the same name."""
     schema = section.model_json_schema()["properties"][name]
     choices = schema.get("anyOf", [schema])
     accepted = {key: choice[key] for choice in choices for key in LIMITS if key in choice}
@@ -283,13 +283,13 @@ def limits(section: type[Section], name: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice: YAML would take the last and say nothing."""
+    """Refuses a repeated key: YAML would silently use the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for name in names:
             if names.count(name) > 1:
-                raise yaml.YAMLError(f"the setting {name!r} stands there more than once")
+                raise yaml.YAMLError(f"the setting {name!r} occurs more than once")
         return super().construct_mapping(node, deep)
 
 

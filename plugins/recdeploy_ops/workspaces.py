@@ -1,7 +1,7 @@
-"""Work folders below the system's temporary folder, whose names say who owns them.
+"""Work folders below the system's temporary folder, whose names identify the owning process.
 
-A process that is killed cannot remove its folder, which may hold the shop's data. So the next workspace, and the
-daily housekeeping, remove the folders whose owners are gone.
+A killed process cannot remove its folder, which may have the shop's data. So the next workspace, and the daily
+housekeeping, remove the folders whose owners have ended.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The owner's process id, the tick at which it started, and the namespace in which both are to be understood.
+# The owner's process id, the tick at which it started, and the namespace of that id.
 NAME = re.compile(r"recdeploy-(?P<pid>\d+)-(?P<started>\d+)-(?P<namespace>\d+)-\w+")
-# Processes of another container cannot be seen from here: its folder is left alone as long as any step may take.
+# Processes of another container are not visible: its folders are kept longer than any step may take.
 FOREIGN_SECONDS = 2 * 24 * 60 * 60
 PROC = Path("/proc")
-DEAD = frozenset("ZX")  # killed, but its parent has not noticed yet
+DEAD = frozenset("ZX")  # zombies, and dead processes
 
 
 @contextmanager
 def workspace() -> Iterator[Path]:
-    """Give an empty folder that is removed at the end; removes those of dead processes first."""
+    """Yield an empty folder that is removed at the end; first remove those of ended processes."""
     sweep_workspaces()
     pid = os.getpid()
     prefix = f"recdeploy-{pid}-{_started(pid) or 0}-{_namespace()}-"
@@ -40,12 +40,12 @@ def workspace() -> Iterator[Path]:
 
 
 def sweep_workspaces() -> list[str]:
-    """Remove the work folders of this user whose owners are dead, and return their names."""
+    """Remove the work folders of this user whose owners have ended, and return their names."""
     swept = []
     for folder in Path(tempfile.gettempdir()).glob("recdeploy-*"):
         if _is_left_behind(folder):
             shutil.rmtree(folder, ignore_errors=True)
-            log.warning("The process that worked in %s was killed: what it left is removed.", folder)
+            log.warning("The process that worked in %s was killed: the folder is removed.", folder)
             swept.append(folder.name)
     return swept
 
@@ -53,20 +53,20 @@ def sweep_workspaces() -> list[str]:
 def _is_left_behind(folder: Path) -> bool:
     owner = NAME.fullmatch(folder.name)
     try:
-        found = folder.lstat()
+        status = folder.lstat()
     except FileNotFoundError:
         return False
-    if owner is None or found.st_uid != os.getuid() or folder.is_symlink():
+    if owner is None or status.st_uid != os.getuid() or folder.is_symlink():
         return False
     if int(owner["namespace"]) != _namespace():
-        return time.time() - found.st_mtime > FOREIGN_SECONDS
+        return time.time() - status.st_mtime > FOREIGN_SECONDS
     return _started(int(owner["pid"])) != int(owner["started"])
 
 
 def _started(pid: int) -> int | None:
-    """Return when a process was started, in ticks since boot; None when it is dead, 0 where nobody can say."""
+    """Return when a process started, in ticks since boot; None if it has ended, 0 if unknown."""
     try:
-        # What follows the command's name, which may hold spaces and brackets: state, then 18 fields to the start.
+        # After the command's name, which may have spaces and brackets: the state, and the start 19 fields later.
         fields = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return 0 if not PROC.is_dir() and _is_alive(pid) else None

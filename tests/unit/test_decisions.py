@@ -1,4 +1,4 @@
-"""The pure decisions: stages, plans, switches, and what OCI's states mean."""
+"""The pure decisions: stages, plans, switches, and the states of work requests."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise, product
@@ -17,7 +17,7 @@ from recdeploy_ops.domain.release_plan import find_ended_holder, lock_held, plan
 from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.stages import TRANSITIONS, Stage, advance
 from recdeploy_ops.domain.switching import Move, SwitchIntent, decide_switch
-from recdeploy_ops.domain.waiting import FIRST_SECONDS, judge_work_request, look_intervals
+from recdeploy_ops.domain.waiting import FIRST_SECONDS, judge_work_request, poll_intervals
 from recdeploy_ops.oci_clients.tags import PROJECT_TAG, VERSION_TAG
 from recdeploy_ops.rollout.registry import highest_version
 
@@ -34,13 +34,13 @@ def test_only_the_listed_transitions_are_allowed(current, target):
 
 
 @pytest.mark.parametrize("status", ["MELTED", "", "accepted"])
-def test_a_status_of_a_work_request_that_is_not_listed_is_a_failure(status):
+def test_an_unlisted_status_of_a_work_request_is_a_failure(status):
     assert judge_work_request(status) is Progress.FAILED
 
 
 @given(st.floats(min_value=0.001, max_value=3600))
-def test_looks_follow_each_other_more_and_more_slowly_up_to_the_longest_interval(longest):
-    intervals = list(islice(look_intervals(longest), 40))
+def test_poll_intervals_grow_up_to_the_longest(longest):
+    intervals = list(islice(poll_intervals(longest), 40))
 
     assert intervals[0] == min(FIRST_SECONDS, longest)
     assert all(before <= after for before, after in pairwise(intervals))
@@ -85,17 +85,17 @@ def decide(*, state="ACTIVE", newest=None, reached=False, late=False, force=Fals
         ({"newest": work("MELTED")}, Move.GIVE_UP),
         ({"state": "UPDATING", "newest": work("SUCCEEDED")}, Move.WAIT),
         ({"state": "NEEDS_ATTENTION", "newest": work("SUCCEEDED"), "reached": True}, Move.GIVE_UP),
-        # Accepted, and silently not done.
+        # Accepted, but not carried out.
         ({"newest": work("SUCCEEDED")}, Move.GIVE_UP),
         ({"newest": work("SUCCEEDED"), "reached": True}, Move.PROBE),
-        # A restoration has nothing to lose by a request.
+        # A restoration sends the request even in an unlisted state.
         ({"state": "MELTED", "force": True}, Move.REQUEST),
         ({"state": "MELTED", "newest": work("SUCCEEDED"), "force": True}, Move.GIVE_UP),
         ({"state": "UPDATING", "force": True}, Move.WAIT),
         ({"state": "INACTIVE", "force": True}, Move.GIVE_UP),
     ],
 )
-def test_a_switch_is_decided_by_its_facts(facts, move):
+def test_the_move_of_a_switch_follows_from_its_facts(facts, move):
     assert decide(**facts).move is move
 
 
@@ -106,7 +106,7 @@ def test_a_switch_is_decided_by_its_facts(facts, move):
     reached=st.booleans(),
     late=st.booleans(),
 )
-def test_nothing_is_probed_that_is_not_active_and_configured_as_intended(state, status, known, reached, late):
+def test_only_an_active_deployment_with_the_intended_configuration_is_probed(state, status, known, reached, late):
     newest = work(status, "wr-1" if known else "wr-2") if status else None
     decision = decide(state=state, newest=newest, reached=reached, late=late)
 
@@ -129,56 +129,49 @@ def catalog_model(version):
     return CatalogModel(f"m{version}", f"{PROJECT}-v{version}", "ACTIVE", tags, {}, NOW)
 
 
-def test_the_first_release_makes_version_1():
-    planned = plan_run(replay([]))
-
-    assert (planned.version, planned.record) == (1, True)
-    assert "first release" in planned.summary[0]
+FAILED = replay(chain(opened(1), closed(ReleaseOutcome.FAILED)))
 
 
-def test_a_version_number_is_one_above_every_number_ever_used():
+@pytest.mark.parametrize(
+    ("state", "run_id", "is_recorded", "words"),
+    [
+        pytest.param(replay([]), "run-9", True, "first release", id="the first release makes v1"),
+        pytest.param(replay(chain(opened(1))), "run-1", False, "already makes v1: it continues.", id="an open run"),
+        pytest.param(FAILED, "run-1", True, "closed (failed) and is reopened: it keeps v1", id="a closed run"),
+    ],
+)
+def test_a_run_keeps_its_version_and_is_recorded_unless_it_is_open(state, run_id, is_recorded, words):
+    planned = plan_run(state, run_id)
+
+    assert (planned.version, planned.record) == (1, is_recorded)
+    assert any(words in line for line in planned.summary)
+
+
+@pytest.mark.parametrize(("in_catalog", "version"), [([], 3), ([1], 3), ([7, 1], 8)])
+def test_a_new_version_number_is_above_every_number_ever_used(in_catalog, version):
     rejected = of("run-2", opened(2), closed(ReleaseOutcome.REJECTED, 2))
     state = replay(chain(opened(1), closed(ReleaseOutcome.FAILED), *rejected))
 
-    assert plan_run(state).version == 3
-    assert plan_run(state, in_catalog=[1]).version == 3
-    assert plan_run(state, in_catalog=[7, 1]).version == 8
-
-
-def test_a_run_that_is_open_goes_on_and_a_closed_one_is_opened_again():
-    planned = plan_run(replay(chain(opened(1))), "run-1")
-    assert (planned.version, planned.record) == (1, False)
-    assert planned.summary[-1] == "This run already makes v1: it goes on."
-
-    planned = plan_run(replay(chain(opened(1), closed(ReleaseOutcome.FAILED))), "run-1")
-    assert (planned.version, planned.record) == (1, True)
-    assert planned.summary[-1].startswith("This run was closed (failed) and is opened again: it goes on with v1")
+    assert plan_run(state, in_catalog=in_catalog).version == version
 
 
 def test_the_lock_is_taken_over_only_from_a_run_that_has_ended():
-    state = replay(chain(opened(1, dag_id="d")))
+    state = replay(chain(opened(1)))
 
-    def has_ended(holder):
-        return (holder.opened.dag_id, holder.run_id) == ("d", "run-1")
-
-    assert find_ended_holder(replay([]), "run-1", has_ended=has_ended) is None
+    assert find_ended_holder(replay([]), "run-1", has_ended=lambda holder: True) is None
     assert find_ended_holder(state, "run-1", has_ended=lambda holder: False) is None
-    assert find_ended_holder(state, "run-2", has_ended=has_ended) == "run-1"
-    with pytest.raises(LockHeldError, match=r"Release v1 \(run run-1\) holds the release lock since 2026-03-02T03:02"):
+    assert find_ended_holder(state, "run-2", has_ended=lambda holder: holder.run_id == "run-1") == "run-1"
+    with pytest.raises(LockHeldError, match=r"v1 \(run run-1\) has held the release lock since 2026-03-02T03:02"):
         find_ended_holder(state, "run-2", has_ended=lambda holder: False)
 
 
 @pytest.mark.parametrize(
-    ("history", "says", "never"),
+    ("history", "words", "absent"),
     [
         ([opened()], ["is past release_opened", "Wait until it has ended, or mark its run as failed"], "manager."),
         ([opened(), asked()], ["waits for an approval", "Answer it under Required Actions, or mark"], "manager."),
         ([opened(dag_id=NOTEBOOK)], ["End it there", "manager.abandon_release()"], "Required Actions"),
-        (
-            [opened(dag_id=NOTEBOOK), asked()],
-            ["waits for an approval", "manager.abandon_release()"],
-            "Required Actions",
-        ),
+        ([opened(dag_id=NOTEBOOK), asked()], ["for an approval", "manager.abandon_release()"], "Required Actions"),
         (
             [opened_rollback(dag_id=TERMINAL)],
             ["Finish it with `python -m recdeploy_ops rollback --version 1 --reason TEXT`"],
@@ -186,11 +179,11 @@ def test_the_lock_is_taken_over_only_from_a_run_that_has_ended():
         ),
     ],
 )
-def test_a_person_who_waits_for_the_lock_is_told_how_to_end_the_release_that_holds_it(history, says, never):
+def test_the_error_of_a_held_lock_says_how_to_end_the_release_that_holds_it(history, words, absent):
     error = str(lock_held(replay(chain(*history)).holding_release))
 
-    assert [words for words in says if words not in error] == []
-    assert never not in error
+    assert [word for word in words if word not in error] == []
+    assert absent not in error
 
 
 PROMOTED = replay(chain(*complete(1)))
@@ -200,19 +193,19 @@ PROMOTED = replay(chain(*complete(1)))
     ("state", "production", "message"),
     [
         (replay([]), deployment(), r"deployment production \(ocid-production\), which the ledger does not know"),
-        (PROMOTED, None, "no such deployment any more"),
-        (PROMOTED, deployment("DELETED", "m1"), "no such deployment any more"),
-        (PROMOTED, deployment("DELETING", "m1"), "no such deployment any more"),
-        (PROMOTED, deployment("FAILED", "m1"), "in FAILED, which served v1 at http://production.*Look at its logs"),
+        (PROMOTED, None, "no longer has that deployment"),
+        (PROMOTED, deployment("DELETED", "m1"), "no longer has that deployment"),
+        (PROMOTED, deployment("DELETING", "m1"), "no longer has that deployment"),
+        (PROMOTED, deployment("FAILED", "m1"), "which served v1 at http://production.* is in FAILED.*Look at its logs"),
         (PROMOTED, deployment("ACTIVE", "m9"), "somebody changed production by hand"),
     ],
 )
-def test_a_production_that_the_ledger_does_not_know_stops_the_plan(state, production, message):
+def test_a_production_that_differs_from_the_ledger_stops_the_plan(state, production, message):
     with pytest.raises(StateMismatchError, match=message):
         plan_run(state, production=production)
 
 
-def test_a_production_that_the_ledger_knows_is_named_in_the_plan():
+def test_a_production_that_the_ledger_knows_is_in_the_plan():
     summary = plan_run(PROMOTED, production=deployment(model_id="m1")).summary
 
     assert summary == ("Production serves v1 at http://production.", "This release makes v2.")

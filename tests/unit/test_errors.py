@@ -1,4 +1,4 @@
-"""Errors and their remedies, as a person reads them in Airflow, in a notebook and in a terminal."""
+"""Errors and their remedies, in the words of Airflow, of a notebook and of a terminal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 REPORT = GateReport((Finding("user_coverage", Verdict.FAIL, 0.9, ">= 0.999", "19 users got no list."),))
-# The arguments of the errors that make their own message; every other error takes a message and a remedy.
+# The arguments of errors that compose their own message; every other error takes a message and a remedy.
 ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "GateFailedError": ((REPORT,), {}),
     "MissingInputError": (("The extract is gone",), {"task": "extract"}),
@@ -77,27 +77,27 @@ def make(kind: type[RecdeployError]) -> RecdeployError:
     return kind(*arguments, **named)
 
 
-def name(value: object) -> str:
+def name_of(value: object) -> str:
     return value.__name__ if isinstance(value, type) else type(value).__name__
 
 
-def test_every_error_is_in_the_tree_that_the_module_draws() -> None:
+def test_every_error_is_in_the_tree_of_the_modules_docstring() -> None:
     drawn = set(re.findall(r"(\w+Error)\b", errors.__doc__ or "")) | {"RecdeployError"}
 
     assert {kind.__name__ for kind in CLASSES} == drawn
     assert {QueryFailedError, SourceUnavailableError} < set(CLASSES)
 
 
-def test_every_kind_of_remedy_is_tried() -> None:
+def test_every_class_of_remedy_is_in_the_table() -> None:
     assert {type(remedy) for remedy in REMEDIES} == set(subclasses(Remedy))
 
 
-@pytest.mark.parametrize("remedy", REMEDIES, ids=name)
-@pytest.mark.parametrize("kind", CLASSES, ids=name)
-def test_an_error_says_what_happened_and_what_to_do_where_it_is_read(
+@pytest.mark.parametrize("remedy", REMEDIES, ids=name_of)
+@pytest.mark.parametrize("kind", CLASSES, ids=name_of)
+def test_an_error_says_what_happened_and_the_remedy_in_the_words_of_its_audience(
     kind: type[RecdeployError], remedy: Remedy
 ) -> None:
-    own = {Audience.AIRFLOW: OF_AIRFLOW, Audience.NOTEBOOK: OF_NOTEBOOKS, Audience.TERMINAL: OF_TERMINALS}
+    words = {Audience.AIRFLOW: OF_AIRFLOW, Audience.NOTEBOOK: OF_NOTEBOOKS, Audience.TERMINAL: OF_TERMINALS}
     for audience in Audience:
         error = make(kind)
         error.remedy, error.audience = remedy, audience
@@ -107,17 +107,24 @@ def test_an_error_says_what_happened_and_what_to_do_where_it_is_read(
         assert error.message.endswith(".")
         assert remedy.action in said
         assert said.endswith(".")
-        for foreign in (words for reader, words in own.items() if reader is not audience):
-            assert not foreign.search(said), said
+        for other in set(Audience) - {audience}:
+            assert not words[other].search(said), said
 
 
 @pytest.mark.parametrize("audience", Audience)
-@pytest.mark.parametrize("kind", CLASSES, ids=name)
+@pytest.mark.parametrize("kind", CLASSES, ids=name_of)
 def test_an_error_without_a_remedy_is_only_its_message(kind: type[RecdeployError], audience: Audience) -> None:
     error = make(kind)
     error.remedy, error.audience = None, audience
 
     assert str(error) == error.message
+
+
+TRIGGER_IMPORT = (
+    "To import the one that is production, trigger recommender_adopt with deployment_id = {}, "
+    "first without and then with apply."
+)
+CALL_IMPORT = "To import the one that is production, call manager.import_existing_deployment('{}')."
 
 
 @pytest.mark.parametrize(
@@ -145,25 +152,15 @@ def test_an_error_without_a_remedy_is_only_its_message(kind: type[RecdeployError
         (ChangeSetting("Allow it", setting="storage"), *["Allow it (setting storage)."] * 3),
         (
             ImportProduction("Move that file away", deployment_id="ocid1.x"),
-            "To import the one that is production, trigger recommender_adopt with deployment_id = ocid1.x, first "
-            "without and then with apply. Move that file away.",
-            "To import the one that is production, call manager.import_existing_deployment('ocid1.x'). Move that file "
-            "away.",
-            "To import the one that is production, trigger recommender_adopt with deployment_id = ocid1.x, first "
-            "without and then with apply. Move that file away.",
+            f"{TRIGGER_IMPORT.format('ocid1.x')} Move that file away.",
+            f"{CALL_IMPORT.format('ocid1.x')} Move that file away.",
+            f"{TRIGGER_IMPORT.format('ocid1.x')} Move that file away.",
         ),
-        (
-            ImportProduction(),
-            "To import the one that is production, trigger recommender_adopt with deployment_id = OCID, first without "
-            "and then with apply.",
-            "To import the one that is production, call manager.import_existing_deployment('OCID').",
-            "To import the one that is production, trigger recommender_adopt with deployment_id = OCID, first without "
-            "and then with apply.",
-        ),
+        (ImportProduction(), *[text.format("OCID") for text in (TRIGGER_IMPORT, CALL_IMPORT, TRIGGER_IMPORT)]),
         (GrantPolicy("Add a policy"), *["Add a policy."] * 3),
         (Remedy("Delete it"), *["Delete it."] * 3),
     ],
-    ids=name,
+    ids=name_of,
 )
 def test_a_remedy_is_an_instruction_in_the_words_of_its_audience(
     remedy: Remedy, airflow: str, notebook: str, terminal: str
@@ -187,9 +184,9 @@ def test_a_remedy_is_an_instruction_in_the_words_of_its_audience(
             "Run Cell 15 again to restore the champion first.",
         ),
     ],
-    ids=name,
+    ids=name_of,
 )
-def test_errors_with_a_remedy_of_their_own_are_read_in_both_places(
+def test_an_error_with_its_own_remedy_addresses_every_audience(
     error: RecdeployError, airflow: str, notebook: str
 ) -> None:
     assert airflow in str(error)
@@ -206,29 +203,29 @@ def pickled(error: RecdeployError) -> Any:
     return pickle.loads(pickle.dumps(error))  # noqa: S301 - our own, as Airflow and multiprocessing do
 
 
-@pytest.mark.parametrize("travel", [pickled, copy.copy, copy.deepcopy], ids=lambda travel: travel.__name__)
-@pytest.mark.parametrize("remedy", [None, RunTask("Wait", task="extract", purpose="again")], ids=name)
-@pytest.mark.parametrize("kind", CLASSES, ids=name)
-def test_an_error_survives_the_way_to_another_process(
-    kind: type[RecdeployError], remedy: Remedy | None, travel: Any
+@pytest.mark.parametrize("copy_of", [pickled, copy.copy, copy.deepcopy], ids=lambda copy_of: copy_of.__name__)
+@pytest.mark.parametrize("remedy", [None, RunTask("Wait", task="extract", purpose="again")], ids=name_of)
+@pytest.mark.parametrize("kind", CLASSES, ids=name_of)
+def test_an_error_survives_pickling_and_copying(
+    kind: type[RecdeployError], remedy: Remedy | None, copy_of: Any
 ) -> None:
     error = make(kind)
     error.remedy, error.audience = remedy, Audience.NOTEBOOK
 
-    found = travel(error)
+    copied = copy_of(error)
 
-    assert type(found) is kind
-    assert (found.message, found.remedy, found.audience) == (error.message, remedy, Audience.NOTEBOOK)
-    assert vars(found) == vars(error)
-    assert str(found) == str(error)
+    assert type(copied) is kind
+    assert (copied.message, copied.remedy, copied.audience) == (error.message, remedy, Audience.NOTEBOOK)
+    assert vars(copied) == vars(error)
+    assert str(copied) == str(error)
 
 
-def test_an_error_is_addressed_to_airflow_unless_somebody_says_otherwise() -> None:
+def test_the_audience_of_an_error_is_airflow_by_default() -> None:
     assert SettingsError("x.").audience is Audience.AIRFLOW
     assert pickled(SettingsError("x.")).audience is Audience.AIRFLOW
 
 
-# Tasks that a person may be told to run again and that have no cell, and why.
+# Tasks that a remedy may name without a cell of the notebook, with the reason.
 WITHOUT_CELL = {
     "adopt_production": "a notebook calls manager.repair_production_state(), and the step needs nothing made before",
 }
@@ -240,7 +237,7 @@ def task_ids() -> set[str]:
 
 
 def named_tasks() -> dict[str, str]:
-    """Return every task that the product names as the one to run again, by where it does."""
+    """Return every task that the product tells a person to run again, by the line that names it."""
     tasks = {f"event {event.type}": event.task for event in EVENTS.values()}
     for path in (ROOT / "plugins/recdeploy_ops").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -251,7 +248,7 @@ def named_tasks() -> dict[str, str]:
     return tasks
 
 
-def test_every_task_that_a_remedy_names_is_one_of_a_dag_and_has_a_cell_or_a_reason_not_to() -> None:
+def test_every_task_of_a_remedy_is_in_a_dag_and_has_a_cell_or_a_reason_for_none() -> None:
     tasks = named_tasks()
 
     assert {"extract", "roll_back", "backup_production", "plan_release", "plan_rollback"} <= set(tasks.values())
@@ -261,7 +258,7 @@ def test_every_task_that_a_remedy_names_is_one_of_a_dag_and_has_a_cell_or_a_reas
     assert set(CELLS) <= task_ids()
 
 
-def test_the_cell_of_a_task_is_the_one_that_the_notebooks_page_names() -> None:
+def test_the_cell_of_a_task_is_the_one_in_the_notebook_page() -> None:
     page = (ROOT / "docs/notebook.md").read_text(encoding="utf-8")
     cells = {int(row[0]): row[1] for row in re.findall(r"^\| (\d+) \|(.*)$", page, re.MULTILINE)}
 

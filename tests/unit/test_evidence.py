@@ -1,4 +1,4 @@
-"""The evidence: what the approver sees, and that data cannot be anything but text in it."""
+"""The evidence: what it shows to the approver, and that data in it is never more than text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, Endpoint
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 
 MARKDOWN = MarkdownIt("gfm-like", {"html": True})
-# Bare names of domains are links to this renderer, but to neither GitHub nor Airflow (remark-gfm).
+# This renderer makes links of bare domain names; GitHub and Airflow (remark-gfm) do not.
 MARKDOWN.linkify.set({"fuzzy_link": False})
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -62,13 +62,12 @@ HOSTILE = [
 
 
 def cells_of(markdown: str) -> list[str]:
-    """The HTML of every cell of the tables' bodies; a table that was broken has other cells than were put in."""
-    html = MARKDOWN.render(markdown)
-    return re.findall(r"<td>(.*?)</td>", html, re.DOTALL)
+    """Return the HTML of every cell in the bodies of tables; a broken table has other cells than were put in."""
+    return re.findall(r"<td>(.*?)</td>", MARKDOWN.render(markdown), re.DOTALL)
 
 
-def text_of(html: str) -> str:
-    return unescape(re.sub(r"</?(?:code|em|strong)>", "", html))
+def texts_of(markdown: str) -> list[str]:
+    return [unescape(re.sub(r"</?(?:code|em|strong)>", "", cell)) for cell in cells_of(markdown)]
 
 
 hostile = st.text(st.sampled_from("`|\\<>&[]()*_~@:/.w!# \n\t$hafst\u202e\u05d0é"), max_size=30) | st.text(max_size=20)
@@ -84,26 +83,25 @@ def with_examples(test: Any) -> Any:
 @with_examples
 @settings(max_examples=150, deadline=None)
 @given(hostile)
-def test_whatever_data_says_it_stays_text_in_its_cell(escape: Any, text: str) -> None:
+def test_data_is_always_text_in_its_cell(escape: Any, text: str) -> None:
     shown = escape(text)
-    found = cells_of(f"| a | b |\n| --- | --- |\n| {shown} | end |\n")
-    assert len(found) == 2
-    assert found[1] == "end"
-    assert set(re.findall(r"<\s*/?\s*(\w+)", found[0])) <= {"code", "em"}
-    assert "<a" not in found[0]
+    cell, *others = cells_of(f"| a | b |\n| --- | --- |\n| {shown} | end |\n")
+    assert others == ["end"]
+    assert set(re.findall(r"<\s*/?\s*(\w+)", cell)) <= {"code", "em"}
+    assert "<a" not in cell
     assert all(character.isprintable() or character in "\u2068\u2069" for character in shown)
 
 
 @pytest.mark.parametrize("text", ["plain", "a_b*c", "1 < 2 & 3 > 2", "[x](y)", "ユーザー7", "50 % of 3,000 ~ #1"])
-def test_harmless_text_is_shown_as_it_is(text: str) -> None:
+def test_harmless_text_is_shown_unchanged(text: str) -> None:
     for escape in (escape_id, escape_text):
-        assert text_of(cells_of(f"| a |\n| --- |\n| {escape(text)} |\n")[0]) == text
+        assert texts_of(f"| a |\n| --- |\n| {escape(text)} |\n")[0] == text
 
 
 @pytest.mark.parametrize(
     "word", ["www.evil.example", "(WWW.evil.example)", "https://evil.example", "a@b.example", "שלום", "xmpp:a@b"]
 )
-def test_words_that_a_renderer_would_turn_into_more_are_code(word: str) -> None:
+def test_words_that_a_renderer_would_make_links_of_are_code(word: str) -> None:
     assert escape_text(f"see {word} *now*") == f"see {escape_id(word)} \\*now\\*"
 
 
@@ -131,7 +129,7 @@ def report(*findings: tuple[str, Verdict, str]) -> dict[str, Any]:
 
 
 def full_evidence(text: str = "u-1", times: int = 1) -> Evidence:
-    """Everything there is to show, with ``text`` wherever data is shown."""
+    """Return evidence with every part, and ``text`` wherever it shows data."""
     agreement = Agreement(200, 199, (text,) * times)
     findings = [("user_coverage", Verdict.PASS, f"one {text}"), ("freshness", Verdict.HOLD, f"two {text}")]
     return Evidence(
@@ -152,10 +150,9 @@ def full_evidence(text: str = "u-1", times: int = 1) -> Evidence:
     )
 
 
-def test_everything_is_shown() -> None:
+def test_every_part_of_the_evidence_is_shown() -> None:
     text = render_evidence(full_evidence())
-    found = list(map(text_of, cells_of(text)))
-    rows = dict(itertools.pairwise(found))
+    rows = dict(itertools.pairwise(texts_of(text)))
     assert text.startswith("> **Note:** Asked again: u\\-1\n")
     assert rows["version"] == "3"
     assert rows["digest"] == "d" * 64
@@ -173,43 +170,32 @@ def test_everything_is_shown() -> None:
     assert rows["u-10"] == "u-1 Title u-1 4.50, p2 Tea 4.25"
 
 
-def test_failures_and_holds_stand_first() -> None:
-    marks = re.findall(r"^\| (❌|⚠️|✅|❓)", render_evidence(full_evidence()), re.MULTILINE)
-    assert marks == ["❌", "⚠️", "✅"]
-
-
-def test_verdict_that_nobody_knows_stands_before_all_others() -> None:
-    gates = {"data": report(("freshness", Verdict.FAIL, "old"), ("keys", Verdict.PASS, "odd"))}
-    gates["data"]["findings"][1]["verdict"] = "MAYBE"
-    marks = re.findall(r"^\| (❌|⚠️|✅|❓)", render_evidence(Evidence(1, "d", "f", gates=gates)), re.MULTILINE)
-    assert marks == ["❓", "❌"]
+def test_unknown_verdicts_come_first_then_failures_and_holds() -> None:
+    evidence = full_evidence()
+    evidence.gates["lists"] |= report(("keys", Verdict.PASS, "odd"), ("list_order", Verdict.FAIL, "u-1"))
+    evidence.gates["lists"]["findings"][0]["verdict"] = "MAYBE"
+    marks = re.findall(r"^\| (❌|⚠️|✅|❓)", render_evidence(evidence), re.MULTILINE)
+    assert marks == ["❓", "❌", "⚠️", "✅"]
 
 
 def test_first_release_has_nothing_to_compare_with() -> None:
     evidence = Evidence(1, "d", "f", latency=LatencyFacts(50, 0.01, None))
-    rows = list(map(text_of, cells_of(render_evidence(evidence))))
+    rows = texts_of(render_evidence(evidence))
     assert "nothing: this is the first release" in rows
     assert "nothing to roll back to" in rows
     assert "10.0 ms / not measured" in rows
     assert "no production yet" in rows
 
 
-def test_interval_of_a_sampled_value_is_shown() -> None:
-    finding = Finding("ndcg", Verdict.HOLD, 0.1, ">= -0.05", "wide", 10, (-0.125, 0.25))
-    text = render_evidence(Evidence(1, "d", "f", gates={"ranking": GateReport((finding,)).to_json()}))
-    assert "0.1 (-0.125 to 0.25)" in list(map(text_of, cells_of(text)))
-
-
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_data_changes_neither_links_nor_the_shape_of_the_tables(text: str) -> None:
-    html = MARKDOWN.render(render_evidence(full_evidence(text)))
-    calm = MARKDOWN.render(render_evidence(full_evidence()))
-    allowed = r"<(?!/?(?:code|em)>)/?\w+[^>]*>"
-    assert re.findall(allowed, html) == re.findall(allowed, calm)
+    hostile, harmless = (MARKDOWN.render(render_evidence(full_evidence(data))) for data in (text, "u-1"))
+    tags = r"<(?!/?(?:code|em)>)/?\w+[^>]*>"
+    assert re.findall(tags, hostile) == re.findall(tags, harmless)
 
 
 @pytest.mark.parametrize("text", ["u-1", "\U000e0041" * 1000, "`|<&" * 500, "ユ" * 1000])
-def test_size_is_bounded_and_whole_rows_are_cut_from_the_end(text: str) -> None:
+def test_evidence_that_is_too_long_loses_whole_rows_at_its_end(text: str) -> None:
     shown = render_evidence(full_evidence(text, times=60))
     assert len(shown.encode()) <= LIMIT
     assert shown.endswith("the whole report is kept beside the run._\n")
@@ -227,9 +213,7 @@ def test_size_is_bounded_and_whole_rows_are_cut_from_the_end(text: str) -> None:
         ("user_coverage", 0.98765, "0.9877"),
     ],
 )
-def test_a_value_has_the_unit_in_which_people_think_of_it(gate: str, value: float | None, shown: str) -> None:
+def test_a_value_is_shown_in_its_usual_unit(gate: str, value: float | None, shown: str) -> None:
     report = GateReport((Finding(gate, Verdict.HOLD, value, "<= 1", "said"),)).to_json()
 
-    body = render_evidence(Evidence(1, "d", "f", gates={"data": report}))
-
-    assert shown in [text_of(cell) for cell in cells_of(body)]
+    assert shown in texts_of(render_evidence(Evidence(1, "d", "f", gates={"data": report})))

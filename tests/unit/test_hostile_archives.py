@@ -1,4 +1,4 @@
-"""Archives that somebody else has made: the product and the emulator refuse the same ones, and for the same reasons."""
+"""Archives of unknown origin: the product and the emulator reject the same ones, for the same reasons."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ MODEL_DEPLOYMENT:
     INFERENCE_PYTHON_VERSION: '3.11'
 """
 PLAIN = (("score.py", b"x"), ("runtime.yaml", RUNTIME))
-LIED, TRUE = 1000, 100 << 20
+DECLARED, UNPACKED = 1000, 100 << 20
 MEMORY = 48 << 20  # zipfile's own records of 20,000 members take about 30 MB
 
 
 def entry(name: str, *, mode: int = 0, method: int = zipfile.ZIP_DEFLATED) -> zipfile.ZipInfo:
-    found = zipfile.ZipInfo("x" * len(name.encode()))
-    found.filename = name  # past what its constructor would correct
-    found.external_attr, found.compress_type = mode << 16, method
-    return found
+    member = zipfile.ZipInfo("x" * len(name.encode()))
+    member.filename = name  # the constructor would correct it
+    member.external_attr, member.compress_type = mode << 16, method
+    return member
 
 
 def archive(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
     sink = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as opened:
-        warnings.simplefilter("ignore")  # of names that stand there twice
+        warnings.simplefilter("ignore")  # about names that occur twice
         for name, content in (*PLAIN, *members):
             opened.writestr(name, content)
     return sink.getvalue()
@@ -56,13 +56,13 @@ def named(*names: str) -> bytes:
 
 
 def renamed(name: bytes, new: bytes) -> bytes:
-    """An archive in which a name stands as no library writes it; both are of one length."""
+    """Return an archive with a name that no library writes; both names have the same length."""
     assert len(name) == len(new)
     return archive((name.decode(), b"")).replace(name, new)
 
 
 def liar(method: int, packed: bytes) -> bytes:
-    """A few bytes that say they give 1,000, and give 100 MB."""
+    """Return an archive that declares 1,000 bytes for a member and unpacks to 100 MB."""
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as opened:
         for name, plain in PLAIN:
@@ -72,15 +72,15 @@ def liar(method: int, packed: bytes) -> bytes:
     at = content.rindex(b"PK\x01\x02")
     at_local = content.index(b"big") - 30
     changed = bytearray(content)
-    for place in (at + 10, at_local + 8):
-        changed[place : place + 2] = method.to_bytes(2, "little")
-    for place in (at + 24, at_local + 22):
-        changed[place : place + 4] = LIED.to_bytes(4, "little")
+    for offset in (at + 10, at_local + 8):
+        changed[offset : offset + 2] = method.to_bytes(2, "little")
+    for offset in (at + 24, at_local + 22):
+        changed[offset : offset + 4] = DECLARED.to_bytes(4, "little")
     return bytes(changed)
 
 
 def lzma_of(content: bytes) -> bytes:
-    """LZMA as zip files have it: the version, the size of the properties, the properties, the stream."""
+    """Return LZMA as zip files hold it: the version, the size of the properties, the properties, the stream."""
     alone = lzma.compress(content, lzma.FORMAT_ALONE)
     return b"\x09\x04" + (5).to_bytes(2, "little") + alone[:5] + alone[13:]
 
@@ -93,14 +93,14 @@ def damaged(change: Callable[[bytearray], Any]) -> bytes:
 
 def set_flag(content: bytearray) -> None:
     """Mark every member as encrypted."""
-    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         at = -1
-        while (at := content.find(mark, at + 1)) >= 0:
-            content[at + place] |= 1
+        while (at := content.find(signature, at + 1)) >= 0:
+            content[at + offset] |= 1
 
 
 def shrink(content: bytearray) -> None:
-    """Let the directory say less than the member gives."""
+    """Declare a member as smaller than it is."""
     size = len(bytes(range(256)) * 40).to_bytes(4, "little")
     while size in content:
         at = content.index(size)
@@ -108,7 +108,7 @@ def shrink(content: bytearray) -> None:
 
 
 def move_far(content: bytearray) -> None:
-    """Let the last member begin behind the end of the archive."""
+    """Let the last member begin after the end of the archive."""
     at = content.rindex(b"PK\x01\x02")
     content[at + 42 : at + 46] = (0x7FFFFFFF).to_bytes(4, "little")
 
@@ -122,21 +122,21 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "not a zip": lambda: b"no zip",
     "empty": lambda: b"",
     "cut off": lambda: archive()[:-30],
-    "bzip2 that lies": lambda: liar(zipfile.ZIP_BZIP2, bz2.compress(bytes(TRUE))),
-    "lzma that lies": lambda: liar(zipfile.ZIP_LZMA, lzma_of(bytes(TRUE))),
+    "bzip2 that lies": lambda: liar(zipfile.ZIP_BZIP2, bz2.compress(bytes(UNPACKED))),
+    "lzma that lies": lambda: liar(zipfile.ZIP_LZMA, lzma_of(bytes(UNPACKED))),
     "bzip2": lambda: archive((entry("a", method=zipfile.ZIP_BZIP2), b"x")),
     "lzma": lambda: archive((entry("a", method=zipfile.ZIP_LZMA), b"x")),
-    "a method that nobody knows": lambda: liar(99, b"x"),
+    "an unknown method": lambda: liar(99, b"x"),
     "deflate that lies": lambda: damaged(shrink),
     "a damaged stream": lambda: damaged(overwrite),
     "encrypted": lambda: damaged(set_flag),
-    "a member behind the end": lambda: damaged(move_far),
+    "a member after the end": lambda: damaged(move_far),
     "a bomb": lambda: archive(("zeros", bytes(70 << 20))),
     "too many files": lambda: named(*(f"f{number}" for number in range(FILES))),
     "too many folders": lambda: named(*(f"f{number}/" for number in range(FILES))),
     "out of the folder": lambda: named("../x"),
     "a folder out of the folder": lambda: named("../x/"),
-    "out and in again": lambda: named("a/../../x"),
+    "out of a folder and of its parent": lambda: named("a/../../x"),
     "absolute": lambda: named("/etc/x"),
     "a backslash": lambda: named("..\\x"),
     "a name of 300 characters": lambda: named("x" * 300),
@@ -145,7 +145,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a path of 901 bytes": lambda: named("/".join(["x" * 99] * 9 + ["y"])),
     "a line break": lambda: named("a\nb"),
     "a control character": lambda: named("a\x1b[2Jb"),
-    "a mark that turns the line round": lambda: named("a\u202eb"),
+    "a right-to-left override": lambda: named("a\u202eb"),
     "an empty name": lambda: named(""),
     "a slash": lambda: named("/"),
     "an empty part": lambda: named("a//b"),
@@ -163,6 +163,17 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a pipe": lambda: archive((entry("a", mode=stat.S_IFIFO | 0o644), b"")),
     "a device": lambda: archive((entry("a", mode=stat.S_IFCHR | 0o644), b"")),
 }
+# What the product says about some of them.
+MESSAGES = {
+    "not a zip": "is not a zip",
+    "deflate that lies": "is not a zip",
+    "a damaged stream": "is not a zip",
+    "encrypted": "is not a zip",
+    "a bomb": "that is not an artifact",
+    "out of the folder": "which leads out",
+    "a name twice": "'score.py' twice",
+    "a file below score.py": "as a file and as a folder",
+}
 HARMLESS: dict[str, Callable[[], bytes]] = {
     "plain files": archive,
     "a stored file": lambda: archive((entry("a", method=zipfile.ZIP_STORED), b"x")),
@@ -175,13 +186,13 @@ HARMLESS: dict[str, Callable[[], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_hostile_archive_is_refused_by_both_before_it_takes_memory(tmp_path: Path, make: Callable[[], bytes]) -> None:
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_archive_is_rejected_by_both_before_it_takes_memory(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.zip"
-    path.write_bytes(make())
+    path.write_bytes(HOSTILE[name]())
     tracemalloc.start()
 
-    with pytest.raises(IntegrityError, match=r"a\.zip"):
+    with pytest.raises(IntegrityError, match=rf"a\.zip.*{MESSAGES.get(name, '')}"):
         unzip(path, tmp_path / "product")
     with pytest.raises(ArtifactError, match="model artifact"):
         unpack(path, tmp_path / "emulator")
@@ -189,17 +200,17 @@ def test_a_hostile_archive_is_refused_by_both_before_it_takes_memory(tmp_path: P
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < MEMORY
-    assert sorted(found.name for found in tmp_path.iterdir() if found.is_file()) == ["a.zip"]
+    assert [file for file in tmp_path.iterdir() if file.is_file()] == [path]
 
 
-@pytest.mark.parametrize("make", HARMLESS.values(), ids=HARMLESS.keys())
-def test_a_harmless_archive_is_unpacked_alike_by_both(tmp_path: Path, make: Callable[[], bytes]) -> None:
+@pytest.mark.parametrize("name", HARMLESS)
+def test_a_harmless_archive_is_unpacked_to_the_same_files_by_both(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.zip"
-    path.write_bytes(make())
+    path.write_bytes(HARMLESS[name]())
 
     names = unzip(path, tmp_path / "product")
     unpack(path, tmp_path / "emulator")
 
     assert {"score.py", "runtime.yaml"} <= set(names)
-    for name in names:
-        assert (tmp_path / "product" / name).read_bytes() == (tmp_path / "emulator" / name).read_bytes()
+    for file in names:
+        assert (tmp_path / "product" / file).read_bytes() == (tmp_path / "emulator" / file).read_bytes()

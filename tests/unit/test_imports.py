@@ -1,4 +1,4 @@
-"""What `.importlinter` cannot say: allow-lists of imports where all else is forbidden, and how long a module is."""
+"""Rules that `.importlinter` cannot express: allow-lists of imports, names and lengths of modules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 STANDARD_LIBRARY = sys.stdlib_module_names
 PRODUCT = ("dags", "plugins", "include", "oci_emulator", "demo")
 LONGEST_MODULE = 300  # lines
-MODULES_AT_THE_TOP = 5  # of the package; everything else has a folder that says what it is about
+MODULES_AT_THE_TOP = 5  # of the package; every other module is in a folder
 
 # Folder, and the packages and modules that its files may import besides the standard library.
 ALLOWED = {
@@ -31,7 +31,7 @@ ALLOWED = {
 
 
 def imported_modules(path: Path) -> Iterator[str]:
-    """Yield each module that a file imports, anywhere in it."""
+    """Yield each module that a file imports, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -42,7 +42,7 @@ def imported_modules(path: Path) -> Iterator[str]:
 
 
 def is_allowed(module: str, allowed: set[str]) -> bool:
-    """Return whether a module, or a package that holds it, is allowed."""
+    """Return whether a module, or a package around it, is allowed."""
     parts = module.split(".")
     return parts[0] in STANDARD_LIBRARY or any(".".join(parts[:end]) in allowed for end in range(1, len(parts) + 1))
 
@@ -70,14 +70,14 @@ def test_a_module_of_steps_has_the_name_of_an_airflow_task(path: Path) -> None:
     assert path.stem == "__init__" or f'task_id="{path.stem}"' in dags
 
 
-def test_no_module_of_the_product_is_too_long_to_read_at_once() -> None:
+def test_no_module_of_the_product_is_too_long() -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in product_files(*PRODUCT)}
 
     assert len(lengths) > 100
     assert {path: length for path, length in lengths.items() if length > LONGEST_MODULE} == {}
 
 
-def test_few_modules_lie_at_the_top_of_the_package() -> None:
+def test_few_modules_are_at_the_top_of_the_package() -> None:
     modules = [path.name for path in (ROOT / "plugins/recdeploy_ops").glob("*.py") if path.stem != "__init__"]
 
     assert 0 < len(modules) <= MODULES_AT_THE_TOP, modules

@@ -1,4 +1,4 @@
-"""How long a run that nobody can be asked about holds the release lock: one rule for all of them."""
+"""The lease of the release lock, for a run that Airflow cannot say anything about."""
 
 import ast
 from dataclasses import replace
@@ -57,15 +57,16 @@ def rollback(approval, **changes):
     ],
     ids=lambda value: f"{value.dag_id}-{value.params.approval_timeout_hours}" if hasattr(value, "dag_id") else None,
 )
-def test_a_run_holds_the_lock_for_training_approval_and_a_day_or_for_the_lease_of_its_test(
-    event, training, test_lease, lasts
-):
-    end = end_of_lease(release_of(event), test_lease=hours(test_lease), training=hours(training))
+def test_the_lease_is_training_approval_and_a_day_or_the_test_lease_if_longer(event, training, test_lease, lasts):
+    release = release_of(event)
+    end = end_of_lease(release, test_lease=hours(test_lease), training=hours(training))
 
     assert end == OPENED_AT + hours(lasts)
+    assert end.tzinfo is UTC
+    assert datetime.fromisoformat(release.last_opened_at).tzinfo is UTC
 
 
-def test_a_release_that_is_opened_again_has_a_lease_of_its_own():
+def test_a_reopened_release_has_a_new_lease():
     release = release_of(retrain(48), closed(Outcome.FAILED), retrain(1, opening=2))
 
     end = end_of_lease(release, test_lease=hours(1), training=hours(1))
@@ -73,7 +74,7 @@ def test_a_release_that_is_opened_again_has_a_lease_of_its_own():
 
 
 def context_at(now):
-    """Return as much of a release's context as the rule looks at."""
+    """Return the parts of a release's context that the rule reads."""
     settings = SimpleNamespace(
         release=SimpleNamespace(test_lease_hours=72), training=SimpleNamespace(timeout_minutes=600)
     )
@@ -87,7 +88,7 @@ END = OPENED_AT + hours(48 + 10 + 24)
 
 @pytest.mark.parametrize(("now", "is_over"), [(END - SECOND, False), (END, True), (END + SECOND, True)])
 @pytest.mark.parametrize("dag_id", ["recommender_retrain", NOTEBOOK, TERMINAL])
-def test_the_settings_and_the_clock_decide_wherever_a_run_is_from(now, is_over, dag_id):
+def test_settings_and_clock_decide_for_a_run_of_any_origin(now, is_over, dag_id):
     context, release = context_at(now), release_of(retrain(48, dag_id=dag_id))
 
     assert locks.lease_end(release, context.settings) == END
@@ -99,10 +100,10 @@ def test_the_settings_and_the_clock_decide_wherever_a_run_is_from(now, is_over, 
         assert rollback._has_ended(release) is ended
 
 
-def test_a_run_that_may_be_in_progress_elsewhere_is_not_taken_over_before_its_lease_is_over():
+def test_a_run_that_may_still_be_running_keeps_its_lock_until_its_lease_is_over():
     release = release_of(retrain(48))
 
-    with pytest.raises(LockHeldError, match=r"from 2026-03-05 13:02 UTC on.*ended_run = run-1") as held:
+    with pytest.raises(LockHeldError, match=r"counts as ended at 2026-03-05 13:02 UTC.*ended_run = run-1") as held:
         locks.require_lease_over(context_at(END - SECOND), release)
     assert "Wait until it has ended" in str(held.value)
     locks.require_lease_over(context_at(END), release)
@@ -113,22 +114,17 @@ def names_in(path):
     return {getattr(node, "id", None) or getattr(node, "attr", None) for node in nodes}
 
 
-def test_operators_notebooks_and_terminals_use_the_same_function_and_nothing_else_knows_the_rule():
+def test_operators_notebooks_and_terminals_use_the_same_rule():
     names = {str(path.relative_to(PACKAGE)): names_in(path) for path in PACKAGE.rglob("*.py")}
 
     def users(name):
         return {path for path, used in names.items() if name in used}
 
     assert users("end_of_lease") == {"rollout/locks.py"}
-    assert users("lease_end") == {"rollbacks/terminal.py", "rollout/locks.py"}  # the former only tells it
+    assert users("lease_end") == {"rollbacks/terminal.py", "rollout/locks.py"}  # the former only shows it
     assert users("has_lease_ended") == {
         "deployment_manager/notebook_sessions.py",
         "operators/releases.py",
         "rollbacks/terminal.py",
         "rollout/locks.py",
     }
-
-
-def test_a_lease_is_in_utc():
-    assert end_of_lease(release_of(retrain(1)), test_lease=hours(1), training=hours(1)).tzinfo is UTC
-    assert datetime.fromisoformat(release_of(retrain(1)).last_opened_at).tzinfo is UTC

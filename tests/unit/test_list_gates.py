@@ -1,4 +1,4 @@
-"""The list gates: what is measured on the operator's lists, and what is said about it."""
+"""The list gates: the measurements of the operator's lists, and the findings about them."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ GATES = [
 SOUND = ListFacts(users=1000, items=50, top_k=10, lists=990, complete_users=10, fallback=FallbackFacts(10))
 
 
-def measure(folder: Path, fallback: Any = NEW_USERS, **results: Any) -> ListFacts:
-    return measure_lists(*write_inputs(folder, **results), settings=SETTINGS, top_k=3, fallback=fallback)
+def measure(results: Path, extract: Path, fallback: Any = NEW_USERS) -> ListFacts:
+    return measure_lists(results, extract, settings=SETTINGS, top_k=3, fallback=fallback)
 
 
 def failures(facts: ListFacts, coverage: float = 1.0) -> list[str]:
@@ -44,8 +44,16 @@ def failures(facts: ListFacts, coverage: float = 1.0) -> list[str]:
     return [finding.gate for finding in report.findings if finding.verdict is Verdict.FAIL]
 
 
-def test_sound_lists_pass_every_gate(tmp_path: Path) -> None:
-    facts = measure(tmp_path)
+@pytest.mark.parametrize(
+    "lists",
+    [
+        pytest.param(LISTS, id="falling ratings"),
+        pytest.param({**LISTS, "u1": [(item, 2.0) for item, _ in LISTS["u1"]]}, id="equal ratings"),
+        pytest.param({"u3": [("p5", 1.0)], "u1": LISTS["u1"], "u2": LISTS["u2"]}, id="ratings rise to the next user"),
+    ],
+)
+def test_sound_lists_pass_every_gate(tmp_path: Path, lists: Any) -> None:
+    facts = measure(*write_inputs(tmp_path, lists=lists))
     assert facts == ListFacts(users=4, items=6, top_k=3, lists=3, complete_users=1, fallback=FallbackFacts(3))
     assert failures(facts) == []
 
@@ -62,10 +70,8 @@ def test_sound_lists_pass_every_gate(tmp_path: Path) -> None:
         ({**LISTS, "u1": [("p2", 4.0), ("p3", 4.1), ("p4", 1.0)]}, "list_order", "u1"),
     ],
 )
-def test_each_kind_of_bad_list_fails_its_own_gate_and_is_named(
-    tmp_path: Path, lists: Any, gate: str, user: str
-) -> None:
-    facts = measure(tmp_path, lists=lists)
+def test_a_bad_list_fails_its_own_gate_and_its_user_is_named(tmp_path: Path, lists: Any, gate: str, user: str) -> None:
+    facts = measure(*write_inputs(tmp_path, lists=lists))
     assert failures(facts) == [gate]
     (finding,) = [found for found in judge_lists(facts, min_user_coverage=1).findings if found.gate == gate]
     assert (finding.value, finding.users) == (1.0, len(lists))
@@ -73,25 +79,17 @@ def test_each_kind_of_bad_list_fails_its_own_gate_and_is_named(
     assert f"(first: {user})" in finding.message
 
 
-def test_rising_ratings_from_one_user_to_the_next_are_no_fault(tmp_path: Path) -> None:
-    assert failures(measure(tmp_path, lists={"u3": [("p5", 1.0)], "u1": LISTS["u1"], "u2": LISTS["u2"]})) == []
-
-
-def test_equal_ratings_are_in_order(tmp_path: Path) -> None:
-    assert failures(measure(tmp_path, lists={**LISTS, "u1": [(item, 2.0) for item, _ in LISTS["u1"]]})) == []
-
-
 def test_second_list_of_a_user_is_found(tmp_path: Path) -> None:
     results, extract = write_inputs(tmp_path)
     with (results / "recommendations.csv").open("a") as stream:
         stream.write("u1,p2,4.5\nu1,p3,4\nu1,p4,1\n")
-    facts = measure_lists(results, extract, settings=SETTINGS, top_k=3, fallback=NEW_USERS)
+    facts = measure(results, extract)
     assert facts.repeated_users == Violations(1, ("u1",))
     assert failures(facts) == ["list_per_user"]
 
 
 def test_users_without_a_list_count_against_coverage_unless_they_rated_everything(tmp_path: Path) -> None:
-    facts = measure(tmp_path, lists={"u1": LISTS["u1"], "u2": LISTS["u2"]})
+    facts = measure(*write_inputs(tmp_path, lists={"u1": LISTS["u1"], "u2": LISTS["u2"]}))
     assert (facts.missing, facts.complete_users) == (Violations(1, ("u3",)), 1)
     assert failures(facts, coverage=0.751) == ["user_coverage"]
     assert failures(facts, coverage=0.75) == []
@@ -100,18 +98,18 @@ def test_users_without_a_list_count_against_coverage_unless_they_rated_everythin
     )
 
 
-def test_ratings_given_twice_or_to_unknown_items_do_not_shorten_what_is_due(tmp_path: Path) -> None:
+def test_ratings_given_twice_or_to_unknown_items_do_not_shorten_the_due_list(tmp_path: Path) -> None:
     results = write_results(tmp_path / "results")
     extra = [*RATED, ("u3", "p0", 1.0), ("u3", "p1", 1.0), ("u1", "gone", 1.0), ("gone", "p0", 1.0)]
     extract = write_extract(tmp_path / "extract", extra, users=["u1", "u2", "u3", "full"], items=ITEMS)
-    assert failures(measure_lists(results, extract, settings=SETTINGS, top_k=3, fallback=NEW_USERS)) == []
+    assert failures(measure(results, extract)) == []
 
 
-def test_only_first_offenders_are_named(tmp_path: Path) -> None:
+def test_only_the_first_bad_lists_are_named(tmp_path: Path) -> None:
     users = [f"user-{number}" for number in range(20)]
     results = write_results(tmp_path / "results", {user: [("p1", 1.0)] for user in users})
     extract = write_extract(tmp_path / "extract", [("user-0", "p0", 1.0)], users=users, items=ITEMS)
-    facts = measure_lists(results, extract, settings=SETTINGS, top_k=3, fallback=NEW_USERS)
+    facts = measure(results, extract)
     assert facts.wrong_length == Violations(20, ("user-0", "user-1", "user-2"))
 
 
@@ -127,7 +125,7 @@ def test_only_first_offenders_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_unsound_list_for_new_users_fails(tmp_path: Path, fallback: Any, message: str) -> None:
-    facts = measure(tmp_path, fallback=fallback)
+    facts = measure(*write_inputs(tmp_path), fallback)
     assert failures(facts) == ["new_user_list"]
     assert message in judge_lists(facts, min_user_coverage=1).findings[-1].message
 
@@ -141,22 +139,22 @@ def test_absent_evidence_never_passes() -> None:
     assert failures(nothing, coverage=0.0) == GATES
 
 
-def test_results_without_rows_are_no_lists(tmp_path: Path) -> None:
+def test_results_without_rows_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(TrainingFailedError, match="has no rows"):
-        measure(tmp_path, lists={})
+        measure(*write_inputs(tmp_path, lists={}))
 
 
 @pytest.mark.parametrize("tables", [{"users": []}, {"items": []}])
-def test_extract_without_users_or_items_fails_without_an_accident(tmp_path: Path, tables: Any) -> None:
+def test_extract_without_users_or_items_fails_its_gates(tmp_path: Path, tables: Any) -> None:
     extract = write_extract(tmp_path / "extract", RATED, **tables)
     results = write_results(tmp_path / "results")
-    assert failures(measure_lists(results, extract, settings=SETTINGS, top_k=3, fallback=NEW_USERS))
+    assert failures(measure(results, extract))
 
 
 def test_extract_without_interactions_has_everything_to_recommend(tmp_path: Path) -> None:
     extract = write_extract(tmp_path / "extract", [], users=["u1"], items=["p2", "p3", "p4", "p0", "p5"])
     results = write_results(tmp_path / "results", {"u1": LISTS["u1"]})
-    assert failures(measure_lists(results, extract, settings=SETTINGS, top_k=3, fallback=NEW_USERS)) == []
+    assert failures(measure(results, extract)) == []
 
 
 USERS = ["u0", "u1", "u2", "u3"]
@@ -179,10 +177,8 @@ def test_measures_agree_with_a_plain_count(tmp_path_factory: pytest.TempPathFact
     left = {user: len(items) - len({item for who, item in rated if who == user}) for user in USERS}
 
     def broken(rule: Any) -> Violations:
-        found = [
-            user for user, ranking in lists.items() if rule(user, [i for i, _ in ranking], [r for _, r in ranking])
-        ]
-        return Violations(len(found), tuple(found[:3]))
+        users = [user for user, rows in lists.items() if rule(user, [i for i, _ in rows], [r for _, r in rows])]
+        return Violations(len(users), tuple(users[:3]))
 
     assert facts.unknown_users == broken(lambda u, _i, _r: u not in USERS)
     assert facts.wrong_length == broken(lambda u, i, _r: u in USERS and len(i) != min(2, left[u]))

@@ -1,4 +1,4 @@
-"""An outage is tried again; what the database refuses is not."""
+"""Outages of the database: they are tried again, and refusals are not."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import socket
 import sqlite3
 import ssl
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import oracledb
 import psycopg
 import psycopg2
+import pyarrow as pa
 import pytest
 from oracledb.errors import _Error as OracleMessage
+from shops import FakeOracle
 from sqlalchemy import create_engine
 
-from recdeploy_ops.domain.errors import SourceDataError, TransientError
+from recdeploy_ops.domain.errors import TransientError
 from recdeploy_ops.extraction import ArrowSource, CursorSource, QueryFailedError, SourceUnavailableError
 from recdeploy_ops.extraction.outages import may_pass
 
@@ -28,22 +30,22 @@ if TYPE_CHECKING:
 
 
 def of_oracle(text: str) -> oracledb.Error:
-    """What python-oracledb raises when the database says this."""
+    """Return the exception that python-oracledb raises for an error text of the database."""
     code = int(text[4:9]) if text.startswith("ORA-") else 0
     message = OracleMessage(text, code=code)
-    found: oracledb.Error = message.exc_type(message)
-    return found
+    error: oracledb.Error = message.exc_type(message)
+    return error
 
 
 def of_sqlite(code: int) -> sqlite3.OperationalError:
-    """What sqlite3 raises: with the extended code."""
-    found = sqlite3.OperationalError("database is locked")
-    found.sqlite_errorcode = code
-    return found
+    """Return the exception that sqlite3 raises with an extended code."""
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = code
+    return error
 
 
 class ShutDown(psycopg2.OperationalError):
-    """psycopg2 sets ``pgcode`` itself, and lets nobody else."""
+    """psycopg2 sets ``pgcode`` itself; it is read-only."""
 
     pgcode = "57P01"
 
@@ -95,7 +97,7 @@ def test_an_outage_may_pass_and_a_refusal_does_not(err: Exception, *, passes: bo
     assert may_pass(err) is passes
 
 
-def test_what_caused_an_error_counts_unless_it_is_denied() -> None:
+def test_the_cause_of_an_error_counts_unless_it_is_suppressed() -> None:
     def raised(cause: Exception | None) -> Exception:
         try:
             try:
@@ -115,44 +117,32 @@ def read(source: Source, sql: str) -> None:
 
 
 @pytest.fixture
-def nobody() -> Iterator[int]:
-    """A port on which nobody listens."""
+def free_port() -> Iterator[int]:
+    """Return a port on which no process listens."""
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
 
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
-def test_postgres_that_is_not_there_is_an_outage(driver: str, nobody: int) -> None:
-    source = CursorSource(lambda: create_engine(f"postgresql+{driver}://a:b@127.0.0.1:{nobody}/shop"), "the shop")
+def test_an_unreachable_postgres_is_an_outage(driver: str, free_port: int) -> None:
+    source = CursorSource(lambda: create_engine(f"postgresql+{driver}://a:b@127.0.0.1:{free_port}/shop"), "the shop")
 
     with pytest.raises(SourceUnavailableError, match=r"No connection to the shop: .*Connection refused"):
         read(source, "SELECT 1")
     assert issubclass(SourceUnavailableError, TransientError)
 
 
-def test_oracle_that_is_not_there_is_an_outage(nobody: int) -> None:
-    source = ArrowSource(lambda: oracledb.connect(user="a", password="b", dsn=f"127.0.0.1:{nobody}/shop"), "the shop")
+def test_an_unreachable_oracle_is_an_outage(free_port: int) -> None:
+    source = ArrowSource(
+        lambda: oracledb.connect(user="a", password="b", dsn=f"127.0.0.1:{free_port}/shop"), "the shop"
+    )
 
     with pytest.raises(SourceUnavailableError, match="No connection to the shop: DPY-6005"):
         read(source, "SELECT 1 FROM dual")
 
 
-class Oracle:
-    """What `ArrowSource` uses of a python-oracledb connection, which fails after its first rows."""
-
-    def __init__(self, err: Exception) -> None:
-        self.err = err
-        self.closed = False
-
-    def fetch_df_batches(self, *_: Any, **__: Any) -> Iterator[Any]:
-        import pyarrow as pa
-
-        yield pa.table({"A": [1]})
-        raise self.err
-
-    def close(self) -> None:
-        self.closed = True
+ROWS = [pa.table({"A": [1]})]
 
 
 @pytest.mark.parametrize(
@@ -163,27 +153,27 @@ class Oracle:
         (of_oracle("ORA-01722: invalid number"), QueryFailedError),
     ],
 )
-def test_oracle_that_is_lost_while_rows_come_is_an_outage(err: Exception, kind: type[Exception]) -> None:
-    connection = Oracle(err)
+def test_oracle_that_is_lost_while_rows_arrive_is_an_outage(err: Exception, kind: type[Exception]) -> None:
+    connection = FakeOracle(ROWS, err)
 
     with ArrowSource(lambda: connection, "the shop").batches("SELECT 1 FROM dual", {}, 1) as rows:
         assert len(next(rows)) == 1
         with pytest.raises(kind, match=f"the shop.*{str(err)[:9]}"):
             next(rows)
-    assert connection.closed
+    assert connection.is_closed
 
 
-def test_a_lost_connection_that_refuses_to_be_closed_is_an_outage_all_the_same() -> None:
-    class Lost(Oracle):
+def test_a_lost_connection_that_cannot_be_closed_is_an_outage_too() -> None:
+    class Lost(FakeOracle):
         def close(self) -> None:
             raise of_oracle("DPY-1001: not connected to database")
 
-    connection = Lost(of_oracle("DPY-4011: the database or network closed the connection"))
+    connection = Lost(ROWS, of_oracle("DPY-4011: the database or network closed the connection"))
     with pytest.raises(SourceUnavailableError, match="DPY-4011"):
         read(ArrowSource(lambda: connection, "the shop"), "SELECT 1 FROM dual")
 
 
-def test_sqlite_that_another_process_writes_is_an_outage_and_a_missing_table_is_none(tmp_path: Path) -> None:
+def test_a_locked_sqlite_is_an_outage_and_a_missing_table_is_not(tmp_path: Path) -> None:
     file = tmp_path / "shop.db"
     source = CursorSource(lambda: create_engine(f"sqlite:///{file}", connect_args={"timeout": 0}), "the shop")
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
@@ -211,11 +201,3 @@ def test_a_connection_that_sqlalchemy_calls_lost_is_an_outage() -> None:
         opened[-1].close()
         with pytest.raises(SourceUnavailableError, match="was lost while it was read: Cannot operate on a closed"):
             next(rows)
-
-
-def test_a_wrong_password_is_none() -> None:
-    def connect() -> Any:
-        raise of_oracle("ORA-01017: invalid credential or not authorized; logon denied")
-
-    with pytest.raises(SourceDataError, match="Check host, user and password"):
-        read(ArrowSource(connect, "the shop"), "SELECT 1 FROM dual")

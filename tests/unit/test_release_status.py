@@ -1,4 +1,4 @@
-"""What people read: phases, the guide's summary, history and backups, and the command line."""
+"""Texts for people: phases, the guide's summary, the history, the state file and the command line."""
 
 import json
 from dataclasses import replace
@@ -43,12 +43,12 @@ SERVED_TWICE = (*complete(1), *complete(2))
 
 
 def second(*events):
-    """Return a history whose second release has come so far."""
+    """Return a history in which the second release is validated and has these events."""
     return (*SECOND, *of("run-2", *events))
 
 
-def back(*events):
-    """Return a history with a rollback that has come so far."""
+def rollback(*events):
+    """Return a history with a rollback that has these events."""
     return (*SERVED_TWICE, *of("run-3", opened_rollback(1), *events))
 
 
@@ -57,11 +57,7 @@ def back(*events):
     [
         ((), Phase.HEALTHY, "No release is in progress; nothing is in production."),
         (complete(1), Phase.HEALTHY, "No release is in progress; v1 serves."),
-        (
-            (opened(), closed(Outcome.FAILED)),
-            Phase.DEGRADED,
-            "newest release (v1) failed; nothing is in production.",
-        ),
+        ((opened(), closed(Outcome.FAILED)), Phase.DEGRADED, "release (v1) failed; nothing is in production."),
         ((opened(), closed(Outcome.REJECTED)), Phase.HEALTHY, "nothing is in production"),
         (SECOND, Phase.PROGRESSING, "v2 is validated on its test deployment; v1 serves."),
         (second(asked(2)), Phase.PAUSED, "v2 waits for an approval; v1 serves."),
@@ -74,11 +70,11 @@ def back(*events):
         (
             second(answered(version=2), switch_started(2), switch_failed(), champion_restored(1)),
             Phase.PROGRESSING,
-            "v2 was taken back from production; v1 serves.",
+            "v2 was withdrawn from production; v1 serves.",
         ),
-        (back(), Phase.PROGRESSING, "The rollback to v1 has begun; v2 serves."),
-        (back(asked(1)), Phase.PAUSED, "The rollback to v1 waits for an approval; v2 serves."),
-        (back(switch_failed()), Phase.DEGRADED, "The rollback to v1 failed and the champion is not restored yet."),
+        (rollback(), Phase.PROGRESSING, "The rollback to v1 has begun; v2 serves."),
+        (rollback(asked(1)), Phase.PAUSED, "The rollback to v1 waits for an approval; v2 serves."),
+        (rollback(switch_failed()), Phase.DEGRADED, "The rollback to v1 failed and the champion is not restored yet."),
     ],
 )
 def test_the_phase_follows_from_the_ledger(history, phase, message):
@@ -86,6 +82,11 @@ def test_the_phase_follows_from_the_ledger(history, phase, message):
 
     assert status.phase is phase
     assert message in status.message
+
+
+def test_every_type_of_event_has_words_for_the_progress_of_its_release():
+    assert set(PROGRESS) == set(EventType) - {EventType.LEDGER_STARTED}
+    assert not any("_" in words for words in PROGRESS.values())
 
 
 def test_the_summary_has_the_guides_lines():
@@ -97,44 +98,42 @@ def test_the_summary_has_the_guides_lines():
     assert "📊 Current Version: v1\n📦 Total Deployments: 1" in text
 
 
-def test_the_summary_of_nothing():
-    text = summarise(replay([]), "shop")
-
-    assert "⬜ PRODUCTION: No production deployment" in text
-    assert "✅" not in text
-    assert "🧪 TEST: No test deployment" in text
-
-
-def test_a_test_deployment_that_was_skipped_is_not_shown():
-    skipped = deployed(deployment_id=None, url=None, lease=None)
-
-    assert "🧪 TEST: No test deployment" in summarise(replay(chain(opened(), registered(), skipped)), "shop")
+NO_TEST = "🧪 TEST: No test deployment"
+THIRD_REJECTED = of("run-3", opened(3), registered(3), rejected(3), closed(Outcome.REJECTED, 3))
+PREEMPTED = second(asked(2), closed(Outcome.PREEMPTED, 2))
+LEFT_BEHIND = (
+    "🧪 TEST (v2) of a release that was preempted: its run, or housekeeping, deletes it",
+    "Deployment: ocid-test",
+)
 
 
-def test_every_type_of_event_of_a_release_has_words_for_how_far_it_has_come():
-    assert set(PROGRESS) == set(EventType) - {EventType.LEDGER_STARTED}
-    assert not any("_" in words for words in PROGRESS.values())
+@pytest.mark.parametrize(
+    ("history", "lines"),
+    [
+        pytest.param((), ("⬜ PRODUCTION: No production deployment", NO_TEST), id="an empty ledger"),
+        pytest.param(
+            (opened(), registered(), deployed(deployment_id=None, url=None, lease=None)),
+            (NO_TEST,),
+            id="a test deployment that was skipped",
+        ),
+        pytest.param(
+            (*SERVED_TWICE, *THIRD_REJECTED), ("📦 Total Deployments: 2",), id="a rejected version is not a deployment"
+        ),
+        pytest.param(PREEMPTED, LEFT_BEHIND, id="a test deployment of a preempted release"),
+        pytest.param((*PREEMPTED, *complete(3)), (NO_TEST,), id="a release after a preempted one"),
+    ],
+)
+def test_the_summary_has_its_lines(history, lines):
+    text = summarise(replay(chain(*history)), "shop")
 
-
-def test_versions_that_served_are_counted_not_the_promotions():
-    third = of("run-3", opened(3), registered(3), rejected(3), closed(Outcome.REJECTED, 3))
-
-    assert "📦 Total Deployments: 2" in summarise(replay(chain(*SERVED_TWICE, *third)), "shop")
-
-
-def test_a_test_deployment_that_a_preempted_release_left_is_named():
-    preempted = second(asked(2), closed(Outcome.PREEMPTED, 2))
-    text = summarise(replay(chain(*preempted)), "shop")
-
-    assert "🧪 TEST (v2) of a release that was preempted: its run, or housekeeping, deletes it" in text
-    assert "Deployment: ocid-test" in text
-    assert "No test deployment" in summarise(replay(chain(*preempted, *complete(3))), "shop")
+    assert [line for line in lines if line not in text] == []
+    assert ("✅" in text) == ("No production deployment" not in text)
 
 
 HOSTILE = "fine\n     9  2026-01-01 00:00:00  promoted\x1b[2J\u2028\u202e\x85by=admin"
 
 
-def test_no_text_in_the_ledger_can_forge_a_line_of_its_history():
+def test_text_in_the_ledger_cannot_forge_a_line_of_its_history():
     text = describe_history(chain(opened(), answered(comment=HOSTILE, by="ann lee")))
 
     assert len(text.splitlines()) == 3
@@ -143,7 +142,7 @@ def test_no_text_in_the_ledger_can_forge_a_line_of_its_history():
     assert 'by="ann lee"' in text
 
 
-def test_ids_are_shown_whole_and_so_is_the_reason():
+def test_the_history_shows_ids_and_reasons_without_cutting_them():
     ocid = "ocid1.datasciencemodel.oc1.eu-frankfurt-1." + "a" * 60
     because = opened_rollback(1, params=replace(ROLLBACK, reason="wrong lists"))
 
@@ -153,7 +152,7 @@ def test_ids_are_shown_whole_and_so_is_the_reason():
     assert 'reason="wrong lists"' in text
 
 
-def test_the_history_as_json_is_one_ascii_line_an_entry():
+def test_the_history_as_json_has_one_ascii_line_per_entry():
     lines = dump_history(chain(opened(), answered(comment=HOSTILE))).splitlines()
 
     assert [json.loads(line)["type"] for line in lines] == ["ledger_started", "release_opened", "approval_answered"]
@@ -170,20 +169,25 @@ def test_the_state_file_names_a_test_deployment_while_there_is_one():
 
 
 @pytest.fixture
-def storage(tmp_path, monkeypatch):
-    values = yaml.safe_load(DEFAULT_PATH.read_text())
-    values["storage"] = (tmp_path / "storage").as_uri()
-    (tmp_path / "recommender.yaml").write_text(yaml.safe_dump(values))
-    monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "recommender.yaml"))
-    without_oci(monkeypatch, tmp_path)
-    return DirectoryStore(values["storage"])
-
-
-def without_oci(monkeypatch, tmp_path):
-    """Leave nothing to sign requests with."""
+def use_storage(tmp_path, monkeypatch):
+    """Return a function that writes settings with a storage root; requests to OCI have no credentials."""
     for name in ("AIRFLOW_CONN_OCI_DEFAULT", "AIRFLOW__SECRETS__BACKEND_KWARGS", "OCI_RESOURCE_PRINCIPAL_VERSION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OCI_CONFIG_LOCATION", str(tmp_path / "no-config"))
+
+    def use_storage(uri):
+        values = yaml.safe_load(DEFAULT_PATH.read_text()) | {"storage": uri}
+        (tmp_path / "recommender.yaml").write_text(yaml.safe_dump(values))
+        monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "recommender.yaml"))
+
+    return use_storage
+
+
+@pytest.fixture
+def storage(tmp_path, use_storage):
+    uri = (tmp_path / "storage").as_uri()
+    use_storage(uri)
+    return DirectoryStore(uri)
 
 
 def fill(storage):
@@ -193,7 +197,7 @@ def fill(storage):
     return ledger
 
 
-def test_the_command_line_says_what_is_there(storage, capsys):
+def test_the_command_line_shows_status_history_and_backups(storage, capsys):
     fill(storage)
     manifest = json.dumps({"version": 1, "files": {"metadata.json": "0"}}).encode()
     storage.create("backups/v1_20260302_030000/manifest.json", manifest)
@@ -204,15 +208,9 @@ def test_the_command_line_says_what_is_there(storage, capsys):
     assert said.startswith(f"Project product-recommender, storage {storage.uri}\n")
     assert "PRODUCTION (v1)" in said
     assert main(["history"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[3] for line in lines] == [
-        "ledger_started",
-        "release_opened",
-        "model_registered",
-        "test_validated",
-        "promoted",
-        "release_closed",
-    ]
+    types = [line.split()[3] for line in capsys.readouterr().out.splitlines()]
+    assert types[:4] == ["ledger_started", "release_opened", "model_registered", "test_validated"]
+    assert types[4:] == ["promoted", "release_closed"]
     assert main(["history", "--json"]) == 0
     assert [json.loads(line)["seq"] for line in capsys.readouterr().out.splitlines()] == [1, 2, 3, 4, 5, 6]
     assert main(["backups"]) == 0
@@ -226,7 +224,7 @@ def test_the_command_line_of_an_empty_storage(storage, capsys):
 
 
 @pytest.mark.parametrize(("command", "code"), [("status", 0), ("verify", 1)])
-def test_nothing_is_neither_healthy_nor_whole(storage, capsys, tmp_path, command, code):
+def test_an_empty_storage_is_neither_healthy_nor_whole(storage, capsys, tmp_path, command, code):
     assert main([command]) == code
 
     said = capsys.readouterr().out
@@ -236,17 +234,20 @@ def test_nothing_is_neither_healthy_nor_whole(storage, capsys, tmp_path, command
     assert "whole" not in said
 
 
-def test_what_cannot_be_compared_with_oci_is_said_after_what_the_entries_show(storage, capsys):
+def test_a_verification_without_oci_reports_the_entries_first(storage, capsys):
     fill(storage)
 
     assert main(["verify"]) == 2
 
     said = capsys.readouterr().out.splitlines()
     assert said[1] == "The ledger's 6 entries are whole."
-    assert said[2].startswith("The tags could not be compared: There is nothing to sign requests to OCI with.")
+    assert said[2].startswith("The tags could not be compared: Cannot sign requests to OCI: no credentials.")
 
 
-def test_oci_that_does_not_answer_leaves_the_verdict_on_the_entries(storage, capsys, monkeypatch):
+def test_a_verification_without_an_answer_of_oci_still_judges_the_entries(storage, capsys, monkeypatch):
+    def unavailable(context):
+        raise CloudUnavailableError("OCI did not answer")
+
     fill(storage)
     monkeypatch.setattr("recdeploy_ops.__main__.find_profile", lambda conn_id: None)
     monkeypatch.setattr("recdeploy_ops.__main__.find_tagged_heads", unavailable)
@@ -256,10 +257,6 @@ def test_oci_that_does_not_answer_leaves_the_verdict_on_the_entries(storage, cap
     storage.create("ledger/00000007.json", b"edited")
     assert main(["verify"]) == 1
     assert capsys.readouterr().out.index("not a ledger entry") > 0
-
-
-def unavailable(context):
-    raise CloudUnavailableError("OCI did not answer")
 
 
 @pytest.mark.parametrize(("seq", "code", "says"), [(6, 0, "It agrees with the tags of production."), (7, 1, "cut off")])
@@ -273,7 +270,7 @@ def test_the_tags_decide_when_they_can_be_read(storage, capsys, monkeypatch, seq
     assert says in capsys.readouterr().out
 
 
-def test_the_command_line_says_what_is_wrong(storage, capsys):
+def test_the_command_line_shows_the_damage_of_a_ledger(storage, capsys):
     storage.create("ledger/00000001.json", b"edited")
 
     assert main(["status"]) == 1
@@ -281,7 +278,7 @@ def test_the_command_line_says_what_is_wrong(storage, capsys):
 
 
 @pytest.mark.parametrize("command", ["status", "history", "verify"])
-def test_storage_that_does_not_answer_is_no_damage(storage, capsys, monkeypatch, command):
+def test_storage_that_does_not_answer_is_not_damage(storage, capsys, monkeypatch, command):
     def away(*_):
         raise StorageUnavailableError("The storage did not answer")
 
@@ -293,21 +290,18 @@ def test_storage_that_does_not_answer_is_no_damage(storage, capsys, monkeypatch,
     assert "The storage did not answer" in capsys.readouterr().err
 
 
-def test_settings_that_are_not_there_are_no_damage(capsys, tmp_path, monkeypatch):
+def test_missing_settings_are_not_damage(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "none.yaml"))
 
     assert main(["verify"]) == 3
     assert "Cannot read the settings file" in capsys.readouterr().err
 
 
-def test_object_storage_from_a_shell_needs_the_connection(tmp_path, monkeypatch, capsys):
-    values = yaml.safe_load(DEFAULT_PATH.read_text()) | {"storage": "oci://b@n/x"}
-    (tmp_path / "recommender.yaml").write_text(yaml.safe_dump(values))
-    monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "recommender.yaml"))
-    without_oci(monkeypatch, tmp_path)
+def test_object_storage_from_a_shell_needs_the_connection(use_storage, monkeypatch, capsys):
+    use_storage("oci://b@n/x")
     assert main(["status"]) == main(["verify"]) == 3
     assert "Set AIRFLOW_CONN_OCI_DEFAULT" in capsys.readouterr().err
 
     monkeypatch.setenv("AIRFLOW_CONN_OCI_DEFAULT", "oci://")
     assert main(["status"]) == 3
-    assert "is no JSON connection" in capsys.readouterr().err
+    assert "is not a JSON connection" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The operator's CSV files have one reader: what it refuses, everything that reads them refuses in the same words."""
+"""The operator's CSV files have one reader: all that use it reject the same files in the same words."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def help_notebook_without_new_users(results: Path, extract: Path) -> None:
     help_notebook(results, extract)
 
 
-OF_LISTS = [check_outputs, measure, expect, build, help_notebook_without_new_users]
-OF_NEW_USERS = [check_new_users, build, help_notebook]
+READERS_OF_LISTS = [check_outputs, measure, expect, build, help_notebook_without_new_users]
+READERS_OF_NEW_USERS = [check_new_users, build, help_notebook]
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def _notebook(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def damaged(folder: Path, name: str, content: str | bytes | None) -> tuple[Path, Path]:
-    """Sound inputs, but for one file."""
+    """Write sound inputs with one damaged file."""
     results, extract = write_inputs(folder)
     (results / name).unlink()
     if content is not None:
@@ -77,108 +77,85 @@ def damaged(folder: Path, name: str, content: str | bytes | None) -> tuple[Path,
     return results, extract
 
 
-def rating(value: str) -> str:
-    return f"user_id,product_id,rating\nu1,p2,4.5\nu2,p3,{value}\nu3,p5,2.5\n"
+NOT_FINITE = ["good", "", "nan", "NaN", "inf", "-inf", "1e999", "NA", "4,5", "0x10"]
+HEADER = "user_id,product_id,rating\n"
+DAMAGED_LISTS: dict[str, tuple[str | bytes | None, str]] = {
+    "missing": (None, "recommendations.csv is missing: train again."),
+    "empty": ("", "recommendations.csv cannot be read (Empty CSV file): train again."),
+    "no rows": (HEADER, "recommendations.csv has no rows: train again."),
+    "a short row": (HEADER + "u1,p2\n", "recommendations.csv cannot be read (CSV"),
+    "a long row": (HEADER + "u1,p2,1,2\n", "recommendations.csv cannot be read (CSV"),
+    "an open quote": (HEADER + 'u1,p2,1\n"u2,p3,1\n', "recommendations.csv cannot be read"),
+    "not UTF-8": (HEADER.encode() + b"u\xff,p2,1\n", "recommendations.csv cannot be read"),
+    "a header that is not UTF-8": (b"\xff\xfe\xff,product_id,rating\nu,p,1\n", "recommendations.csv cannot be read"),
+}
+for header in (
+    "user_id,product_id,score",
+    "user_id,product_id",
+    "product_id,user_id,rating",
+    "user_id,product_id,rating,rating",
+    "user_id,product_id,rating,note",
+    "USER_ID,product_id,rating",
+):
+    DAMAGED_LISTS[header] = (
+        f"{header}\n{'x,' * header.count(',')}1\n",
+        f"recommendations.csv has the columns {header.split(',')}, and must have ['user_id', 'product_id', 'rating']: "
+        "train again.",
+    )
+for value in NOT_FINITE:
+    DAMAGED_LISTS[f"rating {value}"] = (
+        f'{HEADER}u1,p2,4.5\nu2,p3,"{value}"\nu3,p5,2.5\n',
+        "recommendations.csv has a rating that is not a finite number in 1 rows "
+        f"(first: 'u2', 'p3', {value!r}): lower training.learning_rate, or let interactions.sql scale the "
+        "ratings down, and train again.",
+    )
+DAMAGED_NEW_USERS: dict[str, tuple[str | bytes, str]] = {
+    "empty": ("", "new_users.csv cannot be read (Empty CSV file): train again."),
+    "no rows": ("product_id,rating\n", "new_users.csv has no rows: train again."),
+    "a short row": ("product_id,rating\np1\n", "new_users.csv cannot be read (CSV"),
+    "not UTF-8": (b"product_id,rating\np\xff,1\n", "new_users.csv cannot be read"),
+}
+for header in ("item,rating", "rating,product_id", "product_id", "product_id,rating,note"):
+    DAMAGED_NEW_USERS[header] = (
+        f"{header}\n{'x,' * header.count(',')}1\n",
+        f"new_users.csv has the columns {header.split(',')}, and must have ['product_id', 'rating']: train",
+    )
+for value in NOT_FINITE:
+    # Below the three rows that are needed.
+    DAMAGED_NEW_USERS[f"rating {value}"] = (
+        f'product_id,rating\np1,4\np2,3\np3,2\np4,"{value}"\n',
+        f"new_users.csv has a rating that is not a finite number in 1 rows (first: 'p4', {value!r}): lower",
+    )
 
 
-NO_NUMBERS = ["good", "", "nan", "NaN", "inf", "-inf", "1e999", "NA", "4,5", "0x10"]
-
-
-@pytest.mark.parametrize("read", OF_LISTS)
-@pytest.mark.parametrize(
-    ("content", "error"),
-    [
-        pytest.param(None, "recommendations.csv is missing: train again.", id="missing"),
-        pytest.param("", "recommendations.csv cannot be read (Empty CSV file): train again.", id="empty"),
-        pytest.param("user_id,product_id,rating\n", "recommendations.csv has no rows: train again.", id="no rows"),
-        *(
-            pytest.param(
-                f"{header}\n{'x,' * header.count(',')}1\n",
-                f"recommendations.csv has the columns {header.split(',')}, and must have "
-                "['user_id', 'product_id', 'rating']: train again.",
-                id=header,
-            )
-            for header in (
-                "user_id,product_id,score",
-                "user_id,product_id",
-                "product_id,user_id,rating",
-                "user_id,product_id,rating,rating",
-                "user_id,product_id,rating,note",
-                "USER_ID,product_id,rating",
-            )
-        ),
-        pytest.param("user_id,product_id,rating\nu1,p2\n", "recommendations.csv cannot be read (CSV", id="short row"),
-        pytest.param(
-            "user_id,product_id,rating\nu1,p2,1,2\n", "recommendations.csv cannot be read (CSV", id="long row"
-        ),
-        pytest.param(
-            'user_id,product_id,rating\nu1,p2,1\n"u2,p3,1\n', "recommendations.csv cannot be", id="open quote"
-        ),
-        pytest.param(b"user_id,product_id,rating\nu\xff,p2,1\n", "recommendations.csv cannot be read", id="not UTF-8"),
-        pytest.param(
-            b"\xff\xfe\xff,product_id,rating\nu,p,1\n", "recommendations.csv cannot be", id="header not UTF-8"
-        ),
-        *(
-            pytest.param(
-                rating(f'"{value}"'),
-                "recommendations.csv has a rating that is not a finite number in 1 rows "
-                f"(first: 'u2', 'p3', {value!r}): lower training.learning_rate, or let interactions.sql scale the "
-                "ratings down, and train again.",
-                id=f"rating {value}",
-            )
-            for value in NO_NUMBERS
-        ),
-    ],
-)
-def test_damaged_recommendations_are_refused_by_all_in_the_same_words(
-    read: Callable[[Path, Path], None], content: str | bytes | None, error: str, tmp_path: Path
+@pytest.mark.parametrize("read", READERS_OF_LISTS)
+@pytest.mark.parametrize("damage", DAMAGED_LISTS)
+def test_damaged_recommendations_are_rejected_by_every_reader_in_the_same_words(
+    read: Callable[[Path, Path], None], damage: str, tmp_path: Path
 ) -> None:
+    content, error = DAMAGED_LISTS[damage]
     results, extract = damaged(tmp_path, "recommendations.csv", content)
-    with pytest.raises(TrainingFailedError) as reference:
-        list(read_lists(results, SETTINGS.source, {}))
-    with pytest.raises(TrainingFailedError) as caught:
-        read(results, extract)
-    assert str(reference.value).startswith(error)
-    assert str(caught.value) == in_words_of(read, str(reference.value))
+    message = message_of(lambda: list(read_lists(results, SETTINGS.source, {})))
+    assert message.startswith(error)
+    assert message_of(lambda: read(results, extract)) == in_words_of(read, message)
 
 
-@pytest.mark.parametrize("read", OF_NEW_USERS)
-@pytest.mark.parametrize(
-    ("content", "error"),
-    [
-        pytest.param("", "new_users.csv cannot be read (Empty CSV file): train again.", id="empty"),
-        pytest.param("product_id,rating\n", "new_users.csv has no rows: train again.", id="no rows"),
-        *(
-            pytest.param(
-                f"{header}\n{'x,' * header.count(',')}1\n",
-                f"new_users.csv has the columns {header.split(',')}, and must have ['product_id', 'rating']: train",
-                id=header,
-            )
-            for header in ("item,rating", "rating,product_id", "product_id", "product_id,rating,note")
-        ),
-        pytest.param("product_id,rating\np1\n", "new_users.csv cannot be read (CSV", id="short row"),
-        pytest.param(b"product_id,rating\np\xff,1\n", "new_users.csv cannot be read", id="not UTF-8"),
-        *(
-            pytest.param(
-                f'product_id,rating\np1,4\np2,3\np3,2\np4,"{value}"\n',
-                f"new_users.csv has a rating that is not a finite number in 1 rows (first: 'p4', {value!r}): lower",
-                id=f"rating {value}",
-            )
-            for value in NO_NUMBERS
-        ),
-    ],
-)
-def test_a_damaged_list_for_new_users_is_refused_by_all_in_the_same_words(
-    read: Callable[[Path, Path], None], content: str | bytes, error: str, tmp_path: Path
+@pytest.mark.parametrize("read", READERS_OF_NEW_USERS)
+@pytest.mark.parametrize("damage", DAMAGED_NEW_USERS)
+def test_a_damaged_list_for_new_users_is_rejected_by_every_reader_in_the_same_words(
+    read: Callable[[Path, Path], None], damage: str, tmp_path: Path
 ) -> None:
-    """Also where the damage lies below the rows that are wanted."""
+    content, error = DAMAGED_NEW_USERS[damage]
     results, extract = damaged(tmp_path, "new_users.csv", content)
-    with pytest.raises(TrainingFailedError) as reference:
-        read_new_users(results, SETTINGS.source)
+    message = message_of(lambda: read_new_users(results, SETTINGS.source))
+    assert message.startswith(error)
+    assert message_of(lambda: read(results, extract)) == in_words_of(read, message)
+
+
+def message_of(read: Callable[[], Any]) -> str:
     with pytest.raises(TrainingFailedError) as caught:
-        read(results, extract)
-    assert str(reference.value).startswith(error)
-    assert str(caught.value) == in_words_of(read, str(reference.value))
+        read()
+    return str(caught.value)
 
 
 def in_words_of(read: Callable[[Path, Path], None], error: str) -> str:
@@ -188,12 +165,12 @@ def in_words_of(read: Callable[[Path, Path], None], error: str) -> str:
     return error
 
 
-def test_sound_files_are_read_by_all(tmp_path: Path) -> None:
-    for number, read in enumerate([*OF_LISTS, *OF_NEW_USERS]):
+def test_sound_files_are_accepted_by_every_reader(tmp_path: Path) -> None:
+    for number, read in enumerate([*READERS_OF_LISTS, *READERS_OF_NEW_USERS]):
         read(*write_inputs(tmp_path / str(number)))
 
 
-def test_all_bad_ratings_are_counted_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_bad_ratings_of_a_file_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recdeploy_ops.training.recommendations, "BLOCK_BYTES", 100)
     rows = [f"u{number},p1,{'nan' if number in {30, 31, 90} else number}\n" for number in range(100)]
     results, _ = damaged(tmp_path, "recommendations.csv", "user_id,product_id,rating\n" + "".join(rows))
@@ -201,7 +178,7 @@ def test_all_bad_ratings_are_counted_wherever_they_lie(tmp_path: Path, monkeypat
         list(read_lists(results, SETTINGS.source, {}))
 
 
-def test_space_around_a_rating_does_no_harm(tmp_path: Path) -> None:
+def test_space_around_a_rating_is_ignored(tmp_path: Path) -> None:
     results, _ = damaged(tmp_path, "new_users.csv", 'product_id,rating\n" p1 "," 4.5 "\np2,3\n')
     assert read_new_users(results, SETTINGS.source) == [(" p1 ", 4.5), ("p2", 3.0)]
 

@@ -1,4 +1,4 @@
-"""Every message that begins with PRODUCTION NEEDS A PERSON has its place in the runbook."""
+"""The runbook explains every message that begins with PRODUCTION NEEDS A PERSON, and every exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TREES = {
 }
 FUNCTIONS = {node.name: node for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 MARK = "NEEDS_A_PERSON"
-SHORTEST = 8  # characters: what is shorter says nothing of its own
+SHORTEST = 8  # characters of a text: shorter ones mean nothing alone
 
 
 def is_mark(node: ast.expr) -> bool:
@@ -27,7 +27,7 @@ def is_mark(node: ast.expr) -> bool:
 
 
 def texts_of(message: ast.AST) -> list[str]:
-    """Return the fixed texts of an f-string, with those of the functions of ours that it calls."""
+    """Return the fixed texts of an f-string, and those of our functions that it calls."""
     texts = []
     for node in ast.walk(message):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -39,7 +39,7 @@ def texts_of(message: ast.AST) -> list[str]:
 
 
 def find_messages() -> Iterator[tuple[str, list[str]]]:
-    """Yield where each message is made, and its fixed texts."""
+    """Yield the file and line of each message, with its fixed texts."""
     for path, tree in TREES.items():
         for node in ast.walk(tree):
             parts = node.values if isinstance(node, ast.JoinedStr) else []
@@ -51,7 +51,7 @@ MESSAGES = dict(find_messages())
 
 
 def count_uses() -> int:
-    """Return how often the mark is read, but for the questions whether a message begins with it."""
+    """Return how often the mark is read, except as an argument of ``startswith``."""
     uses = 0
     for tree in TREES.values():
         asked = {
@@ -69,18 +69,18 @@ def count_uses() -> int:
 def test_every_message_is_an_f_string_that_this_test_can_read() -> None:
     assert len(MESSAGES) >= 5
     assert count_uses() == len(MESSAGES)
-    assert {place: texts for place, texts in MESSAGES.items() if not texts} == {}
+    assert {line: texts for line, texts in MESSAGES.items() if not texts} == {}
 
 
-@pytest.mark.parametrize("place", MESSAGES)
-def test_a_message_that_calls_a_person_is_explained_in_the_runbook(place: str) -> None:
-    said = " ".join(re.sub(r"^> ", "", RUNBOOK, flags=re.MULTILINE).split())
+@pytest.mark.parametrize("line", MESSAGES)
+def test_a_message_that_calls_a_person_is_explained_in_the_runbook(line: str) -> None:
+    runbook = " ".join(re.sub(r"^> ", "", RUNBOOK, flags=re.MULTILINE).split())
 
-    assert [text for text in MESSAGES[place] if " ".join(text.split()) not in said] == []
+    assert [text for text in MESSAGES[line] if " ".join(text.split()) not in runbook] == []
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
-def test_the_runbook_is_found_from_the_pages_that_people_begin_with(page: str) -> None:
+def test_the_first_pages_link_to_the_runbook(page: str) -> None:
     assert "runbook.md)" in (ROOT / page).read_text(encoding="utf-8")
 
 

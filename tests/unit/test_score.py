@@ -1,4 +1,4 @@
-"""What ``score.py`` answers, whatever it is asked."""
+"""The answers of ``score.py`` to any request, and the artifacts that it rejects."""
 
 from __future__ import annotations
 
@@ -168,36 +168,32 @@ def test_an_answer_may_be_changed_without_changing_the_next(score: ModuleType, u
     assert score.predict({"user_id": user})["recommendations"] == rows(ranking)
 
 
+def counts_in_threads(score: ModuleType, threads: int, requests: int) -> list[int]:
+    """Send requests from threads; return how many recommendations each answer has."""
+    counts: list[int] = []
+
+    def send() -> None:
+        counts.extend(score.predict({"user_id": "u1"})["count"] for _ in range(requests))
+        close_connection(score)
+
+    started = [threading.Thread(target=send) for _ in range(threads)]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+    return counts
+
+
 def test_database_is_read_without_locks(score: ModuleType, artifact: Path) -> None:
     with closing(sqlite3.connect(artifact / "recommendations.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        answers: list[Any] = []
-
-        def ask() -> None:
-            answers.append(score.predict({"user_id": "u1"}))
-            close_connection(score)
-
-        thread = threading.Thread(target=ask)
-        thread.start()
-        thread.join()
+        assert counts_in_threads(score, threads=1, requests=1) == [3]
         other.execute("ROLLBACK")
-    assert answers[0]["count"] == 3
 
 
-def test_threads_and_forks_have_connections_of_their_own(score: ModuleType) -> None:
+def test_threads_and_forks_have_their_own_connections(score: ModuleType) -> None:
     score.predict({"user_id": "u1"})  # opens this thread's connection before the fork
-    answers: list[Any] = []
-
-    def ask() -> None:
-        answers.extend(score.predict({"user_id": "u1"})["count"] for _ in range(50))
-        close_connection(score)
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert answers == [3] * 400
+    assert counts_in_threads(score, threads=8, requests=50) == [3] * 400
     child = os.fork()
     if not child:
         right = score.predict({"user_id": "u1"})["count"] == 3 and len(score.load_model()._database.connections) == 2
@@ -245,7 +241,7 @@ def test_unusable_manifest_keeps_the_artifact_from_loading(
 
 
 def forge(folder: Path, name: str, content: bytes) -> None:
-    """Replace a file and the manifest with it, as somebody with write access could."""
+    """Replace a file and update the manifest, as a person with write access could."""
     (folder / name).write_bytes(content)
     facts = json.loads((folder / "manifest.json").read_bytes())
     write_manifest(folder, {key: value for key, value in facts.items() if key != "files"})
@@ -256,23 +252,22 @@ class Malice:
         return os.system, ("exit 1",)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (pickle.dumps(Malice()), "names posix.system"),
-        (pickle.dumps([[Malice(), 1.0]]), "names posix.system"),
-        (pickle.dumps([["p1", complex(1)]]), "names builtins.complex"),
-        (b"", "not a list of products"),
-        (b"garbage", "not a list of products"),
-        (pickle.dumps(7), "not a list of products"),
-        (pickle.dumps([["p1"]]), "not a list of products"),
-        (pickle.dumps([["p1", "5"]]), "something else"),
-        (pickle.dumps([[1, 5.0]]), "something else"),
-        (pickle.dumps([["p1", True]]), "something else"),
-        (pickle.dumps([["p1", float("nan")]]), "something else"),
-    ],
-    ids=range(11),
-)
+FORGED_FALLBACKS = {
+    "a call": (pickle.dumps(Malice()), "names posix.system"),
+    "a call in a list": (pickle.dumps([[Malice(), 1.0]]), "names posix.system"),
+    "a class": (pickle.dumps([["p1", complex(1)]]), "names builtins.complex"),
+    "no bytes": (b"", "not a list of products"),
+    "not a pickle": (b"garbage", "not a list of products"),
+    "a number": (pickle.dumps(7), "not a list of products"),
+    "no rating": (pickle.dumps([["p1"]]), "not a list of products"),
+    "a rating as text": (pickle.dumps([["p1", "5"]]), "something else"),
+    "a number as an id": (pickle.dumps([[1, 5.0]]), "something else"),
+    "a bool as a rating": (pickle.dumps([["p1", True]]), "something else"),
+    "a NaN": (pickle.dumps([["p1", float("nan")]]), "something else"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), FORGED_FALLBACKS.values(), ids=FORGED_FALLBACKS.keys())
 def test_fallback_is_never_unpickled_into_anything_but_plain_values(
     tmp_path: Path, content: bytes, message: str
 ) -> None:
@@ -282,7 +277,7 @@ def test_fallback_is_never_unpickled_into_anything_but_plain_values(
         load_score(folder)
 
 
-def test_database_that_is_none_keeps_the_artifact_from_loading(tmp_path: Path) -> None:
+def test_file_that_is_not_a_database_keeps_the_artifact_from_loading(tmp_path: Path) -> None:
     folder = make_artifact(tmp_path)
     forge(folder, "recommendations.sqlite", b"not a database" * 100)
     with pytest.raises(Exception, match=r"recommendations\.sqlite cannot be read"):
@@ -298,9 +293,7 @@ def test_database_lost_after_loading_is_a_server_error(tmp_path: Path) -> None:
         assert "error" in score.predict({})
 
 
-def test_database_that_is_damaged_after_loading_is_closed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_database_that_is_damaged_after_loading_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Connection(sqlite3.Connection):
         is_closed = False
 
@@ -313,21 +306,21 @@ def test_database_that_is_damaged_after_loading_is_closed_again(
         (folder / "recommendations.sqlite").write_bytes(b"not a database" * 100)
         connect = partial(sqlite3.connect, factory=Connection)
 
-        def open_noted(*args: Any, **how: Any) -> Connection:
-            opened.append(connect(*args, **how))
+        def connect_and_note(*args: Any, **options: Any) -> Connection:
+            opened.append(connect(*args, **options))
             return opened[-1]
 
-        monkeypatch.setattr(sqlite3, "connect", open_noted)
+        monkeypatch.setattr(sqlite3, "connect", connect_and_note)
         with pytest.raises(sqlite3.DatabaseError, match="not a database"):
             score.predict({"user_id": "u1"})
     assert [connection.is_closed for connection in opened] == [True]
 
 
-def test_model_is_loaded_once_however_often_the_server_asks(score: ModuleType) -> None:
+def test_model_is_loaded_once(score: ModuleType) -> None:
     assert score.load_model() is score.load_model()
 
 
-def test_source_keeps_the_rules_of_the_data_science_server() -> None:
+def test_source_follows_the_rules_of_the_data_science_server() -> None:
     tree = ast.parse((TEMPLATE / "score.py").read_text(encoding="utf-8"), feature_version=(3, 9))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     arguments = functions["predict"].args
@@ -338,7 +331,7 @@ def test_source_keeps_the_rules_of_the_data_science_server() -> None:
     assert imported == {"hashlib", "json", "math", "os", "pickle", "sqlite3", "struct", "threading"}
 
 
-def test_pickled_fallback_holds_no_class_at_all(artifact: Path) -> None:
+def test_pickled_fallback_has_no_class(artifact: Path) -> None:
     class Plain(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
             raise AssertionError(f"{module}.{name}")

@@ -1,4 +1,4 @@
-"""Sizes: what a release asks for, what that makes of production, and what the ledger says was applied."""
+"""Sizes: the request of a release, its effect on production, and the size that the ledger has as applied."""
 
 from __future__ import annotations
 
@@ -14,68 +14,51 @@ from recdeploy_ops.domain.sizes import DEFAULT_SHAPE, NO_REQUEST, SizeRequest, d
 
 E4, E5, FIXED = "VM.Standard.E4.Flex", "VM.Standard.E5.Flex", "VM.Standard2.1"
 SCALING = Autoscaling(2, 6, 3, "CPU_UTILIZATION", 30, 70, 600)
-OWN_RULES = Autoscaling(2, 6, 2, None, None, None, None)
+OTHER_RULES = Autoscaling(2, 6, 2, None, None, None, None)
 ONE = SizeRequest(E4, 1, 16, 1)
+# Requests, as params or settings.
+COUNT_1, COUNT_2, SCALED = {"instance_count": 1}, {"instance_count": 2}, {"autoscaling": SCALING}
+LARGER = {"instance_shape": E5, "memory_gb": 32}
 
 
 def shape(count: int | None = 1, *, name: str = E4, ocpus: float | None = 1.0, memory: float | None = 16.0) -> Shape:
     return Shape(name, ocpus, memory, count)
 
 
+TWO_FIXED = shape(2, name=FIXED, ocpus=None, memory=None)
+BY_OTHER_RULES = replace(shape(None), autoscaling=OTHER_RULES)
+
+
 @pytest.mark.parametrize(
-    ("wanted", "applied", "usual", "asked"),
+    ("wanted", "applied", "usual", "requested"),
     [
         pytest.param({}, ONE, {}, {}, id="null asks for nothing, whatever was applied"),
         pytest.param({}, NO_REQUEST, {"instance_count": 4}, {}, id="a param that was emptied asks for nothing"),
-        pytest.param({"instance_count": 1}, ONE, {"instance_count": 1}, {}, id="settings that were applied"),
-        pytest.param({"instance_count": 2}, ONE, {"instance_count": 2}, {"instance_count": 2}, id="settings changed"),
-        pytest.param(
-            {"instance_count": 1}, NO_REQUEST, {"instance_count": 1}, {"instance_count": 1}, id="never applied before"
-        ),
-        pytest.param(
-            {"instance_count": 1}, ONE, {}, {"instance_count": 1}, id="given for this run, and applied before"
-        ),
+        pytest.param(COUNT_1, ONE, COUNT_1, {}, id="settings that were applied"),
+        pytest.param(COUNT_2, ONE, COUNT_2, COUNT_2, id="settings changed"),
+        pytest.param(COUNT_1, NO_REQUEST, COUNT_1, COUNT_1, id="never applied before"),
+        pytest.param(COUNT_1, ONE, {}, COUNT_1, id="given for this run, and applied before"),
         pytest.param({"ocpus": 2}, ONE, {"ocpus": 1}, {"ocpus": 2}, id="given for this run"),
         pytest.param(
             {"ocpus": 1}, replace(ONE, ocpus=2), {"ocpus": 1}, {"ocpus": 1}, id="the run before had params of its own"
         ),
-        pytest.param(
-            {"instance_shape": E5, "ocpus": 1, "memory_gb": 32},
-            ONE,
-            {"instance_shape": E5, "ocpus": 1, "memory_gb": 32},
-            {"instance_shape": E5, "memory_gb": 32},
-            id="only the fields that changed",
-        ),
-        pytest.param(
-            {"autoscaling": SCALING}, ONE, {"autoscaling": SCALING}, {"autoscaling": SCALING}, id="autoscaling"
-        ),
-        pytest.param(
-            {"autoscaling": SCALING},
-            SizeRequest(autoscaling=SCALING),
-            {"autoscaling": SCALING},
-            {},
-            id="the same policy",
-        ),
-        pytest.param(
-            {"instance_count": 1},
-            SizeRequest(autoscaling=SCALING),
-            {"instance_count": 1},
-            {"instance_count": 1},
-            id="a fixed number in the place of autoscaling",
-        ),
+        pytest.param({"ocpus": 1, **LARGER}, ONE, {"ocpus": 1, **LARGER}, LARGER, id="only the fields that changed"),
+        pytest.param(SCALED, ONE, SCALED, SCALED, id="autoscaling"),
+        pytest.param(SCALED, SizeRequest(**SCALED), SCALED, {}, id="the same policy"),
+        pytest.param(COUNT_1, SizeRequest(**SCALED), COUNT_1, COUNT_1, id="a fixed number replaces autoscaling"),
     ],
 )
-def test_a_size_is_asked_for_only_where_a_person_has_changed_it(
-    wanted: dict[str, Any], applied: SizeRequest, usual: dict[str, Any], asked: dict[str, Any]
+def test_only_the_fields_that_a_person_has_changed_are_requested(
+    wanted: dict[str, Any], applied: SizeRequest, usual: dict[str, Any], requested: dict[str, Any]
 ) -> None:
-    found = SizeRequest(**wanted).beyond(applied, SizeRequest(**usual))
+    request = SizeRequest(**wanted).beyond(applied, SizeRequest(**usual))
 
-    assert found == SizeRequest(**asked)
-    assert found.is_empty == (not asked)
+    assert request == SizeRequest(**requested)
+    assert request.is_empty == (not requested)
 
 
 @pytest.mark.parametrize(
-    ("current", "asked", "target"),
+    ("current", "requested", "target"),
     [
         (shape(4), {}, shape(4)),
         (shape(4), {"instance_count": 1}, shape(1)),
@@ -84,30 +67,26 @@ def test_a_size_is_asked_for_only_where_a_person_has_changed_it(
         (shape(4), {"instance_shape": E5}, shape(4, name=E5)),
         (shape(4), {"instance_shape": FIXED, "ocpus": 2}, shape(4, name=FIXED, ocpus=None, memory=None)),
         (shape(4), {"autoscaling": SCALING}, replace(shape(None), autoscaling=SCALING)),
-        (replace(shape(None), autoscaling=OWN_RULES), {"instance_count": 1}, shape(1)),
-        (
-            replace(shape(None), autoscaling=OWN_RULES),
-            {"ocpus": 2},
-            replace(shape(None, ocpus=2), autoscaling=OWN_RULES),
-        ),
-        (shape(2, name=FIXED, ocpus=None, memory=None), {"ocpus": 2}, shape(2, name=FIXED, ocpus=None, memory=None)),
-        (shape(2, name=FIXED, ocpus=None, memory=None), {"instance_shape": E4}, shape(2)),
+        (BY_OTHER_RULES, {"instance_count": 1}, shape(1)),
+        (BY_OTHER_RULES, {"ocpus": 2}, replace(BY_OTHER_RULES, ocpus=2)),
+        (TWO_FIXED, {"ocpus": 2}, TWO_FIXED),
+        (TWO_FIXED, {"instance_shape": E4}, shape(2)),
         (shape(2, name=FIXED), {"instance_count": 3}, shape(3, name=FIXED)),  # OCI may say its OCPUs
     ],
 )
-def test_what_is_not_asked_for_stays(current: Shape, asked: dict[str, Any], target: Shape) -> None:
-    request = SizeRequest(**asked)
+def test_fields_that_are_not_requested_stay(current: Shape, requested: dict[str, Any], target: Shape) -> None:
+    request = SizeRequest(**requested)
 
     assert request.apply_to(current) == target
     assert request.apply_to(target) == target
 
 
-def test_what_is_made_without_a_size_gets_the_documented_one() -> None:
+def test_a_deployment_without_a_size_gets_the_documented_one() -> None:
     assert NO_REQUEST.apply_to(DEFAULT_SHAPE) == Shape(E4, 1.0, 16.0, 1)
     assert RETRAIN.size.apply_to(DEFAULT_SHAPE) == Shape(E4, 1.0, 16.0, 1)
 
 
-def test_a_number_of_instances_given_for_a_run_comes_before_autoscaling_in_the_settings() -> None:
+def test_a_number_of_instances_given_for_a_run_overrides_autoscaling() -> None:
     assert replace(RETRAIN, autoscaling=SCALING).size == ONE
     scaled = replace(RETRAIN, autoscaling=SCALING, instance_count=None)
     assert scaled.size == SizeRequest(E4, 1, 16, None, SCALING)
@@ -118,40 +97,40 @@ def test_a_number_of_instances_given_for_a_run_comes_before_autoscaling_in_the_s
     [
         (shape(4), f"4 x {E4} (1 OCPU, 16 GB)"),
         (shape(1, ocpus=0.5, memory=None), f"1 x {E4} (0.5 OCPU)"),
-        (shape(2, name=FIXED, ocpus=None, memory=None), f"2 x {FIXED}"),
+        (TWO_FIXED, f"2 x {FIXED}"),
         (shape(None), f"an unknown number x {E4} (1 OCPU, 16 GB)"),
         (
             replace(shape(None), autoscaling=SCALING),
             f"autoscaling 2 to 6 x {E4} (1 OCPU, 16 GB, initially 3, CPU_UTILIZATION 30 to 70 %, cool-down 600 s)",
         ),
         (
-            replace(shape(None), autoscaling=replace(OWN_RULES, is_enabled=False)),
-            f"disabled autoscaling 2 to 6 x {E4} (1 OCPU, 16 GB, initially 2, by rules of its own)",
+            replace(shape(None), autoscaling=replace(OTHER_RULES, is_enabled=False)),
+            f"disabled autoscaling 2 to 6 x {E4} (1 OCPU, 16 GB, initially 2, by other rules)",
         ),
     ],
 )
-def test_a_size_is_said_in_words(found: Shape, words: str) -> None:
+def test_a_size_is_described_in_words(found: Shape, words: str) -> None:
     assert describe_shape(found) == words
     assert describe_change(found, DEFAULT_SHAPE) == f"from {words} to 1 x {E4} (1 OCPU, 16 GB)"
 
 
-SIZES = [
-    replace(shape(None), autoscaling=replace(SCALING, **change))
-    for change in (
-        *({}, {"minimum": 1}, {"maximum": 7}, {"initial": 4}, {"metric": "MEMORY_UTILIZATION"}, {"scale_in": 20}),
-        *({"scale_out": 80}, {"cool_down_seconds": 900}, {"is_enabled": False}),
-    )
-]
+def test_different_sizes_have_different_descriptions() -> None:
+    """A person approves the description."""
+    policy = {"minimum": 1, "maximum": 7, "initial": 4, "metric": "MEMORY_UTILIZATION", "scale_in": 20}
+    policy |= {"scale_out": 80, "cool_down_seconds": 900, "is_enabled": False}
+    policies = [SCALING, *(replace(SCALING, **{name: value}) for name, value in policy.items())]
+    sizes = [shape(1), shape(2), shape(1, ocpus=2), shape(1, memory=32), shape(1, name=E5)]
+    sizes += [replace(shape(None), autoscaling=autoscaling) for autoscaling in policies]
 
-
-def test_sizes_that_differ_are_said_in_other_words_for_the_words_are_what_is_approved() -> None:
-    others = [shape(1), shape(2), shape(1, ocpus=2), shape(1, memory=32), shape(1, name=E5)]
-
-    assert len(set(map(describe_shape, SIZES + others))) == len(SIZES + others)
+    assert len(set(map(describe_shape, sizes))) == len(sizes)
 
 
 FIRST = complete(1)
-SECOND = of("run-2", opened(2), registered(2), validated(), promoted(2))
+
+
+def second(*events: Any) -> tuple[Any, ...]:
+    """Return a history whose second release is promoted and has these events."""
+    return (*FIRST, *of("run-2", opened(2), registered(2), validated(), promoted(2), *events))
 
 
 @pytest.mark.parametrize(
@@ -165,32 +144,26 @@ SECOND = of("run-2", opened(2), registered(2), validated(), promoted(2))
             replace(ONE, ocpus=None),
             id="a default was not asked for",
         ),
-        pytest.param((*FIRST, *SECOND), ONE, id="a promotion alone applies nothing"),
-        pytest.param((*FIRST, *SECOND, *of("run-2", resized())), SizeRequest(E4, 2, 32, 1), id="resized"),
+        pytest.param(second(), ONE, id="a promotion alone applies nothing"),
+        pytest.param(second(resized()), SizeRequest(E4, 2, 32, 1), id="resized"),
         pytest.param(
-            (*FIRST, *SECOND, *of("run-2", resized(instance_shape=None, ocpus=None, memory_gb=None, instance_count=3))),
+            second(resized(instance_shape=None, ocpus=None, memory_gb=None, instance_count=3)),
             replace(ONE, instance_count=3),
             id="resized in one field",
         ),
         pytest.param(
-            (*FIRST, *SECOND, *of("run-2", resized(instance_count=None, autoscaling=SCALING))),
+            second(resized(instance_count=None, autoscaling=SCALING)),
             SizeRequest(E4, 2, 32, None, SCALING),
             id="autoscaling replaces the number",
         ),
         pytest.param(
-            (
-                *FIRST,
-                *SECOND,
-                *of("run-2", resized(instance_count=None, autoscaling=SCALING), resized(instance_count=2)),
-            ),
+            second(resized(instance_count=None, autoscaling=SCALING), resized(instance_count=2)),
             SizeRequest(E4, 2, 32, 2),
             id="a number replaces autoscaling",
         ),
-        pytest.param(
-            (*FIRST, *SECOND, *of("run-2", resized(), rolled_back(1))), SizeRequest(E4, 2, 32, 1), id="a rollback"
-        ),
+        pytest.param(second(resized(), rolled_back(1)), SizeRequest(E4, 2, 32, 1), id="a rollback"),
         pytest.param((*FIRST, *of("run-2", adopted())), ONE, id="an adoption"),
     ],
 )
-def test_the_ledger_says_what_releases_have_applied(events: Any, applied: SizeRequest) -> None:
+def test_the_applied_size_follows_from_the_ledger(events: Any, applied: SizeRequest) -> None:
     assert replay(chain(*events)).applied_size == applied

@@ -1,4 +1,4 @@
-"""A source's connection is closed on every path, no matter who else holds what was read from it."""
+"""A source's connection is closed on every path, even while its rows are still referenced."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Connection(sqlite3.Connection):
-    """SQLite's own, which notes that it was closed; it speaks Arrow like one of python-oracledb."""
+    """A connection to SQLite that notes whether it is closed, and speaks Arrow like one of python-oracledb."""
 
     closed = False
     is_reading = False
@@ -39,7 +39,7 @@ class Connection(sqlite3.Connection):
                 while rows := cursor.fetchmany(size):
                     yield table_of(names, rows)
         finally:
-            assert not self.closed, "the rows must be given up before their connection is"
+            assert not self.closed, "the rows must be closed before their connection"
             self.is_reading = False
 
     def close(self) -> None:
@@ -48,7 +48,7 @@ class Connection(sqlite3.Connection):
 
 
 class Shop:
-    """A SQLite file as a source, by either route. It keeps all that it returns, so that nothing ends by chance."""
+    """A SQLite file as a source, by either route. It keeps what it returns: garbage collection closes nothing."""
 
     def __init__(self, file: Path, route: str) -> None:
         self.file = file

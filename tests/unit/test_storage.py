@@ -21,6 +21,10 @@ def store(tmp_path):
     return DirectoryStore((tmp_path / "root with space").as_uri())
 
 
+def in_an_hour():
+    return datetime.now(UTC) + timedelta(hours=1)
+
+
 class TestDirectoryStore(StoreContract):
     """The contract, on a local directory."""
 
@@ -31,7 +35,7 @@ def test_a_key_cannot_leave_the_root(store, key):
         store.create(key, b"x")
 
 
-def test_a_root_that_cannot_be_written_names_it_and_the_fix(tmp_path):
+def test_a_root_that_cannot_be_written_is_an_error_with_a_remedy(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     store = DirectoryStore((tmp_path / "file" / "root").as_uri())
 
@@ -39,7 +43,7 @@ def test_a_root_that_cannot_be_written_names_it_and_the_fix(tmp_path):
         store.check_writable()
 
 
-def test_nothing_half_written_is_left_after_a_failure(store, tmp_path):
+def test_a_failed_upload_leaves_no_file(store, tmp_path):
     with pytest.raises(StorageError):
         store.upload("big", tmp_path / "missing", "0" * 64)
 
@@ -55,7 +59,7 @@ def test_a_local_copy_is_a_link(store):
     assert store.copy("one", "two") is False  # again, as after a kill
 
 
-def test_a_copy_across_file_systems_is_written_again(store, monkeypatch):
+def test_a_copy_to_another_file_system_is_written_again(store, monkeypatch):
     def refuse(*_):
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
@@ -69,7 +73,7 @@ def test_a_copy_across_file_systems_is_written_again(store, monkeypatch):
     assert not store._path("one").samefile(store._path("two"))
 
 
-def test_what_is_stored_is_read_only_and_can_be_replaced_and_deleted(store, tmp_path):
+def test_stored_files_are_read_only_and_can_be_replaced_and_deleted(store, tmp_path):
     (tmp_path / "file").write_bytes(b"2")
     store.create("one", b"1")
     store.upload("two", tmp_path / "file", hashlib.sha256(b"2").hexdigest())
@@ -83,7 +87,7 @@ def test_what_is_stored_is_read_only_and_can_be_replaced_and_deleted(store, tmp_
     assert list(store.list("")) == []
 
 
-def test_who_may_read_what_is_stored_is_said_by_the_umask(store):
+def test_the_umask_decides_who_may_read_stored_files(store):
     before = os.umask(0o027)
     try:
         store.create("one", b"1")
@@ -93,33 +97,32 @@ def test_who_may_read_what_is_stored_is_said_by_the_umask(store):
     assert store._path("one").stat().st_mode & 0o777 == 0o440
 
 
-def test_what_killed_writers_left_is_swept_once_it_is_old(store):
+def test_old_partial_files_of_killed_writers_are_swept(store):
     store.create("folder/whole", b"1")
-    left = store._path("folder/.partial-abc")
-    left.write_bytes(b"half")
-    now = datetime.now(UTC)
+    partial = store._path("folder/.partial-abc")
+    partial.write_bytes(b"half")
 
-    assert list(store.sweep(now - timedelta(hours=1))) == []
-    assert list(store.sweep(now + timedelta(hours=1))) == ["folder/.partial-abc"]
-    assert not left.exists()
+    assert list(store.sweep(datetime.now(UTC) - timedelta(hours=1))) == []
+    assert list(store.sweep(in_an_hour())) == ["folder/.partial-abc"]
+    assert not partial.exists()
 
 
-def test_a_writer_that_finishes_while_its_folder_is_swept_does_not_stand_in_the_way(store, monkeypatch):
+def test_a_sweep_ignores_a_writer_that_finishes_meanwhile(store, monkeypatch):
     store.create("folder/whole", b"1")
-    for name in ("begun", "left"):
+    for name in ("running", "killed"):
         store._path(f"folder/.partial-{name}").write_bytes(b"half")
-    look = Path.lstat
+    lstat = Path.lstat
 
-    def finish_then_look(path):
-        if path.name == ".partial-begun":
+    def finish_and_lstat(path):
+        if path.name == ".partial-running":
             path.unlink()
-        return look(path)
+        return lstat(path)
 
-    monkeypatch.setattr(Path, "lstat", finish_then_look)
-    assert list(store.sweep(datetime.now(UTC) + timedelta(hours=1))) == ["folder/.partial-left"]
+    monkeypatch.setattr(Path, "lstat", finish_and_lstat)
+    assert list(store.sweep(in_an_hour())) == ["folder/.partial-killed"]
 
 
-def test_what_cannot_be_swept_names_the_root_and_the_fix(store, monkeypatch):
+def test_a_sweep_that_may_not_delete_is_an_error_with_a_remedy(store, monkeypatch):
     store._path("folder").mkdir(parents=True)
     store._path("folder/.partial-abc").write_bytes(b"half")
 
@@ -128,15 +131,15 @@ def test_what_cannot_be_swept_names_the_root_and_the_fix(store, monkeypatch):
 
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(StorageError, match=r"Cannot remove 'folder/.partial-abc'.*make the folder accessible"):
-        store.sweep(datetime.now(UTC) + timedelta(hours=1))
+        store.sweep(in_an_hour())
 
 
-def test_symbolic_links_that_lead_nowhere_do_not_stand_in_the_way_of_a_listing(store, tmp_path):
+def test_a_listing_ignores_symbolic_links_that_lead_nowhere(store, tmp_path):
     store.create("backups/one", b"1")
     for name, target in (("dangling", "/nonexistent"), ("circle", "circle")):
         (tmp_path / "root with space" / "backups" / name).symlink_to(target)
 
-    assert [found.key for found in store.list("backups/")] == ["backups/one"]
+    assert [stored.key for stored in store.list("backups/")] == ["backups/one"]
 
 
 MANIFEST = b'{"files": {}, "version": %s}'
@@ -145,7 +148,7 @@ MANIFEST = b'{"files": {}, "version": %s}'
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"{}", b'{"files": 5}', b'{"files": {"../../x": "0"}}', MANIFEST % b'"x"']
 )
-def test_an_unreadable_backup_is_named_and_does_not_hide_the_others(store, caplog, content):
+def test_an_unreadable_backup_is_reported_and_does_not_hide_the_others(store, caplog, content):
     store.create("backups/v1_20260101_000000/manifest.json", MANIFEST % b"1")
     store.create("backups/v7_20200101_000000/manifest.json", content)
 
@@ -153,24 +156,23 @@ def test_an_unreadable_backup_is_named_and_does_not_hide_the_others(store, caplo
     assert "v7_20200101_000000 cannot be used" in caplog.text
 
 
-def test_a_backup_that_the_ledger_does_not_name_is_refused(store):
+def test_a_backup_that_the_ledger_does_not_have_is_rejected(store):
     store.create("backups/v1_20260101_000000/manifest.json", MANIFEST % b"1")
     [backup] = list_backups(store)
-    made = backed_up(1, prefix=backup["prefix"], digest=backup["digest"])
-    entries = chain(opened(), backed_up(None, prefix=None, digest=None), made)
+    recorded = backed_up(1, prefix=backup["prefix"], digest=backup["digest"])
+    entries = chain(opened(), backed_up(None, prefix=None, digest=None), recorded)
 
     require_recorded(backup, entries)
-    with pytest.raises(IntegrityError, match=f"the ledger says {made.digest}: it was changed"):
+    with pytest.raises(IntegrityError, match=f"the ledger says {recorded.digest}: it was changed"):
         require_recorded({**backup, "digest": "other"}, entries)
-    with pytest.raises(IntegrityError, match="the ledger has no such backup"):
-        require_recorded({**backup, "prefix": "backups/v2_20260101_000000"}, entries)
-    with pytest.raises(IntegrityError, match="the ledger has no such backup"):
-        require_recorded(backup, chain(opened()))
+    for other, history in (({**backup, "prefix": "backups/v2_20260101_000000"}, entries), (backup, chain(opened()))):
+        with pytest.raises(IntegrityError, match="the ledger has no such backup"):
+            require_recorded(other, history)
 
 
 @pytest.mark.parametrize(
     ("uri", "message"), [("oci://b@n/p", "needs the OCI connection"), ("relative", "is not a storage root")]
 )
-def test_a_root_that_cannot_be_opened_is_refused(uri, message):
+def test_a_root_that_cannot_be_opened_is_rejected(uri, message):
     with pytest.raises(SettingsError, match=message):
         open_store(uri, None)

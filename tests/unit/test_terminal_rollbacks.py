@@ -1,4 +1,4 @@
-"""What the command `rollback` of a terminal does: begin, go on with what was interrupted, or nothing more."""
+"""The plan of the command `rollback`: begin a rollback, continue an interrupted one, or stop because it is done."""
 
 from dataclasses import replace
 
@@ -27,6 +27,7 @@ from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.terminal_rollbacks import RollbackRequest, plan_rollback
 
 TWICE = (*complete(1), *complete(2))
+REJECTED = of("run-3", opened(3), registered(3), rejected(3), closed(Outcome.REJECTED, 3))
 REASON = "it looks odd"
 
 
@@ -43,7 +44,7 @@ DONE = of("terminal-1", rolled_back(1), closed(Outcome.ROLLED_BACK, 1))
 
 
 @pytest.mark.parametrize("version", ["previous", 1])
-def test_a_new_rollback_shows_from_where_to_where_and_why(version):
+def test_the_plan_of_a_new_rollback_has_both_versions_and_the_reason(version):
     planned = plan(*TWICE, version=version)
 
     assert (planned.version, planned.begun, planned.is_done) == (1, None, False)
@@ -59,11 +60,10 @@ def test_a_new_rollback_shows_from_where_to_where_and_why(version):
         ((), "previous", SettingsError),
         (complete(1), "previous", SettingsError),
         (TWICE, 9, SettingsError),
-        ((*TWICE, *of("run-3", opened(3), registered(3), rejected(3), closed(Outcome.REJECTED, 3))), 3,
-         IllegalTransitionError),
+        ((*TWICE, *REJECTED), 3, IllegalTransitionError),
     ],
-)  # fmt: skip
-def test_a_version_that_cannot_be_rolled_back_to_is_refused_before_anybody_is_asked(history, version, error):
+)
+def test_a_version_that_cannot_be_rolled_back_to_is_rejected_by_the_plan(history, version, error):
     with pytest.raises(error):
         plan(*history, version=version)
 
@@ -72,7 +72,7 @@ def test_a_version_that_cannot_be_rolled_back_to_is_refused_before_anybody_is_as
 @pytest.mark.parametrize("version", ["previous", 1])
 @pytest.mark.parametrize("reason", [REASON, "another text"])
 @pytest.mark.parametrize("events", [(), of("terminal-1", switch_started(1))])
-def test_an_interrupted_rollback_to_the_same_version_goes_on(begun_with, version, reason, events):
+def test_an_interrupted_rollback_to_the_same_version_is_continued(begun_with, version, reason, events):
     planned = plan(*TWICE, *begun(begun_with), *events, version=version, reason=reason)
 
     assert planned.begun is not None
@@ -81,61 +81,55 @@ def test_an_interrupted_rollback_to_the_same_version_goes_on(begun_with, version
 
 
 @pytest.mark.parametrize(("begun_with", "version"), [("previous", "previous"), ("previous", 1), (1, 1)])
-def test_a_rollback_that_is_verified_and_not_closed_is_only_closed(begun_with, version):
+def test_a_verified_rollback_that_is_still_open_is_only_closed(begun_with, version):
     planned = plan(*TWICE, *begun(begun_with), *of("terminal-1", rolled_back(1)), version=version)
 
     assert planned.begun is not None
     assert (planned.version, planned.begun.run_id, planned.is_done) == (1, "terminal-1", True)
 
 
-def test_where_nothing_is_in_production_the_plan_does_not_say_what_serves():
+def test_a_plan_without_production_does_not_say_what_serves():
     planned = plan(*TWICE, *begun(1), *of("adopt", adopted(production=None)), version=1)
 
     assert [line for line in planned.summary if "serve" in line] == []
 
 
-def test_previous_does_not_name_an_open_rollback_to_a_number_once_that_is_verified():
-    planned = plan(*TWICE, *begun(1), *of("terminal-1", rolled_back(1)), version="previous")
-
-    assert (planned.version, planned.begun) == (2, None)
-
-
-@pytest.mark.parametrize(
-    ("version", "reason", "is_closed_again"),
-    [("previous", REASON, True), (1, REASON, True), (1, "another text", True)],
-)
-def test_the_same_command_once_more_does_not_roll_back_twice(version, reason, is_closed_again):
+@pytest.mark.parametrize(("version", "reason"), [("previous", REASON), (1, REASON), (1, "another text")])
+def test_the_same_command_does_not_roll_back_twice(version, reason):
     planned = plan(*TWICE, *begun(), *DONE, version=version, reason=reason)
 
     assert (planned.version, planned.is_done) == (1, True)
-    assert (planned.begun is not None) is is_closed_again
+    assert planned.begun is not None
     assert "v1 serves already: it is verified" in planned.summary[-1]
 
 
-def test_previous_with_another_reason_is_another_rollback():
-    planned = plan(*TWICE, *begun(), *DONE, reason="it was right before")
+@pytest.mark.parametrize(
+    ("history", "request_", "is_done"),
+    [
+        pytest.param((), {"version": 2}, True, id="a rollback to the version that serves is done"),
+        pytest.param((*begun(), *DONE), {"reason": "another"}, False, id="another reason is another rollback"),
+        pytest.param(
+            (*begun(1), *of("terminal-1", rolled_back(1))),
+            {"version": "previous"},
+            False,
+            id="previous is not an open rollback to a number that is verified",
+        ),
+    ],
+)
+def test_a_rollback_to_version_2_does_not_continue_one_to_version_1(history, request_, is_done):
+    planned = plan(*TWICE, *history, **request_)
 
-    assert (planned.version, planned.begun, planned.is_done) == (2, None, False)
+    assert (planned.version, planned.begun, planned.is_done) == (2, None, is_done)
 
 
 @pytest.mark.parametrize(
     "since",
-    [
-        of("terminal-1", closed(Outcome.FAILED, 1)),
-        (*DONE, *complete(3)),
-        (*DONE, *of("run-3", opened(3))),
-    ],
+    [of("terminal-1", closed(Outcome.FAILED, 1)), (*DONE, *complete(3)), (*DONE, *of("run-3", opened(3)))],
 )
-def test_a_rollback_that_failed_or_was_followed_by_a_release_is_not_done(since):
+def test_a_rollback_that_failed_or_has_a_later_release_is_not_done(since):
     planned = plan(*TWICE, *begun(), *since)
 
     assert (planned.begun, planned.is_done) == (None, False)
-
-
-def test_a_version_that_serves_is_done_wherever_it_comes_from():
-    planned = plan(*TWICE, version=2)
-
-    assert (planned.version, planned.begun, planned.is_done) == (2, None, True)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +142,7 @@ def test_a_version_that_serves_is_done_wherever_it_comes_from():
         (begun(run_id="terminal-0"), "terminal-0", "as --ended-run says: it is closed first"),
     ],
 )
-def test_the_plan_says_what_becomes_of_the_release_that_holds_the_lock(holder, ended_run, says):
+def test_the_plan_says_what_happens_to_the_release_that_holds_the_lock(holder, ended_run, says):
     planned = plan(*TWICE, *holder, version=1, ended_run=ended_run)
 
     assert planned.begun is None
@@ -158,7 +152,7 @@ def test_the_plan_says_what_becomes_of_the_release_that_holds_the_lock(holder, e
 @pytest.mark.parametrize(
     ("history", "holder"), [(TWICE, "no run holds"), ((*TWICE, *begun()), "the run terminal-1 holds")]
 )
-def test_a_run_that_nobody_knows_cannot_have_ended(history, holder):
+def test_an_unknown_run_cannot_have_ended(history, holder):
     with pytest.raises(SettingsError, match=f"--ended-run is 'run-9', which the ledger does not know: {holder}"):
         plan(*history, ended_run="run-9")
 

@@ -1,4 +1,4 @@
-"""Ids become categories in the order in which they first come up, however the file keeps them."""
+"""Ids become categories in the order of first appearance, in any encoding of the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NUMBERS = [7, 3, 7, 3, -1, 2, 2, 9, 7, 0]
 @pytest.mark.parametrize("ids", [TEXTS, NUMBERS, [], [None, None]], ids=["text", "numbers", "none", "only nulls"])
 @pytest.mark.parametrize("row_group", [1, 3, 100])
 @pytest.mark.parametrize("dictionaries", [True, False])
-def test_categories_stand_in_the_order_of_first_appearance(
+def test_categories_are_in_the_order_of_first_appearance(
     tmp_path: Path, ids: list[Any], row_group: int, *, dictionaries: bool
 ) -> None:
     kind = pa.int64() if ids is NUMBERS else pa.string()

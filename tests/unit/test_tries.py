@@ -1,4 +1,4 @@
-"""Which try of a task it is, and who goes on."""
+"""Which try of a task this is, and who continues if the last one fails."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ HALF_A_MINUTE = timedelta(seconds=30)
         (ONLY_TRY, True, ""),
     ],
 )
-def test_who_goes_on_after_a_try_is_said(tries: Tries, is_retried: bool, says: str) -> None:
+def test_the_next_step_after_a_failed_try_is_described(tries: Tries, is_retried: bool, says: str) -> None:
     assert tries.describe_next(is_retried=is_retried) == says
 
 
 @pytest.mark.parametrize(("number", "is_last"), [(1, False), (2, False), (3, True), (4, True)])
-def test_a_try_beyond_the_last_is_the_last_too(number: int, is_last: bool) -> None:
+def test_a_try_from_the_last_number_on_is_the_last(number: int, is_last: bool) -> None:
     assert Tries(number, 3).is_last is is_last

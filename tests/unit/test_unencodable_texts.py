@@ -1,4 +1,4 @@
-"""Text that UTF-8 cannot carry, such as half of a surrogate pair, as databases and endpoints return it."""
+"""Text that UTF-8 cannot encode, such as half of a surrogate pair, as databases and endpoints return it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recdeploy_ops.domain.errors import SourceDataError
-from recdeploy_ops.extraction import ArrowSource, CursorSource, extract_tables, values
+from recdeploy_ops.extraction import ArrowSource, CursorSource, values
 from recdeploy_ops.extraction.sources import table_of
 from recdeploy_ops.storage.bundles import canonical_json
 
@@ -31,7 +31,7 @@ TEXTS = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int3
 
 
 def decode(content: bytes) -> str:
-    """As drivers do that are told to let everything pass."""
+    """Decode as a driver does that accepts all bytes."""
     return content.decode("utf-8", "surrogatepass")
 
 
@@ -49,7 +49,7 @@ def by_rows(file: Path, kind: pa.DataType) -> Source:
 
 
 def by_arrow(file: Path, kind: pa.DataType) -> Source:
-    """SQLite behind an Arrow-speaking driver that hands the database's bytes on."""
+    """SQLite behind an Arrow driver that passes the database's bytes on."""
 
     class Connection(sqlite3.Connection):
         def fetch_df_batches(self, sql: str, parameters: Any, **_: Any) -> Iterator[pa.Table]:
@@ -83,7 +83,7 @@ ROUTES += [pytest.param(by_arrow, kind, id=str(kind)) for kind in TEXTS]
 
 
 def make_shop(folder: Path, **tables: Any) -> Path:
-    """A shop whose texts SQLite stores as bytes that are no UTF-8."""
+    """Write a shop whose texts SQLite stores as bytes that are not UTF-8."""
     encoded = {
         name: [tuple(v.encode("utf-8", "surrogatepass") if isinstance(v, str) else v for v in row) for row in rows]
         for name, rows in tables.items()
@@ -102,10 +102,6 @@ def make_shop(folder: Path, **tables: Any) -> Path:
     return file
 
 
-def extract(folder: Path, source: Source) -> None:
-    extract_tables(source, shops.settings_with(), folder / "out", list[str]().append)
-
-
 @pytest.mark.parametrize(("route", "kind"), ROUTES)
 @pytest.mark.parametrize(
     ("tables", "place"),
@@ -118,12 +114,12 @@ def extract(folder: Path, source: Source) -> None:
         ),
     ],
 )
-def test_an_id_that_cannot_be_encoded_is_refused_with_its_place_and_what_to_do(
+def test_an_id_that_cannot_be_encoded_is_rejected_with_its_row_and_a_remedy(
     route: Callable[[Path, pa.DataType], Source], kind: pa.DataType, tables: Any, place: str, tmp_path: Path
 ) -> None:
     source = route(make_shop(tmp_path, **tables), kind)
     with pytest.raises(SourceDataError) as caught:
-        extract(tmp_path, source)
+        shops.extract(tmp_path / "out", source)
     message = str(caught.value)
     message.encode()
     assert message.startswith(place)
@@ -133,11 +129,11 @@ def test_an_id_that_cannot_be_encoded_is_refused_with_its_place_and_what_to_do(
 
 
 @pytest.mark.parametrize(("route", "kind"), ROUTES)
-def test_any_other_text_is_kept_with_that_character_escaped(
+def test_any_other_text_is_kept_with_the_character_escaped(
     route: Callable[[Path, pa.DataType], Source], kind: pa.DataType, tmp_path: Path
 ) -> None:
     products = [("p1", f"Ink {HALF}, \u30e6 and 😀", "office"), ("p2", None, "drinks"), ("p3", "\udfff", "x")]
-    extract(tmp_path, route(make_shop(tmp_path, products=products), kind))
+    shops.extract(tmp_path / "out", route(make_shop(tmp_path, products=products), kind))
     items = pq.read_table(tmp_path / "out" / "items.parquet")
     items.validate(full=True)
     assert items.column("title").to_pylist() == ["Ink \\ud800, \u30e6 and 😀", None, "\\udfff"]
@@ -151,40 +147,40 @@ def test_any_other_text_is_kept_with_that_character_escaped(
         (("u1", "p1", 4, f"2026{HALF}"), r"column ordered_at, row 1 .*2026\\+ud800.* is not a point in time"),
     ],
 )
-def test_a_rating_or_a_time_with_such_a_character_is_refused_as_any_other_text(
+def test_a_rating_or_timestamp_with_such_a_character_is_rejected_as_text(
     route: Callable[[Path, pa.DataType], Source], kind: pa.DataType, row: Any, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(SourceDataError, match=message):
-        extract(tmp_path, route(make_shop(tmp_path, interactions=[row]), kind))
+        shops.extract(tmp_path / "out", route(make_shop(tmp_path, interactions=[row]), kind))
 
 
-def test_bytes_that_are_no_text_at_all_are_escaped_as_bytes(tmp_path: Path) -> None:
-    """A database of another encoding than it says."""
-    made = pa.table({"product_id": ["p1"], "title": pa.array([b"caf\xe9"]).view(pa.string())})
-    assert values.texts(made.column("title")).to_pylist() == ["caf\\xe9"]
+def test_bytes_that_are_not_text_are_escaped_as_bytes(tmp_path: Path) -> None:
+    """A database may declare an encoding that it does not use."""
+    titles = pa.chunked_array([pa.array([b"caf\xe9"]).view(pa.string())])
+    assert values.texts(titles).to_pylist() == ["caf\\xe9"]
 
 
 def test_such_a_character_among_values_of_many_kinds_is_found(tmp_path: Path) -> None:
-    made = table_of(["user_id"], [(1,), ("u1",), (f"u{HALF}",)])
-    place = values.Place("users.sql", "user_id", 11)
+    users = table_of(["user_id"], [(1,), ("u1",), (f"u{HALF}",)])
+    location = values.Location("users.sql", "user_id", 11)
     with pytest.raises(SourceDataError, match=r"users.sql, column user_id, row 13 of .*'u\\ud800' is not text"):
-        values.refuse_marked(made.schema.field(0), made.column(0), place, values.HOLDS_NO_UTF8)
+        values.refuse_marked(users.schema.field(0), users.column(0), location, values.HOLDS_NO_UTF8)
 
 
 # What is stored as JSON
 
 
 def without_pairs(text: str) -> bool:
-    """Two halves beside each other are one character, to JSON and to people."""
+    """Return whether no two halves stand beside each other: JSON reads them as one character."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass") == text
 
 
 @given(st.text(st.characters() | st.characters(categories=["Cs"]), max_size=20).filter(without_pairs))
-def test_every_text_comes_back_from_stored_json(text: str) -> None:
+def test_every_text_survives_being_stored_as_json(text: str) -> None:
     content = canonical_json({"quote": [text], text: 1})
     assert json.loads(content) == {"quote": [text], text: 1}
     assert canonical_json(json.loads(content)) == content
 
 
-def test_half_a_pair_stands_in_json_as_its_escape() -> None:
+def test_half_a_surrogate_pair_is_escaped_in_json() -> None:
     assert canonical_json({"answer": f"ü{HALF}\udcff"}) == '{\n "answer": "ü\\ud800\\udcff"\n}\n'.encode()

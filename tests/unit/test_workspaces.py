@@ -1,4 +1,4 @@
-"""Work folders: removed at the end, and by the next one when their owner was killed."""
+"""Workspaces: removed at their end, or by the next one if their process was killed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def temporary(tmp_path, monkeypatch):
 
 @pytest.fixture
 def owner():
-    """Another process, at work in its workspace."""
+    """Start another process that uses a workspace."""
     with subprocess.Popen(
         [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(PLUGINS)}
     ) as process:
@@ -52,42 +52,43 @@ def test_a_workspace_is_removed_at_its_end(temporary):
     assert list(temporary.iterdir()) == []
 
 
-def test_what_a_killed_process_leaves_is_removed_by_the_next_workspace(owner):
-    process, left = owner
+def test_the_workspace_of_a_killed_process_is_removed_by_the_next(owner):
+    process, folder = owner
     process.kill()
     process.wait()
-    assert (left / "users.parquet").is_file()
+    assert (folder / "users.parquet").is_file()
 
     with workspace():
-        assert not left.exists()
+        assert not folder.exists()
 
 
-def test_a_killed_process_that_nobody_has_waited_for_is_dead_too(owner):
-    process, left = owner
+def test_a_zombie_process_counts_as_ended(owner):
+    process, folder = owner
     process.kill()
     while Path("/proc", str(process.pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z":
         time.sleep(0.01)
 
-    assert sweep_workspaces() == [left.name]
+    assert sweep_workspaces() == [folder.name]
 
 
-def test_the_folder_of_a_living_process_is_left_alone(owner):
-    _, living = owner
+def test_the_workspace_of_a_running_process_is_left_alone(owner):
+    _, folder = owner
 
     with workspace():
-        assert (living / "users.parquet").is_file()
+        assert (folder / "users.parquet").is_file()
 
 
-def test_another_process_with_the_same_id_does_not_keep_a_folder(temporary):
+def test_a_later_process_with_the_same_id_does_not_keep_a_workspace(temporary):
     with workspace() as own:
         pid, started, namespace = own.name.split("-")[1:4]
-        (temporary / f"recdeploy-{pid}-{int(started) - 1}-{namespace}-left").mkdir()
+        earlier = temporary / f"recdeploy-{pid}-{int(started) - 1}-{namespace}-left"
+        earlier.mkdir()
 
-        assert sweep_workspaces() == [f"recdeploy-{pid}-{int(started) - 1}-{namespace}-left"]
+        assert sweep_workspaces() == [earlier.name]
         assert own.is_dir()
 
 
-def test_what_other_containers_left_is_removed_only_when_no_step_can_take_that_long(temporary):
+def test_a_workspace_of_another_container_is_removed_only_when_it_is_old(temporary):
     young, old = (temporary / f"recdeploy-1-1-1-{name}" for name in ("young", "old"))
     for folder in (young, old):
         folder.mkdir()
@@ -97,14 +98,14 @@ def test_what_other_containers_left_is_removed_only_when_no_step_can_take_that_l
     assert young.is_dir()
 
 
-def test_nothing_else_is_touched(temporary):
+def test_other_folders_and_links_are_left_alone(temporary):
     elsewhere = temporary / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "kept").touch()
     with workspace() as own:
         namespace = own.name.split("-")[3]
     (temporary / f"recdeploy-1-9-{namespace}-link").symlink_to(elsewhere)
-    (temporary / "recdeploy-of-somebody").mkdir()
+    (temporary / "recdeploy-foreign").mkdir()
 
     assert sweep_workspaces() == []
     assert (elsewhere / "kept").exists()

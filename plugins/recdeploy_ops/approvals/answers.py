@@ -1,4 +1,4 @@
-"""A person's answer: recorded, bound to the digest that was asked about, and compared with what is there now."""
+"""A person's answer: recorded for the digest in the question, and compared with the present state."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ NO_TEST = "Cannot promote to production - no test deployment"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person answered, or a timeout.
+    """A person's answer, or a timeout.
 
     Attributes:
         decision: one of the question's options.
         by: name of the person; None after a timeout.
         at: when, UTC.
-        comment: what was written beside it.
-        timed_out: nobody answered in time.
+        comment: the comment to it.
+        timed_out: whether nobody answered in time.
     """
 
     decision: Decision
@@ -46,23 +46,23 @@ class Answer:
 
 
 def record_answer(context: ReleaseContext, answer: Answer, *, attempt: int) -> ApprovalAnswered:
-    """Record an answer, bound to the digest that was asked about.
+    """Record an answer, for the digest in the question.
 
     Args:
         context: of the run.
-        answer: what was answered.
+        answer: of the person.
         attempt: the try of the question that it answers.
 
     Raises:
-        MissingInputError: nobody was asked, or what was asked about was made again since.
+        MissingInputError: nobody was asked, or the subject of the question was made again since.
         ApprovalError: the answer is to an earlier try.
         SelfApprovalError: the requester has approved their own run, which the settings forbid.
     """
     release = context.confirm_lock()
-    asked = release.require(ApprovalRequested)
-    if asked.attempt != attempt:
+    question = release.require(ApprovalRequested)
+    if question.attempt != attempt:
         raise ApprovalError(
-            f"This answers try {attempt} of the question, but try {asked.attempt} was asked last.", ASK_AGAIN
+            f"This answers try {attempt} of the question, but the last try is {question.attempt}.", ASK_AGAIN
         )
     is_own = answer.by == release.opened.triggered_by
     if answer.decision in CHANGING_DECISIONS and is_own and not context.settings.release.self_approval:
@@ -75,14 +75,14 @@ def record_answer(context: ReleaseContext, answer: Answer, *, attempt: int) -> A
             comment=answer.comment,
             timed_out=answer.timed_out,
             attempt=attempt,
-            version=asked.version,
-            digest=asked.digest,
-            fingerprint=asked.fingerprint,
+            version=question.version,
+            digest=question.digest,
+            fingerprint=question.fingerprint,
         )
     )
     answered = recorded.require(ApprovalAnswered)
     tag_question(context)
-    log.info("%s answered %s for v%s (%s).", answered.by, answer.decision, asked.version, asked.digest[:12])
+    log.info("%s answered %s for v%s (%s).", answered.by, answer.decision, question.version, question.digest[:12])
     return answered
 
 
@@ -94,10 +94,10 @@ def self_approval(message: str) -> SelfApprovalError:
 
 
 def require_promotion_approved(context: ReleaseContext) -> ModelRegistered:
-    """Return the registered model that was approved, after comparing it with storage and catalog.
+    """Return the approved model, after comparing it with storage and catalog.
 
     Raises:
-        ApprovalError: nobody approved this, it has changed since, or the approval was used before.
+        ApprovalError: nobody approved it, it has changed since, or the approval was used before.
         IllegalTransitionError: the version was not validated.
     """
     release = context.release
@@ -108,18 +108,18 @@ def require_promotion_approved(context: ReleaseContext) -> ModelRegistered:
     if answer.decision is not Decision.PROMOTE:
         raise ApprovalError(f"v{release.version} was not approved: {answer.by} answered {answer.decision}.", ASK_AGAIN)
     fingerprints.require_unchanged(release.require(ApprovalRequested), fingerprints.read_parts(context))
-    # Checked before OCI is requested to change anything: the ledger would refuse to record it only afterwards.
+    # Checked before any request to OCI: the ledger would refuse the event only afterwards.
     stage = context.state.versions[release.version].stage
-    if stage is not Stage.CHAMPION:  # one that serves may be approved again: it is verified again
+    if stage is not Stage.CHAMPION:  # the champion may be approved again, and is verified again
         stages.advance(stage, Stage.CHAMPION)
     return registered
 
 
 def require_rollback_approved(context: ReleaseContext) -> None:
-    """Refuse a rollback that was to be approved and was not, or not as it is now.
+    """Refuse a rollback that needs an approval and has none for its present state.
 
     Raises:
-        ApprovalError: a person answered Keep, or what was approved has changed since.
+        ApprovalError: a person answered Keep production, or something approved has changed since.
         MissingInputError: nobody has answered.
     """
     release = context.release

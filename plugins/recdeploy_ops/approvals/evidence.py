@@ -1,7 +1,7 @@
 """The evidence that a person reads before answering Promote or Reject, as Markdown for Airflow's UI.
 
-Product names, user ids and messages come from data that anybody may have written. What is shown of them is
-text and nothing else: no Markdown, no HTML, no link, no table cell, no line break, no change of reading direction.
+Product names, user ids and messages come from data that anyone may have written. They are shown as plain text: no
+Markdown, no HTML, no link, no table cell, no line break, no change of reading direction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CUT = "\n_Cut to fit: the whole report is kept beside the run._\n"
 ID_LENGTH = 40  # characters shown of an id: a UUID has 36
 MESSAGE_LENGTH = 300
 SAMPLE_ITEMS = 5
-# The worst first; with no-break spaces, so that a narrow column does not part a mark from its word.
+# The worst first; no-break spaces keep a mark and its word together in a narrow column.
 MARKS = {"FAIL": "❌\u00a0**FAIL**", "HOLD": "⚠️\u00a0**HOLD**", "PASS": "✅\u00a0PASS"}
 UNKNOWN_VERDICT = "❓\u00a0**not judged**"
 NOT_MEASURED = "not measured"
@@ -30,7 +30,7 @@ UNITS: Mapping[str, Callable[[float], str]] = {
     "freshness": lambda hours: f"{hours:,.0f} h",
     "latency_p95": lambda seconds: f"{seconds * 1000:.1f} ms",
 }
-# Words that a renderer would turn into a link by itself, or that would turn the reading direction around them.
+# Words that a renderer would turn into links, or that would change the reading direction around them.
 TRAPS = re.compile(
     r"://|www\.|@|mailto:|xmpp:|[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]",
     re.IGNORECASE,
@@ -42,20 +42,20 @@ RIGHT_TO_LEFT = {"R", "AL", "AN"}
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything the approver sees. Mappings go from a label of ours to a value from data.
+    """Everything that the approver sees. Mappings go from our labels to values from data.
 
     Attributes:
         version: of the candidate.
         digest: of its artifact, which the approval is bound to.
         fingerprint: of the approval: everything that the answer rests on.
         production: what production serves now, in words; None before the first release.
-        rehearsed: how the rollback was rehearsed, in words; None where there is nothing to roll back to.
-        notices: what to know before all else, e.g. ``TEST was skipped.``.
+        rehearsed: how the rollback was rehearsed, in words; None if there is nothing to roll back to.
+        notices: what to know first, e.g. ``TEST was skipped.``.
         data: e.g. rows, users, items, newest interaction.
         metrics: offline metrics, e.g. RMSE and MAE.
-        gates: gate reports as `GateReport.to_json` gives them, by the name of the gate run.
-        endpoint: what TEST answered.
-        latency: of TEST, in turn with production.
+        gates: gate reports as `GateReport.to_json` returns them, by the name of the gate run.
+        endpoint: the answers of the test deployment.
+        latency: of the test deployment, in turn with production.
         changes: against production.
         samples: lists of some users, best first.
         titles: names of items by id, shown beside the ids.
@@ -97,12 +97,12 @@ def render_evidence(evidence: Evidence) -> str:
 
 
 def render_rollback(reason: str, notices: Sequence[str], facts: Mapping[str, object]) -> str:
-    """Return the body of the question whether production is to be rolled back, as Markdown.
+    """Return the body of the question whether to roll production back, as Markdown.
 
     Args:
-        reason: as the person who wants it gave it.
-        notices: what to know before all else.
-        facts: what it rests on, by labels of ours.
+        reason: as the requester gave it.
+        notices: what to know first.
+        facts: what the answer rests on, by our labels.
     """
     lines = [f"> **Note:** {escape_text(notice)}\n" for notice in notices]
     lines.append(f"Reason: {escape_text(reason or 'none given')}\n")
@@ -111,18 +111,18 @@ def render_rollback(reason: str, notices: Sequence[str], facts: Mapping[str, obj
 
 
 def escape_text(text: str, length: int = MESSAGE_LENGTH) -> str:
-    """Return a sentence that may quote data as Markdown that shows exactly its characters.
+    """Return a sentence, which may quote data, as Markdown that shows exactly its characters.
 
-    Words that look like links, or are written from right to left, are shown as code, isolated from the rest.
+    Words that look like links, or are written from right to left, are shown as isolated code.
     """
     words = WORDS.split(_shorten(text, length))
     return "".join(escape_id(word, length) if TRAPS.search(word) else _escape_words(word) for word in words)
 
 
 def escape_id(text: str, length: int = ID_LENGTH) -> str:
-    """Return an id or a name as a code span that shows exactly its characters; a long one without its middle."""
+    """Return an id or a name as a code span that shows exactly its characters; a long one loses its middle."""
     shown = _shorten(text, length)
-    body = "".join(_spell(character) if character in "`|\\" else _visible(character) for character in shown)
+    body = "".join(_escape(character) if character in "`|\\" else _visible(character) for character in shown)
     if body.startswith(" ") or body.endswith(" "):
         body = re.sub(r"^ | $", r"\\u0020", body)
     if not body:
@@ -137,11 +137,11 @@ def _escape_words(text: str) -> str:
 
 
 def _visible(character: str) -> str:
-    """Return a character, spelled out where it is a control, an invisible one, or another space than the space."""
-    return _spell(character) if unicodedata.category(character)[0] in "CZ" and character != " " else character
+    """Return a character, escaped if it is a control character, invisible, or a space other than U+0020."""
+    return _escape(character) if unicodedata.category(character)[0] in "CZ" and character != " " else character
 
 
-def _spell(character: str) -> str:
+def _escape(character: str) -> str:
     number = ord(character)
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
@@ -174,18 +174,18 @@ def _summarise(evidence: Evidence) -> list[tuple[str, str]]:
 
 
 def _findings(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    found = [(name, finding) for name, report in gates.items() for finding in report["findings"]]
+    findings = [(name, finding) for name, report in gates.items() for finding in report["findings"]]
     order = list(MARKS)
-    found.sort(key=lambda pair: order.index(pair[1]["verdict"]) if pair[1]["verdict"] in order else -1)
+    findings.sort(key=lambda pair: order.index(pair[1]["verdict"]) if pair[1]["verdict"] in order else -1)
     rows = [
         (
             MARKS.get(finding["verdict"], UNKNOWN_VERDICT),
             escape_text(f"{name}: {finding['gate']}", 80),
-            f"{escape_text(_measure(finding['gate'], finding['value']), 40)}{_interval(finding.get('interval'))}",
+            escape_text(_measure(finding["gate"], finding["value"]), 40),
             escape_text(str(finding["threshold"]), 60),
             escape_text(str(finding["message"])),
         )
-        for name, finding in found
+        for name, finding in findings
     ]
     return _table(("verdict", "gate", "value", "needs", "what was seen"), rows)
 
@@ -244,10 +244,6 @@ def _number(value: object) -> str:
 
 
 def _measure(gate: str, value: object) -> str:
-    """Return a gate's value in the unit in which people think of it."""
+    """Return a gate's value in its usual unit."""
     show = UNITS.get(gate)
     return show(value) if show and isinstance(value, float) and math.isfinite(value) else _number(value)
-
-
-def _interval(bounds: Sequence[float] | None) -> str:
-    return "" if bounds is None else f" ({bounds[0]:.4g} to {bounds[1]:.4g})"

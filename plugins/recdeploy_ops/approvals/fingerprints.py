@@ -1,4 +1,4 @@
-"""The approval fingerprint: everything that a person's answer rests on, read where it is stored."""
+"""The approval fingerprint: a sha256 over everything that a person's answer rests on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GATES = (DataChecked, CandidateChecked, TestValidated)
 
 
 def read_parts(context: ReleaseContext) -> dict[str, str]:
-    """Return what an approval covers, each part read again from storage or from the Model Catalog.
+    """Return the parts that an approval covers, each read again from storage or from the Model Catalog.
 
     Raises:
         MissingInputError: a part was never made, or is gone.
@@ -58,11 +58,10 @@ def read_parts(context: ReleaseContext) -> dict[str, str]:
 
 
 def require_whole(context: ReleaseContext) -> None:
-    """Read what would be promoted where it is stored, and compare it with the manifests that were approved.
+    """Read the stored files of the version to promote, and compare them with the approved manifests.
 
-    The extract is judged by its manifest and by the sizes of its files: it is never served, it may be many gigabytes,
-    and to read them all would hold up the switch. Bytes exchanged for as many others are found by a step that trains
-    on it again, as it verifies each file.
+    Of the extract only the manifest and the sizes of the files are compared: it is never served, and reading many
+    gigabytes would delay the switch. A step that trains on it again verifies each file.
 
     Raises:
         ApprovalError: a file is gone or was changed; names it.
@@ -74,12 +73,12 @@ def require_whole(context: ReleaseContext) -> None:
     except IntegrityError as err:
         raise ApprovalError(
             f"Refusing to promote v{context.release.version}: it is not what was approved: {err.message}",
-            TryAgain("Put that object back as it was (or make it again with a new run)"),
+            TryAgain("Restore that object (or make it again with a new run)"),
         ) from err
 
 
 def read_rollback_parts(context: ReleaseContext) -> dict[str, str]:
-    """Return what the approval of a rollback covers: what would serve, and what serves until then.
+    """Return the parts that the approval of a rollback covers: what would serve, and what serves now.
 
     Raises:
         MissingInputError: the rollback was not rehearsed.
@@ -99,35 +98,36 @@ def fingerprint_of(parts: Mapping[str, str]) -> str:
     return hashlib.sha256(canonical_json(dict(parts))).hexdigest()
 
 
-def require_unchanged(asked: ApprovalRequested, parts: Mapping[str, str]) -> None:
-    """Compare what was asked about with what is there now.
+def require_unchanged(question: ApprovalRequested, parts: Mapping[str, str]) -> None:
+    """Refuse if the parts in a question differ from the present ones.
 
     Raises:
         ApprovalError: names every part that differs.
     """
-    changed = [name for name in {**asked.parts, **parts} if asked.parts.get(name) != parts.get(name)]
-    if changed or asked.fingerprint != fingerprint_of(parts):
+    changed = [name for name in {**question.parts, **parts} if question.parts.get(name) != parts.get(name)]
+    if changed or question.fingerprint != fingerprint_of(parts):
         raise ApprovalError(
-            f"Refusing to promote v{asked.version}: changed since approval: {', '.join(changed) or 'the fingerprint'}.",
+            f"Refusing to promote v{question.version}: changed since approval: "
+            f"{', '.join(changed) or 'the fingerprint'}.",
             ASK_AGAIN,
         )
 
 
 def _require_sizes(context: ReleaseContext, extract: Bundle) -> None:
     sizes = extract.facts.get(SIZES)
-    if sizes is None:  # made by hand: there is nothing but the bytes to compare
+    if sizes is None:  # made by hand: only the bytes can be compared
         verify_bundle(context.store, extract)
         return
-    found = {stored.key: stored.size for stored in context.store.list(f"{extract.prefix}/")}
+    stored_sizes = {stored.key: stored.size for stored in context.store.list(f"{extract.prefix}/")}
     for name, size in sizes.items():
-        stored = found.get(extract.key(name))
-        if stored != size:
-            has = "is gone" if stored is None else f"has {stored} bytes"
-            raise IntegrityError(f"{context.store.uri}/{extract.key(name)} {has}, its manifest says {size} bytes.")
+        stored_size = stored_sizes.get(extract.key(name))
+        if stored_size != size:
+            state = "is gone" if stored_size is None else f"has {stored_size} bytes"
+            raise IntegrityError(f"{context.store.uri}/{extract.key(name)} {state}, its manifest says {size} bytes.")
 
 
 def _name_production(context: ReleaseContext) -> str:
-    """Return what serves until then: an approval to replace one version does not cover another."""
+    """Return what serves now: an approval to replace one version does not cover another."""
     serving = context.state.production
     return f"v{serving.version} {serving.digest} since {serving.since}" if serving else "none"
 

@@ -36,18 +36,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PREEMPTION = "A rollback preempts this question: it stays here, and an answer is refused then."
+PREEMPTION = "A rollback preempts this question: it stays here, but an answer is then refused."
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a person is asked.
+    """A question to a person.
 
     Attributes:
         subject: one line.
         body: the evidence, Markdown.
-        version: what would be promoted, or rolled back to.
-        digest: its digest, to which the answer is bound.
+        version: to promote, or to roll back to.
+        digest: its digest, which the answer is bound to.
     """
 
     subject: str
@@ -62,7 +62,7 @@ def ask(context: ReleaseContext, *, attempt: int, notice: str | None = None) -> 
     Args:
         context: of the run.
         attempt: Airflow's try number: an answer to an earlier try does not count.
-        notice: what to say before all else, e.g. why it is asked again.
+        notice: what to say first, e.g. why it is asked again.
     """
     release = context.confirm_lock()
     artifact = context.open_bundle(ArtifactBuilt)
@@ -82,12 +82,12 @@ def ask(context: ReleaseContext, *, attempt: int, notice: str | None = None) -> 
 
 
 def ask_rollback(context: ReleaseContext, *, attempt: int, notice: str | None = None) -> Question | None:
-    """Record that a person is asked whether to roll back, and return the question; None when nobody is to be asked.
+    """Record that a person is asked whether to roll back, and return the question; None if nobody is to be asked.
 
     Args:
         context: of the run.
         attempt: Airflow's try number: an answer to an earlier try does not count.
-        notice: what to say before all else, e.g. why it is asked again.
+        notice: what to say first, e.g. why it is asked again.
     """
     release = context.confirm_lock()
     params = release.rollback_params
@@ -96,7 +96,7 @@ def ask_rollback(context: ReleaseContext, *, attempt: int, notice: str | None = 
     notices = [*filter(None, [notice]), *_note_repetition(release, attempt)]
     target, serving = context.state.versions[release.version], context.state.production
     if target.known_by_tags:
-        notices.append(f"That v{target.number} ever served is known by its tags in the Model Catalog alone.")
+        notices.append(f"Only tags in the Model Catalog say that v{target.number} ever served.")
     rehearsed = release.require(RollbackRehearsed)
     parts = fingerprints.read_rollback_parts(context)
     _record_question(context, attempt, target.digest, parts)
@@ -119,40 +119,40 @@ def ask_rollback(context: ReleaseContext, *, attempt: int, notice: str | None = 
 
 
 def tag_question(context: ReleaseContext) -> None:
-    """Tag the model that is asked about with the ledger head, so that tampering with earlier entries is detectable."""
+    """Tag the model in question with the ledger head, so that tampering with earlier entries is detectable."""
     model = context.release.get(ModelRegistered) or context.release.get(RollbackRehearsed)
     if model is not None:
         tag_with_head(context, model.model_id)
 
 
 def describe_evidence(context: ReleaseContext, release: Release, notices: Sequence[str]) -> str:
-    """Return everything that was measured on the way to a question that was asked, as Markdown.
+    """Return the measurements behind a release's question, as Markdown.
 
     Args:
         context: of the run.
         release: the release, open or closed.
-        notices: what to know before all else.
+        notices: what to know first.
     """
     extracted = release.require(DataExtracted)
     offline = read_report(context.store, release.require(CandidateChecked))
-    live = read_report(context.store, release.require(TestValidated))
-    details = live["details"]
+    online = read_report(context.store, release.require(TestValidated))
+    details = online["details"]
     replaced = context.state.production
     if release.get(Promoted) and replaced and replaced.version == release.version:
         replaced = context.state.previous_champion
     metrics = release.require(ModelTrained).metrics
-    asked = release.require(ApprovalRequested)
+    question = release.require(ApprovalRequested)
     gates = {
         "data": read_report(context.store, release.require(DataChecked)),
         "candidate": offline,
-        "TEST": live,
-        "production": _judge_size(asked),
+        "TEST": online,
+        "production": _judge_size(question),
     }
     return render_evidence(
         Evidence(
             version=release.version,
             digest=offline["details"]["digest"],
-            fingerprint=asked.fingerprint,
+            fingerprint=question.fingerprint,
             production=f"v{replaced.version} since {replaced.since}" if replaced else None,
             rehearsed=_describe_rehearsal(release),
             notices=notices,
@@ -174,9 +174,9 @@ def _describe_effect(version: int, serving: int | None) -> str:
     return ", which serves already" if version == serving else f", which replaces v{serving} in production"
 
 
-def _judge_size(asked: ApprovalRequested) -> dict[str, Any]:
-    """Return the report of a gate that is judged with the question: a change of production's size is a HOLD."""
-    resize = asked.parts.get(RESIZE_PART)
+def _judge_size(question: ApprovalRequested) -> dict[str, Any]:
+    """Return the report of a gate that is judged with the question: a resize of production is a HOLD."""
+    resize = question.parts.get(RESIZE_PART)
     if resize is None:
         return {"findings": []}
     message = f"Once promoted, production is resized {resize}."
@@ -194,19 +194,19 @@ def _note_repetition(release: Release, attempt: int) -> list[str]:
 
 
 def _record_question(context: ReleaseContext, attempt: int, digest: str, parts: Mapping[str, str]) -> None:
-    asked = ApprovalRequested(
+    question = ApprovalRequested(
         attempt=attempt,
         version=context.release.version,
         digest=digest,
         parts=dict(parts),
         fingerprint=fingerprints.fingerprint_of(parts),
     )
-    context.record(asked)
+    context.record(question)
     tag_question(context)
 
 
 def _describe_rehearsal(release: Release) -> str | None:
-    """Return to which version a rollback was rehearsed in this run, and how long that took."""
+    """Return which rollback was rehearsed in this run, and how long that took."""
     rehearsed = release.get(RollbackRehearsed)
     return f"v{rehearsed.version} in {rehearsed.seconds} s" if rehearsed else None
 

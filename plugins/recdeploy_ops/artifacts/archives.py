@@ -1,4 +1,4 @@
-"""Zips of the Model Catalog: packed so that equal files give equal bytes, unpacked within bounds."""
+"""Zips for the Model Catalog: packing gives equal bytes for equal files, unpacking is bounded."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 ZIP_LEVEL = 1
-UNIX, FILE_MODE = 3, 0o100644 << 16  # in every zip, wherever it is written
-# Their output is bounded by what was read and by the declared size; zipfile unpacks a whole chunk of bzip2 or LZMA at
-# once, so 2 kB of them can take gigabytes.
+UNIX, FILE_MODE = 3, 0o100644 << 16  # in every zip, on any system
+# zipfile bounds their output by the input and the declared size. It unpacks a whole chunk of bzip2 or LZMA at once, so
+# 2 kB of them can take gigabytes.
 METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-# What is unpacked may fill no disk: deflate makes at most 1/1032 of anything, our files about a tenth of themselves.
+# Bounds that protect the disk: deflate reaches a ratio of 1032, our files one of about 10.
 UNPACKED_BYTES, SMALL_BYTES, LARGEST_RATIO = 8 << 30, 64 << 20, 200
 FILES = 20_000  # of files and folders
 # Of a file's name, and of its path in the zip: an object's name has at most 1,024 bytes, with the prefix.
 NAME_BYTES, PATH_BYTES = 255, 900
-# What zipfile says of a zip that is damaged or encrypted.
+# What zipfile raises for a damaged or encrypted zip.
 UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -43,7 +43,7 @@ UNREADABLE = (
 
 
 def zip_artifact(folder: Path, target: Path) -> None:
-    """Write the files of ``folder`` into the zip that the model catalog takes; equal files give equal bytes."""
+    """Write the files of ``folder`` into a zip for the model catalog; equal files give equal bytes."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=ZIP_LEVEL) as archive:
         for name, path in files_below(folder).items():
             large = path.stat().st_size > zipfile.ZIP64_LIMIT
@@ -54,35 +54,35 @@ def zip_artifact(folder: Path, target: Path) -> None:
 
 
 def unzip_artifact(archive: Path, folder: Path) -> str:
-    """Unpack what `zip_artifact` packed, verify every file against the manifest, and return the digest.
+    """Unpack a zip of `zip_artifact`, verify every file against the manifest, and return the digest.
 
     Args:
         archive: the zip, e.g. from the model catalog.
-        folder: made here.
+        folder: created here.
 
     Raises:
-        IntegrityError: it is not such a zip, a file is missing, too many, or not the one in the manifest.
+        IntegrityError: it is not such a zip, or a file is missing, not in the manifest, or differs from it.
     """
     names = unzip(archive, folder)
     if MANIFEST not in names:
-        raise IntegrityError(f"{archive.name} is not an artifact of ours: it holds {sorted(names)[:10]}.")
+        raise IntegrityError(f"{archive.name} is not an artifact of this project: it has {sorted(names)[:10]}.")
     manifest = parse_manifest(archive.name, (folder / MANIFEST).read_bytes())
     files = manifest.files
-    found = {name: sha256_of(folder / name) for name in names if name != MANIFEST}
-    wrong = sorted(name for name in {*files, *found} if files.get(name) != found.get(name))
-    if wrong:
-        raise IntegrityError(f"{archive.name} does not match its manifest: {', '.join(wrong)}.")
+    hashes = {name: sha256_of(folder / name) for name in names if name != MANIFEST}
+    differing = sorted(name for name in {*files, *hashes} if files.get(name) != hashes.get(name))
+    if differing:
+        raise IntegrityError(f"{archive.name} does not match its manifest: {', '.join(differing)}.")
     return manifest.digest
 
 
 def unzip(archive: Path, folder: Path) -> list[str]:
-    """Unpack a zip from the model catalog, none of whose names may lead out of ``folder``; return the file names.
+    """Unpack a zip from the model catalog into ``folder``, never outside it; return the file names.
 
-    Nothing is written before the zip's directory was checked; what is written is counted.
+    Nothing is written before the zip's directory is checked, and the written bytes are counted.
 
     Raises:
         IntegrityError: it is not a zip, or damaged; a name in it is unsafe or occurs twice; it has a link, too many
-            files, another compression than deflate, or would be too large.
+            files, a compression other than deflate, or would be too large.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -102,20 +102,20 @@ def unzip(archive: Path, folder: Path) -> list[str]:
 
 def _require_modest(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
     if len(entries) > FILES:
-        raise IntegrityError(f"{archive.name} holds {len(entries):,} files: at most {FILES:,} are unpacked.")
+        raise IntegrityError(f"{archive.name} has {len(entries):,} files: at most {FILES:,} are unpacked.")
     size, packed = sum(entry.file_size for entry in entries), archive.stat().st_size
     if size > UNPACKED_BYTES or size > max(SMALL_BYTES, LARGEST_RATIO * packed):
         raise IntegrityError(
-            f"{archive.name} has {packed:,} bytes and would be {size:,} when it is unpacked: that is not an artifact "
-            f"of a recommender. At most {UNPACKED_BYTES:,} bytes and {LARGEST_RATIO} times its size are unpacked."
+            f"{archive.name} has {packed:,} bytes and would have {size:,} unpacked: that is not an artifact of a "
+            f"recommender. At most {UNPACKED_BYTES:,} bytes and {LARGEST_RATIO} times its size are unpacked."
         )
 
 
 def _require_plain(archive: Path, entry: zipfile.ZipInfo) -> None:
     """Refuse an entry that is not a plain file or folder inside the zip's own folder."""
-    what = f"{archive.name} holds {entry.orig_filename[:NAME_BYTES]!r}"
+    what = f"{archive.name} has {entry.orig_filename[:NAME_BYTES]!r}"
     if entry.header_offset >= archive.stat().st_size:
-        raise IntegrityError(f"{what}, which begins behind its end.")
+        raise IntegrityError(f"{what}, which begins past its end.")
     if entry.compress_type not in METHODS:
         raise IntegrityError(f"{what}, compressed with method {entry.compress_type}: only stored and deflate are read.")
     if stat.S_IFMT(entry.external_attr >> 16) not in {0, stat.S_IFREG, stat.S_IFDIR}:
@@ -126,24 +126,24 @@ def _require_plain(archive: Path, entry: zipfile.ZipInfo) -> None:
 
 
 def _find_fault(entry: zipfile.ZipInfo) -> str:
-    """Return why an entry's name cannot be written on every system; empty when it can."""
+    """Return why an entry's name cannot be written on every system; empty if it can."""
     name = entry.filename.removesuffix("/")
     parts = name.split("/")
     if entry.orig_filename != entry.filename:  # zipfile cuts a name at NUL
-        return "a name that holds a NUL, or another name besides"
+        return "a name with a NUL, or with two spellings"
     if name.startswith("/") or ".." in parts or "\\" in name:
         return "which leads out of its folder"
     if not name.isprintable():
         return "a name with a control character"
     if not {"", "."}.isdisjoint(parts):
-        return "a name that is empty, or a part of which is"
+        return "an empty name, or one with an empty part"
     if len(name.encode()) > PATH_BYTES or any(len(part.encode()) > NAME_BYTES for part in parts):
         return f"a name of more than {NAME_BYTES} bytes, or a path of more than {PATH_BYTES}"
     return ""
 
 
 def _require_distinct(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
-    """Refuse names that stand there twice, or name both a file and a folder."""
+    """Refuse names that occur twice, or for both a file and a folder."""
     files = [entry.filename for entry in entries if not entry.is_dir()]
     folders = {entry.filename.removesuffix("/") for entry in entries if entry.is_dir()}
     folders |= {str(parent) for name in files for parent in PurePosixPath(name).parents}
@@ -151,14 +151,14 @@ def _require_distinct(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None
     for name in files:
         if name in taken:
             how = "as a file and as a folder" if name in folders else "twice"
-            raise IntegrityError(f"{archive.name} holds {name!r} {how}.")
+            raise IntegrityError(f"{archive.name} has {name!r} {how}.")
         taken.add(name)
 
 
 def _unpack(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
     target = folder / entry.filename
-    if not target.resolve().is_relative_to(folder.resolve()):  # a link that was in the folder before
-        raise IntegrityError(f"{opened.filename} holds {entry.filename!r}, which leads out of its folder.")
+    if not target.resolve().is_relative_to(folder.resolve()):  # by a link that was in the folder before
+        raise IntegrityError(f"{opened.filename} has {entry.filename!r}, which leads out of its folder.")
     target.parent.mkdir(parents=True, exist_ok=True)
     left = entry.file_size
     with opened.open(entry) as source, target.open("xb") as sink:  # created, never overwritten

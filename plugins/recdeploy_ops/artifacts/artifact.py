@@ -22,7 +22,7 @@ FORMAT = 1  # of the files; score.py reads this one only
 DATABASE = "recommendations.sqlite"
 FALLBACK = "new_user_fallback.pkl"
 PICKLE_PROTOCOL = 4
-# What the unpickler raises for a stream that is damaged, or asks for a class, an attribute or gigabytes.
+# What the unpickler raises for a stream that is damaged, or names a class, an attribute or gigabytes.
 UNREADABLE = (
     *(pickle.UnpicklingError, EOFError, TypeError, ValueError, AttributeError),
     *(IndexError, KeyError, OverflowError, MemoryError, RecursionError),
@@ -38,24 +38,24 @@ def build_artifact(
     version: int,
     top_k: int,
 ) -> str:
-    """Write what a model deployment serves into ``folder``; equal input gives equal bytes.
+    """Write the artifact that a model deployment serves into ``folder``; equal input gives equal bytes.
 
     Args:
         results_folder: the operator's ``recommendations.csv``, and ``new_users.csv`` if it wrote one.
-        extract_folder: ``users.parquet``, ``items.parquet`` and ``interactions.parquet`` it was trained on.
-        folder: empty, or made here.
+        extract_folder: the ``users.parquet``, ``items.parquet`` and ``interactions.parquet`` of the training.
+        folder: empty, or created here.
         settings: name the project, the columns and the conda environment.
         version: of the model.
-        top_k: length of a list when the request does not say.
+        top_k: length of a list if the request has none.
 
     Returns:
         The digest: sha256 of ``manifest.json``.
 
     Raises:
         TrainingFailedError: the operator's files are missing, or cannot be served.
-        StorageError: ``folder`` holds something already.
+        StorageError: ``folder`` is not empty.
     """
-    from recdeploy_ops.artifacts import recommendation_database  # pyarrow: only who builds needs it
+    from recdeploy_ops.artifacts import recommendation_database  # pyarrow: only building needs it
 
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -81,7 +81,7 @@ def build_artifact(
 
 
 def write_fallback(folder: Path, ranking: Ranking) -> None:
-    """Write ``new_user_fallback.pkl``: a list of ``[product_id, rating]``, best first, and nothing else."""
+    """Write ``new_user_fallback.pkl``: a list of ``[product_id, rating]``, best first."""
     rows = [[item, rating] for item, rating in ranking]
     (folder / FALLBACK).write_bytes(pickle.dumps(rows, protocol=PICKLE_PROTOCOL))
 
@@ -96,7 +96,7 @@ def read_fallback(folder: Path) -> Ranking:
         with (folder / FALLBACK).open("rb") as stream:
             rows = [(item, rating) for item, rating in _PlainUnpickler(stream).load()]
         if not all(_is_ranked(item, rating) for item, rating in rows):
-            raise ValueError("it holds something else than product ids and finite ratings")
+            raise ValueError("not all entries are product ids and finite ratings")
         return [(item, float(rating)) for item, rating in rows]
     except UNREADABLE as err:
         raise IntegrityError(f"{folder / FALLBACK} is not a list of products and ratings: {err!r}") from err
@@ -108,10 +108,10 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _is_ranked(item: object, rating: Any) -> bool:
-    """Return whether it is a product id and a finite number, as ``score.py`` accepts them, that can be stored."""
+    """Return whether it is a storable product id and a finite number, as ``score.py`` accepts them."""
     if type(item) is not str or type(rating) not in {int, float}:
         return False
-    item.encode()  # a lone surrogate is in no product id
+    item.encode()  # raises on a lone surrogate
     return math.isfinite(rating)
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 CODE = ("plugins", "include")
-COMMIT_VARIABLE = "RECDEPLOY_GIT_COMMIT"  # set by the image, which carries no repository
+COMMIT_VARIABLE = "RECDEPLOY_GIT_COMMIT"  # set in the image, which has no repository
 
 
 @dataclass(frozen=True)
 class CodeVersion:
-    """Where the running code comes from; None where that cannot be told."""
+    """Where the running code comes from; None if unknown."""
 
     repository: str | None
     branch: str | None
@@ -24,7 +24,7 @@ class CodeVersion:
 
 
 def digest_of_code() -> str:
-    """Return one sha256 over the product's own source files, whether or not they are committed."""
+    """Return one sha256 over the product's source files, whether or not they are committed."""
     digest = hashlib.sha256()
     for folder in CODE:
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -52,7 +52,7 @@ def _without_credentials(url: str) -> str:
 def _git(*arguments: str) -> str | None:
     try:
         answer = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments],  # noqa: S607 - whichever git the worker has
+            ["git", "-C", str(ROOT), *arguments],  # noqa: S607 - the worker's git
             capture_output=True,
             text=True,
             timeout=10,

@@ -1,4 +1,4 @@
-"""What is served: the lists of ``recommendations.csv`` as SQLite, and the list for users who are not in it."""
+"""The recommendation database, written from ``recommendations.csv``, and the list for users who are not in it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from recdeploy_ops.settings import SourceSettings
     from recdeploy_ops.training.recommendations import RankedLists, Ranking
 
-POPULARITY = "popularity"  # where a list for new users comes from, if not from the operator
+POPULARITY = "popularity"  # the origin of a list for new users that the operator did not write
 
 PAGE_BYTES = 8192
-SQLITE_VERSION_AT = 96  # of the file: where SQLite notes the number of the library that wrote it
+SQLITE_VERSION_AT = 96  # offset in the file of the version of the SQLite library that wrote it
 
 SCHEMA = f"""
 PRAGMA page_size = {PAGE_BYTES};
@@ -62,8 +62,8 @@ class Popularity:
 
     Attributes:
         item: its id.
-        count: lists that name it, or ratings of it.
-        rating: the mean of the ratings there.
+        count: lists that have it, or ratings of it.
+        rating: the mean of the ratings in them.
     """
 
     item: str
@@ -74,7 +74,7 @@ class Popularity:
 def rank_by_popularity(items: Iterable[Popularity], length: int) -> Ranking:
     """Return the ``length`` most popular items with their mean ratings, most popular first.
 
-    Equal counts are ordered by the mean rating, then by id, so that the order never depends on the input's.
+    Equal counts are ordered by mean rating, then by id, so that the order does not depend on the input's.
     """
     ranked = sorted(items, key=lambda item: (-item.count, -item.rating, item.item))
     return [(item.item, item.rating) for item in ranked[:length]]
@@ -100,7 +100,7 @@ def write_lists(results_folder: Path, extract_folder: Path, path: Path, source: 
         products = ((position, item) for item, position in vocabulary.items())
         database.executemany("INSERT INTO products VALUES (?, ?)", products)
         database.execute("COMMIT")
-    with path.open("r+b") as stream:  # else the digest would change with SQLite's version
+    with path.open("r+b") as stream:  # otherwise the digest would depend on SQLite's version
         stream.seek(SQLITE_VERSION_AT)
         stream.write(bytes(4))
     return tally.items(vocabulary)
@@ -117,11 +117,11 @@ def choose_new_user_list(
     """Return the list for new users, best first, and where it comes from.
 
     Args:
-        results_folder: with the operator's own list, which is taken if there is one.
+        results_folder: with the operator's own list, the first choice.
         source: names the columns.
         top_k: length of the list.
-        popular: counts the items of the recommended lists, the next choice.
-        extract_folder: has the ratings that count where those items are too few; None if it is not at hand.
+        popular: counts the items of the recommended lists, the second choice.
+        extract_folder: with the ratings, which fill up a list that is too short; None to leave it short.
 
     Raises:
         TrainingFailedError: the operator's own list cannot be used.
@@ -136,7 +136,7 @@ def choose_new_user_list(
 
 
 def count_popularity(results_folder: Path, source: SourceSettings) -> list[Popularity]:
-    """Return how popular each item is in the recommended lists, as `write_lists` does, and write nothing."""
+    """Return how popular each item is in the recommended lists, like `write_lists`, without writing."""
     vocabulary: dict[str, int] = {}
     tally = _Tally()
     for lists in read_lists(results_folder, source, vocabulary):
@@ -146,7 +146,7 @@ def count_popularity(results_folder: Path, source: SourceSettings) -> list[Popul
 
 def _rank_by_ratings(extract_folder: Path, source: SourceSettings, length: int, listed: set[str]) -> Ranking:
     """Return the items of the catalogue that were rated most often and are not listed yet."""
-    wanted = set(read_ids(extract_folder / ITEMS, source.item_column).to_pylist()) - listed
+    unlisted = set(read_ids(extract_folder / ITEMS, source.item_column).to_pylist()) - listed
     columns = [source.item_column, source.rating_column]
     table = pq.read_table(extract_folder / INTERACTIONS, columns=columns).rename_columns(["item", "rating"])
     rated = table.filter(pc.is_finite(table.column("rating")))
@@ -154,13 +154,13 @@ def _rank_by_ratings(extract_folder: Path, source: SourceSettings, length: int, 
     items = [
         Popularity(row["item"], row["rating_count"], row["rating_mean"])
         for row in by_item.to_pylist()
-        if row["item"] in wanted
+        if row["item"] in unlisted
     ]
     return rank_by_popularity(items, length)
 
 
 class _Tally:
-    """Counts in how many lists each item stands, and sums up its ratings there."""
+    """Counts the lists that have each item, and sums up its ratings in them."""
 
     def __init__(self) -> None:
         self.counts: NDArray[np.int64] = np.empty(0, np.int64)

@@ -1,4 +1,4 @@
-"""An artifact's score.py in a clean Python process; nothing else loads an artifact."""
+"""An artifact's score.py in a clean Python process. No other code loads an artifact."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# Of the child's address space, besides the files that it may map: a fallback of a few bytes may ask for any amount.
+# The child's address space, without the files that it may map: a tiny fallback can request any amount of memory.
 MEMORY_BYTES = 1 << 30
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
-# What runs is the source that was compared, not the file: Python would prefer a compiled one that lies beside it.
+# The child runs the source that was compared, not the file: Python would prefer a compiled file beside it.
 DRIVER = """
 import json, sys, types
 answers, sys.stdout = sys.stdout, sys.stderr
@@ -39,10 +39,10 @@ json.dump([score.predict(request) for request in given["requests"]], answers, al
 
 
 def load_in_clean_process(folder: Path, requests: Sequence[object], *, timeout_seconds: float = 300) -> list[Any]:
-    """Return what the artifact's ``score.py`` answers, in a Python process of its own.
+    """Return the answers of the artifact's ``score.py``, run in a Python process of its own.
 
-    Only a ``score.py`` that this project has shipped is run. The process is isolated, as far from ours as OCI's server
-    is: no environment variables, no installed packages, only the standard library.
+    Only a ``score.py`` that this project has shipped is run. The process is isolated like OCI's server: no other
+    environment variables, no installed packages, only the standard library.
 
     Args:
         folder: the artifact.
@@ -51,7 +51,7 @@ def load_in_clean_process(folder: Path, requests: Sequence[object], *, timeout_s
 
     Raises:
         ForeignCodeError: this project has not shipped that ``score.py``.
-        IntegrityError: it does not load, does not answer, or not in time; with the child's traceback.
+        IntegrityError: it does not load, or does not answer in time; with the child's traceback.
     """
     source = read_shipped_score(folder).decode()
     given = {

@@ -1,7 +1,7 @@
-"""The recommendation database of an artifact, opened only where it is what this project writes.
+"""The recommendation database of an artifact, opened only if it has the schema that this project writes.
 
-It may come from the Model Catalog. A view or a generated column in the place of a table could compute for ever or fill
-the memory of the process that reads it.
+It may come from the Model Catalog. A view or a generated column instead of a table could compute forever or fill the
+memory of its reader.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 PRODUCTS = "CREATE TABLE products (position INTEGER PRIMARY KEY, product_id TEXT NOT NULL)"
 LISTS = "CREATE TABLE lists (user_id TEXT PRIMARY KEY, positions BLOB NOT NULL, ratings BLOB NOT NULL) WITHOUT ROWID"
-TABLES = {("table", "lists", LISTS), ("table", "products", PRODUCTS)}  # as SQLite keeps them in its own schema table
-MOST = len(TABLES) + 1
-LONGEST_VALUE = 64 << 20  # bytes; a list of ours has a few hundred
+TABLES = {("table", "lists", LISTS), ("table", "products", PRODUCTS)}  # as in SQLite's own schema table
+LONGEST_VALUE = 64 << 20  # bytes; our lists have a few hundred
 
 
 @contextmanager
@@ -36,16 +35,16 @@ def open_lists(folder: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
             database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
             database.execute("PRAGMA trusted_schema = OFF")
-            schema = database.execute("SELECT type, name, substr(sql, 1, 1000) FROM sqlite_master LIMIT ?", (MOST,))
-            found = set(schema)
-            if found != TABLES:
-                raise IntegrityError(f"{path.name} holds other tables than an artifact of this project: {found}.")
+            schema = "SELECT type, name, substr(sql, 1, 1000) FROM sqlite_master LIMIT ?"
+            tables = set(database.execute(schema, (len(TABLES) + 1,)))
+            if tables != TABLES:
+                raise IntegrityError(f"{path.name} has other tables than an artifact of this project: {tables}.")
             yield database
     except sqlite3.Error as err:
         raise IntegrityError(f"{path.name} cannot be read: {err}") from err
 
 
 def sample_users(folder: Path, count: int) -> list[str]:
-    """Return the ids of some users who have a list in an artifact; raises as `open_lists` does."""
+    """Return the ids of up to ``count`` users who have a list in an artifact; raises as `open_lists` does."""
     with open_lists(folder) as database:
         return [str(user) for (user,) in database.execute("SELECT user_id FROM lists LIMIT ?", (count,))]

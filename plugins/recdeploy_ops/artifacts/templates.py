@@ -1,8 +1,8 @@
 """The code that a worker may run: every ``score.py`` that this project has shipped, known by its sha256.
 
 An artifact is data from the Model Catalog or a bucket, and anyone who may write there may put any ``score.py`` into it.
-A worker holds secrets. So it loads an artifact only where its ``score.py`` is one of these, and where it holds no file
-that this project does not write. Every other artifact is compared by its bytes and tried on a test deployment.
+A worker has secrets. So it loads an artifact only if its ``score.py`` is one of these and it has only files that this
+project writes. Every other artifact is compared by its bytes and tried on a test deployment.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCORE = "score.py"
-SCORE_BYTES = 1 << 20  # one of ours has about a hundredth of that
+SCORE_BYTES = 1 << 20  # ours has about a hundredth of that
 FILES = frozenset({SCORE, "runtime.yaml", "README.md", DATABASE, FALLBACK, MANIFEST})  # of an artifact of this project
-# Of include/score_template/score.py, oldest first. One that was released stays here for ever: a rollback may need it.
+# Of include/score_template/score.py, oldest first. A released one stays here forever: a rollback may need it.
 SHIPPED = ("2c7162dc20525c8b28c009a1c89aae9ff2a209fd6a286f6b91161213f5ab9cc5",)
 
 
@@ -31,9 +31,9 @@ def is_shipped(source: bytes) -> bool:
 
 
 def holds_foreign_code(folder: Path) -> bool:
-    """Return whether an artifact has a ``score.py`` of somebody else, none, or files that this project does not write.
+    """Return whether an artifact has a foreign ``score.py``, none, or files that this project does not write.
 
-    A server imports ``score.py`` in the usual way: a compiled file beside it would run in its place.
+    A server imports ``score.py`` in the usual way: a compiled file beside it would run instead.
     """
     if not (folder / SCORE).is_file() or not is_shipped(_read_score(folder)):
         return True
@@ -51,12 +51,12 @@ def read_shipped_score(folder: Path) -> bytes:
         raise ForeignCodeError(
             f"{folder / SCORE} is not a score.py that this project has shipped (its sha256 is "
             f"{hashlib.sha256(source).hexdigest()}): a worker does not run it.",
-            Remedy("Where it is your own template, add that sha256 to SHIPPED in artifacts/templates.py"),
+            Remedy("If it is your own template, add that sha256 to SHIPPED in artifacts/templates.py"),
         )
     return source
 
 
 def _read_score(folder: Path) -> bytes:
-    """Return an artifact's ``score.py``, cut off behind what one of ours may have."""
+    """Return the first `SCORE_BYTES` of an artifact's ``score.py``."""
     with (folder / SCORE).open("rb") as stream:
         return stream.read(SCORE_BYTES)

@@ -1,4 +1,4 @@
-"""The guide's deployment manager for notebooks: its methods run the very steps that the Airflow operators run."""
+"""The guide's deployment manager for notebooks: its methods run the same steps as the Airflow operators."""
 
 from recdeploy_ops.deployment_manager.backup_lists import print_backups
 from recdeploy_ops.deployment_manager.endpoints import ModelDeployment

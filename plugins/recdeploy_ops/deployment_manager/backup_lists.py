@@ -1,4 +1,4 @@
-"""The backups as the guide's cells list and print them."""
+"""List and print the backups in the form of the guide's cells."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ LOCAL = "file://"
 
 
 def read_backups(store: Store) -> list[dict[str, Any]]:
-    """Return the whole backups, oldest first; see `RecommenderDeploymentManager.list_backups`."""
+    """Return the complete backups, oldest first; see `RecommenderDeploymentManager.list_backups`."""
     return [
         {
-            "version": found["version"],
-            "timestamp": found["prefix"].partition("_")[2],
-            "backup_path": f"{store.uri}/{found['prefix']}".removeprefix(LOCAL),
-            "files": found["files"],
-            "digest": found["digest"],
-            "production_deployment": json.loads(store.read(f"{found['prefix']}/metadata.json")),
+            "version": backup["version"],
+            "timestamp": backup["prefix"].partition("_")[2],
+            "backup_path": f"{store.uri}/{backup['prefix']}".removeprefix(LOCAL),
+            "files": backup["files"],
+            "digest": backup["digest"],
+            "production_deployment": json.loads(store.read(f"{backup['prefix']}/metadata.json")),
         }
-        for found in stored_backups.list_backups(store)
+        for backup in stored_backups.list_backups(store)
     ]
 
 
 def print_backups(backups: Iterable[Mapping[str, Any]]) -> None:
     """Print what `RecommenderDeploymentManager.list_backups` returned."""
     lines = [line for backup in backups for line in _describe(backup)] or ["No backups found"]
-    print("\n".join([RULE, "📦 Available Backups", RULE, *lines, RULE]))  # noqa: T201 - what it is for
+    print("\n".join([RULE, "📦 Available Backups", RULE, *lines, RULE]))  # noqa: T201 - its purpose
 
 
 def _describe(backup: Mapping[str, Any]) -> list[str]:

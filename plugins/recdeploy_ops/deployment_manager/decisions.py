@@ -1,4 +1,4 @@
-"""A person's decision in a notebook: the caller of the cell decides, and the ledger says so."""
+"""A person's decision in a notebook: the ledger records the caller of the cell as the approver."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def ask(session: NotebookSession, run_id: str) -> questions.Question:
-    """Record that a decision is wanted, and return the question with its evidence."""
+    """Record that a person is asked, and return the question with its evidence."""
     context = session.context(run_id)
     with session.explaining():
         asked = context.confirm_lock().get(ApprovalRequested)
@@ -36,9 +36,9 @@ def ask(session: NotebookSession, run_id: str) -> questions.Question:
 
 
 def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict[str, Any]:
-    """Validate what was not validated yet, record the caller's approval, promote, close the release.
+    """Validate the test deployment if necessary, record the caller's approval, promote, close the release.
 
-    A promotion that was interrupted goes on with the approval that it has.
+    An interrupted promotion continues with the approval that it has.
 
     Returns:
         ``version``, ``url`` and ``digest`` of what production serves.
@@ -60,7 +60,7 @@ def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict
 
 
 def reject_release(session: NotebookSession, run_id: str, reason: str) -> None:
-    """Record the caller's rejection; a promotion that has begun is left to the teardown, which restores production."""
+    """Record the caller's rejection; do nothing if a promotion has begun: the teardown restores production."""
     context = session.context(run_id)
     release = context.confirm_lock()
     if has_begun_promotion(release):
@@ -69,12 +69,12 @@ def reject_release(session: NotebookSession, run_id: str, reason: str) -> None:
     if validated and validated.verdict is not Verdict.FAIL:
         _answer(session, run_id, Decision.REJECT, reason)
         session.finish(reject.advance, run_id)
-    else:  # there is nothing yet that a question could be about
+    else:  # nothing was validated: no question can be asked
         reject_candidate(context, by=session.caller, reason=reason)
 
 
 def _answer(session: NotebookSession, run_id: str, decision: Decision, comment: str) -> None:
-    """Record the caller's answer; ask again when there is an earlier answer, which counts only once."""
+    """Record the caller's answer; ask again if an answer is recorded already: each question takes one."""
     context = session.context(run_id)
     release = context.confirm_lock()
     if release.get(ApprovalRequested) is None or release.get(ApprovalAnswered):
@@ -93,7 +93,7 @@ def _answer(session: NotebookSession, run_id: str, decision: Decision, comment: 
 
 
 def _require_other_person(context: ReleaseContext, caller: str, decision: Decision) -> None:
-    """Refuse an approval by the person who opened the release, under whatever system user's name."""
+    """Refuse an approval by the person who opened the release, also under another system user's name."""
     opener = context.release.opened.triggered_by
     if context.settings.release.self_approval or decision not in CHANGING_DECISIONS:
         return

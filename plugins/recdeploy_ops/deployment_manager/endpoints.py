@@ -1,4 +1,4 @@
-"""A deployed model as a notebook's cells use it."""
+"""A deployed model for a notebook's cells."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelDeployment:
-    """A model deployment that can be asked for recommendations.
+    """A model deployment that answers requests for recommendations.
 
     Attributes:
         model_deployment_id: OCID.
-        url: where it answers, without ``/predict``.
-        version: the version that it was made to serve.
-        is_test: whether it is the TEST deployment.
+        url: of the deployment, without ``/predict``.
+        version: the version that it was created to serve.
+        is_test: whether it is the test deployment.
     """
 
     model_deployment_id: str
@@ -36,20 +36,20 @@ class ModelDeployment:
 
     @property
     def lifecycle_state(self) -> str:
-        """Return OCI's word for its state, as it is now."""
+        """Return its current state, in OCI's words."""
         return self._context.deployments.get(self.model_deployment_id).lifecycle_state
 
     def predict(self, data: Any = None, *, json_input: Any = None) -> dict[str, Any]:
-        """Ask for recommendations; ``json_input`` is another name for ``data``, which ADS uses as well.
+        """Request recommendations.
 
         Args:
             data: the request, e.g. ``{"user_id": "42", "top_k": 5}``.
-            json_input: the same.
+            json_input: ADS's other name for ``data``.
 
         Raises:
-            DeploymentFailedError: it answered with another status than 200, or with no object.
-            CloudUnavailableError: it gave no answer, also when it was asked again.
-            CloudRefusedError: OCI does not allow to ask it.
+            DeploymentFailedError: the status of the answer is not 200, or its body is not a JSON object.
+            CloudUnavailableError: it gave no answer after all repeats.
+            CloudRefusedError: OCI refused the request.
         """
         deployment = self._context.deployments.get(self.model_deployment_id)
         reply = patient_asker(self._context, deployment.url)(json_input if data is None else data)
@@ -59,9 +59,9 @@ class ModelDeployment:
 
 
 def delete_other_sizes(context: ReleaseContext) -> Outcome:
-    """Delete a test deployment that was made with other parameters of Cell 10: a step of the notebook's own."""
+    """Delete a test deployment that was created with other parameters of Cell 10; a step only for notebooks."""
     params = context.confirm_lock().retrain_params
     size = params.size.apply_to(DEFAULT_SHAPE)
-    made = [found for found in find_own_deployments(context, Role.TEST) if not found.lifecycle_state.is_deleted]
-    unwanted = made if params.skip_test_deployment else [found for found in made if found.shape != size]
+    present = [d for d in find_own_deployments(context, Role.TEST) if not d.lifecycle_state.is_deleted]
+    unwanted = present if params.skip_test_deployment else [d for d in present if d.shape != size]
     return deletion.advance_deletion(context, unwanted) or {}

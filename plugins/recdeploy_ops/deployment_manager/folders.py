@@ -1,6 +1,6 @@
-"""The notebook's local folders of artifact and results: copies of what storage holds, replaced as a whole.
+"""The notebook's local folders for artifact and results: copies from storage, replaced as a whole.
 
-A folder that holds anything else than such a copy is somebody's own, and is never replaced.
+A folder with any other file is never replaced.
 """
 
 from __future__ import annotations
@@ -26,60 +26,60 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What Python and ADS make beside score.py.
-LEFT_BEHIND = frozenset({"__pycache__", ".model-ignore", "test_json_output.json"})
+# Files that Python and ADS create beside score.py.
+BYPRODUCTS = frozenset({"__pycache__", ".model-ignore", "test_json_output.json"})
 
 
 def require_replaceable(target: Path) -> None:
-    """Make sure that a folder holds nothing but a copy that this project has put there, or nothing.
+    """Refuse to replace a folder unless it is missing, empty, or a copy that this project made.
 
     Raises:
-        SettingsError: it holds something else, or is a folder that people work in.
+        SettingsError: it has other files, or contains the home folder or the working directory.
     """
     fix = "Pass RecommenderDeploymentManager another artifact_dir or results_dir: a new or an empty folder."
-    place = target.resolve()
-    for name, own in (("your home folder", Path.home().resolve()), ("the folder that you work in", Path.cwd())):
-        if own.is_relative_to(place):
-            raise SettingsError(f"{target} is, or holds, {name} ({own}), which is not replaced. {fix}")
-    if not place.exists():
+    folder = target.resolve()
+    for name, own in (("your home folder", Path.home().resolve()), ("your working directory", Path.cwd())):
+        if own.is_relative_to(folder):
+            raise SettingsError(f"{target} is, or contains, {name} ({own}), which is not replaced. {fix}")
+    if not folder.exists():
         return
-    if not place.is_dir():
+    if not folder.is_dir():
         raise SettingsError(f"{target} is a file, not a folder. {fix}")
-    foreign = _foreign_files(place)
+    foreign = _foreign_files(folder)
     if foreign:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise SettingsError(
-            f"{target} holds {foreign[0]}{more}, which recdeploy has not put there: the folder would be replaced as a "
-            f"whole, so it is left as it is. {fix} Or move those files elsewhere."
+            f"{target} contains {foreign[0]}{more}, which recdeploy did not write there. The folder would be replaced "
+            f"as a whole, so it was not changed. {fix} Or move those files elsewhere."
         )
 
 
 def fetch_folder(store: Store, bundle: Bundle, target: Path) -> None:
-    """Make a local folder hold exactly what a bundle holds, verified on the way.
+    """Replace a local folder by the verified files of a bundle.
 
     Raises:
-        SettingsError: the folder holds something of somebody else's.
+        SettingsError: the folder has other files.
     """
     require_replaceable(target)
-    with workspace() as place:
-        fetch_bundle(store, bundle, place / "folder")
-        _install(place / "folder", target)
+    with workspace() as scratch:
+        fetch_bundle(store, bundle, scratch / "folder")
+        _install(scratch / "folder", target)
 
 
 def restore(context: ReleaseContext, version: int, artifact_dir: Path, results_dir: Path) -> str | None:
-    """Make the local folders hold a version again: from its newest whole backup, else from where it was built.
+    """Replace the local folders by a version: from its newest undamaged backup, else from where it was built.
 
     Returns:
-        Where it was taken from; None when no whole copy exists, and the folders stay as they are.
+        The key prefix of the copy; None if no undamaged copy exists, and the folders stay as they are.
 
     Raises:
-        SettingsError: a folder holds something of somebody else's; both stay as they are.
+        SettingsError: a folder has other files; both stay as they are.
     """
     for target in (artifact_dir, results_dir):
         require_replaceable(target)
-    with workspace() as place:
-        for number, bundles in enumerate(_places(context, version)):
-            parts = place / str(number)
+    with workspace() as scratch:
+        for number, bundles in enumerate(_find_copies(context, version)):
+            parts = scratch / str(number)
             try:
                 for bundle, part in bundles:
                     fetch_bundle(context.store, bundle, parts / part)
@@ -93,18 +93,18 @@ def restore(context: ReleaseContext, version: int, artifact_dir: Path, results_d
 
 
 def _foreign_files(folder: Path) -> list[str]:
-    """Return what a folder holds besides the files of its own manifest."""
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
+    """Return the files of a folder that its manifest does not list."""
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
     try:
         manifest: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         listed = {MANIFEST, *manifest["files"]}
     except (OSError, ValueError, KeyError, TypeError):
         listed = set()
-    return sorted(name for name in found - listed if not LEFT_BEHIND.intersection(Path(name).parts))
+    return sorted(name for name in present - listed if not BYPRODUCTS.intersection(Path(name).parts))
 
 
-def _places(context: ReleaseContext, version: int) -> Iterator[list[tuple[Bundle, str]]]:
-    """Yield where a version may lie, the best first, each with the folder that a bundle belongs into."""
+def _find_copies(context: ReleaseContext, version: int) -> Iterator[list[tuple[Bundle, str]]]:
+    """Yield the copies of a version, the preferred first: its bundles, each with the folder for its files."""
     entries = context.history()
     for backup in reversed(list_backups(context.store)):
         if backup["version"] != version:
@@ -115,31 +115,31 @@ def _places(context: ReleaseContext, version: int) -> Iterator[list[tuple[Bundle
             log.warning("%s", err)
             continue
         yield [(open_bundle(context.store, backup["prefix"], digest=backup["digest"], made_by="backup_production"), "")]
-    yield from _where_it_was_built(context, version)
+    yield from _find_original(context, version)
 
 
-def _where_it_was_built(context: ReleaseContext, version: int) -> Iterator[list[tuple[Bundle, str]]]:
+def _find_original(context: ReleaseContext, version: int) -> Iterator[list[tuple[Bundle, str]]]:
     known = context.refresh().versions.get(version)
     if known is None:
         return
     try:
-        place = [
+        bundles = [
             (
                 open_bundle(context.store, known.artifact, digest=known.digest or None, made_by="build_artifact"),
                 BACKUP_ARTIFACT,
             )
         ]
         if known.results:
-            place.append((open_bundle(context.store, known.results, made_by="run_ads_operator"), BACKUP_RESULTS))
+            bundles.append((open_bundle(context.store, known.results, made_by="run_ads_operator"), BACKUP_RESULTS))
     except (MissingInputError, IntegrityError) as err:
         log.warning("%s cannot be used: %s", known.artifact, err)
         return
-    yield place
+    yield bundles
 
 
 def _install(source: Path, target: Path) -> None:
-    """Exchange a folder for a copy of another, which may be missing: then it is empty."""
-    target = target.resolve()  # of a link, what it leads to
+    """Replace a folder by a copy of another one; if that is missing, by an empty folder."""
+    target = target.resolve()  # a link stays; the folder that it points to is replaced
     new, old = (target.with_name(f".{target.name}.recdeploy-{suffix}") for suffix in ("new", "old"))
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)

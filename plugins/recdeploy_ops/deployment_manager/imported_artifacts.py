@@ -1,9 +1,9 @@
-"""Importing an externally built artifact into a release: an artifact folder, or ADS's ``GenericModel``.
+"""Import an externally built artifact into a release: an artifact folder, or ADS's ``GenericModel``.
 
-What the release needs besides - the recommendations as CSV, the extract - is taken from the steps that made it. An
-artifact that was built elsewhere has no extract, and the gates need one: so its users and products are taken from its
-own lists, which the gates then only compare with themselves. That shows a damaged artifact and nothing else, so the
-data gate says HOLD, and the person who approves reads why.
+If the release's own steps made the artifact, recommendations (CSV) and extract come from them. An artifact that was
+built elsewhere has no extract, but the gates need one: its users and products are taken from its own lists. The gates
+then compare the lists with themselves, which detects only a damaged artifact. Therefore the data gate says HOLD, and
+the approver reads why.
 """
 
 from __future__ import annotations
@@ -61,87 +61,86 @@ NOT_JUDGED = GateReport(
 
 
 def folder_of(model: Any) -> Path:
-    """Return the artifact folder of what a cell hands over.
+    """Return the artifact folder of a model.
 
     Args:
         model: a path, or an ADS ``GenericModel``.
 
     Raises:
-        SettingsError: it is neither, no such folder exists, or it holds no artifact of this project.
+        SettingsError: it is neither, the folder does not exist, or it is not an artifact of this project.
     """
-    place = getattr(model, "artifact_dir", model)
-    if not isinstance(place, str | Path):
+    path = getattr(model, "artifact_dir", model)
+    if not isinstance(path, str | Path):
         raise SettingsError(f"model must be an ADS GenericModel or an artifact folder, not {type(model).__name__}.")
-    folder = Path(place).expanduser()
+    folder = Path(path).expanduser()
     if not folder.is_dir():
         raise SettingsError(f"The artifact folder {folder} does not exist: run Cell 8 first.")
     missing = [name for name in (*NEEDED, MANIFEST) if not (folder / name).is_file()]
     if missing:
         raise SettingsError(
-            f"{folder} is not an artifact of this project, it lacks {', '.join(missing)}: its answers would not say "
-            "which version they are, and a promotion could not be verified. Make it with manager.build_artifact() "
-            "(Cell 8)."
+            f"{folder} is not an artifact of this project, it lacks {', '.join(missing)}: its answers would not name "
+            "their version, and a promotion could not be verified. Build it with manager.build_artifact() (Cell 8)."
         )
     return folder
 
 
 def import_artifact(context: ReleaseContext, folder: Path, results_dir: Path, counts: dict[str, int]) -> int:
-    """Store an imported artifact, and what the next steps need with it, as the run's; return its ``top_k``.
+    """Store an imported artifact and the other inputs of the next steps for the run; return its ``top_k``.
 
-    Nothing is stored when the folder holds the very artifact that the release has built.
+    Nothing is stored if the folder has the artifact that the release itself has built.
 
     Args:
         context: of the run.
         folder: the artifact.
-        results_dir: the operator's results, used when it has ``recommendations.csv``.
+        results_dir: the operator's results, used if it has ``recommendations.csv``.
         counts: ``users`` and ``items``, for the catalog's metadata.
 
     Raises:
-        SettingsError: the folder holds an artifact of another project or version.
+        SettingsError: the artifact is of another project or version.
         IntegrityError: a file of it was changed.
     """
     release = context.confirm_lock()
-    with workspace() as place:
-        facts = _copy_artifact(folder, place / "artifact", release.version, context.project)
-        digest = sha256_of(place / "artifact" / MANIFEST)
+    with workspace() as scratch:
+        facts = _copy_artifact(folder, scratch / "artifact", release.version, context.project)
+        digest = sha256_of(scratch / "artifact" / MANIFEST)
         known = release.get(ArtifactBuilt)
         if known is not None and known.digest == digest:
             return int(facts["top_k"])
         _require_free_number(context, release.version, digest)
         trained = release.get(ModelTrained)
         if trained is None or IMPORTED in trained.inputs:
-            _store_origin(context, place, results_dir, top_k=facts["top_k"], counts=counts)
-        bundle = store_bundle(context.store, context.prefix("artifact"), place / "artifact")
+            _store_inputs(context, scratch, results_dir, top_k=facts["top_k"], counts=counts)
+        bundle = store_bundle(context.store, context.prefix("artifact"), scratch / "artifact")
     context.record(ArtifactBuilt(prefix=bundle.prefix, digest=bundle.digest, version=release.version))
     return int(facts["top_k"])
 
 
 def compare_counts(release: Release, counts: dict[str, int]) -> None:
-    """Warn where a cell's numbers of users and items are not those that the model was trained on."""
+    """Warn if a cell's numbers of users and items differ from those of the training."""
     metrics = release.require(ModelTrained).metrics
     for name, given in counts.items():
         if metrics.get(name) not in {None, given}:
-            log.warning("Trained on %s %s, not on %s: the catalog gets the former.", metrics[name], name, given)
+            log.warning("Trained on %s %s, not on %s: registering the former", metrics[name], name, given)
 
 
 def _copy_artifact(folder: Path, target: Path, version: int, project: str) -> dict[str, Any]:
-    """Copy the product's files of an artifact folder and return the facts of its manifest.
+    """Copy this project's files of an artifact folder and return the facts of its manifest.
 
-    ADS's ``prepare`` writes another ``runtime.yaml`` and files of its own; the former is kept and put into the
-    manifest again, the latter are left behind.
+    ADS's ``prepare`` writes another ``runtime.yaml``, which is kept and listed in the manifest again, and other files,
+    which are not copied.
     """
     facts: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if (facts.get("format"), facts.get("project")) != (FORMAT, project):
-        raise SettingsError(f"{folder / MANIFEST} is of the project {facts.get('project')!r}, not of {project!r}.")
+        raise SettingsError(f"{folder / MANIFEST} names the project {facts.get('project')!r}, not {project!r}.")
     if facts["version"] != version:
         raise SettingsError(
-            f"{folder} holds v{facts['version']}, this release makes v{version}: build it again with "
+            f"{folder} has v{facts['version']}, but this release makes v{version}: build it again with "
             "manager.build_artifact() (Cell 8)."
         )
     if not is_shipped((folder / "score.py").read_bytes()):
         raise SettingsError(
-            f"{folder / 'score.py'} is not the one that this project serves with. When ADS's prepare() wrote it, pass "
-            "score_py_uri to prepare(), or build the artifact again (Cell 8)."
+            f"{folder / 'score.py'} is not this project's. If ADS's prepare() wrote it, pass score_py_uri to "
+            "prepare(), or build the artifact again (Cell 8)."
         )
     target.mkdir()
     for name in filter(lambda name: (folder / name).is_file(), FILES):
@@ -154,7 +153,7 @@ def _copy_artifact(folder: Path, target: Path, version: int, project: str) -> di
     if set(changed) - {"runtime.yaml"}:
         raise IntegrityError(f"{folder} does not match its manifest: {', '.join(changed)}. Build it again (Cell 8).")
     if changed:
-        log.warning("%s has another runtime.yaml than it was built with: it is served with that one.", folder)
+        log.warning("The runtime.yaml of %s was changed since it was built: using the changed one", folder)
     write_manifest(target, facts)
     return facts
 
@@ -163,18 +162,18 @@ def _require_free_number(context: ReleaseContext, version: int, digest: str) -> 
     registered = context.state.versions.get(version)
     if registered and registered.digest != digest:
         raise SettingsError(
-            f"v{version} is registered with other content, which it keeps for ever. Build this one with "
+            f"v{version} is registered with other content, and a registered version never changes. Build this one with "
             "manager.build_artifact() (Cell 8), which gives it the next number."
         )
 
 
-def _store_origin(
-    context: ReleaseContext, place: Path, results_dir: Path, *, top_k: int, counts: dict[str, int]
+def _store_inputs(
+    context: ReleaseContext, scratch: Path, results_dir: Path, *, top_k: int, counts: dict[str, int]
 ) -> None:
-    """Store results and extract of an imported artifact, and record what is known of them, and what is not."""
+    """Store and record extract and results of an imported artifact, as far as they are known."""
     source = context.settings.source
-    lists = _Lists(place / "artifact")
-    extract, results = place / "extract", place / "results"
+    lists = _Lists(scratch / "artifact")
+    extract, results = scratch / "extract", scratch / "results"
     extract.mkdir()
     rows = lists.write_extract(extract, source, top_k)
     write_manifest(extract, {IMPORTED: True})
@@ -183,7 +182,7 @@ def _store_origin(
     record_report(context, DataChecked, NOT_JUDGED, {"extract": stored.digest})
     results.mkdir()
     if (results_dir / RECOMMENDATIONS).is_file():
-        for name in filter(lambda name: (results_dir / name).is_file(), RESULTS):  # and nothing of somebody's own
+        for name in filter(lambda name: (results_dir / name).is_file(), RESULTS):  # no other files
             shutil.copyfile(results_dir / name, results / name)
     else:
         lists.write_csv(results / RECOMMENDATIONS, source)
@@ -195,12 +194,12 @@ def _store_origin(
 
 @dataclass(frozen=True)
 class _Lists:
-    """The lists of an artifact, read from what it serves."""
+    """The lists of an artifact, read from its database."""
 
     folder: Path
 
     def write_csv(self, file: Path, source: SourceSettings) -> None:
-        """Write them as the operator does: a row for each recommendation."""
+        """Write the lists in the operator's format: a row for each recommendation."""
         with file.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow([source.user_column, source.item_column, source.rating_column])
@@ -208,9 +207,9 @@ class _Lists:
                 writer.writerows((user, item, rating) for item, rating in ranking)
 
     def write_extract(self, folder: Path, source: SourceSettings, top_k: int) -> dict[str, int]:
-        """Write the tables that the lists allow for, and return how many rows each has.
+        """Write the tables of an extract that agrees with the lists; return the number of rows of each.
 
-        Who has a shorter list than the rest is taken to have rated whatever else there is.
+        A user with fewer than ``top_k`` recommendations is assumed to have rated all other products.
         """
         products = self._products()
         items = list(dict.fromkeys([*products, *(item for item, _ in read_fallback(self.folder))]))

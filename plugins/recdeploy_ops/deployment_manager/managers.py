@@ -1,4 +1,4 @@
-"""`RecommenderDeploymentManager`: the guide's methods, each of them one or a few steps of a release."""
+"""`RecommenderDeploymentManager`: the guide's methods; each runs one or a few steps of a release."""
 
 from __future__ import annotations
 
@@ -47,24 +47,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NO_BACKUP = "No previous version to backup"
 WITHOUT_TEST = "deployed from a notebook without TEST (is_test=False)"
-SKIPPED = "TEST was skipped (is_test=False): nothing was served before the decision, which Cell 10 was."
+SKIPPED = "TEST was skipped (is_test=False): Cell 10 was the approval, before the version had served anything."
 
 
 class RecommenderDeploymentManager(ProductionManager):
     """Retrains, tests, promotes and rejects from a notebook. Takes the arguments of `ProductionManager`.
 
-    One session makes one release at a time. It holds the release lock from `backup_current_artifacts` or
+    A session makes one release at a time. It holds the release lock from `backup_current_artifacts`, `extract_data` or
     `save_new_model` until `promote_to_production` or `cleanup_test_deployment`.
     """
 
     def get_next_version(self) -> int:
-        """Return the number that the next release makes, or the one that this session's release is making.
+        """Return the version number of this session's open release, or else of the next release.
 
         Raises:
-            StateMismatchError: OCI's production is not what the ledger says, or a shop that the ledger does not know
-                may be served already.
+            StateMismatchError: OCI's production is not what the ledger says, or an unknown shop may already be served.
         """
         own = self._session.own()
         with self._session.explaining():
@@ -74,10 +72,10 @@ class RecommenderDeploymentManager(ProductionManager):
         """Take the release lock and back up what production serves; return the backup's folder.
 
         Args:
-            version: the one in production, which is what is backed up.
+            version: the version in production; no other can be backed up.
 
         Returns:
-            Where the backup lies; a verified local copy when the storage is remote. None on the first run.
+            The folder of the backup; a verified local copy if the storage is remote. None on the first run.
 
         Raises:
             SettingsError: another version is in production.
@@ -85,13 +83,13 @@ class RecommenderDeploymentManager(ProductionManager):
         """
         if version and self.current_version and version != self.current_version:
             raise SettingsError(
-                f"v{version} is not in production, v{self.current_version} is: only what production serves is backed "
-                "up. Earlier versions have their backups already: manager.list_backups()."
+                f"v{version} is not in production, v{self.current_version} is: only the version in production can be "
+                "backed up. Earlier versions already have backups: manager.list_backups()."
             )
         release = self._session.open(default_params(self.settings))
         prefix = release.require(ProductionBackedUp).prefix
         if prefix is None:
-            log.warning("%s: this is normal on the first run.", NO_BACKUP)
+            log.warning("No previous version to backup: this is normal on the first run.")
             return None
         if self.settings.storage.startswith(LOCAL):
             return Path(self.settings.storage.removeprefix(LOCAL)) / prefix
@@ -107,7 +105,7 @@ class RecommenderDeploymentManager(ProductionManager):
             connection: the guide's ``connection_parameters``, or a `Source`.
 
         Raises:
-            SourceDataError: the database does not hold what the queries promise.
+            SourceDataError: a table or column is missing, a table is empty, or a value cannot be used.
             GateFailedError: the data gate said FAIL.
         """
         source: Any = connection if hasattr(connection, "batches") else source_of(connection)
@@ -125,7 +123,7 @@ class RecommenderDeploymentManager(ProductionManager):
 
         Raises:
             CellOrderError: nothing was extracted.
-            SettingsError: `results_dir` holds something else than results of this project.
+            SettingsError: `results_dir` has other files than results of this project.
             TrainingFailedError: the operator failed, or left outputs that cannot be used.
         """
         folders.require_replaceable(self.results_dir)
@@ -137,11 +135,11 @@ class RecommenderDeploymentManager(ProductionManager):
         return dict(summary["metrics"])
 
     def build_artifact(self) -> Path:
-        """Build what is served from the results, leave it in `artifact_dir`, and return that folder.
+        """Build the serving artifact from the results into `artifact_dir`, and return that folder.
 
         Raises:
             CellOrderError: nothing was trained.
-            SettingsError: `artifact_dir` holds something else than an artifact of this project.
+            SettingsError: `artifact_dir` has other files than an artifact of this project.
         """
         folders.require_replaceable(self.artifact_dir)
         release = self._session.require_undecided("There is nothing to build an artifact from")
@@ -150,14 +148,14 @@ class RecommenderDeploymentManager(ProductionManager):
         return self.artifact_dir
 
     def save_new_model(self, model: Any, version: int, num_users: int, num_products: int, is_test: bool = True) -> str:
-        """Check a model, put it into the Model Catalog and return its OCID.
+        """Check a model, register it in the Model Catalog and return its OCID.
 
         Args:
             model: an artifact folder, or an ADS ``GenericModel`` that has one.
-            version: as `get_next_version` gave it.
+            version: as returned by `get_next_version`.
             num_users: users that it was trained on.
             num_products: products that it was trained on.
-            is_test: whether `deploy_model` makes a TEST deployment; else it goes straight into production.
+            is_test: whether `deploy_model` makes a test deployment; else the model goes straight into production.
 
         Raises:
             SettingsError: it is not an artifact of this project, or not of this version.
@@ -168,7 +166,7 @@ class RecommenderDeploymentManager(ProductionManager):
         release = self._session.open(default_params(self.settings))
         if version != release.version:
             raise SettingsError(
-                f"This release makes v{release.version}, not v{version}: that number was taken. Run Cell 1 again "
+                f"This release makes v{release.version}, not v{version}: that number is taken. Run Cell 1 again "
                 "(next_version = manager.get_next_version()), then Cell 8."
             )
         release = self._session.change_params(release, skip_test_deployment=not is_test)
@@ -182,7 +180,7 @@ class RecommenderDeploymentManager(ProductionManager):
 
     def deploy_model(
         self,
-        model: Any,  # noqa: ARG002 - the guide's cells pass it; what is deployed is what was registered
+        model: Any,  # noqa: ARG002 - the guide's cells pass it; the registered model is deployed
         model_id: str,
         version: int,
         is_test: bool = True,
@@ -190,23 +188,23 @@ class RecommenderDeploymentManager(ProductionManager):
         ocpus: float | None = None,
         memory_gb: float | None = None,
     ) -> ModelDeployment:
-        """Deploy a saved model to TEST and return the deployment once it is ACTIVE.
+        """Deploy a saved model to a test deployment and return that once it is ACTIVE.
 
-        Without TEST (``is_test=False`` here or in `save_new_model`) it goes straight into production: calling this is
-        then the approval.
+        With ``is_test=False`` here or in `save_new_model`, the model goes straight into production: this call is then
+        the approval.
 
         Args:
             model: as given to `save_new_model`.
-            model_id: as `save_new_model` returned it.
+            model_id: as returned by `save_new_model`.
             version: as given to `save_new_model`.
-            is_test: whether to make a TEST deployment.
-            instance_shape: of TEST, and of production after a promotion; by default the settings'.
+            is_test: whether to make a test deployment.
+            instance_shape: of the test deployment, and of production after a promotion; by default the settings'.
             ocpus: per instance; by default the settings'.
             memory_gb: per instance; by default the settings'.
 
         Raises:
-            CellOrderError: this model was not saved by this session.
-            DeploymentFailedError: OCI could not bring it up; quotes OCI.
+            CellOrderError: this session did not save this model.
+            DeploymentFailedError: OCI could not create the deployment; quotes OCI.
         """
         release = self._session.require_undecided(TEST_FAILED)
         saved = release.get(ModelRegistered)
@@ -223,13 +221,13 @@ class RecommenderDeploymentManager(ProductionManager):
         return self._endpoint(TestDeployed, release.run_id)
 
     def validate_test(self) -> str:
-        """Probe TEST as the release does, ask for a decision, and return the evidence for it (Markdown).
+        """Probe the test deployment, ask for a decision, and return the evidence for it (Markdown).
 
-        Where TEST was skipped, Cell 10 was the decision: the evidence that there is says so.
+        If the test deployment was skipped, Cell 10 was the decision, and the evidence says so.
 
         Raises:
-            CellOrderError: there is no TEST deployment.
-            GateFailedError: an answer is wrong: reject it with Cell 13.
+            CellOrderError: no test deployment exists.
+            GateFailedError: an answer is wrong: reject the candidate with Cell 13.
         """
         decided = self._session.newest()
         if decided and decided.get(Promoted) and decided.retrain_params.skip_test_deployment:
@@ -239,37 +237,37 @@ class RecommenderDeploymentManager(ProductionManager):
         return decisions.ask(self._session, release.run_id).body
 
     def promote_to_production(self, test_deployment_id: str | None = None) -> dict[str, Any]:
-        """Switch production to what TEST serves, verify it, delete TEST; the caller is the approver.
+        """Switch production to the tested version, verify it, delete the test deployment; the caller is the approver.
 
         Args:
-            test_deployment_id: OCID of the TEST deployment; by default this session's. Naming that of another
-                notebook is how a second person approves it.
+            test_deployment_id: OCID of the test deployment; by default this session's. To approve another person's
+                release, pass the OCID of its test deployment.
 
         Returns:
             ``version``, ``url`` and ``digest`` of what production serves.
 
         Raises:
-            CellOrderError: no such TEST deployment exists.
-            GateFailedError: TEST gave a wrong answer.
-            PromotionFailedError: production did not verify; says what it serves now.
+            CellOrderError: no such test deployment exists.
+            GateFailedError: the test deployment gave a wrong answer.
+            PromotionFailedError: the switch failed; says what production serves now.
         """
         release = self._session.find_tested(test_deployment_id) or self._session.require(NO_TEST)
         tested = release.get(TestDeployed)
         known = tested.deployment_id if tested else None
         if known is None:
-            raise CellOrderError(f"{NO_TEST}: run Cells 9-10 first, which make it.")
+            raise CellOrderError(f"{NO_TEST}: run Cells 9-10 first.")
         if test_deployment_id not in {None, known}:
             raise CellOrderError(f"{NO_TEST} {test_deployment_id}: this session's is {known} (v{release.version}).")
         return decisions.promote_release(self._session, release.run_id, "promoted from a notebook")
 
     def cleanup_test_deployment(self, reason: str = "rejected from a notebook") -> None:
-        """Refuse the candidate, delete TEST and free the release lock; production stays as it is.
+        """Reject the candidate, delete the test deployment and free the release lock; production stays as it is.
 
         Args:
-            reason: kept in the ledger.
+            reason: recorded in the ledger.
 
         Raises:
-            DeploymentFailedError: TEST could not be deleted; says what is left.
+            DeploymentFailedError: the test deployment could not be deleted; says what is left.
         """
         release = self._session.newest()
         if release is None:
@@ -290,6 +288,6 @@ class RecommenderDeploymentManager(ProductionManager):
 
     def _endpoint(self, kind: type[TestDeployed] | type[Promoted], run_id: str) -> ModelDeployment:
         release = self.context.refresh().releases[run_id]
-        made = release.require(kind)
-        is_test = isinstance(made, TestDeployed)
-        return ModelDeployment(made.deployment_id or "", made.url or "", release.version, is_test, self.context)
+        event = release.require(kind)
+        is_test = isinstance(event, TestDeployed)
+        return ModelDeployment(event.deployment_id or "", event.url or "", release.version, is_test, self.context)

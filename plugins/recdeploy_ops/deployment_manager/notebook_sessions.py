@@ -1,13 +1,12 @@
-"""A notebook session as a release: a run id of its own, the lock from the first cell to the decision.
+"""The release of a notebook session: its run id, and the lock from the first cell to the decision.
 
-The ledger says which release belongs to which session, so that a second manager in the same kernel goes on with
-it. Airflow cannot be asked from here whether a run that holds the lock has ended: it counts as in progress. Nobody
-knows whether a notebook's kernel lives: its release ends with its lease.
+The ledger records the session of each release, so that a second manager in the same kernel continues it. A notebook
+cannot look up whether an Airflow run has ended: a run that holds the lock counts as in progress. Whether another
+notebook's kernel is alive is not known: its release counts as ended when its lease is over.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 import uuid
 from contextlib import contextmanager
@@ -38,18 +37,16 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.params import Params, RetrainParams, RollbackParams
     from recdeploy_ops.domain.waiting import Outcome, Summary
 
-log = logging.getLogger(__name__)
-
-SESSION = uuid.uuid4().hex[:12]  # of this kernel: gone when it ends
+SESSION = uuid.uuid4().hex[:12]  # of this kernel
 
 
 class NotebookSession:
-    """What one kernel does to the releases.
+    """Opens, finds and advances the releases of one kernel.
 
     Args:
-        context: of no run: what the steps of each run work with, besides its id.
-        caller: who runs the cells, as the ledger is to name them.
-        session: tells kernels apart; the same one goes on with its release.
+        context: of the steps; each run replaces its run id.
+        caller: name of the person who runs the cells, for the ledger.
+        session: identifies the kernel, which continues its own release.
     """
 
     def __init__(self, context: ReleaseContext, caller: str, session: str = SESSION) -> None:
@@ -58,7 +55,7 @@ class NotebookSession:
         self.session = session
 
     def context(self, run_id: str) -> ReleaseContext:
-        """Return what the steps of a run work with."""
+        """Return the context of a run's steps."""
         return self._context.of_run(run_id)
 
     def own(self, purpose: Purpose = Purpose.RETRAIN) -> Release | None:
@@ -73,7 +70,7 @@ class NotebookSession:
         return own[-1] if own else None
 
     def find_tested(self, deployment_id: str | None) -> Release | None:
-        """Return the open release of any notebook whose test deployment this is, or None."""
+        """Return the open release of any notebook with this test deployment, or None."""
         release = self._read().holding_release
         tested = release.get(TestDeployed) if release and release.is_from_notebook else None
         return release if deployment_id and tested and tested.deployment_id == deployment_id else None
@@ -82,7 +79,7 @@ class NotebookSession:
         """Return this session's open release.
 
         Raises:
-            CellOrderError: there is none; begins with ``message``.
+            CellOrderError: there is none; the text begins with ``message``.
         """
         release = self.own()
         if release is None:
@@ -90,18 +87,18 @@ class NotebookSession:
         return release
 
     def require_undecided(self, message: str) -> Release:
-        """Return this session's open release while it may still be changed.
+        """Return this session's open release if it may still be changed.
 
         Raises:
-            CellOrderError: there is none, or its promotion has begun: to go back would lose what it has to put right.
+            CellOrderError: there is none, or its promotion has begun and must end first.
         """
         return _undecided(self.require(message))
 
     def open(self, params: RetrainParams) -> Release:
-        """Return this session's release, opened and backed up when there is none yet.
+        """Return this session's release; if there is none, open one and back up production.
 
         Raises:
-            LockHeldError: somebody else's release is in progress; says whose and what to do.
+            LockHeldError: another release is in progress; says whose and what to do.
         """
         release = self.own()
         if release is not None:
@@ -114,10 +111,10 @@ class NotebookSession:
         return self.context(run_id).confirm_lock()
 
     def open_rollback(self, params: RollbackParams) -> str:
-        """Open a rollback, or go on with this session's when it is the same one, and return its run id.
+        """Open a rollback, or continue this session's if it is the same one, and return its run id.
 
         Raises:
-            CellOrderError: this session's unfinished rollback goes elsewhere, or has another reason.
+            CellOrderError: this session has an unfinished rollback to another version or with another reason.
         """
         params = storable(params)
         release = self.own(Purpose.ROLLBACK)
@@ -128,12 +125,12 @@ class NotebookSession:
         return run_id
 
     def change_params(self, release: Release, **changes: Any) -> Release:
-        """Open this session's release again with other params; what was made so far stays valid."""
+        """Reopen this session's release with other params; what was made so far stays valid."""
         params = replace(release.retrain_params, **changes)
         return release if params == release.params else locks.open_again(self.context(release.run_id), params)
 
     def resume(self) -> Release:
-        """Go on with the notebook release of the same user that an ended kernel has left open.
+        """Continue the notebook release of the same user that an ended kernel has left open.
 
         Raises:
             CellOrderError: there is none.
@@ -145,8 +142,8 @@ class NotebookSession:
     def abandon(self) -> Release:
         """Close the open notebook release of the same user, whichever kernel it belongs to.
 
-        The takeover first invalidates production's etag, so that a change which the other kernel has prepared is
-        refused.
+        The takeover first invalidates production's etag, so that OCI refuses a change that the other kernel has
+        prepared.
 
         Raises:
             CellOrderError: there is none.
@@ -155,8 +152,7 @@ class NotebookSession:
         context = self.context(self._new_run_id())
 
         def take_over() -> Outcome:
-            ended = partial(_is_run, release.run_id)
-            return takeovers.advance_takeover(context, has_ended=ended) or {}
+            return takeovers.advance_takeover(context, has_ended=lambda held: held.run_id == release.run_id) or {}
 
         finish(context, take_over)
         return release
@@ -169,7 +165,7 @@ class NotebookSession:
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
-        """Let an error tell its remedy to a person who reads it in a notebook."""
+        """Render the remedies of errors for a notebook."""
         try:
             yield
         except MissingInputError as err:
@@ -194,7 +190,7 @@ class NotebookSession:
         self.finish(advance, run_id, opening=opening)
 
     def _has_ended(self, holder: Release) -> bool:
-        """Return whether a run that holds the lock has ended; one of Airflow counts as in progress."""
+        """Return whether a run that holds the lock has ended; an Airflow run counts as in progress."""
         return holder.is_outside_airflow and locks.has_lease_ended(self._context, holder)
 
     def _read(self) -> LedgerState:
@@ -222,8 +218,7 @@ class NotebookSession:
         if last is not None and not last.is_open:
             return f"the release v{last.version} of this session is closed ({last.outcome}). Begin again with Cell 1."
         if holder is not None:
-            held = f"The lock is taken: {holder.run_id} holds it.{self._advice()}"
-            return f"run Cells 1 to 10 first, in order. {held}"
+            return f"run Cells 1 to 10 first, in order. The run {holder.run_id} holds the lock.{self._advice()}"
         return "run Cells 1 to 10 first, in order."
 
     def _advice(self) -> str:
@@ -231,8 +226,8 @@ class NotebookSession:
         if holder is None or not self._is_of_caller(holder):
             return ""
         return (
-            f" That release is your own ({self.caller}). If its kernel has ended: manager.resume_release() goes on "
-            "with it here, manager.abandon_release() closes it."
+            f" That release is your own ({self.caller}). If its kernel has ended: manager.resume_release() continues "
+            "it here, manager.abandon_release() closes it."
         )
 
     def _new_run_id(self) -> str:
@@ -243,10 +238,6 @@ class NotebookSession:
 def has_begun_promotion(release: Release) -> bool:
     """Return whether a release's promotion has begun, or is done."""
     return release.get(SwitchStarted) is not None or release.get(Promoted) is not None
-
-
-def _is_run(run_id: str, release: Release) -> bool:
-    return release.run_id == run_id
 
 
 def _undecided(release: Release) -> Release:

@@ -20,8 +20,8 @@ def adapt_settings(settings: Settings, project_name: str | None, backup_root: st
 
     Args:
         settings: as the file has them.
-        project_name: e.g. ``Product Recommender``, which names the project ``product-recommender``.
-        backup_root: folder or URI of the backups, which lie below the storage root.
+        project_name: e.g. ``Product Recommender``, for the project ``product-recommender``.
+        backup_root: folder or URI of the backups, directly below the storage root.
 
     Raises:
         SettingsError: one of them cannot be used.
@@ -40,7 +40,7 @@ def adapt_settings(settings: Settings, project_name: str | None, backup_root: st
 
 
 def default_params(settings: Settings) -> RetrainParams:
-    """Return the params that the DAG's form would start with."""
+    """Return the defaults of the DAG's form."""
     serving, training = settings.serving, settings.training
     return RetrainParams(
         top_k=training.top_k,
@@ -55,14 +55,14 @@ def default_params(settings: Settings) -> RetrainParams:
     )
 
 
-def choose_size(settings: Settings, **wanted: Any) -> dict[str, Any]:
-    """Return the size of a deployment: what is wanted, or where that is None what the settings say.
+def choose_size(settings: Settings, **chosen: Any) -> dict[str, Any]:
+    """Return the size of a deployment; a value that is None is taken from the settings.
 
     Raises:
-        SettingsError: the settings would not take it.
+        SettingsError: a value would not be valid in the settings.
     """
     serving = settings.serving.model_dump()
-    size = {name: serving[name] if value is None else value for name, value in wanted.items()}
+    size = {name: serving[name] if value is None else value for name, value in chosen.items()}
     try:
         ServingSettings.model_validate({**serving, **size})
     except ValidationError as err:

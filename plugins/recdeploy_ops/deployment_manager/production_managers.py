@@ -1,4 +1,4 @@
-"""What a notebook does to production as it is: look at it, roll it back, repair what the ledger says of it."""
+"""A notebook's methods for the current production: look at it, roll it back, repair the ledger."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PHASE_MARK = "🩺"  # of a line that the guide's summary does not have
-ROLLBACK_FAILED = "Rollback failed - backup not found"
+PHASE_MARK = "🩺"  # begins the line that the guide's summary does not have
 
 
 class ProductionManager:
@@ -38,17 +37,17 @@ class ProductionManager:
 
     Args:
         project_name: e.g. ``Product Recommender``; by default the one in the settings.
-        backup_root: folder or URI named ``backups``; ledger and releases lie beside it. By default below the
-            settings' ``storage``, which Airflow uses as well.
+        backup_root: folder or URI named ``backups``; ledger and releases are beside it. By default below the settings'
+            ``storage``, which Airflow uses as well.
         artifact_dir: local folder of the current artifact, replaced as a whole; by default
-            ``~/recommender_model_artifact``. A folder that holds anything else is refused.
-        results_dir: the same of the current results; by default ``~/results``.
+            ``~/recommender_model_artifact``. A folder with other files is refused.
+        results_dir: the same for the current results; by default ``~/results``.
         settings: by default those that ``RECDEPLOY_SETTINGS`` names, else ``include/recommender.yaml``.
-        oci: by default as ``AIRFLOW_CONN_OCI_DEFAULT``, ``~/.oci/config`` or the resource principal says.
-        session: tells kernels apart.
+        oci: by default from ``AIRFLOW_CONN_OCI_DEFAULT``, ``~/.oci/config`` or the resource principal.
+        session: identifies the kernel.
 
     Raises:
-        SettingsError: something is missing or wrong; says what to set.
+        SettingsError: a setting or credential is missing or wrong; says what to set.
     """
 
     def __init__(
@@ -71,41 +70,42 @@ class ProductionManager:
 
     @property
     def current_version(self) -> int:
-        """Return the version in production, 0 when there is none."""
+        """Return the version in production; 0 if there is none."""
         serving = self.context.refresh().production
         return serving.version if serving else 0
 
     def rollback_artifacts(self, version: int) -> bool:
-        """Make `artifact_dir` and `results_dir` hold a version again; production stays as it is.
+        """Replace `artifact_dir` and `results_dir` by a version; production stays as it is.
 
         Returns:
-            Whether there was a whole copy of that version, as the ledger knows it.
+            Whether storage has an undamaged copy of that version.
 
         Raises:
-            SettingsError: one of the folders holds something else; both stay as they are.
+            SettingsError: one of the folders has other files; both stay as they are.
         """
-        place = folders.restore(self.context, version, self.artifact_dir, self.results_dir)
-        if place is None:
-            log.error("%s: there is no whole copy of v%s below %s.", ROLLBACK_FAILED, version, self.context.store.uri)
+        prefix = folders.restore(self.context, version, self.artifact_dir, self.results_dir)
+        if prefix is None:
+            uri = self.context.store.uri
+            log.error("Rollback failed - backup not found: %s does not have an undamaged copy of v%s.", uri, version)
             return False
-        log.info("%s and %s hold v%s again, from %s.", self.artifact_dir, self.results_dir, version, place)
+        log.info("%s and %s have v%s again, from %s.", self.artifact_dir, self.results_dir, version, prefix)
         return True
 
     def roll_back_production(self, version: int | str = "previous", reason: str = "") -> dict[str, Any]:
-        """Bring production at the same URL back to an earlier version, rehearsed first and verified after.
+        """Rehearse a rollback, switch production to an earlier version at the same URL, and verify it.
 
         Args:
             version: a number, or ``previous``.
-            reason: kept in the ledger.
+            reason: recorded in the ledger.
 
         Returns:
             ``version``, ``url`` and ``digest`` of what production serves.
 
         Raises:
-            CellOrderError: this session has not finished another rollback.
+            CellOrderError: this session has an unfinished rollback to another version or with another reason.
             SettingsError: no such version exists.
             LockHeldError: another release is past its approval.
-            PromotionFailedError: production did not verify; says what it serves now.
+            PromotionFailedError: the switch failed; says what production serves now.
         """
         params = RollbackParams(
             version=version,
@@ -119,7 +119,7 @@ class ProductionManager:
         return done
 
     def get_deployment_summary(self) -> str:
-        """Return what is in production and on TEST, in the guide's layout; the log names the storage that says so.
+        """Return what is in production and on TEST, in the guide's layout; log which storage it was read from.
 
         Raises:
             StateMismatchError: production belongs to another project, or its ledger is not in this storage.
@@ -129,15 +129,15 @@ class ProductionManager:
             production = find_production(self.context)
             if state.production is None:
                 reconcile(state, production)
-        log.info("The releases of %s are those in %s.", self.settings.project_name, self.context.store.uri)
+        log.info("Reading the releases of %s in %s", self.settings.project_name, self.context.store.uri)
         summary = summarise(state, self.settings.project_name)
         return "\n".join(line for line in summary.splitlines() if not line.startswith(PHASE_MARK))
 
     def list_backups(self) -> list[dict[str, Any]]:
-        """Return the whole backups, oldest first.
+        """Return the complete backups, oldest first.
 
         Returns:
-            Of each: ``version``, ``timestamp``, ``backup_path``, ``files`` (how many), ``digest`` and
+            For each: ``version``, ``timestamp``, ``backup_path``, ``files`` (how many), ``digest`` and
             ``production_deployment`` (what served it: ``model_id``, ``deployment_id``, ``endpoint``, ...).
 
         Raises:
@@ -147,7 +147,7 @@ class ProductionManager:
         return read_backups(self.context.store)
 
     def import_existing_deployment(self, deployment_id: str) -> list[str]:
-        """Make a deployment that this project did not make its production; return what that changes in the ledger.
+        """Import an existing deployment as production; return the changes of the ledger.
 
         Raises:
             StateMismatchError: it is not ACTIVE.
@@ -156,32 +156,32 @@ class ProductionManager:
         return self._adopt(deployment_id)
 
     def repair_production_state(self) -> list[str]:
-        """Bring the ledger in line with what OCI has, e.g. after changes by hand; return what differed.
+        """Bring the ledger in line with OCI, e.g. after changes by hand; return what differed.
 
         Raises:
-            SettingsError: it cannot be told which deployment is production.
+            SettingsError: more than one deployment could be production.
             LockHeldError: a release is in progress.
         """
         return self._adopt(None)
 
     def resume_release(self) -> str:
-        """Go on with the release that an ended kernel of yours has left open; return a sentence about it."""
+        """Continue the release that an ended kernel of yours has left open; return a sentence about it."""
         release = self._session.resume()
         done = describe_progress(release)
-        return f"This session goes on with v{release.version} (run {release.run_id}), which {done}."
+        return f"This session continues v{release.version} (run {release.run_id}), which {done}."
 
     def abandon_release(self) -> str:
-        """Close the release that a kernel of yours has open, delete its TEST deployment; return a sentence about it."""
+        """Close the open release of any of your kernels, delete its test deployment; return a sentence about it."""
         release = self._session.abandon()
         return f"The release v{release.version} (run {release.run_id}) is closed, and the release lock is free."
 
     def _adopt(self, deployment_id: str | None) -> list[str]:
-        """Show the difference, then take over what OCI has."""
+        """Record what OCI has; return the difference from the ledger."""
         run_id = f"adopt-{self.context.now():%Y%m%dT%H%M%S}"
         context = self._session.context(run_id)
         with self._session.explaining():
             shown = adopt_production.advance(context, deployment_id=deployment_id, apply=False)
         self._session.finish(adopt_production.advance, run_id, deployment_id=deployment_id, apply=True)
         if not isinstance(shown, dict):
-            return []  # it waits only when it writes
+            return []  # production was being updated: the difference is not known
         return [*shown["difference"], *shown.get("importable", [])]

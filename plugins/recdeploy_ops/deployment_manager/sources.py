@@ -1,4 +1,4 @@
-"""The shop's database as the guide's ``connection_parameters`` name it."""
+"""The shop's database behind the guide's ``connection_parameters``."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ WALLET = ("wallet_location", "wallet_password")
 
 
 def source_of(connection_parameters: Mapping[str, Any]) -> Source:
-    """Return the database behind the guide's parameters; nothing is connected yet.
+    """Return the database behind the guide's parameters; it connects later.
 
     Args:
         connection_parameters: ``user_name``, ``password``, ``service_name`` and, for a wallet, ``wallet_location``
-            and ``wallet_password``; or ``url`` alone, a SQLAlchemy URL of any other database.
+            and ``wallet_password``; or ``url`` alone, the SQLAlchemy URL of any database.
 
     Raises:
         SettingsError: a parameter is missing or unknown.
     """
     unknown = sorted(set(connection_parameters) - {*ORACLE, *WALLET, "url"})
     if unknown:
-        raise SettingsError(f"connection_parameters has {', '.join(unknown)}, which nothing reads.")
+        raise SettingsError(f"connection_parameters has unknown entries: {', '.join(unknown)}.")
     if connection_parameters.get("url"):
         return CursorSource(lambda: _engine(connection_parameters["url"]), "the notebook's database")
     missing = [name for name in ORACLE if not connection_parameters.get(name)]
@@ -51,7 +51,7 @@ def _open_oracle(parameters: Mapping[str, Any]) -> Any:
     import oracledb
 
     wallet = parameters.get("wallet_location")
-    opened = oracledb.connect(
+    session = oracledb.connect(
         user=parameters["user_name"],
         password=parameters["password"],
         dsn=parameters["service_name"],
@@ -59,4 +59,4 @@ def _open_oracle(parameters: Mapping[str, Any]) -> Any:
         wallet_location=wallet,
         wallet_password=parameters.get("wallet_password"),
     )
-    return set_oracle_session(opened)
+    return set_oracle_session(session)

@@ -1,7 +1,7 @@
 """Frozen dataclasses as plain JSON values and back, strictly: what the ledger stores is what the code declares.
 
-A field at its default is not written. So a field with a default can be added later without changing the bytes, and
-the hash, of what was written before.
+A field at its default is not written, so a field with a default can be added later without changing the bytes and the
+hash of earlier entries.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def to_plain(record: Any) -> dict[str, Any]:
 
 
 def from_plain(kind: type[T], value: object) -> T:
-    """Return the dataclass that `to_plain` made plain.
+    """Return the dataclass that `to_plain` turned into plain values.
 
     Raises:
         TypeError, ValueError: a field is missing, unknown, or has a value of another type; names it.
     """
     if not isinstance(value, Mapping):
         raise TypeError(f"{kind.__name__} is {value!r:.80}, not an object")
-    hints = _hints(kind)  # type: ignore[arg-type] # mypy does not take a class for hashable
+    hints = _hints(kind)  # type: ignore[arg-type] # mypy does not know that classes are hashable
     unknown = sorted(set(value) - set(hints))
     if unknown:
         raise ValueError(f"{kind.__name__} has no field {', '.join(unknown)}")
@@ -48,12 +48,12 @@ def from_plain(kind: type[T], value: object) -> T:
 
 
 def storable(record: T) -> T:
-    """Return a record that UTF-8 can carry: free text with lone surrogates escaped.
+    """Return a record that UTF-8 can carry: lone surrogates in free text are escaped.
 
     Raises:
-        ValueError: another text, such as an id, has one; names the field.
+        ValueError: any other text, such as an id, has one; names the field.
     """
-    hints = _hints(type(record))  # type: ignore[arg-type] # mypy does not take a class for hashable
+    hints = _hints(type(record))  # type: ignore[arg-type] # mypy does not know that classes are hashable
     changed: dict[str, Any] = {}
     for field in fields(record):  # type: ignore[arg-type] # a dataclass, as its caller knows
         value = getattr(record, field.name)

@@ -1,4 +1,4 @@
-"""OCI's lifecycle states of a model deployment, and what each of them means: the one place that says so."""
+"""OCI's lifecycle states of a model deployment, and what each means. No other module decides that."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Progress(StrEnum):
-    """What a state means for what waits on it."""
+    """What a state means for a step that waits."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -14,7 +14,7 @@ class Progress(StrEnum):
 
 
 class DeploymentState(str):
-    """OCI's word for the state of a deployment, verbatim; one that is not listed is a failure, not a reason to wait.
+    """OCI's word for the state of a deployment, verbatim; an unlisted state is a failure, not a reason to wait.
 
     OCI updates a deployment without downtime in ACTIVE and NEEDS_ATTENTION only.
     """
@@ -28,22 +28,22 @@ class DeploymentState(str):
 
     @property
     def is_creating(self) -> bool:
-        """Return whether OCI is still making it."""
+        """Return whether OCI is creating it."""
         return self == "CREATING"
 
     @property
     def is_updating(self) -> bool:
-        """Return whether OCI is changing it."""
+        """Return whether OCI is updating it."""
         return self == "UPDATING"
 
     @property
     def is_busy(self) -> bool:
-        """Return whether OCI is making or changing it: it refuses everything else until that is done."""
+        """Return whether OCI is creating or updating it, and refuses other requests until that is done."""
         return self.is_creating or self.is_updating
 
     @property
     def is_deleted(self) -> bool:
-        """Return whether nothing of it is left but its record."""
+        """Return whether only its record is left."""
         return self == "DELETED"
 
     @property
@@ -53,7 +53,7 @@ class DeploymentState(str):
 
     @property
     def is_failed(self) -> bool:
-        """Return whether OCI has given up on it: it exists, and can only be deleted."""
+        """Return whether OCI has given up on it: it exists, but can only be deleted."""
         return self == "FAILED"
 
     @property
@@ -63,12 +63,12 @@ class DeploymentState(str):
 
     @property
     def is_listed(self) -> bool:
-        """Return whether this project knows the word."""
+        """Return whether this project knows the state."""
         return self in _PROGRESS
 
     @property
     def progress(self) -> Progress:
-        """Return what the state means for what waits on it."""
+        """Return what the state means for a step that waits."""
         return _PROGRESS.get(self, Progress.FAILED)
 
 

@@ -30,8 +30,8 @@ class Entry:
         previous: sha256 of the encoded entry before, in hex; `NO_ENTRY` for the first.
         run_id: the release it belongs to: Airflow's run id, or the notebook session's.
         at: when, UTC.
-        event: what has happened.
-        signature: room for one over the other fields; None today.
+        event: what happened.
+        signature: reserved for a signature over the other fields; None today.
     """
 
     seq: int
@@ -43,7 +43,7 @@ class Entry:
 
     @property
     def type(self) -> EventType:
-        """Return the kind of its event."""
+        """Return the type of its event."""
         return self.event.type
 
     def encode(self) -> bytes:
@@ -66,7 +66,7 @@ class Entry:
 
 
 def require_storable(run_id: str, event: Event) -> Event:
-    """Return an event as it can be stored: its free text with lone surrogates escaped.
+    """Return an event that can be stored: lone surrogates in its free text are escaped.
 
     Raises:
         SettingsError: an id has a character that UTF-8 cannot carry.
@@ -99,7 +99,7 @@ def decode(content: bytes) -> Entry:
 
 def _entry_of(value: Any) -> Entry:
     if set(value) != set(FIELDS):
-        raise ValueError(f"its fields are {', '.join(sorted(value))}, expected are {', '.join(sorted(FIELDS))}")
+        raise ValueError(f"its fields are {', '.join(sorted(value))}, not {', '.join(sorted(FIELDS))}")
     kinds = (type(value["seq"]), type(value["previous"]), type(value["run_id"]))
     if kinds != (int, str, str) or not isinstance(value["signature"], str | None):
         raise TypeError("seq must be a number, previous, run_id and signature must be texts")

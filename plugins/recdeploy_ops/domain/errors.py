@@ -4,33 +4,33 @@
 
     RecdeployError
     ├── SettingsError               include/recommender.yaml or a param is wrong
-    ├── SourceDataError             the database does not hold what the SQL promises
+    ├── SourceDataError             the database lacks data, or has values that cannot be used
     │   └── QueryFailedError        it refused a query (in `extraction`)
-    ├── GateFailedError             a gate said FAIL: the candidate is rejected without asking
+    ├── GateFailedError             a gate said FAIL: the candidate is rejected without asking a person
     ├── TrainingFailedError         the ADS operator ended without usable outputs
-    ├── MissingInputError           what an earlier step made is gone: says which task to run again
-    ├── CellOrderError              a notebook's cell was run before its time: says which to run
+    ├── MissingInputError           the output of an earlier step is missing: names the task to run again
+    ├── CellOrderError              a notebook cell was run too early: names the cell to run first
     ├── IntegrityError              stored bytes are not the bytes that were recorded
-    │   └── ForeignCodeError        they are code that this project has not shipped: a worker does not run it
-    ├── LedgerFormatError           a newer version of this project has written the ledger
+    │   └── ForeignCodeError        code that this project has not shipped: a worker does not run it
+    ├── LedgerFormatError           a newer version of this project wrote the ledger
     ├── IllegalTransitionError      a version cannot go from this stage to that one
     ├── LockHeldError               another release or rollback is in progress
-    ├── SwitchUnderWayError         production is being changed by this very run: that must end first
-    ├── ApprovalError               the approval does not cover what would be promoted
+    ├── SwitchUnderWayError         this run is switching production: that must end first
+    ├── ApprovalError               no approval covers the present state
     │   └── SelfApprovalError       the requester may not approve their own run
     ├── StateMismatchError          OCI runs something that the ledger does not know
-    ├── DeploymentFailedError       OCI did not do what it was asked, with its work-request logs
+    ├── DeploymentFailedError       OCI did not do what was requested; quotes its work-request logs
     ├── PromotionFailedError        production did not verify; the champion serves again
-    ├── CloudRefusedError           OCI said no for good: credentials, compartment, limits
+    ├── CloudRefusedError           OCI refused for good: credentials, compartment, limits
     ├── StorageError                the storage root is wrong, or not writable
     │   ├── KeyNotFoundError        nothing is stored there
-    │   └── KeyExistsError          something else is stored there, and is never overwritten
+    │   └── KeyExistsError          other content is stored there, and is never overwritten
     └── TransientError              trying again may help
         ├── SourceUnavailableError  the database does not answer (in `extraction`)
         ├── StorageUnavailableError
         ├── CloudUnavailableError
         │   └── CloudThrottledError 429: the tenancy has sent too many requests
-        ├── SwitchInterruptedError  production is being switched, and not verified: says what state it is in
+        ├── SwitchInterruptedError  production is not verified after a switch: says what state it is in
         └── LedgerConflictError     another writer appended first
 
 Only a `TransientError` is worth a retry: everything else fails the same way again.
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
 
 
 class RecdeployError(Exception):
-    """Base of every error that the project raises on purpose: it says what, which, and what now.
+    """Base of every error that the project raises on purpose: what happened to which thing, and the remedy.
 
     Args:
-        message: what happened to which thing, in whole sentences.
-        remedy: what a person does about it; None where the message says all.
+        message: what happened to which thing, in full sentences.
+        remedy: what a person does about it; None if the message is enough.
 
     Attributes:
         remedy: as given.
@@ -75,7 +75,7 @@ class RecdeployError(Exception):
         return f"{self.message} {self.remedy.describe(self.audience)}" if self.remedy else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let pickle and copy restore the message as it is: a subclass's own arguments are not known any more."""
+        """Let pickle and copy restore the message unchanged: a subclass's own arguments are not kept."""
         return _restore, (type(self), self.message), self.__dict__
 
 
@@ -84,7 +84,7 @@ class SettingsError(RecdeployError):
 
 
 class SourceDataError(RecdeployError):
-    """The source database lacks a table, a column, rows, or holds values that cannot be used."""
+    """The source database lacks a table, a column or rows, or has values that cannot be used."""
 
 
 class GateFailedError(RecdeployError):
@@ -100,11 +100,11 @@ class GateFailedError(RecdeployError):
 
 
 class TrainingFailedError(RecdeployError):
-    """The ADS operator failed, or ended well with outputs that are missing, empty or not numbers."""
+    """The ADS operator failed, or succeeded with outputs that are missing, empty or not numbers."""
 
 
 class MissingInputError(RecdeployError):
-    """What a step needs was never made, or is gone.
+    """An input of a step was never made, or is gone.
 
     Args:
         what: the thing that is missing, with its key; without a full stop.
@@ -116,7 +116,7 @@ class MissingInputError(RecdeployError):
 
 
 class CellOrderError(RecdeployError):
-    """A notebook's cell was run before the one that makes what it needs, or after its release had ended."""
+    """A notebook cell was run before the cell that makes its input, or after its release had ended."""
 
 
 class IntegrityError(RecdeployError):
@@ -128,7 +128,7 @@ class ForeignCodeError(IntegrityError):
 
 
 class LedgerFormatError(RecdeployError):
-    """The ledger is whole, and in a format of the future: it must not be read, written or repaired here."""
+    """A newer version wrote the ledger: this one must not read, write or repair it."""
 
 
 class IllegalTransitionError(RecdeployError):
@@ -143,23 +143,23 @@ class LockHeldError(RecdeployError):
 
 
 class SwitchUnderWayError(RecdeployError):
-    """A step would be run again while production is being switched to what it made.
+    """A step was to run again while production is being switched to its output.
 
     Args:
-        goal: what production is to be, in words.
+        goal: of the switch, in words, e.g. ``serving v4``.
         task: the task that restores the champion when it is run again.
     """
 
     def __init__(self, goal: str, *, task: str) -> None:
         super().__init__(
-            f"This run is switching production: it is to be {goal}, which is not verified yet. What that rests on "
-            "cannot change now.",
+            f"This run is switching production to be {goal}, and that is not verified yet. Until then no input of "
+            "the switch may change.",
             RunTask(task=task, purpose="to restore the champion first"),
         )
 
 
 class ApprovalError(RecdeployError):
-    """No approval exists for what would be promoted."""
+    """No approval covers what a promotion or rollback would change."""
 
 
 class SelfApprovalError(ApprovalError):
@@ -171,7 +171,7 @@ class StateMismatchError(RecdeployError):
 
 
 class DeploymentFailedError(RecdeployError):
-    """A deployment did not become what was asked for; quotes OCI's work-request errors and logs."""
+    """A deployment did not reach the requested state; quotes OCI's work-request errors and logs."""
 
 
 class PromotionFailedError(RecdeployError):
@@ -182,7 +182,7 @@ class CloudRefusedError(RecdeployError):
     """OCI refused a request for good: wrong key, missing permission, unknown compartment, a limit.
 
     Args:
-        message: what was asked, of what, and OCI's answer.
+        message: what was requested, of which resource, and OCI's answer.
         status: HTTP status.
         code: OCI's error code, e.g. ``NotAuthorizedOrNotFound``.
     """
@@ -194,7 +194,7 @@ class CloudRefusedError(RecdeployError):
 
 
 class StorageError(RecdeployError):
-    """The storage root is wrong, not writable, or holds other content under this key."""
+    """The storage root is wrong, not writable, or has other content under this key."""
 
 
 class KeyNotFoundError(StorageError):
@@ -226,15 +226,15 @@ class CloudUnavailableError(TransientError):
 
 
 class CloudThrottledError(CloudUnavailableError):
-    """OCI answered 429: the request did not reach what stands behind its gateway."""
+    """OCI answered 429: its gateway did not pass the request on."""
 
 
 class SwitchInterruptedError(TransientError):
-    """A failure that may pass has interrupted a switch of production; says what state production is in."""
+    """A transient failure interrupted a switch of production; says what state production is in."""
 
 
 class LedgerConflictError(TransientError):
-    """Another writer appended to the ledger first, again and again."""
+    """Another writer appended to the ledger first, on every attempt."""
 
 
 def _restore(kind: type[RecdeployError], message: str) -> RecdeployError:

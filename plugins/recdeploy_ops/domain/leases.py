@@ -1,4 +1,4 @@
-"""How long a run that nobody can be asked about holds the release lock: one rule for all of them."""
+"""The lease of the release lock, for a run that Airflow cannot say anything about."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MARGIN = timedelta(days=1)  # for everything but training and the wait for an ap
 
 
 def end_of_lease(release: Release, *, test_lease: timedelta, training: timedelta) -> datetime:
-    """Return from when on a release counts as ended, UTC.
+    """Return when a release counts as ended, UTC.
 
-    A run takes no longer than its training, its wait for an approval, and a day for everything else; housekeeping
-    leaves its test deployment alone for as long as `test_lease`.
+    A run takes no longer than its training, its wait for an approval, and a day for everything else. Housekeeping
+    leaves its test deployment alone for `test_lease`.
 
     Args:
         release: the release that holds the lock.

@@ -1,4 +1,4 @@
-"""What is true now, as a replay of the ledger's entries gives it: who holds the lock, which version serves."""
+"""The state that a replay of the ledger gives: who holds the lock, which version serves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.params import Params
     from recdeploy_ops.domain.versions import Serving, Version
 
-NO_ENTRY = "0" * 64  # stands for the sha256 of the entry before the first
+NO_ENTRY = "0" * 64  # in place of a sha256 before the first entry
 
 E = TypeVar("E", bound=Event)
 
@@ -50,9 +50,9 @@ class Release:
         last_opened_at: when it was last opened, ISO 8601.
         is_open: whether it is in progress.
         outcome: how it was closed; None while it is open.
-        events: the valid events by type; a step that is recorded again voids what was built on its earlier event.
-        open_switch: the intent of a change of production that is neither verified nor taken back; None when production
-            is at rest. It ends with the change itself, whatever else is recorded or cleared.
+        events: the valid events by type; recording a step again voids the later events that were built on it.
+        open_switch: the intent of a switch that is neither verified nor restored; None when production is at rest.
+            Only an event that ends the switch clears it.
     """
 
     run_id: str
@@ -65,12 +65,12 @@ class Release:
     open_switch: ChangeStarted | None = None
 
     def get(self, kind: type[E]) -> E | None:
-        """Return the valid event of a kind, or None."""
+        """Return the valid event of a type, or None."""
         event = self.events.get(kind.type)
         return event if isinstance(event, kind) else None
 
     def require(self, kind: type[E]) -> E:
-        """Return the valid event of a kind.
+        """Return the valid event of a type.
 
         Raises:
             MissingInputError: it was not recorded, or is void; names the task that records it.
@@ -92,12 +92,12 @@ class Release:
 
     @property
     def purpose(self) -> Purpose:
-        """Return what it is for."""
+        """Return the purpose: a retrain or a rollback."""
         return self.opened.purpose
 
     @property
     def is_rollback(self) -> bool:
-        """Return whether it brings production back to an earlier version."""
+        """Return whether it takes production back to an earlier version."""
         return self.purpose is Purpose.ROLLBACK
 
     @property
@@ -112,7 +112,7 @@ class Release:
 
     @property
     def is_outside_airflow(self) -> bool:
-        """Return whether Airflow cannot be asked about its run."""
+        """Return whether Airflow does not know its run."""
         return self.opened.dag_id in OUTSIDE_AIRFLOW
 
     @property
@@ -136,7 +136,7 @@ class Release:
 
     @property
     def is_waiting_for_approval(self) -> bool:
-        """Return whether it does nothing but wait for a person's answer."""
+        """Return whether it only waits for a person's answer."""
         return bool(self.get(ApprovalRequested)) and not self.get(ApprovalAnswered) and self.open_switch is None
 
 
@@ -148,14 +148,14 @@ class LedgerState:
         seq: sequence number of the newest entry, 0 when there is none.
         head: its sha256 in hex.
         project: the project that the ledger belongs to; empty without entries.
-        origin: sha256 of the first entry, by which ledgers of one project differ; empty without entries.
+        origin: sha256 of the first entry, which tells two ledgers of one project apart; empty without entries.
         releases: by run id, in the order in which they were opened.
         versions: by number.
         highest_version: the highest number ever used; numbers are never used again.
         holder: run id of the release that holds the lock.
         production: what production was last verified to serve.
         previous_champion: what it was verified to serve before that.
-        applied_size: the size that releases have applied to production: when it was made, and whenever it was resized.
+        applied_size: the size that releases last applied to production, by creating or resizing it.
     """
 
     seq: int = 0
@@ -200,7 +200,7 @@ def require_lock(state: LedgerState, run_id: str) -> Release:
         )
     if state.holder is not None and state.holder != run_id:
         raise LockHeldError(
-            f"The run {state.holder} has taken the release lock over; the run {run_id} cannot go on.",
+            f"The run {state.holder} has taken over the release lock; the run {run_id} cannot continue.",
             Remedy("Trigger a new run once that one has ended"),
         )
     if not release.is_open:

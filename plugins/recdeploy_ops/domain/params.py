@@ -22,15 +22,15 @@ class RetrainParams:
     Attributes:
         top_k: recommendations per user.
         seed: of all random numbers in training.
-        instance_shape: OCI's shape of the test deployment, and of production once promoted; None leaves production as
-            it is, as it does for the following.
+        instance_shape: OCI's shape of the test deployment, and of production once promoted. None leaves production as
+            it is; so it does in the next three.
         ocpus: per instance, for flexible shapes.
         memory_gb: GB per instance, for flexible shapes.
         instance_count: number of instances.
         skip_test_deployment: whether the test deployment is left out.
         approval_timeout_hours: how long a person may take to answer.
         session: the notebook's session; None for a run of Airflow.
-        autoscaling: how OCI is to choose the number of instances, where `instance_count` is None.
+        autoscaling: how OCI is to choose the number of instances, if `instance_count` is None.
     """
 
     top_k: int
@@ -46,7 +46,7 @@ class RetrainParams:
 
     @property
     def size(self) -> SizeRequest:
-        """Return the size that the run asks for."""
+        """Return the size that the run requests."""
         autoscaling = self.autoscaling if self.instance_count is None else None
         return SizeRequest(self.instance_shape, self.ocpus, self.memory_gb, self.instance_count, autoscaling)
 
@@ -75,7 +75,7 @@ P = TypeVar("P", bound=Params)
 
 
 def read_params(kind: type[P], values: Mapping[str, Any]) -> P:
-    """Return the params of a run as Airflow hands them over; what the DAG does not declare is left out.
+    """Return the params of a run, without those that `kind` does not declare.
 
     Raises:
         SettingsError: one is missing or of another type; names it.

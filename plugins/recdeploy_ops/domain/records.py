@@ -1,4 +1,4 @@
-"""What OCI holds, in our own words: frozen records instead of SDK objects."""
+"""Frozen records of OCI's resources, instead of SDK objects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Role(StrEnum):
 
 
 class Decision(StrEnum):
-    """What a person may answer: whether a candidate is to be promoted, whether production is to be rolled back."""
+    """What a person may answer, about a promotion or a rollback."""
 
     PROMOTE = "Promote"
     REJECT = "Reject"
@@ -58,17 +58,17 @@ class CatalogModel:
 
     @property
     def is_deleted(self) -> bool:
-        """Return whether nothing of it is left but its record."""
+        """Return whether only its record is left."""
         return self.lifecycle_state == "DELETED"
 
     @property
     def is_inactive(self) -> bool:
-        """Return whether somebody has deactivated it: OCI deploys it once it was activated again."""
+        """Return whether a person has deactivated it: OCI deploys it only once it is active again."""
         return self.lifecycle_state == "INACTIVE"
 
     @property
     def can_be_used(self) -> bool:
-        """Return whether OCI deploys it, given an artifact, now or once it was activated again."""
+        """Return whether OCI deploys it, given an artifact, now or once it is active again."""
         return self.is_usable or (self.is_inactive and not self.is_archived)
 
     @property
@@ -84,12 +84,12 @@ class Autoscaling:
     Attributes:
         minimum: the fewest instances.
         maximum: the most instances.
-        initial: the number that it begins with.
-        metric: OCI's metric, ``CPU_UTILIZATION`` or ``MEMORY_UTILIZATION``; None, as both bounds then are, where there
-            is not one rule over one of these but e.g. a query.
+        initial: the number of instances at the start.
+        metric: ``CPU_UTILIZATION`` or ``MEMORY_UTILIZATION``; None, like both bounds, unless OCI has exactly one rule
+            over one of these.
         scale_in: percent of the metric below which an instance is removed.
         scale_out: percent of the metric above which an instance is added.
-        cool_down_seconds: the shortest time between two changes; None where OCI does not say.
+        cool_down_seconds: the shortest time between two changes; None if OCI does not say.
         is_enabled: whether OCI acts on it.
     """
 
@@ -111,8 +111,8 @@ class Shape:
         instance_shape: OCI's shape name.
         ocpus: OCPUs per instance; None for a fixed shape.
         memory_gb: GB per instance; None for a fixed shape.
-        instance_count: number of instances; None where OCI chooses it.
-        autoscaling: how OCI chooses it; None where the number is fixed.
+        instance_count: number of instances; None if OCI chooses it.
+        autoscaling: how OCI chooses it; None if the number is fixed.
     """
 
     instance_shape: str
@@ -129,7 +129,7 @@ class Deployment:
     Attributes:
         deployment_id: OCID.
         name: display name.
-        lifecycle_state: OCI's word, and what it means.
+        lifecycle_state: OCI's word, with its meaning.
         details: OCI's lifecycle details, empty when there are none.
         model_id: OCID of the model that it is configured to serve.
         url: where it answers, without ``/predict``.
@@ -168,7 +168,7 @@ class WorkRequest:
     accepted_at: datetime
 
 
-NO_ANSWER = 0  # stands for the HTTP status where none came: no connection, or not in time
+NO_ANSWER = 0  # in place of an HTTP status: no connection, or no answer in time
 
 
 @dataclass(frozen=True)
@@ -178,8 +178,8 @@ class Reply:
     Attributes:
         status: HTTP status, or `NO_ANSWER`.
         body: the parsed JSON; None when there was none.
-        seconds: from the request to the last byte, of the request that was answered.
-        lost: the statuses of what was sent before and lost, as what stands before the model answered, or nothing did.
+        seconds: from the request that was answered to the last byte.
+        lost: statuses of the requests before it that did not reach the model.
     """
 
     status: int

@@ -1,4 +1,4 @@
-"""What a run may do: which version it makes, whether it opens or opens again a release, who holds the lock."""
+"""What a run may do: which version it makes, whether it opens or reopens its release, who holds the lock."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 PREVIOUS = "previous"
 ASK_AGAIN = RunTask(task="request_approval", purpose="to ask again")
 REPLACE_PRODUCTION = Remedy(
-    "Look at its logs in the OCI console; delete it there, let recommender_adopt take that over, and release again"
+    "Look at its logs in the OCI console; delete it there, let recommender_adopt record that, and release again"
 )
-RECORD_LOSS = Remedy("Let recommender_adopt take that over, then release again")
+RECORD_LOSS = Remedy("Let recommender_adopt record that, then release again")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ReleasePlan:
 
     Attributes:
         version: the number of the version that the run makes.
-        record: whether the release is to be opened (or opened again) in the ledger.
+        record: whether the release is to be opened (or reopened) in the ledger.
         summary: the plan in words, line by line.
     """
 
@@ -49,12 +49,12 @@ class ReleasePlan:
 
 
 def find_ended_holder(state: LedgerState, run_id: str, *, has_ended: Callable[[Release], bool]) -> str | None:
-    """Return the run whose lock is to be taken over, or None when the lock is free or one's own.
+    """Return the run whose lock is to be taken over, or None when the lock is free or the run's own.
 
     Args:
         state: of the ledger.
         run_id: the run that wants the lock.
-        has_ended: says of the release that holds the lock whether its run has ended.
+        has_ended: tells whether the run of the release that holds the lock has ended.
 
     Raises:
         LockHeldError: the run that holds the lock is in progress.
@@ -107,7 +107,7 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
     version = state.versions.get(wanted) if isinstance(wanted, int) else None
     if version is None:
         known = ", ".join(f"v{number}" for number, v in sorted(state.versions.items()) if v.stage is Stage.RETIRED)
-        raise SettingsError(f"Version {wanted!r} does not exist. Those that served before: {known or 'none'}.")
+        raise SettingsError(f"Version {wanted!r} does not exist. Versions that served before: {known or 'none'}.")
     stages.advance(version.stage, Stage.CHAMPION)
     if version.stage is not Stage.RETIRED:
         raise IllegalTransitionError(version.stage, Stage.CHAMPION)
@@ -119,7 +119,7 @@ def _no_previous(state: LedgerState, serving: Serving) -> SettingsError:
     tagged = [f"v{version.number}" for version in served if version.known_by_tags]
     if not tagged:
         why = f"v{serving.version} is the first that ever served: nothing came before it."
-        return SettingsError(why, Remedy("Name one"))
+        return SettingsError(why, Remedy("Name a version"))
     return SettingsError(
         f"The ledger knows no version that served before v{serving.version}. Only tags in the Model Catalog say that "
         f"{', '.join(tagged)} did, and anyone who may write there can set them.",
@@ -128,10 +128,10 @@ def _no_previous(state: LedgerState, serving: Serving) -> SettingsError:
 
 
 def require_unused(state: LedgerState, release: Release) -> None:
-    """Refuse to do again what has changed production, once production was changed again since.
+    """Refuse to repeat a promotion or rollback after production has changed again.
 
     Raises:
-        ApprovalError: what this run has done counts once.
+        ApprovalError: this run's approval was used before.
     """
     done: SwitchDone | None = release.get(Promoted) or release.get(RolledBack)
     serving = state.production
@@ -142,8 +142,8 @@ def require_unused(state: LedgerState, release: Release) -> None:
     if isinstance(done, RolledBack):
         verb, remedy = "rolled back to", Remedy("Trigger a new rollback")
     raise ApprovalError(
-        f"v{done.version} was {verb} by this run before, and production serves v{serving.version if serving else '?'} "
-        "since: an approval counts once.",
+        f"This run {verb} v{done.version} before, and production now serves v{serving.version if serving else '?'}: "
+        "an approval counts once.",
         remedy,
     )
 
@@ -160,22 +160,23 @@ def lock_held(holder: Release) -> LockHeldError:
         action = "Answer it under Required Actions" if waits else "Wait until it has ended"
         action += ", or mark its run as failed"
     return LockHeldError(
-        f"Release v{holder.version} (run {holder.run_id}) holds the release lock since {holder.opened_at} and {doing}.",
+        f"Release v{holder.version} (run {holder.run_id}) has held the release lock since {holder.opened_at} and "
+        f"{doing}.",
         TryAgain(action),
     )
 
 
 def describe_command(release: Release) -> str:
-    """Return the command that goes on with a rollback from a terminal."""
+    """Return the command that continues a rollback from a terminal."""
     return f"`python -m recdeploy_ops rollback --version {release.version} --reason TEXT`"
 
 
 def _describe_return(release: Release) -> str:
     if release.is_open:
-        return f"This run already makes v{release.version}: it goes on."
+        return f"This run already makes v{release.version}: it continues."
     return (
-        f"This run was closed ({release.outcome}) and is opened again: it goes on with v{release.version} "
-        "while the artifact stays the same."
+        f"This run was closed ({release.outcome}) and is reopened: it keeps v{release.version} "
+        "as long as the artifact stays the same."
     )
 
 
@@ -203,7 +204,7 @@ def reconcile(state: LedgerState, production: Deployment | None) -> tuple[str, .
         return ("Nothing is in production yet: this is a first release.",)
     if production is None or production.lifecycle_state.is_gone:
         raise StateMismatchError(
-            f"The ledger says that v{known.version} serves at {known.url}, but OCI has no such deployment any more.",
+            f"The ledger says that v{known.version} serves at {known.url}, but OCI no longer has that deployment.",
             Remedy("Restore it, or let recommender_adopt repair the ledger"),
         )
     if production.lifecycle_state.is_failed:
@@ -220,6 +221,6 @@ def reconcile(state: LedgerState, production: Deployment | None) -> tuple[str, .
 def describe_failed_production(serving: Serving) -> str:
     """Return what a production deployment in FAILED means, in words."""
     return (
-        f"OCI has the production deployment {serving.deployment_id} in FAILED, which served v{serving.version} at "
-        f"{serving.url}: it exists, and OCI no longer updates it."
+        f"The production deployment {serving.deployment_id}, which served v{serving.version} at {serving.url}, is in "
+        "FAILED: it exists, but OCI no longer updates it."
     )

@@ -1,4 +1,4 @@
-"""What is going on, in one word and one sentence, and the summaries that people read."""
+"""The phase of the newest release, and the summaries that people read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 RULE = "=" * 60
 SERVED = frozenset({Stage.CHAMPION, Stage.RETIRED})
-# How far a release has come, by what has happened last.
+# How far a release has come, by its newest event.
 PROGRESS = {
     EventType.RELEASE_OPENED: "has begun",
     EventType.PRODUCTION_BACKED_UP: "has backed up production",
@@ -45,20 +45,20 @@ PROGRESS = {
     EventType.APPROVAL_REQUESTED: "waits for an approval",
     EventType.APPROVAL_ANSWERED: "has its approval answered",
     EventType.SWITCH_STARTED: "is on its way into production",
-    EventType.PROMOTED: "is in production, verified, and to be closed",
-    EventType.SWITCH_FAILED: "did not get into production",
+    EventType.PROMOTED: "is verified in production, and to be closed",
+    EventType.SWITCH_FAILED: "did not reach production",
     EventType.PRODUCTION_LOST: "found that production is gone",
     EventType.PRODUCTION_FAILED: "found that production has failed",
     EventType.TAKEOVER_STARTED: "is being closed by the run that takes its lock over",
-    EventType.RESTORE_STARTED: "is being taken back from production",
-    EventType.CHAMPION_RESTORED: "was taken back from production",
+    EventType.RESTORE_STARTED: "is being withdrawn from production",
+    EventType.CHAMPION_RESTORED: "was withdrawn from production",
     EventType.RESIZE_STARTED: "is being resized in production",
     EventType.RESIZED: "is resized in production",
     EventType.REHEARSAL_STARTED: "is being tried on a test deployment",
     EventType.ROLLBACK_REHEARSED: "is rehearsed",
     EventType.MODEL_RESTORED: "is in the Model Catalog again",
-    EventType.ROLLED_BACK: "is done and verified, and to be closed",
-    EventType.ADOPTED: "has taken over what OCI has",
+    EventType.ROLLED_BACK: "is verified, and to be closed",
+    EventType.ADOPTED: "has recorded what OCI has",
     EventType.RELEASE_REJECTED: "is rejected, and to be closed",
     EventType.RELEASE_CLOSED: "is closed",
 }
@@ -98,7 +98,7 @@ def judge(state: LedgerState) -> Status:
 
 
 def describe_progress(release: Release) -> str:
-    """Return how far an open release has come, e.g. ``is validated on TEST``."""
+    """Return how far an open release has come, e.g. ``has checked its data``."""
     return PROGRESS[release.newest_event.type]
 
 
@@ -129,7 +129,7 @@ def summarise(state: LedgerState, project_name: str) -> str:
 
 
 def describe_history(entries: Iterable[Entry]) -> str:
-    """Return the ledger, one line an entry, whatever stands in it."""
+    """Return the ledger, one line per entry, whatever characters it has."""
     lines = [
         f"{entry.seq:>6}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.type:<22}  {_show(entry.run_id)}  {_brief(entry.event)}"
         for entry in entries
@@ -138,7 +138,7 @@ def describe_history(entries: Iterable[Entry]) -> str:
 
 
 def dump_history(entries: Iterable[Entry]) -> str:
-    """Return the ledger as JSON, all of an entry in one line of ASCII."""
+    """Return the ledger as JSON, one line of ASCII per entry."""
     return "\n".join(json.dumps(json.loads(entry.encode()), sort_keys=True) for entry in entries)
 
 
@@ -161,7 +161,7 @@ def _describe_test(state: LedgerState) -> list[str]:
 
 
 def _describe_leftover(state: LedgerState) -> list[str]:
-    """Return the test deployment of a release that a rollback has preempted: its own run deletes it, later."""
+    """Describe the test deployment of a preempted release, which its own run deletes later."""
     for release in [release for release in state.releases.values() if not release.is_rollback][-1:]:
         test = release.get(TestDeployed)
         if release.outcome is ReleaseOutcome.PREEMPTED and test and test.deployment_id:
@@ -180,14 +180,14 @@ def _brief(event: Event) -> str:
 
 
 def _show(value: object) -> str:
-    """Return a value as one word: quoted where it has spaces, and with every character that could mislead spelled."""
+    """Return a value as one word: quoted if it has spaces, with misleading characters escaped."""
     text = str(value)
     if not text.isprintable() or any(character in ' ="\\' for character in text):
         text = json.dumps(text, ensure_ascii=False)
-    return "".join(_spell(character) for character in text)
+    return "".join(_escape(character) for character in text)
 
 
-def _spell(character: str) -> str:
-    """Return a character; spelled as in JSON where it is a control, is invisible or breaks lines."""
+def _escape(character: str) -> str:
+    """Return a character, escaped as in JSON if it is a control character, invisible or a line break."""
     is_plain = unicodedata.category(character)[0] not in "CZ" or character == " "
     return character if is_plain else json.dumps(character).strip('"')

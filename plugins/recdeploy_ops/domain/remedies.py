@@ -14,14 +14,14 @@ class Audience(StrEnum):
     TERMINAL = "terminal"
 
 
-# How what failed is run again.
+# How to repeat what failed.
 AGAIN = {
     Audience.AIRFLOW: "clear this task",
     Audience.NOTEBOOK: "run this cell again",
     Audience.TERMINAL: "run this command again",
 }
 
-# The cell of the guide's notebook that does what an Airflow task does.
+# The cell of the guide's notebook that does the work of an Airflow task.
 CELLS = {
     "plan_release": 2,
     "backup_production": 2,
@@ -41,12 +41,12 @@ CELLS = {
     "rehearse_rollback": 15,
     "roll_back": 15,
 }
-FIRST_CELL = 2  # where no such cell exists: a notebook's release begins there
+FIRST_CELL = 2  # for a task without a cell: a notebook's release begins there
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """Something that a person does, wherever they read the error.
+    """What a person does, in the same words for every audience.
 
     Attributes:
         action: an instruction without a full stop, e.g. ``Delete that model in the OCI console``.
@@ -61,7 +61,7 @@ class Remedy:
 
 @dataclass(frozen=True)
 class TryAgain(Remedy):
-    """What failed is run again, after `action` where there is one."""
+    """Repeat what failed, after `action` if there is one."""
 
     action: str = ""
 
@@ -73,7 +73,7 @@ class TryAgain(Remedy):
 
 @dataclass(frozen=True)
 class RunTask(Remedy):
-    """An earlier step is run again, after `action` where there is one.
+    """Run an earlier step again, after `action` if there is one.
 
     Attributes:
         task: the Airflow task of that step.
@@ -98,7 +98,7 @@ class RunTask(Remedy):
 
 @dataclass(frozen=True)
 class ChangeSetting(Remedy):
-    """A setting of ``include/recommender.yaml`` is changed.
+    """Change a setting of ``include/recommender.yaml``.
 
     Attributes:
         setting: its name, e.g. ``release.self_approval``.
@@ -113,10 +113,10 @@ class ChangeSetting(Remedy):
 
 @dataclass(frozen=True)
 class ImportProduction(Remedy):
-    """A deployment that this project did not make is imported as its production, or ignored; `action` comes last.
+    """Import as production a deployment that this project did not make, or ignore it; `action` comes last.
 
     Attributes:
-        deployment_id: OCID of the deployment to import, where only one can be meant.
+        deployment_id: OCID of the deployment to import, if only one qualifies.
     """
 
     action: str = ""
@@ -135,7 +135,7 @@ class ImportProduction(Remedy):
 
 @dataclass(frozen=True)
 class GrantPolicy(Remedy):
-    """OCI must allow it: the connection is corrected, or a policy is added.
+    """Correct the connection, or add a policy that allows the request.
 
     Attributes:
         action: an instruction without a full stop.

@@ -1,4 +1,4 @@
-"""Replay of the ledger: each kind of event changes the state in its own way."""
+"""Replay of the ledger: each type of event has its own rule for the state."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 VERIFY = "Run 'python -m recdeploy_ops verify' to see which entry was changed"
 
-# A step that is recorded again voids what was built on its earlier event: the events of every later type of the same
-# release are dropped from the state, never from the ledger.
+# Recording a step again voids what was built on its earlier event: the release's events of every later type are
+# dropped from the state, never from the ledger.
 BUILT_ON_EACH_OTHER = (
     EventType.DATA_EXTRACTED,
     EventType.DATA_CHECKED,
@@ -65,8 +65,7 @@ BUILT_ON_EACH_OTHER = (
     EventType.RELEASE_REJECTED,
 )
 
-# What a release that is opened again must do again: everything after the person's answer, but never a second time
-# what has changed production.
+# What a reopened release must do again: everything after the person's answer, except what has changed production.
 VOID_WHEN_REOPENED = frozenset(BUILT_ON_EACH_OTHER[BUILT_ON_EACH_OTHER.index(EventType.SWITCH_STARTED) :]) - {
     EventType.PROMOTED,
     EventType.ROLLED_BACK,
@@ -94,7 +93,7 @@ def replay(entries: Iterable[Entry], state: LedgerState | None = None) -> Ledger
 
     Raises:
         IntegrityError: an entry is missing, out of order or was edited.
-        LedgerFormatError: a newer version of this project has written them.
+        LedgerFormatError: a newer version of this project wrote them.
     """
     state = state or LedgerState()
     for entry in entries:
@@ -108,14 +107,14 @@ def replay(entries: Iterable[Entry], state: LedgerState | None = None) -> Ledger
         try:
             state = replace(_apply(entry.event, state, entry), seq=entry.seq, head=entry.sha256)
         except KeyError as err:
-            raise IntegrityError(f"Ledger entry {entry.seq} names {err}, which no entry before it knows.") from err
+            raise IntegrityError(f"Ledger entry {entry.seq} names {err}, which no earlier entry has.") from err
     return state
 
 
 def _require_begun(state: LedgerState, entry: Entry) -> None:
-    """Refuse a ledger whose first entry does not name its project and format, or in a format of the future."""
+    """Refuse a ledger whose first entry does not name its project, or names a newer format."""
     if isinstance(entry.event, LedgerStarted) != (state.seq == 0):
-        raise IntegrityError(f"Ledger entry {entry.seq} is {entry.type}: the first, and no other, names the project.")
+        raise IntegrityError(f"Ledger entry {entry.seq} is {entry.type}: the first, and only the first, is a start.")
     if isinstance(entry.event, LedgerStarted) and entry.event.format > FORMAT:
         raise LedgerFormatError(
             f"The ledger is written in format {entry.event.format}; this version reads formats up to {FORMAT}.",
@@ -125,7 +124,7 @@ def _require_begun(state: LedgerState, entry: Entry) -> None:
 
 @singledispatch
 def _apply(event: Event, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - its type chooses
-    """Return the state after an event; an event of a kind without a rule of its own is noted with its release."""
+    """Return the state after an event; one without a rule of its own is only added to its release."""
     return _note(state, entry)
 
 
@@ -148,8 +147,8 @@ def _open(event: ReleaseOpened, state: LedgerState, entry: Entry) -> LedgerState
     )
     state = _with_event(state, release, entry)
     state = replace(state, holder=entry.run_id, highest_version=max(state.highest_version, event.version))
-    made = state.versions.get(event.version)
-    if event.purpose is Purpose.RETRAIN and made and made.stage is Stage.REJECTED:
+    version = state.versions.get(event.version)
+    if event.purpose is Purpose.RETRAIN and version and version.stage is Stage.REJECTED:
         state = _with_stage(state, event.version, Stage.CANDIDATE)
         validated = state.releases[entry.run_id].get(TestValidated)
         if validated and validated.verdict is not Verdict.FAIL:
@@ -209,7 +208,7 @@ def _switch(event: SwitchDone, state: LedgerState, entry: Entry) -> LedgerState:
     if previous and previous.version != serving.version:
         state = _with_stage(state, previous.version, Stage.RETIRED)
         state = replace(state, previous_champion=previous)
-    if previous is None and isinstance(event, Promoted):  # it was made with the size that its run asked for
+    if previous is None and isinstance(event, Promoted):  # created with the size that its run requested
         state = replace(state, applied_size=state.releases[entry.run_id].retrain_params.size)
     state = _with_stage(state, serving.version, Stage.CHAMPION)
     champion = replace(state.versions[serving.version], known_by_tags=False)
@@ -242,7 +241,7 @@ def _restore_model(event: ModelRestored, state: LedgerState, entry: Entry) -> Le
 
 @_apply.register
 def _adopt(event: Adopted, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - as every rule
-    """Take over what a person has compared with OCI: the only event that says what is, not what was done."""
+    """Replace versions and production by what OCI has: the only event that says what is, not what was done."""
     return replace(
         state,
         versions=MappingProxyType({version.number: version for version in event.versions}),
@@ -257,7 +256,7 @@ def _reject(event: ReleaseRejected, state: LedgerState, entry: Entry) -> LedgerS
     state = _note(state, entry)
     version = state.versions.get(state.releases[entry.run_id].version)
     if version is None or version.stage in (Stage.CHAMPION, Stage.RETIRED):
-        return state  # rejecting again what once served leaves its stage as it is
+        return state  # a version that has served keeps its stage
     return _with_stage(state, version.number, Stage.REJECTED)
 
 

@@ -1,7 +1,7 @@
-"""The size of production: what a release asks for, and what that changes.
+"""The size of production: what a release requests, and what that changes.
 
-Settings ask for a size only where they differ from what a release last applied, and params also where they differ from
-the settings. So a size that a person has given production by hand stays, until a person asks for another one.
+A setting requests a size only if it differs from what a release last applied, and a param only if it also differs from
+the setting. So a size that was set by hand stays until a person requests another one.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ V = TypeVar("V")
 
 @dataclass(frozen=True)
 class SizeRequest:
-    """What is asked of a deployment's size; None asks for nothing.
+    """A requested size of a deployment; None requests nothing.
 
     Attributes:
         instance_shape: OCI's shape name.
         ocpus: OCPUs per instance, for flexible shapes.
         memory_gb: GB per instance, for flexible shapes.
-        instance_count: a fixed number of instances; comes before autoscaling.
+        instance_count: a fixed number of instances; overrides autoscaling.
         autoscaling: how OCI is to choose their number.
     """
 
@@ -36,30 +36,30 @@ class SizeRequest:
 
     @property
     def is_empty(self) -> bool:
-        """Return whether nothing is asked for."""
+        """Return whether nothing is requested."""
         return self == NO_REQUEST
 
     def beyond(self, applied: SizeRequest, usual: SizeRequest) -> SizeRequest:
-        """Return what of it a person has asked for.
+        """Return only the values that a person has requested.
 
         Args:
-            applied: what releases have applied: the settings have changed where they differ from it.
-            usual: what the settings say: a value that differs was given for this run.
+            applied: what releases last applied: a setting that differs from it was changed since.
+            usual: what the settings say: a value that differs from it was given for this run.
         """
 
-        def asked(wanted: V | None, *known: V | None) -> V | None:
+        def requested(wanted: V | None, *known: V | None) -> V | None:
             return None if all(value == wanted for value in known) else wanted
 
         return SizeRequest(
-            instance_shape=asked(self.instance_shape, applied.instance_shape, usual.instance_shape),
-            ocpus=asked(self.ocpus, applied.ocpus, usual.ocpus),
-            memory_gb=asked(self.memory_gb, applied.memory_gb, usual.memory_gb),
-            instance_count=asked(self.instance_count, applied.instance_count, usual.instance_count),
-            autoscaling=asked(self.autoscaling, applied.autoscaling, usual.autoscaling),
+            instance_shape=requested(self.instance_shape, applied.instance_shape, usual.instance_shape),
+            ocpus=requested(self.ocpus, applied.ocpus, usual.ocpus),
+            memory_gb=requested(self.memory_gb, applied.memory_gb, usual.memory_gb),
+            instance_count=requested(self.instance_count, applied.instance_count, usual.instance_count),
+            autoscaling=requested(self.autoscaling, applied.autoscaling, usual.autoscaling),
         )
 
     def after(self, applied: SizeRequest) -> SizeRequest:
-        """Return what was last applied once this was, too: an instance count replaces autoscaling, and the reverse."""
+        """Return the applied size after this request: an instance count replaces autoscaling, and the reverse."""
         scaling = self if self._is_scaling else applied
         return SizeRequest(
             instance_shape=self.instance_shape or applied.instance_shape,
@@ -70,7 +70,7 @@ class SizeRequest:
         )
 
     def apply_to(self, shape: Shape) -> Shape:
-        """Return a size with what is asked for; OCPUs and memory are chosen for flexible shapes only."""
+        """Return a size changed as requested; OCPUs and memory apply to flexible shapes only."""
         name = self.instance_shape or shape.instance_shape
         sized = replace(shape, instance_shape=name)
         if name.endswith(".Flex"):
@@ -99,7 +99,7 @@ def describe_change(current: Shape, target: Shape) -> str:
 
 
 def describe_shape(shape: Shape) -> str:
-    """Return a size in words, with all that a change of size can change."""
+    """Return a size in words, with everything that a resize can change."""
     rules: list[str] = []
     if shape.autoscaling:
         count, rules = _describe_autoscaling(shape.autoscaling)
@@ -110,10 +110,12 @@ def describe_shape(shape: Shape) -> str:
     return f"{count} x {shape.instance_shape}" + (f" ({details})" if details else "")
 
 
-def _describe_autoscaling(found: Autoscaling) -> tuple[str, list[str]]:
-    rule = "by rules of its own" if found.metric is None else f"{found.metric} {found.scale_in} to {found.scale_out} %"
-    rules = [f"initially {found.initial}", rule]
-    if found.cool_down_seconds is not None:
-        rules.append(f"cool-down {found.cool_down_seconds} s")
-    state = "" if found.is_enabled else "disabled "
-    return f"{state}autoscaling {found.minimum} to {found.maximum}", rules
+def _describe_autoscaling(scaling: Autoscaling) -> tuple[str, list[str]]:
+    rule = "by other rules"
+    if scaling.metric is not None:
+        rule = f"{scaling.metric} {scaling.scale_in} to {scaling.scale_out} %"
+    rules = [f"initially {scaling.initial}", rule]
+    if scaling.cool_down_seconds is not None:
+        rules.append(f"cool-down {scaling.cool_down_seconds} s")
+    state = "" if scaling.is_enabled else "disabled "
+    return f"{state}autoscaling {scaling.minimum} to {scaling.maximum}", rules

@@ -1,8 +1,8 @@
-"""How a deployment is brought to serve a version: the decision, as a pure function over facts.
+"""How to make a deployment serve a version: the decision, as a pure function over facts.
 
 A switch is done only when its work request succeeded, the deployment is ACTIVE, it is configured for the
-intended model, and its URL answers with the intended version and digest. Calling `decide_switch` again after
-being killed at any instant gives the next thing to do.
+intended model, and its URL answers with the intended version and digest. `decide_switch` may be called again
+after a kill at any instant: it returns the next move.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class NextMove:
 
 @dataclass(frozen=True)
 class SwitchIntent:
-    """What was intended, recorded before OCI is requested to change anything.
+    """The goal of a change, recorded before the request to OCI.
 
     Attributes:
         goal: what the deployment is to be, in words, for messages.
@@ -84,15 +84,15 @@ def decide_switch(
     now: datetime,
     force: bool = False,
 ) -> NextMove:
-    """Decide the next move of a change of a deployment: another model, or another role.
+    """Decide the next move of a change to a deployment: of its model, or of its role.
 
     Args:
-        intent: what was recorded before OCI was requested to change anything.
+        intent: recorded before the request to OCI.
         deployment: as OCI has it now.
         newest: the deployment's newest work request, or None.
         reached: whether it is configured as intended.
         now: UTC.
-        force: send the update also in a state that is not listed: there is nothing to lose.
+        force: send the update even in an unlisted state: nothing can be lost.
     """
     if newest is None or not was_requested(intent, newest):
         if force and not deployment.lifecycle_state.is_listed:

@@ -1,4 +1,4 @@
-"""What the command ``rollback`` of a terminal does: begin, go on with what was interrupted, or nothing more."""
+"""What the command ``rollback`` in a terminal does: begin, continue what was interrupted, or only verify."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RollbackRequest:
     Attributes:
         version: a version number, or ``previous``.
         reason: why; shown in the history.
-        ended_run: a run that has ended, as the person says, whatever Airflow would say; None for none.
+        ended_run: a run that has ended according to the person, whatever Airflow says; None for none.
     """
 
     version: int | str
@@ -35,8 +35,8 @@ class RollbackPlan:
 
     Attributes:
         version: the version that production is to serve.
-        begun: the rollback of a terminal that it goes on with, or closes once more; None when a new one is opened.
-        is_done: whether production was verified to serve that version already.
+        begun: the terminal rollback that it continues, or closes again; None when a new one is opened.
+        is_done: whether production was already verified to serve that version.
         is_restored: whether that version is the champion, which another run's open switch is about to replace.
         summary: the plan in words, line by line.
     """
@@ -49,10 +49,10 @@ class RollbackPlan:
 
 
 def plan_rollback(state: LedgerState, request: RollbackRequest) -> RollbackPlan:
-    """Plan the command: it may have been given before, and interrupted at any instant.
+    """Plan the command, which may have been given before and interrupted at any instant.
 
-    An open rollback of a terminal to the same version goes on, no matter who began it. One that is done is not done
-    again: what production serves already, and ``previous`` with the same reason, as another version is previous then.
+    An open terminal rollback to the same version continues, no matter who began it. A finished one is not repeated:
+    with the same reason, ``previous`` still means that rollback, although another version is now the previous one.
 
     Args:
         state: of the ledger.
@@ -82,12 +82,12 @@ def _require_known_run(state: LedgerState, request: RollbackRequest) -> None:
     holder = f"the run {state.holder} holds" if state.holder else "no run holds"
     raise SettingsError(
         f"--ended-run is {request.ended_run!r}, which the ledger does not know: {holder} the release lock.",
-        Remedy("Name a run as the command history does"),
+        Remedy("Name a run that the command history lists"),
     )
 
 
 def _find_open(state: LedgerState, request: RollbackRequest) -> Release | None:
-    """Return the open rollback of a terminal that the request is about; one that is to be ended is not."""
+    """Return the open terminal rollback that the request means, unless it is to be ended."""
     holder = state.holding_release
     if holder is None or not holder.is_from_terminal or holder.run_id == request.ended_run:
         return None
@@ -98,17 +98,17 @@ def _find_open(state: LedgerState, request: RollbackRequest) -> Release | None:
 
 
 def _find_done(state: LedgerState, request: RollbackRequest) -> Release | None:
-    """Return the rollback that the very same command has done, if nothing was released since."""
+    """Return the rollback that the same command has finished, if nothing was released since."""
     newest = next(reversed(list(state.releases.values())), None)
     if newest is None or not newest.is_from_terminal or newest.outcome is not ReleaseOutcome.ROLLED_BACK:
         return None
-    asked, serving = newest.rollback_params, state.production
-    is_same = request.version == newest.version or (request.version, request.reason) == (asked.version, asked.reason)
+    params, serving = newest.rollback_params, state.production
+    is_same = request.version == newest.version or (request.version, request.reason) == (params.version, params.reason)
     return newest if is_same and serving is not None and serving.version == newest.version else None
 
 
 def _keep_champion(state: LedgerState, request: RollbackRequest, done: Release | None, champion: int) -> RollbackPlan:
-    """Plan that the champion serves: restored where another run is replacing it, else verified."""
+    """Plan to keep the champion: restore it if another run is replacing it, otherwise verify it."""
     if _is_switching(state):
         line = f"v{champion} was verified last: it is restored."
         summary = (*_describe(state), line, *_describe_holder(state, request))
@@ -132,7 +132,7 @@ def _describe(state: LedgerState) -> tuple[str, ...]:
 
 
 def _describe_holder(state: LedgerState, request: RollbackRequest) -> tuple[str, ...]:
-    """Return what becomes of the release that holds the lock."""
+    """Return what happens to the release that holds the lock, in words."""
     holder = state.holding_release
     if holder is None:
         return ()

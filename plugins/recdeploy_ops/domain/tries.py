@@ -1,4 +1,4 @@
-"""Which try of a task this is, and who goes on where the last one fails."""
+"""Which try of a task this is, and who continues if the last one fails."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Tries:
     """Tries of a task.
 
     Attributes:
-        number: of this one, 1 being the first.
+        number: of this one, from 1.
         limit: how many there are at most.
-        delay: from a try that failed to the next.
-        afterwards: who goes on once the last has failed, in a sentence without a full stop; empty where nobody does.
+        delay: from a failed try to the next.
+        afterwards: who continues once the last has failed, a sentence without a full stop; empty if nobody does.
     """
 
     number: int = 1
@@ -24,14 +24,14 @@ class Tries:
 
     @property
     def is_last(self) -> bool:
-        """Return whether no other follows by itself."""
+        """Return whether no other follows automatically."""
         return self.number >= self.limit
 
     def describe_next(self, *, is_retried: bool) -> str:
-        """Return who tries again after an error, and when, as a sentence; empty where nobody does.
+        """Return who tries again after an error, and when, as a sentence; empty if nobody does.
 
         Args:
-            is_retried: whether the error is one that is tried again, while there are tries left.
+            is_retried: whether the error allows another try.
         """
         if is_retried and not self.is_last:
             return f"It is tried again in {self.delay.total_seconds():g} s (try {self.number + 1} of {self.limit})."

@@ -32,17 +32,17 @@ class Serving:
 class Version:
     """One model version, as far as the ledger knows it.
 
-    A version that another project made has no digest: what serves it is known by its model id alone.
+    A version that another project made has no digest: a deployment that serves it is known by the model id alone.
 
     Attributes:
         number: 1, 2, 3, ...
-        stage: where it stands.
+        stage: its stage.
         run_id: the release that made it.
         digest: the artifact's digest; empty for a version that this project did not make.
         model_id: OCID in the Model Catalog.
         artifact: storage prefix of the artifact.
         results: storage prefix of the training results; empty when there are none.
-        known_by_tags: whether nothing but its tags in the Model Catalog says that it ever served.
+        known_by_tags: whether only its tags in the Model Catalog say that it ever served.
     """
 
     number: int
@@ -56,10 +56,10 @@ class Version:
 
 
 def describe_trust(version: Version) -> str:
-    """Return what a version that the ledger does not know would be trusted with, and why, in sentences."""
+    """Return how far a version that the ledger does not know is trusted, and why, in sentences."""
     model = f"OCI has the model {version.model_id} (digest {version.digest[:12] or 'unknown'})."
     if version.stage is Stage.CHAMPION:
-        return f"{model} Production answers as it would: it becomes the champion."
+        return f"{model} Production answers with it: it becomes the champion."
     if version.stage is not Stage.RETIRED:
         return f"{model} It never served: production cannot go back to it."
     if version.known_by_tags:
@@ -67,4 +67,4 @@ def describe_trust(version: Version) -> str:
             f"{model} Its tags alone say that it served, and anyone who writes the Model Catalog can set them: "
             "'previous' never goes to it, and a rollback must name its number."
         )
-    return f"{model} A backup in storage holds that very artifact: it served, and production can go back to it."
+    return f"{model} A backup in storage holds the same artifact: it served, and production can go back to it."

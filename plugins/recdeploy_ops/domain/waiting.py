@@ -17,12 +17,12 @@ FIRST_SECONDS, GROWTH = 1.0, 1.4
 
 @dataclass(frozen=True)
 class Waiting:
-    """A step's answer when OCI is still at work.
+    """A step's result while OCI is still working.
 
     Attributes:
         deployment_id: the model deployment whose change is awaited.
         reason: one sentence for the log.
-        deadline: when waiting has failed, UTC.
+        deadline: when the wait has failed, UTC.
     """
 
     deployment_id: str
@@ -34,13 +34,11 @@ Summary = Mapping[str, Any]
 Outcome = Waiting | Summary
 
 
-def look_intervals(longest: float) -> Iterator[float]:
-    """Yield the seconds from each look to the next: short at first, then longer and longer.
-
-    What is over soon is seen soon, and what takes long is looked at seldom: the delay stays a share of the wait.
+def poll_intervals(longest: float) -> Iterator[float]:
+    """Yield the seconds between polls: short at first, so that a short wait ends soon, then longer and longer.
 
     Args:
-        longest: no interval is longer, in seconds.
+        longest: the longest interval, in seconds.
     """
     seconds = FIRST_SECONDS
     while seconds < longest:

@@ -1,4 +1,4 @@
-"""The candidate's files on this machine, and what it must answer."""
+"""The candidate's files on this machine, and the answers that it must give."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Candidate:
 
     Attributes:
         extract: folder of the data that it was trained on.
-        results: folder of what training left.
-        artifact: folder of what is served.
+        results: folder of the training's outputs.
+        artifact: folder of the artifact.
         digest: the artifact's digest.
         fallback: products and ratings for users outside the model.
-        expected: what it must answer to a sample of users.
+        expected: its answers to a sample of users.
     """
 
     extract: Path
@@ -42,7 +42,7 @@ class Candidate:
 
 @contextmanager
 def fetch_candidate(context: ReleaseContext) -> Iterator[Candidate]:
-    """Download the files of the run's candidate for as long as the block lasts.
+    """Download the files of the run's candidate, for the duration of the block.
 
     Raises:
         MissingInputError: a step has not made its files, or they are gone.

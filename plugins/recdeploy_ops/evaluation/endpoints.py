@@ -1,4 +1,4 @@
-"""Ask an endpoint, or an artifact, what its users would ask, and compare with what must come back."""
+"""Probe an endpoint or an artifact like its users, and compare the answers with the expected ones."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 Ask = Callable[[object], Reply]
 
 NEW_USER = "Recommendations for new user (popular items)"
-PROBLEMS = 3  # told of each kind
+PROBLEMS = 3  # reported of each kind
 
 
 def probe_endpoint(ask: Ask, *, expected: Expectation, malformed: int = len(MALFORMED)) -> EndpointFacts:
-    """Ask a live endpoint for every user of the expectation, and ``malformed`` times for nonsense."""
+    """Probe an endpoint for every user of the expectation, and with ``malformed`` malformed requests."""
     probes = plan_probes(expected, malformed)
     return measure_replies(probes, [ask(probe.request) for probe in probes], expected)
 
 
 def probe_artifact(folder: Path, *, expected: Expectation, malformed: int = len(MALFORMED)) -> EndpointFacts:
-    """Ask an artifact the same in a clean process, before it is deployed.
+    """Probe an artifact likewise in a clean process, before it is deployed.
 
     Raises:
         IntegrityError: it does not load, or does not answer.
@@ -47,13 +47,13 @@ def probe_artifact(folder: Path, *, expected: Expectation, malformed: int = len(
 
 
 def compare_latency(ask_test: Ask, ask_production: Ask | None, requests: Sequence[object]) -> LatencyFacts:
-    """Measure both endpoints in turn, so that a slow minute of the network meets both.
+    """Measure both endpoints in turn, so that a slow network affects both.
 
-    The first request to each is not counted: it pays for the connection.
+    The first request to each opens the connection and is not counted.
 
     Args:
         ask_test: the endpoint to judge.
-        ask_production: the one it is compared with; None before the first release.
+        ask_production: the endpoint to compare with; None before the first release.
         requests: well-formed ones.
     """
     asks = [ask_test] if ask_production is None else [ask_test, ask_production]
@@ -79,7 +79,7 @@ def compare_latency(ask_test: Ask, ask_production: Ask | None, requests: Sequenc
 
 
 def compare_with_production(ask_production: Ask, expected: Expectation) -> ChangeFacts:
-    """Compare the candidate's lists of the sampled users with what production answers to the same users."""
+    """Compare the candidate's lists of the sampled users with production's answers for them."""
     changed, unreadable, overlaps = 0, 0, []
     for user, ranking in expected.known.items():
         served = _ranking_of(ask_production({"user_id": user, "top_k": expected.top_k}))
@@ -127,7 +127,7 @@ def _find_fault(probe: Probe, reply: Reply, *, is_known: bool) -> str:
     if body.get("user_id") != probe.user_id:
         return f"{probe.user_id} was answered as {_quote(body.get('user_id'))}"
     if not is_known and body.get("message") != NEW_USER:
-        return f"{probe.user_id} is nobody but was answered with {_quote(body.get('message'))}"
+        return f"{probe.user_id} is unknown but was answered with {_quote(body.get('message'))}"
     if _ranking_of(reply) != probe.recommendations:
         return f"{probe.user_id} got {_describe(_ranking_of(reply))} instead of {_describe(probe.recommendations)}"
     return "" if body.get("count") == len(probe.recommendations or ()) else f"{probe.user_id} got a wrong count"
@@ -138,15 +138,15 @@ def _find_fault_in_error(probe: Probe, reply: Reply) -> str:
     if reply.status >= 500 or reply.status <= 0:
         return f"{json.dumps(probe.request)[:80]} got status {reply.status}"
     fields = (error.get("code"), error.get("message")) if isinstance(error, dict) else (None,)
-    right = all(isinstance(field, str) and field for field in fields)
-    return "" if right else f"{json.dumps(probe.request)[:80]} got no error object"
+    has_error = all(isinstance(field, str) and field for field in fields)
+    return "" if has_error else f"{json.dumps(probe.request)[:80]} got no error object"
 
 
 def _ranking_of(reply: Reply) -> Ranking | None:
     """Return the list in an answer; None when there is none."""
-    found = reply.body.get("recommendations") if reply.status == 200 and isinstance(reply.body, dict) else None
+    rows = reply.body.get("recommendations") if reply.status == 200 and isinstance(reply.body, dict) else None
     try:
-        return tuple((str(row["product_id"]), row["rating"]) for row in found)  # type: ignore[union-attr]
+        return tuple((str(row["product_id"]), row["rating"]) for row in rows)  # type: ignore[union-attr]
     except (TypeError, KeyError):
         return None
 
@@ -160,7 +160,7 @@ def _describe(ranking: Ranking | None) -> str:
 
 
 def _quote(value: object) -> str:
-    """Return what an endpoint said in a form that can be stored and printed, whatever it was."""
+    """Return any value from an endpoint in a form that can be stored and printed."""
     return ascii(value)[:60]
 
 

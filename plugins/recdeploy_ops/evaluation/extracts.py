@@ -1,4 +1,4 @@
-"""What the data gate judges, measured on the extracted Parquet files."""
+"""Measurements of the extracted Parquet files for the data gate."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ def measure_data(folder: Path, settings: Settings, manifest_facts: Mapping[str, 
     problems = {name: _schema_problems(folder / f"{name}.parquet", kinds) for name, kinds in _kinds(source)}
     newest = manifest_facts.get("newest_interaction")
     if any(problems.values()):
-        # Nothing else can be read as it should be; what is not measured does not pass.
+        # Nothing else is measured, and what is not measured does not pass.
         tables = {
-            name: TableFacts(_rows(folder / f"{name}.parquet"), _null_ids(manifest_facts, name), 0, found)
-            for name, found in problems.items()
+            name: TableFacts(
+                pq.read_metadata(folder / f"{name}.parquet").num_rows, _null_ids(manifest_facts, name), 0, faults
+            )
+            for name, faults in problems.items()
         }
         return DataFacts(tables, has_timestamps=source.timestamp_column is not None)
     users = _read_codes(folder / "users.parquet", source.user_column)
@@ -50,7 +52,7 @@ def measure_data(folder: Path, settings: Settings, manifest_facts: Mapping[str, 
     orphans = np.flatnonzero(~(by_user.are_in(users) & by_item.are_in(items)))
     invalid = _invalid_ratings(folder / "interactions.parquet", source.rating_column)
     repeated = {"interactions": pairs.repeated(), "users": users.repeated(), "items": items.repeated()}
-    examples = {f"unique_{name}": tuple(found[1]) for name, found in repeated.items()}
+    examples = {f"unique_{name}": tuple(first) for name, (_, first) in repeated.items()}
     examples |= {"orphan_ids": pairs.describe(orphans), "finite_ratings": pairs.describe(invalid)}
     rows = {"interactions": by_user, "users": users, "items": items}
     return DataFacts(
@@ -74,7 +76,7 @@ class _Codes:
     ids: pa.Array
 
     def are_in(self, other: _Codes) -> NDArray[np.bool_]:
-        """Tell for each row whether its id is among the other's."""
+        """Return for each row whether its id is among the other's."""
         known = pc.is_in(self.ids, value_set=other.ids).to_numpy(zero_copy_only=False)
         return np.asarray(known, dtype=bool)[self.codes]
 
@@ -118,16 +120,12 @@ def _kinds(source: SourceSettings) -> Iterator[tuple[str, dict[str, pa.DataType]
 
 def _schema_problems(path: Path, kinds: Mapping[str, pa.DataType]) -> tuple[str, ...]:
     schema = pq.read_schema(path)
-    found = {name: schema.field(name).type if name in schema.names else None for name in kinds}
+    types = {name: schema.field(name).type if name in schema.names else None for name in kinds}
     return tuple(
-        f"column {name} is missing" if found[name] is None else f"column {name} is {found[name]}, must be {kind}"
+        f"column {name} is missing" if types[name] is None else f"column {name} is {types[name]}, must be {kind}"
         for name, kind in kinds.items()
-        if found[name] != kind
+        if types[name] != kind
     )
-
-
-def _rows(path: Path) -> int:
-    return int(pq.read_metadata(path).num_rows)
 
 
 def _null_ids(manifest_facts: Mapping[str, Any], name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""What the operator recommends: ``recommendations.csv`` read as text and measured for the list gates."""
+"""Measurements of ``recommendations.csv`` for the list gates."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def measure_lists(
         results_folder: with ``recommendations.csv``.
         extract_folder: with ``users.parquet``, ``items.parquet`` and ``interactions.parquet``.
         settings: names the columns.
-        top_k: wanted length of a list.
+        top_k: intended length of a list.
         fallback: product ids and ratings for users who are not in the model.
 
     Raises:
@@ -54,7 +54,7 @@ def measure_lists(
     has_list = np.zeros(len(users), bool)
     has_list[table.user[table.user >= 0]] = True
     known = table.user >= 0
-    due = np.minimum(top_k, unrated[table.user]) if len(users) else np.zeros_like(table.user)
+    expected = np.minimum(top_k, unrated[table.user]) if len(users) else np.zeros_like(table.user)
     pairs = table.user[table.owner] * len(catalogue) + table.item
     in_extract = known[table.owner] & (table.item >= 0)
     seen = np.append(rated, -1)[np.searchsorted(rated, pairs)] == pairs
@@ -69,7 +69,7 @@ def measure_lists(
         missing=_violations(users, ~has_list & (unrated > 0)),
         unknown_users=_violations(table.users, ~known),
         repeated_users=_violations(table.users, table.is_repeated_user()),
-        wrong_length=_violations(table.users, known & (table.lengths != due)),
+        wrong_length=_violations(table.users, known & (table.lengths != expected)),
         repeated_items=_violations(table.users, table.with_repeated_items()),
         unknown_items=_violations(table.users, table.with_row(table.item < 0)),
         rated_items=_violations(table.users, table.with_row(in_extract & seen)),
@@ -88,7 +88,7 @@ class _Table:
         user: number of each list's user in the extract, -1 for none; shape (lists,).
         owner: number of each row's list; shape (rows,).
         item: number of each row's item in the catalogue, -1 for none; shape (rows,).
-        word: number of each row's item among all that occur; shape (rows,).
+        word: number of each row's item among those that occur in any list; shape (rows,).
         rating: of each row; shape (rows,).
     """
 
@@ -119,28 +119,28 @@ class _Table:
 
     def with_row(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which lists have one of these rows."""
-        found = np.zeros(len(self.lengths), bool)
-        found[self.owner[rows]] = True
-        return found
+        lists = np.zeros(len(self.lengths), bool)
+        lists[self.owner[rows]] = True
+        return lists
 
     def with_repeated_items(self) -> NDArray[np.bool_]:
         size = int(self.word.max()) + 1
         pairs = np.sort(self.owner * size + self.word)
-        found = np.zeros(len(self.lengths), bool)
-        found[pairs[1:][pairs[1:] == pairs[:-1]] // size] = True
-        return found
+        lists = np.zeros(len(self.lengths), bool)
+        lists[pairs[1:][pairs[1:] == pairs[:-1]] // size] = True
+        return lists
 
     def is_repeated_user(self) -> NDArray[np.bool_]:
         words = self.users.dictionary_encode().indices.to_numpy()
-        found = np.ones(len(words), bool)
-        found[np.unique(words, return_index=True)[1]] = False
-        return found
+        lists = np.ones(len(words), bool)
+        lists[np.unique(words, return_index=True)[1]] = False
+        return lists
 
 
 def _numbers(ids: pa.Array, known: pa.Array) -> NDArray[np.int64]:
     """Return the position of each id in ``known``, -1 where it is not there."""
-    found: NDArray[np.int32] = pc.index_in(ids, value_set=known).fill_null(-1).to_numpy()
-    return found.astype(np.int64)
+    positions: NDArray[np.int32] = pc.index_in(ids, value_set=known).fill_null(-1).to_numpy()
+    return positions.astype(np.int64)
 
 
 def _rated_pairs(path: Path, source: SourceSettings, users: pa.Array, catalogue: pa.Array) -> NDArray[np.int64]:
@@ -181,5 +181,5 @@ def _measure_fallback(fallback: Sequence[tuple[str, float]], catalogue: set[str]
 
 
 def _named(ids: Iterator[str]) -> Violations:
-    found = tuple(ids)
-    return Violations(len(found), found[:EXAMPLES])
+    named = tuple(ids)
+    return Violations(len(named), named[:EXAMPLES])

@@ -1,4 +1,4 @@
-"""The requests that are sent to an endpoint or an artifact, and what must come back."""
+"""The requests that probe an endpoint or an artifact, and the expected answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Ranking = tuple[tuple[str, float], ...]
 DEEP = json.loads("[" * 50 + "]" * 50)
-# Valid JSON, so that every client can send it, but no request.
+# Valid JSON, so that every client can send it, but not valid requests.
 MALFORMED: tuple[object, ...] = (
     {},
     [],
@@ -51,14 +51,14 @@ MALFORMED: tuple[object, ...] = (
 
 @dataclass(frozen=True)
 class Expectation:
-    """What one release must answer.
+    """The answers that one release must give.
 
     Attributes:
         version: of the model.
         digest: of its artifact.
-        top_k: length of a list when the request does not say.
+        top_k: length of a list if the request has none.
         known: lists of a sample of its users, best first.
-        unknown: ids of nobody.
+        unknown: ids that are not users of the model.
         fallback: the list for new users, best first.
     """
 
@@ -72,7 +72,7 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Probe:
-    """One request, and what must come back; `recommendations` is None where an error must."""
+    """One request, and the expected list; `recommendations` is None if an error is expected."""
 
     request: object
     user_id: str | None = None
@@ -90,10 +90,10 @@ def expect_answers(
     fallback: Sequence[tuple[str, float]],
     seed: int,
 ) -> Expectation:
-    """Draw the users to ask for, with their lists as they stand in ``recommendations.csv``.
+    """Draw the users to ask for, with their lists from ``recommendations.csv``.
 
     The same files and seed give the same users. The first, the last and the one with the longest id are always
-    among them; of the ids of nobody, half differ from a user's by very little.
+    among them. Half of the unknown ids differ very little from a user's.
 
     Raises:
         TrainingFailedError: ``recommendations.csv`` cannot be used.
@@ -118,15 +118,15 @@ def expect_answers(
 
 
 def latency_requests(expected: Expectation, count: int) -> list[object]:
-    """Return ``count`` requests for users of the model, over and over where the sample is smaller."""
+    """Return ``count`` requests for users of the model, repeated if the sample is smaller."""
     users = list(expected.known)
     return [{"user_id": users[n % len(users)], "top_k": expected.top_k} for n in range(count if users else 0)]
 
 
 def plan_probes(expected: Expectation, malformed: int) -> list[Probe]:
-    """Return every request with its answer: users of the model, nobody, and nonsense.
+    """Return every request with its expected answer: for users of the model, unknown users, and malformed ones.
 
-    The length asked for goes in turn: not at all, the model's, one, more than there is.
+    The requested lengths take turns: none, the model's, one, more than the list has.
     """
     lengths = (None, expected.top_k, 1, 10 * expected.top_k)
     users = [*expected.known.items(), *((user, expected.fallback) for user in expected.unknown)]
@@ -155,12 +155,12 @@ def _sample_lists(results_folder: Path, settings: Settings, count: int, seed: in
         far = max(range(len(users)), key=lambda number: len(users[number]))
         first, longest, last = ((users[n], lists.ranking(n, items)) for n in (0, far, -1))
         if special:
-            first, longest = special[0], max(special[1], longest, key=lambda found: len(found[0]))
+            first, longest = special[0], max(special[1], longest, key=lambda entry: len(entry[0]))
         special = [first, longest, last]
     ordered = dict([*special, *((user, ranking) for _, user, ranking in sorted(drawn, reverse=True))])
     return dict(islice(ordered.items(), count))
 
 
 def _draw(seed: int, text: str) -> int:
-    """Return a number that is spread evenly and depends on seed and text only."""
+    """Return an evenly distributed number that depends on seed and text only."""
     return int.from_bytes(hashlib.blake2b(text.encode(), key=seed.to_bytes(8, "big"), digest_size=8).digest(), "big")

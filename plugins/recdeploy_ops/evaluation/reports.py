@@ -1,4 +1,4 @@
-"""Gate reports: stored as JSON beside the run, named in the ledger, and raised when they say FAIL."""
+"""Gate reports: stored as JSON, recorded in the ledger, and raised if they say FAIL."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ LEVEL = {Verdict.PASS: logging.INFO, Verdict.HOLD: logging.WARNING, Verdict.FAIL
 def record_report(
     context: ReleaseContext, kind: type[GateEvent], report: GateReport, details: Mapping[str, Any]
 ) -> Outcome:
-    """Store a gate report, record its verdict, and raise when it says FAIL.
+    """Store a gate report, record its verdict, and raise if it says FAIL.
 
     Args:
         context: of the run.
         kind: the event that is recorded.
         report: the findings.
-        details: what was judged, and measurements to show beside the findings.
+        details: more facts to store beside the findings, e.g. measurements.
 
     Raises:
         GateFailedError: the verdict is FAIL.

@@ -1,6 +1,6 @@
-"""The source database to Parquet: streamed in Arrow batches, ids as text, equal rows give equal bytes.
+"""Extraction of the source database to Parquet: streamed in Arrow batches, ids as text, equal bytes for equal rows.
 
-Free of Airflow: ``hooks/sources.py`` makes a `Source` from an Airflow connection.
+Independent of Airflow: ``hooks/sources.py`` makes a `Source` from an Airflow connection.
 """
 
 from recdeploy_ops.extraction.sources import (

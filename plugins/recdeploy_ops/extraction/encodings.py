@@ -1,4 +1,4 @@
-"""Texts that UTF-8 cannot carry: a driver hands on the bytes of a database, whatever they are."""
+"""Texts that are not valid UTF-8: drivers return a database's bytes unchecked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def raw_bytes(texts: pa.Array) -> list[bytes | None]:
 
 
 def decoded(content: bytes) -> str:
-    """Return bytes as text, with what is not UTF-8 escaped."""
+    """Return bytes as text, with everything that is not UTF-8 escaped."""
     try:
         return escaped(content.decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError:

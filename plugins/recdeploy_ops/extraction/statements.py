@@ -1,4 +1,4 @@
-"""The user's queries as text: which bind variables they name, and how they are wrapped."""
+"""The user's queries as text: their bind variables, and how they are wrapped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-# Text in which a colon or a semicolon means nothing (Oracle's q'[...]' included), bind variables, the end.
+# Text in which a colon or a semicolon has no meaning (also Oracle's q'[...]'), bind variables, the end.
 TOKEN = re.compile(
     r"""
     (?P<comment> --[^\n]* | /\*.*?\*/ )
@@ -31,7 +31,7 @@ class Query:
 
     Attributes:
         file: the file's name, for messages.
-        text: the query, without a semicolon at its end.
+        text: the query, without the semicolon at its end.
         variables: names of the bind variables in it.
     """
 
@@ -40,15 +40,15 @@ class Query:
     variables: frozenset[str]
 
     def without_rows(self) -> str:
-        """Return a statement that tells the columns of this query and costs nothing."""
+        """Return a cheap statement with the columns of this query and no rows."""
         return f"SELECT * FROM (\n{self.text}\n) q WHERE 1 = 0"  # noqa: S608 - the user's own query
 
     def ordered_by(self, positions: Iterable[int]) -> str:
         """Return this query sorted by columns.
 
         Args:
-            positions: of the columns in the result, counted from 1. A position is right whatever the
-                database thinks of quotes and upper case.
+            positions: of the columns in the result, from 1; unlike names, they do not depend on the database's rules
+                for quotes and upper case.
         """
         return f"SELECT * FROM (\n{self.text}\n) q ORDER BY {', '.join(map(str, positions))}"  # noqa: S608 - as above
 
@@ -57,7 +57,7 @@ def read_query(path: Path) -> Query:
     """Read a query file.
 
     Raises:
-        SourceDataError: no such file exists, or it does not hold exactly one query.
+        SourceDataError: the file does not exist, or does not have exactly one query.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -68,15 +68,15 @@ def read_query(path: Path) -> Query:
         ) from err
     end = next((m.start() for m in TOKEN.finditer(text) if m["end"]), len(text))
     if _without_comments(text[end:]).strip("; \t\r\n"):
-        raise SourceDataError(f"{path.name} holds more than one statement: leave only the query before the ';'.")
+        raise SourceDataError(f"{path.name} has more than one statement: leave only the query before the ';'.")
     if not _without_comments(text[:end]).strip():
-        raise SourceDataError(f"{path.name} holds no query: write the SELECT there.")
+        raise SourceDataError(f"{path.name} has no query: write the SELECT there.")
     names = frozenset(m["variable"] for m in TOKEN.finditer(text[:end]) if m["variable"])
     return Query(path.name, text[:end].rstrip(), names)
 
 
 def escape_colons(sql: str) -> str:
-    r"""Return the statement for ``sqlalchemy.text``, which takes ``':x'`` in a literal for a bind variable.
+    r"""Return the statement for ``sqlalchemy.text``, which would mistake ``':x'`` in a literal for a bind variable.
 
     Colons in literals, quoted names and comments become ``\:``, which it turns back.
     """

@@ -1,4 +1,4 @@
-"""The three queries, one after the other, to three Parquet files."""
+"""The three queries, run one after the other into three Parquet files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.settings import Settings, SourceSettings
 
 PARTIAL = ".partial"
-# The same rows give the same row groups, however they were batched on the way.
+# Equal rows give equal row groups, however they were batched.
 ROW_GROUP_ROWS = 65_536
 REPORT_SECONDS = 5.0
 
@@ -36,14 +36,14 @@ REPORT_SECONDS = 5.0
 def extract_tables(source: Source, settings: Settings, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
     """Run ``interactions.sql``, ``users.sql`` and ``items.sql`` and write a Parquet file of each.
 
-    Memory is bounded by the batch and the row group, whatever the number of rows. Interactions come first:
-    a user who signs up while the extract runs is then in the users without being missed by an interaction.
+    Memory is bounded by the batch and the row group. Interactions come first, so that the user of an interaction is
+    also in the users if someone signs up during the extract.
 
     Args:
         source: the database.
         settings: names the queries, their parameters and the columns.
         folder: gets ``interactions.parquet``, ``users.parquet`` and ``items.parquet``; all of them or none.
-        report: called with a line of progress every few seconds.
+        report: called with a line of progress every five seconds.
 
     Returns:
         Facts for the manifest, as plain values: for each table ``rows``, ``columns`` and ``null_ids`` (rows
@@ -52,7 +52,7 @@ def extract_tables(source: Source, settings: Settings, folder: Path, report: Cal
     Raises:
         SourceDataError: no connection, no such table or column, no rows, or a value that cannot be used.
         SettingsError: a query names a bind variable without a value.
-        SourceUnavailableError: the database is away: another try may help.
+        SourceUnavailableError: the database is unavailable: another try may help.
     """
     plans = [_plan(source, settings, table) for table in _tables(settings.source)]
     _warn_of_unused(settings.source, plans, report)
@@ -74,7 +74,7 @@ def extract_tables(source: Source, settings: Settings, folder: Path, report: Cal
 
 @dataclass(frozen=True)
 class Table:
-    """What one of the queries must return, in the names of the settings."""
+    """The columns that one of the queries must return, named as in the settings."""
 
     name: str
     keys: tuple[str, ...]
@@ -84,7 +84,7 @@ class Table:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Return the columns without which the query is of no use."""
+        """Return the columns that the query must have."""
         return (*self.keys, *(c for c in (self.rating, self.timestamp) if c is not None))
 
 
@@ -118,7 +118,7 @@ class Plan:
 
 @dataclass
 class Writing:
-    """What has been written of one table so far."""
+    """The progress of writing one table."""
 
     columns: tuple[str, ...]
     rows: int = 0
@@ -132,7 +132,7 @@ class Writing:
         return self.rows + self.null_ids
 
     def facts(self) -> dict[str, Any]:
-        """Return what stands in the manifest."""
+        """Return the facts for the manifest."""
         return {"rows": self.rows, "columns": list(self.columns), "null_ids": self.null_ids}
 
     def describe(self, name: str) -> str:
@@ -179,18 +179,18 @@ def _match_columns(query: Query, table: Table, returned: tuple[str, ...]) -> dic
         positions.setdefault(name.casefold(), []).append(position)
     columns: dict[str, int] = {}
     for name in table.required:
-        found = positions.pop(name.casefold(), [])
-        if len(found) != 1:
-            what = "more than one column" if found else "no column"
+        same_named = positions.pop(name.casefold(), [])
+        if len(same_named) != 1:
+            what = "more than one column" if same_named else "no column"
             raise SourceDataError(
                 f"{query.file} returns {what} {name!r}; it returns: {', '.join(returned)}. Return it "
                 f"once (... AS {name}), or correct the column's name in the settings (source)."
             )
-        columns[name] = found[0]
-    for found in positions.values() if table.keeps_others else ():
-        if len(found) > 1:
-            raise SourceDataError(f"{query.file} returns {returned[found[0]]!r} more than once: give each an alias.")
-        columns[returned[found[0]]] = found[0]
+        columns[name] = same_named[0]
+    for first, *others in positions.values() if table.keeps_others else ():
+        if others:
+            raise SourceDataError(f"{query.file} returns {returned[first]!r} more than once: give each an alias.")
+        columns[returned[first]] = first
     return columns
 
 
@@ -203,7 +203,7 @@ def _warn_of_unused(source: SourceSettings, plans: list[Plan], report: Callable[
 def _write(plan: Plan, path: Path, report: Callable[[str], None]) -> Writing:
     writing = Writing(tuple(plan.columns))
     next_report = writing.started + REPORT_SECONDS
-    repeating = [name for name in plan.columns if name != plan.table.timestamp]  # a dictionary of moments saves nothing
+    repeating = [name for name in plan.columns if name != plan.table.timestamp]  # timestamps rarely repeat
     with (
         pq.ParquetWriter(
             path, plan.schema(), compression="zstd", store_schema=True, use_dictionary=repeating
@@ -239,9 +239,9 @@ def _clean_batches(plan: Plan, batches: Iterator[pa.Table], writing: Writing) ->
 
 @contextmanager
 def _ordered_batches(plan: Plan) -> Iterator[Iterator[pa.Table]]:
-    """Open the rows sorted by key, then by all that is kept, so that equal keys have one order as well.
+    """Open the rows sorted by key, then by the other columns, so that rows of one key are in a fixed order as well.
 
-    Some types have no order (CLOB, JSON): the database says so before the first row, and the key must do.
+    Some types have no order (CLOB, JSON): the database refuses before the first row, and only the key is sorted by.
     """
     keys = [plan.columns[name] + 1 for name in plan.table.keys]
     everything = keys + [p + 1 for name, p in plan.columns.items() if name not in plan.table.keys]
@@ -263,19 +263,19 @@ def _clean(plan: Plan, batch: pa.Table, first_row: int) -> pa.Table:
     has_ids: Any = True
     for name, position in plan.columns.items():
         column = batch.column(position)
-        place = values.Place(plan.query.file, plan.returned[position], first_row)
+        location = values.Location(plan.query.file, plan.returned[position], first_row)
         if name in plan.table.required:
             is_key = name in plan.table.keys
             marks = (values.HOLDS_NO_ID, values.HOLDS_NO_UTF8) if is_key else (values.HOLDS_BYTES,)
-            values.refuse_marked(batch.schema.field(position), column, place, *marks)
+            values.refuse_marked(batch.schema.field(position), column, location, *marks)
         if name in plan.table.keys:
-            converted.append(values.id_texts(column, place))
+            converted.append(values.id_texts(column, location))
             given = pc.fill_null(pc.not_equal(converted[-1], ""), False)
             has_ids = pc.and_(has_ids, given)
         elif name == plan.table.rating:
-            converted.append(values.ratings(column, place))
+            converted.append(values.ratings(column, location))
         elif name == plan.table.timestamp:
-            converted.append(values.timestamps(column, place))
+            converted.append(values.timestamps(column, location))
         else:
             converted.append(values.texts(column))
     return pa.Table.from_arrays(converted, schema=plan.schema()).filter(has_ids)

@@ -1,4 +1,4 @@
-"""Columns as any database returns them, to what is written: ids, ratings, timestamps or texts."""
+"""Conversion of columns from any database to ids, ratings, timestamps or texts."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ LARGEST_EXACT_FLOAT = 2**53 - 1
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 SECONDS = re.compile(r"-?\d+(\.\d+)?")
 BYTES = (bytes, bytearray, memoryview)
-# What a field's metadata says of a column that became text here: the index of the first such value.
+# In the metadata of a column that became text here: the index of the first such value.
 HOLDS_BYTES, HOLDS_NO_ID, HOLDS_NO_UTF8 = "recdeploy-bytes", "recdeploy-no-id", "recdeploy-no-utf8"
-# The year 5138 in seconds, 1973 in milliseconds: beyond it a number is not a count of seconds.
+# The year 5138 in seconds, 1973 in milliseconds: a larger number is not a count of seconds.
 LARGEST_EPOCH = 10**11
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a batch of one column comes from, for messages.
+class Location:
+    """The location of a batch of one column, for messages.
 
     Attributes:
         query: name of the query file.
         column: the column, as the query returns it.
-        first_row: number of the batch's first row in the sorted result, counted from 1.
+        first_row: number of the batch's first row in the sorted result, from 1.
     """
 
     query: str
@@ -49,7 +49,7 @@ class Place:
         return self._error(index, repr(values[index].as_py()), problem)
 
     def encoding_error(self, escaped: str, index: int) -> SourceDataError:
-        """Return the error about an id that UTF-8 cannot carry, from its escaped text."""
+        """Return the error about an id that UTF-8 cannot carry, with its escaped text."""
         problem = "is not text that UTF-8 can carry: correct it in the table, or let the query replace it."
         return self._error(index, f"'{escaped}'", problem)
 
@@ -58,29 +58,29 @@ class Place:
         return SourceDataError(f"{self.query}, column {self.column}, row {row} of the sorted result: {shown} {problem}")
 
 
-def id_texts(values: pa.Array, place: Place) -> pa.Array:
+def id_texts(values: pa.Array, location: Location) -> pa.Array:
     """Return ids as text: opaque, neither trimmed nor normalised; NULL stays NULL.
 
     Raises:
-        SourceDataError: a value has no one text, such as a float with a fraction, or one that UTF-8 cannot carry.
+        SourceDataError: a value has no unique text, such as a float with a fraction, or a text that is not UTF-8.
     """
     values = _flat(values)
     if _is_text(values.type) and not is_utf8(values):
-        _refuse_unencodable(values, place)
+        _refuse_unencodable(values, location)
     kind = values.type
     if _is_text(kind) or types.is_integer(kind) or types.is_null(kind):
         return values.cast(pa.string())
     if types.is_floating(kind):
-        return _integral_floats(values, place)
+        return _integral_floats(values, location)
     if types.is_decimal(kind):
-        return _integral_decimals(values, place)
+        return _integral_decimals(values, location)
     if _is_binary(kind):
         return texts(values)
-    raise _no_id(place, values, _first_valid(values))
+    raise _no_id(location, values, _first_valid(values))
 
 
-def ratings(values: pa.Array, place: Place) -> pa.Array:
-    """Return ratings as float64; NULL stays NULL, and NaN and infinities are left to the data gate.
+def ratings(values: pa.Array, location: Location) -> pa.Array:
+    """Return ratings as float64; NULL, NaN and infinities stay, for the data gate.
 
     Raises:
         SourceDataError: a value is not a number.
@@ -92,14 +92,14 @@ def ratings(values: pa.Array, place: Place) -> pa.Array:
     if types.is_boolean(kind):
         return values.cast(pa.uint8()).cast(pa.float64())
     if not _is_text(kind):
-        raise place.error(values, _first_valid(values), "is not a number: let the query return a number.")
-    return _each(values, place, _rating_of, pa.float64(), "is not a number: let the query return a number or NULL.")
+        raise location.error(values, _first_valid(values), "is not a number: let the query return a number.")
+    return _each(values, location, _rating_of, pa.float64(), "is not a number: let the query return a number or NULL.")
 
 
-def timestamps(values: pa.Array, place: Place) -> pa.Array:
+def timestamps(values: pa.Array, location: Location) -> pa.Array:
     """Return points in time in UTC with microseconds; those without a time zone count as UTC.
 
-    Dates, timestamps, ISO 8601 texts and seconds since 1970 are understood.
+    Dates, timestamps, ISO 8601 texts and seconds since 1970 are accepted.
 
     Raises:
         SourceDataError: a value is none of these.
@@ -117,16 +117,16 @@ def timestamps(values: pa.Array, place: Place) -> pa.Array:
         try:
             return pc.assume_timezone(values.cast(pa.timestamp("us")), "UTC")
         except pa.ArrowInvalid:
-            return _each(values, place, _moment_of, TIMESTAMP, _NO_MOMENT)
+            return _each(values, location, _moment_of, TIMESTAMP, _NO_MOMENT)
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
-        return _epochs(values, place)
-    raise place.error(values, _first_valid(values), _NO_MOMENT)
+        return _epochs(values, location)
+    raise location.error(values, _first_valid(values), _NO_MOMENT)
 
 
 def texts(values: pa.Array) -> pa.Array:
-    r"""Return any column as text, of whatever type it is; NULL stays NULL, bytes become upper-case hex.
+    r"""Return a column of any type as text; NULL stays NULL, bytes become upper-case hex.
 
-    What UTF-8 cannot carry is escaped, such as half of a surrogate pair as ``\ud800``.
+    Text that UTF-8 cannot carry is escaped, e.g. a lone surrogate as ``\ud800``.
     """
     values = _plain(values)
     if not _is_binary(values.type):
@@ -138,7 +138,7 @@ def texts(values: pa.Array) -> pa.Array:
 
 
 def text_of(value: Any) -> str:
-    """Return the text of one Python value, as `texts` gives it."""
+    """Return the text of one Python value, as `texts` returns it."""
     if isinstance(value, str):
         return value
     if isinstance(value, BYTES):
@@ -159,27 +159,27 @@ def is_id(value: Any) -> bool:
     return not isinstance(value, bool | date)
 
 
-def refuse_marked(field: pa.Field, values: pa.Array, place: Place, *marks: str) -> None:
-    """Refuse a column that became text here and holds what it would not be allowed to hold alone.
+def refuse_marked(field: pa.Field, values: pa.Array, location: Location, *marks: str) -> None:
+    """Refuse a column that became text here because of values that it must not have.
 
     Args:
         field: of the column, as `sources.table_of` returns it.
         values: the column.
-        place: where it comes from.
-        marks: what it must not hold.
+        location: of the batch.
+        marks: of the values that it must not have.
 
     Raises:
-        SourceDataError: it does; says where.
+        SourceDataError: it has one; says where.
     """
     metadata = field.metadata or {}
     for mark in (mark for mark in marks if mark.encode() in metadata):
         index = int(metadata[mark.encode()])
         if mark == HOLDS_NO_UTF8:
-            raise place.encoding_error(_plain(values)[index].as_py(), index)
+            raise location.encoding_error(_plain(values)[index].as_py(), index)
         if mark == HOLDS_NO_ID:
-            raise _no_id(place, _plain(values), index)
-        problem = "stands there as bytes (here in hex): let the query return a number."
-        raise place.error(_plain(values), index, problem)
+            raise _no_id(location, _plain(values), index)
+        problem = "is bytes (here in hex): let the query return a number."
+        raise location.error(_plain(values), index, problem)
 
 
 _NO_MOMENT = (
@@ -189,7 +189,7 @@ _NO_MOMENT = (
 
 
 def _plain(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Return a column as one array of a type of its own; texts in valid UTF-8, as `texts` says."""
+    """Return a column as one array of a basic type; texts in valid UTF-8, escaped like in `texts`."""
     values = _flat(values)
     if _is_text(values.type) and not is_utf8(values):
         return pa.array([None if v is None else decoded(v) for v in raw_bytes(values)], pa.string())
@@ -203,17 +203,17 @@ def _flat(values: pa.Array | pa.ChunkedArray) -> pa.Array:
             values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
     if types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    if types.is_string_view(values.type):  # which Arrow casts to hardly anything
+    if types.is_string_view(values.type):  # Arrow casts it to hardly any other type
         return values.cast(pa.string())
     if isinstance(values.type, pa.BaseExtensionType):
         return pa.array([None if v is None else str(v) for v in values.to_pylist()], pa.string())
     return values
 
 
-def _refuse_unencodable(texts: pa.Array, place: Place) -> None:
+def _refuse_unencodable(texts: pa.Array, location: Location) -> None:
     for index, content in enumerate(raw_bytes(texts)):
         if content is not None and (text := decoded(content)).encode() != content:
-            raise place.encoding_error(text, index)
+            raise location.encoding_error(text, index)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -233,51 +233,53 @@ def _first_valid(values: pa.Array) -> int:
     return int(pc.index(values.is_valid(), True).as_py())
 
 
-def _no_id(place: Place, values: pa.Array, index: int) -> SourceDataError:
-    return place.error(
+def _no_id(location: Location, values: pa.Array, index: int) -> SourceDataError:
+    return location.error(
         values,
         index,
         f"({values.type}) is not an id that keeps its value as text: let the query return text, such as "
-        f"CAST({place.column} AS VARCHAR(40)).",
+        f"CAST({location.column} AS VARCHAR(40)).",
     )
 
 
-def _integral_floats(values: pa.Array, place: Place) -> pa.Array:
+def _integral_floats(values: pa.Array, location: Location) -> pa.Array:
     numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     exact = (np.abs(numbers) <= LARGEST_EXACT_FLOAT) & (np.trunc(numbers) == numbers)
     wrong = np.flatnonzero(~exact & values.is_valid().to_numpy(zero_copy_only=False))
     if wrong.size:
-        raise _no_id(place, values, int(wrong[0]))
+        raise _no_id(location, values, int(wrong[0]))
     return values.cast(pa.int64()).cast(pa.string())
 
 
-def _integral_decimals(values: pa.Array, place: Place) -> pa.Array:
+def _integral_decimals(values: pa.Array, location: Location) -> pa.Array:
     whole = pa.decimal128(38, 0) if types.is_decimal128(values.type) else pa.decimal256(76, 0)
     try:
         return values.cast(whole).cast(pa.string())
     except pa.ArrowInvalid as err:
         listed = enumerate(values.to_pylist())
         wrong = (i for i, v in listed if v is not None and v != v.to_integral_value())
-        raise _no_id(place, values, next(wrong, _first_valid(values))) from err
+        raise _no_id(location, values, next(wrong, _first_valid(values))) from err
 
 
-def _epochs(values: pa.Array, place: Place) -> pa.Array:
+def _epochs(values: pa.Array, location: Location) -> pa.Array:
     seconds = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     valid = values.is_valid().to_numpy(zero_copy_only=False)
     wrong = np.flatnonzero(valid & ~(np.abs(seconds) < LARGEST_EPOCH))
     if wrong.size:
-        raise place.error(values, int(wrong[0]), _NO_MOMENT)
+        raise location.error(values, int(wrong[0]), _NO_MOMENT)
     micros = np.round(np.where(valid, seconds, 0) * 1e6).astype(np.int64)
     return pa.array(micros, mask=~valid).cast(TIMESTAMP)
 
 
-def _each(values: pa.Array, place: Place, convert: Callable[[str], Any], kind: pa.DataType, problem: str) -> pa.Array:
+def _each(
+    values: pa.Array, location: Location, convert: Callable[[str], Any], kind: pa.DataType, problem: str
+) -> pa.Array:
     converted: list[Any] = []
     for index, value in enumerate(values.to_pylist()):
         try:
             converted.append(None if value is None else convert(value))
         except (ValueError, OverflowError) as err:
-            raise place.error(values, index, problem) from err
+            raise location.error(values, index, problem) from err
     return pa.array(converted, kind)
 
 

@@ -27,10 +27,10 @@ FIELDS = (
 
 
 class OciHook(BaseHook):
-    """Signs requests to OCI as the connection says.
+    """Signs requests to OCI with the credentials of a connection.
 
     Args:
-        oci_conn_id: id of an Airflow connection of type ``oci``; everything lies in its extra.
+        oci_conn_id: id of an Airflow connection of type ``oci``; all fields are in its extra.
     """
 
     conn_name_attr = "oci_conn_id"
@@ -44,7 +44,7 @@ class OciHook(BaseHook):
 
     @cached_property
     def session(self) -> OciSession:
-        """Return what makes SDK clients.
+        """Return the session that makes SDK clients.
 
         Raises:
             SettingsError: the connection is missing or incomplete.

@@ -1,4 +1,4 @@
-"""From settings and connections to what the steps work with."""
+"""Open storage, ledger and OCI from settings and connections."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class ReleasesHook(BaseHook):
-    """Opens storage, ledger and OCI as a settings file and its connections say.
+    """Opens storage, ledger and OCI from a settings file and its connections.
 
     Args:
-        settings_name: of the settings file, as `find_settings` takes it.
+        settings_name: name of the settings file, for `find_settings`.
     """
 
     def __init__(self, settings_name: str = DEFAULT_NAME) -> None:
@@ -37,11 +37,11 @@ class ReleasesHook(BaseHook):
 
     @cached_property
     def session(self) -> OciSession:
-        """Return what signs requests to OCI; raises `SettingsError`."""
+        """Return the session that signs requests to OCI; raises `SettingsError`."""
         return OciHook(self.settings.connections.oci).session
 
     def context(self, run_id: str, tries: Tries = ONLY_TRY) -> ReleaseContext:
-        """Return what the steps of a run work with, and which try this is; raises `SettingsError`."""
+        """Return the context of a run's steps, with the number of this try; raises `SettingsError`."""
         store = open_store(self.settings.storage, self.session)
         return replace(open_context(self.settings, store, self.session, run_id), tries=tries)
 

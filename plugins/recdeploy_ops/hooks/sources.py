@@ -2,14 +2,14 @@
 
 Oracle connections (type ``oracle``) are opened by Airflow's own ``OracleHook``; three things are ours:
 
-- the extra ``config_dir`` (the folder of ``tnsnames.ora``), which that hook drops. Without it, and without
-  ``TNS_ADMIN``, a wallet's own folder is searched, where a downloaded wallet has its ``tnsnames.ora``;
-- a ``schema`` without the extra ``service_name`` is refused: the hook takes it for the service name and then
-  for the schema as well;
-- the session sorts by bytes and understands ISO dates, whatever the database's territory.
+- the extra ``config_dir`` (the folder of ``tnsnames.ora``), which that hook ignores. Without it and without
+  ``TNS_ADMIN``, ``tnsnames.ora`` is read from the wallet's folder, where a downloaded wallet has it;
+- a ``schema`` without the extra ``service_name`` is refused: the hook would use it both as the service name and as the
+  schema;
+- the session sorts by bytes and reads ISO dates, independently of the database's territory.
 
-Autonomous Database: leave host and schema empty and put into the extra ``dsn`` either a ``tcps://`` address
-(TLS) or a TNS alias, the latter with ``wallet_location`` and ``wallet_password`` (mTLS).
+Autonomous Database: leave host and schema empty, and set the extra ``dsn`` to a ``tcps://`` address (TLS), or to a TNS
+alias together with ``wallet_location`` and ``wallet_password`` (mTLS).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 def source_for(conn_id: str) -> Source:
-    """Return the source that an Airflow connection leads to; nothing is connected yet.
+    """Return the source behind an Airflow connection; it connects later.
 
     Args:
-        conn_id: the setting ``connections.database``. Any connection type whose hook speaks DB-API.
+        conn_id: the setting ``connections.database``: any connection type with a DB-API hook.
 
     Raises:
-        SettingsError: no such connection exists, or it leads to no database.
+        SettingsError: no such connection exists, or it is not a database's.
     """
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import BaseHook
@@ -70,14 +70,14 @@ def _engine(hook: Any, connection: Any) -> Engine:
         raise _no_database(connection, f"SQLAlchemy cannot use it: {type(err).__name__}") from err
     file = engine.url.database
     if engine.dialect.name == "sqlite" and file and ":" not in file and not Path(file).is_file():
-        # SQLite would make an empty database there, and then miss the tables.
+        # SQLite would create an empty database there, and the queries would then fail.
         raise SettingsError(f"Connection {connection.conn_id!r}: there is no SQLite file {file}. Correct its host.")
     return engine
 
 
 def _no_database(connection: Any, why: str) -> SettingsError:
     return SettingsError(
-        f"Connection {connection.conn_id!r} of type {connection.conn_type!r} leads to no database "
+        f"Connection {connection.conn_id!r} of type {connection.conn_type!r} is not a database connection "
         f"({why}). Give it a database type, such as oracle, postgres, mysql or sqlite, and install the "
         "Airflow provider of that type."
     )
@@ -89,24 +89,24 @@ def _check_oracle(connection: Any) -> None:
     if connection.schema and not addressed:
         raise SettingsError(
             f"Connection {connection.conn_id!r} has the schema {connection.schema!r} but no service name: "
-            "Airflow's Oracle hook would take the schema for both. Put the service into the extra "
-            "service_name (or the whole address into the extra dsn, and nothing into host and schema)."
+            "Airflow's Oracle hook would use the schema for both. Set the extra service_name (or the extra dsn to the "
+            "whole address, and leave host and schema empty)."
         )
     if connection.host and addressed and extra.get("dsn"):
         raise SettingsError(
-            f"Connection {connection.conn_id!r} has a host with a service name and the extra dsn, which "
-            "Airflow's Oracle hook then ignores. Keep one of the two; for an Autonomous Database the dsn."
+            f"Connection {connection.conn_id!r} has a host with a service name and also the extra dsn, which "
+            "Airflow's Oracle hook then ignores. Keep one of the two; for an Autonomous Database, the dsn."
         )
 
 
 def _open_oracle(hook: Any, connection: Any) -> Any:
     import oracledb
 
-    usual = oracledb.defaults.config_dir
+    default = oracledb.defaults.config_dir
     extra = connection.extra_dejson
     try:
-        oracledb.defaults.config_dir = extra.get("config_dir") or usual or extra.get("wallet_location")
-        opened = hook.get_conn()
+        oracledb.defaults.config_dir = extra.get("config_dir") or default or extra.get("wallet_location")
+        session = hook.get_conn()
     finally:
-        oracledb.defaults.config_dir = usual
-    return set_oracle_session(opened)
+        oracledb.defaults.config_dir = default
+    return set_oracle_session(session)

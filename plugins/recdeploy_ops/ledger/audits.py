@@ -1,4 +1,4 @@
-"""Whether the ledger is whole: every entry, the snapshot's copy, and the heads that tags in OCI name."""
+"""The check of the whole ledger: every entry, the snapshot, and the heads that tags in OCI name."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ HEAD = re.compile(r"[1-9]\d{0,8}:[0-9a-f]{64}", re.ASCII)
 
 @dataclass(frozen=True)
 class Audit:
-    """What is wrong with a ledger.
+    """The faults of a ledger.
 
     Attributes:
-        damage: faults of the entries: with them, history cannot be trusted.
-        unconfirmed: heads that tags of other models name, and the ledger does not have: anyone may have written them.
+        damage: faults of the entries, with which history cannot be trusted.
+        unconfirmed: heads that the ledger lacks, named by tags of other models, which anyone may have written.
         derived: faults of the snapshot and illegible tags, which can be written again.
         foreign: keys that do not belong in the ledger's folder.
     """
@@ -38,16 +38,16 @@ class Audit:
 
     def describe(self) -> list[str]:
         """Return every fault once, one line each."""
-        foreign = [f"{key} is not an entry of the ledger, and is left alone: remove it." for key in self.foreign]
+        foreign = [f"{key} is not an entry of the ledger and is ignored: remove it." for key in self.foreign]
         return list(dict.fromkeys([*self.damage, *self.unconfirmed, *self.derived, *foreign]))
 
 
 def audit(store: Store, *, tagged_heads: Mapping[str, str]) -> list[str]:
-    """Read every entry and return the faults found, an empty list when there is none.
+    """Read every entry and return the faults; none is an empty list.
 
     Args:
         store: the storage root.
-        tagged_heads: ``{seq}:{sha256}`` from tags in OCI, by the resource that carries them; empty when there is none.
+        tagged_heads: ``{seq}:{sha256}`` from tags in OCI, by the resource that has the tag.
     """
     return examine(store, tagged_heads=tagged_heads).describe()
 
@@ -55,12 +55,12 @@ def audit(store: Store, *, tagged_heads: Mapping[str, str]) -> list[str]:
 def examine(
     store: Store, *, tagged_heads: Mapping[str, str], other_heads: Mapping[str, str] = MappingProxyType({})
 ) -> Audit:
-    """Read every entry and return the faults found.
+    """Read every entry and return the faults by kind.
 
     Args:
         store: the storage root.
-        tagged_heads: as `audit` takes them.
-        other_heads: those of resources that anyone may have tagged: they do not show damage.
+        tagged_heads: as in `audit`.
+        other_heads: likewise, of resources that anyone may have tagged; they are not evidence of damage.
     """
     damage: list[str] = []
     keys = [stored.key for stored in store.list(LEDGER)]
@@ -79,11 +79,11 @@ def examine(
 
 
 def _read_chain(store: Store, keys: list[str], faults: list[str]) -> list[Entry]:
-    """Return the entries as far as they can be read, in the order of their keys."""
+    """Return the entries up to the first that cannot be read, in the order of their keys."""
     entries: list[Entry] = []
     for expected, key in enumerate(keys, start=1):
         if key != entry_key(expected):
-            faults.append(f"{entry_key(expected)} is missing: {key} comes in its place.")
+            faults.append(f"{entry_key(expected)} is missing: {key} comes instead.")
             break
         try:
             entry = decode(store.read(key))
@@ -91,7 +91,7 @@ def _read_chain(store: Store, keys: list[str], faults: list[str]) -> list[Entry]
             faults.append(f"{key}: {err}")
             break
         if entry.seq != expected:
-            faults.append(f"{key} holds entry {entry.seq}: entries were exchanged.")
+            faults.append(f"{key} has entry {entry.seq}: entries were exchanged.")
         elif entries and entry.previous != entries[-1].sha256:
             faults.append(f"{entry_key(expected - 1)} was edited: {key} names another sha256 for it.")
         entries.append(entry)
@@ -106,7 +106,7 @@ def _compare_snapshot(store: Store, entries: list[Entry]) -> list[str]:
     except IntegrityError as err:
         return [f"{SNAPSHOT}: {err}"]
     if len(copied) > len(entries):
-        return [f"{SNAPSHOT} holds {len(copied)} entries, but only {len(entries)} are there: the tail was cut off."]
+        return [f"{SNAPSHOT} has {len(copied)} entries, but only {len(entries)} are stored: the tail was cut off."]
     differing = [copy.seq for copy, entry in zip(copied, entries, strict=False) if copy != entry]
     return [f"{SNAPSHOT} and {entry_key(differing[0])} differ: one of them was edited."] if differing else []
 
@@ -117,12 +117,12 @@ def _compare_tag(entries: list[Entry], resource: str, tagged_head: str) -> list[
     seq, _, sha256 = tagged_head.partition(":")
     if int(seq) > len(entries):
         return [
-            f"The tag of {resource} names entry {seq}, but only {len(entries)} are there: the tail was cut off, or its "
-            "ledger lies in another storage."
+            f"The tag of {resource} names entry {seq}, but only {len(entries)} are stored: the tail was cut off, or "
+            "its ledger is in another storage."
         ]
     if entries[int(seq) - 1].sha256 != sha256:
         return [
             f"Entry {seq} is not the one that the tag of {resource} names: the ledger was rewritten, or "
-            "production has another one."
+            "production belongs to another one."
         ]
     return []

@@ -1,4 +1,4 @@
-"""The ledger in storage: entries created only if absent, a snapshot beside them to read it quickly."""
+"""The ledger in storage: entries that are created only if absent, and a snapshot for quick reading."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ TRIES = 10
 
 
 class Ledger:
-    """Reads and appends; an entry is decided on the newest state, or not written.
+    """Reads and appends entries; an entry is decided on the newest state, or not written.
 
     Args:
-        store: where the entries lie.
+        store: where the entries are.
         project: the project that the ledger belongs to.
         now: the clock, UTC.
     """
@@ -51,20 +51,20 @@ class Ledger:
 
     @property
     def state(self) -> LedgerState:
-        """Return the state as it was last read; read now if it never was."""
+        """Return the state as last read; read it now if it never was."""
         return self.read() if self._state is None else self._state
 
     @property
     def last_known(self) -> LedgerState | None:
-        """Return the state as it was last read whole; None if it never was. Nothing is read."""
+        """Return the state as last read whole, without reading it now; None if it never was."""
         return self._state
 
     def read(self) -> LedgerState:
-        """Return the state after every entry that is stored now; other objects in the ledger's folder are left alone.
+        """Return the state after every entry that is stored now; other objects in the ledger's folder are ignored.
 
         Raises:
             IntegrityError: an entry is missing, out of order or was edited.
-            LedgerFormatError: a newer version of this project has written it.
+            LedgerFormatError: a newer version of this project wrote it.
             SettingsError: the ledger belongs to another project, damaged or not.
         """
         try:
@@ -74,7 +74,7 @@ class Ledger:
             raise
 
     def require_project(self) -> None:
-        """Refuse the storage of another project, however damaged its ledger is; a storage without a ledger is fine.
+        """Refuse the storage of another project, even with a damaged ledger; a storage without a ledger is fine.
 
         Raises:
             SettingsError: the first entry, in its object or in the snapshot, names another project.
@@ -86,9 +86,9 @@ class Ledger:
                 return
 
     def has_entry(self, head: str) -> bool:
-        """Return whether an entry is the one that a tag in OCI names as ``{seq}:{sha256}``.
+        """Return whether the ledger has the entry that a tag in OCI names as ``{seq}:{sha256}``.
 
-        Another process may have appended it since the ledger was last read: then it is read again.
+        The ledger is read again if another process may have appended the entry since.
         """
         seq = int(head.partition(":")[0])
         if seq > len(self._entries):
@@ -99,15 +99,15 @@ class Ledger:
         entries, state = (self._entries, self._state) if self._entries and self._state else self._read_snapshot()
         tail: list[Entry] = []
         known = state.seq
-        expected = max(known, 1)  # the listing begins with the newest entry known, which must still be there
+        expected = max(known, 1)  # the listing begins with the newest known entry, which must still exist
         for stored in self._store.list(LEDGER, start=entry_key(expected)):
             if not ENTRY.fullmatch(stored.key):
                 continue
             if stored.key != entry_key(expected):
-                raise IntegrityError(f"The ledger has {stored.key}, where {entry_key(expected)} should come first.")
+                raise IntegrityError(f"The ledger has {stored.key}, but not {entry_key(expected)}, which comes first.")
             if expected > known:
                 tail.append(decode(self._store.read(stored.key)))
-                state = replay_stored(tail[-1:], state)  # one by one: the first says whether the others can be read
+                state = replay_stored(tail[-1:], state)  # one by one: the first tells whether the others can be read
             expected += 1
         if expected == known:
             self._require_known(entries)
@@ -116,23 +116,23 @@ class Ledger:
         return state
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return the whole history, as it is stored now."""
+        """Return all entries that are stored now."""
         self.read()
         return tuple(self._entries)
 
     def append(self, run_id: str, event: Event, *, guard: Callable[[LedgerState], None]) -> LedgerState:
-        """Append one entry, unless the release's valid event of this type is this very one; return the state after it.
+        """Append one entry, unless the release's valid event of this type equals it; return the state after it.
 
-        The first entry of a ledger names its project and format; it is written here when there is none.
+        An empty ledger first gets the entry that names its project and format.
 
         Args:
             run_id: the release.
-            event: what has happened.
-            guard: called with the newest state before each try; raises when the entry must not be written.
+            event: what happened.
+            guard: called with the newest state before each try; raises if the entry must not be written.
 
         Raises:
             SettingsError: an id in the event cannot be stored.
-            IllegalTransitionError: the entry would take a version where it cannot go.
+            IllegalTransitionError: the event is not allowed in the stage of its version.
             LedgerConflictError: other writers were faster ten times in a row.
         """
         event = require_storable(run_id, event)
@@ -151,13 +151,13 @@ class Ledger:
         )
 
     def write_snapshot(self) -> None:
-        """Store all entries in one object, so that the next reader needs one request instead of hundreds."""
+        """Store all entries in one object, so that a reader needs one request instead of hundreds."""
         self._store.replace(SNAPSHOT, b"".join(entry.encode() for entry in self.entries()))
 
     def set_aside(self, keys: Iterable[str]) -> str:
-        """Move objects of the ledger's folder to another, and forget what was read; return that folder.
+        """Move objects of the ledger's folder to another folder, forget what was read, and return that folder.
 
-        The snapshot goes first and then the oldest entry: what is left by a kill is never taken for a ledger.
+        The snapshot goes first and then the oldest entry, so that a kill never leaves what looks like a ledger.
         """
         folder = aside_prefix(self._now())
         moved = sorted(keys, key=lambda key: (key != SNAPSHOT, key))
@@ -169,7 +169,7 @@ class Ledger:
         return folder
 
     def _write(self, run_id: str, event: Event, state: LedgerState) -> bool:
-        """Write the entry that follows a state; return whether no other writer was faster."""
+        """Write the entry that follows a state; return False if another writer was faster."""
         entry = Entry(state.seq + 1, state.head, run_id, self._now(), event)
         after = replay([entry], state)
         try:
@@ -182,9 +182,9 @@ class Ledger:
         return True
 
     def _read_snapshot(self) -> tuple[list[Entry], LedgerState]:
-        """Return the snapshot's entries, if the newest of them is stored as well, and the state after them.
+        """Return the snapshot's entries, and the state after them; none if it is missing or damaged.
 
-        Each vouches for the one before. There are none without a snapshot, or where it is damaged.
+        Only the newest is compared with its stored entry: each has the sha256 of the one before.
 
         Raises:
             IntegrityError: the newest of them is not stored.
@@ -200,12 +200,12 @@ class Ledger:
                 self._require_stored(entries[-1])
         except KeyNotFoundError as err:
             raise IntegrityError(
-                f"{SNAPSHOT} holds {state.seq} entries, but {err.key} is not there: the tail was cut off, or the "
+                f"{SNAPSHOT} has {state.seq} entries, but {err.key} does not exist: the tail was cut off, or the "
                 "snapshot was forged.",
                 Remedy(VERIFY),
             ) from err
         except IntegrityError as err:
-            log.warning("The ledger's snapshot is not used, it will be written again: %s", err)
+            log.warning("The ledger's snapshot is ignored and will be written again: %s", err)
             return [], LedgerState()
         self._require_project(state)
         return entries, state
@@ -222,7 +222,7 @@ class Ledger:
             raise IntegrityError(f"{key} is not the entry that was read before: the ledger was rewritten.")
 
     def _require_project(self, state: LedgerState) -> None:
-        """Refuse to go on with another project's ledger: two projects would overwrite each other's production."""
+        """Refuse another project's ledger: two projects would overwrite each other's production."""
         if state.project not in {"", self._project}:
             raise SettingsError(
                 f"The ledger at {self._store.uri} belongs to the project {state.project!r}, not to {self._project!r}.",

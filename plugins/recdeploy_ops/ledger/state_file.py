@@ -1,4 +1,4 @@
-"""What is derived from the ledger and published beside it: the snapshot, and the guide's ``deployment_state.json``."""
+"""The files derived from the ledger: its snapshot, and the guide's ``deployment_state.json``."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ DEPLOYMENT = re.compile(r"ocid1\.datasciencemodeldeployment\.[A-Za-z0-9._-]*[A-Z
 
 @dataclass(frozen=True)
 class ForeignStateFile:
-    """A ``deployment_state.json`` that another deployment manager, or another project, has written.
+    """A ``deployment_state.json`` that another deployment manager, or another project, wrote.
 
     Attributes:
-        uri: where it lies.
+        uri: of the file.
         deployment_ids: OCIDs of the deployments that it names, in the file's order.
     """
 
@@ -42,8 +42,8 @@ class ForeignStateFile:
 def publish_state(ledger: Ledger, store: Store) -> None:
     """Write the ledger's snapshot and the guide's state file.
 
-    Both can be made from the ledger at any time: a storage that refuses them does not hold up the release. A state file
-    that this project has not written stays as it is.
+    Both can be made from the ledger at any time, so a storage error does not stop the release. A state file that this
+    project has not written stays as it is.
     """
     _write(store, SNAPSHOT, ledger.write_snapshot)
     state = ledger.state
@@ -51,11 +51,11 @@ def publish_state(ledger: Ledger, store: Store) -> None:
 
 
 def find_foreign_state_file(store: Store, project: str) -> ForeignStateFile | None:
-    """Return the state file where this project has not written it; None where it has, or where there is none.
+    """Return the state file if this project has not written it; None if it has, or if there is none.
 
     Args:
         store: the storage root.
-        project: whose state file is not foreign.
+        project: the name of this project.
     """
     try:
         content = store.read(STATE_FILE)
@@ -68,7 +68,7 @@ def find_foreign_state_file(store: Store, project: str) -> ForeignStateFile | No
 
 
 def describe_state(state: LedgerState) -> dict[str, Any]:
-    """Return the fields of the guide's ``deployment_state.json``, and the project that they are of."""
+    """Return the fields of the guide's ``deployment_state.json``, and the project."""
     holder = state.holding_release
     test = holder.get(TestDeployed) if holder else None
     serving = state.production

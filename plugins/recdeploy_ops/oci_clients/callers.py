@@ -1,4 +1,4 @@
-"""Who runs a notebook, as the ledger names them."""
+"""Name the person who runs a notebook or a command, for the ledger."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ OCID = re.compile(r"\((?P<ocid>ocid1\.[^()]+)\)$")
 
 
 def name_caller(key: Mapping[str, str]) -> str:
-    """Return who runs this: the system's user, with the OCI user or notebook session where they are known.
+    """Return who runs this: the system user, with the OCID of the OCI user or notebook session if it is known.
 
-    In a notebook session of OCI every system user is called datascience.
+    In OCI's notebook sessions, every system user is called datascience.
 
     Args:
-        key: of the OCI profile.
+        key: the key fields of the OCI profile.
     """
     try:
         user = getpass.getuser()
@@ -32,9 +32,9 @@ def name_caller(key: Mapping[str, str]) -> str:
 
 
 def are_same_person(one: str, other: str | None) -> bool:
-    """Return whether two names as `name_caller` gives them are of one person.
+    """Return whether two names from `name_caller` belong to the same person.
 
-    Where OCI knows both, its OCIDs decide: the system's name is whatever LOGNAME says.
+    If both have OCIDs, those decide: the system's user name can be set by LOGNAME.
     """
     ocids = [match["ocid"] if match else None for match in (OCID.search(name or "") for name in (one, other))]
     return ocids[0] == ocids[1] if all(ocids) else one == other

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 WORK_REQUEST_PAGE = 50
 ONCE = Repeats()
 SINGLE_MODEL = "SINGLE_MODEL"  # OCI's word for the kind of deployment that serves one model
-CONDA = "DEFAULT"  # OCI's word for the environment of a deployment without a container of its own
+CONDA = "DEFAULT"  # OCI's word for the environment of a deployment without its own container
 
 
 @dataclass(frozen=True)
 class NewDeployment:
-    """What a model deployment is made with.
+    """The parts of a model deployment that is to be created.
 
     Attributes:
         name: display name.
@@ -38,7 +38,7 @@ class NewDeployment:
         environment: variables of the serving processes.
         logs: OCIDs of the logs by category (``access``, ``predict``), each with its group: (group, log).
         tags: free-form tags.
-        token: what makes this creation the same one when it is asked for again.
+        token: identifies this creation, so that a repeated request does not create a second deployment.
     """
 
     name: str
@@ -67,8 +67,7 @@ class ModelDeployments:
     def all(self) -> Iterator[Deployment]:
         """Yield the project's deployments of a single model, newest first, deleted ones included (without etags).
 
-        Other teams may have deployments of other kinds there, also of kinds that the SDK does not know yet: a
-        recommender is never one of those, so they are left out.
+        Deployments of other kinds, which other teams may have, are left out: they cannot serve a recommender.
         """
         import oci.pagination
 
@@ -103,13 +102,13 @@ class ModelDeployments:
         return _to_record(answer.data, model, answer.headers.get("etag"))
 
     def create(self, new: NewDeployment) -> str:
-        """Create a deployment and return its OCID; asking again gives the same one."""
+        """Create a deployment and return its OCID; a repeated request returns the same one."""
         with calling(f"create the model deployment {new.name}"):
             answer = self._client.create_model_deployment(self._details(new), opc_retry_token=retry_token(new.token))
         return str(answer.data.id)
 
     def switch_model(self, deployment: Deployment, model_id: str) -> None:
-        """Ask a deployment to serve another model: only the model id is sent, so that nothing else changes."""
+        """Request a switch to another model: only the model id is sent, so that nothing else changes."""
         import oci.data_science.models as sdk
 
         configuration = sdk.UpdateSingleModelDeploymentConfigurationDetails(
@@ -119,49 +118,49 @@ class ModelDeployments:
         self._update(deployment, details, f"switch {deployment.name} to the model {model_id}")
 
     def resize(self, deployment: Deployment, shape: Shape) -> None:
-        """Ask for another size: only what differs of compute is sent, so that nothing else changes.
+        """Request another size: only the parts that differ are sent, so that nothing else changes.
 
-        OCI does not say whether it merges an instance configuration or replaces it. So it is sent as OCI has it, with
-        its subnet and private endpoint, and only shape, OCPUs and memory are set in it.
+        OCI does not document whether it merges an instance configuration or replaces it. It is therefore sent as OCI
+        has it, with subnet and private endpoint; only shape, OCPUs and memory are changed.
         """
         import oci.data_science.models as sdk
 
         with calling(f"read the model deployment {deployment.deployment_id}"):
-            found = self._client.get_model_deployment(deployment.deployment_id).data
-        instance = found.model_deployment_configuration_details.model_configuration_details.instance_configuration
+            data = self._client.get_model_deployment(deployment.deployment_id).data
+        instance = data.model_deployment_configuration_details.model_configuration_details.instance_configuration
         model = sdk.UpdateModelConfigurationDetails(**compute_update(deployment.shape, shape, instance))
         configuration = sdk.UpdateSingleModelDeploymentConfigurationDetails(model_configuration_details=model)
         details = sdk.UpdateModelDeploymentDetails(model_deployment_configuration_details=configuration)
         self._update(deployment, details, f"resize {deployment.name}")
 
     def describe(self, deployment: Deployment, *, name: str, description: str, tags: Mapping[str, str]) -> None:
-        """Ask for another name, description and tags, and for nothing else."""
+        """Request another name, description and tags; nothing else changes."""
         import oci.data_science.models as sdk
 
         details = sdk.UpdateModelDeploymentDetails(display_name=name, description=description, freeform_tags=dict(tags))
         self._update(deployment, details, f"rename and tag {deployment.name}")
 
     def tag(self, deployment: Deployment, tags: Mapping[str, str]) -> None:
-        """Ask for other tags, and for nothing else."""
+        """Request other tags; nothing else changes."""
         import oci.data_science.models as sdk
 
         details = sdk.UpdateModelDeploymentDetails(freeform_tags=dict(tags))
         self._update(deployment, details, f"tag {deployment.name}")
 
     def delete(self, deployment: Deployment) -> None:
-        """Ask for a deployment's deletion, if it is still what was read."""
+        """Request a deployment's deletion; OCI refuses it if the deployment has changed since it was read."""
         with calling(f"delete the model deployment {deployment.name}"):
             self._client.delete_model_deployment(deployment.deployment_id, if_match=deployment.etag)
 
     def newest_work_request(self, deployment_id: str) -> WorkRequest | None:
         """Return the newest work request of a deployment, or None."""
-        found = self.work_requests(deployment_id, limit=1)
-        return found[0] if found else None
+        requests = self.work_requests(deployment_id, limit=1)
+        return requests[0] if requests else None
 
     def work_requests(self, deployment_id: str, *, limit: int = WORK_REQUEST_PAGE) -> list[WorkRequest]:
         """Return the newest work requests of a deployment, newest first."""
         with calling(f"list the work requests of {deployment_id}"):
-            found = self._client.list_work_requests(
+            listed = self._client.list_work_requests(
                 self._profile.compartment_id,
                 resource_id=deployment_id,
                 sort_by="timeAccepted",
@@ -175,11 +174,11 @@ class ModelDeployments:
                 status=work.status,
                 accepted_at=work.time_accepted,
             )
-            for work in found
+            for work in listed
         ]
 
     def explain(self, work_request_id: str) -> str:
-        """Return the errors and the last log lines of a work request, as OCI wrote them, or why it does not tell."""
+        """Return the errors and the last log lines of a work request in OCI's words, or why they cannot be read."""
         try:
             with calling(f"read the errors of the work request {work_request_id}"):
                 errors = self._client.list_work_request_errors(work_request_id, limit=WORK_REQUEST_PAGE).data
@@ -196,14 +195,14 @@ class ModelDeployments:
     ) -> Callable[[object], Reply]:
         """Return a function that sends a request to a deployment's URL and returns the answer.
 
-        The function raises `CloudUnavailableError` where no answer of the model came (none at all, 429, 502, 503, 504),
-        and `CloudRefusedError` for 401 and 404, each after its repeats.
+        After all repeats, the function raises `CloudUnavailableError` if the model did not answer (no answer, 429, 502,
+        503, 504), and `CloudRefusedError` for 401 and 404.
 
         Args:
             url: of the deployment, without ``/predict``.
             timeout_seconds: longest time to wait for an answer.
-            fresh: a connection of its own for each request, so that a load balancer spreads them over all replicas.
-            repeats: how a request that was lost is sent again.
+            fresh: open a new connection for each request, so that the load balancer spreads them over all replicas.
+            repeats: how a lost request is sent again.
         """
         return self._predictions.asker(url, timeout_seconds=timeout_seconds, fresh=fresh, repeats=repeats)
 
@@ -242,9 +241,9 @@ class ModelDeployments:
 
 
 def _single_model(data: Any) -> Any | None:
-    """Return the part of a deployment's configuration that names its only model; None for any other kind.
+    """Return the model configuration of a single-model deployment; None for any other kind.
 
-    A model that is served from a container is another kind too: a recommender is served in a conda environment.
+    A deployment with its own container is another kind too: a recommender is served in a conda environment.
     """
     configuration = data.model_deployment_configuration_details
     if getattr(configuration, "deployment_type", None) != SINGLE_MODEL:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from recdeploy_ops.oci_clients.sessions import OciSession
 
 CHUNK = 1 << 20
-ARTIFACT_BYTES = 8 << 30  # of the largest artifact that is downloaded
+MAX_ARTIFACT_BYTES = 8 << 30  # a larger artifact is not downloaded
 
 
 @dataclass(frozen=True)
 class NewModel:
-    """What a model is registered with.
+    """The parts of a model that is to be registered.
 
     Attributes:
         name: display name.
@@ -31,7 +31,7 @@ class NewModel:
         tags: free-form tags.
         metadata: custom metadata: (key, value, description, category of OCI's list).
         provenance: ``repository_url``, ``git_branch``, ``git_commit``, ``training_script``, ``training_id``.
-        token: what makes this registration the same one when it is asked for again.
+        token: identifies this registration, so that a repeated request does not create a second model.
     """
 
     name: str
@@ -56,22 +56,17 @@ class ModelCatalog:
         self._profile = session.profile
 
     def check_access(self) -> None:
-        """Read the project, so that wrong keys, compartments and projects are found early."""
+        """Read the project, so that wrong keys, compartments and projects are detected early."""
         project_id = self._profile.project_id
         with calling(f"read the Data Science project {project_id}"):
             project = self._client.get_project(project_id).data
         with calling(f"list the models in the compartment {self._profile.compartment_id}"):
             self._client.list_models(self._profile.compartment_id, project_id=project.id, limit=1)
 
-    def models(self, *, name: str | None = None) -> Iterator[CatalogModel]:
-        """Yield the project's models, newest first, deleted ones as long as OCI lists them.
-
-        Args:
-            name: only those with this display name.
-        """
+    def models(self) -> Iterator[CatalogModel]:
+        """Yield the project's models, newest first, including deleted ones that OCI still lists."""
         import oci.pagination
 
-        filters = {"display_name": name} if name else {}
         with calling(f"list the models in the compartment {self._profile.compartment_id}"):
             answer = oci.pagination.list_call_get_all_results(
                 self._client.list_models,
@@ -79,7 +74,6 @@ class ModelCatalog:
                 project_id=self._profile.project_id,
                 sort_by="timeCreated",
                 sort_order="DESC",
-                **filters,
             )
         for model in answer.data:
             yield _to_record(model)
@@ -90,7 +84,7 @@ class ModelCatalog:
             return _to_record(self._client.get_model(model_id).data)
 
     def create(self, new: NewModel) -> CatalogModel:
-        """Create a model without its artifact, in its version set; asking again gives the same model."""
+        """Create a model without its artifact, in its version set; a repeated request returns the same model."""
         import oci.data_science.models as sdk
 
         details = sdk.CreateModelDetails(
@@ -112,7 +106,7 @@ class ModelCatalog:
         return _to_record(model)
 
     def complete_origin(self, model_id: str, new: NewModel) -> None:
-        """Record where a model comes from, unless an earlier try has: it may have ended before that."""
+        """Record a model's provenance, unless an earlier try has."""
         import oci.exceptions
 
         with calling(f"read the provenance of the model {model_id}"):
@@ -139,7 +133,7 @@ class ModelCatalog:
         return True
 
     def upload_artifact(self, model_id: str, path: Path) -> None:
-        """Upload a zip as the model's artifact, which OCI takes once only."""
+        """Upload a zip as the model's artifact; OCI accepts it only once."""
         with path.open("rb") as stream, calling(f"upload the artifact of the model {model_id}"):
             self._client.create_model_artifact(
                 model_id,
@@ -150,7 +144,7 @@ class ModelCatalog:
             )
 
     def tag(self, model_id: str, tags: Mapping[str, str]) -> None:
-        """Add tags to a model; those that it has stay."""
+        """Add tags to a model; its other tags stay."""
         import oci.data_science.models as sdk
 
         with calling(f"tag the model {model_id}"):
@@ -162,7 +156,7 @@ class ModelCatalog:
             self._client.update_model(model_id, details, if_match=answer.headers.get("etag"))
 
     def activate(self, model_id: str) -> None:
-        """Activate a model that was deactivated."""
+        """Activate a deactivated model."""
         with calling(f"activate the model {model_id}"):
             etag = self._client.get_model(model_id).headers.get("etag")
             self._client.activate_model(model_id, if_match=etag)
@@ -171,13 +165,13 @@ class ModelCatalog:
         """Write the model's artifact, a zip, to a file.
 
         Raises:
-            IntegrityError: it is larger than any recommender's, and would fill the disk.
+            IntegrityError: it is larger than any recommender's and could fill the disk.
         """
         with calling(f"download the artifact of the model {model_id}"), path.open("wb") as sink:
             answer = self._client.get_model_artifact_content(model_id)
             for chunk in answer.data.raw.stream(CHUNK, decode_content=False):
-                if sink.tell() + len(chunk) > ARTIFACT_BYTES:
-                    raise IntegrityError(f"The artifact of the model {model_id} has over {ARTIFACT_BYTES:,} bytes.")
+                if sink.tell() + len(chunk) > MAX_ARTIFACT_BYTES:
+                    raise IntegrityError(f"The artifact of the model {model_id} has over {MAX_ARTIFACT_BYTES:,} bytes.")
                 sink.write(chunk)
 
     @property
@@ -188,10 +182,10 @@ class ModelCatalog:
         import oci.data_science.models as sdk
 
         with calling(f"find the model version set {name}"):
-            found = self._client.list_model_version_sets(
+            listed = self._client.list_model_version_sets(
                 self._profile.compartment_id, project_id=self._profile.project_id, name=name
             ).data
-        for version_set in found:
+        for version_set in listed:
             if version_set.name == name and version_set.lifecycle_state == "ACTIVE":
                 return str(version_set.id)
         details = sdk.CreateModelVersionSetDetails(
@@ -222,6 +216,6 @@ def _to_record(model: Any) -> CatalogModel:
 
 
 def _is_archived(model: Any) -> bool:
-    """Return whether a retention policy archives a model's artifact, or has: OCI then does not deploy it."""
+    """Return whether a retention policy has archived a model's artifact or is doing so: OCI does not deploy it."""
     retention = getattr(model, "retention_operation_details", None)
     return getattr(retention, "archive_state", None) in {"PENDING", "SUCCEEDED"}

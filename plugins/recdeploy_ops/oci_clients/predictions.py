@@ -1,4 +1,4 @@
-"""Asking what a deployment serves: a request that was lost is sent again, and the tenancy's limit is kept."""
+"""Send requests to a deployment: repeat lost ones, and stay below the tenancy's rate limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Answers that come from what stands before the model: they say nothing about what it serves.
+# Answers of the gateway before the model: they say nothing about what the deployment serves.
 # https://docs.oracle.com/en-us/iaas/Content/data-science/using/model-dep-predict-endpoint.htm
 LOST = frozenset(
     {
@@ -37,34 +37,34 @@ LOST = frozenset(
 )
 REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND})
 PREDICT_POLICY = GrantPolicy(
-    "Allow the user of the OCI connection to ask model deployments (permission "
+    "Allow the user of the OCI connection to call model deployments (permission "
     "DATA_SCIENCE_MODEL_DEPLOYMENT_PREDICT), and check that the deployment's URL is reachable"
 )
-# OCI takes 150 requests a second of a whole tenancy, whose customers have a right to most of them.
+# OCI allows 150 requests a second for a whole tenancy; most of them must be left to its customers.
 PACE_SECONDS = 1 / 100
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """How a request that was lost is sent again.
+    """How a lost request is sent again.
 
     Attributes:
         times: how often, at most.
-        first_seconds: the wait before the first time; each further wait is twice as long.
+        first_seconds: the wait before the first repeat; each further wait is twice as long.
     """
 
     times: int = 0
     first_seconds: float = 0.5
 
     def delays(self) -> Iterator[float]:
-        """Yield the seconds to wait before each time, a little spread so that two clients do not keep step."""
+        """Yield the seconds to wait before each repeat, with jitter."""
         for number in range(self.times):
-            yield self.first_seconds * 2**number * random.uniform(0.75, 1.25)  # noqa: S311 - spreads clients in time
+            yield self.first_seconds * 2**number * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
 
 
 @dataclass
 class Predictions:
-    """Asks deployments of one tenancy, never faster than `PACE_SECONDS` allows.
+    """Sends requests to deployments of one tenancy, never faster than `PACE_SECONDS` allows.
 
     Args:
         session: signs the requests.
@@ -74,7 +74,7 @@ class Predictions:
     _next: float = field(default=0.0, init=False)
 
     def asker(self, url: str, *, timeout_seconds: float, fresh: bool, repeats: Repeats) -> Callable[[object], Reply]:
-        """Return a function that asks a URL and returns the answer; see `ModelDeployments.asker`."""
+        """Return a function that sends a request to a URL and returns the answer; see `ModelDeployments.asker`."""
         base_url, _, name = url.rpartition("/")
         client = self.session.predictions(base_url, timeout_seconds=timeout_seconds)
 
@@ -92,7 +92,7 @@ class Predictions:
             for seconds in repeats.delays():
                 if reply.status not in LOST:
                     break
-                log.warning("%s did not answer, and is asked again in %.1f s: %s", url, seconds, reply.body)
+                log.warning("%s did not answer; sending the request again in %.1f s: %s", url, seconds, reply.body)
                 lost.append(reply.status)
                 time.sleep(seconds)
                 reply = send(body)
@@ -110,7 +110,7 @@ class Predictions:
 
 
 def _predict(client: Any, deployment_id: str, body: str, url: str) -> tuple[int, object]:
-    """Return the status and the parsed body of an answer, or `NO_ANSWER` and why none came."""
+    """Return the status and the parsed body of an answer, or `NO_ANSWER` and the reason."""
     import oci.exceptions
 
     try:
@@ -132,12 +132,13 @@ def _parsed(text: str) -> object:
 
 
 def _lost(url: str, reply: Reply, tries: int) -> CloudRefusedError | CloudUnavailableError:
-    asked = f"{url}/predict was asked {tries} times" if tries > 1 else f"{url}/predict was asked"
+    requested = f"{tries} requests to {url}/predict" if tries > 1 else f"A request to {url}/predict"
     if reply.status == NO_ANSWER:
-        return CloudUnavailableError(f"{asked}, and gave no answer: {reply.body}")
+        return CloudUnavailableError(f"{requested} got no answer: {reply.body}")
     body = reply.body if isinstance(reply.body, dict) else {}
     code = str(body.get("code") or "")
-    said = f"{asked}, and OCI answered {reply.status} {code}: {body.get('message') or reply.body}"
+    message = f"{requested}: OCI answered {reply.status} {code}: {body.get('message') or reply.body}"
     if reply.status in REFUSED:
-        return CloudRefusedError(f"{said}.", PREDICT_POLICY, status=reply.status, code=code)
-    return CloudThrottledError(said) if reply.status == HTTPStatus.TOO_MANY_REQUESTS else CloudUnavailableError(said)
+        return CloudRefusedError(f"{message}.", PREDICT_POLICY, status=reply.status, code=code)
+    is_throttled = reply.status == HTTPStatus.TOO_MANY_REQUESTS
+    return CloudThrottledError(message) if is_throttled else CloudUnavailableError(message)

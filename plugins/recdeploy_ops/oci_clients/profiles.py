@@ -1,4 +1,4 @@
-"""How a notebook or a shell reaches OCI: what Airflow would use, the SDK's own file, or the session's principal."""
+"""Find how a notebook or a shell reaches OCI: Airflow's connection, the SDK's own file, or the session's principal."""
 
 from __future__ import annotations
 
@@ -15,25 +15,23 @@ from recdeploy_ops.oci_clients.sessions import OciProfile
 CONFIG_VARIABLES = ("OCI_CONFIG_LOCATION", "OCI_CONFIG_FILE")
 BACKEND_VARIABLE = "AIRFLOW__SECRETS__BACKEND_KWARGS"
 PRINCIPAL_VARIABLE = "OCI_RESOURCE_PRINCIPAL_VERSION"
-# OCI Data Science sets these in every notebook session; elsewhere they are to be set by hand.
+# OCI Data Science sets these in every notebook session; elsewhere they must be set by hand.
 COMPARTMENT_VARIABLES = ("NB_SESSION_COMPARTMENT_OCID", "PROJECT_COMPARTMENT_OCID")
 PROJECT_VARIABLE = "PROJECT_OCID"
 ENDPOINT_VARIABLE = "OCI_ODSC_SERVICE_ENDPOINT"  # ADS's own name for another Data Science endpoint
-
-THERE = Remedy("Add it there")
 
 
 def find_profile(conn_id: str) -> OciProfile:
     """Return the first of: Airflow's connection, ``~/.oci/config``, the notebook session's resource principal.
 
-    Airflow's connection is the variable ``AIRFLOW_CONN_{conn_id}`` or stands in the file that
-    ``AIRFLOW__SECRETS__BACKEND_KWARGS`` names, as in docker-compose.yaml. Airflow's database is not asked.
+    Airflow's connection is the variable ``AIRFLOW_CONN_{conn_id}`` or an entry of the file that
+    ``AIRFLOW__SECRETS__BACKEND_KWARGS`` names, as in docker-compose.yaml. Airflow's database is not read.
 
     Args:
         conn_id: the setting ``connections.oci``.
 
     Raises:
-        SettingsError: there is none of them, or it lacks something; says what to set.
+        SettingsError: none of them exists, or a field is missing; says what to set.
     """
     variable = f"AIRFLOW_CONN_{conn_id.upper()}"
     if variable in os.environ:
@@ -42,30 +40,31 @@ def find_profile(conn_id: str) -> OciProfile:
     if connections and (connection := _read_connections(connections).get(conn_id)):
         source = f"{conn_id} in {connections}"
         return OciProfile.from_fields(_fields_of(connection, source), source=source)
+    remedy = Remedy("Add it there")
     file = Path(_first(CONFIG_VARIABLES) or "~/.oci/config").expanduser()
     if file.is_file():
         source = f"{file} with the variables of the session"
-        return OciProfile.from_fields({**_read_config(file), **_place()}, source=source, remedy=THERE)
+        return OciProfile.from_fields({**_read_config(file), **_read_location()}, source=source, remedy=remedy)
     if PRINCIPAL_VARIABLE in os.environ:
-        fields = {"auth": "resource_principal", "region": os.environ.get("NB_REGION"), **_place()}
+        fields = {"auth": "resource_principal", "region": os.environ.get("NB_REGION"), **_read_location()}
         source = "The notebook session's resource principal"
-        return OciProfile.from_fields(fields, source=source, remedy=THERE)
+        return OciProfile.from_fields(fields, source=source, remedy=remedy)
     raise SettingsError(
-        f"There is nothing to sign requests to OCI with. Set {variable} (JSON, as for Airflow), or make {file}, or run "
+        f"Cannot sign requests to OCI: no credentials. Set {variable} (JSON, as for Airflow), or create {file}, or run "
         f"this in an OCI notebook session with a resource principal; the last two need {COMPARTMENT_VARIABLES[0]} and "
         f"{PROJECT_VARIABLE} as well."
     )
 
 
 def _connections_file() -> Path | None:
-    """Return the file of Airflow's local filesystem backend, when the environment names one that is there."""
+    """Return the file of Airflow's local filesystem backend, if the environment names an existing one."""
     try:
         options: Any = json.loads(os.environ.get(BACKEND_VARIABLE, "") or "{}")
         file = Path(options["connections_file_path"])
     except KeyError:
         return None
     except (ValueError, TypeError) as err:
-        raise SettingsError(f"{BACKEND_VARIABLE} is no JSON object with a connections_file_path: {err}") from err
+        raise SettingsError(f"{BACKEND_VARIABLE} is not a JSON object with a connections_file_path: {err}") from err
     return file if file.is_file() else None
 
 
@@ -73,18 +72,18 @@ def _read_connections(file: Path) -> dict[str, Any]:
     try:
         connections: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as err:
-        raise SettingsError(f"{file} is no JSON file of connections by their ids: {err}") from err
+        raise SettingsError(f"{file} is not a JSON file of connections by their ids: {err}") from err
     return connections
 
 
 def _fields_of(stored: Any, source: str) -> dict[str, Any]:
-    """Return the extra of a connection, which is JSON text or what stands in a JSON file."""
+    """Return the extra of a connection that is stored as JSON text or as an object."""
     try:
         connection: Any = json.loads(stored) if isinstance(stored, str) else stored
         extra = connection.get("extra") or {}
         fields: dict[str, Any] = json.loads(extra) if isinstance(extra, str) else extra
     except (ValueError, AttributeError) as err:
-        raise SettingsError(f"{source} is no JSON connection: {err}") from err
+        raise SettingsError(f"{source} is not a JSON connection: {err}") from err
     return fields
 
 
@@ -102,19 +101,19 @@ def _read_config(file: Path) -> dict[str, Any]:
     return {**fields, "auth": "security_token" if fields.get("security_token_file") else "api_key"}
 
 
-def _place() -> dict[str, str | None]:
-    """Return where models and deployments lie, as the notebook session says."""
-    place = {"compartment_id": _first(COMPARTMENT_VARIABLES), "project_id": os.environ.get(PROJECT_VARIABLE)}
+def _read_location() -> dict[str, str | None]:
+    """Return compartment, project and endpoint of models and deployments, from the session's variables."""
+    location = {"compartment_id": _first(COMPARTMENT_VARIABLES), "project_id": os.environ.get(PROJECT_VARIABLE)}
     missing = [
         name
-        for name, value in zip((COMPARTMENT_VARIABLES[0], PROJECT_VARIABLE), place.values(), strict=True)
+        for name, value in zip((COMPARTMENT_VARIABLES[0], PROJECT_VARIABLE), location.values(), strict=True)
         if not value
     ]
     if missing:
         raise SettingsError(
-            f"Set {' and '.join(missing)} (OCIDs): OCI Data Science does so in a notebook session, elsewhere you must."
+            f"Set {' and '.join(missing)} (OCIDs); only in a notebook session does OCI Data Science set them itself."
         )
-    return {**place, "service_endpoint": os.environ.get(ENDPOINT_VARIABLE)}
+    return {**location, "service_endpoint": os.environ.get(ENDPOINT_VARIABLE)}
 
 
 def _first(variables: tuple[str, ...]) -> str | None:

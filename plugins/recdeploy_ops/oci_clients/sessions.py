@@ -1,4 +1,4 @@
-"""From a connection's fields to SDK clients with our retry rules, and from SDK errors to ours."""
+"""Make SDK clients with our retry rules from a connection's fields, and translate SDK errors into ours."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class OciProfile:
-    """How to reach OCI: what the Airflow connection of type ``oci`` holds.
+    """How to reach OCI: the content of an Airflow connection of type ``oci``.
 
     Attributes:
         auth: one of `AUTHS`.
-        region: e.g. ``us-ashburn-1``; None where the principal knows it.
+        region: e.g. ``us-ashburn-1``; None if the principal knows it.
         compartment_id: OCID of the compartment of models and deployments.
         project_id: OCID of the Data Science project.
         key: ``tenancy``, ``user``, ``fingerprint``, ``key_file`` or ``key_content``, ``pass_phrase``,
-            ``security_token_file``: what the kind of authentication needs.
+            ``security_token_file``: those that the kind of authentication needs.
         service_endpoint: base URL that replaces OCI's own, for the emulator.
         source: where the fields come from, for messages.
     """
@@ -92,7 +92,7 @@ class OciSession:
     """SDK clients for one profile.
 
     Args:
-        profile: where and as whom.
+        profile: how to reach OCI.
     """
 
     def __init__(self, profile: OciProfile) -> None:
@@ -113,7 +113,7 @@ class OciSession:
         return self._client(oci.object_storage.ObjectStorageClient, "object_storage")
 
     def predictions(self, base_url: str, *, timeout_seconds: float) -> Any:
-        """Return a client that asks deployed models, without retries and breaker: who probes must see every failure.
+        """Return a client for deployed models, without retries and breaker: probes must see every failure.
 
         Args:
             base_url: a deployment's URL without its OCID.
@@ -134,7 +134,7 @@ class OciSession:
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
-        """Return the SDK's config and, where it needs one, the signer."""
+        """Return the SDK's config and the signer."""
         try:
             return self._api_key() if self.profile.auth == "api_key" else self._principal()
         except (OSError, ValueError) as err:
@@ -186,7 +186,7 @@ class OciSession:
         defaults: dict[str, Any] = {
             "timeout": TIMEOUTS,
             "retry_strategy": _retry_strategy(),
-            # One breaker a client: the SDK's default is shared, so that one failing service stops all others.
+            # One breaker for each client: with the SDK's shared default, one failing service would stop all others.
             "circuit_breaker_strategy": oci.circuit_breaker.CircuitBreakerStrategy(name=f"{name}-{id(self)}"),
         }
         if self.profile.service_endpoint:
@@ -195,7 +195,7 @@ class OciSession:
 
 
 def retry_token(*parts: str | int) -> str:
-    """Return the same ``opc-retry-token`` for the same parts, so that a killed try is not done twice."""
+    """Return the same ``opc-retry-token`` for the same parts, so that a repeated request has no second effect."""
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
 
@@ -204,10 +204,10 @@ def calling(what: str) -> Iterator[None]:
     """Translate the SDK's errors into ours.
 
     Args:
-        what: what is asked of OCI, beginning with a verb, for the message.
+        what: the request to OCI, beginning with a verb, for the message.
 
     Raises:
-        CloudUnavailableError: no answer or one that is cut, 429, 5xx, or the resource is busy or was changed meanwhile.
+        CloudUnavailableError: no answer or a cut one, 429, 5xx, or the resource is busy or was changed meanwhile.
         CloudRefusedError: any other refusal.
     """
     import oci.exceptions
@@ -219,7 +219,7 @@ def calling(what: str) -> Iterator[None]:
         oci.exceptions.RequestException,
         oci.exceptions.ConnectTimeout,
         requests.exceptions.RequestException,
-        urllib3.exceptions.HTTPError,  # of a body that is read as a stream
+        urllib3.exceptions.HTTPError,  # raised while a body is streamed
     )
     try:
         yield
@@ -230,15 +230,15 @@ def calling(what: str) -> Iterator[None]:
             raise CloudUnavailableError(answer) from err
         raise CloudRefusedError(f"{answer}.", REMEDIES.get(err.status), status=err.status, code=err.code) from err
     except no_answer as err:
-        raise CloudUnavailableError(f"OCI did not answer when asked to {what}: {err}") from err
+        raise CloudUnavailableError(f"OCI did not answer the request to {what}: {err}") from err
     except CircuitBreakerError as err:
-        raise CloudUnavailableError(f"OCI failed too often to be asked to {what}: {err}") from err
+        raise CloudUnavailableError(f"OCI failed too often; not sending the request to {what}: {err}") from err
 
 
 def _retry_strategy() -> Any:
-    """Retry what may be asked twice: every mutation of ours carries a retry token or an etag.
+    """Return the strategy for all requests: each may be repeated, as every mutation has a retry token or an etag.
 
-    409 is not retried, unlike by the SDK's default: a second update that waits for the first would overwrite it.
+    Unlike the SDK's default, it does not retry 409: an update that waits for another one would overwrite it.
     """
     import oci.retry
 

@@ -1,4 +1,4 @@
-"""The size of a model deployment, as OCI's objects and as our record."""
+"""Translate the size of a model deployment between OCI's objects and our record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_COOL_DOWN_SECONDS = 300
 
 
 def read_shape(model: Any) -> Shape:
-    """Return the size in a deployment's model configuration, of which OCI may leave out any part."""
+    """Return the size in a deployment's model configuration; OCI may leave out any part of it."""
     instance, policy = model.instance_configuration, model.scaling_policy
     size = getattr(instance, "model_deployment_instance_shape_config_details", None)
     return Shape(
@@ -26,18 +26,18 @@ def read_shape(model: Any) -> Shape:
 
 
 def instance_configuration(shape: Shape) -> Any:
-    """Return the instance configuration of a deployment that is to be made."""
+    """Return the instance configuration of a new deployment."""
     import oci.data_science.models as sdk
 
-    return resized_instance(sdk.InstanceConfiguration(), shape)
+    return _resized_instance(sdk.InstanceConfiguration(), shape)
 
 
 def compute_update(current: Shape, target: Shape, instance: Any) -> Mapping[str, Any]:
-    """Return what of compute an update has to send, by the names of the SDK's update details.
+    """Return the parts of the size that differ, by the names of the SDK's update details.
 
     Args:
-        current: the size that the deployment has.
-        target: the size that it is to have.
+        current: the deployment's current size.
+        target: its intended size.
         instance: its instance configuration as OCI has it.
     """
     update = {}
@@ -46,14 +46,14 @@ def compute_update(current: Shape, target: Shape, instance: Any) -> Mapping[str,
         target.ocpus,
         target.memory_gb,
     ):
-        update["instance_configuration"] = resized_instance(instance, target)
+        update["instance_configuration"] = _resized_instance(instance, target)
     if (current.instance_count, current.autoscaling) != (target.instance_count, target.autoscaling):
         update["scaling_policy"] = scaling_policy(target)
     return update
 
 
-def resized_instance(instance: Any, shape: Shape) -> Any:
-    """Set shape, OCPUs and memory of an instance configuration and return it: its network and all else stay."""
+def _resized_instance(instance: Any, shape: Shape) -> Any:
+    """Set shape, OCPUs and memory of an instance configuration and return it; its network and other parts stay."""
     import oci.data_science.models as sdk
 
     instance.instance_shape_name = shape.instance_shape
@@ -114,5 +114,5 @@ def _read_autoscaling(policy: Any) -> Autoscaling | None:
 
 
 def _read_threshold(rule: Any, name: str) -> int | None:
-    """Return a bound of a rule; None without a rule, without that bound, and where it is of another kind."""
+    """Return a bound of a rule; None if there is no such rule or bound, or it is of another kind."""
     return getattr(getattr(rule, name, None), "threshold", None)

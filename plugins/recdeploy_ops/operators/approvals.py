@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 class ReleaseApprovalOperator(HITLBranchOperator):
     """Pauses the run under Required Actions until a person answers.
 
-    Unlike its base class it shows the evidence of this very try, takes its time limit from the run's param
-    ``approval_timeout_hours``, and records who decided what, when and about which digest: in the ledger, and in XCom
-    under ``decision``. Nobody answering in time is the cautious answer.
+    Unlike its base class, it shows the evidence of the current try, takes its time limit from the run's param
+    ``approval_timeout_hours``, and records who decided what, when and for which digest: in the ledger, and in XCom
+    under ``decision``. If nobody answers in time, the cautious decision counts.
 
     Args:
-        subject: until the evidence is there.
-        tasks_by_decision: what to go on with, the decision that changes production first; a decision without a task
-            skips what comes next.
-        cautious: the decision that leaves production alone.
-        settings_name: of the settings file, as `find_settings` takes it.
+        subject: shown until the evidence exists.
+        tasks_by_decision: the task that follows each decision, beginning with the decision that changes production; a
+            decision without a task skips what follows.
+        cautious: the decision that leaves production unchanged.
+        settings_name: name of the settings file, for `find_settings`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ReleaseApprovalOperator(HITLBranchOperator):
         **kwargs: Any,
     ) -> None:
         self.settings_name = settings_name
-        kwargs.pop("params", None)  # the DAG's: Airflow merges them again in the base class
+        kwargs.pop("params", None)  # the DAG's: the base class merges them again
         self.tasks_by_decision = tasks_by_decision
         super().__init__(
             subject=subject,
@@ -62,11 +62,11 @@ class ReleaseApprovalOperator(HITLBranchOperator):
 
     @cached_property
     def hook(self) -> ReleasesHook:
-        """Return what opens storage, ledger and OCI."""
+        """Return the hook that opens storage, ledger and OCI."""
         return ReleasesHook(self.settings_name)
 
     def execute(self, context: Context, notice: str | None = None) -> Any:
-        """Ask; where nobody is to be asked, take the first decision."""
+        """Ask a person; if nobody needs to be asked, take the first decision."""
         with failing_for_good():
             release = self.hook.context(context["run_id"])
             question = request_approval.ask(release, attempt=context["ti"].try_number, notice=notice)
@@ -99,12 +99,12 @@ class ReleaseApprovalOperator(HITLBranchOperator):
     def _link(self, context: Context) -> str:
         try:
             return f": {self.generate_link_to_ui(task_instance=context['ti'])}"
-        except ValueError:  # Airflow's own address, api.base_url, is not set
+        except ValueError:  # Airflow's address (api.base_url) is not set
             return "."
 
 
 class RequestApprovalOperator(ReleaseApprovalOperator):
-    """Asks a person whether to promote the candidate; nobody answering in time rejects it.
+    """Asks a person whether to promote the candidate; without an answer in time, it is rejected.
 
     Args:
         promote_task_id: the branch that Promote takes.
@@ -121,10 +121,10 @@ class RequestApprovalOperator(ReleaseApprovalOperator):
 
 
 class RequestRollbackApprovalOperator(ReleaseApprovalOperator):
-    """Asks a person whether to roll back, when the run's param ``require_approval`` is set; else goes on at once.
+    """Asks a person whether to roll back if the run's param ``require_approval`` is set; else continues at once.
 
     Args:
-        proceed_task_id: the task that rolls back; rejecting, or not answering in time, skips it.
+        proceed_task_id: the task that rolls back; a rejection, or no answer in time, skips it.
     """
 
     def __init__(self, *, proceed_task_id: str, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What all operators of a release share: advance a step, wait a little and then without a worker, advance it again."""
+"""The base of all release operators: advance a step, wait first in the worker and then in the triggerer, repeat."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.waiting import Outcome
 
-# Parking a task and starting it again takes about as long: what OCI does sooner is awaited where the task is.
+# Deferring and resuming a task takes about as long: shorter waits stay in the worker.
 PATIENCE_SECONDS = 10.0
 
 
 class ReleaseStepOperator(BaseOperator):
-    """Runs one step of a release; see `recdeploy_ops.steps` for what each of them does and raises.
+    """Runs one step of a release; see `recdeploy_ops.steps` for what each step does and raises.
 
-    A step may be run again at any time, so retries are safe. Only errors that may pass are retried.
+    A step may be run again at any time, so retries are safe. Only transient errors are retried.
 
     Args:
-        settings_name: of the settings file, as `find_settings` takes it; a DAG gives it to all of its tasks.
+        settings_name: name of the settings file, for `find_settings`; a DAG gives it to all of its tasks.
 
     Attributes:
-        step: the module of `recdeploy_ops.steps` that is run. It is imported by a running task only: Airflow parses a
-            DAG file all the time, and steps need pyarrow and more.
-        afterwards: who goes on with production where the last try has failed while it was being switched.
+        step: the module of `recdeploy_ops.steps` to run. Only a running task imports it: Airflow parses DAG files
+            continuously, and steps import pyarrow and more.
+        afterwards: who continues with production if the last try fails during a switch.
     """
 
     step: ClassVar[str]
@@ -54,11 +54,11 @@ class ReleaseStepOperator(BaseOperator):
 
     @cached_property
     def hook(self) -> ReleasesHook:
-        """Return what opens storage, ledger and OCI."""
+        """Return the hook that opens storage, ledger and OCI."""
         return ReleasesHook(self.settings_name)
 
     def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
-        """Return what the step needs besides the release's context."""
+        """Return the step's further arguments, besides the release's context."""
         return {}
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -77,11 +77,11 @@ class ReleaseStepOperator(BaseOperator):
         release: ReleaseContext,  # noqa: ARG002 - for subclasses
         context: Context,  # noqa: ARG002 - for subclasses
     ) -> dict[str, Any]:
-        """Return the task's result, once the step is done."""
+        """Return the task's result after the step is done."""
         return summary
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Go on after waiting: the step looks for itself at what has become of the deployment."""
+        """Continue after waiting: the step reads the deployment's state itself."""
         self.log.info("OCI has finished with %s, or the deadline has passed.", event["deployment_id"])
         return self.execute(context)
 
@@ -113,10 +113,10 @@ class ReleaseStepOperator(BaseOperator):
 
 @contextmanager
 def failing_for_good(besides: type[RecdeployError] = TransientError) -> Iterator[None]:
-    """Turn errors that no retry can mend into the one that Airflow does not retry.
+    """Raise non-transient errors as the exception that Airflow does not retry.
 
     Args:
-        besides: an error that the caller answers itself.
+        besides: an error that the caller handles itself.
     """
     try:
         yield

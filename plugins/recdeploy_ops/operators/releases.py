@@ -1,4 +1,4 @@
-"""The steps of a release as Airflow tasks: each operator names its step, and what the step needs besides."""
+"""The steps of a release as Airflow operators: each names its step and the step's further arguments."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.ledger_state import LedgerState, Release
 
-ENDED = frozenset({"success", "failed"})
 log = logging.getLogger(__name__)
+
+ENDED = frozenset({"success", "failed"})
 
 
 class PlanReleaseOperator(ReleaseStepOperator):
@@ -32,9 +33,9 @@ class PlanReleaseOperator(ReleaseStepOperator):
 
     def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:
         """Return who triggered this run, with which params."""
-        scaling = release.settings.serving.size.autoscaling  # no field of the form: the settings alone say it
+        scaling = release.settings.serving.size.autoscaling  # not in the form: only the settings have it
         plain = to_plain(scaling) if scaling else None
-        return {"opening": opening_of(release, context, RetrainParams, autoscaling=plain)}
+        return {"opening": _opening(release, context, RetrainParams, autoscaling=plain)}
 
 
 class BackupProductionOperator(ReleaseStepOperator):
@@ -44,7 +45,7 @@ class BackupProductionOperator(ReleaseStepOperator):
 
 
 class ExtractTablesOperator(ReleaseStepOperator):
-    """Runs the queries of ``include/sql/`` and stores what they return."""
+    """Runs the queries of ``include/sql/`` and stores their rows."""
 
     step = "extract"
 
@@ -54,13 +55,13 @@ class ExtractTablesOperator(ReleaseStepOperator):
 
 
 class CheckDataOperator(ReleaseStepOperator):
-    """The data-quality gate."""
+    """Checks the extract by the data-quality gate."""
 
     step = "check_data"
 
 
 class RunAdsOperatorOperator(ReleaseStepOperator):
-    """Runs Oracle's ADS Recommender Operator in a process of its own."""
+    """Runs Oracle's ADS Recommender Operator in a separate process."""
 
     step = "run_ads_operator"
 
@@ -72,13 +73,13 @@ class BuildArtifactOperator(ReleaseStepOperator):
 
 
 class CheckCandidateOperator(ReleaseStepOperator):
-    """The offline gate."""
+    """Checks the candidate by the offline gate."""
 
     step = "check_candidate"
 
 
 class RegisterModelOperator(ReleaseStepOperator):
-    """Puts the artifact into the Model Catalog."""
+    """Registers the artifact in the Model Catalog."""
 
     step = "register_model"
 
@@ -90,7 +91,7 @@ class DeployTestOperator(ReleaseStepOperator):
 
 
 class ValidateTestOperator(ReleaseStepOperator):
-    """Probes the live test deployment."""
+    """Probes the test deployment."""
 
     step = "validate_test"
 
@@ -99,7 +100,7 @@ class PromoteReleaseOperator(ReleaseStepOperator):
     """Switches production to the approved version, and verifies it."""
 
     step = "promote"
-    afterwards = "The task close_release goes on: it restores the champion, or deletes a first production"
+    afterwards = "The task close_release continues: it restores the champion, or deletes a first production"
     ui_color = "#dff0d8"
 
 
@@ -111,23 +112,23 @@ class RejectReleaseOperator(ReleaseStepOperator):
 
 
 class CloseReleaseOperator(ReleaseStepOperator):
-    """Leaves nothing of the run behind and frees the release lock."""
+    """Cleans up after the run and frees the release lock."""
 
     step = "close_release"
 
 
 class PlanRollbackOperator(ReleaseStepOperator):
-    """Chooses the version and takes the release lock, even from a release that only waits for an approval."""
+    """Chooses the version and takes the release lock, also from a release that only waits for an approval."""
 
     step = "plan_rollback"
 
     def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:
         """Return who triggered this run, with which params."""
-        return {"opening": opening_of(release, context, RollbackParams)}
+        return {"opening": _opening(release, context, RollbackParams)}
 
 
 class RehearseRollbackOperator(ReleaseStepOperator):
-    """Verifies that the version can serve, before production is touched."""
+    """Verifies that the version can serve, before production is switched."""
 
     step = "rehearse_rollback"
 
@@ -136,12 +137,12 @@ class RollBackOperator(ReleaseStepOperator):
     """Switches production to the earlier version at the same URL, and verifies it."""
 
     step = "roll_back"
-    afterwards = "The task close_release goes on: it restores what served before"
+    afterwards = "The task close_release continues: it restores the champion"
     ui_color = "#dff0d8"
 
 
 class AdoptProductionOperator(ReleaseStepOperator):
-    """Compares the ledger with OCI, and with the param ``apply`` records what OCI has."""
+    """Compares the ledger with OCI and, with the param ``apply``, records what OCI has."""
 
     step = "adopt_production"
 
@@ -151,21 +152,21 @@ class AdoptProductionOperator(ReleaseStepOperator):
 
 
 class HousekeepingOperator(ReleaseStepOperator):
-    """Closes what an ended run left open, and deletes test deployments that nobody needs."""
+    """Closes the release of an ended run and deletes orphans."""
 
     step = "housekeeping"
 
     def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:
-        """Return how to find out whether a run has ended."""
+        """Return a function that says whether a run has ended."""
 
-        def is_over(holder: Release) -> bool:
+        def is_known_to_have_ended(holder: Release) -> bool:
             try:
                 return has_ended(release, context, holder)
-            except LockHeldError as err:  # nothing can be done about it here: everything else is tidied up
+            except LockHeldError as err:  # the release stays open; the rest of housekeeping is still done
                 self.log.warning("%s", err)
                 return False
 
-        return {"has_ended": is_over}
+        return {"has_ended": is_known_to_have_ended}
 
     def complete(self, summary: dict[str, Any], release: ReleaseContext, context: Context) -> dict[str, Any]:
         """Fail the task if ``ended_run`` does not match a release that could be closed."""
@@ -175,29 +176,29 @@ class HousekeepingOperator(ReleaseStepOperator):
         return summary
 
 
-def opening_of(
-    release: ReleaseContext, context: Context, kind: type[RetrainParams] | type[RollbackParams], **besides: object
+def _opening(
+    release: ReleaseContext, context: Context, kind: type[RetrainParams] | type[RollbackParams], **more: object
 ) -> Opening:
-    """Return who triggered this run, with which params, besides those of its form."""
+    """Return who triggered this run, with the params of its form and more."""
     run: Any = context["dag_run"]
     requester: str | None = getattr(run, "triggering_user_name", None)
     return Opening(
         dag_id=run.dag_id,
-        params=read_params(kind, {**context["params"], **besides}),
+        params=read_params(kind, {**context["params"], **more}),
         triggered_by=escaped(requester) if requester else None,
         has_ended=lambda holder: has_ended(release, context, holder),
     )
 
 
 def has_ended(release: ReleaseContext, context: Context, holder: Release) -> bool:
-    """Return whether a release's run has ended: as Airflow says, or as its lease does outside Airflow.
+    """Return whether a release's run has ended: Airflow decides or, for a run outside Airflow, its lease.
 
-    A run that this Airflow does not know may be in progress in another one on the same storage: it has ended with its
-    lease, or when a person says so (param ``ended_run`` of recommender_housekeeping). When Airflow does not answer,
-    that shows nothing: it is raised.
+    A run that this Airflow does not know may be in progress in another one on the same storage: it counts as ended when
+    its lease is over, or when a person says so (param ``ended_run`` of recommender_housekeeping).
 
     Raises:
-        LockHeldError: this Airflow does not know the run, and nothing shows that it has ended.
+        LockHeldError: this Airflow does not know the run, and its lease is not over.
+        AirflowRuntimeError: Airflow did not answer.
     """
     if holder.is_outside_airflow:
         return has_lease_ended(release, holder)
@@ -212,7 +213,7 @@ def has_ended(release: ReleaseContext, context: Context, holder: Release) -> boo
     if not is_named:
         require_lease_over(release, holder)
     log.warning(
-        "This Airflow does not know the run %s of %s: it counts as ended, as %s.",
+        "This Airflow does not know the run %s of %s: it counts as ended, because %s.",
         run_id,
         dag_id,
         "the requester of this run says" if is_named else "its lease is over",
@@ -231,11 +232,11 @@ def _require_closed(state: LedgerState, ended_run: str) -> None:
         holder = f"the run {state.holder} holds" if state.holder else "no run holds"
         raise SettingsError(
             f"ended_run is {ended_run!r}, which the ledger does not know: {holder} the release lock.",
-            Remedy("Name a run as make status does"),
+            Remedy("Name a run that make status shows"),
         )
     if release.is_open:
         raise SettingsError(
-            f"ended_run is {ended_run!r}, which this Airflow, a notebook or a terminal knows as in progress: its "
-            "release stays open.",
+            f"ended_run is {ended_run!r}, which is in progress in this Airflow, a notebook or a terminal: its release "
+            "stays open.",
             Remedy("Mark that run as failed, or end it in its notebook or terminal"),
         )

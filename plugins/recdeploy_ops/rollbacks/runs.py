@@ -1,4 +1,4 @@
-"""One rollback outside Airflow, from its rehearsal to its end: a notebook and a terminal take the same steps."""
+"""The steps of a rollback outside Airflow, the same for a notebook and a terminal."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ Take = Callable[[Callable[..., "Outcome"]], "Summary"]  # advances a step of the
 def switch_back(
     take: Take, *, rehearse: bool = True, stays_open: Callable[[RecdeployError], bool] | None = None
 ) -> dict[str, Any]:
-    """Rehearse an opened rollback, switch production and verify it; where that fails, close the release.
+    """Rehearse an opened rollback, switch production and verify it; if that fails, close the release.
 
     Args:
         take: advances a step of the run until it is done.
-        rehearse: whether it is to be rehearsed; not again once production is being switched.
-        stays_open: says of an error whether the release stays open for another call to go on with; by default never.
+        rehearse: whether to rehearse first; False once production is being switched.
+        stays_open: returns whether the release stays open after an error, for another call to continue; by default it
+            never does.
 
     Returns:
-        ``version``, ``url`` and ``digest`` of what production serves; the release is to be closed.
+        ``version``, ``url`` and ``digest`` of what production serves; the caller closes the release.
 
     Raises:
-        RecdeployError: what failed; where production still needs a person after closing, that.
+        RecdeployError: the failure; or that production still needs a person after the release was closed.
     """
     try:
         if rehearse:
@@ -45,10 +46,10 @@ def switch_back(
 
 
 def _close_after_failure(take: Take) -> None:
-    """Close the release; the failure that led here says more than most errors of closing."""
+    """Close the release; only report an error if production needs a person: the first failure matters more."""
     try:
         take(close_release.advance)
     except RecdeployError as err:
         if err.message.startswith(NEEDS_A_PERSON):
             raise
-        log.warning("The release is not closed: %s", err)
+        log.warning("The release could not be closed: %s", err)

@@ -1,6 +1,6 @@
-"""The rollback of a terminal, for when Airflow is down: the same steps, lock and events as those of the DAG.
+"""A rollback from a terminal while Airflow is down, with the same steps, lock and events as the DAG.
 
-Airflow cannot be asked whether a run that holds the release lock has ended: its lease says so, or the person.
+Airflow cannot tell whether a run that holds the release lock has ended: its lease or the person decides.
 """
 
 from __future__ import annotations
@@ -44,36 +44,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TRIES = 3  # of a step that fails for a reason that may pass, as the DAG's tasks have
+TRIES = 3  # of a step with transient errors, like the DAG's tasks
 DONE, NOT_DONE, NEEDS_PERSON = 0, 1, 2  # exit codes
 
 
 class TerminalRollback:
-    """One rollback of a terminal.
+    """One rollback from a terminal.
 
     Args:
-        context: of no run: what its steps work with, besides its id.
-        request: what the person asks for.
-        plan: what that leads to, as the ledger was when the person agreed.
-        caller: who runs it, as the ledger is to name them.
+        context: of the steps; its run id is replaced.
+        request: what the person requested.
+        plan: what the person confirmed.
+        caller: the person's name for the ledger.
     """
 
     def __init__(self, context: ReleaseContext, request: RollbackRequest, plan: RollbackPlan, caller: str) -> None:
         self._request, self._plan, self._caller = request, plan, caller
-        # The ledger's next entry opens a new run: killed before that, it has the same id when it is tried again.
+        # A new run is named after the ledger's head: if it is killed before its first entry, the next try has its id.
         new = f"{TERMINAL}-v{plan.version}-after-{context.state.seq}"
         self._context = context.of_run(plan.begun.run_id if plan.begun else new)
 
     def run(self) -> dict[str, Any]:
-        """Take the steps that are left, to a production that is verified and a release that is closed.
+        """Take the remaining steps until production is verified and the release is closed.
 
         Returns:
-            ``version``, ``url`` and ``digest`` of what production serves; ``left``: what closing the release could not
-            do, or None.
+            ``version``, ``url`` and ``digest`` of what production serves; ``left``: what could not be done when the
+            release was closed, or None.
 
         Raises:
-            LockHeldError: another release is in progress, and nothing shows that it has ended.
-            PromotionFailedError: production did not verify; says what it serves now.
+            LockHeldError: another release is in progress, or may be.
+            PromotionFailedError: the switch failed; says what production serves now.
             RecdeployError: as the steps of a rollback.
         """
         begun = self._plan.begun
@@ -91,11 +91,11 @@ class TerminalRollback:
             return done | {"left": self._close()}
 
     def judge(self, err: RecdeployError) -> tuple[int, str]:
-        """Return the exit code after an error of `run`, and what to tell the person."""
+        """Return the exit code after an error of `run`, and the message for the person."""
         return (NEEDS_PERSON if err.message.startswith(NEEDS_A_PERSON) else NOT_DONE), str(err)
 
     def _verify_done(self) -> dict[str, Any]:
-        """Verify what production serves already, as the ledger says."""
+        """Verify that production serves what the ledger says."""
         context = self._context
         serving, production = context.state.production, find_production(context)
         if serving is None or production is None:
@@ -111,7 +111,7 @@ class TerminalRollback:
         return {"version": serving.version, "url": serving.url, "digest": serving.digest}
 
     def _close(self) -> str | None:
-        """Close the release of a verified rollback, which stands; return what could not be done."""
+        """Close the release of a verified rollback; return what could not be done."""
         try:
             self._take(close_release.advance)
         except RecdeployError as err:
@@ -125,7 +125,7 @@ class TerminalRollback:
         return self._retry(advance.__module__.rpartition(".")[2], partial(advance, **arguments))
 
     def _retry(self, name: str, advance: Callable[[ReleaseContext], Outcome]) -> Summary:
-        """Advance until it is done; again where it failed for a reason that may pass."""
+        """Advance a step until it is done; try again after a transient error."""
         log.info("%s ...", name)
         pause = self._context.settings.release.poll_seconds
         for number in range(1, TRIES):
@@ -141,11 +141,11 @@ class TerminalRollback:
         return finish(context, partial(advance, context))
 
     def _take_over(self, context: ReleaseContext) -> Outcome:
-        """Close the release of the run that was switching production, which restores the champion."""
+        """Restore the champion by closing the release of the run that was switching production."""
         return takeovers.advance_takeover(context, has_ended=self._has_ended) or {}
 
     def _stays_open(self, err: RecdeployError) -> bool:
-        """Return whether the same command is to go on with a switch: an outage ends, and restoring needs OCI too."""
+        """Return whether the same command will continue the switch: during an outage, restoring would fail too."""
         release = self._context.state.releases.get(self._context.run_id)
         return isinstance(err, TransientError) and release is not None and release.open_switch is not None
 
@@ -165,7 +165,7 @@ class TerminalRollback:
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
-        """Let an error tell its remedy to a person who reads it in a terminal."""
+        """Render the remedies of errors for a terminal."""
         try:
             yield
         except LockHeldError as err:
@@ -181,10 +181,8 @@ class TerminalRollback:
         end = locks.lease_end(holder, self._context.settings)
         how = f"Finish it with {describe_command(holder)}" if holder.is_from_terminal else "Wait until it has ended"
         return LockHeldError(
-            f"{err.message} It counts as ended from {end:%Y-%m-%d %H:%M} UTC on.",
-            TryAgain(
-                f"{how}; or, where it has ended for certain, as its Airflow is down, add --ended-run {holder.run_id}"
-            ),
+            f"{err.message} It counts as ended at {end:%Y-%m-%d %H:%M} UTC.",
+            TryAgain(f"{how}; or, if it has certainly ended, e.g. with its Airflow, add --ended-run {holder.run_id}"),
         )
 
 

@@ -1,4 +1,4 @@
-"""Copying what production serves to backups/v{N}_{YYYYMMDD_HHMMSS}/, verified."""
+"""Copy what production serves to backups/v{N}_{YYYYMMDD_HHMMSS}/, verified."""
 
 from __future__ import annotations
 
@@ -39,25 +39,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
-PUT_BACK = TryAgain("Put that object back as it was, from an earlier backup (make backups)")
+RESTORE_OBJECT = TryAgain("Restore that object from an earlier backup (make backups)")
 
 T = TypeVar("T")
 
 
 def back_up(context: ReleaseContext, serving: Serving) -> str:
-    """Copy what serves below ``backups/``, record that, and return the backup's prefix.
+    """Copy what production serves to ``backups/``, record that, and return the backup's prefix.
 
-    Every source is read and compared with its manifest before it is copied, and every copy that is not a link to it
-    after; only then the backup's manifest is written, without which it is not a backup.
+    Every source is compared with its manifest before the copy, and every copy that is not a link afterwards. The
+    backup's manifest is written last: without it, the folder is not a backup.
 
     Args:
-        context: of the run that backs it up.
+        context: of the run that makes the backup.
         serving: what production serves.
 
     Raises:
         StorageError: its files are gone.
-        IntegrityError: they were changed; says which and what to do.
+        IntegrityError: its files were changed; says which and what to do.
     """
     version = context.state.versions[serving.version]
     prefix = backup_prefix(serving.version, datetime.fromisoformat(context.release.last_opened_at))
@@ -76,7 +75,7 @@ def back_up(context: ReleaseContext, serving: Serving) -> str:
 
 
 def is_backed_up(context: ReleaseContext, serving: Serving) -> bool:
-    """Return whether there is a backup of a version that the ledger knows as made."""
+    """Return whether storage has a backup of the version that the ledger records."""
     entries = context.history()
     for backup in list_backups(context.store):
         with suppress(IntegrityError):
@@ -87,22 +86,22 @@ def is_backed_up(context: ReleaseContext, serving: Serving) -> bool:
 
 
 def _copy_artifact(context: ReleaseContext, version: Version, target: str) -> dict[str, str]:
-    """Copy the artifact from where it was built, else from the Model Catalog; return the sha256 of each new key."""
+    """Copy the stored artifact, else the one in the Model Catalog; return the sha256 of each new key."""
     try:
         return _copy(context.store, _open(context, version, version.artifact), target)
     except (IntegrityError, StorageError) as err:
         log.warning(
-            "The artifact of v%s is taken from the catalog, as the stored one is damaged: %s", version.number, err
+            "The stored artifact of v%s is damaged: copying the one in the catalog instead: %s", version.number, err
         )
         damage = err
     try:
-        with workspace() as place:
-            return _upload(context.store, _fetch_registered(context, version, place), target)
+        with workspace() as scratch:
+            return _upload(context.store, _fetch_registered(context, version, scratch), target)
     except (CloudRefusedError, KeyNotFoundError, IntegrityError) as err:
         raise IntegrityError(
-            f"v{version.number} is in production and cannot be backed up: {damage.message} Nor is it whole in the "
-            f"Model Catalog: {err.message}",
-            PUT_BACK,
+            f"v{version.number} is in production and cannot be backed up: {damage.message} The Model Catalog does not "
+            f"have it whole either: {err.message}",
+            RESTORE_OBJECT,
         ) from err
 
 
@@ -113,21 +112,21 @@ def _copy_results(context: ReleaseContext, version: Version, target: str) -> dic
         raise IntegrityError(
             f"The results of v{version.number}, which is in production, cannot be backed up: {err.message} The Model "
             "Catalog does not have them.",
-            PUT_BACK,
+            RESTORE_OBJECT,
         ) from err
 
 
 def _copy(store: Store, source: Bundle, target: str) -> dict[str, str]:
     """Copy a bundle, verified before and after; return the sha256 of each new key."""
     verify_bundle(store, source)
-    made, written = {}, []
+    copied, written = {}, []
     for name, sha256 in {**source.files, MANIFEST: source.digest}.items():
         key = f"{target}/{name}"
         if _write(store, key, partial(store.copy, source.key(name), key)):
             written.append(name)
-        made[key] = sha256
+        copied[key] = sha256
     verify_bundle(store, replace(source, prefix=target, files={**source.files, MANIFEST: source.digest}), written)
-    return made
+    return copied
 
 
 def _upload(store: Store, folder: Path, target: str) -> dict[str, str]:
@@ -142,25 +141,25 @@ def _upload(store: Store, folder: Path, target: str) -> dict[str, str]:
 
 
 def _create(store: Store, key: str, content: bytes) -> None:
-    """Store a small file and read it back."""
+    """Store a small file and verify it by reading it back."""
     _write(store, key, partial(store.create, key, content))
     if store.read(key) != content:
-        raise IntegrityError(f"{store.uri}/{key} was written and reads back as something else.", TryAgain())
+        raise IntegrityError(f"{store.uri}/{key} was written, but reads back with other content.", TryAgain())
 
 
 def _write(store: Store, key: str, write: Callable[[], T]) -> T:
-    """Write a file of a backup, in the place of what an unfinished try left there or somebody damaged."""
+    """Write a file of a backup; replace what an unfinished try left there, or what was damaged."""
     try:
         return write()
     except KeyExistsError:
-        log.warning("%s/%s is not what belongs there: it is written again.", store.uri, key)
+        log.warning("%s/%s has unexpected content: writing it again", store.uri, key)
         store.delete(key)
         return write()
 
 
-def _fetch_registered(context: ReleaseContext, version: Version, place: Path) -> Path:
-    """Fetch the artifact from the Model Catalog into a folder with its manifest, which is the recorded one."""
-    archive, folder = place / "artifact.zip", place / "artifact"
+def _fetch_registered(context: ReleaseContext, version: Version, scratch: Path) -> Path:
+    """Fetch the artifact from the Model Catalog and return its folder, with the recorded manifest."""
+    archive, folder = scratch / "artifact.zip", scratch / "artifact"
     if version.digest:
         fetch_from_catalog(context, version.model_id, version.digest, archive, folder)
         return folder
@@ -171,14 +170,17 @@ def _fetch_registered(context: ReleaseContext, version: Version, place: Path) ->
 
 
 def _open(context: ReleaseContext, version: Version, prefix: str) -> Bundle:
-    """Open a part of a version; its key tells its digest, which no record does of results."""
+    """Open the artifact or the results of a version, and compare the manifest with the folder's name.
+
+    The ledger does not record the digest of results: only the folder's name has it.
+    """
     try:
         digest = version.digest or None if prefix == version.artifact else None
         bundle = open_bundle(context.store, prefix, digest=digest, made_by="backup_production")
     except MissingInputError as err:
         raise StorageError(
             f"v{version.number} is in production, but its files under {context.store.uri}/{prefix} are gone: it "
-            "could not be restored.",
+            "cannot be restored.",
             Remedy("Restore them from a backup, or let recommender_adopt fetch them from the catalog"),
         ) from err
     if not bundle.digest.startswith(PurePosixPath(prefix).name):

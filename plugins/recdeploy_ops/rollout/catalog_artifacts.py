@@ -1,6 +1,6 @@
-"""What the catalog's models hold, compared with the artifact of the version that their tags name.
+"""Compare the artifacts of catalog models with the versions that their tags name.
 
-Anyone who may write the Model Catalog can set any tags, so no model stands for a version by its tags alone.
+Anyone who may write the Model Catalog can set any tag: tags alone do not identify a version.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# In storage, where manifest.json is ours: the file of that name in the artifact of another project.
+# In storage, manifest.json is ours; the foreign artifact's own file of that name is stored under this one.
 OWN_MANIFEST = f"{MANIFEST}.adopted"
 
 
 def choose_registered(context: ReleaseContext, version: Version, models: Iterable[CatalogModel]) -> CatalogModel | None:
-    """Return the first of some models that OCI would deploy, with a version's artifact or none yet; None without any.
+    """Return the first usable model that has the version's artifact or none yet; None if there is none.
 
     Args:
         context: of the run.
         version: with the digest or the stored copies to compare with.
-        models: whose tags say that they are the version: anyone who writes the Model Catalog can set them.
+        models: catalog models that are tagged as the version.
     """
     usable = filter(None, (make_usable(context, listed.model_id) for listed in models))
     return next((model for model in usable if _may_stand_for(context, version, model.model_id)), None)
@@ -46,8 +46,8 @@ def choose_registered(context: ReleaseContext, version: Version, models: Iterabl
 def has_own_model(context: ReleaseContext, version: Version) -> bool:
     """Return whether the model that the ledger names has the version's artifact.
 
-    It was compared where a release registered, restored or rehearsed it, and OCI takes an artifact once; only `Adopted`
-    takes a model by its tags. A version without a digest is known by its model's id.
+    A release that registered, restored or rehearsed the model has compared it, and OCI accepts an artifact only once.
+    Only `Adopted` names a model by its tags. A version without a digest is known by its model's id.
     """
     compared = {
         (entry.event.version, entry.event.model_id)
@@ -60,23 +60,23 @@ def has_own_model(context: ReleaseContext, version: Version) -> bool:
 
 
 def fetch_from_catalog(context: ReleaseContext, model_id: str, digest: str, archive: Path, folder: Path) -> None:
-    """Download a model's artifact and verify that it is the one with this digest.
+    """Download a model's artifact and verify its digest.
 
     Raises:
-        IntegrityError: it is another.
+        IntegrityError: it has another digest.
     """
     context.catalog.download_artifact(model_id, archive)
-    found = unzip_artifact(archive, folder)
-    if found != digest:
+    actual = unzip_artifact(archive, folder)
+    if actual != digest:
         raise IntegrityError(
-            f"The artifact of the model {model_id} in the catalog has the digest {found}, recorded is {digest}: it was "
-            "exchanged.",
+            f"The artifact of the model {model_id} in the catalog has the digest {actual}, but {digest} is recorded: "
+            "it was replaced.",
             Remedy("Delete that model in the OCI console; it is registered again from storage"),
         )
 
 
 def fetch_registered(context: ReleaseContext, version: Version, model_id: str, archive: Path, folder: Path) -> None:
-    """Fetch a model's artifact and compare it with the version's digest, or with what was adopted."""
+    """Fetch a model's artifact and compare it with the version's digest, or with the adopted copies."""
     if version.digest:
         fetch_from_catalog(context, model_id, version.digest, archive, folder)
     else:
@@ -84,7 +84,7 @@ def fetch_registered(context: ReleaseContext, version: Version, model_id: str, a
 
 
 def fetch_of_another_project(context: ReleaseContext, model_id: str, archive: Path, folder: Path) -> None:
-    """Download an artifact that has no manifest of ours; a file of that name is kept under another one."""
+    """Download an artifact without a manifest of ours; rename a file of that name to `OWN_MANIFEST`."""
     context.catalog.download_artifact(model_id, archive)
     names = unzip(archive, folder)
     if OWN_MANIFEST in names:
@@ -94,7 +94,7 @@ def fetch_of_another_project(context: ReleaseContext, model_id: str, archive: Pa
 
 
 def make_as_registered(folder: Path) -> None:
-    """Undo what was done to the files that `fetch_of_another_project` fetched: our manifest goes, its own returns."""
+    """Remove our manifest from a foreign artifact and give its own one its name back."""
     (folder / MANIFEST).unlink()
     if (folder / OWN_MANIFEST).exists():
         (folder / OWN_MANIFEST).rename(folder / MANIFEST)
@@ -104,18 +104,18 @@ def _may_stand_for(context: ReleaseContext, version: Version, model_id: str) -> 
     """Return whether a model has a version's artifact, or none yet."""
     if not context.catalog.has_artifact(model_id):
         return True
-    with workspace() as place:
+    with workspace() as scratch:
         try:
-            fetch_registered(context, version, model_id, place / "artifact.zip", place / "artifact")
+            fetch_registered(context, version, model_id, scratch / "artifact.zip", scratch / "artifact")
         except (IntegrityError, CloudRefusedError) as err:
-            log.warning("The model %s is not v%s, whatever its tags say: %s", model_id, version.number, err)
+            log.warning("The model %s is tagged as v%s, but is not: %s", model_id, version.number, err)
             return False
     return True
 
 
 def _compare_with_stored(context: ReleaseContext, version: Version, model_id: str, archive: Path, folder: Path) -> None:
-    """Fetch an artifact that has no manifest of ours, and compare its files with those that were adopted."""
+    """Fetch an artifact without a manifest of ours, and compare its files with the adopted copies."""
     fetch_of_another_project(context, model_id, archive, folder)
-    found = {name: sha256_of(path) for name, path in files_below(folder).items()}
-    if not any(copy.files == found for copy in find_copies(context, version)):
-        raise IntegrityError(f"The artifact of the model {model_id} is not the one that was adopted: it was exchanged.")
+    files = {name: sha256_of(path) for name, path in files_below(folder).items()}
+    if not any(copy.files == files for copy in find_copies(context, version)):
+        raise IntegrityError(f"The artifact of the model {model_id} is not the one that was adopted: it was replaced.")

@@ -1,4 +1,4 @@
-"""Closing a release: nothing of the run is left behind, and the lock is free."""
+"""Close a release: clean up after the run and free the lock."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ log = logging.getLogger(__name__)
 def advance_closing(context: ReleaseContext) -> Outcome:
     """Restore production, delete the run's test deployment, record the outcome and free the lock.
 
-    Where production is at rest, the lock is freed by the ledger alone: whatever OCI refuses, the task then fails and
-    names what is left. A release whose switch is open keeps it.
+    A release whose switch is open keeps the lock. Otherwise the lock is freed even if OCI refuses to delete the test
+    deployment: the task then fails and names what is left.
 
     Raises:
         DeploymentFailedError: production or the test deployment needs a person; says what to do.
-        PromotionFailedError: production was being switched, and could not be restored.
+        PromotionFailedError: production was being switched and could not be restored.
         TransientError: trying again may help; nothing is closed yet.
     """
     with reporting_production(context):
@@ -50,7 +50,7 @@ def advance_closing(context: ReleaseContext) -> Outcome:
 def _advance(context: ReleaseContext) -> Outcome:
     release = context.refresh().releases.get(context.run_id)
     if release is None:
-        log.info("The run %s never opened a release: there is nothing to close.", context.run_id)
+        log.info("The run %s never opened a release: nothing to close.", context.run_id)
         return {"outcome": None}
     waiting, problem = _bring_to_rest(context, release)
     if waiting:
@@ -61,13 +61,13 @@ def _advance(context: ReleaseContext) -> Outcome:
     tagging_wait = None
     if outcome in CHANGED_PRODUCTION:
         tagging_wait = tagging.advance_tagging(context)
-    else:  # production is left alone, its tags too
+    else:  # production and its tags are unchanged
         tagging.tag_model(context)
     return tagging_wait or {"outcome": str(outcome), "version": release.version}
 
 
 def _bring_to_rest(context: ReleaseContext, release: Release) -> tuple[Waiting | None, DeploymentFailedError | None]:
-    """Restore production and delete the test deployment; return what to wait for, and what a person must see to."""
+    """Restore production and delete the test deployment; return what to wait for, and what needs a person."""
     waiting = problem = None
     try:
         if release.is_open:
@@ -79,8 +79,8 @@ def _bring_to_rest(context: ReleaseContext, release: Release) -> tuple[Waiting |
         if context.state.releases[context.run_id].open_switch is not None and context.state.production is not None:
             raise  # the champion is not restored: nothing is closed
         problem = DeploymentFailedError(f"its test deployment could not be deleted: {err.message}", err.remedy)
-    champion, now = context.state.production, context.state.releases[context.run_id]
-    lost = restoration.find_trouble(now, champion) if now.is_open and champion else None
+    champion, current = context.state.production, context.state.releases[context.run_id]
+    lost = restoration.find_lost_production(current, champion) if current.is_open and champion else None
     if lost and problem:
         lost = DeploymentFailedError(f"{lost.message} Besides, {problem.message}", lost.remedy)
     return waiting, lost or problem
@@ -100,7 +100,7 @@ def _close(context: ReleaseContext) -> ReleaseOutcome:
     outcome = decide_outcome(context.state, release)
     if outcome is ReleaseOutcome.FAILED and not release.is_rollback:
         rejection.reject_candidate(context, by="recdeploy", reason=_find_reason(release))
-    # Only production's tags ask for it: a release that changed nothing there is closed by the ledger alone.
+    # Only the tagging of production needs it: a release that did not change production is closed without OCI.
     seen = tagging.newest_change(context, context.state.production) if outcome in CHANGED_PRODUCTION else None
     context.record(ReleaseClosed(outcome=outcome, version=release.version, seen_work_request=seen, by=None))
     context.publish_state()
@@ -109,7 +109,7 @@ def _close(context: ReleaseContext) -> ReleaseOutcome:
 
 
 def decide_outcome(state: LedgerState, release: Release) -> ReleaseOutcome:
-    """Return how a release that is to be closed has ended."""
+    """Return the outcome of a release that is about to be closed."""
     serves = state.production is not None and state.production.version == release.version
     if serves and release.get(Promoted):
         return ReleaseOutcome.PROMOTED

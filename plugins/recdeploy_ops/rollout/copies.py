@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 
 def fetch_copy(context: ReleaseContext, version: Version, folder: Path) -> None:
-    """Fetch a version's artifact from the first place that has a whole copy.
+    """Fetch a version's artifact from its first undamaged copy.
 
     Raises:
-        StorageError: no whole copy exists.
+        StorageError: no undamaged copy exists.
     """
     for copy in find_copies(context, version):
         try:
@@ -35,15 +35,15 @@ def fetch_copy(context: ReleaseContext, version: Version, folder: Path) -> None:
             continue
         return
     raise StorageError(
-        f"Rollback failed - backup not found: v{version.number} is neither in the Model Catalog nor whole in "
-        f"{version.artifact or 'a folder of its own'} or any backup below {context.store.uri}/{BACKUPS}. Its backup "
-        "directory may have been deleted."
+        f"Rollback failed - backup not found: v{version.number} is not in the Model Catalog, and neither "
+        f"{version.artifact or 'a folder of its own'} nor any backup below {context.store.uri}/{BACKUPS} has an "
+        "undamaged copy. Its backup directory may have been deleted."
     )
 
 
 def find_copies(context: ReleaseContext, version: Version) -> Iterator[Bundle]:
-    """Yield where a version's artifact may lie, its manifest as recorded: where it was built, then its backups."""
-    backups = [found for found in reversed(list_backups(context.store)) if found["version"] == version.number]
+    """Yield the copies of a version's artifact whose manifest is as recorded: where it was built, then its backups."""
+    backups = [backup for backup in reversed(list_backups(context.store)) if backup["version"] == version.number]
     for backup in [None, *backups]:
         prefix = f"{backup['prefix']}/{BACKUP_ARTIFACT}" if backup else version.artifact
         try:
@@ -54,7 +54,7 @@ def find_copies(context: ReleaseContext, version: Version) -> Iterator[Bundle]:
 
 
 def _recorded_digest(context: ReleaseContext, backup: Mapping[str, Any]) -> str:
-    """Return the digest of the artifact in a backup that the ledger names, for a version that has none of its own."""
+    """Return the digest of the artifact in a recorded backup, for a version that does not have a digest."""
     require_recorded(backup, context.history())
-    whole = open_bundle(context.store, backup["prefix"], digest=backup["digest"], made_by="backup_production")
-    return whole.files[f"{BACKUP_ARTIFACT}/{MANIFEST}"]
+    bundle = open_bundle(context.store, backup["prefix"], digest=backup["digest"], made_by="backup_production")
+    return bundle.files[f"{BACKUP_ARTIFACT}/{MANIFEST}"]

@@ -37,26 +37,26 @@ def advance_creation(
 
     Args:
         context: of the run.
-        registered: the model that it is to serve.
+        registered: the model that it serves.
         role: what the deployment is for.
-        shape: its size; by default what the params of the run ask for, which must be a retrain.
+        shape: its size; by default the one in the params of the run, which must be a retrain.
 
     Raises:
         LockHeldError: another run has taken the lock over.
         DeploymentFailedError: OCI could not create it; quotes its work request's errors and logs.
     """
     known = find_own_deployments(context, role)
-    present = [found for found in known if not found.lifecycle_state.is_deleted]
-    stale = [found for found in present if not _serves(found, registered)]
+    present = [deployment for deployment in known if not deployment.lifecycle_state.is_deleted]
+    stale = [deployment for deployment in present if not _serves(deployment, registered)]
     waiting = deletion.advance_deletion(context, stale)
     if waiting:
         return waiting
-    current = [found for found in present if found not in stale]
+    current = [deployment for deployment in present if deployment not in stale]
     if current:
         return _follow(context, current[0])
     require_usable(context, registered.model_id, registered.version)
     new = _describe(context, registered, role, shape=shape, attempt=len(known))
-    context.confirm_lock()  # between looking and creating anything
+    context.confirm_lock()  # after the look-up and before the creation
     deployment = context.deployments.get(context.deployments.create(new))
     log.info("Creating the %s deployment %s (%s)", role, deployment.name, deployment.deployment_id)
     # Always wait after create, so that retries take the same path however fast OCI is.
@@ -64,9 +64,9 @@ def advance_creation(
 
 
 def _serves(deployment: Deployment, registered: ModelRegistered) -> bool:
-    """Return whether a deployment was made for this content; what has no digest is known by its model."""
-    known = deployment.tags.get(DIGEST_TAG) == registered.digest
-    return known and (registered.digest != "" or deployment.model_id == registered.model_id)
+    """Return whether a deployment was made for this content; without a digest, its model identifies it."""
+    has_digest = deployment.tags.get(DIGEST_TAG) == registered.digest
+    return has_digest and (registered.digest != "" or deployment.model_id == registered.model_id)
 
 
 def _follow(context: ReleaseContext, deployment: Deployment) -> Waiting | Deployment:
@@ -78,13 +78,12 @@ def _follow(context: ReleaseContext, deployment: Deployment) -> Waiting | Deploy
     state = deployment.lifecycle_state
     minutes = context.settings.release.deployment_timeout_minutes
     reason = f"is {state}" if progress is Progress.FAILED else f"is still {state} after {minutes:g} minutes"
-    explanation = explain_newest(context, deployment)
+    explanation = _explain_newest(context, deployment)
     deletion.request_deletion(context, deployment)
     raise DeploymentFailedError(
         f"The deployment {deployment.name} ({deployment.deployment_id}) {reason} and is being deleted. "
         f"{deployment.details}\nOCI says:\n{explanation}\n"
-        "Common causes: insufficient compute quota, a conda environment whose path is not accessible, a corrupt "
-        "artifact."
+        "Common causes: insufficient compute quota, an inaccessible conda environment path, a corrupt artifact."
     )
 
 
@@ -97,7 +96,7 @@ def _deadline(context: ReleaseContext, deployment: Deployment) -> datetime:
     return deployment.created_at + timedelta(minutes=context.settings.release.deployment_timeout_minutes)
 
 
-def explain_newest(context: ReleaseContext, deployment: Deployment) -> str:
+def _explain_newest(context: ReleaseContext, deployment: Deployment) -> str:
     """Return the errors and logs of a deployment's newest work request, or why they cannot be read."""
     try:
         newest = context.deployments.newest_work_request(deployment.deployment_id)

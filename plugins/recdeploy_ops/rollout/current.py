@@ -1,4 +1,4 @@
-"""``current/manifest.json``: the pointer to the artifact and results that are current."""
+"""``current/manifest.json``: the pointer to the current artifact and results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_current(store: Store, version: Version) -> None:
     """Make a version's artifact and results the current ones, in one atomic write.
 
     Raises:
-        StorageError: something else stands in the way of ``current/manifest.json``.
+        StorageError: ``current/manifest.json`` cannot be written.
     """
     value = {
         "version": version.number,
@@ -32,12 +32,12 @@ def make_current(store: Store, version: Version) -> None:
     except StorageError as err:
         raise StorageError(
             f"{store.uri}/{CURRENT}, which names the current artifact, cannot be written: {err.message}",
-            TryAgain("Move away what stands there"),
+            TryAgain("Move away what is stored there"),
         ) from err
 
 
 def read_current(store: Store) -> dict[str, Any] | None:
-    """Return what is current, or None.
+    """Return the pointer's content, or None if it does not exist.
 
     Raises:
         IntegrityError: the pointer is not valid JSON.

@@ -1,4 +1,4 @@
-"""Deleting model deployments, and seeing them gone."""
+"""Delete model deployments, and wait until they are gone."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How long after its deadline a wait is noticed to be over, at most.
-LATE = timedelta(minutes=30)
+# How long after its deadline, at most, a wait is noticed to be over.
+NOTICE_DELAY = timedelta(minutes=30)
 
 
 def advance_test_deletion(context: ReleaseContext) -> Waiting | None:
-    """Delete the test deployments that the run has left; None when there is none any more."""
+    """Delete the run's test deployments; return what to wait for, or None when all are gone."""
     return advance_deletion(context, find_own_deployments(context, Role.TEST))
 
 
 def advance_unverified_deletion(context: ReleaseContext) -> Waiting | None:
-    """Delete what the run made to be the first production and never verified: nobody was told of it yet.
+    """Delete the run's unverified first production: nothing uses its URL yet.
 
-    One list of all that it made: while its role changes from test to production, two lists could both miss it.
+    One listing covers both roles: while the role changes from test to production, two listings could both miss it.
     """
     waiting = None
     own = (context.project, run_tag(context.state, context.run_id))
@@ -49,9 +49,9 @@ def advance_unverified_deletion(context: ReleaseContext) -> Waiting | None:
 
 
 def find_unverified(context: ReleaseContext) -> list[Deployment]:
-    """Return deployments that a closed release made to be production and never verified: nobody was told of them.
+    """Return production deployments of closed releases that were never verified: nothing uses their URLs.
 
-    OCI may make one after its release was closed, where the request was slow. One that ever served is never among them.
+    OCI may create one after its release was closed, if the request was slow. One that ever served is not returned.
     """
     events = [entry.event for entry in context.history()]
     state = context.state
@@ -69,13 +69,13 @@ def find_unverified(context: ReleaseContext) -> list[Deployment]:
 
 
 def advance_deletion(context: ReleaseContext, deployments: Iterable[Deployment]) -> Waiting | None:
-    """Delete deployments, each only while it still has the role that it was chosen for.
+    """Delete deployments, but not one that was a test deployment and has become production.
 
     Returns:
-        What to wait for next, or None when all are gone, or their deletion is requested and cannot be followed.
+        What to wait for next; None when all are gone, or when a requested deletion cannot be followed.
 
     Raises:
-        DeploymentFailedError: a deletion did not end in time; those of the others are requested all the same.
+        DeploymentFailedError: a deletion did not end in time; the other deletions are requested nevertheless.
     """
     waiting: Waiting | None = None
     failed: DeploymentFailedError | None = None
@@ -96,7 +96,7 @@ def advance_deletion(context: ReleaseContext, deployments: Iterable[Deployment])
 
 
 def request_deletion(context: ReleaseContext, deployment: Deployment) -> None:
-    """Request a deletion unless it is in progress, or OCI is busy with the deployment."""
+    """Request a deletion unless the deployment is gone or OCI is busy with it."""
     if deployment.lifecycle_state.is_gone or deployment.lifecycle_state.is_busy:
         return
     log.info("Deleting %s (%s)", deployment.name, deployment.deployment_id)
@@ -104,11 +104,11 @@ def request_deletion(context: ReleaseContext, deployment: Deployment) -> None:
 
 
 def _delete(context: ReleaseContext, deployment: Deployment) -> Waiting | None:
-    """Request a deletion; return what to wait for, None where it cannot be followed."""
+    """Request a deletion; return what to wait for, or None if it cannot be followed."""
     since = _first_requested(context, deployment)
     request_deletion(context, deployment)
     if since is None:
-        log.warning("The deletion of %s cannot be followed: the next housekeeping looks at it again.", deployment.name)
+        log.warning("The deletion of %s cannot be followed: the next housekeeping checks it again.", deployment.name)
         return None
     deadline = since + timedelta(minutes=context.settings.release.deployment_timeout_minutes)
     if context.now() >= deadline:
@@ -121,17 +121,17 @@ def _delete(context: ReleaseContext, deployment: Deployment) -> Waiting | None:
 
 
 def _first_requested(context: ReleaseContext, deployment: Deployment) -> datetime | None:
-    """Return when the deletion was first requested: OCI may accept it again and again without doing it.
+    """Return when the deletion was first requested: OCI may accept it repeatedly without doing it.
 
-    While OCI is busy with something else, the beginning of that counts; now, where nothing was requested yet. Where OCI
+    While OCI is busy with another change, the time of that change counts; if nothing was requested yet, now. If OCI
     refuses to list the work requests, see `_began_after_last_entry`.
     """
     try:
         work = context.deployments.work_requests(deployment.deployment_id)
     except CloudRefusedError as err:
-        log.warning("%s is deleted without a look at its work requests: %s", deployment.name, err)
+        log.warning("Deleting %s without knowing its work requests: %s", deployment.name, err)
         return _began_after_last_entry(context, deployment)
-    deletions = [found.accepted_at for found in work if "DELETE" in found.operation]
+    deletions = [request.accepted_at for request in work if "DELETE" in request.operation]
     if deletions:
         return min(deletions)
     return work[0].accepted_at if work and deployment.lifecycle_state.is_busy else context.now()
@@ -140,20 +140,20 @@ def _first_requested(context: ReleaseContext, deployment: Deployment) -> datetim
 def _began_after_last_entry(context: ReleaseContext, deployment: Deployment) -> datetime | None:
     """Return the time of the ledger's newest entry: nothing is recorded while a deletion is in progress.
 
-    None where that is too long ago for a wait that began with it: then nothing says when the deletion was requested.
+    None if that is longer ago than a wait can last: then the time of the request is not known.
     """
     since = max([deployment.created_at, *(entry.at for entry in context.history()[-1:])])
-    longest = timedelta(minutes=context.settings.release.deployment_timeout_minutes) + LATE
+    longest = timedelta(minutes=context.settings.release.deployment_timeout_minutes) + NOTICE_DELAY
     return since if context.now() < since + longest else None
 
 
 def _was_verified(deployment: Deployment) -> bool:
-    """Return whether a ledger has recorded that it serves: another Airflow's, too, whose runs may have the same ids."""
+    """Return whether any ledger has recorded that it serves: another Airflow's runs may have the same ids."""
     return LEDGER_TAG in deployment.tags
 
 
 def _has_left_test(listed: Deployment, deployment: Deployment) -> bool:
     has_left = listed.tags.get(ROLE_TAG) == Role.TEST and deployment.tags.get(ROLE_TAG) != Role.TEST
     if has_left:
-        log.info("%s is not a test deployment any more: it stays.", deployment.name)
+        log.info("%s is no longer a test deployment: it stays.", deployment.name)
     return has_left

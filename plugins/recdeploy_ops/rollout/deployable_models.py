@@ -1,6 +1,6 @@
-"""Whether OCI would deploy a catalog model: it is ACTIVE, and its artifact is there and not archived.
+"""Whether OCI would deploy a catalog model: it must be ACTIVE, and have an artifact that is not archived.
 
-OCI deploys no other model, and refuses an update to one with an error that looks as if it would pass.
+OCI refuses an update to any other model with an error that looks transient and is not.
 https://docs.oracle.com/en-us/iaas/data-science/using/deactivate-models.htm
 """
 
@@ -21,16 +21,16 @@ log = logging.getLogger(__name__)
 
 
 def make_usable(context: ReleaseContext, model_id: str) -> CatalogModel | None:
-    """Return a model that OCI would deploy once it has an artifact, activated where somebody has deactivated it.
+    """Return a model that OCI would deploy once it has an artifact; activate it if it was deactivated.
 
     Returns:
-        None where only registering it again helps: it was deleted or has failed, its artifact is archived, which takes
-        OCI hours to restore, or OCI does not let us activate it.
+        None if only registering it again helps: it was deleted or has failed, OCI does not let us activate it, or its
+        artifact is archived, which takes OCI hours to restore.
     """
     try:
         model = context.catalog.get(model_id)
         if model.is_inactive and model.can_be_used:
-            log.warning("%s (%s) was deactivated: it is activated again.", model.name, model_id)
+            log.warning("%s (%s) was deactivated: activating it again", model.name, model_id)
             context.catalog.activate(model_id)
             model = context.catalog.get(model_id)
     except CloudRefusedError as err:
@@ -45,13 +45,13 @@ def make_usable(context: ReleaseContext, model_id: str) -> CatalogModel | None:
 
 
 def make_deployable(context: ReleaseContext, model_id: str) -> CatalogModel | None:
-    """Return a model that OCI would deploy now, activated where it has to be; None where there is none any more."""
+    """Return a model that OCI would deploy now, activated if necessary; None if it cannot be deployed."""
     model = make_usable(context, model_id)
     return model if model is not None and context.catalog.has_artifact(model_id) else None
 
 
 def require_usable(context: ReleaseContext, model_id: str, version: int) -> None:
-    """Activate the model that a deployment is to serve, where that is needed.
+    """Verify that OCI would deploy a model; activate it if necessary.
 
     Raises:
         DeploymentFailedError: OCI would not deploy it; says what to do.
@@ -65,7 +65,7 @@ def require_usable(context: ReleaseContext, model_id: str, version: int) -> None
 
 
 def is_deployable(context: ReleaseContext, model_id: str) -> bool:
-    """Return whether OCI would deploy a model now, or once it was activated; nothing is changed."""
+    """Return whether OCI would deploy a model, now or after activation; nothing is changed."""
     try:
         model = context.catalog.get(model_id)
     except CloudRefusedError as err:

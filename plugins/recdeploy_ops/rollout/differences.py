@@ -1,4 +1,4 @@
-"""How the ledger differs from what OCI has, in words: one line for each difference."""
+"""Describe how the ledger differs from OCI: one line for each difference."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from recdeploy_ops.rollout.inventory import Inventory
 
 
-def compare(state: LedgerState, found: Inventory) -> list[str]:
+def compare(state: LedgerState, inventory: Inventory) -> list[str]:
     """Return the differences between the ledger and OCI, one line each."""
     lines = []
     for name, ours, theirs in (
-        ("production", state.production, found.production),
-        ("previous champion", state.previous_champion, found.previous_champion),
+        ("production", state.production, inventory.production),
+        ("previous champion", state.previous_champion, inventory.previous_champion),
     ):
         if _without_time(ours) != _without_time(theirs):
             lines.append(f"{name}: the ledger has {_describe(ours)}, OCI has {_describe(theirs)}")
-    for number in sorted({*state.versions, *found.versions}):
-        ours_version, theirs_version = state.versions.get(number), found.versions.get(number)
+    for number in sorted({*state.versions, *inventory.versions}):
+        ours_version, theirs_version = state.versions.get(number), inventory.versions.get(number)
         if ours_version is None and theirs_version is not None:
             lines.append(f"v{number}: the ledger does not know it. {describe_trust(theirs_version)}")
         elif ours_version != theirs_version:
@@ -36,16 +36,11 @@ def compare(state: LedgerState, found: Inventory) -> list[str]:
 
 
 def compare_tags(context: ReleaseContext, production: Deployment | None, duplicates: list[Deployment]) -> list[str]:
-    """Return what the tags of the deployments have to do with production and should not, one line each."""
+    """Return which deployments have a wrong production tag, one line each."""
     lines = [f"{d.name} ({d.deployment_id}) is tagged as production too: it loses that tag" for d in duplicates]
-    if production is not None and not is_tagged(context, production):
+    if production is not None and not has_role(production.tags, context.project, Role.PRODUCTION):
         lines.append(f"{production.name} ({production.deployment_id}) is not tagged as production: it is tagged")
     return lines
-
-
-def is_tagged(context: ReleaseContext, deployment: Deployment) -> bool:
-    """Return whether a deployment carries the tag of the project's production."""
-    return has_role(deployment.tags, context.project, Role.PRODUCTION)
 
 
 def _without_time(serving: Serving | None) -> dict[str, Any] | None:

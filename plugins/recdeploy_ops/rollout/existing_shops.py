@@ -1,4 +1,4 @@
-"""A shop that serves already and that the ledger does not know: found before a first release goes beside it."""
+"""Find a shop that already serves and that the ledger does not know, before a first release is made beside it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.records import Deployment
     from recdeploy_ops.ledger.state_file import ForeignStateFile
 
-IGNORE = "Name those that do not serve this shop in the setting release.ignored_deployments"
+IGNORE = "List those that do not serve this shop in the setting release.ignored_deployments"
 MOVE_AWAY = "Move that file away if it is of no use"
 
 
 @dataclass(frozen=True)
 class ExistingShop:
-    """What may serve the shop already.
+    """What may already serve the shop.
 
     Attributes:
-        unowned: deployments of one model that belong to no project, newest first.
+        unowned: deployments of one model that do not belong to a project, newest first.
         state_file: the one that another deployment manager has written, or None.
     """
 
@@ -34,7 +34,7 @@ class ExistingShop:
 
     def describe(self) -> list[str]:
         """Return what was found, one line each, with OCIDs; empty when there is nothing."""
-        lines = [f"{_name(found)} is {found.lifecycle_state} and belongs to no project." for found in self.unowned]
+        lines = [f"{_name(d)} is {d.lifecycle_state} and does not belong to a project." for d in self.unowned]
         if self.state_file:
             named = ", ".join(self.state_file.deployment_ids) or "no deployment"
             lines.append(f"{self.state_file.uri} was not written by this project; it names {named}.")
@@ -42,7 +42,7 @@ class ExistingShop:
 
     @property
     def remedy(self) -> ImportProduction:
-        """Return how a person imports what serves, or says that it does not."""
+        """Return how a person imports what serves, or declares that it does not serve this shop."""
         named = self.state_file.deployment_ids if self.state_file else ()
         candidates = [deployment.deployment_id for deployment in self.unowned] or named
         actions = [IGNORE] * bool(self.unowned) + [MOVE_AWAY] * bool(self.state_file)
@@ -50,39 +50,39 @@ class ExistingShop:
 
 
 def find_existing_shop(context: ReleaseContext) -> ExistingShop | None:
-    """Return what may serve the shop already, or None.
+    """Return what may already serve the shop, or None.
 
-    A deployment counts whether it is ACTIVE, busy, or deactivated to save costs, unless the settings say to ignore it.
+    A deployment counts if it is ACTIVE, busy, or deactivated to save costs, unless the settings ignore it.
     """
     ignored = context.settings.release.ignored_deployments
     unowned = tuple(
-        found
-        for found in find_candidates(context, models=()).present
-        if found.model_id
-        and PROJECT_TAG not in found.tags
-        and not found.lifecycle_state.is_failed
-        and found.deployment_id not in ignored
+        deployment
+        for deployment in find_candidates(context, models=()).present
+        if deployment.model_id
+        and PROJECT_TAG not in deployment.tags
+        and not deployment.lifecycle_state.is_failed
+        and deployment.deployment_id not in ignored
     )
     state_file = find_foreign_state_file(context.store, context.project)
     return ExistingShop(unowned, state_file) if unowned or state_file else None
 
 
 def require_no_existing_shop(context: ReleaseContext) -> None:
-    """Refuse a first release beside a shop that may serve already: it would get a second production at another URL.
+    """Refuse a first release beside a shop that may already serve: it would get a second production at another URL.
 
-    Once the ledger has a production, or while this run's own release is open, everything else is somebody else's.
+    Once the ledger has a production, or while this run's release is open, other deployments are not this project's.
 
     Raises:
-        StateMismatchError: lists what was found, and how to import it.
+        StateMismatchError: lists what may serve, and how to import it.
     """
     release = context.state.releases.get(context.run_id)
     if context.state.production is not None or (release is not None and release.is_open):
         return
     shop = find_existing_shop(context)
     if shop is not None:
-        found = "\n".join(f"- {line}" for line in shop.describe())
+        listed = "\n".join(f"- {line}" for line in shop.describe())
         raise StateMismatchError(
-            f"The ledger has no production, but this shop may be served already:\n{found}\nA first release would make "
+            f"The ledger has no production, but this shop may be served already:\n{listed}\nA first release would make "
             "a second production at another URL.",
             shop.remedy,
         )

@@ -1,4 +1,4 @@
-"""What OCI has, in the ledger's words: the versions in its catalog, and what production serves, verified."""
+"""What OCI has, in the ledger's terms: the versions in its catalog, and what production verifiably serves."""
 
 from __future__ import annotations
 
@@ -34,12 +34,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_DIGEST = ""  # of a version that this project did not make
-
 
 @dataclass(frozen=True)
 class Inventory:
-    """What OCI has, in the ledger's words."""
+    """What OCI has, in the ledger's terms."""
 
     versions: dict[int, Version]
     highest_version: int
@@ -50,8 +48,8 @@ class Inventory:
 def choose_production(context: ReleaseContext, state: LedgerState, deployment_id: str | None) -> Deployment | None:
     """Return the deployment that is production, or None when there is none.
 
-    That is the named one; else the ledger's own, or one that carries the role's tag; else one that has lost it (see
-    `recdeploy_ops.rollout.production`).
+    That is the named one; else the ledger's own or one that is tagged as production; else one that has lost that tag
+    (see `recdeploy_ops.rollout.production`).
 
     Raises:
         SettingsError: more than one could be production.
@@ -63,25 +61,22 @@ def choose_production(context: ReleaseContext, state: LedgerState, deployment_id
         return named
     candidates = find_candidates(context)
     own = state.production.deployment_id if state.production else None
-    found = [d for d in candidates.present if _is_usable(d) and (d.deployment_id == own or d in candidates.tagged)]
-    found = found or [d for d in candidates.untagged if _is_usable(d)]
-    for candidate in found:
+    usable = [d for d in candidates.present if _is_usable(d) and (d.deployment_id == own or d in candidates.tagged)]
+    usable = usable or [d for d in candidates.untagged if _is_usable(d)]
+    for candidate in usable:
         require_owned(context, candidate)
-    if len(found) > 1:
-        names = ", ".join(f"{d.name} ({d.deployment_id})" for d in found)
-        raise SettingsError(
-            f"{len(found)} deployments are tagged as production, or serve as if they were: {names}.",
-            Remedy("Name one of them"),
-        )
-    return found[0] if found else None
+    if len(usable) > 1:
+        names = ", ".join(f"{d.name} ({d.deployment_id})" for d in usable)
+        raise SettingsError(f"{len(usable)} deployments could be production: {names}.", Remedy("Name one of them"))
+    return usable[0] if usable else None
 
 
 def find_duplicates(context: ReleaseContext, production: Deployment | None) -> list[Deployment]:
-    """Return the other usable deployments that carry production's tag."""
+    """Return the other usable deployments that are tagged as production."""
     if production is None:
         return []
     tagged = find_candidates(context, models=()).tagged
-    return [found for found in tagged if _is_usable(found) and found.deployment_id != production.deployment_id]
+    return [other for other in tagged if _is_usable(other) and other.deployment_id != production.deployment_id]
 
 
 def take_inventory(context: ReleaseContext, state: LedgerState, deployment: Deployment | None) -> Inventory:
@@ -98,8 +93,10 @@ def take_inventory(context: ReleaseContext, state: LedgerState, deployment: Depl
         return Inventory(_retire(versions, None), highest, None, None)
     version = next((v for v in versions.values() if v.model_id == deployment.model_id), None)
     if version is None:
-        highest = max(highest, highest_backup(context.store)) + 1  # a shop's own backups keep their numbers
-        version = Version(highest, Stage.CHAMPION, "adopted", UNKNOWN_DIGEST, deployment.model_id, "", "")
+        highest = max(highest, highest_backup(context.store)) + 1  # the shop's own backups may have higher numbers
+        version = Version(
+            highest, Stage.CHAMPION, "adopted", digest="", model_id=deployment.model_id, artifact="", results=""
+        )
         versions[highest] = version
     verify_serving(context, deployment, version=version.number, digest=version.digest)
     serving = Serving(
@@ -118,7 +115,7 @@ def require_active(deployment: Deployment | None) -> None:
     """Refuse a deployment that does not serve.
 
     Raises:
-        StateMismatchError: it is in another state.
+        StateMismatchError: it is not ACTIVE.
     """
     if deployment is not None and not deployment.lifecycle_state.is_active:
         raise StateMismatchError(
@@ -128,12 +125,12 @@ def require_active(deployment: Deployment | None) -> None:
 
 
 def _is_usable(deployment: Deployment) -> bool:
-    """Return whether a deployment could be production: OCI neither deletes it nor has given up on it."""
+    """Return whether a deployment could be production: it is neither gone nor failed."""
     return not deployment.lifecycle_state.is_gone and not deployment.lifecycle_state.is_failed
 
 
 def _versions(context: ReleaseContext, state: LedgerState, served: str | None) -> dict[int, Version]:
-    """Return the versions of the catalog, with what the ledger knows of them besides.
+    """Return the versions of the catalog and of the ledger; the ledger's records take precedence.
 
     Args:
         context: of the run.
@@ -164,10 +161,10 @@ def _choose_model(
     served: str | None,
     backed_up: Container[tuple[int, str]],
 ) -> CatalogModel | None:
-    """Return the model that stands for a version, or None when none has the ledger's digest and an artifact.
+    """Return the model of a version, or None when none has the ledger's digest and an artifact.
 
-    Several models have one version's number when a registration was killed, or restored, or when somebody has copied
-    its tags: a backup in storage vouches for a digest, and the oldest model has not copied anything.
+    Several models have the number of one version if a registration was interrupted or restored, or if a person copied
+    its tags. A backup in storage vouches for a digest, and the oldest model cannot be a copy.
     """
     ours = known.model_id if known else None
     agreeing = [m for m in candidates if known is None or _agrees(m, known)]
@@ -181,16 +178,18 @@ def _choose_model(
     ranked = sorted(agreeing, key=rank)
     for other in (m for m in candidates if m not in agreeing):
         log.warning(
-            "%s (%s) carries the number of a version that has another digest: left out.", other.name, other.model_id
+            "Ignoring %s (%s): it is tagged with the number of a version with another digest",
+            other.name,
+            other.model_id,
         )
     if len(ranked) == 1 and known is None:
         return ranked[0]
-    whole = (m for m in ranked if m.model_id == ours or context.catalog.has_artifact(m.model_id))
-    return next(whole, ranked[0] if ranked and known is None else None)
+    with_artifact = (m for m in ranked if m.model_id == ours or context.catalog.has_artifact(m.model_id))
+    return next(with_artifact, ranked[0] if ranked and known is None else None)
 
 
 def _agrees(model: CatalogModel, known: Version) -> bool:
-    """Return whether a model may be the one of a version that the ledger knows; without a digest its id says so."""
+    """Return whether a model may be that of a known version, by its digest; without a digest, by its id."""
     if not known.digest:
         return model.model_id == known.model_id
     return known.digest == digest_of(model.tags)
@@ -205,7 +204,7 @@ def _from_catalog(
         context: of the run.
         number: of the version.
         model: in the catalog.
-        backed_up: versions with the digests of their artifacts that have a backup in storage, as they served.
+        backed_up: number and digest of each version with a backup in storage; only versions that served have one.
     """
     digest, slug = digest_of(model.tags), slug_of(model.tags)
     served = SERVED_TAG in model.tags
@@ -224,17 +223,17 @@ def _from_catalog(
 def _find_results(context: ReleaseContext, model: CatalogModel) -> str:
     """Return the prefix of a model's training results, as recorded when the model was registered.
 
-    An empty text where the catalog does not say it, or they are gone: those of another try are not taken for them.
+    Empty if the catalog does not name them or they are gone: the results of another try are not used instead.
     """
     prefix = context.catalog.get(model.model_id).metadata.get(RESULTS_METADATA, "")
     if RESULTS.fullmatch(prefix) and any(context.store.list(f"{prefix}/{MANIFEST}")):
         return prefix
-    log.warning("Nothing says which training results are those of %s, or they are gone.", model.name)
+    log.warning("The training results of %s are not known, or they are gone.", model.name)
     return ""
 
 
 def _retire(versions: dict[int, Version], serving: int | None) -> dict[int, Version]:
-    """Return the versions with the one that serves as champion, and a former champion as retired."""
+    """Return the versions, with the serving one as champion and former champions as retired."""
     staged = {}
     for number, version in versions.items():
         if number == serving:
@@ -249,9 +248,9 @@ def _retire(versions: dict[int, Version], serving: int | None) -> dict[int, Vers
 def _previous(
     context: ReleaseContext, state: LedgerState, versions: dict[int, Version], serving: Serving
 ) -> Serving | None:
-    """Return the last other version that was verified to serve, as the ledger has it, or a backup in storage.
+    """Return the last other version that was verified to serve, known from the ledger or from a backup in storage.
 
-    The catalog's tags say when each of those served. They never make one of a version that has nothing else.
+    The catalog's tags say when each version served. A version that only tags vouch for is not returned.
     """
     if state.production and state.production.version != serving.version:
         return state.production

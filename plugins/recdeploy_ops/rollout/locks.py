@@ -1,8 +1,8 @@
 """The release lock: the newest open release in the ledger holds it.
 
-OCI knows no fencing token. Instead, a run that changes a deployment reads its etag, confirms the lock in the
-ledger, and sends the change with ``if-match``. A takeover first invalidates production's etag by a tag, so that a
-change which the former holder has prepared and not yet sent is refused.
+OCI does not have fencing tokens. Instead, a run that changes a deployment reads its etag, confirms the lock in the
+ledger, and sends the change with ``if-match``. A takeover first invalidates production's etag by setting a tag: OCI
+then refuses any change that the former holder has prepared.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.params import Params
     from recdeploy_ops.settings import Settings
 
-HasEnded = Callable[[Release], bool]  # says of the release that holds the lock whether its run has ended
+HasEnded = Callable[[Release], bool]  # whether the run of the release that holds the lock has ended
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Opening:
         dag_id: the DAG of the run.
         params: the run's params, recorded in the ledger.
         triggered_by: name of the person who triggered the run; None for the schedule.
-        has_ended: says of the release that holds the lock whether its run has ended.
+        has_ended: returns whether the run of the release that holds the lock has ended.
     """
 
     dag_id: str
@@ -49,16 +49,16 @@ class Opening:
 
 
 def open_release(context: ReleaseContext, opening: Opening, *, purpose: Purpose, version: int) -> Release:
-    """Open the release of the run, or open it again, which takes the lock.
+    """Open or reopen the release of the run; this takes the lock.
 
     Args:
         context: of the run.
         opening: who opens it, and with what.
         purpose: what the release is for.
-        version: the version number that it makes, or goes back to.
+        version: the version number that it makes or returns to.
 
     Raises:
-        LockHeldError: another run was faster.
+        LockHeldError: another run holds the lock.
     """
     before = context.state.releases.get(context.run_id)
     production = context.state.production
@@ -78,7 +78,7 @@ def open_release(context: ReleaseContext, opening: Opening, *, purpose: Purpose,
 
 
 def open_again(context: ReleaseContext, params: Params) -> Release:
-    """Open the run's release again with other params; what was made so far stays valid."""
+    """Reopen the run's release with other params; what was made so far stays valid."""
     opened = context.confirm_lock().opened
     return _take(context, replace(opened, params=params, opening=opened.opening + 1))
 
@@ -90,7 +90,7 @@ def can_be_preempted(state: LedgerState, run_id: str) -> bool:
 
 
 def lease_end(release: Release, settings: Settings) -> datetime:
-    """Return from when on a release that nobody can be asked about counts as ended, UTC."""
+    """Return when a release counts as ended if its run cannot be looked up, UTC."""
     return end_of_lease(
         release,
         test_lease=timedelta(hours=settings.release.test_lease_hours),
@@ -99,23 +99,23 @@ def lease_end(release: Release, settings: Settings) -> datetime:
 
 
 def has_lease_ended(context: ReleaseContext, release: Release) -> bool:
-    """Return whether a release counts as ended, as its lease is over."""
+    """Return whether a release counts as ended because its lease is over."""
     return context.now() >= lease_end(release, context.settings)
 
 
 def require_lease_over(context: ReleaseContext, release: Release) -> None:
-    """Refuse to treat a run as ended that this Airflow does not know, while it may still be in progress elsewhere.
+    """Refuse to treat an unknown run as ended before its lease is over: another Airflow may be running it.
 
     Raises:
-        LockHeldError: its lease is not over; says until when it lasts, and how a person ends it sooner.
+        LockHeldError: its lease is not over; says how long it lasts, and how a person ends it sooner.
     """
     if has_lease_ended(context, release):
         return
     held = lock_held(release)
     raise LockHeldError(
-        f"{held.message} This Airflow does not know that run: where another one works on the same storage, it may be "
-        f"in progress there. It counts as ended from {lease_end(release, context.settings):%Y-%m-%d %H:%M} UTC on. If "
-        "it has ended for certain, as it was deleted or its Airflow is gone, trigger recommender_housekeeping with "
+        f"{held.message} This Airflow does not know that run: it may be in progress in another one that works on the "
+        f"same storage. It counts as ended at {lease_end(release, context.settings):%Y-%m-%d %H:%M} UTC. If it has "
+        "certainly ended, because it was deleted or its Airflow is gone, trigger recommender_housekeeping with "
         f"ended_run = {release.run_id}.",
         held.remedy,
     )
@@ -131,7 +131,7 @@ def _take(context: ReleaseContext, opened: ReleaseOpened) -> Release:
 
 
 def _store_settings(context: ReleaseContext) -> StoredFile:
-    """Store the settings that the run works with."""
+    """Store the settings of the run."""
     content = canonical_json(context.settings.model_dump(mode="json", exclude={"folder"}))
     sha256 = hashlib.sha256(content).hexdigest()
     key = f"{context.prefix('settings')}/{sha256[:16]}.json"

@@ -1,4 +1,4 @@
-"""What a retraining run makes: for the step that plans it, and for a notebook that looks ahead."""
+"""Plan what a retraining run makes: for the step that plans it, and for a notebook's preview."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 
 def plan_version(context: ReleaseContext) -> ReleasePlan:
-    """Plan a run on the ledger as it was last read; nothing is recorded.
+    """Plan a run from the ledger as it was last read; nothing is recorded.
 
     Raises:
-        StateMismatchError: OCI's production is not what the ledger says, or a shop that the ledger does not know may
-            be served already.
+        StateMismatchError: OCI's production is not what the ledger says, or an unknown shop may already be served.
     """
     planned = plan(
         context.state,

@@ -1,4 +1,4 @@
-"""This project's model deployments, as OCI has them: the one place that recognises production and its owner."""
+"""Find this project's model deployments in OCI; only this module recognises production and its owner."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class ProductionCandidates:
     """The deployments that could be production, newest first.
 
     Attributes:
-        present: every deployment in the compartment and project that OCI has not deleted, no matter who made it.
-        tagged: those that carry the role's tag.
-        untagged: those that have lost that tag or the project's, and are not tests: they serve a model of the project,
-            or belong to it and name a ledger.
+        present: every deployment in the compartment and project that OCI has not deleted, made by anyone.
+        tagged: those that are tagged as production.
+        untagged: those that have lost the role's tag or the project's, and are not test deployments: they serve a
+            model of the project, or are tagged with the project and a ledger's head.
     """
 
     present: tuple[Deployment, ...]
@@ -38,46 +38,46 @@ class ProductionCandidates:
 
 def find_deployments(context: ReleaseContext, role: Role) -> list[Deployment]:
     """Return the project's deployments of a role, newest first, deleted ones included."""
-    return [found for found in context.deployments.all() if has_role(found.tags, context.project, role)]
+    return [listed for listed in context.deployments.all() if has_role(listed.tags, context.project, role)]
 
 
 def run_tag(state: LedgerState, run_id: str) -> str:
-    """Return how a run's deployments are tagged: with its slug and the origin of its ledger.
+    """Return the tag of a run's deployments: its slug and the origin of its ledger.
 
-    Two ledgers of one project may have runs of the same id, as two Airflows name scheduled runs after the same dates.
+    Two ledgers of one project may have runs with the same id: Airflow names scheduled runs after their dates.
     """
     return f"{known_slug(state, run_id)}-{state.origin[:8]}"
 
 
 def known_slug(state: LedgerState, run_id: str) -> str:
-    """Return the slug of a run; what `recommender_adopt` took from the catalog has one in the place of its run's id."""
+    """Return the slug of a run; a version that `recommender_adopt` imported has the slug in place of the run's id."""
     return run_slug(run_id) if run_id in state.releases else run_id
 
 
 def find_own_deployments(context: ReleaseContext, role: Role) -> list[Deployment]:
     """Return the run's deployments of a role, newest first, deleted ones included."""
     own = run_tag(context.state, context.run_id)
-    return [found for found in find_deployments(context, role) if found.tags.get(RUN_TAG) == own]
+    return [deployment for deployment in find_deployments(context, role) if deployment.tags.get(RUN_TAG) == own]
 
 
 def find_candidates(context: ReleaseContext, models: Container[str] | None = None) -> ProductionCandidates:
-    """Return what could be production, by its tags and its model alone.
+    """Return the deployments that could be production, by their tags and models alone.
 
     Args:
         context: of the run; its ledger is not read.
         models: OCIDs of the project's models; by default they are listed.
     """
     ours = {model.model_id for model in list_models(context)} if models is None else models
-    present = tuple(found for found in context.deployments.all() if not found.lifecycle_state.is_gone)
+    present = tuple(listed for listed in context.deployments.all() if not listed.lifecycle_state.is_gone)
     return ProductionCandidates(
         present,
-        tagged=tuple(found for found in present if has_role(found.tags, context.project, Role.PRODUCTION)),
-        untagged=tuple(found for found in present if _has_lost_tags(context, found, ours)),
+        tagged=tuple(listed for listed in present if has_role(listed.tags, context.project, Role.PRODUCTION)),
+        untagged=tuple(listed for listed in present if _has_lost_tags(context, listed, ours)),
     )
 
 
 def find_production(context: ReleaseContext) -> Deployment | None:
-    """Return the production deployment: the ledger's, else what its tags or its model show to be production.
+    """Return the production deployment: the ledger's, else the one that its tags or its model identify.
 
     Raises:
         StateMismatchError: it belongs to another project, or to a ledger that is not in this storage.
@@ -103,17 +103,17 @@ def require_owned(context: ReleaseContext, production: Deployment) -> None:
     owner = production.tags.get(PROJECT_TAG, context.project)
     if owner != context.project:
         raise StateMismatchError(
-            f"{production.name} ({production.deployment_id}) belongs to the project {owner!r}, as its tag "
-            f"{PROJECT_TAG} says, not to {context.project!r}: two projects would overwrite each other's production.",
+            f"{production.name} ({production.deployment_id}) belongs to the project {owner!r} according to its tag "
+            f"{PROJECT_TAG}, not to {context.project!r}: two projects would overwrite each other's production.",
             Remedy(
-                f"Give each project a production of its own. If {owner!r} does not use this one, set its tag "
+                f"Give each project its own production. If {owner!r} does not use this one, set its tag "
                 f"{PROJECT_TAG} to {context.project} in the OCI console"
             ),
         )
 
 
 def names_unknown_ledger(context: ReleaseContext, production: Deployment) -> str | None:
-    """Return how a deployment says that its ledger is not in this storage, or None where it does not say so."""
+    """Return, in words, that a deployment's tag names an entry that this ledger does not have; None if it does not."""
     head = production.tags.get(LEDGER_TAG, "")
     if not HEAD.fullmatch(head) or context.ledger.has_entry(head):
         return None
@@ -124,7 +124,7 @@ def names_unknown_ledger(context: ReleaseContext, production: Deployment) -> str
 
 
 def _require_known_ledger(context: ReleaseContext, production: Deployment) -> None:
-    """Refuse production that another ledger has last recorded: two histories would overwrite each other's releases.
+    """Refuse production that another ledger last recorded: two ledgers would overwrite each other's releases.
 
     Raises:
         StateMismatchError: its tag names an entry that this ledger does not have.
@@ -141,7 +141,7 @@ def _require_known_ledger(context: ReleaseContext, production: Deployment) -> No
 
 
 def _has_lost_tags(context: ReleaseContext, deployment: Deployment, models: Container[str]) -> bool:
-    """Return whether a deployment of this project has lost a tag by which its production is known."""
+    """Return whether a deployment could be production but has lost one of the tags that identify it."""
     tags = deployment.tags
     if PROJECT_TAG not in tags and deployment.deployment_id in context.settings.release.ignored_deployments:
         return False

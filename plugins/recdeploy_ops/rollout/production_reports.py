@@ -1,4 +1,4 @@
-"""What a person must know of production when a step fails while it is being switched."""
+"""Report the state of production when a step fails during a switch."""
 
 from __future__ import annotations
 
@@ -34,41 +34,41 @@ ONCE_IT_ANSWERS = TryAgain("See that OCI and the storage answer")
 
 @contextmanager
 def reporting_production(context: ReleaseContext, *, of_holder: bool = False) -> Iterator[None]:
-    """Let each error that is raised while production is being switched say what state production is in.
+    """Add the state of production to each error that is raised while production is being switched.
 
-    It says what production is configured for, what it answers, and who tries again and when. It begins with
-    `NEEDS_A_PERSON` unless the same task is tried again by itself. An error that is not the project's own is reported
-    too: a full disk or a bug leaves customers with either version as well. Where the ledger was never read, OCI alone
-    says whether production is at rest.
+    The error says what production is configured for, what it answers, and whether and when the task is tried again. It
+    begins with `NEEDS_A_PERSON` unless the same task is retried automatically. Unexpected errors are reported too: a
+    full disk or a bug can also leave either version in production. If the ledger was never read, OCI alone shows
+    whether production is at rest.
 
     Args:
         context: of the run that switches production.
-        of_holder: whether the switch of the run that holds the lock is reported where this run's release is not open.
+        of_holder: if this run's release is not open, report the switch of the run that holds the lock.
 
     Raises:
-        SwitchInterruptedError: in place of an error that may pass.
+        SwitchInterruptedError: in place of a transient error.
         PromotionFailedError: in place of any other.
     """
     try:
         yield
     except (LockHeldError, SwitchUnderWayError):
-        raise  # another run, or an earlier step of this one, goes on with production
-    except Exception as err:  # whatever it is, production may be between two versions; it is raised again
+        raise  # another run, or an earlier step of this one, continues the switch
+    except Exception as err:  # after any error, production may be between two versions; it is raised again
         report = None if _is_reported(err) else _report(context, err, of_holder=of_holder)
         if report is None:
             raise
         if not isinstance(err, RecdeployError):
-            log.exception("What failed while production was being switched was not foreseen.")
+            log.exception("Unexpected error while production was being switched")
         raise report from err
 
 
 def describe_production(context: ReleaseContext, deployment_id: str, url: str) -> str:
-    """Return what a deployment is configured for and what it answers, in words, as far as OCI says it."""
+    """Return what a deployment is configured for and what it answers, in words, as far as OCI shows it."""
     answer = "it has no URL yet"
     try:
         deployment = context.deployments.get(deployment_id)
     except RecdeployError as err:
-        configured = f"what it is configured for is not known ({err.message.rstrip('.')})"
+        configured = f"its configuration is not known ({err.message.rstrip('.')})"
     else:
         configured = f"it is {deployment.lifecycle_state}, configured for {_describe_served_model(context, deployment)}"
         url = deployment.url
@@ -78,7 +78,7 @@ def describe_production(context: ReleaseContext, deployment_id: str, url: str) -
 
 
 def _report(context: ReleaseContext, err: Exception, *, of_holder: bool) -> RecdeployError | None:
-    """Return what replaces an error; None where production is at rest."""
+    """Return the error that replaces another one; None if production is at rest."""
     release = _find_switching(context, of_holder=of_holder)
     movement = _describe_movement(context) if context.ledger.last_known is None else None
     if release is None and movement is None:
@@ -107,11 +107,11 @@ def _find_switching(context: ReleaseContext, *, of_holder: bool) -> Release | No
 
 
 def _describe_movement(context: ReleaseContext) -> str | None:
-    """Return what OCI shows of a production that is not at rest, in words; None where it is, or without any."""
+    """Return what OCI shows of a production that is not at rest, in words; None if it is at rest or there is none."""
     try:
         tagged = find_candidates(context, models=()).tagged
     except RecdeployError as err:
-        return f"OCI does not say it either ({err.message.rstrip('.')})"
+        return f"OCI cannot tell either ({err.message.rstrip('.')})"
     moving = next((deployment for deployment in tagged if not _is_at_rest(context, deployment)), None)
     if moving is None:
         return None
@@ -120,9 +120,9 @@ def _describe_movement(context: ReleaseContext) -> str | None:
 
 
 def _is_at_rest(context: ReleaseContext, deployment: Deployment) -> bool:
-    """Return whether a production deployment is configured for what its tags say, and answers so.
+    """Return whether a production deployment has the configuration and gives the answer that its tags name.
 
-    Its tags change only once a release is closed, so that a switch which is half done shows as a difference.
+    Its tags change only after a release is closed, so that an unfinished switch shows as a difference.
     """
     version, digest = version_number(deployment.tags), digest_of(deployment.tags)
     if not (deployment.lifecycle_state.is_active and digest):
@@ -136,25 +136,26 @@ def _is_at_rest(context: ReleaseContext, deployment: Deployment) -> bool:
 
 
 def _describe_failure(context: ReleaseContext, release: Release | None, movement: str | None, err: Exception) -> str:
-    """Return the state of an open switch or, where the ledger was never read, of production; and the cause."""
+    """Return the state of an open switch, or of production if the ledger was never read; and the cause."""
     why = err.message if isinstance(err, RecdeployError) else f"{type(err).__name__}: {err}"
     why = f"Why: {why.removesuffix('.')}."
     if release is None:
-        return f"Whether production is being switched is not known, as the ledger cannot be read: {movement}. {why}"
+        return f"The ledger cannot be read, and production may be in the middle of a switch: {movement}. {why}"
     return f"Production is being switched and is not verified: {_describe_switched(context, release)}. {why}"
 
 
 def _describe_switched(context: ReleaseContext, release: Release) -> str:
-    """Return the state of what is being switched; without a champion that is the first production in the making."""
+    """Return the state of what is being switched: production, or without a champion, the first production."""
     known = context.ledger.last_known
     champion = known.production if known is not None else None
     if champion is not None:
         state = describe_production(context, champion.deployment_id, champion.url)
         return f"{champion.url}, which served v{champion.version}, is to serve v{release.version}; {state}"
-    made = release.open_switch.deployment_id if release.open_switch else None
-    if made is None:
-        return f"v{release.version} is to be the first production, whose deployment may be in the making"
-    return f"{made} is to be the first production, with v{release.version}; {describe_production(context, made, '')}"
+    created = release.open_switch.deployment_id if release.open_switch else None
+    if created is None:
+        return f"v{release.version} is to be the first production; OCI may be creating its deployment"
+    state = describe_production(context, created, "")
+    return f"{created} is to be the first production, with v{release.version}; {state}"
 
 
 def _describe_served_model(context: ReleaseContext, deployment: Deployment) -> str:

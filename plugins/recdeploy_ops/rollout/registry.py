@@ -1,4 +1,4 @@
-"""What the Model Catalog has of this project."""
+"""Look up this project's models in the Model Catalog."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Registration:
-    """What the catalog has of a version.
+    """The catalog models of a version.
 
     Attributes:
-        models: those with the version's digest that are not deleted, the newest first.
+        models: those with the version's digest that are not deleted, newest first.
         other: the newest with another digest, or None.
-        deleted: how many models of the version's name were deleted.
+        deleted: how many models with the version's name were deleted.
     """
 
     models: tuple[CatalogModel, ...]
@@ -28,7 +28,7 @@ class Registration:
 
     @property
     def unusable(self) -> int:
-        """Return how many registrations there were, where none of them can be used any more."""
+        """Return how many registrations there were, provided that none of them can be used."""
         return self.deleted + len(self.models)
 
 
@@ -38,7 +38,7 @@ def list_models(context: ReleaseContext) -> list[CatalogModel]:
 
 
 def find_registration(context: ReleaseContext, version: int, digest: str) -> Registration:
-    """Return what the catalog has of a version, read from one listing."""
+    """Return the catalog models of a version, from one listing."""
     listed = list(context.catalog.models())
     ours = [model for model in listed if _is_ours(context, model) and version_number(model.tags) == version]
     name = model_name(context.project, version)
@@ -55,7 +55,7 @@ def model_name(project: str, version: int) -> str:
 
 
 def highest_version(context: ReleaseContext) -> int:
-    """Return the highest version number that the ledger or a model in the catalog has, 0 when there is none."""
+    """Return the highest version number in the ledger or the catalog; 0 if there is none."""
     numbers = (version_number(model.tags) or 0 for model in list_models(context))
     counted = (number for number in numbers if number <= HIGHEST_FROM_TAGS)
     return max(context.state.highest_version, max(counted, default=0))

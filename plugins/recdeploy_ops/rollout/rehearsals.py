@@ -1,4 +1,4 @@
-"""Rehearsing a rollback: a version is fetched and verified; where a worker may run its code, loaded and probed."""
+"""Rehearse a rollback: fetch and verify a version; load and probe it if a worker may run its code."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ SAMPLE = 20  # users whose lists are requested
 
 
 def rehearse_champion(context: ReleaseContext, serving: Serving) -> RollbackRehearsed:
-    """Verify that production could go back to what it serves, and record how long that took.
+    """Verify that production can go back to the version that it serves, and record how long that took.
 
-    Where the catalog's model is gone it is registered again from storage or from a backup first. Where a worker does
-    not run the version's code, its bytes are compared and production is asked.
+    If the catalog's model is gone, it is first registered again from storage or a backup. If a worker may not run the
+    version's code, its bytes are compared and production is probed.
 
     Args:
         context: of the run that may need the version.
@@ -53,7 +53,7 @@ def rehearse_champion(context: ReleaseContext, serving: Serving) -> RollbackRehe
     Raises:
         IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
         DeploymentFailedError: production does not answer as the version would.
-        StorageError: no whole copy of it exists.
+        StorageError: no undamaged copy of it exists.
     """
     started = time.monotonic()
     version = context.state.versions[serving.version]
@@ -62,60 +62,60 @@ def rehearse_champion(context: ReleaseContext, serving: Serving) -> RollbackRehe
     if not try_registered(context, version, model.model_id):
         production = context.deployments.get(serving.deployment_id)
         verify_serving(context, production, version=version.number, digest=version.digest)
-        how = "fetched, compared and asked in production, but not loaded"
+        how = "fetched, compared and probed in production, but not loaded"
     seconds = round(time.monotonic() - started, 1)
     return record_rehearsal(context, RollbackRehearsed(version.number, version.digest, model.model_id, seconds), how)
 
 
 def record_rehearsal(context: ReleaseContext, rehearsed: RollbackRehearsed, how: str) -> RollbackRehearsed:
-    """Record a rehearsal unless an earlier try has, and return what is recorded.
+    """Record a rehearsal unless an earlier try has; return the recorded one.
 
     Args:
         context: of the run.
-        rehearsed: what was rehearsed.
+        rehearsed: the rehearsal.
         how: what was done, for the log.
     """
     known = context.confirm_lock().get(RollbackRehearsed)
     if known is None or replace(known, seconds=rehearsed.seconds) != rehearsed:
         context.record(rehearsed)
-    log.info("Production could go back to v%s: %s in %s s.", rehearsed.version, how, rehearsed.seconds)
+    log.info("Production can go back to v%s: %s in %s s", rehearsed.version, how, rehearsed.seconds)
     return context.release.require(RollbackRehearsed)
 
 
 def require_rollback_target(context: ReleaseContext, version: Version) -> None:
-    """Fetch and verify a version as a rehearsal does, before anything is begun: nothing is recorded or deployed.
+    """Fetch and verify a version as a rehearsal does, without recording or deploying anything.
 
     Raises:
         IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
-        StorageError: no whole copy of it exists.
+        StorageError: no undamaged copy of it exists.
     """
     if is_deployable(context, version.model_id) and has_own_model(context, version):
         try_registered(context, version, version.model_id)
         return
-    with workspace() as place:
-        fetch_copy(context, version, place / "artifact")
-        _try_artifact(version, place / "artifact")
+    with workspace() as scratch:
+        fetch_copy(context, version, scratch / "artifact")
+        _try_artifact(version, scratch / "artifact")
 
 
 def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
-    """Return a version's catalog model, as OCI would deploy it.
+    """Return a version's catalog model, ready for deployment.
 
-    It is activated where somebody has deactivated it, and registered again from storage or a backup where it is gone,
-    its artifact is archived, or it has another one.
+    A deactivated model is activated. A model that is gone, or whose artifact is archived or another one, is registered
+    again from storage or a backup.
     """
     model = make_deployable(context, version.model_id)
     if model is not None and has_own_model(context, version):
         return model
-    with workspace() as place:
-        folder, archive = place / "artifact", place / "artifact.zip"
+    with workspace() as scratch:
+        folder, archive = scratch / "artifact", scratch / "artifact.zip"
         fetch_copy(context, version, folder)
         if not version.digest:
             make_as_registered(folder)
         zip_artifact(folder, archive)
-        found = find_registration(context, version.number, version.digest)
-        model = choose_registered(context, version, found.models)
+        registration = find_registration(context, version.number, version.digest)
+        model = choose_registered(context, version, registration.models)
         if model is None:
-            model = context.catalog.create(_describe(context, version, unusable=found.unusable))
+            model = context.catalog.create(_describe(context, version, unusable=registration.unusable))
         if not context.catalog.has_artifact(model.model_id):
             context.catalog.upload_artifact(model.model_id, archive)
     context.record(ModelRestored(version=version.number, model_id=model.model_id, replaces=version.model_id))
@@ -124,23 +124,23 @@ def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
 
 
 def try_registered(context: ReleaseContext, version: Version, model_id: str) -> bool:
-    """Fetch a version's artifact from the catalog and verify it; load and probe it where a worker may run its code.
+    """Fetch a version's artifact from the catalog and verify it; load and probe it if a worker may run its code.
 
     Returns:
-        Whether it was loaded and probed: only an artifact whose digest the ledger knows, with code of this project, is.
+        Whether it was loaded and probed: the ledger knows its digest, and its code is this project's.
 
     Raises:
         IntegrityError: it is not the one that was recorded, or does not answer.
     """
-    with workspace() as place:
-        folder, archive = place / "artifact", place / "artifact.zip"
+    with workspace() as scratch:
+        folder, archive = scratch / "artifact", scratch / "artifact.zip"
         fetch_registered(context, version, model_id, archive, folder)
         return _try_artifact(version, folder)
 
 
 def _try_artifact(version: Version, folder: Path) -> bool:
     if not version.digest or holds_foreign_code(folder):
-        log.warning("The code of v%s is not known as this project's: a worker does not load it.", version.number)
+        log.warning("The code of v%s is not this project's: it is not loaded in a worker.", version.number)
         return False
     _probe(folder, version)
     return True
@@ -171,7 +171,7 @@ def _describe(context: ReleaseContext, version: Version, *, unusable: int) -> Ne
 
 
 def _probe(folder: Path, version: Version) -> None:
-    """Request a sample of an artifact's own lists, and one for an unknown user, in a clean process."""
+    """Request lists for a sample of the artifact's users and for an unknown user, in a clean process."""
     requests = [{"user_id": user} for user in [*sample_users(folder, SAMPLE), PROBE["user_id"]]]
     for request, answer in zip(requests, load_in_clean_process(folder, requests), strict=True):
         served = (answer.get("model_version"), answer.get("digest"), answer.get("user_id"))

@@ -1,4 +1,4 @@
-"""Rejecting a candidate."""
+"""Reject a candidate."""
 
 from __future__ import annotations
 

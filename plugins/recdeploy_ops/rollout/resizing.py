@@ -1,4 +1,4 @@
-"""Resizing production after a promotion: what a release asks for beyond what was last applied, and nothing else."""
+"""Resize production after a promotion: only what the release requests beyond the size that was last applied."""
 
 from __future__ import annotations
 
@@ -27,42 +27,42 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RESIZE_PART = "size of production"  # of what an approval covers
+RESIZE_PART = "size of production"  # name of the part that an approval covers
 
 
 def find_resize(context: ReleaseContext) -> str | None:
-    """Return how the promotion of this release resizes production, in words; None where it leaves the size alone."""
-    asked, serving = _asked(context), context.state.production
-    if asked.is_empty or serving is None:
+    """Return how the promotion of this release resizes production, in words; None if it keeps the size."""
+    requested, serving = _requested_size(context), context.state.production
+    if requested.is_empty or serving is None:
         return None
-    return _describe_resize(context.deployments.get(serving.deployment_id), asked)
+    return _describe_resize(context.deployments.get(serving.deployment_id), requested)
 
 
 def advance_resize(context: ReleaseContext, promoted: Promoted) -> Waiting | None:
     """Advance the resize of production by one move, in an update of its own; return what it waits for.
 
     Raises:
-        DeploymentFailedError: production does not have the size that was asked for; the promotion stands.
+        DeploymentFailedError: production does not have the requested size; the promotion stands.
     """
-    asked, applied = _asked(context), context.state.applied_size
-    if asked.is_empty or context.release.get(Resized):
+    requested, applied = _requested_size(context), context.state.applied_size
+    if requested.is_empty or context.release.get(Resized):
         return None
     deployment = context.deployments.get(promoted.deployment_id)
-    resize, has_started = _describe_resize(deployment, asked), context.release.get(ResizeStarted) is not None
+    resize, has_started = _describe_resize(deployment, requested), context.release.get(ResizeStarted) is not None
     if resize and not has_started:
         _require_approved(context, resize)
     if resize or has_started:
-        resized = _advance(context, promoted, deployment, asked)
+        resized = _advance(context, promoted, deployment, requested)
         if isinstance(resized, Waiting):
             return resized
-    elif asked.after(applied) == applied:
-        return None  # production has it already, and the ledger says so
-    context.record(Resized(**vars(asked)))
+    elif requested.after(applied) == applied:
+        return None  # production already has the size, and the ledger records it
+    context.record(Resized(**vars(requested)))
     return None
 
 
 def describe_failed_resize(context: ReleaseContext, promoted: Promoted, err: RecdeployError) -> RecdeployError:
-    """Return the error of a resize that failed, with what it has left of production."""
+    """Return the error of a failed resize, with the state of production."""
     is_retried = isinstance(err, TransientError)
     if _still_serves(context, promoted):
         message = f"v{promoted.version} is in production, verified, but not in the configured size: {err.message}"
@@ -77,55 +77,55 @@ def describe_failed_resize(context: ReleaseContext, promoted: Promoted, err: Rec
 def _describe_unverified(context: ReleaseContext, promoted: Promoted, err: RecdeployError) -> str:
     state = describe_production(context, promoted.deployment_id, promoted.url)
     return (
-        f"v{promoted.version} was promoted, and is not verified since production was to be resized: {state}. "
+        f"v{promoted.version} was promoted, but is not verified since the resize of production began: {state}. "
         f"Why: {err.message}"
     )
 
 
 def _still_serves(context: ReleaseContext, promoted: Promoted) -> bool:
     if context.release.get(ResizeStarted) is None:
-        return True  # nothing was requested since the promotion was verified
+        return True  # no change was requested since the promotion was verified
     try:
         deployment = context.deployments.get(promoted.deployment_id)
         verify_serving(context, deployment, version=promoted.version, digest=promoted.digest)
     except RecdeployError as err:
-        log.warning("v%s is not verified since production was to be resized: %s", promoted.version, err)
+        log.warning("v%s is not verified since the resize of production began: %s", promoted.version, err)
         return False
     return deployment.lifecycle_state.is_active
 
 
-def _asked(context: ReleaseContext) -> SizeRequest:
+def _requested_size(context: ReleaseContext) -> SizeRequest:
     usual = context.settings.serving.size
     return context.release.retrain_params.size.beyond(context.state.applied_size, usual)
 
 
-def _describe_resize(deployment: Deployment, asked: SizeRequest) -> str | None:
-    target = asked.apply_to(deployment.shape)
+def _describe_resize(deployment: Deployment, requested: SizeRequest) -> str | None:
+    target = requested.apply_to(deployment.shape)
     return None if target == deployment.shape else describe_change(deployment.shape, target)
 
 
 def _require_approved(context: ReleaseContext, resize: str) -> None:
-    """Refuse to resize production in another way than the approver was told."""
-    told = context.release.require(ApprovalRequested).parts.get(RESIZE_PART)
-    if told != resize:
+    """Refuse a resize that differs from what the approver was shown."""
+    approved = context.release.require(ApprovalRequested).parts.get(RESIZE_PART)
+    if approved != resize:
         raise DeploymentFailedError(
-            f"Production would be resized {resize}. What was approved is {told or 'not to resize it'}: its size was "
+            f"Production would be resized {resize}, but the approval was for {approved or 'no resize'}: its size has "
             "changed since.",
             Remedy("Trigger a new run, which asks again"),
         )
 
 
 def _advance(
-    context: ReleaseContext, promoted: Promoted, deployment: Deployment, asked: SizeRequest
+    context: ReleaseContext, promoted: Promoted, deployment: Deployment, requested: SizeRequest
 ) -> Waiting | Deployment:
-    target = asked.apply_to(deployment.shape)
+    target = requested.apply_to(deployment.shape)
     switch = Switch(
         deployment_id=promoted.deployment_id,
         goal=f"sized {describe_shape(target)}",
         version=promoted.version,
         digest=promoted.digest,
-        is_reached=lambda found: asked.apply_to(found.shape) == found.shape,
-        request_update=lambda found: context.deployments.resize(found, asked.apply_to(found.shape)),
+        is_reached=lambda current: requested.apply_to(current.shape) == current.shape,
+        request_update=lambda current: context.deployments.resize(current, requested.apply_to(current.shape)),
     )
     try:
         return advance_switch(context, ResizeStarted, switch)

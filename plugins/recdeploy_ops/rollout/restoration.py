@@ -1,4 +1,4 @@
-"""Restoring the champion after a switch that failed."""
+"""Restore the champion after a failed switch."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ NOT_RESTORED = "\nThen the champion was not restored: "
 def advance_or_restore(
     context: ReleaseContext, advance: Callable[[], Waiting | Deployment], *, failure: str
 ) -> Waiting | Deployment:
-    """Advance a switch of production; where it fails, restore the champion and raise once that is done.
+    """Advance a switch of production; if it fails, restore the champion and then raise.
 
     Args:
         context: of the run.
-        advance: the switch, by one move.
+        advance: advances the switch by one move.
         failure: what failed, for the error, e.g. ``v4 was not promoted``.
 
     Raises:
-        PromotionFailedError: production did not verify; says what it serves now.
+        PromotionFailedError: the switch failed; says what production serves now.
     """
     if context.release.get(SwitchFailed) is None:
         try:
             return advance()
         except (DeploymentFailedError, CloudRefusedError) as err:
             if context.release.open_switch is None:
-                raise  # nothing was begun
+                raise  # the switch had not begun
             context.record(SwitchFailed(str(err)))
     failed = context.release.require(SwitchFailed)
     waiting = advance_restoration(context)
@@ -67,25 +67,25 @@ def advance_or_restore(
         return waiting
     if context.state.production is None:
         raise PromotionFailedError(
-            f"v{context.release.version} did not verify as the first production and was deleted: {failed.reason}"
+            f"v{context.release.version} could not be verified as the first production and was deleted: {failed.reason}"
         )
-    trouble = find_trouble(context.release, context.state.production)
-    if trouble:
-        raise PromotionFailedError(f"{trouble.message} {failure}. Why: {failed.reason}", trouble.remedy)
+    lost = find_lost_production(context.release, context.state.production)
+    if lost:
+        raise PromotionFailedError(f"{lost.message} {failure}. Why: {failed.reason}", lost.remedy)
     raise PromotionFailedError(f"{failure}: {describe_serving(context.state.production)}. Why: {failed.reason}")
 
 
 def advance_restoration(context: ReleaseContext) -> Waiting | None:
-    """Bring production back to the champion when a switch was begun and never verified.
+    """Restore the champion if a switch was begun and never verified.
 
-    Without a champion, what the release made is deleted: it may become the first production. Where production itself
-    was deleted, or OCI has given up on it, that is recorded: nothing can be restored there.
+    Without a champion, the release's unverified first production is deleted. If production itself was deleted or has
+    failed, that is recorded: it cannot be restored.
 
     Returns:
         What to wait for, or None when production is at rest.
 
     Raises:
-        PromotionFailedError: the champion could not be restored: a person must.
+        DeploymentFailedError: the champion could not be restored: a person must.
     """
     champion, release = context.state.production, context.release
     if champion is None:
@@ -99,8 +99,8 @@ def advance_restoration(context: ReleaseContext) -> Waiting | None:
     return _restore(context, champion)
 
 
-def find_trouble(release: Release, champion: Serving) -> DeploymentFailedError | None:
-    """Return what a person must know of production, which could not be restored; None when it could."""
+def find_lost_production(release: Release, champion: Serving) -> DeploymentFailedError | None:
+    """Return the error of a production that was deleted or has failed; None if it can be restored."""
     failed = release.get(ProductionFailed)
     if failed:
         described = f"{NEEDS_A_PERSON}. {describe_failed_production(champion)} {failed.details}."
@@ -120,7 +120,7 @@ def describe_serving(champion: Serving) -> str:
 
 
 def _is_beyond_restoring(context: ReleaseContext, champion: Serving) -> bool:
-    """Return whether production was deleted, or OCI has given up on it, and record that."""
+    """Return whether production was deleted or has failed, and record that."""
     production = context.deployments.get(champion.deployment_id)
     if production.lifecycle_state.is_gone:
         context.record(ProductionLost(champion.deployment_id))
@@ -129,7 +129,7 @@ def _is_beyond_restoring(context: ReleaseContext, champion: Serving) -> bool:
         context.record(ProductionFailed(champion.deployment_id, details.strip()))
     else:
         return False
-    log.error("%s", find_trouble(context.release, champion))
+    log.error("%s", find_lost_production(context.release, champion))
     return True
 
 
@@ -147,8 +147,8 @@ def _restore(context: ReleaseContext, champion: Serving) -> Waiting | None:
             return None
         _void_restoration(context, err)
         raise DeploymentFailedError(
-            f"The switch to v{context.release.version} failed, and v{champion.version} could not be restored, or not "
-            f"be verified, at {champion.url}: {err.message}",
+            f"The switch to v{context.release.version} failed, and v{champion.version} could not be restored or "
+            f"verified at {champion.url}: {err.message}",
             err.remedy or TryAgain(f"Set the deployment's model to {champion.model_id} in the OCI console"),
         ) from err
     if isinstance(restored, Waiting):
@@ -167,14 +167,14 @@ def _void_restoration(context: ReleaseContext, err: RecdeployError) -> None:
 
 
 def _invalidate_etag(context: ReleaseContext, champion: Serving) -> Waiting | None:
-    """Shut out a run that has prepared the switch and may be slow rather than dead.
+    """Shut out a run that has prepared the switch and may still be alive.
 
-    Where OCI has accepted a change since, the etag is new already.
+    If OCI has accepted a change since the intent was recorded, the etag is already new.
     """
     switch = context.release.open_switch
     if switch is None or tagging.newest_change(context, champion) != switch.seen_work_request:
         return None
-    # The switch itself may have taken all its time: the tag gets as long once more.
+    # The switch may have used up its time: the tag gets the same time again.
     since = deadline_of(switch)
     holder = f"{run_slug(context.run_id)} restored {since.isoformat()}"
     return tagging.advance_etag_invalidation(context, holder, switch.seen_work_request, since=since)

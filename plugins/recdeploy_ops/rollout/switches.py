@@ -1,4 +1,4 @@
-"""Changing what a deployment serves, or what it is for, and verifying it."""
+"""Change what a deployment serves, its role or its size, and verify the change."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NOT_RESPONDING = "Production endpoint not responding after update"
-MAX_BROKEN_ROWS = 3  # in one verification; one more, and it has failed
+MAX_BROKEN_ROWS = 3  # in one verification; it fails if more rows of probes are interrupted
 PROBE = {"user_id": "recdeploy-probe", "top_k": 1}
 
 C = TypeVar("C", bound="ChangeStarted")
@@ -41,17 +41,17 @@ C = TypeVar("C", bound="ChangeStarted")
 
 @dataclass(frozen=True)
 class Switch:
-    """A change of one deployment, to be verified by what its URL answers.
+    """A change of one deployment, verified by the answers of its URL.
 
     Attributes:
         deployment_id: OCID.
-        goal: what it is to be, in words, e.g. ``serving v4``.
+        goal: the intended result, in words, e.g. ``serving v4``.
         version: the version that its URL must answer with.
         digest: the digest that its URL must answer with; empty for a version that this project did not make.
         is_reached: whether a deployment is configured as intended.
         request_update: requests the change from OCI.
-        force: send the update even if the configuration already matches but does not answer so, or the state is not
-            listed: used when restoring, where there is nothing to lose.
+        force: send the update even if the configuration already matches but the answers do not, or the state is
+            unknown; used when restoring, where there is nothing to lose.
     """
 
     deployment_id: str
@@ -68,7 +68,7 @@ def model_switch(
 ) -> Switch:
     """Return the switch of a deployment to a version's model: only the model id changes.
 
-    A model that was deactivated since it was verified is activated before the request.
+    A model that was deactivated meanwhile is activated before the request.
     """
 
     def request_update(deployment: Deployment) -> None:
@@ -91,12 +91,12 @@ def advance_switch(context: ReleaseContext, kind: type[C], switch: Switch) -> Wa
 
     Args:
         context: of the run.
-        kind: the event that records the intent before OCI is requested to change anything.
+        kind: the event that records the intent before the change is requested from OCI.
         switch: the change.
 
     Raises:
-        CloudThrottledError: OCI let no probe through: nothing is known of what it serves.
-        DeploymentFailedError: it did not become what was intended; quotes OCI.
+        CloudThrottledError: OCI throttled every probe: what the deployment serves is not known.
+        DeploymentFailedError: the deployment did not reach the goal; quotes OCI.
     """
     intent = _record_intent(context, kind, switch)
     deployment = context.deployments.get(switch.deployment_id)
@@ -121,7 +121,7 @@ def advance_switch(context: ReleaseContext, kind: type[C], switch: Switch) -> Wa
             except DeploymentFailedError as err:
                 if was_requested(intent, newest) or not switch.force:
                     raise
-                log.warning("It is configured as intended; the update is sent all the same: %s", err)
+                log.warning("The configuration already matches; sending the update anyway: %s", err)
                 return _request(context, switch, _extend(context, kind, intent), deployment)
             return deployment
         case Move.GIVE_UP:
@@ -133,11 +133,11 @@ def advance_switch(context: ReleaseContext, kind: type[C], switch: Switch) -> Wa
 
 
 def verify_switched(context: ReleaseContext, deployment: Deployment, *, version: int, digest: str) -> None:
-    """Probe a deployment that was switched, as `verify_serving` does: one that gives no answer has failed.
+    """Probe a switched deployment like `verify_serving`; a missing answer is a failure.
 
     Raises:
-        CloudThrottledError: OCI let no probe through: nothing is known of what it serves.
-        DeploymentFailedError: it answered with something else, or not at all.
+        CloudThrottledError: OCI throttled every probe: what the deployment serves is not known.
+        DeploymentFailedError: it gave another answer, or none.
     """
     try:
         verify_serving(context, deployment, version=version, digest=digest)
@@ -148,16 +148,16 @@ def verify_switched(context: ReleaseContext, deployment: Deployment, *, version:
 
 
 def verify_serving(context: ReleaseContext, deployment: Deployment, *, version: int, digest: str) -> None:
-    """Probe a deployment's URL until enough answers in a row carry the version and digest.
+    """Probe a deployment's URL until enough answers in a row have the version and digest.
 
-    A probe that was lost says nothing about what is served: it is sent again, and the row begins again, at most
-    `MAX_BROKEN_ROWS` times; one that was throttled never reached a replica, and the row goes on. An imported version
-    has no digest: every probe must return 200, and none may identify as one of our releases.
+    A lost probe is sent again and restarts the row, at most `MAX_BROKEN_ROWS` times. A throttled probe never reached a
+    replica: it is sent again, and the row continues. An imported version has no digest: every probe must return 200,
+    and none may identify as one of our releases.
 
     Raises:
-        CloudUnavailableError: a probe got no answer, however often it was sent.
-        CloudRefusedError: OCI refused to let it through.
-        DeploymentFailedError: one of them answered with something else, or too many were lost.
+        CloudUnavailableError: a probe got no answer after all repeats.
+        CloudRefusedError: OCI refused a probe.
+        DeploymentFailedError: a probe got another answer, or too many were lost.
     """
     wanted = context.settings.probes.consecutive_answers
     ask = patient_asker(context, deployment.url, fresh=True)
@@ -178,7 +178,7 @@ def verify_serving(context: ReleaseContext, deployment: Deployment, *, version: 
             continue
         served = served_release(reply)
         if not _is_expected(context, served, version, digest):
-            expected = f"v{version} and the digest {digest}" if digest else f"v{version}, which another project made"
+            expected = f"v{version} and the digest {digest}" if digest else f"v{version} of another project"
             raise DeploymentFailedError(
                 f"{deployment.url} answered {probe} with {served or reply}, not with {expected}."
             )
@@ -187,7 +187,7 @@ def verify_serving(context: ReleaseContext, deployment: Deployment, *, version: 
 
 
 def patient_asker(context: ReleaseContext, url: str, *, fresh: bool = False) -> Callable[[object], Reply]:
-    """Return a function that asks a deployment's URL as the settings say: what was lost is sent again."""
+    """Return a function that sends requests to a deployment's URL; lost ones are repeated as the settings say."""
     probes = context.settings.probes
     repeats = Repeats(probes.repeats, probes.repeat_seconds)
     return context.deployments.asker(url, timeout_seconds=probes.timeout_seconds, fresh=fresh, repeats=repeats)
@@ -204,7 +204,7 @@ def describe_answer(context: ReleaseContext, url: str) -> str:
 
 
 def served_release(reply: Reply) -> tuple[object, object] | None:
-    """Return the version and digest that an answer carries; None where it is not an answer of ``score.py``."""
+    """Return the version and digest in an answer; None if ``score.py`` did not give it."""
     body = reply.body
     if reply.status != HTTPStatus.OK or not isinstance(body, dict) or "recommendations" not in body:
         return None
@@ -212,13 +212,13 @@ def served_release(reply: Reply) -> tuple[object, object] | None:
 
 
 def _request(context: ReleaseContext, switch: Switch, intent: SwitchIntent, deployment: Deployment) -> Waiting:
-    context.confirm_lock()  # between reading the etag and changing anything
+    context.confirm_lock()  # after reading the etag and before the change
     switch.request_update(deployment)
     return Waiting(switch.deployment_id, f"{deployment.name} is to be {switch.goal}", intent.deadline)
 
 
 def _extend(context: ReleaseContext, kind: type[C], intent: SwitchIntent) -> SwitchIntent:
-    """Give a request that is sent after its deadline, as OCI was out of reach, as long as any other."""
+    """Extend the deadline of a request that is sent after it because OCI was unreachable."""
     if context.now() < intent.deadline:
         return intent
     extended = replace(context.release.require(kind), deadline=_deadline(context))
@@ -234,7 +234,7 @@ def _is_expected(context: ReleaseContext, served: tuple[object, object] | None, 
 
 
 def _record_intent(context: ReleaseContext, kind: type[C], switch: Switch) -> SwitchIntent:
-    """Record what is intended, unless this run has, and return it."""
+    """Record the intent, unless this run already has, and return it."""
     started = context.confirm_lock().get(kind)
     if started is None or (started.goal, started.deployment_id) != (switch.goal, switch.deployment_id):
         newest = context.deployments.newest_work_request(switch.deployment_id)
@@ -254,7 +254,11 @@ def _deadline(context: ReleaseContext) -> datetime:
 
 
 def deadline_of(started: ChangeStarted) -> datetime:
-    """Return the deadline of a change of a deployment; raises `TypeError` for a creation, which has its own."""
+    """Return the deadline of a change.
+
+    Raises:
+        TypeError: the change is a creation, whose deadline is not recorded.
+    """
     if started.deadline is None:
         raise TypeError(f"{started.type} of {started.goal} has no deadline.")
     return started.deadline

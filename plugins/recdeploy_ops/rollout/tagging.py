@@ -1,4 +1,4 @@
-"""Tags of production and of its model: what serves, and the ledger's head, so that a cut-off tail is detected."""
+"""Tag production and its model with what serves and with the ledger's head, so that a truncated ledger is detected."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def deployment_tags(context: ReleaseContext, version: int, digest: str, role: Ro
 
     Args:
         context: of the run.
-        version: that it serves.
-        digest: of that version.
+        version: the version that it serves.
+        digest: the digest of that version.
         role: what it is for.
         run_id: the run that made the version; by default the context's.
     """
@@ -54,9 +54,9 @@ def deployment_tags(context: ReleaseContext, version: int, digest: str, role: Ro
 
 
 def advance_tagging(context: ReleaseContext) -> Waiting | None:
-    """Bring production's tags in line with the ledger, where there is a production; tags of other people stay.
+    """Bring production's tags, if there is a production, in line with the ledger; other tags stay.
 
-    OCI takes tags in an update of their own. A tag that OCI refuses is a warning: it never undoes a release.
+    Tags are set in an update of their own. If OCI refuses them, a warning is logged: that does not undo a release.
 
     Raises:
         TransientError: trying again may help.
@@ -77,9 +77,9 @@ def advance_tagging(context: ReleaseContext) -> Waiting | None:
 
 
 def tag_model(context: ReleaseContext) -> None:
-    """Bring the tags of the model that production serves in line with the ledger; production is left alone.
+    """Bring the tags of the model that production serves in line with the ledger; production is not changed.
 
-    They say when it was verified to serve, so that the ledger could be rebuilt, and name the ledger's head.
+    They say since when it serves, so that the ledger can be rebuilt, and name the ledger's head.
 
     Raises:
         TransientError: trying again may help.
@@ -92,18 +92,18 @@ def tag_model(context: ReleaseContext) -> None:
 def tag_with_head(context: ReleaseContext, model_id: str, tags: Mapping[str, str] | None = None) -> None:
     """Tag a catalog model with the ledger's head, so that tampering with earlier entries is detectable.
 
-    A tag that OCI refuses is a warning: it never holds up a release.
+    If OCI refuses the tag, a warning is logged: the release continues.
 
     Args:
         context: of the run.
         model_id: OCID of the model.
-        tags: what else to tag it with.
+        tags: further tags to set.
 
     Raises:
         TransientError: trying again may help.
     """
     try:
-        context.catalog.tag(model_id, {**(tags or {}), LEDGER_TAG: name_head(context.state)})
+        context.catalog.tag(model_id, {**(tags or {}), LEDGER_TAG: _name_head(context.state)})
     except TransientError:
         raise
     except RecdeployError as err:
@@ -111,9 +111,9 @@ def tag_with_head(context: ReleaseContext, model_id: str, tags: Mapping[str, str
 
 
 def find_tagged_heads(context: ReleaseContext) -> dict[str, str]:
-    """Return the heads of the ledger that tags in OCI name, by the resource that carries them.
+    """Return the heads of the ledger that tags in OCI name, by the resource that is tagged.
 
-    Those of every production deployment and model of the project: removing one tag hides nothing.
+    Every production deployment and every model of the project is read: removing one tag does not hide a change.
     """
     of_production, others = find_heads(context)
     return of_production | others
@@ -122,7 +122,7 @@ def find_tagged_heads(context: ReleaseContext) -> dict[str, str]:
 def find_heads(context: ReleaseContext) -> tuple[dict[str, str], dict[str, str]]:
     """Return the heads that production deployments and their models name, and those of the project's other models.
 
-    Anyone who may write the Model Catalog can tag a model that does not serve.
+    The latter are less reliable: anyone who may write the Model Catalog can tag a model that does not serve.
     """
     models = {model.model_id: model for model in list_models(context)}
     candidates = find_candidates(context, frozenset(models))
@@ -140,9 +140,9 @@ def _without_empty(heads: Mapping[str, str]) -> dict[str, str]:
 
 
 def newest_change(context: ReleaseContext, serving: Serving | None) -> str | None:
-    """Return the newest work request of production, so that a later one is known to be another; None without any.
+    """Return the id of production's newest work request, so that a later one can be told apart; None if there is none.
 
-    None too where OCI refuses to list them: that holds up no closing and no takeover.
+    Also None if OCI refuses to list them: a closing or a takeover continues without it.
 
     Raises:
         TransientError: trying again may help.
@@ -160,20 +160,20 @@ def newest_change(context: ReleaseContext, serving: Serving | None) -> str | Non
 def advance_etag_invalidation(
     context: ReleaseContext, holder: str, seen_work_request: str | None, *, since: datetime
 ) -> Waiting | None:
-    """Change production's etag by a tag, so that a change which is still on its way to OCI is refused.
+    """Change production's etag by setting a tag, so that OCI refuses a change that is still on its way.
 
-    A tag that OCI refuses for good (there are too many) is a warning: production has to be put right all the same.
+    If OCI refuses the tag permanently, e.g. as one too many, a warning is logged: production must be restored anyway.
 
     Args:
         context: of the run.
-        holder: the tag's value: one that production does not have yet.
+        holder: the tag's value; production must not have it yet.
         seen_work_request: production's newest one when the invalidation was decided.
-        since: when that was; from then on it may take as long as a deployment.
+        since: when it was decided; the deadline is the timeout of a deployment later.
     """
     try:
         return advance_tags(context, {HOLDER_TAG: holder}, seen_work_request, since=since)
     except CloudRefusedError as err:
-        log.warning("Production's etag could not be changed; a change that is still on its way may come: %s", err)
+        log.warning("Production's etag could not be changed; a change on its way may still be applied: %s", err)
         return None
 
 
@@ -184,21 +184,20 @@ def advance_tags(
 
     Args:
         context: of the run.
-        intended: the tags; others stay, but for a lease.
-        seen_work_request: production's newest one before this was requested: OCI may accept it and not do it.
-        since: when that was recorded; from then on it may take as long as a deployment.
+        intended: the tags; all others except a lease stay.
+        seen_work_request: production's newest one before this request: OCI may accept a request and not carry it out.
+        since: when that was recorded; the deadline is the timeout of a deployment later.
     """
     serving = context.state.production
     if serving is None:
         return None
     deployment = context.deployments.get(serving.deployment_id)
-    reached = intended.items() <= deployment.tags.items() and LEASE_TAG not in deployment.tags
-    if reached:
+    if intended.items() <= deployment.tags.items() and LEASE_TAG not in deployment.tags:
         return None
     newest = context.deployments.newest_work_request(serving.deployment_id)
     minutes = context.settings.release.deployment_timeout_minutes
     intent = SwitchIntent("tagged", seen_work_request, since + timedelta(minutes=minutes))
-    decision = decide_switch(intent, deployment, newest, reached=reached, now=context.now())
+    decision = decide_switch(intent, deployment, newest, reached=False, now=context.now())
     if decision.move is Move.GIVE_UP:
         log.warning("%s keeps its old tags: %s.", deployment.name, decision.reason)
         return None
@@ -207,13 +206,13 @@ def advance_tags(
     return Waiting(deployment.deployment_id, f"{deployment.name} is being tagged", intent.deadline)
 
 
-def name_head(state: LedgerState) -> str:
+def _name_head(state: LedgerState) -> str:
     """Return the head of the ledger as a tag names it: ``{seq}:{sha256}``."""
     return f"{state.seq}:{state.head}"
 
 
 def _production_tags(context: ReleaseContext, serving: Serving) -> Tags:
-    """Return the tags that production should carry: what it serves, and the ledger's head."""
+    """Return the tags that production should have: what it serves, and the ledger's head."""
     run_id = context.state.versions[serving.version].run_id
     tags = deployment_tags(context, serving.version, serving.digest, Role.PRODUCTION, run_id=run_id)
-    return {**tags, LEDGER_TAG: name_head(context.state)}
+    return {**tags, LEDGER_TAG: _name_head(context.state)}

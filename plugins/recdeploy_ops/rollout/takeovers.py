@@ -1,4 +1,4 @@
-"""Taking the release lock over from a run that has ended, or that only waits for an approval."""
+"""Take over the release lock from a run that has ended, or that only waits for an approval."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 
 def advance_takeover(context: ReleaseContext, *, has_ended: HasEnded, preempting: bool = False) -> Waiting | None:
-    """Free the lock of a run that has ended, or with ``preempting`` of one that only waits for an approval.
+    """Free the lock of a run that has ended or, with ``preempting``, of one that only waits for an approval.
 
     Returns:
-        What to wait for, or None when the lock is free or one's own.
+        What to wait for, or None when the lock is free or this run's own.
 
     Raises:
         LockHeldError: the run that holds the lock is in progress.
@@ -51,7 +51,7 @@ def advance_takeover(context: ReleaseContext, *, has_ended: HasEnded, preempting
 
 
 def advance_return(context: ReleaseContext) -> Waiting | None:
-    """Restore the champion where this run's own switch was interrupted and its tasks are run again; then close it.
+    """Restore the champion if this run's switch was interrupted and its tasks are run again; then close the release.
 
     Raises:
         DeploymentFailedError: production was deleted or has failed meanwhile; the release is closed.
@@ -65,16 +65,16 @@ def advance_return(context: ReleaseContext) -> Waiting | None:
     if waiting:
         return waiting
     champion = context.state.production
-    trouble = restoration.find_trouble(context.release, champion) if champion else None
+    lost = restoration.find_lost_production(context.release, champion) if champion else None
     outcome = ReleaseOutcome.INTERRUPTED
     context.record(ReleaseClosed(outcome=outcome, version=release.version, seen_work_request=None, by=None))
-    if trouble:
-        raise trouble
+    if lost:
+        raise lost
     return None
 
 
 def _close(context: ReleaseContext, ended: str) -> Waiting | None:
-    """Close an ended run's release; a test deployment that it leaves is housekeeping's, and holds up nobody."""
+    """Close an ended run's release; a test deployment that cannot be deleted is left to housekeeping."""
     try:
         closed = advance_closing(context.of_run(ended))
     except DeploymentFailedError as err:
@@ -86,13 +86,13 @@ def _close(context: ReleaseContext, ended: str) -> Waiting | None:
 
 
 def _invalidate_etag(context: ReleaseContext, ended: str) -> Waiting | None:
-    """Change production's etag by a tag, so that a change that an ended run has prepared is refused."""
+    """Change production's etag by setting a tag, so that OCI refuses a change that the ended run has prepared."""
     started = context.state.releases[ended].get(TakeoverStarted)
     if started is None or started.by != context.run_id:
 
         def require_held(state: LedgerState) -> None:
             if state.holder != ended:
-                raise LockHeldError(f"The run {ended} does not hold the release lock any more.", TryAgain())
+                raise LockHeldError(f"The run {ended} no longer holds the release lock.", TryAgain())
 
         started = TakeoverStarted(
             by=context.run_id,
@@ -106,12 +106,12 @@ def _invalidate_etag(context: ReleaseContext, ended: str) -> Waiting | None:
 
 
 def _preempt(context: ReleaseContext, holder: Release) -> None:
-    """Close a release that waits for an approval, unless it was answered meanwhile; its approval then is refused."""
+    """Close a release that waits for an approval, unless it was answered meanwhile; a later answer is refused."""
 
     def require_waiting(state: LedgerState) -> None:
-        now = state.releases[holder.run_id]
-        if state.holder != holder.run_id or not now.is_waiting_for_approval:
-            raise lock_held(state.holding_release or now)
+        current = state.releases[holder.run_id]
+        if state.holder != holder.run_id or not current.is_waiting_for_approval:
+            raise lock_held(state.holding_release or current)
 
     closing = ReleaseClosed(
         outcome=ReleaseOutcome.PREEMPTED, version=holder.version, seen_work_request=None, by=context.run_id

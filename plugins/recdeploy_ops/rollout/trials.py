@@ -1,7 +1,7 @@
-"""The trial of a rollback's version on a test deployment, where a worker does not run its code.
+"""Try a rollback's version on a test deployment if a worker may not run its code.
 
-The intent is recorded before OCI is requested to create anything, and the test deployment is deleted before production
-is switched. A run that is killed meanwhile finds its own deployment by its tags; the teardown deletes what is left.
+The intent is recorded before the creation is requested, and the test deployment is deleted before production is
+switched. A run that was killed meanwhile finds its deployment by its tags; the teardown deletes what is left.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 
 def advance_rehearsal(context: ReleaseContext, version: Version) -> Waiting | RollbackRehearsed:
-    """Verify that production could go to a version, and record how long that took.
+    """Verify that production can go back to a version, and record how long that took.
 
-    Where the catalog's model is gone it is registered again from storage or from a backup first. Code of this project
-    is loaded in a clean process; any other is served by a test deployment, which is deleted again.
+    If the catalog's model is gone, it is first registered again from storage or a backup. Code of this project is
+    loaded in a clean process; foreign code is served by a test deployment, which is then deleted.
 
     Args:
         context: of the rollback's run.
-        version: the one to go back to.
+        version: the rollback target.
 
     Raises:
         IntegrityError: the version's artifact is not the one that was recorded, or does not answer.
         DeploymentFailedError: the test deployment could not be created, does not answer as the version would, or could
             not be deleted.
-        StorageError: no whole copy of it exists.
+        StorageError: no undamaged copy of it exists.
     """
     began = time.monotonic()
     model_id = find_or_restore(context, version).model_id
@@ -58,7 +58,7 @@ def advance_rehearsal(context: ReleaseContext, version: Version) -> Waiting | Ro
 
 
 def advance_trial_deletion(context: ReleaseContext) -> Waiting | None:
-    """Delete the test deployment of a trial, should a rollback come to its switch while there is one.
+    """Delete the test deployment of a trial if one is left when the rollback's switch begins.
 
     Raises:
         DeploymentFailedError: the deletion did not end in time.
@@ -70,7 +70,7 @@ def advance_trial_deletion(context: ReleaseContext) -> Waiting | None:
 
 
 def _find_started(context: ReleaseContext, version: Version, model_id: str) -> RehearsalStarted | None:
-    """Return the trial of this very model that the run has started, or None."""
+    """Return the trial of this model that the run has started, or None."""
     started = context.confirm_lock().get(RehearsalStarted)
     if started is None:
         return None
@@ -84,7 +84,7 @@ def _is_tried(context: ReleaseContext, started: RehearsalStarted) -> bool:
 
 
 def _try(context: ReleaseContext, version: Version, started: RehearsalStarted) -> Waiting | None:
-    """Serve the version by a test deployment and record that it answers as it would in production."""
+    """Serve the version on a test deployment and record that it answers as it would in production."""
     model = ModelRegistered(started.model_id, version.number, version.digest, version.artifact, version.results)
     deployment = advance_creation(context, model, Role.TEST, shape=_shape(context))
     if isinstance(deployment, Waiting):
@@ -103,10 +103,8 @@ def _try(context: ReleaseContext, version: Version, started: RehearsalStarted) -
 
 
 def _shape(context: ReleaseContext) -> Shape | None:
-    """Return the size of production with one instance: what the version would run on."""
+    """Return production's size with one instance; None without production."""
     serving = context.state.production
-    return (
-        replace(context.deployments.get(serving.deployment_id).shape, instance_count=1, autoscaling=None)
-        if serving
-        else None
-    )
+    if serving is None:
+        return None
+    return replace(context.deployments.get(serving.deployment_id).shape, instance_count=1, autoscaling=None)

@@ -1,4 +1,4 @@
-"""Waiting for OCI: one look for Airflow's trigger, a few for an operator, as many as it takes for a notebook."""
+"""Wait for OCI: Airflow's trigger looks once, an operator a few times, a notebook until it is done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.deployment_states import Progress
 from recdeploy_ops.domain.errors import CloudRefusedError, TransientError
-from recdeploy_ops.domain.waiting import Waiting, judge_work_request, look_intervals
+from recdeploy_ops.domain.waiting import Waiting, judge_work_request, poll_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 
 def is_finished(deployments: ModelDeployments, deployment_id: str) -> bool:
-    """Return whether OCI has nothing in progress with a deployment.
+    """Return whether OCI has finished all changes of a deployment.
 
-    Where OCI refuses to list its work requests, its state alone says so.
+    If OCI refuses to list its work requests, its state alone decides.
     """
     try:
         newest = deployments.newest_work_request(deployment_id)
     except CloudRefusedError as err:
-        log.warning("Only the state of %s is looked at: %s", deployment_id, err)
+        log.warning("Only the state of %s is known: %s", deployment_id, err)
         newest = None
     if newest and judge_work_request(newest.status) is Progress.RUNNING:
         return False
@@ -49,7 +49,7 @@ def finish(context: ReleaseContext, advance: Callable[[], Outcome]) -> Summary:
 
 
 def advance_patiently(context: ReleaseContext, advance: Callable[[], Outcome], *, patience: float) -> Outcome:
-    """Advance a step, again and again while what it waits for ends soon; return the wait that takes longer.
+    """Advance a step repeatedly while its waits end soon; return the outcome, or the wait that takes longer.
 
     Args:
         context: of the run.
@@ -62,13 +62,13 @@ def advance_patiently(context: ReleaseContext, advance: Callable[[], Outcome], *
 
 
 def _watch(context: ReleaseContext, waiting: Waiting, patience: float) -> float:
-    """Look until a wait is over, its deadline has passed, or patience has ended; return how much patience that took.
+    """Look until a wait is over, its deadline has passed, or patience is used up; return the seconds it took.
 
-    It sleeps before each look, the first one too: OCI's lists may not show yet what it has just accepted.
+    It sleeps before each look, also the first: OCI's lists may not yet show what OCI has just accepted.
     """
     log.info("%s", waiting.reason)
     spent = 0.0
-    for seconds in look_intervals(context.settings.release.poll_seconds):
+    for seconds in poll_intervals(context.settings.release.poll_seconds):
         if spent + seconds > patience:
             break
         time.sleep(seconds)
@@ -85,5 +85,5 @@ def _look(deployments: ModelDeployments, deployment_id: str) -> bool:
         log.warning("Looking again: %s", err)
         return False
     except CloudRefusedError as err:
-        log.warning("The step looks for itself: %s", err)
+        log.warning("Leaving the check to the step: %s", err)
         return True

@@ -1,6 +1,6 @@
 """Reconcile the ledger with OCI: after it was lost or damaged, or production was changed by hand.
 
-The difference is shown first. Only with ``apply`` it is recorded, as one event that says what is.
+By default the difference is only shown. With ``apply`` it is recorded as one event that describes what OCI has.
 """
 
 from __future__ import annotations
@@ -40,43 +40,42 @@ log = logging.getLogger(__name__)
 
 
 def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) -> Outcome:
-    """Compare the ledger with OCI, and with ``apply`` record what OCI has.
+    """Compare the ledger with OCI and, with ``apply``, record what OCI has.
 
     Args:
-        context: of the run, which has no release.
-        deployment_id: OCID of the deployment that is production; by default the ledger's, or the one that carries the
-            role's tag.
-        apply: whether to write; else only the difference is shown.
+        context: of the run, which does not have a release.
+        deployment_id: OCID of the deployment that is production; by default the ledger's, or the one that is tagged as
+            production.
+        apply: whether to record the difference; otherwise it is only shown.
 
     Raises:
         LockHeldError: a release is in progress.
         SettingsError: more than one deployment could be production.
-        StateMismatchError: production belongs to another project, or is not ACTIVE, and nothing is in progress that
-            would bring it there.
+        StateMismatchError: production belongs to another project, or is not ACTIVE and is not being updated.
         DeploymentFailedError: production does not answer as its version would.
     """
-    found = _read(context)
-    production = inventory.choose_production(context, found.state, deployment_id)
+    ledger = _read(context)
+    production = inventory.choose_production(context, ledger.state, deployment_id)
     if production is not None and production.lifecycle_state.is_updating:
         return _await_update(context, production)
-    taken = inventory.take_inventory(context, found.state, production)
+    actual = inventory.take_inventory(context, ledger.state, production)
     duplicates = inventory.find_duplicates(context, production)
     difference = [
-        *_describe(found),
-        *_describe_lost_ledger(context, found, production),
+        *_describe(ledger),
+        *_describe_lost_ledger(context, ledger, production),
         *differences.compare_tags(context, production, duplicates),
-        *differences.compare(found.state, taken),
+        *differences.compare(ledger.state, actual),
     ]
-    importable = _describe_importable(context, taken)
+    importable = _describe_importable(context, actual)
     for line in [*difference, *importable] or ["The ledger and OCI agree: there is nothing to adopt."]:
         log.info("%s", line)
     if apply and difference:
-        waiting = _untag_duplicates(context, found.state, duplicates)
+        waiting = _untag_duplicates(context, ledger.state, duplicates)
         if waiting:
             return waiting
-        taken = replace(taken, versions=_fetch_missing(context, taken.versions))
-        _set_aside(context, found)
-        _record(context, taken, difference)
+        actual = replace(actual, versions=_fetch_missing(context, actual.versions))
+        _set_aside(context, ledger)
+        _record(context, actual, difference)
     recorded = difference or _recorded_last(context)
     if apply and recorded:
         return tagging.advance_tagging(context) or {"difference": recorded, "applied": True}
@@ -84,13 +83,13 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) 
 
 
 @dataclass(frozen=True)
-class _Found:
-    """The ledger as it was found.
+class _LedgerReading:
+    """The ledger as it was read.
 
     Attributes:
-        state: its state; empty when it is damaged.
+        state: its state; empty if it is damaged.
         audit: what is wrong with it.
-        keys: of its folder.
+        keys: the keys in its folder.
     """
 
     state: LedgerState
@@ -99,11 +98,11 @@ class _Found:
 
     @property
     def is_damaged(self) -> bool:
-        """Return whether a new chain must be begun: a ledger that is gone altogether begins one by itself."""
+        """Return whether a new chain must be begun; a ledger that is gone begins one automatically."""
         return bool(self.keys and self.audit.damage)
 
 
-def _read(context: ReleaseContext) -> _Found:
+def _read(context: ReleaseContext) -> _LedgerReading:
     of_production, others = tagging.find_heads(context)
     audit = examine(context.store, tagged_heads=of_production, other_heads=others)
     keys = [stored.key for stored in context.store.list(LEDGER)]
@@ -112,42 +111,42 @@ def _read(context: ReleaseContext) -> _Found:
     except IntegrityError as err:
         audit = replace(audit, damage=[*audit.damage, str(err)])
         state = LedgerState()
-    found = _Found(state, audit, keys)
-    if not found.is_damaged:
-        return found
-    if state.holder is not None:  # no lock to trust: a person who applies this has seen this line
+    ledger = _LedgerReading(state, audit, keys)
+    if not ledger.is_damaged:
+        return ledger
+    if state.holder is not None:  # a damaged ledger's lock cannot be trusted: the person who applies this must check
         holder = f"it names the run {state.holder} as in progress"
-        audit.damage.append(f"{holder}: see that it has ended before you apply this")
-    return replace(found, state=LedgerState())
+        audit.damage.append(f"{holder}: make sure that it has ended before you apply this")
+    return replace(ledger, state=LedgerState())
 
 
-def _describe(found: _Found) -> list[str]:
-    if found.is_damaged:
-        lines = [f"the ledger is damaged: {fault}" for fault in dict.fromkeys(found.audit.damage)]
-        aside = f"its {len(found.keys)} objects are put below {LEDGER_ASIDE}"
+def _describe(ledger: _LedgerReading) -> list[str]:
+    if ledger.is_damaged:
+        lines = [f"the ledger is damaged: {fault}" for fault in dict.fromkeys(ledger.audit.damage)]
+        aside = f"its {len(ledger.keys)} objects are moved to {LEDGER_ASIDE}"
         return [*lines, f"{aside}, and a new ledger is begun with what OCI has"]
-    lines = [f"it is written again: {fault}" for fault in found.audit.derived]
-    if found.keys:  # of a ledger that is gone altogether, production says that
-        lines += [f"it is left alone, as production does not say so: {fault}" for fault in found.audit.unconfirmed]
+    lines = [f"it is written again: {fault}" for fault in ledger.audit.derived]
+    if ledger.keys:  # a ledger that is gone is reported by `_describe_lost_ledger`
+        lines += [f"it is left alone, as production does not say so: {fault}" for fault in ledger.audit.unconfirmed]
     return lines + [
-        f"{key} is not an entry of the ledger: it is put below {LEDGER_ASIDE}" for key in found.audit.foreign
+        f"{key} is not an entry of the ledger: it is moved to {LEDGER_ASIDE}" for key in ledger.audit.foreign
     ]
 
 
-def _describe_lost_ledger(context: ReleaseContext, found: _Found, production: Deployment | None) -> list[str]:
-    """Return that production has a ledger which is not here: it is lost, or this is not its storage."""
-    mismatch = names_unknown_ledger(context, production) if production is not None and not found.keys else None
-    return [f"{mismatch}: if that ledger lies elsewhere, correct the setting storage instead"] if mismatch else []
+def _describe_lost_ledger(context: ReleaseContext, ledger: _LedgerReading, production: Deployment | None) -> list[str]:
+    """Return a line if production names a ledger that is not in this storage."""
+    mismatch = names_unknown_ledger(context, production) if production is not None and not ledger.keys else None
+    return [f"{mismatch}: if that ledger is elsewhere, correct the setting storage instead"] if mismatch else []
 
 
-def _describe_importable(context: ReleaseContext, taken: Inventory) -> list[str]:
-    """Return what could be imported while nothing is in production, and how: nothing is imported unless it is named."""
-    shop = existing_shops.find_existing_shop(context) if taken.production is None else None
+def _describe_importable(context: ReleaseContext, actual: Inventory) -> list[str]:
+    """Return what could be imported while nothing is in production; it is imported only if a person names it."""
+    shop = existing_shops.find_existing_shop(context) if actual.production is None else None
     return [*shop.describe(), "To import one of them, name its OCID as deployment_id."] if shop else []
 
 
 def _untag_duplicates(context: ReleaseContext, state: LedgerState, duplicates: list[Deployment]) -> Waiting | None:
-    """Take production's tag from every other deployment, which serves on; a person may delete it."""
+    """Remove production's tag from every other deployment; those keep serving until a person deletes them."""
     _require_no_release(state)
     for listed in duplicates:
         deployment = context.deployments.get(listed.deployment_id)
@@ -156,21 +155,21 @@ def _untag_duplicates(context: ReleaseContext, state: LedgerState, duplicates: l
         tags = {name: value for name, value in deployment.tags.items() if name != ROLE_TAG}
         context.deployments.tag(deployment, tags)
         log.warning(
-            "%s (%s) has lost the tag of production and still runs: delete it once nobody sends requests to it.",
+            "%s (%s) is no longer tagged as production and still runs: delete it once it gets no requests.",
             deployment.name,
             deployment.deployment_id,
         )
     return None
 
 
-def _set_aside(context: ReleaseContext, found: _Found) -> None:
-    keys = found.keys if found.is_damaged else found.audit.foreign
+def _set_aside(context: ReleaseContext, ledger: _LedgerReading) -> None:
+    keys = ledger.keys if ledger.is_damaged else ledger.audit.foreign
     if keys:
-        log.warning("%s objects of the ledger are put below %s", len(keys), context.ledger.set_aside(keys))
+        log.warning("%s objects of the ledger were moved to %s", len(keys), context.ledger.set_aside(keys))
 
 
 def _await_update(context: ReleaseContext, production: Deployment) -> Waiting:
-    """Wait for a change that somebody else makes, as long as a deployment may take, counted from its beginning."""
+    """Wait for an update that another process requested, at most the timeout of a deployment since its beginning."""
     newest = context.deployments.newest_work_request(production.deployment_id)
     minutes = context.settings.release.deployment_timeout_minutes
     deadline = (newest.accepted_at if newest else context.now()) + timedelta(minutes=minutes)
@@ -179,24 +178,24 @@ def _await_update(context: ReleaseContext, production: Deployment) -> Waiting:
     return Waiting(production.deployment_id, f"{production.name} is being updated", deadline)
 
 
-def _record(context: ReleaseContext, taken: Inventory, difference: list[str]) -> None:
+def _record(context: ReleaseContext, actual: Inventory, difference: list[str]) -> None:
     adopted = Adopted(
         difference=tuple(difference),
-        seen_work_request=tagging.newest_change(context, taken.production),
-        versions=tuple(version for _, version in sorted(taken.versions.items())),
-        highest_version=taken.highest_version,
-        production=taken.production,
-        previous_champion=taken.previous_champion,
+        seen_work_request=tagging.newest_change(context, actual.production),
+        versions=tuple(version for _, version in sorted(actual.versions.items())),
+        highest_version=actual.highest_version,
+        production=actual.production,
+        previous_champion=actual.previous_champion,
     )
     context.ledger.append(context.run_id, adopted, guard=_require_no_release)
     context.publish_state()
     for model in list_models(context):
-        if LEDGER_TAG in model.tags:  # of a ledger that may be gone
+        if LEDGER_TAG in model.tags:  # it may name a ledger that is gone
             tagging.tag_with_head(context, model.model_id)
 
 
 def _recorded_last(context: ReleaseContext) -> list[str]:
-    """Return what an earlier try of this run recorded before it waited for production's tags; usually nothing."""
+    """Return the difference that an earlier try of this run recorded before it waited for production's tags."""
     newest = context.history()[-1:]
     return [
         line
@@ -207,21 +206,21 @@ def _recorded_last(context: ReleaseContext) -> list[str]:
 
 
 def _fetch_missing(context: ReleaseContext, versions: dict[int, Version]) -> dict[int, Version]:
-    """Return the versions, those with an artifact in the catalog and none in storage fetched into it."""
-    complete = {}
-    for number, version in versions.items():
-        complete[number] = version if _is_stored(context, version) else _fetch(context, version)
-    return complete
+    """Return the versions, with artifacts that storage lacks fetched from the catalog."""
+    return {
+        number: version if _is_stored(context, version) else _fetch(context, version)
+        for number, version in versions.items()
+    }
 
 
 def _is_stored(context: ReleaseContext, version: Version) -> bool:
-    """Return whether a version's artifact lies in storage, with the digest that the ledger or a tag says."""
+    """Return whether storage has a version's artifact with the digest that the ledger or a tag names."""
     if not version.artifact:
         return False
     try:
         open_bundle(context.store, version.artifact, digest=version.digest or None, made_by="adopt_production")
     except (MissingInputError, IntegrityError) as err:
-        log.warning("The artifact of v%s is taken from the catalog: %s", version.number, err.message)
+        log.warning("Fetching the artifact of v%s from the catalog: %s", version.number, err.message)
         return False
     return True
 
@@ -233,21 +232,21 @@ def _fetch(context: ReleaseContext, version: Version) -> Version:
             version.number,
         )
         return version
-    with workspace() as place:
-        archive, folder = place / "artifact.zip", place / "artifact"
+    with workspace() as scratch:
+        archive, folder = scratch / "artifact.zip", scratch / "artifact"
         try:
             _fetch_artifact(context, version, archive, folder)
             bundle = store_bundle(context.store, adopted_prefix(version.number), folder)
         except (IntegrityError, StorageError) as err:
             if not version.known_by_tags and version.stage is not Stage.REJECTED:
                 raise
-            log.warning("v%s is not what its tags say, and production cannot go back to it: %s", version.number, err)
+            log.warning("v%s is not what its tags say; production cannot go back to it: %s", version.number, err)
             return replace(version, stage=Stage.REJECTED)
     return replace(version, artifact=bundle.prefix)
 
 
 def _fetch_artifact(context: ReleaseContext, version: Version, archive: Path, folder: Path) -> None:
-    """Fetch a version's artifact from the catalog, verified against its digest where there is one."""
+    """Fetch a version's artifact from the catalog, and verify its digest if it has one."""
     if version.digest:
         fetch_from_catalog(context, version.model_id, version.digest, archive, folder)
         return

@@ -22,7 +22,7 @@ def advance(context: ReleaseContext) -> Outcome:
     Raises:
         StorageError: the champion's files are gone.
         IntegrityError: they were changed.
-        DeploymentFailedError: a worker does not run the champion's code, and production does not answer as it would.
+        DeploymentFailedError: a worker may not run the champion's code, and production does not answer as expected.
     """
     context.confirm_lock()
     serving = context.state.production

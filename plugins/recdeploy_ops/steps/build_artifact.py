@@ -1,4 +1,4 @@
-"""Step 6: the serving artifact, the same bytes for the same input."""
+"""Step 6: build the serving artifact; the same input gives the same bytes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 def advance(context: ReleaseContext) -> Outcome:
     """Build the artifact of the release's version.
 
-    A version that was registered keeps its artifact for ever: when a retrained one differs, the release goes
-    on with a new version number. The catalog is consulted too: a try may have been killed before its entry.
+    A registered version never changes: if a retrained one differs, the release continues with a new version number. The
+    catalog is read too: an earlier try may have been killed between registering and recording.
     """
     release = context.confirm_lock()
     extract, results = context.open_bundle(DataExtracted), context.open_bundle(ModelTrained)
@@ -46,7 +46,7 @@ def advance(context: ReleaseContext) -> Outcome:
         digest = build(version)
         if _is_taken(context, version, digest):
             version = highest_version(context) + 1
-            log.warning("v%s is registered with other content: this becomes v%s.", release.version, version)
+            log.warning("v%s is registered with other content: the release continues as v%s.", release.version, version)
             digest = build(version)
         bundle = store_bundle(context.store, context.prefix("artifact"), folder / "artifact")
     context.record(ArtifactBuilt(prefix=bundle.prefix, digest=digest, version=version))
@@ -58,5 +58,5 @@ def _is_taken(context: ReleaseContext, version: int, digest: str) -> bool:
     registered = context.state.versions.get(version)
     if registered:
         return registered.digest != digest
-    found = find_registration(context, version, digest)
-    return not found.models and found.other is not None
+    registration = find_registration(context, version, digest)
+    return not registration.models and registration.other is not None

@@ -1,4 +1,4 @@
-"""Step 7: the offline gate: the lists of all users, and the artifact's behaviour in a clean process."""
+"""Step 7: the offline gate checks the lists of all users, and the artifact's answers in a clean process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def advance(context: ReleaseContext) -> Outcome:
     """Judge the candidate before anything is registered.
 
     Raises:
-        GateFailedError: a list is wrong, too many users have none, or ``score.py`` answers something else.
+        GateFailedError: a list is wrong, too many users have none, or ``score.py`` gives a wrong answer.
     """
     release = context.confirm_lock()
     with fetch_candidate(context) as candidate:
@@ -39,8 +39,8 @@ def advance(context: ReleaseContext) -> Outcome:
             expected=candidate.expected,
             malformed=context.settings.probes.malformed_requests,
         )
-    of_lists = judge_lists(lists, min_user_coverage=context.settings.gates.min_user_coverage)
-    of_answers = judge_endpoint(answers)
-    report = GateReport(of_lists.findings + of_answers.findings)
+    list_report = judge_lists(lists, min_user_coverage=context.settings.gates.min_user_coverage)
+    answer_report = judge_endpoint(answers)
+    report = GateReport(list_report.findings + answer_report.findings)
     details = {"digest": candidate.digest, "lists": asdict(lists)}
     return record_report(context, CandidateChecked, report, details)

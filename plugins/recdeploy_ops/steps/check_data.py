@@ -1,4 +1,4 @@
-"""Step 4: the data-quality gate, before anything is spent."""
+"""Step 4: the data-quality gate, before time is spent on training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def advance(context: ReleaseContext) -> Outcome:
     with workspace() as folder:
         fetch_bundle(context.store, bundle, folder)
         measured = measure_data(folder, context.settings, bundle.facts)
-    # The release's own time, so that a second try judges the same; one that is opened again is judged again.
+    # The time of the release, so that another try gives the same verdict; reopening the release updates it.
     now = datetime.fromisoformat(release.last_opened_at)
     report = judge_data(measured, context.settings.gates, now)
     return record_report(context, DataChecked, report, {"extract": bundle.digest})

@@ -1,4 +1,4 @@
-"""Step 14: the one teardown. Nothing of the run is left behind, and the lock is free."""
+"""Step 14: the teardown: clean up after the run and free the lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step 9: the test deployment, with a lease."""
+"""Step 9: create the test deployment, with a lease."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def advance(context: ReleaseContext) -> Outcome:
     release = context.confirm_lock()
     registered = release.require(ModelRegistered)
     if release.retrain_params.skip_test_deployment:
-        log.warning("skip_test_deployment is set: v%s is not tried on a test deployment.", release.version)
+        log.warning("skip_test_deployment is set: v%s gets no test deployment.", release.version)
         context.record(TestDeployed(deployment_id=None, url=None, lease=None))
         return {"skipped": True}
     try:

@@ -1,4 +1,4 @@
-"""Step 3: interactions, users and items from the source database to Parquet."""
+"""Step 3: extract interactions, users and items from the source database to Parquet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def advance(context: ReleaseContext, *, source: Source) -> Outcome:
-    """Run the three queries and store what they return.
+    """Run the three queries and store their rows.
 
     Args:
         context: of the run.

@@ -1,4 +1,4 @@
-"""Housekeeping: close releases whose run has ended, delete deployments that nobody needs."""
+"""Housekeeping: close releases whose run has ended, delete orphans and unfinished files."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UNFINISHED = timedelta(days=1)  # no writer takes that long
+ABANDONED_AFTER = timedelta(days=1)  # no writer takes that long
 
 
 def advance(context: ReleaseContext, *, has_ended: HasEnded) -> Outcome:
-    """Tidy up; what a release in progress needs is left alone.
+    """Clean up, except what a release in progress needs.
 
     Args:
-        context: of housekeeping's own run, which has no release.
-        has_ended: says of the release that holds the lock whether its run has ended.
+        context: of the housekeeping run, which does not have a release.
+        has_ended: returns whether the run of the release that holds the lock has ended.
 
     Returns:
-        What to wait for; else the names of the test deployments that are left, as they are needed or nobody knows them.
+        What to wait for; else the names of the test deployments that stay, because they are needed or unknown.
     """
     holder = context.refresh().holding_release
     if holder is not None and has_ended(holder):
-        log.warning("The run %s ended without closing its release: that is done now.", holder.run_id)
+        log.warning("The run %s ended without closing its release: closing it now.", holder.run_id)
         closed = advance_closing(context.of_run(holder.run_id))
         if isinstance(closed, Waiting):
             return closed
-    for name in context.store.sweep(context.now() - UNFINISHED):
-        log.warning("A writer was killed while it wrote %s: what it left is removed.", name)
+    for name in context.store.sweep(context.now() - ABANDONED_AFTER):
+        log.warning("Removed %s: its writer was killed before it was complete.", name)
     sweep_workspaces()
     tests = [d for d in find_deployments(context, Role.TEST) if not d.lifecycle_state.is_deleted]
     orphans = [d for d in tests if _is_orphan(d, context.state, context.now())]
@@ -54,7 +54,7 @@ def advance(context: ReleaseContext, *, has_ended: HasEnded) -> Outcome:
 
 
 def _is_orphan(deployment: Deployment, state: LedgerState, now: datetime) -> bool:
-    """Return whether a test deployment's release is closed, or its lease is over and no release holds it."""
+    """Return whether a test deployment's release is closed, or its release is unknown and its lease is over."""
     made_by = deployment.tags.get(RUN_TAG)
     if state.holder is not None and run_tag(state, state.holder) == made_by:
         return False

@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 
 def advance(context: ReleaseContext, opening: Opening) -> Outcome:
-    """Open the release of the run, or open it again.
+    """Open or reopen the release of the run.
 
-    Storage and OCI are tried before the lock is taken, so that a wrong setting leaves nothing behind.
+    Access to storage and OCI is checked before the lock is taken, so that a wrong setting leaves nothing behind.
 
     Args:
         context: of the run.
@@ -29,8 +29,7 @@ def advance(context: ReleaseContext, opening: Opening) -> Outcome:
 
     Raises:
         LockHeldError: the run that holds the lock is in progress.
-        StateMismatchError: OCI's production is not what the ledger says, or a shop that the ledger does not know may
-            be served already.
+        StateMismatchError: OCI's production is not what the ledger says, or an unknown shop may already be served.
     """
     context.store.check_writable()
     context.catalog.check_access()

@@ -1,4 +1,4 @@
-"""Rollback, step 1: choose the version, take the release lock, even from a release that only waits for an approval."""
+"""Rollback, step 1: choose the version and take the release lock, also from a release that waits for an approval."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ def advance(context: ReleaseContext, opening: Opening) -> Outcome:
     Raises:
         SettingsError: no such version exists.
         IllegalTransitionError: that version never served, or serves now.
-        ApprovalError: this run has rolled back before, and production was changed since.
+        ApprovalError: this run has already rolled back, and production was changed since.
         StateMismatchError: OCI's production is not what the ledger says.
         LockHeldError: the run that holds the lock is past its approval.
-        IntegrityError, StorageError: a release would be preempted for a version that cannot be restored.
+        IntegrityError, StorageError: the version cannot be restored, so a waiting release is not preempted for it.
     """
     params = opening.params
     if not isinstance(params, RollbackParams):
-        raise TypeError(f"A rollback is opened with RollbackParams, not {type(params).__name__}.")
+        raise TypeError(f"A rollback needs RollbackParams, not {type(params).__name__}.")
     context.store.check_writable()
     context.catalog.check_access()
     state = context.refresh()
     if state.production is None:
-        reconcile(state, find_production(context))  # where OCI has one, this is the wrong storage
+        reconcile(state, find_production(context))  # if OCI has one, this is the wrong storage
     known = state.releases.get(context.run_id)
     target = state.versions[known.version] if known else choose_target(state, _parse(params.version))
     if known is not None:
         require_unused(state, known)
-    if can_be_preempted(state, context.run_id):  # nobody loses an approval to a rollback that is not possible
+    if can_be_preempted(state, context.run_id):  # an impossible rollback must not preempt a release
         reconcile(state, find_production(context))
         rehearsals.require_rollback_target(context, target)
     waiting = takeovers.advance_takeover(context, has_ended=opening.has_ended, preempting=True)
     waiting = waiting or takeovers.advance_return(context)
     if waiting:
         return waiting
-    reconcile(context.state, find_production(context))  # an ended run may have left production half switched
+    reconcile(context.state, find_production(context))  # an ended run may have left a switch unfinished
     known = context.state.releases.get(context.run_id)
     if known is None or not known.is_open:
         open_release(context, opening, purpose=Purpose.ROLLBACK, version=target.number)
@@ -65,5 +65,5 @@ def advance(context: ReleaseContext, opening: Opening) -> Outcome:
 
 
 def _parse(version: int | str) -> int | str:
-    """Return the param as a number where it is one: Airflow's form gives text."""
+    """Return the param as a number if it is one: Airflow's form gives text."""
     return int(version) if isinstance(version, str) and version.isdecimal() else version

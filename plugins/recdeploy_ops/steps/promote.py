@@ -1,4 +1,4 @@
-"""Step 12: production serves the approved version, verified, or what it served before."""
+"""Step 12: switch production to the approved version and verify it; if that fails, restore the champion."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ log = logging.getLogger(__name__)
 
 
 def advance(context: ReleaseContext) -> Outcome:
-    """Switch production to the approved version, resize it where the approver was told so, delete the test.
+    """Switch production to the approved version, resize it as approved, delete the test deployment.
 
     Raises:
         ApprovalError: the approval does not cover what would be promoted.
-        MissingInputError: what it rests on is gone; says which task to run again.
-        PromotionFailedError: production did not verify; says what it serves now.
+        MissingInputError: a required result is gone; says which task to run again.
+        PromotionFailedError: the switch failed; says what production serves now.
         SwitchInterruptedError: trying again may help; says what state production is in.
-        DeploymentFailedError: production serves the new version, but not in the size that was asked for.
+        DeploymentFailedError: production serves the new version, but not in the requested size.
     """
     with reporting_production(context):
         return _advance(context)
@@ -74,7 +74,7 @@ def _advance(context: ReleaseContext) -> Outcome:
 
 
 def _switch(context: ReleaseContext) -> Waiting | Deployment:
-    """Switch production by one move, once the approval was found to cover it."""
+    """Advance the switch of production by one move, if the approval covers it."""
     approved = require_promotion_approved(context)
     champion = context.state.production
     if context.release.open_switch is None:
@@ -91,10 +91,10 @@ def _switch(context: ReleaseContext) -> Waiting | Deployment:
 
 
 def _require_registered_artifact(context: ReleaseContext, approved: ModelRegistered) -> None:
-    """Refuse a model that OCI does not deploy, or whose artifact was exchanged, whatever its tags say."""
+    """Refuse a model that OCI would not deploy, or whose artifact was replaced."""
     require_usable(context, approved.model_id, approved.version)
-    with workspace() as place:
-        archive, folder = place / "artifact.zip", place / "artifact"
+    with workspace() as scratch:
+        archive, folder = scratch / "artifact.zip", scratch / "artifact"
         try:
             fetch_from_catalog(context, approved.model_id, approved.digest, archive, folder)
         except IntegrityError as err:
@@ -113,7 +113,7 @@ def _require_rollback_rehearsed(context: ReleaseContext, champion: Serving) -> N
 
 
 def _make_first_production(context: ReleaseContext, approved: ModelRegistered) -> Waiting | Deployment:
-    """First release: the test deployment becomes production, or one is created when the test was skipped."""
+    """Turn the test deployment into the first production, or create one if the test was skipped."""
     tested = context.release.require(TestDeployed)
     goal = f"production with v{approved.version}"
     if tested.deployment_id is None:
@@ -138,14 +138,14 @@ def _create_first_production(context: ReleaseContext, approved: ModelRegistered,
 
 
 def _role_switch(context: ReleaseContext, deployment_id: str, approved: ModelRegistered, goal: str) -> Switch:
-    """Return the change of a test deployment's name and tags into production's; tags of other people stay."""
+    """Return the change of a test deployment's name and tags into production's; other tags stay."""
     tags = deployment_tags(context, approved.version, approved.digest, Role.PRODUCTION)
     name = deployment_name(context.project, Role.PRODUCTION, approved.version)
 
     def request_update(deployment: Deployment) -> None:
         description = f"Production of {context.project}"
-        tags_then = {**without_lease(deployment.tags), **tags}
-        context.deployments.describe(deployment, name=name, description=description, tags=tags_then)
+        all_tags = {**without_lease(deployment.tags), **tags}
+        context.deployments.describe(deployment, name=name, description=description, tags=all_tags)
 
     return Switch(
         deployment_id=deployment_id,
@@ -176,7 +176,7 @@ def _record(context: ReleaseContext, production: Deployment) -> None:
 
 
 def _resize_and_delete_test(context: ReleaseContext) -> Outcome:
-    """Bring production to the size that was asked for and delete the test; neither undoes a verified promotion."""
+    """Resize production as requested and delete the test deployment; a failure does not undo the promotion."""
     promoted = context.release.require(Promoted)
     waits, failure = [], None
     try:

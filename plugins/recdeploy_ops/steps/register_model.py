@@ -1,4 +1,4 @@
-"""Step 8: the artifact in the Model Catalog, with its version label, provenance, metadata and tags."""
+"""Step 8: register the artifact in the Model Catalog, with its version label, provenance, metadata and tags."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def advance(context: ReleaseContext) -> Outcome:
-    """Register the artifact, or go on with the model that an earlier try registered.
+    """Register the artifact, or continue with the model that an earlier try registered.
 
     Raises:
         MissingInputError: the catalog has this version with other content.
@@ -52,17 +52,17 @@ def advance(context: ReleaseContext) -> Outcome:
 
 def _register(context: ReleaseContext, artifact: Bundle) -> CatalogModel:
     version = context.release.version
-    found = find_registration(context, version, artifact.digest)
-    new = _describe(context, artifact, unusable=found.unusable)
+    registration = find_registration(context, version, artifact.digest)
+    new = _describe(context, artifact, unusable=registration.unusable)
     candidate = Version(version, Stage.CANDIDATE, context.run_id, artifact.digest, "", artifact.prefix, results="")
-    model = choose_registered(context, candidate, found.models)
+    model = choose_registered(context, candidate, registration.models)
     if model:
         context.catalog.complete_origin(model.model_id, new)
         return model
-    if found.other:
+    if registration.other:
         raise MissingInputError(
-            f"The catalog has v{version} with other content ({found.other.model_id}), and a version is never "
-            "registered twice: this one needs another number",
+            f"The catalog already has v{version} with other content ({registration.other.model_id}): this one needs "
+            "another number",
             task="build_artifact",
         )
     model = context.catalog.create(new)
@@ -71,8 +71,8 @@ def _register(context: ReleaseContext, artifact: Bundle) -> CatalogModel:
 
 
 def _upload(context: ReleaseContext, model: CatalogModel, artifact: Bundle) -> None:
-    with workspace() as place:
-        folder, target = place / "artifact", place / "artifact.zip"
+    with workspace() as scratch:
+        folder, target = scratch / "artifact", scratch / "artifact.zip"
         fetch_bundle(context.store, artifact, folder)
         zip_artifact(folder, target)
         context.catalog.upload_artifact(model.model_id, target)
@@ -121,8 +121,8 @@ def _describe(context: ReleaseContext, artifact: Bundle, *, unusable: int) -> Ne
             "git_commit": code.commit,
             "training_script": "ads operator: recommender",
         },
-        # The listing that did not find it gives the count, so that two tries at once ask for the same model; it lets a
-        # model that was deleted, or cannot be used, be registered again within OCI's 24 hours.
+        # Two tries at once use the same token and get the same model. The count comes from the listing that did not
+        # find it: it changes the token after a deletion, since OCI remembers tokens for 24 hours.
         token=f"{name}/{artifact.digest}/{unusable}",
     )
 

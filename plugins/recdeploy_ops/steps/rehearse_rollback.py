@@ -1,4 +1,4 @@
-"""Rollback, step 2: rehearse it, and back up what serves, before production is touched."""
+"""Rollback, step 2: rehearse it and back up what production serves, before the switch."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 
 def advance(context: ReleaseContext) -> Outcome:
-    """Try the version that the rollback goes to; back up what serves unless it has a backup.
+    """Rehearse the rollback target; back up what production serves unless it has a backup.
 
-    Code that this project has shipped is loaded in a clean process, any other is served by a test deployment.
+    Shipped code is loaded in a clean process; foreign code is served by a test deployment.
 
     Raises:
-        IntegrityError: its artifact is not the one that was recorded, or does not answer.
+        IntegrityError: the target's artifact is not the one that was recorded, or does not answer.
         DeploymentFailedError: the test deployment could not serve it, or could not be deleted.
-        StorageError: no whole copy of it exists.
+        StorageError: no undamaged copy of it exists.
     """
     release = context.confirm_lock()
     rehearsed = advance_rehearsal(context, context.state.versions[release.version])
@@ -39,9 +39,9 @@ def advance(context: ReleaseContext) -> Outcome:
 
 
 def _back_up_champion(context: ReleaseContext) -> None:
-    """Back up what the rollback replaces, unless that was done before.
+    """Back up what the rollback replaces, unless it has a backup.
 
-    Damage holds nothing up. An outage of the storage or of OCI is tried again like every other: a rollback needs both.
+    Damaged files do not stop a rollback. An outage of storage or OCI is a transient error: a rollback needs both.
     """
     release, serving = context.release, context.state.production
     if serving is None or release.open_switch is not None or backups.is_backed_up(context, serving):
@@ -49,5 +49,5 @@ def _back_up_champion(context: ReleaseContext) -> None:
     try:
         backups.back_up(context, serving)
     except (IntegrityError, StorageError) as err:
-        log.warning("v%s could not be backed up, and the rollback goes on: %s", serving.version, err)
+        log.warning("v%s could not be backed up; the rollback continues: %s", serving.version, err)
         context.record(BackupFailed(version=serving.version, reason=str(err)))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def advance(context: ReleaseContext) -> Outcome:
-    """Delete the test deployment, make the champion's files current again, record who rejected it and why."""
+    """Delete the test deployment, make the champion's files current again, record who rejected and why."""
     release = context.confirm_lock()
     waiting = deletion.advance_test_deletion(context)
     if waiting:

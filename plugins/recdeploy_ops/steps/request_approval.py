@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def ask(context: ReleaseContext, *, attempt: int, notice: str | None = None) -> Question | None:
-    """Record that a person is asked, and return the question; None when nobody is to be asked.
+    """Record that a person is asked, and return the question; None if nobody needs to be asked.
 
     Args:
         context: of the run.
         attempt: Airflow's try number: an answer to an earlier try does not count.
-        notice: what to say before all else, e.g. why it is asked again.
+        notice: what the question begins with, e.g. why it is asked again.
     """
     if context.confirm_lock().is_rollback:
         return questions.ask_rollback(context, attempt=attempt, notice=notice)
@@ -30,5 +30,5 @@ def ask(context: ReleaseContext, *, attempt: int, notice: str | None = None) -> 
 
 
 def record_answer(context: ReleaseContext, answer: Answer, *, attempt: int) -> ApprovalAnswered:
-    """Record an answer, bound to the digest that was asked about; raises as `answers.record_answer` does."""
+    """Record an answer for the digest of the question; raises as `answers.record_answer` does."""
     return answers.record_answer(context, answer, attempt=attempt)

@@ -1,4 +1,4 @@
-"""Rollback, step 4: production serves an earlier version at the same URL, verified, or what it served before."""
+"""Rollback, step 4: switch production to an earlier version and verify it; if that fails, restore the champion."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ log = logging.getLogger(__name__)
 
 
 def advance(context: ReleaseContext) -> Outcome:
-    """Switch production to the rollback's version.
+    """Switch production to the rollback target.
 
     Raises:
-        MissingInputError: the rollback was not rehearsed in this run, or not answered though it was to be approved.
+        MissingInputError: the rollback was not rehearsed in this run, or its required approval is missing.
         ApprovalError: a person rejected it, or what was approved has changed since.
         DeploymentFailedError: the test deployment of the rehearsal could not be deleted; nothing was changed.
-        PromotionFailedError: production did not verify; says what it serves now.
+        PromotionFailedError: the switch failed; says what production serves now.
         SwitchInterruptedError: trying again may help; says what state production is in.
     """
     with reporting_production(context):
@@ -59,7 +59,7 @@ def _advance(context: ReleaseContext) -> Outcome:
 
 
 def _switch(context: ReleaseContext, champion: Serving) -> Waiting | Deployment:
-    """Switch production by one move, once nothing stands against it."""
+    """Advance the switch of production by one move, if the rollback was rehearsed and, where required, approved."""
     if context.release.open_switch is None:
         reconcile(context.state, find_production(context))
     require_rollback_approved(context)

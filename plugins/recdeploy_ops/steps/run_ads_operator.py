@@ -1,4 +1,4 @@
-"""Step 5: train with Oracle's ADS Recommender Operator, in a process of its own."""
+"""Step 5: train with Oracle's ADS Recommender Operator, in a separate process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What in the settings decides which model comes out, besides the release's own top_k and seed.
+# The training settings that determine the model, besides the release's top_k and seed.
 MODEL_SETTINGS = ("engine", "refit", "factors", "epochs", "learning_rate", "regularization")
 
 
@@ -43,8 +43,8 @@ def advance(context: ReleaseContext) -> Outcome:
 
 
 def _train(context: ReleaseContext, extract: Bundle, inputs: dict[str, Any]) -> Bundle:
-    with workspace() as place:
-        source, target = place / "extract", place / "results"
+    with workspace() as scratch:
+        source, target = scratch / "extract", scratch / "results"
         fetch_bundle(context.store, extract, source)
         target.mkdir()
         top_k, seed = inputs["top_k"], inputs["seed"]
@@ -61,7 +61,7 @@ def _reuse(context: ReleaseContext, inputs: dict[str, Any]) -> Bundle | None:
         bundle = context.open_bundle(ModelTrained)
         verify_bundle(context.store, bundle)
     except (MissingInputError, IntegrityError) as err:
-        log.warning("The earlier results are not used: %s", err)
+        log.warning("Training again, as the earlier results cannot be used: %s", err)
         return None
-    log.info("Already trained on this extract with this seed and these settings: %s is used again.", bundle.prefix)
+    log.info("Already trained on this extract with this seed and these settings: using %s", bundle.prefix)
     return bundle

@@ -1,4 +1,4 @@
-"""Step 10: probe the live TEST endpoint, in turn with production."""
+"""Step 10: probe the test deployment, alternating with production."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recdeploy_ops.domain.errors import CloudRefusedError, RecdeployError, StateMismatchError, TransientError
+from recdeploy_ops.domain.errors import CloudRefusedError, StateMismatchError, TransientError
 from recdeploy_ops.domain.events import TestDeployed, TestValidated
 from recdeploy_ops.domain.gates.endpoint import judge_endpoint, judge_latency
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
@@ -47,12 +47,12 @@ SKIPPED = GateReport(
 
 
 def advance(context: ReleaseContext) -> Outcome:
-    """Judge what the test deployment answers.
+    """Judge the answers of the test deployment.
 
     Raises:
-        GateFailedError: an answer is not the one that `recommendations.csv` and the contract promise.
-        CloudUnavailableError: the test deployment gave no answer, also when it was asked again: nothing is judged.
-        CloudRefusedError: OCI does not allow to ask it.
+        GateFailedError: an answer does not match `recommendations.csv` or the contract.
+        CloudUnavailableError: the test deployment gave no answer after all repeats: nothing is judged.
+        CloudRefusedError: OCI refused the requests.
     """
     tested = context.confirm_lock().require(TestDeployed)
     if tested.deployment_id is None:
@@ -86,7 +86,7 @@ def _probe(context: ReleaseContext, deployment_id: str, expected: Expectation) -
 def _read_titles(
     context: ReleaseContext, candidate: Candidate, samples: dict[str, Sequence[tuple[str, float]]]
 ) -> dict[str, str]:
-    """Return the titles of the items in the samples, where the query for items gives them."""
+    """Return the titles of the items in the samples, if the query for items returns titles."""
     source = context.settings.source
     path = candidate.extract / "items.parquet"
     title = source.title_column
@@ -104,22 +104,23 @@ def _asker(context: ReleaseContext, deployment_id: str) -> Ask:
     if not deployment.lifecycle_state.is_active:
         raise StateMismatchError(
             f"{deployment.name} ({deployment_id}) is {deployment.lifecycle_state}, so it cannot be probed.",
-            RunTask("If it is production, bring it back to ACTIVE in the OCI console", task="deploy_test"),
+            RunTask("If it is production, activate it in the OCI console", task="deploy_test"),
         )
     return patient_asker(context, deployment.url)
 
 
 def _unless_lost(ask: Ask) -> Ask:
-    """Return what asks production, and goes on without it once it is lost: what it would answer is not measured."""
-    lost: list[RecdeployError] = []
+    """Return a function that sends requests to production until one is lost, and then only returns `NO_ANSWER`."""
+    is_lost = False
 
-    def ask_or_go_on(request: object) -> Reply:
-        if not lost:
+    def ask_unless_lost(request: object) -> Reply:
+        nonlocal is_lost
+        if not is_lost:
             try:
                 return ask(request)
             except (TransientError, CloudRefusedError) as err:
-                log.warning("Production is not measured any further: %s", err)
-                lost.append(err)
+                log.warning("Production is not measured further: %s", err)
+                is_lost = True
         return Reply(NO_ANSWER, None, 0.0)
 
-    return ask_or_go_on
+    return ask_unless_lost

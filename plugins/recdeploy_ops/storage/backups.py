@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 def list_backups(store: Store) -> list[dict[str, Any]]:
     """Return ``version``, ``prefix``, ``digest`` and the number of ``files`` of each whole backup, oldest first.
 
-    One that cannot be read is named in the log and left out: it must not stand in the way of the others.
+    One that cannot be read is logged and left out.
     """
     prefixes = [
         stored.key.removesuffix(f"/{MANIFEST}")
         for stored in store.list(BACKUPS)
         if BACKUP_MANIFEST.fullmatch(stored.key)
     ]
-    found = []
+    backups = []
     for prefix in prefixes:
         try:
             bundle = open_bundle(store, prefix, made_by="backup_production")
@@ -40,32 +40,32 @@ def list_backups(store: Store) -> list[dict[str, Any]]:
         if not isinstance(version, int):
             log.warning("The backup %s cannot be used: its manifest names no version.", prefix)
             continue
-        found.append({"version": version, "prefix": prefix, "digest": bundle.digest, "files": len(bundle.files)})
-    return sorted(found, key=lambda backup: backup["prefix"].partition("_")[2])
+        backups.append({"version": version, "prefix": prefix, "digest": bundle.digest, "files": len(bundle.files)})
+    return sorted(backups, key=lambda backup: backup["prefix"].partition("_")[2])
 
 
 def list_artifacts(store: Store) -> set[tuple[int, str]]:
-    """Return version and artifact's digest of each whole backup: only what has served has any."""
+    """Return the version and the artifact's digest of each whole backup; only a version that served has one."""
     backups = list_backups(store)
     bundles = [open_bundle(store, backup["prefix"], made_by="backup_production") for backup in backups]
-    names = [bundle.files.get(f"{BACKUP_ARTIFACT}/{MANIFEST}", "") for bundle in bundles]
-    return {(backup["version"], digest) for backup, digest in zip(backups, names, strict=True)}
+    digests = [bundle.files.get(f"{BACKUP_ARTIFACT}/{MANIFEST}", "") for bundle in bundles]
+    return {(backup["version"], digest) for backup, digest in zip(backups, digests, strict=True)}
 
 
 def highest_backup(store: Store) -> int:
-    """Return the highest version number that a folder below ``backups/`` has, no matter who made it; 0 without any."""
-    found = (BACKUP_VERSION.match(stored.key) for stored in store.list(BACKUPS))
-    return max((int(match[1]) for match in found if match), default=0)
+    """Return the highest version number of a folder below ``backups/``, no matter who made it; 0 without any."""
+    matches = (BACKUP_VERSION.match(stored.key) for stored in store.list(BACKUPS))
+    return max((int(match[1]) for match in matches if match), default=0)
 
 
 def require_recorded(backup: Mapping[str, Any], entries: Iterable[Entry]) -> None:
-    """Refuse a backup, as `list_backups` gives it, that is not as the ledger says it was made.
+    """Refuse a backup from `list_backups` that the ledger does not have, or not with this digest.
 
     Raises:
         IntegrityError: no entry names it with this digest.
     """
-    made = [entry.event for entry in entries if isinstance(entry.event, ProductionBackedUp)]
-    recorded = {event.prefix: event.digest for event in made if event.prefix}
+    events = [entry.event for entry in entries if isinstance(entry.event, ProductionBackedUp)]
+    recorded = {event.prefix: event.digest for event in events if event.prefix}
     digest = recorded.get(backup["prefix"])
     if digest != backup["digest"]:
         what = f"the ledger says {digest}: it was changed" if digest else "the ledger has no such backup"

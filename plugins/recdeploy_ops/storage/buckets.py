@@ -1,4 +1,4 @@
-"""OCI Object Storage as a store: what production uses, as workers share no disk there."""
+"""OCI Object Storage as a store: for production, where workers do not share a disk."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class BucketStore:
 
     def __init__(self, uri: str, session: OciSession) -> None:
         self.uri = uri.rstrip("/")
-        found = re.fullmatch(r"oci://([^@/]+)@([^/]+)(?:/(.*))?", self.uri)
-        if found is None:
+        match = re.fullmatch(r"oci://([^@/]+)@([^/]+)(?:/(.*))?", self.uri)
+        if match is None:
             raise StorageError(f"{uri!r} is not a storage root of the form oci://bucket@namespace/prefix.")
-        self._bucket, self._namespace = found[1], found[2]
-        self._prefix = f"{found[3]}/" if found[3] else ""
+        self._bucket, self._namespace = match[1], match[2]
+        self._prefix = f"{match[3]}/" if match[3] else ""
         self._session = session
 
     def read(self, key: str) -> bytes:
@@ -59,7 +59,7 @@ class BucketStore:
 
     @contextmanager
     def open(self, key: str) -> Iterator[BinaryIO]:
-        """Stream the object; of the errors inside, only those of its own stream become the storage's."""
+        """Stream the object; only errors of this stream become storage errors."""
         import urllib3.exceptions
 
         with self._calling("read", key):
@@ -85,8 +85,8 @@ class BucketStore:
                     fields="name,size",
                     **({"start": first} if first else {}),
                 ).data
-            for found in page.objects:
-                yield StoredObject(found.name.removeprefix(self._prefix), found.size)
+            for listed in page.objects:
+                yield StoredObject(listed.name.removeprefix(self._prefix), listed.size)
             first = page.next_start_with
             if not first:
                 return
@@ -106,7 +106,7 @@ class BucketStore:
             self._client.put_object(self._namespace, self._bucket, self._name(key), content)
 
     def copy(self, source: str, target: str) -> bool:
-        """Store ``source`` under the new key ``target`` as well, passing through a file of this machine."""
+        """Store ``source`` under the new key ``target`` as well, by way of a local temporary file."""
         with self.open(source) as stream, tempfile.TemporaryFile() as spool:
             shutil.copyfileobj(stream, spool, CHUNK)
             size = spool.tell()
@@ -120,21 +120,21 @@ class BucketStore:
             self._client.delete_object(self._namespace, self._bucket, self._name(key))
 
     def sweep(self, before: datetime) -> Sequence[str]:
-        """Abort the uploads in parts that were begun before a time and never finished."""
+        """Abort the multipart uploads that began before a time and never finished."""
         import oci.pagination
 
         with self._calling("list the unfinished uploads of", ""):
-            found = oci.pagination.list_call_get_all_results(
+            unfinished = oci.pagination.list_call_get_all_results(
                 self._client.list_multipart_uploads, self._namespace, self._bucket
             ).data
-        stale = [upload for upload in found if self._is_ours(upload.object) and upload.time_created < before]
+        stale = [upload for upload in unfinished if self._is_ours(upload.object) and upload.time_created < before]
         for upload in stale:
             with suppress(KeyNotFoundError), self._calling("abort the upload of", upload.object):
                 self._client.abort_multipart_upload(self._namespace, self._bucket, upload.object, upload.upload_id)
         return [upload.object for upload in stale]
 
     def _is_ours(self, name: str) -> bool:
-        """Return whether an object lies where this project stores: without a prefix the bucket may hold others' too."""
+        """Return whether an object is in a folder of this project; a bucket may have other objects, too."""
         return name.startswith(self._prefix) and name.removeprefix(self._prefix).partition("/")[0] in FOLDERS
 
     def check_writable(self) -> None:
@@ -158,14 +158,14 @@ class BucketStore:
                 try:
                     uploads.put(self._name(key), stream, size, sha256)
                 except oci.exceptions.ServiceError as err:
-                    if err.status == 412 or err.code == "NoSuchUpload":  # the latter: an answer to the commit was lost
+                    if err.status == 412 or err.code == "NoSuchUpload":  # the latter: the answer to a commit was lost
                         raise KeyExistsError(key) from err
                     raise
         except KeyExistsError as err:
             stored = self._md5(key)
             if stored is None:
                 raise StorageUnavailableError(
-                    f"Object Storage refused to write {self.uri}/{key} as existing, and it does not exist."
+                    f"Object Storage refused to write {self.uri}/{key} because it exists, but it does not exist."
                 ) from err
             stream.seek(0)
             if stored != md5_of(stream, size):

@@ -1,7 +1,7 @@
-"""Folders of files in storage that are whole, immutable and verified: a manifest written last is the commit.
+"""Bundles: immutable, verified folders in storage, committed by a manifest that is written last.
 
 A bundle is a key prefix with files and a ``manifest.json`` that lists the sha256 of each of them. Its
-**digest** is the sha256 of that manifest, so a bundle's digest names its whole content.
+**digest** is the sha256 of that manifest, so it identifies the whole content.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.storage.stores import Store
 
 MANIFEST = "manifest.json"
-SIZES = "sizes"  # among a manifest's facts, where files are too large to be read each time
+SIZES = "sizes"  # a manifest's fact, for files that are too large to be read each time
 CHUNK = 1 << 20
 
 
@@ -33,10 +33,10 @@ class Bundle:
     """A committed folder in storage.
 
     Attributes:
-        prefix: key prefix, without a slash at its end.
+        prefix: key prefix, without a trailing slash.
         digest: sha256 of ``manifest.json``, in hex.
-        files: sha256 in hex by file name (names may hold slashes).
-        facts: what the manifest says besides ``files``.
+        files: sha256 in hex by file name (names may have slashes).
+        facts: the manifest without ``files``.
     """
 
     prefix: str
@@ -54,8 +54,8 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> str:
 
     Args:
         folder: a local folder with the finished files.
-        facts: plain values to stand in the manifest beside ``files``; no time and no run id, where equal
-            content must give an equal digest.
+        facts: plain values for the manifest beside ``files``; without a time or run id where equal content must
+            give an equal digest.
     """
     files = {name: sha256_of(path) for name, path in files_below(folder).items() if name != MANIFEST}
     content = canonical_json({**facts, "files": files})
@@ -64,14 +64,13 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> str:
 
 
 def measure_files(folder: Path) -> dict[str, int]:
-    """Return the size in bytes of each file below a folder, by its name; the manifest does not count."""
+    """Return the size in bytes of each file below a folder, by its name; without the manifest."""
     return {name: path.stat().st_size for name, path in files_below(folder).items() if name != MANIFEST}
 
 
 def files_below(folder: Path) -> dict[str, Path]:
     """Return every file below a folder by its relative name, with ``/`` on every system, in the order of names."""
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return dict(sorted(found.items()))
+    return dict(sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file()))
 
 
 def store_bundle(store: Store, parent: str, folder: Path) -> Bundle:
@@ -91,9 +90,9 @@ def open_bundle(store: Store, prefix: str, *, digest: str | None = None, made_by
     """Return the committed bundle under ``prefix``.
 
     Args:
-        store: where it lies.
+        store: where it is.
         prefix: its key prefix.
-        digest: what its digest must be.
+        digest: the expected digest.
         made_by: the task that makes it, named in the error.
 
     Raises:
@@ -107,7 +106,7 @@ def open_bundle(store: Store, prefix: str, *, digest: str | None = None, made_by
     bundle = parse_manifest(prefix, content)
     if digest is not None and bundle.digest != digest:
         raise IntegrityError(
-            f"{store.uri}/{prefix}/{MANIFEST} has the sha256 {bundle.digest}, recorded is {digest}: "
+            f"{store.uri}/{prefix}/{MANIFEST} has the sha256 {bundle.digest}, but {digest} was recorded: "
             "it was changed after it was written.",
             RunTask(task=made_by),
         )
@@ -115,12 +114,12 @@ def open_bundle(store: Store, prefix: str, *, digest: str | None = None, made_by
 
 
 def fetch_bundle(store: Store, bundle: Bundle, folder: Path, names: Iterable[str] | None = None) -> None:
-    """Download files of a bundle into ``folder``, verifying each sha256 on the way.
+    """Download files of a bundle into ``folder`` and verify each sha256.
 
     Args:
-        store: where the bundle lies.
+        store: where the bundle is.
         bundle: as returned by `open_bundle`.
-        folder: made if it is not there.
+        folder: created if missing.
         names: the files to download; by default all of them, and the manifest.
 
     Raises:
@@ -139,7 +138,7 @@ def verify_bundle(store: Store, bundle: Bundle, names: Iterable[str] | None = No
     """Read files of a bundle back and compare each sha256 with the manifest.
 
     Args:
-        store: where the bundle lies.
+        store: where the bundle is.
         bundle: as returned by `open_bundle`.
         names: the files to read; all of them by default.
 
@@ -151,15 +150,15 @@ def verify_bundle(store: Store, bundle: Bundle, names: Iterable[str] | None = No
 
 
 def _verify_file(store: Store, bundle: Bundle, name: str, sink: BinaryIO | None = None) -> None:
-    """Read a file of a bundle, into a sink where there is one, and compare its sha256 with the manifest."""
+    """Read a file of a bundle, into a sink if given, and compare its sha256 with the manifest."""
     expected = bundle.files[name]
     try:
         with store.open(bundle.key(name)) as source:
-            found = _copy_hashed(source, sink)
+            sha256 = _copy_hashed(source, sink)
     except KeyNotFoundError as err:
         raise IntegrityError(f"{store.uri}/{bundle.key(name)} is listed in its manifest but is gone.") from err
-    if found != expected:
-        raise IntegrityError(f"{store.uri}/{bundle.key(name)} has the sha256 {found}, its manifest says {expected}.")
+    if sha256 != expected:
+        raise IntegrityError(f"{store.uri}/{bundle.key(name)} has the sha256 {sha256}, its manifest says {expected}.")
 
 
 def sha256_of(path: Path) -> str:
@@ -169,10 +168,10 @@ def sha256_of(path: Path) -> str:
 
 
 def canonical_json(value: Any) -> bytes:
-    r"""Return the one JSON text of a value: sorted keys, no spaces to spare, UTF-8, no NaN.
+    r"""Return the canonical JSON text of a value: sorted keys, indented by one, UTF-8, no NaN.
 
-    Half of a surrogate pair, which UTF-8 cannot carry, stands there as JSON's escape of it, such as ``\ud800``: what an
-    endpoint has answered can be stored, whatever it is.
+    A lone surrogate, which UTF-8 cannot carry, is escaped as in JSON, e.g. ``\ud800``, so that any answer of an
+    endpoint can be stored.
     """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
     return text.encode(errors="backslashreplace") + b"\n"

@@ -28,12 +28,11 @@ CHUNK = 1 << 20
 class DirectoryStore:
     """Objects as files below one folder.
 
-    A file appears under its name by ``os.link`` of a finished, fsynced temporary file: it is there whole or
-    not at all, and of two writers exactly one wins. It is read-only, for what is created never changes, and a
-    backup may be another name of the same file.
+    A file appears under its name by ``os.link`` of a finished, fsynced temporary file: it is whole or absent, and of
+    two writers exactly one wins. It is read-only, because objects never change and a backup may be a hard link.
 
     Args:
-        uri: ``file:///folder``; the folder is made on the first write.
+        uri: ``file:///folder``; the folder is created on the first write.
     """
 
     def __init__(self, uri: str) -> None:
@@ -60,7 +59,7 @@ class DirectoryStore:
     def list(self, prefix: str, *, start: str = "") -> Iterator[StoredObject]:
         """Yield the objects whose keys begin with ``prefix``, ordered by key."""
         folder = self._root / prefix.rpartition("/")[0]
-        found: list[StoredObject] = []
+        objects: list[StoredObject] = []
         for parent, _, names in os.walk(folder):
             for name in names:
                 path = Path(parent, name)
@@ -68,11 +67,11 @@ class DirectoryStore:
                 if key.startswith(prefix) and key >= start and not name.startswith(PARTIAL):
                     size = self._size(key, path)
                     if size is not None:
-                        found.append(StoredObject(key, size))
-        yield from sorted(found)
+                        objects.append(StoredObject(key, size))
+        yield from sorted(objects)
 
     def _size(self, key: str, path: Path) -> int | None:
-        """Return the size of what stands under a key; None for a symbolic link that leads nowhere."""
+        """Return the size of an object; None for a broken symbolic link."""
         try:
             return path.stat().st_size
         except OSError as err:
@@ -110,7 +109,7 @@ class DirectoryStore:
             _sync(self._path(key).parent)
 
     def copy(self, source: str, target: str) -> bool:
-        """Store ``source`` under the new key ``target`` as well: a hard link, as objects never change."""
+        """Store ``source`` under the new key ``target`` as well, by a hard link, as objects never change."""
         origin = self._path(source)
         if not origin.is_file():
             raise KeyNotFoundError(source)
@@ -118,7 +117,7 @@ class DirectoryStore:
             partial.unlink()
             try:
                 os.link(origin, partial)
-            except OSError:  # another file system, or one without links
+            except OSError:  # on another file system, or one without hard links
                 shutil.copyfile(origin, partial)
             is_second = not partial.samefile(origin)
             self._commit(partial, target)
@@ -132,9 +131,9 @@ class DirectoryStore:
             raise self._error("delete", key, err) from err
 
     def sweep(self, before: datetime) -> Sequence[str]:
-        """Remove temporary files that were begun before a time: their writers were killed.
+        """Remove temporary files from before a time, whose writers were killed.
 
-        Files that are finished while it looks are left to their writers.
+        A file that its writer finishes meanwhile is skipped.
         """
         swept = []
         for parent, _, names in os.walk(self._root):
@@ -167,7 +166,7 @@ class DirectoryStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             partial = folder / f"{PARTIAL}{secrets.token_hex(8)}"
-            partial.touch(exist_ok=False)  # as the umask says
+            partial.touch(exist_ok=False)  # with the mode of the umask
         except OSError as err:
             raise self._error("write", key, err) from err
         try:
@@ -179,7 +178,7 @@ class DirectoryStore:
 
     def _commit(self, partial: Path, key: str) -> None:
         mode = partial.stat().st_mode
-        if mode & ~READ_ONLY & 0o777:  # a link to what is stored is read-only already, and may be another user's
+        if mode & ~READ_ONLY & 0o777:  # a link to a stored object is read-only already, and may be another user's
             partial.chmod(mode & READ_ONLY)
         _sync(partial)
         target = self._path(key)

@@ -1,9 +1,9 @@
-"""The layout of the storage root: the one place that builds its keys.
+"""The layout of the storage root. No other module builds its keys.
 
 ::
 
-    ledger/{seq:08d}.json                 one entry each; ledger/snapshot.jsonl is a copy to read them quickly
-    ledger-damaged/{YYYYMMDD_HHMMSS}/     what recommender_adopt has put aside
+    ledger/{seq:08d}.json                 one entry each; ledger/snapshot.jsonl is a copy for quick reading
+    ledger-damaged/{YYYYMMDD_HHMMSS}/     what recommender_adopt has set aside
     releases/{run}/{what}/{digest}/       extract, results, artifact of one run: immutable bundles
     releases/{run}/reports/, settings/    its gate reports and the settings that it works with
     backups/v{N}_{YYYYMMDD_HHMMSS}/       recommender_model_artifact/, results/, metadata.json, manifest.json
@@ -43,22 +43,22 @@ def entry_key(seq: int) -> str:
 
 
 def aside_prefix(at: datetime) -> str:
-    """Return the prefix below which objects of the ledger are put aside at a time."""
+    """Return the prefix below which objects of the ledger are set aside at this time."""
     return f"{LEDGER_ASIDE}{at:%Y%m%d_%H%M%S}/"
 
 
 def run_prefix(run_id: str, what: str) -> str:
-    """Return the prefix of one kind of thing of a run, e.g. ``artifact``."""
+    """Return the prefix of a run's objects of one kind, e.g. ``artifact``."""
     return slug_prefix(run_slug(run_id), what)
 
 
 def slug_prefix(slug: str, what: str) -> str:
-    """Return the same from a run's slug, as a tag has it."""
+    """Return the same from the run's slug, which tags have."""
     return f"releases/{slug}/{what}"
 
 
 def bundle_prefix(parent: str, digest: str) -> str:
-    """Return the prefix of a bundle: its digest is in its key, so that a retry cannot mix two of them."""
+    """Return the prefix of a bundle, which has its digest so that a retry cannot mix two bundles."""
     return f"{parent}/{digest[:16]}"
 
 
@@ -68,5 +68,5 @@ def backup_prefix(version: int, at: datetime) -> str:
 
 
 def adopted_prefix(version: int) -> str:
-    """Return the prefix below which an adopted version's artifact lies."""
+    """Return the prefix of an adopted version's artifact."""
     return f"adopted/v{version}"

@@ -19,7 +19,7 @@ def open_store(uri: str, session: OciSession | None) -> Store:
         session: signs the requests to Object Storage; a local folder needs none.
 
     Raises:
-        SettingsError: a bucket without a session, or neither of the two.
+        SettingsError: a bucket without a session, or a URI of another form.
     """
     if uri.startswith("oci://"):
         if session is None:
@@ -29,7 +29,7 @@ def open_store(uri: str, session: OciSession | None) -> Store:
         return BucketStore(uri, session)
     if not uri.startswith("file:///"):
         raise SettingsError(
-            f"{uri!r} is not a storage root: it is neither file:///folder nor oci://bucket@namespace/prefix."
+            f"{uri!r} is not a storage root. Expected is file:///folder or oci://bucket@namespace/prefix."
         )
     from recdeploy_ops.storage.directories import DirectoryStore
 

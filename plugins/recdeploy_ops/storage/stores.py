@@ -1,4 +1,4 @@
-"""What a storage root can do, whatever it is made of."""
+"""The operations of a storage root, a folder or a bucket."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class StoredObject(NamedTuple):
 class Store(Protocol):
     """Immutable objects under slash-separated keys.
 
-    An object is created only if nothing is stored under its key. Finding one's own content there is
-    success, so that a step that was killed may run again. Nothing is renamed: a manifest that is
-    written last is the commit of a folder (see `recdeploy_ops.storage.bundles`).
+    An object is created only if nothing is stored under its key. Equal content there counts as success, so that a
+    killed step may run again. Nothing is renamed: a manifest that is written last commits a folder (see
+    `recdeploy_ops.storage.bundles`).
 
     Every method may raise `StorageError` (final) or `StorageUnavailableError` (worth a retry).
     """
@@ -43,14 +43,14 @@ class Store(Protocol):
         ...
 
     def create(self, key: str, content: bytes) -> None:
-        """Store ``content`` under a new key; raises `KeyExistsError` when other content is there."""
+        """Store ``content`` under a new key; raises `KeyExistsError` if it has other content."""
         ...
 
     def upload(self, key: str, path: Path, sha256: str) -> None:
         """Store a file's content under a new key, read once.
 
         Raises:
-            KeyExistsError: other content is there.
+            KeyExistsError: the key has other content.
             IntegrityError: the file's content has another sha256; nothing is stored.
         """
         ...
@@ -63,19 +63,19 @@ class Store(Protocol):
         """Store the object ``source`` under the new key ``target`` as well.
 
         Returns:
-            Whether the content was written a second time; else both keys share it, and what is known of one holds
-            for the other.
+            Whether the content was written a second time; otherwise both keys share it, and verifying one verifies
+            the other.
         """
         ...
 
     def delete(self, key: str) -> None:
-        """Remove an object, or nothing: what is left over, and what was never whole."""
+        """Remove an object, if it exists: for leftovers and incomplete content only."""
         ...
 
     def sweep(self, before: datetime) -> Sequence[str]:
-        """Remove what writers began before a time and never finished: for housekeeping only. Return its names."""
+        """Remove unfinished writes from before a time, for housekeeping only; return their names."""
         ...
 
     def check_writable(self) -> None:
-        """Write and remove a small object, so that a root that cannot be written is found early."""
+        """Write and remove a small object, so that an unwritable root fails early."""
         ...

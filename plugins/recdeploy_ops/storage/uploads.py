@@ -1,7 +1,7 @@
-"""Putting content into a bucket in one pass: read once, hashed on the way, memory bounded.
+"""Uploads to a bucket in one pass: content is read once and hashed meanwhile, in bounded memory.
 
-Up to `SINGLE_BYTES` an object is put at once, larger ones in parts (OCI: at most 10,000, of at least 10 MiB but the
-last). Object Storage compares each body with the MD5 that goes with it.
+An object of up to `SINGLE_BYTES` is put at once, a larger one in parts (OCI: at most 10,000, each but the last of at
+least 10 MiB). Object Storage compares each body with the MD5 that is sent with it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PART_BYTES = 32 << 20
 
 
 class Uploads:
-    """Writes objects of one bucket, each only if there is none of its name.
+    """Writes objects of one bucket, each only if its name is free.
 
     Args:
         client: the SDK's Object Storage client.
@@ -38,13 +38,13 @@ class Uploads:
 
         Args:
             name: of the object.
-            stream: its content, from its beginning.
+            stream: its content, at the start.
             size: in bytes.
-            sha256: what its content must be; None to write whatever comes.
+            sha256: the expected hash of the content; None if it is not compared.
 
         Raises:
-            IntegrityError: the content is another; nothing is written.
-            oci.exceptions.ServiceError: with the status 412, there is an object of this name.
+            IntegrityError: the content has another sha256; nothing is written.
+            oci.exceptions.ServiceError: with status 412 if an object has this name.
         """
         if size > SINGLE_BYTES:
             self._put_parts(name, stream, sha256)
@@ -73,15 +73,15 @@ class Uploads:
             commit = sdk.CommitMultipartUploadDetails(parts_to_commit=parts)
             self._client.commit_multipart_upload(*self._bucket, name, upload_id, commit, if_none_match="*")
         except BaseException:
-            with suppress(oci.exceptions.ServiceError, oci.exceptions.RequestException):  # what failed says more
+            with suppress(oci.exceptions.ServiceError, oci.exceptions.RequestException):  # the first error says more
                 self._client.abort_multipart_upload(*self._bucket, name, upload_id)
             raise
 
 
 def md5_of(stream: BinaryIO, size: int) -> str:
-    """Return the MD5 that Object Storage gives to content which `Uploads.put` has written.
+    """Return the MD5 that Object Storage reports for content that `Uploads.put` wrote.
 
-    That of an object in parts is the MD5 of the MD5s of its parts, with their number.
+    For an object in parts it is the MD5 of the parts' MD5s, with their number.
     """
     if size <= SINGLE_BYTES:
         return _encoded(_md5(stream.read()).digest())
@@ -94,10 +94,10 @@ def _parts_of(stream: BinaryIO) -> Iterator[bytes]:
         yield part
 
 
-def _require(name: str, found: Any, expected: str | None) -> None:
-    if expected is not None and found.hexdigest() != expected:
+def _require(name: str, digest: Any, expected: str | None) -> None:
+    if expected is not None and digest.hexdigest() != expected:
         raise IntegrityError(
-            f"{name} has the sha256 {found.hexdigest()}, its manifest says {expected}: it was changed after the "
+            f"{name} has the sha256 {digest.hexdigest()}, its manifest says {expected}: it was changed after the "
             "manifest was written."
         )
 

@@ -1,4 +1,4 @@
-"""Training by the ADS recommender operator, in a process of its own whose outputs are checked."""
+"""Training by the ADS recommender operator, in a separate process whose outputs are verified."""
 
 from recdeploy_ops.training.runs import train
 

@@ -1,4 +1,4 @@
-"""An extract as the stock operator can take it: what would break it is taken out or refused beforehand."""
+"""The operator's inputs: an extract without the rows that would break the stock operator."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 BATCH_ROWS = 131_072
 # A bare carriage return ends a line and a zero byte ends a text in the CSV that the operator writes.
 UNWRITABLE = "[\r\x00]"
-# Fewer, and the fifth that ADS holds out leaves nothing to train on.
+# With fewer, nothing is left to train on after ADS holds out a fifth.
 FEWEST_INTERACTIONS = 2
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the operator is given.
+    """The operator's inputs.
 
     Attributes:
         users: the distinct user ids, in key order.
@@ -45,8 +45,8 @@ class Inputs:
 def prepare_inputs(extract_folder: Path, work: Path, source: SourceSettings, report: Callable[[str], None]) -> Inputs:
     """Write ``users.parquet``, ``items.parquet`` and ``interactions.parquet`` for the operator.
 
-    Users and items keep their first row, interactions those with a finite rating. How much of either is
-    tolerable was for the data gate to say.
+    Of repeated users and items the first row is kept, of interactions those with a finite rating. The data gate has
+    limited the losses.
 
     Raises:
         SourceDataError: the stock operator would fail on the data, or write it wrongly.
@@ -79,7 +79,7 @@ def prepare_inputs(extract_folder: Path, work: Path, source: SourceSettings, rep
 def _distinct_ids(path: Path, column: str) -> tuple[pa.Array, int]:
     ids = pq.read_table(path, columns=[column]).column(column)
     if not pa.types.is_string(ids.type) or ids.null_count:
-        raise SourceDataError(f"{path.name}: {column} must hold text and no NULL. Extract the data again.")
+        raise SourceDataError(f"{path.name}: {column} must be text without NULL. Extract the data again.")
     distinct = pc.unique(ids)
     return distinct, len(ids) - len(distinct)
 
@@ -88,8 +88,8 @@ def _refuse_unwritable(ids: pa.Array, column: str) -> None:
     wrong = ids.filter(pc.match_substring_regex(ids, UNWRITABLE))
     if len(wrong):
         raise SourceDataError(
-            f"{len(wrong)} ids in {column} hold a carriage return or a zero byte, which ADS's CSV file "
-            f"cannot (first: {wrong[0].as_py()!r}). Let the queries replace them."
+            f"{len(wrong)} ids in {column} have a carriage return or a zero byte, which ADS's CSV file "
+            f"cannot have (first: {wrong[0].as_py()!r}). Let the queries replace them."
         )
 
 
@@ -107,7 +107,7 @@ def _rated_interactions(path: Path, work: Path, columns: list[str]) -> tuple[int
 
 
 def _refuse_saturated(path: Path, users: pa.Array, items: pa.Array, columns: list[str]) -> None:
-    """Refuse data in which nothing is left to recommend; so small that it fits into memory many times."""
+    """Refuse data that leaves nothing to recommend. Such data easily fits into memory."""
     rows = pq.read_table(path, columns=columns[:2])
     user = pc.index_in(rows.column(0), value_set=users).combine_chunks().fill_null(-1)
     item = pc.index_in(rows.column(1), value_set=items).combine_chunks().fill_null(-1)

@@ -1,4 +1,4 @@
-"""What the operator left behind, never believed: an exit code of 0 says nothing about it."""
+"""Verification of the operator's outputs: an exit code of 0 says nothing about them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Counted:
-    """How much is in ``recommendations.csv``."""
+class Counts:
+    """The size of ``recommendations.csv``: its rows, and the users with a list."""
 
     rows: int
     users: int
@@ -37,44 +37,44 @@ def read_measures(work: Path, last_lines: Sequence[str]) -> dict[str, float]:
     """Return ``rmse`` and ``mae``.
 
     Raises:
-        TrainingFailedError: the operator measured nothing, or no number, or learned none.
+        TrainingFailedError: the operator measured nothing, or a measure or a learned factor is not a finite number.
     """
     try:
         measures = json.loads((work / "measures.json").read_text(encoding="utf-8"))
     except FileNotFoundError as err:
         raise _failed("measured nothing.", last_lines) from err
-    found = {name: float(measures[name]) for name in ("rmse", "mae")}
-    if not all(map(math.isfinite, found.values())):
-        raise _failed(f"measured {found}, which are not numbers.", last_lines)
+    errors = {name: float(measures[name]) for name in ("rmse", "mae")}
+    if not all(map(math.isfinite, errors.values())):
+        raise _failed(f"measured {errors}, which are not numbers.", last_lines)
     if not measures["finite"]:
         raise _failed(
             "learned factors that are not finite numbers: SGD has diverged, and every score is a guess. "
             "Lower training.learning_rate, or let interactions.sql scale the ratings down.",
             last_lines,
         )
-    return found
+    return errors
 
 
-def verify_outputs(outputs: Path, inputs: Inputs, source: SourceSettings, last_lines: Sequence[str]) -> Counted:
-    """Check that the outputs are there and that ids and scores are what they should be.
+def verify_outputs(outputs: Path, inputs: Inputs, source: SourceSettings, last_lines: Sequence[str]) -> Counts:
+    """Verify that the outputs exist and have known ids and finite scores.
 
     Raises:
         TrainingFailedError: an output is missing or empty, a score is not finite, or an id is not one of
             those that the operator was given.
     """
     try:
-        counted = _count_lists(outputs, inputs, source)
+        counts = _count_lists(outputs, inputs, source)
     except TrainingFailedError as err:
         raise _failed(str(err), last_lines) from err
     if not (outputs / "report.html").is_file() or not (outputs / "report.html").stat().st_size:
         raise _failed("wrote no report.html.", last_lines)
-    return counted
+    return counts
 
 
 def verify_new_users(
     outputs: Path, inputs: Inputs, source: SourceSettings, top_k: int, last_lines: Sequence[str]
 ) -> int | None:
-    """Check the list for new users that the engine wrote, and return its length; None if it wrote none.
+    """Verify the list for new users that the engine wrote, and return its length; None if it wrote none.
 
     Raises:
         TrainingFailedError: it is empty or too long, or has an item twice, one that is not in the catalogue, or a
@@ -88,20 +88,20 @@ def verify_new_users(
         return None
     if len(ranking) > top_k:
         raise _failed(f"wrote {len(ranking)} rows into {NEW_USERS}, more than the {top_k} asked for.", last_lines)
-    left = set(inputs.items.to_pylist())
+    unlisted = set(inputs.items.to_pylist())
     wrong = []
     for item, score in ranking:
-        if item not in left:
+        if item not in unlisted:
             wrong.append(f"{item!r}, {score!r}")
-        left.discard(item)
+        unlisted.discard(item)
     if wrong:
         what = f"{len(wrong)} ids in {source.item_column} that it was not given, or twice,"
         raise _failed(f"wrote {what} into {NEW_USERS} (first: {wrong[0]}).", last_lines)
     return len(ranking)
 
 
-def _count_lists(outputs: Path, inputs: Inputs, source: SourceSettings) -> Counted:
-    """Return how much is in ``recommendations.csv``.
+def _count_lists(outputs: Path, inputs: Inputs, source: SourceSettings) -> Counts:
+    """Return the size of ``recommendations.csv``.
 
     Raises:
         TrainingFailedError: it cannot be used, or has ids that the operator was not given.
@@ -123,7 +123,7 @@ def _count_lists(outputs: Path, inputs: Inputs, source: SourceSettings) -> Count
         rows += len(lists.items)
     wrong_users.refuse()
     wrong_items.refuse()
-    return Counted(rows, int(with_list.sum()))
+    return Counts(rows, int(with_list.sum()))
 
 
 @dataclass
@@ -131,8 +131,8 @@ class _WrongIds:
     """Rows of ``recommendations.csv`` with an id that the operator was not given.
 
     Attributes:
-        column: where it stands.
-        count: how many rows.
+        column: of the id.
+        count: number of rows.
         first: user, item and score of the first one.
     """
 

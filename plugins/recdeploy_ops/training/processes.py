@@ -1,4 +1,4 @@
-"""A child process under watch: its lines streamed, its time bounded, nothing of it left behind."""
+"""A supervised child process: its lines are streamed, its time is bounded, and no process of it stays behind."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from typing import IO
 
 QUOTED_LINES = 15
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 60.0
-# What a process wrote last is read in this time after its end; only a child of its own holds the output longer.
+# For reading the last output after a process has ended; only a child of its own can keep the output open longer.
 DRAIN_SECONDS = 5.0
 
 
 class StopSignal(Protocol):
-    """What tells a running process to end, such as `threading.Event`."""
+    """A signal for a running process to end, such as `threading.Event`."""
 
     def is_set(self) -> bool:
-        """Tell whether to stop."""
+        """Return whether to stop."""
         ...
 
 
@@ -46,19 +46,19 @@ def run_process(
     """Run a command to its end and return the last lines that it wrote.
 
     It leads a process group of its own, which is killed when the time is up, when ``stop`` is set, and when
-    this function is left by any exception. Its standard input is a pipe that is never written: a child that
-    watches it learns that its parent has gone even when that was killed.
+    this function raises. Its standard input is a pipe that is never written to: its end tells a child that watches it
+    that the parent has ended, even if the parent was killed.
 
     Args:
         command: program and arguments.
         folder: where it runs.
-        environment: all of its environment.
+        environment: its whole environment.
         timeout_seconds: how long it may take.
-        report: called with each line, and with a line a minute while there is none.
+        report: called with each line, and once a minute while there is none.
         stop: ends it when set.
 
     Raises:
-        TrainingFailedError: it took too long, was stopped, or ended with another exit code than 0.
+        TrainingFailedError: it took too long, was stopped, or ended with an exit code other than 0.
     """
     last_lines: deque[str] = deque(maxlen=QUOTED_LINES)
 
@@ -75,7 +75,7 @@ def run_process(
         for line in _lines_until_end(child, timeout_seconds, stop, report):
             last_lines.append(line)
             report(line)
-        status = child.wait(timeout=LOOK_SECONDS)
+        status = child.wait(timeout=POLL_SECONDS)
     except _Unfinished as err:
         raise _failed(str(err), last_lines) from None
     finally:
@@ -101,7 +101,7 @@ def _failed(what: str, lines: Sequence[str]) -> TrainingFailedError:
 
 
 class _Unfinished(Exception):  # noqa: N818 - never leaves this module
-    """Why a process is not waited for any longer."""
+    """Why the wait for a process was given up."""
 
 
 def _lines_until_end(
@@ -114,12 +114,12 @@ def _lines_until_end(
     pump = threading.Thread(target=_pump, args=(child.stdout, lines), daemon=True)
     pump.start()
     started = heard = time.monotonic()
-    # A process may have closed its output and go on, or have ended while its own child still writes.
+    # A process may close its output and continue, or end while its own child still writes.
     while child.poll() is None or not lines.empty():
         now = time.monotonic()
-        _check_patience(now - started, timeout_seconds, stop)
+        _require_time_left(now - started, timeout_seconds, stop)
         try:
-            line = lines.get(timeout=LOOK_SECONDS)
+            line = lines.get(timeout=POLL_SECONDS)
         except queue.Empty:
             if now - heard > HEARTBEAT_SECONDS:
                 heard = now
@@ -130,14 +130,14 @@ def _lines_until_end(
             yield line
         else:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(LOOK_SECONDS)
+                child.wait(POLL_SECONDS)
     pump.join(DRAIN_SECONDS)
     while not lines.empty():
         if line := lines.get():
             yield line
 
 
-def _check_patience(seconds: float, timeout_seconds: float, stop: StopSignal | None) -> None:
+def _require_time_left(seconds: float, timeout_seconds: float, stop: StopSignal | None) -> None:
     if seconds > timeout_seconds:
         raise _Unfinished(f"took longer than {timeout_seconds / 60:g} minutes and was killed")
     if stop is not None and stop.is_set():

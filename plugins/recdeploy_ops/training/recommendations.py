@@ -1,7 +1,7 @@
-"""The operator's two CSV files, ``recommendations.csv`` and ``new_users.csv``: their one reader.
+"""The only reader of the operator's two CSV files, ``recommendations.csv`` and ``new_users.csv``.
 
-Whatever needs one of them reads it here: the check of the operator's outputs, the gates, the database that is served,
-the notebook. A file that one of them refuses is refused by all, in the same words.
+The verification of the outputs, the gates, the recommendation database and the notebook all use it. So a file that one
+of them refuses is refused by all, in the same words.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Ranking = list[tuple[str, float]]
 
 @dataclass(frozen=True)
 class RankedLists:
-    """Whole lists of some users, in the order of the file.
+    """Complete lists of some users, in the order of the file.
 
     Attributes:
         users: one id for each list; shape (lists,).
@@ -63,16 +63,16 @@ class RankedLists:
 def read_lists(results_folder: Path, source: SourceSettings, vocabulary: dict[str, int]) -> Iterator[RankedLists]:
     """Stream ``recommendations.csv``: rows grouped by user, best first, as the operator writes it.
 
-    Ids are text and stay what they are (``00420``, ``1e5``, ``NaN``, with quotes and line breaks inside).
+    Ids are text and stay unchanged (``00420``, ``1e5``, ``NaN``, with quotes and line breaks inside).
 
     Args:
-        results_folder: where the file lies.
+        results_folder: of the file.
         source: names its columns.
-        vocabulary: filled on the way: number of each item id, in order of first appearance.
+        vocabulary: filled while reading: the number of each item id, in order of first appearance.
 
     Raises:
-        TrainingFailedError: the file is missing, damaged or without rows, has other columns than these, or a rating
-            that is not a finite number.
+        TrainingFailedError: the file is missing, damaged or without rows, or has other columns or a rating that is
+            not a finite number.
     """
     columns = [source.user_column, source.item_column, source.rating_column]
     for rows, starts in _whole_lists(_read_rows(results_folder / RECOMMENDATIONS, columns)):
@@ -100,7 +100,7 @@ def read_ids(path: Path, column: str) -> pa.Array:
 
 
 def _read_rows(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows in blocks that are not empty: ids as text, and last the ratings, finite numbers."""
+    """Yield the rows in non-empty blocks: ids as text, and the ratings, finite numbers, in the last column."""
     has_rows = False
     try:
         with _open_csv(path, columns) as blocks:
@@ -135,10 +135,10 @@ def _with_finite_ratings(path: Path, block: pa.RecordBatch, later: Iterable[pa.R
     Args:
         path: of the file, for the message.
         block: its rows.
-        later: the blocks that follow, read only to count what is wrong.
+        later: the blocks that follow, read only to count the wrong ratings.
 
     Raises:
-        TrainingFailedError: one of them is not a finite number.
+        TrainingFailedError: a rating in the block is not a finite number.
     """
     ratings = _numbers(block.column(block.num_columns - 1))
     wrong = np.flatnonzero(~np.isfinite(ratings))
@@ -155,7 +155,7 @@ def _with_finite_ratings(path: Path, block: pa.RecordBatch, later: Iterable[pa.R
 
 
 def _numbers(texts: pa.Array) -> NDArray[np.float64]:
-    """Return texts as numbers, NaN for what is none."""
+    """Return texts as numbers, NaN for those that are not."""
     try:
         numbers: NDArray[np.float64] = texts.cast(pa.float64()).to_numpy()
     except pa.ArrowInvalid:
@@ -176,21 +176,21 @@ def _unusable(path: Path, problem: str) -> TrainingFailedError:
 
 
 def _whole_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64]]]:
-    """Return the rows of whole lists, and where each begins; only a list that batches share is copied."""
-    newest = None  # the list that may go on in the next batch
+    """Yield the rows of complete lists, and where each begins; only a list that spans batches is copied."""
+    newest = None  # the list that may continue in the next batch
     for batch in batches:
         starts = _starts(batch.column(0))
-        goes_on = newest is not None and newest.column(0)[0] == batch.column(0)[0]
-        if goes_on and len(starts) == 1:
+        is_continued = newest is not None and newest.column(0)[0] == batch.column(0)[0]
+        if is_continued and len(starts) == 1:
             newest = pa.concat_batches([newest, batch])
             continue
-        if goes_on:
+        if is_continued:
             newest = pa.concat_batches([newest, batch.slice(0, starts[1])])
         if newest is not None:
             yield newest, starts[:1]
-        begun = int(goes_on)
-        if starts[begun:-1].size:
-            yield batch.slice(starts[begun], starts[-1] - starts[begun]), starts[begun:-1] - starts[begun]
+        first = int(is_continued)
+        if starts[first:-1].size:
+            yield batch.slice(starts[first], starts[-1] - starts[first]), starts[first:-1] - starts[first]
         newest = batch.slice(starts[-1])
     yield newest, np.zeros(1, np.int64)
 

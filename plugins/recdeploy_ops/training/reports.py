@@ -1,4 +1,4 @@
-"""The list for new users, which the stock engine writes nowhere but into its HTML report."""
+"""The list for new users, which the stock engine writes only into its HTML report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.training.inputs import Inputs
 
 HEADING = "Recommendations for new users"
-# The user id by which the operator asks its model for them.
+# The user id for which the operator asks its model for that list.
 NEW_USER = "__new_user__"
 
 
@@ -27,10 +27,10 @@ def write_new_users(
     top_k: int,
     report: Callable[[str], None],
 ) -> None:
-    """Write the list for new users as CSV (item and score, best first), or say why there is none.
+    """Write the list for new users as CSV (item and score, best first), or report why there is none.
 
-    The report rounds its scores to two decimals and drops space around ids, so an id counts only when it
-    leads to one item of the catalogue.
+    The operator's report rounds scores to two decimals and drops space around ids, so an id counts only if it matches
+    exactly one item of the catalogue.
 
     Args:
         report_file: the operator's ``report.html``.
@@ -38,7 +38,7 @@ def write_new_users(
         inputs: the catalogue.
         source: the settings' column names.
         top_k: the most rows that the list can have.
-        report: told what came of it.
+        report: called with the outcome.
     """
     header = [source.user_column, source.item_column, source.rating_column]
     rows = read_new_users(report_file.read_text(encoding="utf-8"), header)
@@ -48,9 +48,9 @@ def write_new_users(
     if not rows:
         report(f"{report_file.name} has no table {HEADING!r}: new users get the most popular items.")
     elif NEW_USER in set(inputs.users.to_pylist()):
-        report(f"There is a user {NEW_USER!r}, whose list stands in the place of that for new users.")
+        report(f"A user has the id {NEW_USER!r}: the report has that user's list instead of the one for new users.")
     elif len(rows) > top_k or None in items or len(set(items)) < len(items) or None in scores:
-        report(f"The table {HEADING!r} in {report_file.name} is not what was expected; it is not used.")
+        report(f"The table {HEADING!r} in {report_file.name} has unexpected content; it is not used.")
     else:
         with target.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
@@ -60,7 +60,7 @@ def write_new_users(
 
 
 def read_new_users(html: str, header: list[str]) -> list[tuple[str, str, str]]:
-    """Return the rows (user, item, score) of the table under the heading; none when it is not there.
+    """Return the rows (user, item, score) of the table under the heading; none without that table.
 
     Args:
         html: the whole report.
@@ -88,7 +88,7 @@ class _TableBelowHeading(HTMLParser):
         self._cell: list[str] | None = None
         self._state = "before"
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - theirs
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - HTMLParser's
         if self._state == "before" and tag == "h2":
             self._heading = []
         elif self._state == "below" and tag == "table":
@@ -115,7 +115,7 @@ class _TableBelowHeading(HTMLParser):
 
 
 class _Catalogue:
-    """Items by their id, and by their id without the space that HTML does not keep."""
+    """Items by their id, with space normalised as in HTML."""
 
     def __init__(self, items: list[str]) -> None:
         self._by_words: dict[str, str | None] = {}
@@ -124,7 +124,7 @@ class _Catalogue:
             self._by_words[words] = None if words in self._by_words else item
 
     def find(self, text: str) -> str | None:
-        """Return the only item that a cell can mean."""
+        """Return the only item that a cell can mean, or None."""
         return self._by_words.get(" ".join(text.split()))
 
 

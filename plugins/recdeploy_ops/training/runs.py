@@ -32,12 +32,12 @@ PARTIAL = ".partial"
 CONFIG = "recommender.yaml"
 OUTPUTS = "outputs"
 RESULTS = (RECOMMENDATIONS, "report.html", "metrics.json", CONFIG, NEW_USERS)
-# What the child gets from the environment; not the connections and keys that Airflow's has.
+# Passed on from the environment, without Airflow's connections and keys.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
-# What would otherwise be made again by every run: compiled code, and matplotlib's list of fonts.
+# Kept between runs: compiled code, and matplotlib's list of fonts.
 CACHES = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
-# One thread in libraries: the order in which a sum is added up is part of the result, and the exact engine makes its
-# own threads. Unbuffered: errors in their place.
+# One thread in libraries: the order of a summation is part of the result, and the exact engine has its own threads.
+# Unbuffered: errors and other lines stay in order.
 FIXED = {
     "PYTHONHASHSEED": "0",
     "PYTHONUNBUFFERED": "1",
@@ -64,7 +64,7 @@ def train(
     Args:
         extract_folder: has ``interactions.parquet``, ``users.parquet`` and ``items.parquet``.
         output_folder: gets ``recommendations.csv``, ``report.html``, ``metrics.json``, the operator's
-            ``recommender.yaml`` and, where there is such a list, ``new_users.csv``; all or none.
+            ``recommender.yaml`` and, if there is such a list, ``new_users.csv``; all or none.
         settings: names the columns, the engine, its hyper-parameters and the timeout.
         top_k: recommendations per user.
         seed: of all random numbers.
@@ -72,7 +72,7 @@ def train(
         stop: ends the training when it is set.
 
     Returns:
-        What stands in ``metrics.json``: ``rmse`` and ``mae`` on the fifth of the interactions that ADS holds
+        The content of ``metrics.json``: ``rmse`` and ``mae`` on the fifth of the interactions that ADS holds
         out, ``users``, ``items``, ``interactions``, ``dropped`` (rows left out, by reason),
         ``users_without_list``, ``recommendations`` (rows), ``top_k``, ``seed``, ``engine`` and ``seconds``.
 
@@ -112,7 +112,7 @@ def train(
 
 
 def _write_config(path: Path, settings: Settings, top_k: int) -> None:
-    """Write the operator's configuration; its paths are relative, so that it says nothing of this machine."""
+    """Write the operator's configuration, with relative paths, so that it is the same on every machine."""
     spec = {
         "user_data": {"url": "users.parquet"},
         "item_data": {"url": "items.parquet"},
@@ -129,7 +129,7 @@ def _write_config(path: Path, settings: Settings, top_k: int) -> None:
 
 
 def _arguments(training: TrainingSettings, seed: int) -> list[str]:
-    """Return the operator's command line; hyper-parameters are on it because ADS's configuration has none."""
+    """Return the operator's arguments, with the hyper-parameters, which ADS's configuration does not have."""
     options = {
         "--seed": seed,
         "--engine": training.engine,
@@ -151,7 +151,7 @@ def _environment(work: Path) -> dict[str, str]:
 
 
 def _cache_folder(work: Path) -> Path:
-    """Return a folder that outlives this run; the run's own where no other can be written."""
+    """Return a folder that outlives this run, or the run's own if that is not writable."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recdeploy"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -165,8 +165,8 @@ def _verified(
     work: Path, inputs: Inputs, settings: Settings, last_lines: list[str], report: Callable[[str], None]
 ) -> dict[str, Any]:
     measures = read_measures(work, last_lines)
-    counted = verify_outputs(work / OUTPUTS, inputs, settings.source, last_lines)
-    if missing := len(inputs.users) - counted.users:
+    counts = verify_outputs(work / OUTPUTS, inputs, settings.source, last_lines)
+    if missing := len(inputs.users) - counts.users:
         report(f"{missing:,} users get no list: they have rated every item of the catalogue.")
     return {
         **measures,
@@ -175,7 +175,7 @@ def _verified(
         "interactions": inputs.interactions,
         "dropped": dict(inputs.dropped),
         "users_without_list": missing,
-        "recommendations": counted.rows,
+        "recommendations": counts.rows,
     }
 
 
@@ -187,7 +187,7 @@ def _complete_new_users(
     last_lines: list[str],
     report: Callable[[str], None],
 ) -> None:
-    """Check the list for new users; the stock engine's stands in its report only, its scores with two decimals."""
+    """Verify the list for new users, or read it from the report, which is where the stock engine writes it."""
     rows = verify_new_users(outputs, inputs, settings.source, top_k, last_lines)
     if rows is None:
         write_new_users(outputs / "report.html", outputs / NEW_USERS, inputs, settings.source, top_k, report)

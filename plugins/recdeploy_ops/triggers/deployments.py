@@ -1,4 +1,4 @@
-"""Waiting for a model deployment without holding a worker."""
+"""Wait for a model deployment without occupying a worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from recdeploy_ops.domain.errors import RecdeployError, TransientError
-from recdeploy_ops.domain.waiting import look_intervals
+from recdeploy_ops.domain.waiting import poll_intervals
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.oci_clients.deployments import ModelDeployments
 from recdeploy_ops.rollout.waits import is_finished
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-# Airflow 3.3.2 fails a task whose trigger fires while its worker is still parking it.
+# Airflow 3.3.2 fails a task whose trigger fires while its worker is still deferring it.
 FIRST_LOOK_SECONDS = 5.0
 
 
 class WorkRequestFinishedTrigger(BaseTrigger):
-    """Fires when OCI has nothing in progress with a deployment, or the deadline has passed.
+    """Fires when OCI has finished all changes of a deployment, or the deadline has passed.
 
-    The event does not carry a verdict: the step looks for itself when it is resumed.
+    The event has no verdict: the resumed step reads the deployment's state itself.
 
     Args:
         deployment_id: OCID of the model deployment.
         deadline: ISO 8601, UTC.
-        poll_seconds: between two looks at most; the first ones follow each other sooner.
-        settings_name: of the settings file that names the connection to OCI, as `find_settings` takes it.
+        poll_seconds: longest pause between two looks; the first pauses are shorter.
+        settings_name: name of the settings file with the connection to OCI, for `find_settings`.
     """
 
     def __init__(
         self, *, deployment_id: str, deadline: str, poll_seconds: float, settings_name: str = DEFAULT_NAME
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # Airflow annotates it not at all
+        super().__init__()  # type: ignore[no-untyped-call] # Airflow does not annotate it
         self.deployment_id = deployment_id
         self.deadline = deadline
         self.poll_seconds = poll_seconds
@@ -61,15 +61,15 @@ class WorkRequestFinishedTrigger(BaseTrigger):
         await asyncio.sleep(FIRST_LOOK_SECONDS)
         try:
             await self._watch()
-        except RecdeployError as err:  # the step says what it means for the release
-            self.log.warning("The step looks for itself: %s", err)
+        except RecdeployError as err:  # the step decides what it means for the release
+            self.log.warning("Leaving the check to the step: %s", err)
         yield TriggerEvent({"deployment_id": self.deployment_id})
 
     async def _watch(self) -> None:
         """Return once OCI has finished, or the deadline has passed."""
         deployments = await asyncio.to_thread(lambda: ModelDeployments(ReleasesHook(self.settings_name).session))
         deadline = datetime.fromisoformat(self.deadline)
-        for seconds in look_intervals(self.poll_seconds):
+        for seconds in poll_intervals(self.poll_seconds):
             if datetime.now(UTC) >= deadline:
                 return
             try:

@@ -1,9 +1,9 @@
-"""Keeps the question that Airflow shows the one that was asked last.
+"""Let Airflow show the question of the latest try.
 
-Airflow 3.3.2 keeps the text of a task's first try: after a retry or a clear, the person reads the evidence of an
-artifact that is no longer the one to be promoted (`upsert_hitl_detail` in its execution API returns the row that it
-finds). This middleware of the API server lets Airflow authenticate and store the request, and then writes the text
-that was really sent. Questions of other DAGs stay as Airflow handles them.
+Airflow 3.3.2 stores the question of a task's first try and ignores later ones (`upsert_hitl_detail` in its execution
+API returns the existing row): after a retry or a clear, the person would read the evidence of an outdated artifact.
+This middleware of the API server lets Airflow authenticate and store the request, and then stores the text that was
+sent. It does not change questions of other DAGs.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 ROUTE = re.compile(r".*/execution/hitlDetails/([0-9a-f-]{36})/?")
 CREATED = 201
-OURS = (list(PROMOTION_DECISIONS), list(ROLLBACK_DECISIONS))  # by its options a question of this project is known
+OURS = (list(PROMOTION_DECISIONS), list(ROLLBACK_DECISIONS))  # the options identify a question of this project
 
 
 class CurrentQuestions:
     """ASGI middleware around Airflow's API server.
 
     Args:
-        app: what it wraps.
+        app: the wrapped application.
     """
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Pass everything through; rewrite the stored question once Airflow has accepted it."""
-        found = ROUTE.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if found is None:
+        """Pass everything through; rewrite the stored question after Airflow has accepted it."""
+        route = ROUTE.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if route is None:
             await self._app(scope, receive, send)
             return
         body = bytearray()
@@ -54,7 +54,7 @@ class CurrentQuestions:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == CREATED:
-                await asyncio.to_thread(_store, UUID(found[1]), json.loads(body))
+                await asyncio.to_thread(_store, UUID(route[1]), json.loads(body))
             await send(message)
 
         await self._app(scope, listen, answer)

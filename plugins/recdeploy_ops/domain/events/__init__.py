@@ -1,4 +1,4 @@
-"""What may happen: one frozen dataclass for each kind of ledger entry."""
+"""What may happen to a release: one frozen dataclass for each type of event."""
 
 from collections.abc import Mapping
 

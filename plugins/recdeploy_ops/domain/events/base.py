@@ -1,4 +1,4 @@
-"""What every kind of ledger entry has in common."""
+"""What all events have in common."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 
 
 class EventType(StrEnum):
-    """The name of a kind of event, as it is stored."""
+    """The type of an event, as it is stored."""
 
     LEDGER_STARTED = "ledger_started"
     RELEASE_OPENED = "release_opened"
@@ -48,8 +48,8 @@ class Event:
     """Something that has happened, immutable.
 
     Attributes:
-        type: its kind, as stored.
-        task: the Airflow task that records it: what to clear where it is missing.
+        type: as stored.
+        task: the Airflow task that records it, which must be cleared if the event is missing.
     """
 
     type: ClassVar[EventType]

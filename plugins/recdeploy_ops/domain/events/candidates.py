@@ -26,8 +26,8 @@ class DataExtracted(StoredEvent):
     """The shop's data was extracted.
 
     Attributes:
-        rows: of each table.
-        newest_interaction: ISO 8601; None where interactions have no time.
+        rows: number of rows by table.
+        newest_interaction: ISO 8601; None if interactions have no time.
     """
 
     type: ClassVar = EventType.DATA_EXTRACTED
@@ -65,7 +65,7 @@ class ModelTrained(StoredEvent):
     """The ADS operator has trained.
 
     Attributes:
-        inputs: what decides which model comes out: ``extract``, ``top_k``, ``seed``, ``model``.
+        inputs: what determines the model: ``extract``, ``top_k``, ``seed``, ``model``.
         metrics: as in ``metrics.json``.
     """
 
@@ -123,7 +123,7 @@ class TestDeployed(Event):
     Attributes:
         deployment_id: OCID.
         url: where it answers, without ``/predict``.
-        lease: until when housekeeping leaves it alone, ISO 8601.
+        lease: when its lease ends, ISO 8601; housekeeping leaves it alone until then.
     """
 
     type: ClassVar = EventType.TEST_DEPLOYED
@@ -136,7 +136,7 @@ class TestDeployed(Event):
 
 @dataclass(frozen=True)
 class TestValidated(GateEvent):
-    """The gate over what the test deployment answers."""
+    """The gate over the answers of the test deployment."""
 
     type: ClassVar = EventType.TEST_VALIDATED
     task: ClassVar = "validate_test"
@@ -148,7 +148,7 @@ class ApprovalRequested(Event):
 
     Attributes:
         attempt: Airflow's try number: an answer to an earlier one does not count.
-        version: what would be promoted, or rolled back to.
+        version: to promote, or to roll back to.
         digest: its digest.
         parts: everything that the answer rests on, by name.
         fingerprint: sha256 over the parts, in hex.
@@ -166,13 +166,13 @@ class ApprovalRequested(Event):
 
 @dataclass(frozen=True)
 class ApprovalAnswered(Event):
-    """A person has answered, or nobody has in time.
+    """A person has answered, or nobody did in time.
 
     Attributes:
-        decision: what was answered.
+        decision: the answer.
         by: who answered.
         at: when, UTC.
-        comment: what was written beside it.
+        comment: the comment to it.
         timed_out: whether nobody answered in time.
         attempt: of the question.
         version: of the question.

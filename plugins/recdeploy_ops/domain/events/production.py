@@ -1,4 +1,4 @@
-"""Events of what production serves, and of what could replace it."""
+"""Events about production, and about the versions that could replace what it serves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ProductionBackedUp(Event):
 
 @dataclass(frozen=True)
 class BackupFailed(Event):
-    """What a rollback replaces could not be backed up; the rollback goes on."""
+    """The version that a rollback replaces could not be backed up; the rollback continues."""
 
     type: ClassVar = EventType.BACKUP_FAILED
     task: ClassVar = "rehearse_rollback"
@@ -43,7 +43,7 @@ class BackupFailed(Event):
 
 @dataclass(frozen=True)
 class RehearsalStarted(Event):
-    """A version whose code a worker does not run was fetched and verified, and is tried on a test deployment.
+    """A version was fetched and verified, and is tried on a test deployment, as a worker does not run its code.
 
     Attributes:
         version: the version.
@@ -63,14 +63,14 @@ class RehearsalStarted(Event):
 
 @dataclass(frozen=True)
 class RollbackRehearsed(Event):
-    """A version was fetched, verified and seen to answer: production could go back to it.
+    """A version was fetched and verified, and answered probes: production can go back to it.
 
     Attributes:
         version: the version.
         digest: its digest; empty for a version that this project did not make.
         model_id: OCID of its catalog model.
         seconds: how long that took.
-        deployment_id: OCID of the test deployment that served it; None where a worker loaded it, or it serves already.
+        deployment_id: OCID of the test deployment that served it; None if a worker loaded it, or it serves already.
         started: when that trial was started, UTC.
     """
 
@@ -87,7 +87,7 @@ class RollbackRehearsed(Event):
 
 @dataclass(frozen=True)
 class ModelRestored(Event):
-    """A version was registered again, as its model was gone from the catalog.
+    """A version was registered again because its model was gone from the catalog.
 
     Attributes:
         version: the version.
@@ -104,14 +104,14 @@ class ModelRestored(Event):
 
 @dataclass(frozen=True)
 class ChangeStarted(Event):
-    """A deployment is about to be changed: recorded before OCI is requested to.
+    """A deployment is about to be changed: recorded before the request to OCI.
 
     Attributes:
-        deployment_id: OCID; None for a first production that is made without a test deployment.
-        goal: what it is to be, in words, e.g. ``serving v4``.
-        version: what its URL must answer with.
+        deployment_id: OCID; None for a first production that is created without a test deployment.
+        goal: of the change, in words, e.g. ``serving v4``.
+        version: that its URL must answer with.
         seen_work_request: its newest work request before; None when it has none.
-        deadline: when the change has failed, UTC; None where the creation's own deadline counts.
+        deadline: when the change has failed, UTC; None if the creation's own deadline counts.
     """
 
     deployment_id: str | None
@@ -123,7 +123,7 @@ class ChangeStarted(Event):
 
 @dataclass(frozen=True)
 class SwitchStarted(ChangeStarted):
-    """Production is being switched to another version, or the first production is being made."""
+    """Production is being switched to another version, or the first production is being created."""
 
     type: ClassVar = EventType.SWITCH_STARTED
     task: ClassVar = "promote"
@@ -131,7 +131,7 @@ class SwitchStarted(ChangeStarted):
 
 @dataclass(frozen=True)
 class SwitchFailed(Event):
-    """Production did not become what was intended."""
+    """Production did not reach the intended state."""
 
     type: ClassVar = EventType.SWITCH_FAILED
     task: ClassVar = "promote"
@@ -207,7 +207,7 @@ class ProductionLost(Event):
 
 @dataclass(frozen=True)
 class ProductionFailed(Event):
-    """OCI has the production deployment in FAILED: it exists, and OCI updates it no more.
+    """OCI has the production deployment in FAILED: it exists, but OCI no longer updates it.
 
     Attributes:
         deployment_id: OCID.
@@ -230,7 +230,7 @@ class ResizeStarted(ChangeStarted):
 
 @dataclass(frozen=True)
 class Resized(Event):
-    """Production has the size that the release asked for; what is None was not asked for and stays.
+    """Production has the size that the release requested; a value of None was not requested and stays.
 
     Attributes:
         instance_shape: OCI's shape name.
@@ -251,5 +251,5 @@ class Resized(Event):
 
     @property
     def applied(self) -> SizeRequest:
-        """Return what was applied."""
+        """Return the applied size."""
         return SizeRequest(self.instance_shape, self.ocpus, self.memory_gb, self.instance_count, self.autoscaling)

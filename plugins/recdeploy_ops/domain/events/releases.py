@@ -12,7 +12,7 @@ from recdeploy_ops.domain.events.base import Event, EventType
 from recdeploy_ops.domain.params import Params
 from recdeploy_ops.domain.versions import Serving, Version
 
-# Stand where a release from Airflow names its DAG. Airflow cannot be asked whether such a run has ended.
+# In place of a DAG's id. Airflow cannot say whether such a run has ended.
 NOTEBOOK, TERMINAL = "notebook", "terminal"
 OUTSIDE_AIRFLOW = frozenset({NOTEBOOK, TERMINAL})
 
@@ -30,7 +30,7 @@ class ReleaseOutcome(StrEnum):
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled back"
     REJECTED = "rejected"
-    PREEMPTED = "pre-empted"  # so spelt in ledgers, which stay as they were written
+    PREEMPTED = "pre-empted"  # the spelling in existing ledgers
     INTERRUPTED = "interrupted"
     FAILED = "failed"
 
@@ -48,7 +48,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class LedgerStarted(Event):
-    """The first entry of a ledger: whose it is, and in which format it is written."""
+    """The first entry of a ledger: its project and its format."""
 
     type: ClassVar = EventType.LEDGER_STARTED
 
@@ -68,7 +68,7 @@ class ReleaseOpened(Event):
         champion: the version in production; None when there is none.
         settings: the settings that the run works with.
         triggered_by: the person who triggered the run; None for the schedule.
-        opening: 1, and one more each time that the release is opened again.
+        opening: 1, and one more each time that the release is reopened.
     """
 
     type: ClassVar = EventType.RELEASE_OPENED
@@ -102,7 +102,7 @@ class TakeoverStarted(Event):
 
 @dataclass(frozen=True)
 class ReleaseRejected(Event):
-    """The candidate was rejected; production is as it was."""
+    """The candidate was rejected; production is unchanged."""
 
     type: ClassVar = EventType.RELEASE_REJECTED
     task: ClassVar = "reject"
@@ -120,7 +120,7 @@ class ReleaseClosed(Event):
         outcome: how it ended.
         version: its version.
         seen_work_request: production's newest work request; None when it has none.
-        by: the run that closed it in its place; None when it closed itself.
+        by: another run that closed it; None when its own run did.
     """
 
     type: ClassVar = EventType.RELEASE_CLOSED
@@ -134,10 +134,10 @@ class ReleaseClosed(Event):
 
 @dataclass(frozen=True)
 class Adopted(Event):
-    """A person has had the ledger brought in line with OCI: the one event that says what is, not what was done.
+    """The ledger was reconciled with OCI: the only event that says what is, not what was done.
 
     Attributes:
-        difference: what differed, a line each.
+        difference: what differed, one line each.
         seen_work_request: production's newest work request; None when it has none.
         versions: every version from then on.
         highest_version: the highest number ever used.

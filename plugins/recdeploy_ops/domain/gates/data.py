@@ -1,4 +1,4 @@
-"""The data gate: what an extract must be before anything is spent on it."""
+"""The data gate: what must hold for an extract before it is used for training."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class DataThresholds(Protocol):
 
     @property
     def max_future_hours(self) -> float:
-        """Return how far in the future the newest interaction may lie, in hours."""
+        """Return how far in the future the newest interaction may be, in hours."""
         ...
 
 
@@ -67,7 +67,7 @@ class TableFacts:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What was measured of an extract.
+    """The measurements of an extract.
 
     Attributes:
         tables: facts by table: interactions, users, items.
@@ -87,12 +87,12 @@ class DataFacts:
 
 
 def judge_data(facts: DataFacts, gates: DataThresholds, now: datetime) -> GateReport:
-    """Judge an extract; the rows ``data`` of the table of gates.
+    """Judge an extract.
 
     Args:
         facts: as measured.
         gates: the thresholds of the settings.
-        now: the present, with a time zone.
+        now: with a time zone.
     """
     findings = [
         _schema(facts),
@@ -121,7 +121,7 @@ def _null_ids(facts: DataFacts, gates: DataThresholds) -> Finding:
     known = {name: share for name, share in shares.items() if share is not None}
     if len(known) < len(ORDER):
         unknown = ", ".join(name for name in ORDER if name not in known)
-        message = f"it is not known how many rows of {unknown} have no id"
+        message = f"the number of rows of {unknown} without an id is unknown"
         return at_most("null_ids", None, gates.max_null_id_share, message)
     worst = max(known, key=known.__getitem__)
     counts = ", ".join(f"{facts.tables[name].null_ids:,} in {name}" for name in ORDER)
@@ -183,7 +183,7 @@ def _counted(
         gate: name of the gate.
         bound: the largest share that passes.
         counted: the table, and how many of its rows are wrong.
-        what: the wrong, as a verb phrase.
+        what: the fault, as a verb phrase.
         advice: what to do when there are any.
     """
     name, count = counted
@@ -203,13 +203,13 @@ def _freshness(facts: DataFacts, gates: DataThresholds, now: datetime) -> Findin
         why = (
             "no interaction has a timestamp"
             if facts.has_timestamps
-            else "the setting source.timestamp_column is null, so nobody knows how old the data is"
+            else "the setting source.timestamp_column is null, so the age of the data is unknown"
         )
         return at_most("freshness", None, gates.max_age_hours, why, otherwise=Verdict.HOLD)
     hours = (now - newest) / timedelta(hours=1)
-    message = f"the newest interaction is of {newest:%Y-%m-%d %H:%M} UTC, {hours:,.1f} hours ago"
+    message = f"the newest interaction is from {newest:%Y-%m-%d %H:%M} UTC, {hours:,.1f} hours ago"
     if -hours > gates.max_future_hours:
-        message = f"the newest interaction lies in the future ({newest:%Y-%m-%d %H:%M} UTC): clock or time zone"
+        message = f"the newest interaction is in the future ({newest:%Y-%m-%d %H:%M} UTC): check clock and time zone"
         return Finding("freshness", Verdict.HOLD, hours, f">= {-gates.max_future_hours:g}", message)
     return at_most("freshness", hours, gates.max_age_hours, message, otherwise=Verdict.HOLD)
 

@@ -1,4 +1,4 @@
-"""The endpoint gates: whether a live endpoint answers as its release says, and how fast."""
+"""The endpoint gates: whether an endpoint answers as its release says, and how fast."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 
 
 class LatencyThresholds(Protocol):
-    """The bounds of TEST's latency, named as in the settings; only beyond both of them is TEST too slow."""
+    """The latency bounds, named as in the settings; the test deployment is too slow only beyond both of them."""
 
     @property
     def max_latency_ratio(self) -> float:
-        """Return the largest ratio of TEST's 95th percentile to production's."""
+        """Return the largest ratio of the test deployment's 95th percentile to production's."""
         ...
 
     @property
     def max_latency_excess_ms(self) -> float:
-        """Return by how many milliseconds TEST's 95th percentile may exceed production's."""
+        """Return by how many milliseconds the test deployment's 95th percentile may exceed production's."""
         ...
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How many answers were exactly the ones expected.
+    """How many answers were exactly as expected.
 
     Attributes:
         asked: requests sent.
         agreed: of them, answered as expected.
-        problems: what was wrong with the first others.
+        problems: the faults of the first others.
     """
 
     asked: int
@@ -50,7 +50,7 @@ class EndpointFacts:
         digest: that must be served.
         known: users of the model, against ``recommendations.csv``.
         unknown: users who are not in the model, against the list for new users.
-        malformed: requests that nobody can understand, which must get an error object.
+        malformed: malformed requests, which must get an error object.
         server_errors: answers with a status of 500 or more, or none at all.
         served: every version and digest seen in the answers, in words.
         wrong_release: answers with another version or digest.
@@ -68,15 +68,15 @@ class EndpointFacts:
 
 @dataclass(frozen=True)
 class LatencyFacts:
-    """Seconds per answer of two endpoints that were asked in turn.
+    """Seconds per answer of two endpoints that were probed in turn.
 
     Attributes:
         requests: sent to each.
-        test_p50: median; None when it answered nothing.
+        test_p50: median; None without answers.
         test_p95: 95th percentile.
-        production_p50: of production; None when there is none, or it answered nothing.
+        production_p50: of production; None when there is none, or without answers.
         production_p95: likewise.
-        production_asked: whether there is a production endpoint at all.
+        production_asked: whether production was probed.
         test_failed: requests that got no answer, or another status than 200.
         production_failed: likewise.
     """
@@ -98,7 +98,7 @@ class ChangeFacts:
     Attributes:
         users: compared.
         changed: of them, those whose list would change in any way.
-        jaccard: mean share of items that both lists have, of those that either has; None without users.
+        jaccard: mean Jaccard index of a user's two lists; None without users.
         unreadable: users to whom production gave no list.
     """
 
@@ -111,12 +111,12 @@ class ChangeFacts:
 def judge_endpoint(
     facts: EndpointFacts, latency: Finding | None = None, changes: ChangeFacts | None = None
 ) -> GateReport:
-    """Say whether an endpoint serves its release.
+    """Judge whether an endpoint serves its release.
 
     Args:
         facts: from the probes.
-        latency: as `judge_latency` says; None where latency does not matter (offline, after a promotion).
-        changes: against production; None where there is none.
+        latency: from `judge_latency`; None if latency does not matter (offline, after a promotion).
+        changes: against production; None if there is none.
     """
     findings = [
         _judge_agreement("known_users", facts.known, "users of the model got their list of recommendations.csv"),
@@ -133,7 +133,7 @@ def judge_endpoint(
 
 
 def judge_latency(latency: LatencyFacts, gates: LatencyThresholds) -> Finding:
-    """Say whether TEST is slower than production beyond the thresholds.
+    """Judge whether the test deployment is slower than production beyond the thresholds.
 
     Args:
         latency: measured in turn with production.
@@ -150,7 +150,7 @@ def judge_latency(latency: LatencyFacts, gates: LatencyThresholds) -> Finding:
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """Return the smallest value that ``share`` of the values do not exceed (nearest rank); None of nothing."""
+    """Return the smallest value that ``share`` of the values do not exceed (nearest rank); None without values."""
     ranked = sorted(values)
     return ranked[max(math.ceil(share * len(ranked)), 1) - 1] if ranked else None
 
@@ -178,9 +178,10 @@ def _judge_server_errors(facts: EndpointFacts) -> Finding:
 
 
 def _judge_served(facts: EndpointFacts) -> Finding:
-    due = describe_release(facts.version, facts.digest)
+    expected = describe_release(facts.version, facts.digest)
     verdict = Verdict.PASS if facts.served and not facts.wrong_release else Verdict.FAIL
-    message = f"The answers come from {' and '.join(facts.served) or 'no release that they name'}; due is {due}."
+    served = " and ".join(facts.served) or "no release that they name"
+    message = f"The answers come from {served}; expected: {expected}."
     return Finding("served_release", verdict, float(facts.wrong_release), "== 0", message)
 
 
@@ -199,7 +200,7 @@ def _compare_latency(latency: LatencyFacts, gates: LatencyThresholds) -> tuple[V
         return Verdict.HOLD, f"Production gave no list to {latency.production_failed} of {latency.requests} requests."
     excess_ms = (test - production) * 1000
     if test > production * gates.max_latency_ratio and excess_ms > gates.max_latency_excess_ms:
-        return Verdict.HOLD, "Slower than production beyond the bound: look at shape and logs of TEST."
+        return Verdict.HOLD, "Slower than production beyond the bound: look at the test deployment's shape and logs."
     return Verdict.PASS, "Not slower than production beyond the bound."
 
 

@@ -1,4 +1,4 @@
-"""The list gates: what every recommended list must be, and how many users must get one."""
+"""The list gates: the rules for every recommended list, and how many users must get one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FallbackFacts:
 
     Attributes:
         length: how many items it has.
-        repeated: items that stand in it more than once.
+        repeated: items that it has more than once.
         unknown: items that are not in the catalogue.
         not_finite: items without a finite rating.
     """
@@ -39,19 +39,19 @@ class FallbackFacts:
 
 @dataclass(frozen=True)
 class ListFacts:
-    """What was measured on the lists of all users; examples are user ids, in the order of the file.
+    """The measurements of the lists of all users; examples are user ids, in the order of the file.
 
     Attributes:
         users: distinct users of the extract.
         items: distinct items of the extract, the catalogue.
-        top_k: wanted length of a list.
-        lists: lists that were made.
-        complete_users: users without a list who have rated every item, so that none is due.
-        missing: users without a list who have not.
+        top_k: intended length of a list.
+        lists: number of lists.
+        complete_users: users without a list who have rated every item, so that none is expected.
+        missing: other users without a list.
         unknown_users: lists for users who are not in the extract.
         repeated_users: users with more than one list.
         wrong_length: lists that have neither ``top_k`` items nor every item that the user has not rated.
-        repeated_items: lists in which an item stands more than once.
+        repeated_items: lists that have an item more than once.
         unknown_items: lists with an item that is not in the catalogue.
         rated_items: lists with an item that the user has already rated.
         not_descending: lists in which a rating is higher than the one before it.
@@ -75,11 +75,11 @@ class ListFacts:
 
 
 def judge_lists(facts: ListFacts, *, min_user_coverage: float) -> GateReport:
-    """Say whether the lists may be served.
+    """Judge whether the lists may be served.
 
     Args:
-        facts: what was measured.
-        min_user_coverage: share of the users who must get a list (or have rated everything).
+        facts: as measured.
+        min_user_coverage: share of the users who must get a list (or have rated every item).
     """
     rules = (
         ("list_users", facts.unknown_users, "are for users who are not in the extract"),
@@ -113,7 +113,7 @@ def _judge_rule(gate: str, violations: Violations, fault: str, lists: int) -> Fi
 
 
 def _judge_fallback(facts: ListFacts) -> Finding:
-    fallback, due = facts.fallback, min(facts.top_k, facts.items)
+    fallback, expected = facts.fallback, min(facts.top_k, facts.items)
     faults = [
         f"{violations.count} {fault}{_first(violations)}"
         for violations, fault in (
@@ -123,13 +123,13 @@ def _judge_fallback(facts: ListFacts) -> Finding:
         )
         if violations.count
     ]
-    passed = fallback.length == due and due > 0 and not faults
-    message = f"The list for new users has {fallback.length} of {due} items"
+    passed = fallback.length == expected and expected > 0 and not faults
+    message = f"The list for new users has {fallback.length} of {expected} items"
     return Finding(
         "new_user_list",
         Verdict.PASS if passed else Verdict.FAIL,
         float(fallback.length),
-        f"== {due}",
+        f"== {expected}",
         "; ".join([message, *faults]) + ".",
     )
 

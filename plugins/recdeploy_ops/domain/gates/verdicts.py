@@ -1,4 +1,4 @@
-"""What a gate says: a verdict with the number, the bound and how many users it speaks for."""
+"""What a gate returns: a verdict with the number, the bound and how many users it stands for."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ class Finding:
     Attributes:
         gate: the gate's name, e.g. ``user_coverage``.
         verdict: PASS, HOLD or FAIL.
-        value: what was measured; None when it could not be.
+        value: the measured number; None if it could not be measured.
         threshold: the bound, as text with its direction, e.g. ``>= 0.999``.
         message: one sentence for a person: what, which (first examples), and what now.
-        users: how many users, rows or requests the value speaks for.
-        interval: the confidence interval where the value was sampled.
+        users: how many users, rows or requests the value stands for.
     """
 
     gate: str
@@ -39,7 +38,6 @@ class Finding:
     threshold: str
     message: str
     users: int | None = None
-    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class GateReport:
     def describe_failures(self) -> str:
         """Return the messages of the findings that say FAIL, on one line each."""
         failures = [f"{f.gate}: {f.message}" for f in self.findings if f.verdict is Verdict.FAIL]
-        return "\n".join(failures) or "No gate has answered, which counts as FAIL."
+        return "\n".join(failures) or "No gate returned a finding, which counts as FAIL."
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values, for storage and the ledger."""
@@ -83,9 +81,8 @@ def at_least(
     bound: float,
     message: str,
     *,
-    otherwise: Verdict = Verdict.FAIL,
     users: int | None = None,
 ) -> Finding:
-    """Judge ``value >= bound``; absent or NaN evidence counts as ``otherwise``."""
+    """Judge ``value >= bound``; absent or NaN evidence is a FAIL."""
     passed = value is not None and math.isfinite(value) and value >= bound
-    return Finding(gate, Verdict.PASS if passed else otherwise, value, f">= {bound:g}", message, users)
+    return Finding(gate, Verdict.PASS if passed else Verdict.FAIL, value, f">= {bound:g}", message, users)
