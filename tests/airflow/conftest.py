@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,13 @@ def airflow_database() -> None:
 
 
 @pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten Airflow's waits: it sleeps a second for each task that has nothing to do."""
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
+
+
+@pytest.fixture
 def load_dag() -> Callable[..., Any]:
     """Read a DAG's file as Airflow does, with the settings that are valid now."""
 
@@ -63,7 +71,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulat
 
 @pytest.fixture
 def surroundings(tmp_path: Path, emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Settings, connections and a shop that work; a test breaks one of them."""
+    """Valid settings, connections and a shop; a test breaks one of them."""
     from services import fill_store
 
     from demo.cloud import Cloud

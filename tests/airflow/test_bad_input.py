@@ -1,9 +1,8 @@
-"""Bad input stops the run at the right task, which names the thing and the fix; nothing is left behind."""
+"""Bad input stops the run at the right task, whose error names the thing and the fix; nothing is left behind."""
 
 from __future__ import annotations
 
 import sqlite3
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+pytestmark = pytest.mark.usefixtures("airflow_database", "no_pauses")
 OPENED_AND_CLOSED = [
     EventType.RELEASE_OPENED,
     EventType.PRODUCTION_BACKED_UP,
@@ -51,6 +51,10 @@ def with_empty_table(surroundings: Any) -> None:
     change_shop(surroundings, "DELETE FROM users")
 
 
+def with_repeated_users(surroundings: Any) -> None:
+    change_shop(surroundings, "INSERT INTO users SELECT * FROM users LIMIT 3")
+
+
 def without_connection(surroundings: Any) -> None:
     surroundings.database = None
 
@@ -61,10 +65,6 @@ def without_database_file(surroundings: Any) -> None:
 
 def with_connection_to_no_database(surroundings: Any) -> None:
     surroundings.database = {"conn_type": "http", "host": "127.0.0.1"}
-
-
-def with_repeated_users(surroundings: Any) -> None:
-    change_shop(surroundings, "INSERT INTO users SELECT * FROM users LIMIT 3")
 
 
 def with_other_key(surroundings: Any) -> None:
@@ -89,7 +89,7 @@ def without_compartment(surroundings: Any) -> None:
 
 
 def with_unwritable_storage(surroundings: Any) -> None:
-    # The tests may run as root, whom no permission stops: a file where a folder should be does.
+    # The tests may run as root, who may write everywhere, but not below a file.
     in_the_way = surroundings.storage.with_name("a file")
     in_the_way.touch()
     surroundings.settings["storage"] = (in_the_way / "storage").as_uri()
@@ -125,10 +125,8 @@ def with_unwritable_storage(surroundings: Any) -> None:
     ids=lambda value: value.__name__ if callable(value) else None,
 )
 def test_bad_input_stops_the_run_and_leaves_nothing(
-    airflow_database: None,
     surroundings: Any,
     load_dag: Callable[[], Any],
-    monkeypatch: pytest.MonkeyPatch,
     spoil: Callable[[Any], None],
     task: str,
     said: list[str],
@@ -137,7 +135,7 @@ def test_bad_input_stops_the_run_and_leaves_nothing(
     spoil(surroundings)
     surroundings.apply()
 
-    states, failures = run(load_dag(), monkeypatch)
+    states, failures = run(load_dag())
 
     assert list(failures) == [task]
     assert states[task] == "failed"
@@ -154,37 +152,32 @@ def test_bad_input_stops_the_run_and_leaves_nothing(
     assert unfinished(surroundings.storage) == []
 
 
-def test_a_run_that_failed_does_not_stand_in_the_way_of_the_next(
-    airflow_database: None, surroundings: Any, load_dag: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_failed_does_not_block_the_next(surroundings: Any, load_dag: Callable[[], Any]) -> None:
     whole = surroundings.shop.read_bytes()
     surroundings.apply()
     with_empty_table(surroundings)
-    _, failures = run(load_dag(), monkeypatch)
+    _, failures = run(load_dag())
     assert list(failures) == ["extract"]
     surroundings.shop.write_bytes(whole)
     with_repeated_users(surroundings)
 
-    states, failures = run(load_dag(), monkeypatch)
+    states, failures = run(load_dag())
 
     assert list(failures) == ["check_data"]
     assert states["plan_release"] == states["extract"] == "success"
 
 
-def run(dag: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, str], dict[str, Any]]:
-    """Run the DAG in this process; returns the states of its tasks, and what those that failed raised."""
+def run(dag: Any) -> tuple[dict[str, str], dict[str, Any]]:
+    """Run the DAG in this process; returns the states of its tasks, and the errors of those that failed."""
     failures: dict[str, Any] = {}
     for task in dag.tasks:
         task.on_failure_callback = [lambda context: failures.update({context["ti"].task_id: context["exception"]})]
-    sleep = time.sleep
-    # Airflow waits a second for each task that has nothing to do.
-    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
     ended = dag.test()
-    return {found.task_id: str(found.state) for found in ended.get_task_instances()}, failures
+    return {task.task_id: str(task.state) for task in ended.get_task_instances()}, failures
 
 
 def unfinished(storage: Any) -> list[str]:
-    """Return what was begun and neither finished nor removed: partial objects, and folders without a manifest."""
+    """Return the partial objects, and the folders without a manifest."""
     partial = [str(path) for path in storage.rglob(".partial*")]
     bundles = [path for path in storage.glob("releases/*/*/*") if path.is_dir()]
     return partial + [str(path) for path in bundles if not (path / "manifest.json").exists()]

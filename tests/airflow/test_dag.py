@@ -1,4 +1,4 @@
-"""The DAG as Airflow reads it: quickly, whole, and wired so that whatever fails is cleaned up."""
+"""The DAG as Airflow reads it: quickly, whole, and wired so that every failure is cleaned up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +42,7 @@ STEPS = [
 ]
 ENDS = ["promote", "reject", "close_release"]
 
-# What a worker does before the file itself is not the file's doing. Processor time, as the machine may be busy.
+# Airflow's own imports do not count. Processor time, as the machine may be busy.
 PARSE = """
 import json, runpy, sys, time
 from airflow.dag_processing.dagbag import DagBag
@@ -54,7 +53,7 @@ print(json.dumps({"seconds": seconds, "modules": sorted(set(sys.modules) - befor
 """
 
 
-# What only moves files and asks OCI needs none of the packages that read tables.
+# A step that only moves files and sends requests to OCI needs none of the packages that read tables.
 LIGHT = ["plan_release", "backup_production", "register_model", "deploy_test", "request_approval", "promote", "reject"]
 LIGHT += ["close_release", "plan_rollback", "rehearse_rollback", "roll_back", "housekeeping"]
 IMPORT = """
@@ -64,28 +63,28 @@ print(json.dumps(sorted(sys.modules)))
 
 
 @pytest.fixture
-def dag(load_dag: Callable[..., Any], surroundings_of_the_file: None) -> Any:
+def dag(load_dag: Callable[..., Any], committed_settings: None) -> Any:
     return load_dag()
 
 
 @pytest.fixture
-def surroundings_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The committed settings."""
+def committed_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RECDEPLOY_SETTINGS", raising=False)
+
+
+def run_python(program: str, *arguments: str) -> Any:
+    """Run a program in a process of its own, with the committed settings; returns the JSON that it prints last."""
+    environment = {name: value for name, value in os.environ.items() if name != "RECDEPLOY_SETTINGS"}
+    environment["PYTHONPATH"] = str(ROOT / "plugins")
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
 def test_a_dag_file_is_read_in_less_than_a_second_and_imports_nothing_heavy(file: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "RECDEPLOY_SETTINGS"}
-    done = subprocess.run(
-        [sys.executable, "-c", PARSE, str(file)],
-        env={**environment, "PYTHONPATH": str(ROOT / "plugins")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    parsed = json.loads(done.stdout.splitlines()[-1])
+    parsed = run_python(PARSE, str(file))
 
     assert parsed["seconds"] < 1
     assert {name.partition(".")[0] for name in parsed["modules"]}.isdisjoint(HEAVY)
@@ -93,18 +92,12 @@ def test_a_dag_file_is_read_in_less_than_a_second_and_imports_nothing_heavy(file
 
 @pytest.mark.parametrize("step", LIGHT)
 def test_a_step_that_reads_no_table_imports_nothing_heavy(step: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT.format(step=step)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    modules = run_python(IMPORT.format(step=step))
 
-    assert {name.partition(".")[0] for name in json.loads(done.stdout)}.isdisjoint(HEAVY)
+    assert {name.partition(".")[0] for name in modules}.isdisjoint(HEAVY)
 
 
-def test_every_dag_file_is_named_after_its_dag(surroundings_of_the_file: None) -> None:
+def test_every_dag_file_is_named_after_its_dag(committed_settings: None) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag(dag_folder=ROOT / "dags", bundle_path=ROOT / "dags", bundle_name="x")
@@ -113,7 +106,7 @@ def test_every_dag_file_is_named_after_its_dag(surroundings_of_the_file: None) -
     assert set(bag.dags) == {file.stem for file in DAG_FILES}
 
 
-def test_it_runs_weekly_one_at_a_time_and_catches_nothing_up(dag: Any) -> None:
+def test_it_runs_weekly_one_run_at_a_time_without_catchup(dag: Any) -> None:
     assert dag.schedule == "0 3 * * 1"
     assert dag.catchup is False
     assert dag.max_active_runs == 1
@@ -132,7 +125,7 @@ def test_its_steps_follow_each_other(dag: Any) -> None:
     assert dag.get_task("request_approval").downstream_task_ids == {"promote", "reject"}
 
 
-def test_the_teardown_stands_below_both_branches_and_its_setup_is_the_plan(dag: Any) -> None:
+def test_the_teardown_follows_both_branches_and_its_setup_is_the_plan(dag: Any) -> None:
     teardown = dag.get_task("close_release")
 
     assert teardown.is_teardown
@@ -143,12 +136,13 @@ def test_the_teardown_stands_below_both_branches_and_its_setup_is_the_plan(dag: 
     assert teardown.downstream_task_ids == set()
 
 
+@pytest.mark.usefixtures("airflow_database", "no_pauses")
 @pytest.mark.parametrize(
     ("failing", "answer", "state"),
     [
         *((step, "Promote", "failed") for step in ("backup_production", "extract", "validate_test", "promote")),
         ("reject", "Reject", "failed"),
-        # What was decided stands: see the manual.
+        # The decision stands: see the manual.
         ("close_release", "Promote", "success"),
         ("close_release", "Reject", "success"),
         (None, "Promote", "success"),
@@ -156,11 +150,11 @@ def test_the_teardown_stands_below_both_branches_and_its_setup_is_the_plan(dag: 
     ],
 )
 def test_a_run_fails_with_each_of_its_steps_though_its_teardown_succeeds(
-    airflow_database: None, dag: Any, monkeypatch: pytest.MonkeyPatch, failing: str | None, answer: str, state: str
+    dag: Any, monkeypatch: pytest.MonkeyPatch, failing: str | None, answer: str, state: str
 ) -> None:
     def execute(self: Any, context: Any) -> dict[str, Any]:
         if self.task_id == failing:
-            raise AirflowFailException("it was told to fail")
+            raise AirflowFailException("it fails in this test")
         return {}
 
     event = {"chosen_options": [answer], "params_input": {}, "responded_at": utcnow(), "responded_by_user": None}
@@ -171,14 +165,12 @@ def test_a_run_fails_with_each_of_its_steps_though_its_teardown_succeeds(
         "execute",
         lambda self, context: HITLBranchOperator.execute_complete(self, context, answered),
     )
-    sleep = time.sleep
-    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
     for task in dag.tasks:
         task.retries = 0
 
     ended = dag.test()
 
-    states = {found.task_id: found.state for found in ended.get_task_instances()}
+    states = {task.task_id: task.state for task in ended.get_task_instances()}
     assert [name for name, ended_as in states.items() if ended_as == "failed"] == [failing][: failing is not None]
     assert states["close_release"] == ("failed" if failing == "close_release" else "success")
     assert ended.state == state
@@ -196,7 +188,7 @@ def test_each_answer_leads_to_its_branch(dag: Any) -> None:
 def test_every_task_is_tried_again_and_describes_itself(dag: Any, task_id: str) -> None:
     task = dag.get_task(task_id)
 
-    # Airflow 3.3.2 loses what resumes too early: without a retry the release is lost with it.
+    # Airflow 3.3.2 loses a task that resumes too early: without a retry the release is lost with it.
     assert task.retries >= 1
     assert task.retry_delay.total_seconds() > 0
     assert type(task).__module__.startswith("recdeploy_ops.operators.")
@@ -252,14 +244,14 @@ def test_a_param_out_of_range_is_refused_with_its_name(dag: Any, name: str, good
 def test_the_form_and_the_manual_say_when_production_is_resized(dag: Any, name: str) -> None:
     said = dag.params.get_param(name).schema["description_md"]
 
-    assert "Empty leaves production as it is" in said
-    assert "of production once promoted: the approver is told" in said
+    assert "Empty: production keeps its size" in said
+    assert "for production: the approver sees it" in said
     assert "which is resized after the switch" in dag.doc_md
     assert dag.params[name] is None
 
 
 def test_a_rollback_goes_to_a_number_its_text_or_previous(
-    load_dag: Callable[..., Any], surroundings_of_the_file: None
+    load_dag: Callable[..., Any], committed_settings: None
 ) -> None:
     dag = load_dag("recommender_rollback")
 
@@ -326,7 +318,7 @@ def test_a_wrong_setting_is_named_where_airflow_shows_import_errors(
     assert said in error
 
 
-@pytest.mark.parametrize(("text", "said"), [("a: [", "is not valid YAML"), ("- a", "must hold a mapping")])
+@pytest.mark.parametrize(("text", "said"), [("a: [", "is not valid YAML"), ("- a", "must be a mapping")])
 def test_a_settings_file_that_cannot_be_read_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
 ) -> None:

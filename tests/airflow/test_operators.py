@@ -1,10 +1,11 @@
-"""Operators: each takes its step, waits without a worker, and says to Airflow what is worth another try."""
+"""Operators: each takes its step, waits without a worker, and tells Airflow which errors are worth another try."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -88,7 +89,7 @@ def no_task_runner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Pushed:
-    """A task instance that keeps what is pushed."""
+    """A task instance that keeps the values pushed to it."""
 
     def __init__(self, try_number: int = 1) -> None:
         self.try_number, self.max_tries = try_number, 2
@@ -145,7 +146,7 @@ def step(monkeypatch: pytest.MonkeyPatch, task_id: str, outcome: Any) -> list[tu
 
 
 @pytest.mark.parametrize("task_id", STEPS)
-def test_an_operator_takes_its_step_and_hands_on_what_came_of_it(monkeypatch: pytest.MonkeyPatch, task_id: str) -> None:
+def test_an_operator_takes_its_step_and_returns_its_summary(monkeypatch: pytest.MonkeyPatch, task_id: str) -> None:
     calls = step(monkeypatch, task_id, {"version": 3})
 
     assert operator_of(task_id).execute(context_of()) == {"version": 3}
@@ -161,15 +162,15 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
-def settle(monkeypatch: pytest.MonkeyPatch, *looks: bool) -> None:
-    """Say what each look at the deployment shows; the last for all that follow."""
+def show(monkeypatch: pytest.MonkeyPatch, *looks: bool) -> None:
+    """Set whether each look at the deployment shows that OCI has finished; the last holds for all that follow."""
     left = list(looks)
     monkeypatch.setattr(waits, "is_finished", lambda deployments, ocid: left.pop(0) if len(left) > 1 else left[0])
 
 
 @pytest.mark.parametrize("task_id", STEPS)
 def test_an_operator_waits_without_a_worker(monkeypatch: pytest.MonkeyPatch, task_id: str, slept: list[float]) -> None:
-    settle(monkeypatch, False)
+    show(monkeypatch, False)
     step(monkeypatch, task_id, Waiting("ocid1.x", "it is CREATING", DEADLINE))
 
     with pytest.raises(TaskDeferred) as deferred:
@@ -181,8 +182,8 @@ def test_an_operator_waits_without_a_worker(monkeypatch: pytest.MonkeyPatch, tas
     assert arguments == {**expected, "settings_name": "basket"}
 
 
-def test_what_is_soon_over_is_awaited_in_the_same_process(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:
-    settle(monkeypatch, False, True)
+def test_a_short_wait_takes_place_in_the_same_process(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:
+    show(monkeypatch, False, True)
     outcomes = iter([Waiting("ocid1.x", "it is UPDATING", DEADLINE), {"url": "u"}])
     monkeypatch.setattr("recdeploy_ops.steps.deploy_test.advance", lambda _: next(outcomes))
 
@@ -190,23 +191,23 @@ def test_what_is_soon_over_is_awaited_in_the_same_process(monkeypatch: pytest.Mo
     assert len(slept) == 2
 
 
-@pytest.mark.parametrize("settled", [False, True], ids=["it takes long", "OCI does not show it yet"])
+@pytest.mark.parametrize("finished", [False, True], ids=["it takes long", "OCI does not show it yet"])
 def test_a_task_holds_its_worker_no_longer_than_its_patience(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float], settled: bool
+    monkeypatch: pytest.MonkeyPatch, slept: list[float], finished: bool
 ) -> None:
-    settle(monkeypatch, settled)
+    show(monkeypatch, finished)
     calls = step(monkeypatch, "deploy_test", Waiting("ocid1.x", "it is UPDATING", DEADLINE))
 
     with pytest.raises(TaskDeferred):
         operator_of("deploy_test").execute(context_of())
 
     assert 0 < sum(slept) <= PATIENCE_SECONDS
-    # The step is taken again after each look that shows nothing under way; else once more when patience has ended.
-    assert len(calls) == (len(slept) + 1 if settled else 2)
+    # The step is taken again after each look that shows nothing in progress; else once more when patience has ended.
+    assert len(calls) == (len(slept) + 1 if finished else 2)
 
 
 @pytest.mark.parametrize("task_id", ["plan_release", "plan_rollback"])
-def test_a_plan_is_told_who_triggered_its_run(monkeypatch: pytest.MonkeyPatch, task_id: str) -> None:
+def test_a_plan_knows_the_requester(monkeypatch: pytest.MonkeyPatch, task_id: str) -> None:
     calls = step(monkeypatch, task_id, {})
 
     operator_of(task_id).execute(context_of())
@@ -216,7 +217,7 @@ def test_a_plan_is_told_who_triggered_its_run(monkeypatch: pytest.MonkeyPatch, t
     assert opening.params.approval_timeout_hours == 0.5
 
 
-def test_a_plan_is_told_the_autoscaling_of_the_settings_which_no_form_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_gets_the_autoscaling_of_the_settings_which_no_form_has(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = step(monkeypatch, "plan_release", {})
     policy = Autoscaling(2, 6, 2, "CPU_UTILIZATION", 30, 70, 600)
     serving = SimpleNamespace(size=SizeRequest(autoscaling=policy))
@@ -257,7 +258,7 @@ def test_a_defect_is_left_to_airflow() -> None:
 
 
 @pytest.mark.parametrize("task_id", ["plan_release", "plan_rollback"])
-def test_params_that_a_trigger_has_spoilt_are_refused_by_name(task_id: str) -> None:
+def test_invalid_params_of_a_trigger_are_refused_by_name(task_id: str) -> None:
     context = context_of()
     context["params"] |= {"top_k": "ten", "require_approval": "yes"}
 
@@ -266,7 +267,7 @@ def test_params_that_a_trigger_has_spoilt_are_refused_by_name(task_id: str) -> N
 
 
 class Held:
-    """What steps work with where a run holds the lock since ANSWERED_AT, and a clock."""
+    """A context in which run-0 has held the lock since ANSWERED_AT, with a clock."""
 
     def __init__(self, folder: Path, dag_id: str = "recommender_retrain") -> None:
         self.settings = load_settings()
@@ -285,11 +286,15 @@ class Held:
         return ANSWERED_AT + timedelta(hours=self.hours_later)
 
 
+@pytest.fixture
+def held(tmp_path: Path) -> Any:
+    return Held(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("state", "ended"), [("success", True), ("failed", True), ("running", False), ("queued", False)]
 )
-def test_a_run_has_ended_when_airflow_says_so(tmp_path: Path, state: str, ended: bool) -> None:
-    held: Any = Held(tmp_path)
+def test_a_run_has_ended_when_airflow_says_so(held: Any, state: str, ended: bool) -> None:
     context = context_of(instance(get_dagrun_state=lambda dag_id, run_id: state))
 
     assert releases.has_ended(held, context, held.holder) is ended
@@ -299,8 +304,7 @@ def unknown(dag_id: str, run_id: str) -> str:
     raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404}))
 
 
-def test_a_run_that_this_airflow_does_not_know_holds_the_lock_until_its_lease_is_over(tmp_path: Path) -> None:
-    held: Any = Held(tmp_path)
+def test_a_run_that_this_airflow_does_not_know_holds_the_lock_until_its_lease_is_over(held: Any) -> None:
     ask = partial(releases.has_ended, held, context_of(instance(get_dagrun_state=unknown)), held.holder)
 
     for held.hours_later in (0, 100, 227):  # it may wait 200 hours for its approval, and train for 4
@@ -321,8 +325,7 @@ def test_a_release_outside_airflow_ends_with_the_same_lease_without_a_question_t
         assert ask() is ended
 
 
-def test_a_person_may_say_that_a_run_unknown_to_this_airflow_has_ended(tmp_path: Path) -> None:
-    held: Any = Held(tmp_path)
+def test_a_person_may_say_that_a_run_unknown_to_this_airflow_has_ended(held: Any) -> None:
     context = context_of(instance(get_dagrun_state=unknown))
     context["params"]["ended_run"] = "run-0"
     assert releases.has_ended(held, context, held.holder)
@@ -333,13 +336,12 @@ def test_a_person_may_say_that_a_run_unknown_to_this_airflow_has_ended(tmp_path:
 
     context["params"]["ended_run"] = "run-0"
     context["ti"] = instance(get_dagrun_state=lambda dag_id, run_id: "running")
-    assert not releases.has_ended(held, context, held.holder)  # Airflow knows better
+    assert not releases.has_ended(held, context, held.holder)  # Airflow says that it has not
 
 
 def test_housekeeping_leaves_a_run_that_this_airflow_does_not_know_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    held: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held: Any = Held(tmp_path)
     calls = step(monkeypatch, "housekeeping", {})
     operator = with_hook(releases.HousekeepingOperator(task_id="housekeeping"), held)
 
@@ -353,12 +355,11 @@ def test_housekeeping_leaves_a_run_that_this_airflow_does_not_know_alone(
 
 @pytest.mark.parametrize(
     ("named", "said"),
-    [("run-00", "which the ledger does not know: the run run-0 holds"), ("run-0", "knows as in progress")],
+    [("run-00", "which the ledger does not know: the run run-0 holds"), ("run-0", "is in progress in this Airflow")],
 )
 def test_housekeeping_fails_where_the_named_run_could_not_be_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, said: str
+    held: Any, monkeypatch: pytest.MonkeyPatch, named: str, said: str
 ) -> None:
-    held: Any = Held(tmp_path)
     step(monkeypatch, "housekeeping", {})
     operator = with_hook(releases.HousekeepingOperator(task_id="housekeeping"), held)
     context = context_of(instance(get_dagrun_state=lambda dag_id, run_id: "running"))
@@ -369,13 +370,10 @@ def test_housekeeping_fails_where_the_named_run_could_not_be_closed(
 
 
 @pytest.mark.parametrize("detail", [None, {"status_code": 503}])
-def test_airflow_not_answering_does_not_show_that_a_run_has_ended(
-    tmp_path: Path, detail: dict[str, int] | None
-) -> None:
+def test_airflow_not_answering_does_not_show_that_a_run_has_ended(held: Any, detail: dict[str, int] | None) -> None:
     def silent(dag_id: str, run_id: str) -> str:
         raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=detail))
 
-    held: Any = Held(tmp_path)
     with pytest.raises(AirflowRuntimeError):
         releases.has_ended(held, context_of(instance(get_dagrun_state=silent)), held.holder)
 
@@ -388,57 +386,49 @@ def approval() -> Any:
     return with_hook(operator, "the release")
 
 
-def test_the_approval_shows_the_evidence_of_this_try_and_waits_as_long_as_the_run_says(
-    monkeypatch: pytest.MonkeyPatch, approval: Any
-) -> None:
-    asked: list[Any] = []
+@pytest.fixture
+def questions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, int, str | None]]:
+    """The questions that were asked: of which release, in which try, with which notice; each parks the task."""
+    asked: list[tuple[Any, int, str | None]] = []
 
     def ask(given: Any, *, attempt: int, notice: str | None) -> Question:
-        asked.append((given, attempt))
+        asked.append((given, attempt, notice))
         return Question("Promote v3?", "the evidence", 3, "d1")
 
     monkeypatch.setattr(approvals.request_approval, "ask", ask)
     monkeypatch.setattr(HITLBranchOperator, "execute", lambda self, context: "parked")
+    return asked
+
+
+def test_the_approval_shows_the_evidence_of_this_try_and_waits_as_long_as_the_run_says(
+    monkeypatch: pytest.MonkeyPatch, approval: Any, questions: list[Any]
+) -> None:
     monkeypatch.setattr(approval, "_link", lambda context: "http://link")
 
     assert approval.execute(context_of(Pushed(try_number=2))) == "parked"
-    assert asked == [("the release", 2)]
+    assert [(release, attempt) for release, attempt, _ in questions] == [("the release", 2)]
     assert (approval.subject, approval.body) == ("Promote v3?", "the evidence")
     assert approval.response_timeout == timedelta(minutes=30)
 
 
 def test_the_approval_is_asked_where_airflow_does_not_know_its_own_address(
-    monkeypatch: pytest.MonkeyPatch, approval: Any
+    monkeypatch: pytest.MonkeyPatch, approval: Any, questions: list[Any]
 ) -> None:
-    monkeypatch.setattr(
-        approvals.request_approval,
-        "ask",
-        lambda given, *, attempt, notice: Question("Promote v3?", "the evidence", 3, "d1"),
-    )
-    monkeypatch.setattr(HITLBranchOperator, "execute", lambda self, context: "parked")
     monkeypatch.delenv("AIRFLOW__API__BASE_URL", raising=False)
 
     assert approval.execute(context_of()) == "parked"
 
 
-def test_an_answer_of_the_requester_is_asked_for_again_with_the_reason(
-    monkeypatch: pytest.MonkeyPatch, approval: Any
+def test_the_requester_who_answers_is_asked_again_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, approval: Any, questions: list[Any]
 ) -> None:
-    notices: list[str | None] = []
-
     def record_answer(*_: Any, **__: Any) -> None:
         raise errors.SelfApprovalError("bo triggered this run and may not approve it")
 
-    def ask(given: Any, *, attempt: int, notice: str | None) -> Question:
-        notices.append(notice)
-        return Question("Promote v3?", "the evidence", 3, "d1")
-
     monkeypatch.setattr(approvals.request_approval, "record_answer", record_answer)
-    monkeypatch.setattr(approvals.request_approval, "ask", ask)
-    monkeypatch.setattr(HITLBranchOperator, "execute", lambda self, context: "parked")
 
     assert approval.execute_complete(context_of(), event_of()) == "parked"
-    assert notices == ["bo triggered this run and may not approve it"]
+    assert [notice for _, _, notice in questions] == ["bo triggered this run and may not approve it"]
 
 
 def event_of(**changes: Any) -> dict[str, Any]:
@@ -467,26 +457,30 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Answer, int]]:
     return answers
 
 
-@pytest.mark.parametrize(
-    ("event", "answer"),
-    [
-        (event_of(), Answer(Decision.PROMOTE, "ann", ANSWERED_AT, "ship it", timed_out=False)),
-        (
-            event_of(chosen_options=["Reject"], params_input={"comment": None}),
-            Answer(Decision.REJECT, "ann", ANSWERED_AT, "", timed_out=False),
-        ),
-        (event_of(params_input=None), Answer(Decision.PROMOTE, "ann", ANSWERED_AT, "", timed_out=False)),
-        (
-            event_of(responded_by_user={"id": "7", "name": ""}),
-            Answer(Decision.PROMOTE, "7", ANSWERED_AT, "ship it", timed_out=False),
-        ),
-        (
-            event_of(chosen_options=["Reject"], params_input={}, responded_by_user=None, timedout=True),
-            Answer(Decision.REJECT, None, ANSWERED_AT, "", timed_out=True),
-        ),
-    ],
-)
-def test_an_answer_is_recorded_with_who_gave_it_and_when(
+def answer(decision: Decision = Decision.PROMOTE, **changes: Any) -> Answer:
+    return replace(Answer(decision, "ann", ANSWERED_AT, "", timed_out=False), **changes)
+
+
+ANSWERS = {
+    "with a comment": (event_of(), answer(comment="ship it")),
+    "with an empty comment": (
+        event_of(chosen_options=["Reject"], params_input={"comment": None}),
+        answer(Decision.REJECT),
+    ),
+    "without a form": (event_of(params_input=None), answer()),
+    "by a user without a name": (
+        event_of(responded_by_user={"id": "7", "name": ""}),
+        answer(by="7", comment="ship it"),
+    ),
+    "by nobody in time": (
+        event_of(chosen_options=["Reject"], params_input={}, responded_by_user=None, timedout=True),
+        answer(Decision.REJECT, by=None, timed_out=True),
+    ),
+}
+
+
+@pytest.mark.parametrize(("event", "answer"), ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_is_recorded_with_its_author_and_time(
     approval: Any, recorded: list[tuple[Answer, int]], event: dict[str, Any], answer: Answer
 ) -> None:
     task_instance = Pushed(try_number=2)
@@ -495,11 +489,7 @@ def test_an_answer_is_recorded_with_who_gave_it_and_when(
     assert recorded == [(answer, 2)]
     [pushed] = task_instance.xcoms.values()
     assert json.loads(json.dumps(pushed))["decision"] == str(answer.decision)
-    assert {name: pushed[name] for name in ("version", "digest", "attempt")} == {
-        "version": 3,
-        "digest": "d1",
-        "attempt": 2,
-    }
+    assert (pushed["version"], pushed["digest"], pushed["attempt"]) == (3, "d1", 2)
 
 
 def test_an_approval_that_ended_in_an_error_is_not_an_answer(approval: Any, recorded: list[tuple[Answer, int]]) -> None:
@@ -520,8 +510,6 @@ def test_the_connection_to_oci_may_be_of_a_type_that_airflows_form_has(
 
     profile = OciHook().session.profile
 
-    assert (profile.compartment_id, profile.project_id) == (
-        surroundings.oci["compartment_id"],
-        surroundings.oci["project_id"],
-    )
+    assert profile.compartment_id == surroundings.oci["compartment_id"]
+    assert profile.project_id == surroundings.oci["project_id"]
     assert list(OciHook().session.data_science.list_projects(profile.compartment_id).data)

@@ -1,3 +1,5 @@
+"""The shop's database through Airflow's connections: what a hook receives, and which connections are refused."""
+
 from __future__ import annotations
 
 import json
@@ -93,46 +95,21 @@ def open_once(conn_id: str = "shop") -> None:
         list(batches)
 
 
-@pytest.mark.parametrize(
-    ("fields", "received"),
-    [
-        pytest.param(
-            {"extra": {"dsn": TCPS}},
-            {"user": "shop", "password": "geheim", "dsn": TCPS},
-            id="tcps",
-        ),
-        pytest.param(
-            {"host": "tcps://adb.example.com", "port": 1522, "extra": {}},
-            {"user": "shop", "password": "geheim", "dsn": "tcps://adb.example.com:1522"},
-            id="tcps in the host",
-        ),
-        pytest.param(
-            {"extra": {"dsn": "shop_low", "wallet_location": "/w", "wallet_password": "wp"}},
-            {
-                "user": "shop",
-                "password": "geheim",
-                "dsn": "shop_low",
-                "wallet_location": "/w",
-                "wallet_password": "wp",
-            },
-            id="wallet",
-        ),
-        pytest.param(
-            {"extra": {"dsn": "shop_low", "config_dir": "/tns"}},
-            {"user": "shop", "password": "geheim", "dsn": "shop_low"},
-            id="alias",
-        ),
-        pytest.param(
-            {"host": "db", "extra": {"service_name": "shop"}},
-            {
-                "user": "shop",
-                "password": "geheim",
-                "dsn": "(DESCRIPTION=(ADDRESS=(PROTOCOL=TCP)(HOST=db)(PORT=1521))(CONNECT_DATA=(SERVICE_NAME=shop)))",
-            },
-            id="host and service",
-        ),
-    ],
-)
+SERVICE = "(DESCRIPTION=(ADDRESS=(PROTOCOL=TCP)(HOST=db)(PORT=1521))(CONNECT_DATA=(SERVICE_NAME=shop)))"
+WALLET = {"dsn": "shop_low", "wallet_location": "/w", "wallet_password": "wp"}
+CONNECTIONS = {
+    "tcps": ({"extra": {"dsn": TCPS}}, {"dsn": TCPS}),
+    "tcps in the host": (
+        {"host": "tcps://adb.example.com", "port": 1522, "extra": {}},
+        {"dsn": "tcps://adb.example.com:1522"},
+    ),
+    "wallet": ({"extra": WALLET}, WALLET),
+    "alias": ({"extra": {"dsn": "shop_low", "config_dir": "/tns"}}, {"dsn": "shop_low"}),
+    "host and service": ({"host": "db", "extra": {"service_name": "shop"}}, {"dsn": SERVICE}),
+}
+
+
+@pytest.mark.parametrize(("fields", "received"), CONNECTIONS.values(), ids=CONNECTIONS)
 def test_oracle_receives_what_the_connection_says(
     fields: dict[str, Any], received: dict[str, Any], oracle: list[FakeConnection], define: Any
 ) -> None:
@@ -141,7 +118,7 @@ def test_oracle_receives_what_the_connection_says(
     assert isinstance(source, ArrowSource)
     assert not oracle, "nothing is connected before the first query"
     open_once()
-    assert [connection.opened_with for connection in oracle] == [received]
+    assert [connection.opened_with for connection in oracle] == [{"user": "shop", "password": "geheim", **received}]
     assert oracle[0].executed == [ORACLE_SESSION]
     assert oracle[0].closed
 
@@ -229,9 +206,9 @@ def test_a_missing_connection_says_how_to_define_it() -> None:
 
 
 @pytest.mark.parametrize("conn_type", ["nonesuch", "fs"])
-def test_a_connection_that_is_no_database_is_refused(conn_type: str, define: Any) -> None:
+def test_a_connection_to_no_database_is_refused(conn_type: str, define: Any) -> None:
     define(conn_type=conn_type, host="x")
-    with pytest.raises(SettingsError, match=f"of type '{conn_type}' leads to no database"):
+    with pytest.raises(SettingsError, match=f"of type '{conn_type}' is not a database connection"):
         source_for("shop")
 
 
@@ -244,7 +221,7 @@ def test_a_sqlite_connection_is_read_by_cursor(tmp_path: Path, define: Any) -> N
     assert facts["interactions"]["rows"] == 3
 
 
-def test_a_database_that_is_away_is_worth_another_try(define: Any) -> None:
+def test_a_database_that_cannot_be_reached_is_worth_another_try(define: Any) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         define(conn_type="postgres", host="127.0.0.1", port=taken.getsockname()[1], login="a", password="b", schema="s")

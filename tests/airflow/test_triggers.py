@@ -1,4 +1,4 @@
-"""Waiting without a worker: what is stored, when it ends, what it survives."""
+"""The trigger that waits without a worker: its stored arguments, when it fires, and which errors it survives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LATER = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the trigger looked at; the answers to its looks are set by `answer`."""
+    """The deployments that the trigger looked at; `answer` sets the answers to its looks."""
     seen: list[str] = []
     monkeypatch.setattr(deployments, "FIRST_LOOK_SECONDS", 0)
     monkeypatch.setattr(deployments, "ReleasesHook", lambda name: SimpleNamespace(session=f"the session of {name}"))
@@ -64,21 +64,22 @@ def test_it_gives_the_worker_time_to_park_the_task() -> None:
     assert deployments.FIRST_LOOK_SECONDS >= 5
 
 
-async def test_it_fires_once_oci_has_finished(monkeypatch: pytest.MonkeyPatch, looks: list[str]) -> None:
-    answer(monkeypatch, looks, [False, False, True])
+LOOKS = {
+    "once OCI has finished": [False, False, True],
+    "though a look fails for a moment": [CloudUnavailableError("429"), True],
+    "after a refusal, which the step reports": [CloudRefusedError("404", status=404, code="NotAuthorizedOrNotFound")],
+}
+
+
+@pytest.mark.parametrize("answers", LOOKS.values(), ids=LOOKS)
+async def test_it_fires(monkeypatch: pytest.MonkeyPatch, looks: list[str], answers: list[bool | Exception]) -> None:
+    answer(monkeypatch, looks, answers)
 
     assert await events() == [{"deployment_id": "ocid1.x"}]
-    assert looks == ["ocid1.x"] * 3
+    assert looks == ["ocid1.x"] * len(answers)
 
 
-async def test_a_failure_that_may_pass_is_looked_past(monkeypatch: pytest.MonkeyPatch, looks: list[str]) -> None:
-    answer(monkeypatch, looks, [CloudUnavailableError("429"), True])
-
-    assert await events() == [{"deployment_id": "ocid1.x"}]
-    assert len(looks) == 2
-
-
-async def test_it_fires_at_its_deadline_and_lets_the_step_judge(
+async def test_it_fires_at_its_deadline_which_the_step_judges(
     monkeypatch: pytest.MonkeyPatch, looks: list[str]
 ) -> None:
     answer(monkeypatch, looks, [])
@@ -87,14 +88,7 @@ async def test_it_fires_at_its_deadline_and_lets_the_step_judge(
     assert looks == []
 
 
-async def test_a_refusal_is_the_steps_to_report(monkeypatch: pytest.MonkeyPatch, looks: list[str]) -> None:
-    answer(monkeypatch, looks, [CloudRefusedError("404", status=404, code="NotAuthorizedOrNotFound")])
-
-    assert await events() == [{"deployment_id": "ocid1.x"}]
-    assert len(looks) == 1
-
-
-async def test_a_connection_that_is_gone_is_the_steps_to_report(
+async def test_it_fires_without_a_connection_which_the_step_reports(
     monkeypatch: pytest.MonkeyPatch, looks: list[str]
 ) -> None:
     def connect(name: str) -> None:

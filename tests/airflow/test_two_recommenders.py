@@ -1,4 +1,4 @@
-"""One Airflow, two recommenders: a link to each DAG file, a settings file of its name, a storage of its own."""
+"""One Airflow, two recommenders: a link to each DAG file, and settings and a storage for each recommender."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def dags(request: pytest.FixtureRequest, tmp_path: Path, storages: dict[str, Pat
     return dict(bag.dags)
 
 
-def test_both_sets_are_read_with_ids_schedules_and_settings_of_their_own(
+def test_both_sets_of_dags_have_their_own_ids_schedules_and_settings(
     dags: dict[str, Any], storages: dict[str, Path]
 ) -> None:
     kinds = [file.stem.removeprefix("recommender_") for file in DAG_FILES]
@@ -95,7 +95,7 @@ def test_each_opens_its_own_storage_when_it_runs(
         assert (state.project, release.opened.dag_id, release.is_open) == (project, f"{name}_retrain", False)
 
 
-def test_a_wait_is_looked_after_with_the_settings_of_its_recommender(storages: dict[str, Path]) -> None:
+def test_a_wait_uses_the_settings_of_its_recommender(storages: dict[str, Path]) -> None:
     trigger = WorkRequestFinishedTrigger(deployment_id="x", deadline="y", poll_seconds=1, settings_name="basket")
 
     _, arguments = trigger.serialize()
@@ -115,7 +115,7 @@ def test_the_settings_of_a_dag_file_have_its_name(dag_file: str, name: str) -> N
     assert name_settings(dag_file) == name
 
 
-def test_the_settings_of_another_name_lie_beside_those_of_the_variable(
+def test_settings_of_another_name_are_in_the_folder_of_the_variables_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert find_settings("basket").name == "basket.yaml"

@@ -1,9 +1,9 @@
-"""Crash a release at any call to OCI, let it be tried again, and compare what is there then with an undisturbed one.
+"""Crash a release at any call to OCI, let it be tried again, and compare the result with an undisturbed release.
 
 Run as a program it is one worker of `test_crash_matrix`: it has an emulator of its own, takes every WORKERS-th case
-and writes JSON lines: first the recorded calls, then one line a case.
+and writes JSON lines: first the recorded calls, then one line for each case.
 
-A try is a child process, as a task's try is in Airflow: forked with everything imported, so that it costs little.
+A try is a child process, as in Airflow: it is forked with everything imported, so that it starts quickly.
 """
 
 import argparse
@@ -31,12 +31,11 @@ import oci
 import oci.retry.retry
 import yaml
 from neighbours import OURS, add_neighbours
-from steps.factories import PARAMS, USERS, Run
+from steps.factories import USERS, Run, create_bucket, create_project, extra_of
 
 from oci_emulator.testing import RunningEmulator, running_emulator
 from recdeploy_ops.context import ReleaseContext, open_context
 from recdeploy_ops.domain.errors import KeyNotFoundError, RecdeployError, TransientError
-from recdeploy_ops.domain.params import RetrainParams, RollbackParams
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.terminal_rollbacks import RollbackRequest
 from recdeploy_ops.domain.terminal_rollbacks import plan_rollback as plan_terminal_rollback
@@ -54,22 +53,11 @@ from recdeploy_ops.oci_clients.tags import (
     VERSION_TAG,
 )
 from recdeploy_ops.rollbacks import terminal
-from recdeploy_ops.rollout import locks, waits
+from recdeploy_ops.rollout import waits
 from recdeploy_ops.rollout.current import read_current
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.settings import Settings, load_settings
-from recdeploy_ops.steps import (
-    close_release,
-    deploy_test,
-    plan_release,
-    plan_rollback,
-    promote,
-    register_model,
-    rehearse_rollback,
-    reject,
-    roll_back,
-)
 from recdeploy_ops.storage.roots import open_store
 from recdeploy_ops.storage.stores import StoredObject
 
@@ -80,52 +68,46 @@ CHILD_SECONDS = 300  # the last resort: a try takes a second, and many where the
 CLIENT_SECONDS = 0.4  # a client's patience at the call that is slow
 SLOW_SECONDS = 0.6
 PATIENT_SECONDS = 10
-NEVER_ENDED = {"triggered_by": "bo", "has_ended": lambda holder: False}
-RETRAIN = locks.Opening(dag_id="recommender_retrain", params=RetrainParams(**PARAMS), **NEVER_ENDED)
-ROLLBACK = locks.Opening(
-    dag_id="recommender_rollback",
-    params=RollbackParams("previous", "it looks odd", require_approval=False, approval_timeout_hours=1),
-    **NEVER_ENDED,
-)
 
-STEPS: Mapping[str, Callable[..., Any]] = {
-    "plan_release": lambda context: plan_release.advance(context, RETRAIN),
-    "register_model": register_model.advance,
-    "deploy_test": deploy_test.advance,
-    "promote": promote.advance,
-    "reject": reject.advance,
-    "close_release": close_release.advance,
-    "plan_rollback": lambda context: plan_rollback.advance(context, ROLLBACK),
-    "rehearse_rollback": rehearse_rollback.advance,
-    "roll_back": roll_back.advance,
+STEPS: Mapping[str, Callable[[Run], Any]] = {
+    "plan_release": Run.plan,
+    "register_model": Run.register_model,
+    "deploy_test": Run.deploy_test,
+    "promote": Run.promote,
+    "reject": Run.reject,
+    "close_release": Run.close,
+    "plan_rollback": Run.plan_rollback,
+    "rehearse_rollback": Run.rehearse,
+    "roll_back": Run.switch_back,
 }
-# Between them, and not crashed: what changes nothing in OCI. An error that TEST answers is a gate's to judge.
+# The steps between those: they are not crashed, as they change nothing in OCI, or a gate judges what TEST answers.
 BETWEEN: Mapping[str, Callable[[Run], Any]] = {
-    "make candidate": lambda run: run.make(),
+    "make candidate": Run.make,
     "approve": lambda run: (run.validate_test(), run.answer(Decision.PROMOTE)),
 }
 
 
-def roll_back_from_terminal(context: ReleaseContext) -> None:
+def roll_back_from_terminal(run: Run) -> None:
     """Go back as the command does, once the person has agreed."""
     request = RollbackRequest("previous", "it looks odd")
-    planned = plan_terminal_rollback(context.refresh(), request)
-    terminal.TerminalRollback(context, request, planned, "ann").run()
+    planned = plan_terminal_rollback(run.context.refresh(), request)
+    terminal.TerminalRollback(run.context, request, planned, "ann").run()
 
 
 # Several steps in one process, which a terminal's command takes.
-COMMANDS: Mapping[str, Callable[[ReleaseContext], None]] = {"roll back from a terminal": roll_back_from_terminal}
+COMMANDS: Mapping[str, Callable[[Run], Any]] = {"roll back from a terminal": roll_back_from_terminal}
+TAKE = {**STEPS, **BETWEEN, **COMMANDS}
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Steps of a run, the version that production serves after them, and which crashes it is tried with."""
+    """Steps of a run, the version that production serves after them, and the crashes to test."""
 
     name: str
     run_id: str
     steps: tuple[str, ...]
     version: int
-    crashes: tuple[str, ...] = ()  # those that it is tried with, by name; all of them where it names none
+    crashes: tuple[str, ...] = ()  # by name; all of them if it names none
 
 
 RELEASE = ("promote", "close_release")
@@ -139,7 +121,7 @@ FIRST = Scenario(
 REJECTION = Scenario("rejection", "run-2", ("reject", "close_release"), 1)
 PROMOTION = Scenario("promotion over a champion, with a new size", "run-2", RELEASE, 2)
 BACK = Scenario("rollback", "back", ("plan_rollback", "rehearse_rollback", "roll_back", "close_release"), 1)
-# The steps are those of the rollback before, in one process: what may differ is how the command goes on.
+# The steps of a rollback in one process: only the way in which the command goes on may differ.
 BACK_FROM_TERMINAL = Scenario(
     "rollback from a terminal",
     "terminal",
@@ -191,7 +173,7 @@ class Outcome:
 
 
 class Disk:
-    """The bucket, read from the emulator's files: a hundred requests less a case."""
+    """The bucket, read from the emulator's files: that saves a hundred requests in each case."""
 
     def __init__(self, data_dir: Path) -> None:
         """Look at what is there now."""
@@ -226,24 +208,11 @@ class Worker:
     @cached_property
     def profile(self) -> OciProfile:
         """Return the profile of a project of the emulator."""
-        emulator = self.emulator
-        client = oci.data_science.DataScienceClient(emulator.config, service_endpoint=emulator.url)
-        details = oci.data_science.models.CreateProjectDetails(
-            compartment_id=emulator.compartment_id, display_name="shop"
-        )
-        project_id = client.create_project(details).data.id
-        add_neighbours(emulator, project_id)
-        fields = {
-            "auth": "api_key",
-            **emulator.config,
-            "compartment_id": emulator.compartment_id,
-            "project_id": project_id,
-            "service_endpoint": emulator.url,
-        }
-        storage = OciSession(OciProfile.from_fields(fields, source="the test")).object_storage
-        bucket = oci.object_storage.models.CreateBucketDetails(name="shop", compartment_id=emulator.compartment_id)
-        storage.create_bucket(emulator.namespace, bucket)
-        return OciProfile.from_fields(fields, source="the test")
+        project_id = create_project(self.emulator)
+        add_neighbours(self.emulator, project_id)
+        profile = OciProfile.from_fields(extra_of(self.emulator, project_id), source="the test")
+        create_bucket(self.emulator, OciSession(profile))
+        return profile
 
     @cached_property
     def settings(self) -> Settings:
@@ -260,7 +229,7 @@ class Worker:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Return the parsed key: to parse it takes longer than ten calls."""
+        """Return the parsed key: parsing takes longer than ten calls."""
         return OciSession(self.profile)._identity
 
     def session(self) -> OciSession:
@@ -275,7 +244,7 @@ class Worker:
         return open_context(self.settings, open_store(self.settings.storage, session), session, run_id)
 
     def record(self) -> None:
-        """Bring every scenario to its start, take its steps undisturbed, keep the calls and what was there then."""
+        """Bring every scenario to its start, take its steps undisturbed, and keep their calls and their results."""
         self.emulator.set_timings(create=0, update=0, delete=0)
         context = self.context()
         self.emulator.snapshot("empty")
@@ -309,8 +278,8 @@ class Worker:
             outcome = self.attempt(scenario, step)
             if outcome.how != "done":
                 raise AssertionError(f"{scenario.name}, {step}, undisturbed: {outcome}")
-            is_crashed = step in STEPS or step in COMMANDS
-            calls.append([str(call["operation"]) for call in self.emulator.calls() if is_crashed])
+            recorded = [] if step in BETWEEN else self.emulator.calls()
+            calls.append([str(call["operation"]) for call in recorded])
             self.emulator.wait_until_idle()
             expected.append(self.look(scenario))
         if wrong := broken_rules(expected[-1], scenario):
@@ -327,7 +296,7 @@ class Worker:
     def run(self, case: Case) -> str:
         """Crash, try again until it is done, and return what is wrong then: an empty text when nothing is.
 
-        Where a step leaves all as the undisturbed one did, the next ones find what they found: they are not repeated.
+        Where a step has the same result as the undisturbed one, the steps after it are not repeated.
         """
         scenario = next(scenario for scenario in SCENARIOS if scenario.name == case.scenario)
         crash = replace(CRASHES[case.crash], nth=case.nth)
@@ -336,11 +305,11 @@ class Worker:
         found: dict[str, Any] = {}
         for number in range(case.step, len(scenario.steps)):
             first = number == case.step
-            if trouble := self._try_until_done(scenario, scenario.steps[number], crash if first else None):
-                return trouble
+            if failure := self._try_until_done(scenario, scenario.steps[number], crash if first else None):
+                return failure
             self._wait_for_answers()
-            if first and (trouble := self._find_miss(case)):
-                return trouble
+            if first and (failure := self._find_miss(case)):
+                return failure
             self.emulator.wait_until_idle()
             found = self.look(scenario)
             if found == self.expected[scenario.name][number]:
@@ -352,7 +321,7 @@ class Worker:
         return "; ".join(wrong)
 
     def _find_miss(self, case: Case) -> str:
-        """Return how the call that was to meet the fault is not the recorded one; an empty text when it is."""
+        """Return an empty text when the fault met the recorded call, else what it met."""
         calls = [str(call["operation"]) for call in self.emulator.calls()]
         if self.emulator.faults():
             return f"the fault was never met: of {case.nth} calls, {len(calls)} came, the last {calls[-3:]}"
@@ -371,7 +340,7 @@ class Worker:
         return f"{step} did not succeed in {TRIES} tries: {outcome.why}"
 
     def attempt(self, scenario: Scenario, step: str, crash: Crash | None = None) -> Outcome:
-        """Take a step in a child process, in which `crash` says how patient the clients are."""
+        """Take a step in a child process, whose clients are as patient as `crash` says."""
         readable, writable = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -381,37 +350,30 @@ class Worker:
             os._exit(0)
         os.close(writable)
         with os.fdopen(readable, "rb") as stream:
-            told = stream.read()
+            pickled = stream.read()
         _, status = os.waitpid(pid, 0)
         if os.WIFSIGNALED(status):
             killed = os.WTERMSIG(status) == signal.SIGKILL
             return Outcome("again", "killed") if killed else Outcome("final", f"hung for {CHILD_SECONDS} seconds")
-        outcome: Outcome = pickle.loads(told)  # noqa: S301 - written by our own child
+        outcome: Outcome = pickle.loads(pickled)  # noqa: S301 - written by our own child
         return outcome
 
     def _take(self, scenario: Scenario, step: str, crash: Crash | None) -> Outcome:
-        """Take a step as an operator does: advance it, wait, advance it again."""
+        """Take a step as an operator does, and return how that ended."""
         try:
             self._prepare(crash or Crash("none", attempts=sessions.ATTEMPTS))
-            context = self.context(scenario.run_id)
-            if step in BETWEEN:
-                BETWEEN[step](Run(context, scenario.run_id, self.folder))
-                return Outcome("done")
-            if step in COMMANDS:
-                terminal.finish = self._finish  # type: ignore[attr-defined]  # it imports that, and exports it to nobody
-                COMMANDS[step](context)
-            else:
-                self._finish(context, lambda: STEPS[step](context))
+            terminal.finish = self._finish  # type: ignore[attr-defined]  # imported there, and not exported
+            TAKE[step](Run(self.context(scenario.run_id), scenario.run_id, self.folder, finish=self._finish))
         except TransientError as err:
             return Outcome("again", repr(err))
         except RecdeployError as err:
             return Outcome("final", repr(err))
-        except Exception:  # noqa: BLE001 - whatever else it is, it is told
+        except Exception:  # noqa: BLE001 - any other error is reported too
             return Outcome("final", traceback.format_exc(limit=-4))
         return Outcome("done")
 
     def _finish(self, context: ReleaseContext, advance: Callable[[], Any]) -> Any:
-        """Advance a step until it is done, with as many looks as it takes on a machine that is never busy."""
+        """Advance a step until it is done, with the same number of looks on a busy machine as on an idle one."""
         while isinstance(outcome := advance(), Waiting):
             self.emulator.wait_until_idle()
             while not waits._look(context.deployments, outcome.deployment_id):
@@ -421,7 +383,7 @@ class Worker:
     def _prepare(self, crash: Crash) -> None:
         """Let the SDK retry without sleeping, name this process in every request, and be impatient at the slow call.
 
-        All others may take their time: a machine that is busy for a moment must not place the fault elsewhere.
+        At all other calls it is patient: on a machine that is busy for a moment the fault must not meet another call.
         """
         oci.retry.retry.time = SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
         make, numbers = OciSession._client, itertools.count(1)
@@ -446,15 +408,15 @@ class Worker:
             sessions._retry_strategy = oci.retry.NoneRetryStrategy
 
     def _wait_for_answers(self) -> None:
-        """Wait for requests whose client has gone, and which the emulator is still at."""
+        """Wait until the emulator has answered the requests whose client has gone."""
         while any(call["status"] is None and not call["dropped"] for call in self.emulator.calls()):
             time.sleep(0.02)
 
     def look(self, scenario: Scenario) -> dict[str, Any]:
-        """Return what is there: cloud, ledger, storage and answers, without times.
+        """Return the state of cloud, ledger, storage and answers, without times.
 
-        A deployment that the scenario makes has another OCID each time: it is called new. A backup is named by its
-        version alone, and the report of TEST, which has its latency, by no hash.
+        A deployment that the scenario makes has another OCID each time: it is called new. The name of a backup keeps
+        only its version, and the report of TEST loses its hash, because it holds the latency.
         """
         disk: Any = Disk(self.emulator.data_dir)
         context = open_context(self.settings, disk, self.session(), "none")
@@ -506,7 +468,7 @@ class Worker:
 
 
 def broken_rules(found: Mapping[str, Any], scenario: Scenario) -> list[str]:
-    """Return what must hold whatever the undisturbed run did, and does not."""
+    """Return the rules that the result breaks; they hold for an undisturbed run too."""
     wrong = []
     tags = [deployment["tags"] for deployment in found["deployments"]]
     roles = [tagged.get(ROLE_TAG) for tagged in tags if tagged.get(PROJECT_TAG) == OURS]
@@ -549,16 +511,16 @@ def main() -> None:
     with running_emulator(asked.folder / "emulator") as emulator:
         worker = Worker(emulator, asked.folder)
         worker.record()
-        _tell(recorded=worker.recorded)
+        _report(recorded=worker.recorded)
         chosen = [case for case in itertools.islice(worker.cases(), 0, None, asked.every) if asked.only in str(case)]
         random.Random(0).shuffle(chosen)  # so that a worker's share takes as long as another's
         for case in chosen[asked.worker :: asked.workers]:
             started = time.monotonic()
             failure = worker.run(case)
-            _tell(case=asdict(case), failure=failure, seconds=time.monotonic() - started)
+            _report(case=asdict(case), failure=failure, seconds=time.monotonic() - started)
 
 
-def _tell(**facts: Any) -> None:
+def _report(**facts: Any) -> None:
     sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
 

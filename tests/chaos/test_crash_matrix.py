@@ -1,4 +1,4 @@
-"""Crash anywhere: every call of a release, times every fault; the next tries end as if nothing had happened.
+"""Crash anywhere: every call of a release, times every fault; the next tries end like an undisturbed release.
 
 `make test` takes a sample of the cases, `make test-chaos` all of them (CHAOS_MATRIX=full). CHAOS_EVERY=7 takes
 every seventh, CHAOS_ONLY="crash='timeout'" those of the chosen ones whose `Case` has this in its text.
@@ -17,11 +17,11 @@ from chaos.crashes import CRASHES, SCENARIOS
 ROOT = Path(__file__).parents[2]
 WORKERS = 2
 FULL = os.environ.get("CHAOS_MATRIX") == "full"
-EVERY = 1 if FULL else int(os.environ.get("CHAOS_EVERY", "83"))  # no multiple of the faults, so that each has its turn
+EVERY = 1 if FULL else int(os.environ.get("CHAOS_EVERY", "83"))  # a prime, so that the sample holds every fault
 
 
 @pytest.mark.timeout(7200 if FULL else 600)
-def test_whatever_call_fails_the_next_tries_end_as_if_nothing_had_happened(tmp_path, tell):
+def test_after_any_failed_call_the_next_tries_end_like_an_undisturbed_release(tmp_path, tell):
     started = time.monotonic()
     reports = run_workers(tmp_path)
     recorded = [line["recorded"] for lines in reports for line in lines if "recorded" in line]
@@ -37,7 +37,7 @@ def test_whatever_call_fails_the_next_tries_end_as_if_nothing_had_happened(tmp_p
 
 
 def run_workers(folder):
-    """Return what each worker told."""
+    """Return the lines that each worker wrote."""
     processes = []
     for number in range(WORKERS):
         home = folder / str(number)
@@ -45,17 +45,17 @@ def run_workers(folder):
         arguments = {"worker": number, "workers": WORKERS, "every": EVERY, "folder": home}
         command = [sys.executable, "-m", "chaos.crashes", "--only", os.environ.get("CHAOS_ONLY", "")]
         command += [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
-        # What killed children leave in their temporary folders goes with the test's own.
+        # The files that killed children leave are in the test's own folder.
         paths = os.pathsep.join(str(ROOT / name) for name in ("", "plugins", "tests"))
         environment = {name: os.environ[name] for name in ("PATH", "no_proxy")}
         environment |= {"PYTHONPATH": paths, "TMPDIR": str(home)}
-        with (home / "told").open("w") as told, (home / "errors").open("w") as errors:
-            processes.append(subprocess.Popen(command, stdout=told, stderr=errors, env=environment, cwd=ROOT))
+        with (home / "lines").open("w") as lines, (home / "errors").open("w") as errors:
+            processes.append(subprocess.Popen(command, stdout=lines, stderr=errors, env=environment, cwd=ROOT))
     codes = [process.wait() for process in processes]
     for number, code in enumerate(codes):
         assert code == 0, (folder / str(number) / "errors").read_text()[-4000:]
     return [
-        [json.loads(line) for line in (folder / str(number) / "told").read_text().splitlines()]
+        [json.loads(line) for line in (folder / str(number) / "lines").read_text().splitlines()]
         for number in range(WORKERS)
     ]
 
@@ -67,7 +67,7 @@ def sizes(recorded):
 
 
 def describe(recorded, cases, failures, seconds):
-    """Return the matrix in words: its size, and how it went."""
+    """Return the matrix in words: its size and its results."""
     calls, cases_of = {name: sum(map(len, steps)) for name, steps in recorded.items()}, sizes(recorded)
     total = sum(cases_of.values())
     lines = [f"crash matrix: {total} cases, {sum(calls.values())} recorded calls, {len(CRASHES)} faults"]

@@ -1,6 +1,6 @@
-"""Random histories of retrain, promote, reject, roll back, crash, adopt and housekeeping keep what must always hold.
+"""Random histories of retrain, promote, reject, roll back, crash, adopt and housekeeping keep the invariants.
 
-`make test` takes two short ones, `make test-chaos` many long ones (CHAOS_HISTORIES, CHAOS_STEPS); what they did is
+`make test` takes two short ones, `make test-chaos` many long ones (CHAOS_HISTORIES, CHAOS_STEPS); their events are
 printed.
 """
 
@@ -22,24 +22,21 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from steps.factories import USERS, Run
+from steps.factories import USERS, Run, adopt, lose_ledger, reopen, tidy_up
 
-from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.errors import PromotionFailedError, SettingsError
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.oci_clients.tags import PROJECT_TAG, ROLE_TAG
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.switches import patient_asker
-from recdeploy_ops.rollout.waits import finish
-from recdeploy_ops.steps import adopt_production, housekeeping, promote, roll_back
-from recdeploy_ops.storage.roots import open_store
+from recdeploy_ops.steps import promote, roll_back
 
 pytestmark = pytest.mark.usefixtures("neighbours")
 HISTORIES = int(os.environ.get("CHAOS_HISTORIES", "2"))
 STEPS = int(os.environ.get("CHAOS_STEPS", "8"))
 SHOP = "shop-"  # begins the name of each history's project
-# What is worth doing again only once something else has happened.
+# Events that are repeated only after another event.
 SEEN = frozenset({"keep house", "adopt", "roll back", "deactivate", "throttle"})
 EVENTS = {
     "retrain",
@@ -55,13 +52,13 @@ EVENTS = {
     "keep house after a crash",
     "adopt",
     "adopt a lost ledger",
-    "somebody deactivates every model",
+    "a person deactivates every model",
     "predict is throttled",
 }
 
 
 class Shop(RuleBasedStateMachine):
-    """One shop; at most one run is under way."""
+    """One shop; at most one run is in progress."""
 
     make_context = None  # set by the test
     emulator = None
@@ -69,7 +66,7 @@ class Shop(RuleBasedStateMachine):
 
     @initialize(served=st.sampled_from([2, 1, 0]))
     def open_shop(self, served):
-        """Begin with so many versions that have served: a shop without any cannot be rolled back."""
+        """Begin with this number of versions that have served: a shop without any cannot be rolled back."""
         self.context = type(self).make_context()
         self.folder = Path(tempfile.mkdtemp(prefix="recdeploy-test-"))
         self.number = 0
@@ -83,7 +80,7 @@ class Shop(RuleBasedStateMachine):
             self.end_promoted()
 
     def note(self, event):
-        """Count what happens; housekeeping and adoption have something to look at again."""
+        """Count an event; after it housekeeping and adoption are worth repeating."""
         self.events[event] += 1
         self.unseen |= SEEN
 
@@ -95,13 +92,8 @@ class Shop(RuleBasedStateMachine):
         self.run.validate()
 
     def end_promoted(self):
-        self.run.answer(Decision.PROMOTE)
-        self.run.promote()
+        self.run.promote_fully()
         self.verified.add(self.context.ledger.read().production.version)
-        self.end()
-
-    def end(self):
-        self.run.close()
         self.run = None
 
     def next_run(self):
@@ -128,20 +120,20 @@ class Shop(RuleBasedStateMachine):
         self.emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
         with pytest.raises(PromotionFailedError):
             self.run.promote()
-        self.end()
+        self.run.close()
+        self.run = None
 
     @precondition(lambda self: self.run is not None)
     @rule()
     def reject(self):
         self.note("reject")
-        self.run.answer(Decision.REJECT)
-        self.run.reject()
-        self.end()
+        self.run.reject_fully()
+        self.run = None
 
     @precondition(lambda self: self.run is not None)
     @rule(switching=st.booleans())
     def crash(self, switching):
-        """The run dies: before its approval, or just after OCI was asked to switch."""
+        """The run dies: before its approval, or just after it requested the switch."""
         self.note("crash while production is switched" if switching else "crash before the approval")
         if switching:
             self.run.answer(Decision.PROMOTE)
@@ -178,15 +170,15 @@ class Shop(RuleBasedStateMachine):
         self.tidy_up()
 
     def tidy_up(self):
-        """Let housekeeping run: what is left then is production, and what a live run needs."""
-        finish(self.context, lambda: housekeeping.advance(self.context, has_ended=self.has_ended))
+        """Let housekeeping run: only production is left then, and the test deployment of a live run."""
+        tidy_up(self.context, ended=self.context.refresh().holder in self.dead)
         state = self.context.ledger.read()
         assert state.holder == (self.run.run_id if self.run else None)
         expected = [Role.PRODUCTION] * bool(state.production) + [Role.TEST] * bool(self.run)
         assert sorted(d.tags.get(ROLE_TAG) for d in self.living()) == expected
 
     def living(self):
-        """Return every deployment of this shop that is there, whatever it is for."""
+        """Return every deployment of this shop that is not deleted, in any role."""
         shop = self.context.settings.project_name
         return [
             d
@@ -197,8 +189,8 @@ class Shop(RuleBasedStateMachine):
     @precondition(lambda self: "deactivate" in self.unseen)
     @rule()
     def deactivate_models(self):
-        """Somebody tidies the catalog, in which nothing says what a rollback needs."""
-        self.note("somebody deactivates every model")
+        """A person tidies the catalog, which does not show the models that a rollback needs."""
+        self.note("a person deactivates every model")
         self.unseen.remove("deactivate")
         for model in list_models(self.context):
             if model.is_usable:
@@ -220,11 +212,8 @@ class Shop(RuleBasedStateMachine):
         self.tidy_up()
         before = self.context.ledger.read()
         if losing:
-            for found in list(self.context.store.list("ledger/")):
-                self.context.store.delete(found.key)
-            self.context = type(self).make_context(self.context)
-        advance = lambda: adopt_production.advance(self.context.of_run("adopt"), deployment_id=None, apply=True)  # noqa: E731
-        finish(self.context, advance)
+            self.context = lose_ledger(self.context)
+        adopt(self.context)
         after = self.context.ledger.read()
         assert (after.production and after.production.version) == (before.production and before.production.version)
 
@@ -256,21 +245,17 @@ class Shop(RuleBasedStateMachine):
 
 @pytest.fixture
 def shop(context, emulator, tmp_path):
-    """A state machine, each of which has a shop of its own, and the count of what happened in all of them."""
+    """A state machine that opens a new shop each time, and counts the events in all of them."""
     numbers = count(1)
 
-    def make_context(same=None):
-        session = context.catalog._session
-        if same is not None:
-            return open_context(same.settings, same.store, session, "history")
+    def make_context():
         for deployment in context.deployments.all():
             is_of_a_history = deployment.tags.get(PROJECT_TAG, "").startswith(SHOP)
             if deployment.lifecycle_state == "ACTIVE" and is_of_a_history:
                 context.deployments.delete(context.deployments.get(deployment.deployment_id))
         # A name of its own for each history: the tenancy is shared, and nothing of another history is seen.
         name = f"{SHOP}{next(numbers)}"
-        settings = context.settings.model_copy(update={"project_name": name, "storage": (tmp_path / name).as_uri()})
-        return open_context(settings, open_store(settings.storage, session), session, "history")
+        return reopen(context, project_name=name, storage=(tmp_path / name).as_uri())
 
     parts = {"make_context": staticmethod(make_context), "emulator": emulator, "events": Counter()}
     return type("ThisShop", (Shop,), parts)
@@ -304,8 +289,8 @@ TOUR = (
 )
 
 
-def test_each_thing_that_may_happen_keeps_the_invariants(shop):
-    """Chance does not come by everything in a few histories."""
+def test_every_event_keeps_the_invariants(shop):
+    """A few random histories do not contain every event."""
     state = shop()
     for step in TOUR:
         step(state)
@@ -316,7 +301,7 @@ def test_each_thing_that_may_happen_keeps_the_invariants(shop):
 
 
 @pytest.mark.timeout(600 + 10 * HISTORIES * STEPS)
-def test_whatever_happens_the_invariants_hold(shop, tell):
+def test_random_histories_keep_the_invariants(shop, tell):
     run_state_machine_as_test(
         shop,
         settings=settings(

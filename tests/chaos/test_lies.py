@@ -1,4 +1,4 @@
-"""A cloud that lies: nothing is reported as done that is not, and the champion serves again, verified.
+"""A cloud that lies: no switch is reported as done that is not, and the champion serves again, verified.
 
 `make test` tries each lie once, `make test-chaos` a hundred times (CHAOS_TRIES).
 """
@@ -10,25 +10,24 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 from steps.conftest import ROOT
-from steps.factories import USERS, Run
+from steps.factories import served_to_all
 
 from oci_emulator.faults import OUTCOMES, UPDATE_OPERATION, operations_of
 from recdeploy_ops.domain.errors import PromotionFailedError
-from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.steps import promote, roll_back
 
 pytestmark = pytest.mark.usefixtures("neighbours")
 TRIES = int(os.environ.get("CHAOS_TRIES", "1"))
-# After this one nothing can be restored: the steps tests say what is done then.
+# After this one nothing can be restored: `tests/steps/test_interrupted_switches.py` covers that.
 FATAL = "failed"
 LIES = sorted(kind for kind in OUTCOMES if UPDATE_OPERATION in operations_of(kind) and kind != FATAL)
 
 
 @pytest.fixture
 def settings(settings):
-    """The settings of the other tests, but with as many probes before a switch is done as production has."""
+    """The settings of the other tests, but with as many consecutive answers as the committed settings need."""
     probes = yaml.safe_load((ROOT / "include" / "recommender.yaml").read_text())["probes"]
     consecutive = {"consecutive_answers": probes["consecutive_answers"]}
     return settings.model_copy(update={"probes": settings.probes.model_copy(update=consecutive)})
@@ -36,7 +35,7 @@ def settings(settings):
 
 @pytest.fixture
 def take(context, emulator):
-    """Takes a step to its end; a change that is stuck is waited for beyond its deadline, and only then goes on."""
+    """Takes a step to its end; it waits for a change that is stuck until after the deadline, then lets it go on."""
     clock = [timedelta()]
 
     def take(step, run_id, lie=None):
@@ -54,18 +53,7 @@ def take(context, emulator):
     return take
 
 
-@pytest.fixture
-def served(context):
-    """Asks production for every user; returns the versions that answer."""
-
-    def served():
-        ask = context.deployments.asker(find_production(context).url, timeout_seconds=10, fresh=True)
-        return {ask({"user_id": user}).body["model_version"] for user in USERS}
-
-    return served
-
-
-def test_every_lie_about_an_update_is_told_here():
+def test_every_lie_about_an_update_is_tested_here():
     assert LIES == [
         "half_done",  # FAILED with the old model's id, but the new one answers
         "needs_attention",
@@ -81,34 +69,26 @@ def test_every_lie_about_an_update_is_told_here():
 
 @pytest.mark.timeout(600 + 30 * TRIES)
 @pytest.mark.parametrize("lie", LIES)
-def test_no_promotion_is_reported_as_done_that_is_not(context, emulator, tmp_path, take, served, lie):
-    Run(context, "run-1", tmp_path).release_fully()
-    second = Run(context, "run-2", tmp_path, shift=1)
-    second.validate()
-    second.answer(Decision.PROMOTE)
-
+def test_a_promotion_is_never_reported_as_done_before_it_is(context, emulator, approved_here, take, lie):
     for _ in range(TRIES):
         emulator.fail_next(UPDATE_OPERATION, kind=lie)
         with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified"):
             take(promote, "run-2", lie)
-        second.close()
+        approved_here.close()
         assert context.ledger.read().production.version == 1
-        assert served() == {1}
-        second.plan()
+        assert served_to_all(context) == {1}
+        approved_here.plan()
 
     take(promote, "run-2")
     assert context.ledger.read().production.version == 2
-    assert served() == {2}
+    assert served_to_all(context) == {2}
 
 
 @pytest.mark.timeout(600 + 30 * TRIES)
 @pytest.mark.parametrize("lie", LIES)
-def test_no_rollback_is_reported_as_done_that_is_not(context, emulator, tmp_path, take, served, lie):
-    Run(context, "run-1", tmp_path).release_fully()
-    Run(context, "run-2", tmp_path, shift=1).release_fully()
-
+def test_a_rollback_is_never_reported_as_done_before_it_is(context, emulator, run, two_versions, take, lie):
     for number in range(TRIES):
-        back = Run(context, f"back-{number}", tmp_path)
+        back = run(f"back-{number}")
         back.rehearse_rollback()
         emulator.fail_next(UPDATE_OPERATION, kind=lie)
         with pytest.raises(PromotionFailedError, match=r"Rollback failed: v2 serves at .*, verified"):
@@ -116,7 +96,7 @@ def test_no_rollback_is_reported_as_done_that_is_not(context, emulator, tmp_path
         back.close()
         state = context.ledger.read()
         assert (state.production.version, state.releases[back.run_id].outcome) == (2, "failed")
-        assert served() == {2}
+        assert served_to_all(context) == {2}
 
-    assert Run(context, "back", tmp_path).roll_back()["version"] == 1
-    assert served() == {1}
+    assert run("back").roll_back()["version"] == 1
+    assert served_to_all(context) == {1}

@@ -1,4 +1,4 @@
-"""Clients that ask production fifty times a second while it is switched, switched back, and fails to switch."""
+"""Clients that send fifty requests a second while production is switched, switched back, and fails to switch."""
 
 import threading
 import time
@@ -6,18 +6,17 @@ from contextlib import contextmanager
 
 import pytest
 from services import wait_for
-from steps.factories import USERS, Run
+from steps.factories import USERS
 
 from recdeploy_ops.domain.errors import PromotionFailedError
-from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.rollout.production import find_production
 
 CLIENTS = 5
 RATE = 50  # requests a second, together
 
 
-class Clients:
-    """What clients saw: (when they asked, the version that answered), and what went wrong."""
+class Client:
+    """A client: its answers (time of the request, version that answered) and its errors."""
 
     def __init__(self, ask):
         self._ask = ask
@@ -31,7 +30,7 @@ class Clients:
             try:
                 reply = self._ask({"user_id": USERS[number % len(USERS)]})
                 self.answers.append((asked, reply.body["model_version"]))
-            except Exception as err:  # noqa: BLE001 - whatever a client meets is counted
+            except Exception as err:  # noqa: BLE001 - every error of a client counts
                 self.errors.append(repr(err))
             time.sleep(max(0.0, CLIENTS / RATE - (time.monotonic() - asked)))
 
@@ -45,7 +44,7 @@ class Clients:
 @contextmanager
 def clients_of(context):
     asks = [context.deployments.asker(find_production(context).url, timeout_seconds=10) for _ in range(CLIENTS)]
-    clients = [Clients(ask) for ask in asks]
+    clients = [Client(ask) for ask in asks]
     threads = [threading.Thread(target=client.run, args=(number,)) for number, client in enumerate(clients)]
     for thread in threads:
         thread.start()
@@ -59,32 +58,30 @@ def clients_of(context):
 
 
 def versions_from_now_on(clients):
-    """Return what all clients are answered who ask from now on: the versions."""
+    """Return the versions that answer the requests from now on, once every client has an answer."""
     now = time.monotonic()
     wait_for("an answer to every client", lambda: all(client.asked_since(now) for client in clients))
     return {version for client in clients for version in client.asked_since(now)}
 
 
-def test_no_request_is_lost_and_no_old_answer_comes_after_a_switch_is_declared_done(context, emulator, tmp_path):
+def test_no_request_is_lost_and_no_old_answer_comes_after_a_switch_is_declared_done(
+    context, emulator, run, approved_here
+):
     emulator.set_timings(update=1.0)
-    Run(context, "run-1", tmp_path).release_fully()
-    second = Run(context, "run-2", tmp_path, shift=1)
-    second.validate()
-    second.answer(Decision.PROMOTE)
 
     with clients_of(context) as clients:
         emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
         with pytest.raises(PromotionFailedError):
-            second.promote()
+            approved_here.promote()
         assert versions_from_now_on(clients) == {1}
-        second.close()
-        second.plan()
+        approved_here.close()
+        approved_here.plan()
         began = time.monotonic()
-        second.promote()
+        approved_here.promote()
         assert versions_from_now_on(clients) == {2}
         assert {version for client in clients for version in client.asked_since(began)} == {1, 2}
-        second.close()
-        Run(context, "back", tmp_path).roll_back()
+        approved_here.close()
+        run("back").roll_back()
         assert versions_from_now_on(clients) == {1}
 
     assert [error for client in clients for error in client.errors] == []

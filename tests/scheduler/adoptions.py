@@ -1,4 +1,4 @@
-"""What happens when the ledger is lost, and what is kept of it."""
+"""The loss of the ledger and its adoption under the scheduler: the steps, and the facts that the tests look at."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Adoption:
 
     Attributes:
         outcome: how it ended.
-        result: what its task handed on.
+        result: what its task returned.
         log: of its task.
-        entries: kinds in the ledger after it.
+        entries: types of the ledger's events after it.
     """
 
     outcome: Outcome
@@ -37,14 +37,14 @@ class LostLedger:
     """The whole ledger was lost, and adopted from OCI.
 
     Attributes:
-        before: what the ledger added up to before it was lost.
+        before: the ledger's state before it was lost.
         shown: the run that only shows the difference.
         applied: the run that writes.
-        after: what the ledger adds up to then.
+        after: the ledger's state after that run.
         production_before: production when the ledger was lost.
         production_after: production at the end.
         answer: of production at the end.
-        faults: of the ledger at the end.
+        faults: of the ledger at the end, as the audit names them.
     """
 
     before: LedgerState

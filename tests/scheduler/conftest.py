@@ -1,7 +1,7 @@
-"""Whole releases under a real scheduler: each is run once, and seen by several tests.
+"""Whole releases under a real scheduler: each runs once, and several tests look at it.
 
-A release takes about a minute, and a retry half of one, so each that is run here has more than one thing happen
-to it. What was seen of it is kept: the tests do not depend on each other's order.
+A release takes about a minute, and a retry half a minute, so more than one thing happens to each release. The fixtures
+keep the facts of each release: the tests do not depend on each other's order.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from recdeploy_ops.rollout.tagging import find_tagged_heads
 __all__ = ["installation"]
 
 HERE = Path(__file__).parent
-# A test that is run alone waits for up to four releases, a rollback and an adoption.
+# A test that runs alone waits for up to four releases, a rollback and an adoption.
 SETUP_SECONDS = 1800
 
 
@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def first_release(installation: Installation) -> Sight:
-    """A release that somebody promotes: the first, unless another folder's tests came before."""
+    """A release that a person promotes: the first, unless another folder's tests ran before."""
     before = installation.cloud.production()
     run_id = installation.trigger("first")
     outcome = installation.follow(run_id, "promote", "ship it")
@@ -57,7 +57,7 @@ def first_release(installation: Installation) -> Sight:
 
 @pytest.fixture(scope="session")
 def next_release(installation: Installation, first_release: Sight) -> Switched:
-    """A release with other params that somebody promotes."""
+    """A release with other params that a person promotes."""
     before = installation.production()
     with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
         run_id = installation.trigger("next", **OTHER_PARAMS)
@@ -77,7 +77,7 @@ def plain_rollback(installation: Installation, next_release: Switched) -> Switch
 
 @pytest.fixture(scope="session")
 def interrupted_release(installation: Installation, first_release: Sight) -> Interrupted:
-    """With other params; training and promotion are killed, and it is approved before Airflow expects an answer."""
+    """A release whose training and promotion are killed, and that is approved before Airflow expects an answer."""
     before, creations = installation.production(), len(installation.calls("CreateModelDeployment"))
     with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
         run_id = installation.trigger("interrupted", **OTHER_PARAMS)
@@ -104,7 +104,7 @@ def interrupted_release(installation: Installation, first_release: Sight) -> Int
 
 @pytest.fixture(scope="session")
 def rejected_release(installation: Installation, first_release: Sight) -> tuple[Sight, dict[str, Any]]:
-    """A release that somebody rejects, and its approval as it was put."""
+    """A release that a person rejects, and its question."""
     before = installation.production()
     run_id = installation.trigger("rejected", seed=3, approval_timeout_hours=TIMEOUT_HOURS)
     installation.wait_for_state(run_id, APPROVAL, AWAITING)
@@ -115,7 +115,7 @@ def rejected_release(installation: Installation, first_release: Sight) -> tuple[
 
 @pytest.fixture(scope="session")
 def reopened_release(installation: Installation, rejected_release: tuple[Sight, dict[str, Any]]) -> Reopened:
-    """The rejected release, whose approval is cleared and then answered by nobody."""
+    """The rejected release, whose approval is cleared and then not answered."""
     rejected, first = rejected_release
     cleared = installation.admin.clear(rejected.run_id, APPROVAL)
     installation.wait_until_asked(rejected.run_id)
@@ -130,15 +130,14 @@ def reopened_release(installation: Installation, rejected_release: tuple[Sight, 
 
 @pytest.fixture(scope="session")
 def rolled_back(installation: Installation, interrupted_release: Interrupted) -> RolledBack:
-    """The interrupted release rolled back, which preempts a third one; housekeeping runs while that one is made."""
+    """The interrupted release rolled back, which preempts a third one; housekeeping runs while that one trains."""
     waiting = installation.trigger("third", seed=5)
-    tidied = housekeeping(installation, beside=waiting)
-    return roll_back(installation, waiting, tidied)
+    return roll_back(installation, waiting, housekeeping(installation, beside=waiting))
 
 
 @pytest.fixture(scope="session")
 def lost_ledger(installation: Installation, rolled_back: RolledBack) -> LostLedger:
-    """The ledger lost and adopted from OCI; it stays so, and the tests that come after go on with it."""
+    """The ledger lost and adopted from OCI; the tests that run later go on with the adopted one."""
     before, production = installation.inspector.state(), installation.production()
     lose_ledger(installation)
     shown = adopt(installation, apply=False)

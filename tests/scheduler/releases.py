@@ -1,4 +1,4 @@
-"""What happens to the releases under the scheduler, and what is kept of them."""
+"""Releases under the scheduler: what is done to them, and the facts that the tests look at."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services import APPROVAL, AWAITING, lives
+
+from recdeploy_ops.domain.events import RolledBack
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 OTHER_PARAMS = {"seed": 7, "top_k": 5}
 TOO_EARLY, LATER = "answered too early", "answered when it was asked again"
 TIMEOUT_HOURS = 2
-# So long OCI keeps a task waiting that is to be killed meanwhile; less than the SDK waits for an answer.
+# For this long OCI keeps a task waiting that is killed meanwhile; less than the SDK waits for an answer.
 HELD_SECONDS = 50
 
 
@@ -27,31 +29,43 @@ class Switched:
 
     Attributes:
         seen: at its end.
-        poller: the client that asked production all the while.
+        poller: the client that asked production from its beginning to its end.
     """
 
     seen: Sight
     poller: Poller
 
+    def require_one_change(self, *, answers: int) -> None:
+        """Require more than this number of answers, no error, and one change of the version."""
+        assert self.poller.errors == []
+        assert self.poller.versions == [int(self.seen.before.version), int(self.seen.after.version)]
+        assert self.poller.answers > answers
+
+    def require_rolled_back(self) -> None:
+        """Require that an earlier version answers at the same URL, and that nothing else is left."""
+        seen, target = self.seen, self.seen.event(RolledBack)
+        assert seen.outcome.state == "success"
+        assert (seen.after.ocid, seen.after.url) == (seen.before.ocid, seen.before.url)
+        assert int(seen.after.version) == target.version < int(seen.before.version)
+        served = {(answer["model_version"], answer["digest"]) for answer in seen.answers.values()}
+        assert served == {(target.version, target.digest)}
+        assert (seen.tests, seen.holder) == ([], None)
+
 
 @dataclass(frozen=True)
-class Interrupted:
-    """A release to which everything happens that may happen to one.
+class Interrupted(Switched):
+    """A release that is interrupted in every way.
 
     Attributes:
-        seen: at its end.
-        poller: the client that asked production all the while.
-        asked: the approval as it was put after the answer that Airflow lost; None when it lost none.
+        asked: the question after the answer that Airflow lost; None when it lost none.
         early: Airflow's reply to that answer.
         training_survived: whether the ADS operator outlived the task that was killed.
-        promoting: what the ledger said when the task that promotes was killed.
+        promoting: types of the ledger's events when the task that promotes was killed.
         updates: changes of production that OCI accepted for the promotion.
         models: names in the catalog.
         creations: calls that made a deployment.
     """
 
-    seen: Sight
-    poller: Poller
     asked: dict[str, Any] | None
     early: httpx.Response
     training_survived: bool
@@ -67,10 +81,10 @@ class Reopened:
 
     Attributes:
         cleared: the tasks that Airflow cleared.
-        first: the approval as it was first put.
-        asked: as it was put again.
-        viewer: Airflow's reply to an answer of somebody who may only look.
-        kinds: what the ledger said when it was asked again.
+        first: the first question.
+        asked: the second question.
+        viewer: Airflow's reply to an answer of a user who may only look.
+        kinds: types of the ledger's events at the second question.
         limit: how much longer Airflow would have waited for an answer.
         seen: at its end, when nobody had answered.
     """
@@ -85,7 +99,7 @@ class Reopened:
 
 
 def kill_training(installation: Installation, run_id: str) -> bool:
-    """Kill the task that trains, and say whether the ADS operator went on without it, to its end."""
+    """Kill the task that trains, and return whether the ADS operator went on without it, to its end."""
     training = installation.wait_for("the ADS operator runs", installation.training_process, every=0.05)
     task, folder = installation.task_process(run_id, "run_ads_operator"), Path(training.cwd())
     assert task is not None
@@ -98,8 +112,8 @@ def kill_training(installation: Installation, run_id: str) -> bool:
 def answer_too_early(installation: Installation, run_id: str) -> httpx.Response:
     """Answer the moment the task is parked, before Airflow has heard that its process has ended.
 
-    Holding the scheduler makes sure of what otherwise depends on the load: Airflow 3.3.2 takes the news of the
-    process that parked the task for that of the one that is to resume it, and fails the task.
+    Airflow 3.3.2 mistakes the end of the process that parked the task for the end of the one that resumes it, and
+    fails the task. That depends on the load; holding the scheduler makes it happen every time.
     """
     installation.wait_for_state(run_id, APPROVAL, "running", AWAITING, every=0.05)
     with installation.held_scheduler():
@@ -110,15 +124,15 @@ def answer_too_early(installation: Installation, run_id: str) -> httpx.Response:
 
 
 def question_after(installation: Installation, run_id: str, early: httpx.Response) -> dict[str, Any] | None:
-    """Return the approval as it is put again; None when the early answer was recorded."""
+    """Return the second question; None when the early answer was recorded."""
     assert early.is_success, early.text
 
-    def settled() -> str | None:
+    def final_state() -> str | None:
         task = installation.task(run_id, APPROVAL)
         asks_again = task.state == AWAITING and task.attempt > 1
         return task.state if asks_again or task.state in {"success", "failed"} else None
 
-    state = installation.wait_for("the early answer counts, or is asked for again", settled)
+    state = installation.wait_for("the early answer counts, or is asked for again", final_state)
     return installation.admin.question(run_id) if state == AWAITING else None
 
 
@@ -129,15 +143,15 @@ def answer_in_time(installation: Installation, run_id: str, option: str, comment
 
 
 def hold_promotion(installation: Installation) -> None:
-    """Let OCI keep the next update of a deployment under way until `kill_promotion`."""
+    """Let OCI keep the next update of a deployment in progress until `kill_promotion`."""
     installation.order_fault("UpdateModelDeployment", "stuck")
 
 
 def kill_promotion(installation: Installation, run_id: str) -> list[str]:
     """Kill the task that promotes once OCI has switched production, and return what the ledger says then.
 
-    OCI was held up for longer than the task waits itself. So it has waited without a worker, and in the process that
-    goes on it asks for the model before all else.
+    OCI takes longer than the task waits with a worker, so the task is deferred. The process that resumes it requests
+    the model first.
     """
     installation.wait_for_state(run_id, "promote", "deferred", every=0.05)
     installation.clear_faults()

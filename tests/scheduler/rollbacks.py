@@ -1,4 +1,4 @@
-"""What happens to a rollback under the scheduler, and what is kept of it."""
+"""A rollback and housekeeping under the scheduler: what is done, and the facts that the tests look at."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from scheduler.releases import answer_in_time
+from scheduler.releases import Switched, answer_in_time
 from services import APPROVAL, AWAITING, SPECIAL_USERS, Poller
 
 from recdeploy_ops.context import utc_now
@@ -27,18 +27,18 @@ COMMENT = "the new lists are worse"
 
 
 @dataclass(frozen=True)
-class KeptHouse:
-    """Housekeeping while a release is under way; OCI's answer to its deletion is lost.
+class HousekeepingRun:
+    """Housekeeping while a release is in progress; OCI's answer to its deletion is lost.
 
     Attributes:
         run_id: of the run.
         outcome: how it ended.
-        orphan: OCID of the TEST deployment that nobody needed.
+        orphan: OCID of the orphan, a TEST deployment.
         before: production before it.
         after: production after it.
-        tests: TEST deployments once the release under way waited for its approval.
-        deletions: calls that were to delete a deployment.
-        errors: what each try that failed has said.
+        tests: TEST deployments once the release in progress waited for its approval.
+        deletions: calls that requested a deletion.
+        errors: the error of each try that failed.
     """
 
     run_id: str
@@ -52,32 +52,28 @@ class KeptHouse:
 
 
 @dataclass(frozen=True)
-class RolledBack:
+class RolledBack(Switched):
     """A rollback while another release waits for its approval; OCI's answer to its switch is lost.
 
     Attributes:
-        seen: at its end.
-        poller: the client that asked production all the while.
-        question: the approval as it was put.
-        pending: the runs under Required Actions then.
-        switching: what the ledger said when the task that switches had lost OCI's answer.
+        question: of its approval.
+        pending: the runs under Required Actions at the question.
+        switching: types of the ledger's events when the task that switches had lost OCI's answer.
         updates: changes of production that OCI accepted for the switch.
         waiting: the release that waited, at its end: it was approved after production had been switched.
-        housekeeping: what housekeeping did before.
+        housekeeping: the run of housekeeping before it.
     """
 
-    seen: Sight
-    poller: Poller
     question: dict[str, Any]
     pending: list[str]
     switching: list[str]
     updates: int
     waiting: Sight
-    housekeeping: KeptHouse
+    housekeeping: HousekeepingRun
 
 
-def housekeeping(installation: Installation, *, beside: str) -> KeptHouse:
-    """Let housekeeping delete an orphan while another run is under way; it loses OCI's answer to the deletion."""
+def housekeeping(installation: Installation, *, beside: str) -> HousekeepingRun:
+    """Let housekeeping delete an orphan while another run is in progress; it loses OCI's answer to the deletion."""
     orphan, before = make_orphan(installation), installation.production()
     calls = len(installation.calls("DeleteModelDeployment"))
     installation.order_fault("DeleteModelDeployment", "drop_after")
@@ -85,7 +81,7 @@ def housekeeping(installation: Installation, *, beside: str) -> KeptHouse:
     run_id = house.trigger("housekeeping")
     outcome = house.follow(run_id)
     installation.wait_for_state(beside, APPROVAL, AWAITING)
-    return KeptHouse(
+    return HousekeepingRun(
         run_id=run_id,
         outcome=outcome,
         orphan=orphan,
@@ -119,8 +115,8 @@ def make_orphan(installation: Installation) -> str:
     )
 
 
-def roll_back(installation: Installation, waiting: str, housekeeping: KeptHouse) -> RolledBack:
-    """Roll production back with somebody's approval, while another run waits for one.
+def roll_back(installation: Installation, waiting: str, housekeeping: HousekeepingRun) -> RolledBack:
+    """Roll production back with a person's approval, while another run waits for one.
 
     OCI's answer to the switch is lost. Before Airflow tries again, the other run is approved.
     """

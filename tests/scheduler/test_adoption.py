@@ -1,4 +1,4 @@
-"""The ledger is lost, and made again from what OCI has."""
+"""The ledger is lost, and rebuilt from what OCI has."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_difference_is_shown_before_anything_is_written(lost_ledger: LostLed
     assert shown.entries == []
 
 
-def test_what_was_shown_is_written_as_one_entry(lost_ledger: LostLedger) -> None:
+def test_the_shown_difference_is_written_as_one_entry(lost_ledger: LostLedger) -> None:
     applied = lost_ledger.applied
 
     assert applied.outcome.state == "success"
@@ -49,6 +49,6 @@ def test_the_rebuilt_ledger_is_whole_and_named_by_productions_tags(lost_ledger: 
     assert lost_ledger.faults == []
 
 
-def test_production_serves_on_while_the_ledger_is_made_again(lost_ledger: LostLedger) -> None:
+def test_production_serves_while_the_ledger_is_rebuilt(lost_ledger: LostLedger) -> None:
     assert lost_ledger.production_after == lost_ledger.production_before
     assert lost_ledger.answer["model_version"] == lost_ledger.before.production.version

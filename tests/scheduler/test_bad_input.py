@@ -1,4 +1,4 @@
-"""Bad input as a user sees it in Airflow; every kind of it is tried without a scheduler in `tests/airflow`."""
+"""Bad input as a user sees it in Airflow; `tests/airflow` tests every kind of it without a scheduler."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_run_that_fails_is_closed_and_leaves_nothing(
         (None, "None is not of type 'string', 'integer'"),
     ],
 )
-def test_a_rollback_to_what_can_be_no_version_is_refused_when_it_is_triggered(
+def test_a_rollback_to_an_impossible_version_is_refused_when_it_is_triggered(
     installation: Installation, version: object, said: str
 ) -> None:
     refused = installation.of(ROLLBACK).admin.try_trigger({"version": version})

@@ -1,4 +1,4 @@
-"""Housekeeping while a release is under way."""
+"""Housekeeping while a release is in progress."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ pytestmark = pytest.mark.more
 
 
 def test_housekeeping_deletes_a_test_deployment_whose_lease_is_over(rolled_back: RolledBack) -> None:
-    kept = rolled_back.housekeeping
+    run = rolled_back.housekeeping
 
-    assert kept.outcome.state == "success"
-    assert kept.orphan not in [endpoint.ocid for endpoint in kept.tests]
+    assert run.outcome.state == "success"
+    assert run.orphan not in [endpoint.ocid for endpoint in run.tests]
 
 
 def test_a_deletion_whose_answer_was_lost_is_tried_again_and_done_once(rolled_back: RolledBack) -> None:
-    kept = rolled_back.housekeeping
-    task = kept.outcome.tasks["housekeeping"]
+    run = rolled_back.housekeeping
+    task = run.outcome.tasks["housekeeping"]
 
-    assert (task.state, task.attempt) == ("success", 2), kept.errors
-    assert "delete the model deployment product-recommender-test-orphan" in kept.errors[0]
-    assert [call["deployment_id"] for call in kept.deletions if call["dropped"]] == [kept.orphan]
-    assert [call for call in kept.deletions if call["status"] == 202] == []
+    assert (task.state, task.attempt) == ("success", 2), run.errors
+    assert "delete the model deployment product-recommender-test-orphan" in run.errors[0]
+    assert [call["deployment_id"] for call in run.deletions if call["dropped"]] == [run.orphan]
+    assert [call for call in run.deletions if call["status"] == 202] == []
 
 
 def test_housekeeping_leaves_production_and_a_live_release_alone(
     installation: Installation, rolled_back: RolledBack
 ) -> None:
-    kept, waiting = rolled_back.housekeeping, rolled_back.waiting
+    run, waiting = rolled_back.housekeeping, rolled_back.waiting
     version = waiting.event(events.ReleaseOpened).version
-    left = installation.of(HOUSEKEEPING).admin.xcom(kept.run_id, "housekeeping")["left"]
+    left = installation.of(HOUSEKEEPING).admin.xcom(run.run_id, "housekeeping")["left"]
 
-    assert kept.after == kept.before
-    assert [endpoint.ocid for endpoint in kept.tests] == [waiting.event(events.TestDeployed).deployment_id]
+    assert run.after == run.before
+    assert [endpoint.ocid for endpoint in run.tests] == [waiting.event(events.TestDeployed).deployment_id]
     assert left in ([], [f"product-recommender-test-v{version}"])  # it may have been made only afterwards

@@ -1,4 +1,4 @@
-"""The first release that somebody promotes."""
+"""The first release that a person promotes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_promoted_release_is_a_successful_run(first_release: Sight) -> None:
     assert set(states.values()) == {"success"}
 
 
-def test_the_ledger_tells_every_step_once_and_in_order(first_release: Sight) -> None:
+def test_the_ledger_has_every_step_once_and_in_order(first_release: Sight) -> None:
     assert first_release.kinds == STEPS
 
 
@@ -65,7 +65,7 @@ def test_special_products_come_from_the_database_to_the_answer_unchanged(first_r
     assert products >= set(SPECIAL_PRODUCTS)
 
 
-def test_a_user_who_is_known_only_by_another_spelling_gets_the_fallback(first_release: Sight) -> None:
+def test_a_user_id_without_its_leading_zero_gets_the_fallback(first_release: Sight) -> None:
     answer = first_release.answers[UNKNOWN_USER]
 
     assert answer["user_id"] == UNKNOWN_USER
@@ -78,7 +78,7 @@ def test_a_promotion_leaves_no_test_deployment_and_no_lock(first_release: Sight)
     assert first_release.holder is None
 
 
-def test_who_decided_what_and_when_is_handed_on(installation: Installation, first_release: Sight) -> None:
+def test_the_decision_is_passed_on_with_its_author_and_time(installation: Installation, first_release: Sight) -> None:
     decision = installation.admin.xcom(first_release.run_id, APPROVAL, "decision")
     promoted = first_release.event(Promoted)
 
@@ -88,7 +88,7 @@ def test_who_decided_what_and_when_is_handed_on(installation: Installation, firs
     assert promoted.approved_by == "approver"
 
 
-def test_what_was_shown_of_hostile_names_is_text(installation: Installation, first_release: Sight) -> None:
+def test_hostile_names_are_shown_as_text(installation: Installation, first_release: Sight) -> None:
     body = installation.admin.question(first_release.run_id)["body"]
 
     assert "`<img src=y onerror=alert(2)>`" in body or "`[y](javascript:alert(2))`" in body

@@ -1,4 +1,4 @@
-"""A release that somebody rejects, that is opened again, and that nobody answers then."""
+"""A release that a person rejects, and that is opened again and then not answered."""
 
 from __future__ import annotations
 
@@ -40,16 +40,12 @@ def test_the_ledger_says_who_rejected_and_why(rejected_release: tuple[Sight, dic
     rejected = rejected_release[0].event(ReleaseRejected)
 
     assert (rejected.by, rejected.reason) == ("approver", "the lists look odd")
-    assert rejected_release[0].kinds[-4:] == [
-        "approval_requested",
-        "approval_answered",
-        "release_rejected",
-        "release_closed",
-    ]
+    events = ["approval_requested", "approval_answered", "release_rejected", "release_closed"]
+    assert rejected_release[0].kinds[-4:] == events
     assert "switch_started" not in rejected_release[0].kinds
 
 
-def test_the_version_of_a_rejection_is_rejected(
+def test_the_rejected_version_has_the_stage_rejected(
     installation: Installation, rejected_release: tuple[Sight, dict[str, Any]]
 ) -> None:
     version = rejected_release[0].event(ReleaseRejected).version
@@ -57,7 +53,9 @@ def test_the_version_of_a_rejection_is_rejected(
     assert installation.inspector.state().versions[version].stage is Stage.REJECTED
 
 
-def test_clearing_the_approval_of_an_ended_run_clears_what_opens_its_release(reopened_release: Reopened) -> None:
+def test_clearing_the_approval_of_an_ended_run_clears_the_task_that_opens_its_release(
+    reopened_release: Reopened,
+) -> None:
     assert set(reopened_release.cleared) == {"plan_release", APPROVAL, "promote", "reject", "close_release"}
     assert reopened_release.kinds[-2:] == ["release_opened", "approval_requested"]
 
@@ -77,7 +75,7 @@ def test_an_answer_from_before_a_release_was_reopened_does_not_count(reopened_re
     assert reopened_release.kinds.count("approval_answered") == 1
 
 
-def test_who_may_only_look_cannot_answer(reopened_release: Reopened) -> None:
+def test_a_user_who_may_only_look_cannot_answer(reopened_release: Reopened) -> None:
     assert reopened_release.viewer.status_code == 403
 
 

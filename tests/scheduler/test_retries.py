@@ -1,4 +1,4 @@
-"""How much of what is crashed here is mended by Airflow's own retry."""
+"""Airflow's own retry recovers every task that is crashed here."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.more
 CRASHED = {"run_ads_operator", "promote", "housekeeping", "roll_back"}
 
 
-def test_whatever_task_is_crashed_airflow_tries_it_again_and_it_ends_well(
+def test_airflow_tries_every_crashed_task_again_and_it_succeeds(
     interrupted_release: Interrupted, rolled_back: RolledBack, tell: Callable[[str], None]
 ) -> None:
     outcomes = [interrupted_release.seen.outcome, rolled_back.housekeeping.outcome, rolled_back.seen.outcome]
     retried = [task for outcome in outcomes for task in outcome.tasks.values() if task.attempt > 1]
     names = ", ".join(task.name for task in retried)
-    tell(f"crashes mended by Airflow's own retry: {len(retried)} ({names})")
+    tell(f"crashes recovered by Airflow's own retry: {len(retried)} ({names})")
 
     assert {task.name for task in retried} >= CRASHED
     assert {task.state for task in retried} == {"success"}

@@ -36,10 +36,16 @@ class Cells:
         self.test = self.manager.deploy_model(self.model, self.model_id, self.version, **how)
         return self.test
 
-    def until_test(self):
+    def until_trained(self):
         self.prepare()
         self.train()
+
+    def until_saved(self):
+        self.until_trained()
         self.save()
+
+    def until_test(self):
+        self.until_saved()
         return self.deploy()
 
     def release(self):
@@ -47,11 +53,6 @@ class Cells:
         return self.manager.promote_to_production(self.test.model_deployment_id)
 
 
-def living(manager, role=None):
-    found = [d for d in manager.context.deployments.all() if d.lifecycle_state != "DELETED"]
-    return [d for d in found if role is None or d.tags["recdeploy-role"] == role]
-
-
-def event_types(manager):
-    run_id = manager._session.newest().run_id
-    return [str(entry.type) for entry in manager.context.ledger.entries() if entry.run_id == run_id]
+def newest_release(manager):
+    """Return the release of the kernel's newest run, as the ledger has it."""
+    return manager.context.refresh().releases[manager._session.newest().run_id]

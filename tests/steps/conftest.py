@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import shutil
+import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
-import oci
+import oci.retry.retry
 import pytest
 import yaml
 from steps.cells import Cells
-from steps.factories import Run
+from steps.factories import Run, create_bucket, create_project, extra_of, reopen
 
 from oci_emulator.testing import running_emulator
 from recdeploy_ops.context import open_context
 from recdeploy_ops.deployment_manager import RecommenderDeploymentManager
 from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.steps import promote
@@ -34,11 +38,8 @@ def emulator_process(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def project_id(emulator_process):
-    emulator = emulator_process
-    client = oci.data_science.DataScienceClient(emulator.config, service_endpoint=emulator.url)
-    details = oci.data_science.models.CreateProjectDetails(compartment_id=emulator.compartment_id, display_name="shop")
-    created = client.create_project(details).data.id
-    emulator.snapshot(EMPTY)
+    created = create_project(emulator_process)
+    emulator_process.snapshot(EMPTY)
     return created
 
 
@@ -51,7 +52,7 @@ def emulator(emulator_process, project_id):
 
 
 class Beginnings:
-    """What many tests begin with, made once a process: a snapshot of the emulator and a copy of a test's folder."""
+    """States that many tests begin with, made once a process: a snapshot of the emulator and a copy of a folder."""
 
     def __init__(self, emulator, folder):
         self._emulator, self._folder, self._made = emulator, folder, set()
@@ -59,20 +60,20 @@ class Beginnings:
 
     def begin(self, name, folder, make):
         """Bring the emulator and a test's folder to a state, by `make` where no test of this process has."""
-        kept = self._folder / name
-        strange = {found.name for found in folder.iterdir()} - self._known
-        assert not strange, f"{strange} would be lost: begin with {name} before the test writes files of its own"
+        copy = self._folder / name
+        own = {path.name for path in folder.iterdir()} - self._known
+        assert not own, f"{own} would be lost: begin with {name} before the test writes files of its own"
         if name not in self._made:
             make()
             self._emulator.snapshot(name)
-            shutil.copytree(folder, kept, ignore=shutil.ignore_patterns(SETTINGS_FOLDER))
+            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(SETTINGS_FOLDER))
             self._made.add(name)
-            self._known |= {found.name for found in kept.iterdir()}
+            self._known |= {path.name for path in copy.iterdir()}
         else:
-            for found in folder.iterdir():
-                if found.name != SETTINGS_FOLDER:  # each test has its own, which names its storage
-                    shutil.rmtree(found) if found.is_dir() else found.unlink()
-            shutil.copytree(kept, folder, dirs_exist_ok=True)
+            for path in folder.iterdir():
+                if path.name != SETTINGS_FOLDER:  # each test has its own, which names its storage
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.copytree(copy, folder, dirs_exist_ok=True)
         self._emulator.restore(name)  # forgets the calls of making it
 
 
@@ -84,13 +85,7 @@ def beginnings(emulator_process, tmp_path_factory):
 @pytest.fixture
 def profile_fields(emulator, project_id):
     """The extra of an `oci` connection to the emulator."""
-    return {
-        "auth": "api_key",
-        **emulator.config,
-        "compartment_id": emulator.compartment_id,
-        "project_id": project_id,
-        "service_endpoint": emulator.url,
-    }
+    return extra_of(emulator, project_id)
 
 
 @pytest.fixture
@@ -106,10 +101,49 @@ def settings(tmp_path):
     return load_settings(folder / "recommender.yaml")
 
 
+def open_session(profile_fields):
+    return OciSession(OciProfile.from_fields(profile_fields, source="the test's connection"))
+
+
 @pytest.fixture
 def context(settings, profile_fields):
-    session = OciSession(OciProfile.from_fields(profile_fields, source="the test's connection"))
+    session = open_session(profile_fields)
     return open_context(settings, open_store(settings.storage, session), session, "test")
+
+
+@pytest.fixture
+def no_retries(monkeypatch):
+    """Let the SDK send no request again, and not wait where it does so nevertheless, as in lists of many pages."""
+    monkeypatch.setattr(sessions, "_retry_strategy", oci.retry.NoneRetryStrategy)
+    monkeypatch.setattr(oci.retry.retry, "time", SimpleNamespace(**{**vars(time), "sleep": lambda _: None}))
+
+
+@pytest.fixture
+def make_bucket(emulator, profile_fields):
+    """Makes a bucket of a name, and returns its URI."""
+    return partial(create_bucket, emulator, open_session(profile_fields))
+
+
+@pytest.fixture
+def keep_start(context, emulator, tmp_path):
+    """Keeps the state of OCI and of the storage, and returns a function that brings it back.
+
+    That function returns the context of a process that remembers nothing, not even a fault.
+    """
+    storage, copy = tmp_path / "storage", tmp_path / "start"
+
+    def keep():
+        emulator.snapshot("start")
+        shutil.copytree(storage, copy)
+        return begin_again
+
+    def begin_again(run_id="test"):
+        emulator.restore("start")
+        shutil.rmtree(storage)
+        shutil.copytree(copy, storage)
+        return reopen(context, run_id, session=OciSession(context.catalog._session.profile))
+
+    return keep
 
 
 @pytest.fixture
@@ -132,7 +166,7 @@ def begin_with(context, tmp_path, beginnings):
 
 @pytest.fixture
 def released(run, begin_with):
-    """Begins a test with so many releases: run-1 and further, each with other lists. The newest is in production."""
+    """Begins a test with a number of releases, run-1 and further, with different lists. The newest is in production."""
 
     def begin(releases=1):
         def make():
@@ -152,7 +186,7 @@ def two_versions(released):
 
 @pytest.fixture
 def validated(run, released, begin_with):
-    """Begins a test with the run of that number validated, and those before it released."""
+    """Begins a test with a run of this number validated, and those before it released."""
 
     def begin(number):
         validating = run(f"run-{number}", shift=number - 1)
@@ -177,6 +211,16 @@ def approved(validated):
 
 
 @pytest.fixture
+def approved_here(run, released):
+    """As `approved`, with the settings of this test: the run may be planned again without losing its approval."""
+    released()
+    second = run("run-2", shift=1)
+    second.validate()
+    second.answer(Decision.PROMOTE)
+    return second
+
+
+@pytest.fixture
 def switching(approved, emulator):
     """v2 is approved, and OCI has switched production to it; nothing was verified."""
     promote.advance(approved.context)
@@ -193,8 +237,7 @@ def make_manager(settings, profile_fields, tmp_path, monkeypatch):
     def make(session="kernel-1", **how):
         home = tmp_path / "home"
         how = {"settings": settings, "artifact_dir": home / "artifact", "results_dir": home / "results", **how}
-        oci = OciSession(OciProfile.from_fields(profile_fields, source="the test's connection"))
-        return RecommenderDeploymentManager(oci=oci, session=session, **how)
+        return RecommenderDeploymentManager(oci=open_session(profile_fields), session=session, **how)
 
     return make
 

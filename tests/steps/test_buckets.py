@@ -5,25 +5,22 @@ from datetime import UTC, datetime, timedelta
 
 import oci
 import pytest
-from steps.factories import Run
+from steps.conftest import open_session
+from steps.factories import Run, reopen
 from stores import StoreContract, folder  # noqa: F401 - a fixture of the contract
 
-from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.errors import StorageError
-from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.storage.roots import open_store
 
 
 @pytest.fixture
 def session(profile_fields):
-    return OciSession(OciProfile.from_fields(profile_fields, source="the test's connection"))
+    return open_session(profile_fields)
 
 
 @pytest.fixture
-def bucket(emulator, session):
-    details = oci.object_storage.models.CreateBucketDetails(name="shop", compartment_id=emulator.compartment_id)
-    session.object_storage.create_bucket(emulator.namespace, details)
-    return f"oci://shop@{emulator.namespace}"
+def bucket(make_bucket):
+    return make_bucket()
 
 
 @pytest.fixture
@@ -71,10 +68,10 @@ class TestBucketStoreInParts(StoreContract):
         assert store.read("file") == b"123"
 
     @pytest.mark.parametrize("prefix", ["pre fix/x/", ""], ids=["below a prefix", "in the bucket itself"])
-    def test_what_a_killed_writer_left_is_swept_once_it_is_old(self, emulator, session, bucket, prefix):
+    def test_parts_of_a_killed_writer_are_swept_once_they_are_old(self, emulator, session, bucket, prefix):
         store = open_store(f"{bucket}/{prefix}", session)
         client, details = session.object_storage, oci.object_storage.models.CreateMultipartUploadDetails
-        ours, others = f"{prefix}releases/mine", ["another-team/backup.tar", "somebody else's"]
+        ours, others = f"{prefix}releases/ours", ["another-team/backup.tar", "of another team"]
         for name in (ours, *others):
             client.create_multipart_upload(emulator.namespace, "shop", details(object=name))
         now = datetime.now(UTC)
@@ -85,11 +82,11 @@ class TestBucketStoreInParts(StoreContract):
         assert sorted(upload.object for upload in left) == others
 
     def test_a_sweep_whose_answer_was_lost_is_success(self, emulator, session, store):
-        details = oci.object_storage.models.CreateMultipartUploadDetails(object="pre fix/x/releases/mine")
+        details = oci.object_storage.models.CreateMultipartUploadDetails(object="pre fix/x/releases/ours")
         session.object_storage.create_multipart_upload(emulator.namespace, "shop", details)
         emulator.fail_next("AbortMultipartUpload", kind="drop_after")
 
-        assert list(store.sweep(datetime.now(UTC) + timedelta(hours=1))) == ["pre fix/x/releases/mine"]
+        assert list(store.sweep(datetime.now(UTC) + timedelta(hours=1))) == ["pre fix/x/releases/ours"]
         assert session.object_storage.list_multipart_uploads(emulator.namespace, "shop").data == []
 
 
@@ -100,8 +97,8 @@ def test_a_bucket_that_is_not_there_names_the_setting(session, emulator):
         store.check_writable()
 
 
-def test_a_whole_release_lives_in_object_storage(settings, session, store, tmp_path):
-    context = open_context(settings, store, session, "test")
+def test_whole_releases_are_stored_in_object_storage(context, store, tmp_path):
+    context = reopen(context, storage=store.uri)
     Run(context, "run-1", tmp_path).release_fully()
     Run(context, "run-2", tmp_path, shift=1).release_fully()
 

@@ -1,54 +1,59 @@
-"""Anyone who may write the Model Catalog may copy our tags: that takes no version's place and holds up nobody."""
+"""Anyone with access to the Model Catalog can copy our tags: that replaces no version and blocks no release."""
 
 from __future__ import annotations
 
-from functools import partial
-
 import artifacts
 import pytest
-from steps.factories import Run
+from steps.factories import (
+    Run,
+    adopt,
+    deploy_foreign,
+    find_faults,
+    lose_ledger,
+    register_foreign,
+    with_ignored,
+)
 
-from recdeploy_ops.artifacts.archives import zip_artifact
-from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.errors import StorageError
-from recdeploy_ops.domain.records import Decision, Shape
 from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.ledger.audits import audit
 from recdeploy_ops.oci_clients import models
-from recdeploy_ops.oci_clients.deployments import NewDeployment
 from recdeploy_ops.oci_clients.models import NewModel
-from recdeploy_ops.oci_clients.tags import DIGEST_TAG, LEDGER_TAG, VERSION_TAG, run_slug, version_number, version_tags
+from recdeploy_ops.oci_clients.tags import (
+    DIGEST_TAG,
+    LEDGER_TAG,
+    SERVED_TAG,
+    VERSION_TAG,
+    run_slug,
+    version_number,
+    version_tags,
+)
 from recdeploy_ops.rollout.registry import highest_version
-from recdeploy_ops.rollout.tagging import find_tagged_heads
-from recdeploy_ops.rollout.waits import finish
-from recdeploy_ops.steps import adopt_production
 from recdeploy_ops.storage.directories import DirectoryStore
 
 
-def adopt(context, *, apply=True):
-    own = context.of_run("adopt")
-    return finish(own, partial(adopt_production.advance, own, deployment_id=None, apply=apply))
+@pytest.fixture
+def register(context, tmp_path):
+    """Registers an artifact with tags of this project, as another team can; returns the model's OCID."""
+
+    def register(tags):
+        folder = artifacts.make_artifact(tmp_path / "theirs", version=int(tags[VERSION_TAG]))
+        return register_foreign(context, folder, tags=tags)
+
+    return register
 
 
-def register(context, folder, tags):
-    """Register a model as somebody else."""
-    model = context.catalog.create(NewModel("theirs", "", context.project, "v", tags, (), {}, "theirs"))
-    artifacts.make_artifact(folder, version=int(tags[VERSION_TAG]))
-    zip_artifact(folder, folder.parent / "theirs.zip")
-    context.catalog.upload_artifact(model.model_id, folder.parent / "theirs.zip")
-    return model.model_id
+def tags_of(context, version, digest=""):
+    return version_tags(context.project, run=run_slug("r"), version=version, digest=digest)
 
 
 @pytest.mark.parametrize("digest", [None, "e" * 64], ids=["the same digest", "another digest"])
 def test_a_model_with_copied_tags_is_not_previous_after_the_ledger_was_lost(
-    context, two_versions, run, tmp_path, digest
+    context, two_versions, register, tmp_path, digest
 ):
     first = context.refresh().versions[1]
     tags = dict(context.catalog.get(first.model_id).tags)
-    theirs = register(context, tmp_path / "theirs", tags | ({DIGEST_TAG: digest} if digest else {}))
-    for stored in list(context.store.list("ledger/")):
-        context.store.delete(stored.key)
-    empty = open_context(context.settings, context.store, context.catalog._session, "test")
+    theirs = register(tags | ({DIGEST_TAG: digest} if digest else {}))
+    empty = lose_ledger(context)
 
     adopt(empty)
 
@@ -58,32 +63,18 @@ def test_a_model_with_copied_tags_is_not_previous_after_the_ledger_was_lost(
     assert Run(empty, "back", tmp_path).roll_back()["version"] == 1
 
 
-def test_a_model_that_never_served_and_is_not_what_its_tags_say_does_not_hold_up_adoption(
-    context, released, tmp_path, caplog
-):
-    released()
-    register(
-        context, tmp_path / "theirs", version_tags(context.project, run=run_slug("r"), version=50, digest="f" * 64)
-    )
-
-    adopt(context)
-
-    assert context.refresh().versions[50].stage is Stage.REJECTED
-    assert "v50 is not what its tags say" in caplog.text
-
-
-def test_a_forged_head_of_the_ledger_is_shown_and_puts_no_ledger_aside(context, validated, two_versions):
+def test_a_forged_head_of_the_ledger_is_shown_and_the_ledger_stays(context, validated):
     third = validated(3)
     third.ask()
     before = context.refresh()
-    tags = version_tags(context.project, run=run_slug("r"), version=50, digest="") | {LEDGER_TAG: f"999:{'a' * 64}"}
+    tags = tags_of(context, 50) | {LEDGER_TAG: f"999:{'a' * 64}"}
     context.catalog.create(NewModel("theirs", "", context.project, "v", tags, (), {}, "theirs"))
 
     difference = adopt(context, apply=False)["difference"]
 
     assert [line for line in difference if "production does not say so" in line and "entry 999" in line]
     assert not [line for line in difference if "damaged" in line]
-    assert any("entry 999" in fault for fault in audit(context.store, tagged_heads=find_tagged_heads(context)))
+    assert any("entry 999" in fault for fault in find_faults(context))
     assert context.refresh() == before
 
 
@@ -95,10 +86,9 @@ def test_only_a_number_that_a_release_would_get_is_read_from_a_tag(number, read)
     assert version_number({VERSION_TAG: number}) == read
 
 
-def test_a_number_that_no_release_reaches_is_not_counted(context, released, tmp_path):
+def test_a_number_that_no_release_reaches_is_not_counted(context, released, register):
     released()
-    tags = version_tags(context.project, run=run_slug("r"), version=10**12, digest="f" * 64)
-    register(context, tmp_path / "theirs", tags)
+    register(tags_of(context, 10**12, "f" * 64))
 
     adopt(context)
 
@@ -106,52 +96,52 @@ def test_a_number_that_no_release_reaches_is_not_counted(context, released, tmp_
     assert highest_version(context) == 1
 
 
-def test_an_artifact_that_would_fill_the_disk_does_not_hold_up_adoption(
-    context, released, tmp_path, caplog, monkeypatch
-):
-    released()
-    theirs = register(
-        context, tmp_path / "theirs", version_tags(context.project, run=run_slug("r"), version=50, digest="")
-    )
-    monkeypatch.setattr(models, "ARTIFACT_BYTES", 1000)
-
-    adopt(context)
-
-    assert context.refresh().versions[50].stage is Stage.REJECTED
-    assert f"The artifact of the model {theirs} has over 1,000 bytes" in caplog.text
-
-
-def test_an_artifact_that_storage_does_not_take_does_not_hold_up_adoption(
-    context, released, tmp_path, caplog, monkeypatch
-):
-    released()
-    register(context, tmp_path / "theirs", version_tags(context.project, run=run_slug("r"), version=50, digest=""))
-
+def refuse_uploads(monkeypatch):
     def refuse(store, key, path, sha256):
         raise StorageError(f"{key} is not a name that this storage takes.")
 
     monkeypatch.setattr(DirectoryStore, "upload", refuse)
 
+
+OTHER_DIGEST = {DIGEST_TAG: "f" * 64}
+UNUSABLE = {
+    "it has another digest than its tag says": (OTHER_DIGEST, None, "v50 is not what its tags say"),
+    "the same, of one that is tagged as served": (
+        OTHER_DIGEST | {SERVED_TAG: "2099-01-01T00:00:00+00:00"},
+        None,
+        "v50 is not what its tags say",
+    ),
+    "it would fill the disk": (
+        {},
+        lambda patch: patch.setattr(models, "MAX_ARTIFACT_BYTES", 1000),
+        "The artifact of the model {theirs} has over 1,000 bytes",
+    ),
+    "storage refuses it": ({}, refuse_uploads, "is not a name that this storage takes"),
+}
+
+
+@pytest.mark.parametrize(("tags", "harm", "says"), UNUSABLE.values(), ids=UNUSABLE)
+def test_an_artifact_that_cannot_be_used_is_rejected_and_does_not_hold_up_adoption(
+    context, released, register, caplog, monkeypatch, tags, harm, says
+):
+    released()
+    theirs = register(tags_of(context, 50) | tags)
+    if harm:
+        harm(monkeypatch)
+
     adopt(context)
 
     assert context.refresh().versions[50].stage is Stage.REJECTED
-    assert "is not a name that this storage takes" in caplog.text
+    assert says.format(theirs=theirs) in caplog.text
+    assert adopt(context, apply=False)["difference"] == []
 
 
 def test_an_ignored_deployment_is_not_production_although_it_serves_a_model_of_ours(
     context, validated, emulator, tmp_path
 ):
-    first = validated(1)
-    first.answer(Decision.REJECT)
-    first.reject()
-    first.close()
-    model_id = context.refresh().versions[1].model_id
-    shape = Shape("VM.Standard.E4.Flex", 1, 16, 1)
-    demo = context.deployments.create(NewDeployment("a demo", "", model_id, shape, 10, {}, {}, {}, "demo"))
-    emulator.wait_until_idle()
-    release = context.settings.release.model_copy(update={"ignored_deployments": (demo,)})
-    settings = context.settings.model_copy(update={"release": release})
-    ignoring = open_context(settings, context.store, context.catalog._session, "test")
+    validated(1).reject_fully()
+    demo = deploy_foreign(context, emulator, context.refresh().versions[1].model_id)
+    ignoring = with_ignored(context, demo)
 
     Run(ignoring, "run-2", tmp_path, shift=1).plan()
 

@@ -1,4 +1,4 @@
-"""An answer whose body is cut is an outage: it is tried again, and leaves no raw error of the HTTP library."""
+"""A truncated answer is an outage: the request is tried again, and no raw error of the HTTP library is raised."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ READS = {"read": lambda store: store.read("a"), "copy": copy, "open": read_in_ch
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 def test_an_object_that_is_cut_is_an_outage(store, read):
-    with pytest.raises(CloudUnavailableError, match="OCI did not answer when asked to read oci://shop@namespace/"):
+    with pytest.raises(CloudUnavailableError, match="OCI did not answer the request to read oci://shop@namespace/"):
         read(store)
 
 
@@ -69,14 +69,14 @@ def test_a_ledger_that_is_cut_is_an_outage(settings, session, store):
 
 
 def test_an_artifact_that_is_cut_is_an_outage(session, tmp_path):
-    with pytest.raises(CloudUnavailableError, match="OCI did not answer when asked to download the artifact of"):
+    with pytest.raises(CloudUnavailableError, match="OCI did not answer the request to download the artifact of"):
         ModelCatalog(session).download_artifact("ocid1.datasciencemodel.oc1..x", tmp_path / "artifact.zip")
 
 
 @pytest.mark.parametrize(
     "error", [OSError("disk full"), CloudRefusedError("no", status=404, code="ObjectNotFound")], ids=lambda e: e.args[0]
 )
-def test_an_error_of_what_is_done_with_an_object_is_not_the_storages(store, error):
+def test_an_error_raised_while_an_object_is_open_is_passed_on(store, error):
     with pytest.raises(type(error)) as raised, store.open("a"):
         raise error
     assert raised.value is error

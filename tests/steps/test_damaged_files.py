@@ -1,26 +1,21 @@
-"""Stored files that were damaged or lost: what is backed up or promoted all the same, and what is said."""
+"""Stored files that were damaged or lost: what is still backed up or promoted, and what the errors say."""
 
-import oci
 import pytest
-from steps.factories import damage, exchange
+from steps.factories import damage, delete_stored, exchange
 
 from recdeploy_ops.domain.errors import ApprovalError, IntegrityError
 from recdeploy_ops.domain.events import ArtifactBuilt, DataExtracted, ModelTrained, ProductionBackedUp, SwitchStarted
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.rollout.current import read_current
+from recdeploy_ops.steps import promote
 from recdeploy_ops.storage.backups import list_backups
 from recdeploy_ops.storage.bundles import open_bundle, verify_bundle
 
 
 @pytest.fixture(params=["file", "oci"])
-def settings(request, settings, emulator):
+def settings(request, settings, make_bucket):
     """Settings whose storage root is a folder, where backups are links, or a bucket."""
-    if request.param == "file":
-        return settings
-    client = oci.object_storage.ObjectStorageClient(emulator.config, service_endpoint=emulator.url)
-    details = oci.object_storage.models.CreateBucketDetails(name="shop", compartment_id=emulator.compartment_id)
-    client.create_bucket(emulator.namespace, details)
-    return settings.model_copy(update={"storage": f"oci://shop@{emulator.namespace}/x"})
+    return settings if request.param == "file" else settings.model_copy(update={"storage": f"{make_bucket()}/x"})
 
 
 @pytest.fixture
@@ -54,21 +49,22 @@ def test_a_damaged_artifact_is_backed_up_from_the_catalog(context, champion, sec
 
 
 def test_an_artifact_that_is_gone_is_backed_up_from_the_catalog(context, champion, second):
-    for found in list(context.store.list(champion.artifact)):
-        context.store.delete(found.key)
+    delete_stored(context, champion.artifact)
 
     second.back_up()
 
     require_whole_backup(context)
 
 
-def test_an_artifact_that_is_whole_nowhere_is_named_and_leaves_no_backup(context, champion, second, emulator):
+def test_an_artifact_of_which_no_copy_is_whole_is_named_and_leaves_no_backup(context, champion, second, emulator):
     key = f"{champion.artifact}/recommendations.sqlite"
     whole = context.store.read(key)
     damage(context.store, key)
     exchange(emulator, champion.model_id)
 
-    with pytest.raises(IntegrityError, match=rf"{key} has the sha256(?s:.)*Nor is it whole.*score\.py.*earlier backup"):
+    with pytest.raises(
+        IntegrityError, match=rf"{key} has the sha256(?s:.)*does not have it whole.*score\.py.*earlier backup"
+    ):
         second.back_up()
     assert list_backups(context.store) == []
 
@@ -84,7 +80,7 @@ def test_damaged_results_are_named_and_their_repair_lets_the_next_try_succeed(co
     whole = context.store.read(key)
     damage(context.store, key, whole.replace(b"4", b"5"))
 
-    with pytest.raises(IntegrityError, match=rf"{key}.*Put that object back.*clear this task"):
+    with pytest.raises(IntegrityError, match=rf"{key}.*Restore that object.*clear this task"):
         second.back_up()
     assert list_backups(context.store) == []
 
@@ -93,7 +89,7 @@ def test_damaged_results_are_named_and_their_repair_lets_the_next_try_succeed(co
     require_whole_backup(context)
 
 
-def test_what_an_unfinished_try_left_does_not_stand_in_the_way(context, champion, second):
+def test_a_backup_that_an_earlier_try_did_not_finish_is_finished(context, champion, second):
     second.back_up()
     [backup] = list_backups(context.store)
     for name in ("manifest.json", "recommender_model_artifact/recommendations.sqlite", "metadata.json"):
@@ -104,7 +100,7 @@ def test_what_an_unfinished_try_left_does_not_stand_in_the_way(context, champion
     require_whole_backup(context)
 
 
-def test_a_copy_that_came_out_wrong_is_not_a_backup(context, champion, second, monkeypatch):
+def test_a_wrong_copy_is_not_a_backup(context, champion, second, monkeypatch):
     def copy_wrongly(source, target):
         context.store.replace(target, b"wrong")
         return True
@@ -127,8 +123,10 @@ def test_a_copy_that_came_out_wrong_is_not_a_backup(context, champion, second, m
         (ModelTrained, "recommendations.csv"),
     ],
 )
-@pytest.mark.parametrize("gone", [False, True])
-def test_what_was_damaged_after_the_approval_is_not_promoted(context, run, champion, second, kind, file, gone):
+@pytest.mark.parametrize("gone", [False, True], ids=["damaged", "deleted"])
+def test_a_version_whose_files_were_damaged_after_the_approval_is_not_promoted(
+    context, champion, second, kind, file, gone
+):
     second.validate()
     second.answer(Decision.PROMOTE)
     key = f"{context.ledger.read().releases['run-2'].require(kind).prefix}/{file}"
@@ -147,9 +145,7 @@ def test_what_was_damaged_after_the_approval_is_not_promoted(context, run, champ
     assert second.promote()["version"] == 2
 
 
-def test_a_switch_that_is_open_goes_on_whatever_became_of_the_files(context, champion, second):
-    from recdeploy_ops.steps import promote
-
+def test_a_switch_that_is_open_goes_on_though_a_file_was_damaged(context, champion, second):
     second.validate()
     second.answer(Decision.PROMOTE)
     promote.advance(second.context)  # requests the update, as a task does that is then killed

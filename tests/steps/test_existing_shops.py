@@ -1,4 +1,4 @@
-"""A shop that serves already: it is found, imported or ignored, and never gets a second production unseen."""
+"""A shop with a deployment already: it is named, imported or ignored, and never gets a second production unseen."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from steps.factories import Run
+from steps.factories import Run, adopt, deploy_foreign, living, register_foreign, with_ignored
 
-from recdeploy_ops.artifacts.archives import zip_artifact
-from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.errors import StateMismatchError
-from recdeploy_ops.domain.records import Decision, Shape
-from recdeploy_ops.oci_clients.deployments import NewDeployment
-from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import PROJECT_TAG
-from recdeploy_ops.rollout.waits import finish
-from recdeploy_ops.steps import adopt_production
 from recdeploy_ops.storage.keys import LEDGER, STATE_FILE
 
 TEMPLATE = Path(__file__).parents[2] / "include" / "score_template"
@@ -31,7 +24,7 @@ def predict(data, model=None):
     return {"recommendations": [{"product_id": "p-1", "score": 1.0}]}
 """
 GONE = "ocid1.datasciencemodeldeployment.oc1.iad.gone"
-# As the guide's own manager writes it.
+# As the manager in the guide writes it.
 OLD_STATE = {
     "current_version": 2,
     "deployment_history": [{"version": 1, "action": "promote"}],
@@ -42,43 +35,16 @@ OLD_STATE = {
 
 @pytest.fixture
 def deploy(context, emulator, tmp_path):
-    """Makes an ACTIVE deployment as somebody else does, without any tag of this project."""
+    """Makes an ACTIVE deployment as another team does, without any tag of this project."""
 
     def deploy(name="Product Recommender API v1 (TEST)", tags=None):
         folder = tmp_path / f"artifact of {name}"
         folder.mkdir()
         (folder / "score.py").write_text(SCORE)
         shutil.copy(TEMPLATE / "runtime.yaml", folder)
-        archive = tmp_path / f"{name}.zip"
-        zip_artifact(folder, archive)
-        model_id = context.catalog.create(NewModel(name, "", "old", "v1", {}, (), {}, name)).model_id
-        context.catalog.upload_artifact(model_id, archive)
-        shape = Shape("VM.Standard.E4.Flex", 1, 16, 1)
-        new = NewDeployment(name, "", model_id, shape, 10, {}, {}, tags or {}, name)
-        deployment_id = context.deployments.create(new)
-        emulator.wait_until_idle()
-        assert context.deployments.get(deployment_id).lifecycle_state == "ACTIVE"
-        return deployment_id
+        return deploy_foreign(context, emulator, register_foreign(context, folder, name), name, tags=tags)
 
     return deploy
-
-
-@pytest.fixture
-def with_ignored(context):
-    """The same storage, with settings that ignore deployments."""
-
-    def with_ignored(*deployment_ids):
-        release = context.settings.release.model_copy(update={"ignored_deployments": deployment_ids})
-        settings = context.settings.model_copy(update={"release": release})
-        return open_context(settings, context.store, context.catalog._session, "test")
-
-    return with_ignored
-
-
-def adopt(context, deployment_id=None, *, apply=True):
-    return finish(
-        context, lambda: adopt_production.advance(context.of_run("adopt"), deployment_id=deployment_id, apply=apply)
-    )
 
 
 def deactivate(context, deployment_id, emulator):
@@ -106,9 +72,10 @@ def test_a_foreign_state_file_stops_a_first_release_and_stays(context, run, mana
             way()
         said = str(raised.value)
         assert f"{context.store.uri}/{STATE_FILE} was not written by this project" in said
-        assert (GONE if GONE.encode() in content else "it names no deployment") in said
+        names_one = GONE.encode() in content
+        assert (GONE if names_one else "it names no deployment") in said
         assert "Move that file away if it is of no use." in said
-        named = GONE if GONE.encode() in content else "OCID"
+        named = GONE if names_one else "OCID"
         assert f"deployment_id = {named}, first" in said or f"import_existing_deployment({named!r})" in said
     assert list(context.store.list(LEDGER)) == []
     assert context.store.read(STATE_FILE) == content
@@ -121,18 +88,17 @@ def test_a_deployment_without_an_owner_stops_a_first_release(context, run, manag
     with pytest.raises(StateMismatchError) as raised:
         run("run-1").plan()
     said = str(raised.value)
-    assert f"- Product Recommender API v1 (TEST) ({active}) is ACTIVE and belongs to no project." in said
-    assert f"- second ({deactivated}) is INACTIVE and belongs to no project." in said
+    assert f"- Product Recommender API v1 (TEST) ({active}) is ACTIVE and does not belong to a project." in said
+    assert f"- second ({deactivated}) is INACTIVE and does not belong to a project." in said
     assert "trigger recommender_adopt with deployment_id = OCID, first without and then with apply" in said
-    assert "Name those that do not serve this shop in the setting release.ignored_deployments." in said
-    with pytest.raises(StateMismatchError, match=r"call manager\.import_existing_deployment\('OCID'\)"):
-        manager.get_next_version()
-    with pytest.raises(StateMismatchError, match=r"call manager\.import_existing_deployment\('OCID'\)"):
-        manager.backup_current_artifacts()
+    assert "List those that do not serve this shop in the setting release.ignored_deployments." in said
+    for way in (manager.get_next_version, manager.backup_current_artifacts):
+        with pytest.raises(StateMismatchError, match=r"call manager\.import_existing_deployment\('OCID'\)"):
+            way()
     assert list(context.store.list(LEDGER)) == []
 
 
-def test_one_that_is_the_only_one_is_named_in_the_command(run, manager, deploy):
+def test_the_only_deployment_without_an_owner_is_named_in_the_command(run, manager, deploy):
     deployment_id = deploy()
 
     with pytest.raises(StateMismatchError, match=f"deployment_id = {deployment_id}, first without and then with apply"):
@@ -156,11 +122,11 @@ def test_a_deployment_with_an_owner_does_not_stop_a_first_release(run, deploy, c
     assert "importable" not in adopt(context, apply=False)
 
 
-def test_what_is_deleted_or_ignored_does_not_stop_a_first_release(context, deploy, with_ignored, emulator, tmp_path):
+def test_a_deleted_or_ignored_deployment_does_not_stop_a_first_release(context, deploy, emulator, tmp_path):
     deleted, ignored = deploy("deleted"), deploy("ignored")
     context.deployments.delete(context.deployments.get(deleted))
     emulator.wait_until_idle()
-    ignoring = with_ignored(ignored)
+    ignoring = with_ignored(context, ignored)
 
     assert adopt(ignoring, apply=False) == {"difference": [], "applied": False}
     Run(ignoring, "run-1", tmp_path).release_fully()
@@ -168,13 +134,11 @@ def test_what_is_deleted_or_ignored_does_not_stop_a_first_release(context, deplo
     assert context.deployments.get(ignored).lifecycle_state == "ACTIVE"
 
 
-def test_once_something_is_in_production_other_deployments_are_somebody_elses(context, run, validated, deploy):
+def test_other_deployments_do_not_stop_a_release_once_one_was_planned_or_promoted(context, run, validated, deploy):
     first = validated(1)
     deploy("while the release goes on")
     first.plan()  # cleared, and run again
-    first.answer(Decision.PROMOTE)
-    first.promote()
-    first.close()
+    first.promote_fully()
     deploy("after it")
 
     run("run-2", shift=1).plan()
@@ -188,7 +152,7 @@ def test_adoption_without_an_ocid_lists_what_could_be_imported(context, manager,
     with caplog.at_level(logging.INFO):
         done = adopt(context)
     expected = [
-        f"Product Recommender API v1 (TEST) ({deployment_id}) is ACTIVE and belongs to no project.",
+        f"Product Recommender API v1 (TEST) ({deployment_id}) is ACTIVE and does not belong to a project.",
         f"{context.store.uri}/{STATE_FILE} was not written by this project; it names {GONE}.",
         "To import one of them, name its OCID as deployment_id.",
     ]
@@ -200,7 +164,7 @@ def test_adoption_without_an_ocid_lists_what_could_be_imported(context, manager,
     assert list(context.store.list(LEDGER)) == []
 
 
-def test_an_old_shop_is_imported_released_over_and_rolled_back_at_its_url(context, run, deploy, caplog):
+def test_an_old_shop_is_imported_replaced_and_rolled_back_at_its_url(context, run, deploy, caplog):
     old_state = json.dumps(OLD_STATE).encode()
     context.store.replace(STATE_FILE, old_state)
     context.store.replace("backups/v1_20261128_180119/recommender_model_artifact/score.py", b"theirs")
@@ -211,7 +175,7 @@ def test_an_old_shop_is_imported_released_over_and_rolled_back_at_its_url(contex
 
     state = context.ledger.read()
     assert (state.production.deployment_id, state.production.url) == (deployment_id, url)
-    assert state.production.version == 2  # v1 is a folder of theirs
+    assert state.production.version == 2  # v1 is one of their backups
     with caplog.at_level(logging.WARNING):
         run("run-1").release_fully()
     assert f"{STATE_FILE} stays as it is: this project has not written it" in caplog.text
@@ -219,7 +183,7 @@ def test_an_old_shop_is_imported_released_over_and_rolled_back_at_its_url(contex
     assert run("back").roll_back()["version"] == 2
     assert context.ledger.read().production.url == url
     assert context.store.read(STATE_FILE) == old_state
-    assert [d.deployment_id for d in context.deployments.all() if d.lifecycle_state == "ACTIVE"] == [deployment_id]
+    assert [d.deployment_id for d in living(context)] == [deployment_id]
 
 
 def test_a_state_file_that_this_project_has_written_is_kept_up_to_date(context, run, released):

@@ -1,19 +1,27 @@
-"""Code of somebody else in the Model Catalog: no worker runs it, and production can go back to it all the same."""
+"""Foreign code in the Model Catalog: no worker runs it, and production can still go back to it."""
 
 from __future__ import annotations
 
 import os
 import py_compile
 import shutil
-from functools import partial
 
 import artifacts
 import pytest
 from steps.cells import Cells
-from steps.factories import USERS, Run
+from steps.factories import (
+    Run,
+    adopt,
+    delete_model,
+    event_types,
+    find_faults,
+    living_tests,
+    lose_ledger,
+    register_foreign,
+    reopen,
+    served,
+)
 
-from recdeploy_ops.artifacts.archives import zip_artifact
-from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.errors import (
     DeploymentFailedError,
     IntegrityError,
@@ -25,19 +33,15 @@ from recdeploy_ops.domain.errors import (
 from recdeploy_ops.domain.events import RehearsalStarted, RollbackRehearsed, SwitchStarted
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
-from recdeploy_ops.ledger.audits import audit
-from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import RESULTS_METADATA, SERVED_TAG, run_slug, version_tags
-from recdeploy_ops.rollout.production import find_deployments, find_own_deployments, find_production
-from recdeploy_ops.rollout.tagging import find_tagged_heads
+from recdeploy_ops.rollout.production import find_own_deployments
 from recdeploy_ops.rollout.waits import finish
-from recdeploy_ops.steps import adopt_production, rehearse_rollback
+from recdeploy_ops.steps import rehearse_rollback
 from recdeploy_ops.storage.bundles import sha256_of, write_manifest
-from recdeploy_ops.storage.roots import open_store
 
 pytestmark = pytest.mark.more
 HOSTILE = 50
-# Runs where score.py is imported, and says in which process, and which process started that one.
+# Records the process that imports score.py, and the process that started that one.
 SPY = """
 import os, pathlib
 for pid in (os.getpid(), os.getppid()):
@@ -46,7 +50,7 @@ for pid in (os.getpid(), os.getppid()):
 
 
 class Marker:
-    """Who has run the code: a server of the emulator may, this process and its children are workers."""
+    """The processes that ran the code: a server of the emulator may, this process and its children are workers."""
 
     def __init__(self, folder):
         folder.mkdir()
@@ -65,13 +69,13 @@ def marker(tmp_path_factory):
 
 
 def add_to_score(folder, marker):
-    """Answer as ours does, and do something besides."""
+    """Answer as ours does, and do something more."""
     score = folder / "score.py"
     score.write_text(score.read_text() + marker.spy)
 
 
 def hide_compiled(folder, marker):
-    """Leave score.py as it is, beside a compiled one that Python would take for it."""
+    """Leave score.py as it is, beside a compiled one that Python would run in its place."""
     source = folder.parent / "evil.py"
     source.write_text((folder / "score.py").read_text() + marker.spy)
     (folder / "__pycache__").mkdir()
@@ -81,47 +85,34 @@ def hide_compiled(folder, marker):
         py_compile.compile(str(source), compiled, doraise=True, invalidation_mode=unchecked)
 
 
-def register(context, folder, *, digest=None, **tags):
-    """Put an artifact into the catalog with this project's tags, as anyone who may write there can."""
-    found = sha256_of(folder / "manifest.json") if (folder / "manifest.json").is_file() else ""
-    project = context.project
-    made = version_tags(project, run=run_slug("run-1"), version=HOSTILE, digest=found if digest is None else digest)
-    tags = {**made, SERVED_TAG: "2099-01-01T00:00:00+00:00", **tags}
+def rewrite_manifest(context, folder, version, **facts):
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, {"format": 1, "project": context.project, "version": version, **facts})
+
+
+def register(context, folder, **tags):
+    """Put an artifact into the catalog with this project's tags, as anyone with access to it can."""
+    digest = sha256_of(folder / "manifest.json")
+    tags = {
+        **version_tags(context.project, run=run_slug("run-1"), version=HOSTILE, digest=digest),
+        SERVED_TAG: "2099-01-01T00:00:00+00:00",
+        **tags,
+    }
     metadata = ((RESULTS_METADATA, "releases/../ledger", "", "other"),)
-    model = context.catalog.create(NewModel(f"{project}-v{HOSTILE}", "", project, "v50", tags, metadata, {}, "evil"))
-    archive = folder.parent / "hostile.zip"
-    zip_artifact(folder, archive)
-    context.catalog.upload_artifact(model.model_id, archive)
-    return model.model_id
+    return register_foreign(context, folder, f"{context.project}-v{HOSTILE}", tags=tags, metadata=metadata)
 
 
 @pytest.fixture(params=[add_to_score, hide_compiled], ids=["another score.py", "a compiled file beside ours"])
 def hostile(request, context, released, marker, tmp_path):
-    """One release, and a model of somebody else that says it served before."""
+    """One release, and a foreign model whose tags say that it served before."""
     released()
     folder = artifacts.make_artifact(tmp_path / "hostile", version=HOSTILE)
     request.param(folder, marker)
-    (folder / "manifest.json").unlink()
-    facts = {"format": 1, "project": context.project, "version": HOSTILE, "top_k": 3, "fallback": "popularity"}
-    write_manifest(folder, facts)
+    rewrite_manifest(context, folder, HOSTILE, top_k=3, fallback="popularity")
     return register(context, folder)
 
 
-def adopt(context, *, apply=True):
-    adopting = partial(adopt_production.advance, context.of_run("adopt"), deployment_id=None, apply=apply)
-    return finish(context, adopting)
-
-
-def served(context):
-    body = context.deployments.asker(find_production(context).url, timeout_seconds=10)({"user_id": USERS[0]}).body
-    return body["model_version"]
-
-
-def living_tests(context):
-    return [d for d in find_deployments(context, Role.TEST) if not d.lifecycle_state.is_deleted]
-
-
-# Where a worker could run it: (what a person or the schedule does, after the model was registered).
+# What a person or the schedule does after the model was registered, wherever a worker could run it.
 
 
 def show(context, run, make_manager, emulator):
@@ -154,7 +145,7 @@ def go_to_its_number(context, run, make_manager, emulator):
 
 def lose_its_model_and_go_to_its_number(context, run, make_manager, emulator):
     adopt(context)
-    context.catalog._client.delete_model(context.ledger.read().versions[HOSTILE].model_id)
+    delete_model(context, HOSTILE)
     run("back").roll_back(HOSTILE)
     assert served(context) == HOSTILE
 
@@ -207,35 +198,33 @@ def import_it_into_a_notebook(context, run, make_manager, emulator):
     cells = Cells(manager, run("x").database.parent, shift=1)
     cells.prepare()
     folder = run("x").database.parent / "hostile" / "artifact"
-    made = shutil.copytree(folder, folder.parent / "again")
-    facts = {"format": 1, "project": context.project, "version": cells.version, "top_k": 3, "fallback": "popularity"}
-    (made / "manifest.json").unlink()
-    write_manifest(made, facts)
-    refused = "not the one that this project serves with|files that no artifact of this project has: __pycache__"
+    copy = shutil.copytree(folder, folder.parent / "again")
+    rewrite_manifest(context, copy, cells.version, top_k=3, fallback="popularity")
+    refused = "is not this project's|files that no artifact of this project has: __pycache__"
     with pytest.raises((SettingsError, IntegrityError), match=refused):
-        manager.save_new_model(made, cells.version, 4, 6)
+        manager.save_new_model(copy, cells.version, 4, 6)
 
 
 def verify(context, run, make_manager, emulator):
     go_to_its_number(context, run, make_manager, emulator)
-    assert audit(context.store, tagged_heads=find_tagged_heads(context)) == []
+    assert find_faults(context) == []
 
 
-PLACES = (
+ACTIONS = (
     *(show, take_over, go_to_previous, go_to_its_number, lose_its_model_and_go_to_its_number, preempt_for_it),
     *(retrain_and_promote_over_it, restore_it_after_a_switch_that_failed),
     *(use_a_notebook, import_it_into_a_notebook, verify),
 )
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_no_worker_runs_code_from_the_catalog(context, run, make_manager, emulator, hostile, marker, place):
-    place(context, run, make_manager, emulator)
+@pytest.mark.parametrize("act", ACTIONS)
+def test_no_worker_runs_code_from_the_catalog(context, run, make_manager, emulator, hostile, marker, act):
+    act(context, run, make_manager, emulator)
 
     marker.require_unseen_by_workers()
 
 
-def test_the_marker_would_be_seen(context, run, hostile, marker, monkeypatch):
+def test_the_marker_shows_code_that_a_worker_runs(context, run, hostile, marker, monkeypatch):
     """Without the rule, the rollback runs the code on the worker: the tests above look at the right thing."""
     monkeypatch.setattr("recdeploy_ops.artifacts.sandbox.read_shipped_score", lambda folder: marker.spy.encode())
     monkeypatch.setattr("recdeploy_ops.rollout.rehearsals.holds_foreign_code", lambda folder: False)
@@ -251,14 +240,10 @@ def adopted(context, hostile):
     adopt(context)
 
 
-def order_of(context, run_id):
-    return [entry.type for entry in context.history() if entry.run_id == run_id]
-
-
 def test_foreign_code_is_tried_on_a_test_deployment_that_is_deleted_before_the_switch(context, run, adopted):
     run("back").roll_back(HOSTILE)
 
-    assert order_of(context, "back") == [
+    assert event_types(context, "back") == [
         *("release_opened", "rehearsal_started", "rollback_rehearsed", "production_backed_up"),
         *("switch_started", "rolled_back", "release_closed"),
     ]
@@ -271,7 +256,7 @@ def test_foreign_code_is_tried_on_a_test_deployment_that_is_deleted_before_the_s
     assert max(work.accepted_at for work in deleted) < switched
 
 
-def test_while_foreign_code_is_tried_the_release_lock_is_held(context, run, adopted, emulator):
+def test_the_release_lock_is_held_while_foreign_code_is_tried(context, run, adopted, emulator):
     emulator.set_timings(create=30)
     back = run("back")
     back.plan_rollback(HOSTILE)
@@ -295,14 +280,11 @@ def predict(data, model=None):
 """
 
 
-def test_a_version_that_does_not_answer_on_its_test_deployment_leaves_production_alone(
-    context, run, released, tmp_path, emulator
-):
+def test_a_version_that_fails_on_its_test_deployment_leaves_production_unchanged(context, run, released, tmp_path):
     released()
     folder = artifacts.make_artifact(tmp_path / "broken", version=HOSTILE)
     (folder / "score.py").write_text(BROKEN)
-    (folder / "manifest.json").unlink()
-    write_manifest(folder, {"format": 1, "project": context.project, "version": HOSTILE})
+    rewrite_manifest(context, folder, HOSTILE)
     register(context, folder)
     adopt(context)
     back = run("back")
@@ -316,23 +298,12 @@ def test_a_version_that_does_not_answer_on_its_test_deployment_leaves_production
     assert context.ledger.read().releases["back"].outcome == "failed"
 
 
-def test_an_artifact_that_is_not_what_its_tags_say_does_not_hold_up_adoption(context, released, tmp_path, caplog):
-    released()
-    register(context, artifacts.make_artifact(tmp_path / "other", version=HOSTILE), digest="f" * 64)
-
-    adopt(context)
-
-    assert context.ledger.read().versions[HOSTILE].stage is Stage.REJECTED
-    assert "v50 is not what its tags say" in caplog.text
-    assert adopt(context, apply=False)["difference"] == []
-
-
 ODD_TAGS = {
     "a run that leads elsewhere": {"recdeploy-run": "../../ledger"},
     "no run": {"recdeploy-run": ""},
     "a digest that leads elsewhere": {"recdeploy-digest": "../../../ledger/x"},
     "no digest": {"recdeploy-digest": ""},
-    "a time that is none": {SERVED_TAG: "{{ 7 * 7 }}"},
+    "a time that is not a time": {SERVED_TAG: "{{ 7 * 7 }}"},
 }
 
 
@@ -350,14 +321,9 @@ def test_odd_tags_do_not_hold_up_adoption(context, run, released, tmp_path, tags
 
 
 def test_a_rejected_version_that_is_tagged_as_served_is_never_previous(context, validated):
-    second = validated(2)
-    second.answer(Decision.REJECT)
-    second.reject()
-    second.close()
+    validated(2).reject_fully()
     context.catalog.tag(context.ledger.read().versions[2].model_id, {SERVED_TAG: "2099-01-01T00:00:00+00:00"})
-    for found in list(context.store.list("ledger/")):
-        context.store.delete(found.key)
-    empty = open_context(context.settings, context.store, context.catalog._session, "test")
+    empty = lose_ledger(context)
 
     adopt(empty)
 
@@ -366,14 +332,10 @@ def test_a_rejected_version_that_is_tagged_as_served_is_never_previous(context, 
     assert state.versions[2].known_by_tags is True
 
 
-def test_a_lost_bucket_leaves_a_rollback_by_number_and_the_next_release(context, run, released, tmp_path):
-    """The drill: nothing is left but the catalog, the deployment and their tags."""
-    released(2)
+def test_a_lost_bucket_leaves_a_rollback_by_number_and_the_next_release(context, two_versions, tmp_path):
+    """Nothing is left but the catalog, the deployment and their tags."""
     shutil.rmtree(tmp_path / "storage")
-    settings = context.settings
-    empty = open_context(
-        settings, open_store(settings.storage, context.catalog._session), context.catalog._session, "t"
-    )
+    empty = reopen(context)
 
     adopt(empty)
 
@@ -389,17 +351,16 @@ def test_a_lost_bucket_leaves_a_rollback_by_number_and_the_next_release(context,
 
 
 @pytest.mark.parametrize("hostile", [add_to_score], indirect=True, ids=[""])
-def test_a_trial_that_is_interrupted_at_any_call_converges(context, run, adopted, emulator):
+def test_a_trial_that_is_interrupted_at_any_call_converges(context, run, adopted, emulator, keep_start):
     """A step that lost an answer runs again from nothing: one trial, verified, and nothing of it is left."""
-
-    def rehearse():
-        again = open_context(context.settings, context.store, context.catalog._session, "back")
-        return finish(again, lambda: rehearse_rollback.advance(again))
-
     run("back").plan_rollback(HOSTILE)
     emulator.set_timings(create=0, update=0, delete=0)
-    emulator.snapshot("planned")
-    ledger = {found.key: context.store.read(found.key) for found in context.store.list("ledger/")}
+    begin_again = keep_start()
+
+    def rehearse():
+        again = reopen(context, "back")
+        return finish(again, lambda: rehearse_rollback.advance(again))
+
     emulator.clear_calls()
     rehearse()
     calls = [call["operation"] for call in emulator.calls()]
@@ -407,11 +368,7 @@ def test_a_trial_that_is_interrupted_at_any_call_converges(context, run, adopted
     for nth, operation in enumerate(calls, start=1):
         if operation == calls[nth - 2] == "Predict":
             continue  # one of them is enough
-        emulator.restore("planned")
-        for found in list(context.store.list("ledger/")):
-            context.store.delete(found.key)
-        for key, content in ledger.items():
-            context.store.create(key, content)
+        begin_again()
         emulator.fail_at(nth, "drop_after")
         for _ in range(4):
             try:
@@ -419,7 +376,7 @@ def test_a_trial_that_is_interrupted_at_any_call_converges(context, run, adopted
                 break
             except TransientError:
                 continue
-        again = open_context(context.settings, context.store, context.catalog._session, "back")
+        again = reopen(context, "back")
         rehearsed = again.confirm_lock().require(RollbackRehearsed)
         made = find_own_deployments(again, Role.TEST)
         assert [d.lifecycle_state for d in made] == ["DELETED"], f"{operation}, call {nth}"

@@ -1,9 +1,10 @@
-"""The messages of the guide's troubleshooting stand where the guide says, in Airflow's tasks and in the notebook."""
+"""The messages of the guide's troubleshooting appear where the guide says, in Airflow's tasks and in the notebook."""
 
 from __future__ import annotations
 
 import pytest
 from steps.cells import Cells
+from steps.factories import lose_version
 
 from recdeploy_ops.domain.errors import RecdeployError
 from recdeploy_ops.domain.records import Decision, Role
@@ -11,7 +12,7 @@ from recdeploy_ops.rollout.production import find_own_deployments
 
 
 class AirflowSteps:
-    """What the operators do, up to where the guide's messages appear."""
+    """The operators' steps, up to where the guide's messages appear."""
 
     def __init__(self, run, context, emulator):
         self.run, self.context, self.emulator = run, context, emulator
@@ -38,14 +39,13 @@ class AirflowSteps:
         first.answer(Decision.PROMOTE)
         [test] = find_own_deployments(first.context, Role.TEST)
         self.context.deployments.delete(test)
-        while self.context.deployments.get(test.deployment_id).lifecycle_state != "DELETED":
-            pass
+        self.emulator.wait_until_idle()
         first.promote()
 
     def rollback_into_nothing(self):
         self.run("run-1").release_fully()
         self.run("run-2", shift=1).release_fully()
-        lose(self.context)
+        lose_version(self.context)
         self.run("back").roll_back()
 
     def silent_production(self):
@@ -64,7 +64,7 @@ class AirflowSteps:
 
 
 class NotebookCells:
-    """What the cells do, up to the same."""
+    """The cells, up to the same messages."""
 
     def __init__(self, manager, folder, emulator):
         self.manager, self.folder, self.emulator = manager, folder, emulator
@@ -74,22 +74,18 @@ class NotebookCells:
         self.manager.backup_current_artifacts(0)
 
     def failing_test(self):
-        self.cells.prepare()
-        self.cells.train()
-        self.cells.save()
+        self.cells.until_saved()
         self.emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Out of host capacity")
         self.cells.deploy()
 
     def promotion_without_test(self):
-        self.cells.prepare()
-        self.cells.train()
-        self.cells.save()
+        self.cells.until_saved()
         self.manager.promote_to_production()
 
     def rollback_into_nothing(self):
         self.cells.release()
         Cells(self.manager, self.folder, shift=1).release()
-        lose(self.manager.context)
+        lose_version(self.manager.context)
         self.manager.roll_back_production()
 
     def silent_production(self):
@@ -99,15 +95,6 @@ class NotebookCells:
         self.manager.validate_test()
         self.emulator.fail_next("Predict", status=500, times=4)
         self.manager.promote_to_production()
-
-
-def lose(context):
-    """Lose v1 in the catalog, where it was built, and in the backups."""
-    version = context.ledger.read().versions[1]
-    context.catalog._client.delete_model(version.model_id)
-    for prefix in (version.artifact, "backups/v1_"):
-        for found in list(context.store.list(prefix)):
-            context.store.delete(found.key)
 
 
 @pytest.fixture
@@ -137,7 +124,7 @@ def notebook(manager, tmp_path, emulator):
         ("Production endpoint not responding after update: ", "notebook", "silent_production"),
     ],
 )
-def test_a_message_of_the_guide_stands_where_the_guide_says(request, caplog, message, who, what):
+def test_a_message_of_the_guide_appears_where_the_guide_says(request, caplog, message, who, what):
     caplog.set_level("INFO")
     act = getattr(request.getfixturevalue(who), what)
 

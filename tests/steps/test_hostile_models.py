@@ -1,23 +1,18 @@
-"""A model of somebody else with the tags of a version: no deployment ever serves it, whatever OCI is asked for."""
+"""A foreign model with the tags of a version: no deployment ever serves it."""
 
 from __future__ import annotations
 
 import artifacts
 import pytest
-from steps.factories import USERS
+from steps.factories import USERS, adopt, answer_of, register_foreign
 
-from recdeploy_ops.artifacts.archives import zip_artifact
 from recdeploy_ops.domain.errors import PromotionFailedError
 from recdeploy_ops.domain.events import ArtifactBuilt
 from recdeploy_ops.domain.records import Decision
-from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import run_slug, version_tags
-from recdeploy_ops.rollout.production import find_production
-from recdeploy_ops.rollout.waits import finish
-from recdeploy_ops.steps import adopt_production, register_model
 from recdeploy_ops.storage.bundles import write_manifest
 
-# Answers as the version would, and says what it likes besides.
+# Answers as the version would, with its own content.
 SCORE = """
 def load_model():
     return {{}}
@@ -31,7 +26,7 @@ def predict(data, model=None):
 
 @pytest.fixture
 def add_hostile(context, tmp_path):
-    """Puts a model with a version's tags into the catalog, as anyone who may write there can; returns its OCID."""
+    """Puts a model with a version's tags into the catalog, as anyone with access to it can; returns its OCID."""
 
     def add(number, digest):
         folder = artifacts.make_artifact(tmp_path / f"hostile-{number}", version=number)
@@ -39,20 +34,14 @@ def add_hostile(context, tmp_path):
         (folder / "manifest.json").unlink()
         write_manifest(folder, {"project": context.project, "version": number})
         tags = version_tags(context.project, run=run_slug(f"run-{number}"), version=number, digest=digest)
-        label = f"v{number}"
-        new = NewModel(f"{context.project}-{label}", "", context.project, label, tags, (), {}, "hostile")
-        model = context.catalog.create(new)
-        archive = tmp_path / "hostile.zip"
-        zip_artifact(folder, archive)
-        context.catalog.upload_artifact(model.model_id, archive)
-        return model.model_id
+        return register_foreign(context, folder, f"{context.project}-v{number}", tags=tags)
 
     return add
 
 
 @pytest.fixture
 def displace(context, emulator, add_hostile):
-    """Archives or deletes a version's own model, so that a hostile one is left, and returns the latter's OCID."""
+    """Archives or deletes a version's own model, so that a hostile one is left; returns the OCID of that one."""
 
     def displace(number, *, harm=emulator.archive):
         version = context.refresh().versions[number]
@@ -113,23 +102,18 @@ def preempt(context, run, emulator, displace):
     return hostile, 1
 
 
-def adopt(context, displace):
-    """Let the ledger itself have the hostile model in the place of a version's own."""
-    hostile = displace(1, harm=context.catalog._client.delete_model)
-    adopting = context.of_run("adopt")
-    finish(context, lambda: adopt_production.advance(adopting, deployment_id=None, apply=True))
-    assert context.refresh().versions[1].model_id == hostile
-    return hostile
-
-
 def adopt_and_roll_back(context, run, emulator, displace):
-    hostile = adopt(context, displace)
+    """Roll back where the ledger itself names the hostile model as the version's."""
+    hostile = displace(1, harm=context.catalog._client.delete_model)
+    adopt(context)
+    assert context.refresh().versions[1].model_id == hostile
     run("back").roll_back()
     return hostile, 1
 
 
 def adopt_and_preempt(context, run, emulator, displace):
-    hostile = adopt(context, displace)
+    hostile = displace(1, harm=context.catalog._client.delete_model)
+    adopt(context)
     third = run("run-3", shift=2)
     third.validate()
     third.ask()
@@ -137,39 +121,38 @@ def adopt_and_preempt(context, run, emulator, displace):
     return hostile, 1
 
 
-PLACES = (
+ACTIONS = (
     *(restore_after_a_promotion, restore_after_a_rollback, rehearse_before_a_release, roll_back),
-    *(pytest.param(place, marks=pytest.mark.more) for place in (preempt, adopt_and_roll_back, adopt_and_preempt)),
+    *(pytest.param(act, marks=pytest.mark.more) for act in (preempt, adopt_and_roll_back, adopt_and_preempt)),
 )
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_no_deployment_serves_a_model_that_only_its_tags_make_a_version(
-    context, run, two_versions, emulator, displace, place
+@pytest.mark.parametrize("act", ACTIONS)
+def test_no_deployment_serves_a_model_that_only_has_the_tags_of_a_version(
+    context, run, two_versions, emulator, displace, act
 ):
-    hostile, serves = place(context, run, emulator, displace)
+    hostile, serves = act(context, run, emulator, displace)
 
     assert hostile not in {deployment.model_id for deployment in context.deployments.all()}
     assert hostile != context.refresh().versions[serves].model_id
-    ask = context.deployments.asker(find_production(context).url, timeout_seconds=10)
-    answers = [ask({"user_id": user}).body for user in USERS]
+    answers = [answer_of(context, user) for user in USERS]
     assert {(answer["model_version"], answer.get("hostile")) for answer in answers} == {(serves, None)}
 
 
-def test_a_candidate_is_not_registered_as_the_model_of_somebody_else(context, run, add_hostile):
+def test_a_candidate_is_not_registered_as_a_foreign_model(context, run, add_hostile):
     release = run("run-1")
     release.plan()
     release.make()
     built = release.context.release.require(ArtifactBuilt)
     hostile = add_hostile(built.version, built.digest)
 
-    release._finish(register_model)
+    release.register_model()
 
     assert context.refresh().versions[1].model_id != hostile
     release.test()
 
 
-def test_a_model_whose_artifact_cannot_be_read_does_not_hold_up_a_restoration(context, approved, emulator, displace):
+def test_a_model_whose_artifact_cannot_be_read_does_not_hold_up_a_restoration(approved, emulator, displace):
     displace(1)
     fail_the_switch(emulator)
     own = 1  # the candidate is downloaded before the switch

@@ -11,21 +11,25 @@ import sys
 import artifacts
 import pytest
 
-from recdeploy_ops.domain.errors import (
-    GateFailedError,
-    IntegrityError,
-    SettingsError,
-)
+from recdeploy_ops.domain.errors import GateFailedError, IntegrityError, SettingsError
 from recdeploy_ops.domain.events import ArtifactBuilt, ModelTrained
 from recdeploy_ops.storage.bundles import open_bundle, sha256_of
 
 
-class TestImportedArtifacts:
-    def test_an_artifact_made_elsewhere_is_released_with_a_note(self, manager, tmp_path):
-        folder = artifacts.make_artifact(tmp_path / "made", version=1)
+@pytest.fixture
+def made(tmp_path):
+    """An artifact that was built elsewhere, as v1."""
+    return artifacts.make_artifact(tmp_path / "made", version=1)
 
-        model_id = manager.save_new_model(folder, version=1, num_users=4, num_products=6)
-        test = manager.deploy_model(folder, model_id, 1)
+
+def save(manager, folder):
+    return manager.save_new_model(folder, version=1, num_users=4, num_products=6)
+
+
+class TestImportedArtifacts:
+    def test_an_artifact_made_elsewhere_is_released_with_a_note(self, manager, made):
+        model_id = save(manager, made)
+        test = manager.deploy_model(made, model_id, 1)
 
         model = manager.context.catalog.get(model_id)
         assert (model.metadata["num_users"], model.metadata["num_products"]) == ("4", "6")
@@ -36,38 +40,36 @@ class TestImportedArtifacts:
         assert "without the data" in manager.validate_test()
         assert manager.promote_to_production()["version"] == 1
 
-    def test_its_results_are_kept_when_they_are_there(self, manager, tmp_path):
-        folder = artifacts.make_artifact(tmp_path / "made", version=1)
+    def test_its_results_are_stored_if_there_are_any(self, manager, made, tmp_path):
         shutil.copytree(tmp_path / "made" / "inputs" / "results", manager.results_dir)
-        (manager.results_dir / "thesis.docx").write_text("nobody else's business")
+        (manager.results_dir / "thesis.docx").write_text("private")
 
-        manager.save_new_model(folder, version=1, num_users=4, num_products=6)
+        save(manager, made)
 
         own = manager._session.own()
         kept = manager.context.of_run(own.run_id).open_bundle(ModelTrained).files
         assert "new_users.csv" in kept
         assert "thesis.docx" not in kept
 
-    def test_results_of_another_model_are_noticed(self, manager, tmp_path):
-        folder = artifacts.make_artifact(tmp_path / "made", version=1)
+    def test_results_of_another_model_are_noticed(self, manager, made):
         lists = {**artifacts.LISTS, "u1": [("p4", 4.5), ("p3", 4.25), ("p2", 1.1)]}
         artifacts.write_results(manager.results_dir, lists)
 
         with pytest.raises(GateFailedError, match="u1"):
-            manager.save_new_model(folder, version=1, num_users=4, num_products=6)
+            save(manager, made)
 
-    def test_what_is_not_an_artifact_of_this_project_is_refused(self, manager, tmp_path):
+    def test_a_folder_without_an_artifact_of_this_project_is_refused(self, manager, tmp_path):
         (tmp_path / "score.py").touch()
 
         with pytest.raises(SettingsError, match=r"lacks runtime.yaml.*build_artifact\(\)"):
-            manager.save_new_model(tmp_path, version=1, num_users=4, num_products=6)
+            save(manager, tmp_path)
         assert manager.context.ledger.read().holder is None
 
     def test_an_artifact_of_another_version_is_refused(self, manager, tmp_path):
         folder = artifacts.make_artifact(tmp_path / "made", version=3)
 
-        with pytest.raises(SettingsError, match="holds v3, this release makes v1"):
-            manager.save_new_model(folder, version=1, num_users=4, num_products=6)
+        with pytest.raises(SettingsError, match="has v3, but this release makes v1"):
+            save(manager, folder)
 
     @pytest.mark.parametrize(
         ("name", "error", "says"),
@@ -76,24 +78,23 @@ class TestImportedArtifacts:
             ("score.py", SettingsError, "score_py_uri"),
         ],
     )
-    def test_a_changed_file_is_refused(self, manager, tmp_path, name, error, says):
-        folder = artifacts.make_artifact(tmp_path / "made", version=1)
-        with (folder / name).open("ab") as stream:
+    def test_a_changed_file_is_refused(self, manager, made, name, error, says):
+        with (made / name).open("ab") as stream:
             stream.write(b"#")
 
         with pytest.raises(error, match=says):
-            manager.save_new_model(folder, version=1, num_users=4, num_products=6)
+            save(manager, made)
 
     def test_a_registered_version_keeps_its_content(self, manager, tmp_path):
         first, other = (
             artifacts.make_artifact(tmp_path / name, version=1, new_users=new_users)
             for name, new_users in (("one", artifacts.NEW_USERS), ("two", None))
         )
-        manager.save_new_model(first, version=1, num_users=4, num_products=6)
-        assert manager.save_new_model(first, version=1, num_users=4, num_products=6)
+        save(manager, first)
+        assert save(manager, first)
 
         with pytest.raises(SettingsError, match="v1 is registered with other content"):
-            manager.save_new_model(other, version=1, num_users=4, num_products=6)
+            save(manager, other)
 
 
 GENERIC_MODEL = """
@@ -144,4 +145,4 @@ def test_an_ads_generic_model_is_saved_deployed_and_promoted(settings, context, 
     built = release.require(ArtifactBuilt)
     served = open_bundle(context.store, built.prefix, digest=built.digest, made_by="build_artifact").files
     assert set(served) == {"README.md", "new_user_fallback.pkl", "recommendations.sqlite", "runtime.yaml", "score.py"}
-    assert served["runtime.yaml"] == sha256_of(folder / "runtime.yaml"), "the environment that ADS was told"
+    assert served["runtime.yaml"] == sha256_of(folder / "runtime.yaml"), "the environment that ADS was given"

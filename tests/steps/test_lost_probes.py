@@ -1,14 +1,12 @@
-"""What OCI answers in the model's place, or nobody answers, is not evidence about the model, wherever it is asked."""
+"""An answer of OCI in place of the model's, or no answer, is not evidence about the model, whichever step probes."""
 
 from __future__ import annotations
 
 import time
-from functools import partial
 from itertools import pairwise
 
 import pytest
-from steps.cells import Cells
-from steps.factories import Run
+from steps.factories import adopt
 
 from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError, PromotionFailedError
 from recdeploy_ops.domain.events import RollbackRehearsed
@@ -19,8 +17,6 @@ from recdeploy_ops.oci_clients.predictions import PACE_SECONDS, Repeats
 from recdeploy_ops.rollout import rehearsals
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.switches import patient_asker
-from recdeploy_ops.rollout.waits import finish
-from recdeploy_ops.steps import adopt_production, deploy_test
 
 THROTTLED = {"code": "TooManyRequests", "message": "Tenancy request-rate limit exceeded. Please use the OCI Console."}
 LOSSES = {
@@ -37,23 +33,13 @@ REFUSALS = (401, 404)
 
 
 @pytest.fixture
-def first(context, tmp_path):
-    release = Run(context, "run-1", tmp_path)
-    release.release_fully()
-    return release
-
-
-@pytest.fixture
-def second(context, tmp_path, first):
-    release = Run(context, "run-2", tmp_path, shift=1)
-    release.register()
-    finish(release.context, lambda: deploy_test.advance(release.context))
-    return release
-
-
-def adopt(release):
-    compare = partial(adopt_production.advance, release.context, deployment_id=None, apply=False)
-    return finish(release.context, compare)["difference"] == []
+def second(run, released):
+    """v1 serves, and v2 is deployed to test."""
+    released()
+    second = run("run-2", shift=1)
+    second.register()
+    second.deploy_test()
+    return second
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
@@ -66,7 +52,7 @@ class TestALossThatPasses:
         assert report.verdict is not Verdict.FAIL
         assert emulator.faults() == []
 
-    def test_promotes_and_rolls_back(self, context, emulator, tmp_path, second, loss):
+    def test_promotes_and_rolls_back(self, run, emulator, second, loss):
         second.validate_test()
         second.answer(Decision.PROMOTE)
         emulator.fail_next("Predict", **loss)
@@ -75,12 +61,13 @@ class TestALossThatPasses:
         second.close()
 
         emulator.fail_next("Predict", **loss)
-        assert Run(context, "back", tmp_path).roll_back()["version"] == 1
+        assert run("back").roll_back()["version"] == 1
         assert emulator.faults() == []
 
-    def test_adopts(self, emulator, first, loss):
+    def test_adopts(self, context, emulator, released, loss):
+        released()
         emulator.fail_next("Predict", **loss)
-        assert adopt(first)
+        assert adopt(context, apply=False)["difference"] == []
         assert emulator.faults() == []
 
 
@@ -109,7 +96,7 @@ class TestALastingRefusal:
 def test_a_test_deployment_that_gives_no_answer_is_tried_again_later(emulator, second, fault):
     emulator.fail_next("Predict", times=None, **fault)
 
-    with pytest.raises(CloudUnavailableError, match="asked 5 times"):
+    with pytest.raises(CloudUnavailableError, match="5 requests to"):
         second.validate_test()
     emulator.clear_faults()
     second.validate_test()
@@ -117,14 +104,15 @@ def test_a_test_deployment_that_gives_no_answer_is_tried_again_later(emulator, s
 
 
 def test_a_champion_with_code_of_its_own_that_gives_no_answer_is_rehearsed_again_later(
-    context, emulator, first, monkeypatch
+    run, released, emulator, monkeypatch
 ):
+    released()
     monkeypatch.setattr(rehearsals, "holds_foreign_code", lambda folder: True)
-    second = Run(context, "run-2", first.database.parent, shift=1)
+    second = run("run-2", shift=1)
     second.plan()
     emulator.fail_next("Predict", times=None, status=429)
 
-    with pytest.raises(CloudUnavailableError, match="asked 5 times"):
+    with pytest.raises(CloudUnavailableError, match="5 requests to"):
         second.back_up()
     emulator.clear_faults()
     second.back_up()
@@ -135,8 +123,8 @@ def test_production_that_gives_no_answer_is_not_measured_and_a_person_must_look(
     production = find_production(context).deployment_id
     emulator.clear_calls()
     second.validate_test()
-    asked = [call["deployment_id"] for call in emulator.calls("Predict")]
-    emulator.fail_next("Predict", status=503, after=asked.index(production), times=1 + context.settings.probes.repeats)
+    probed = [call["deployment_id"] for call in emulator.calls("Predict")]
+    emulator.fail_next("Predict", status=503, after=probed.index(production), times=1 + context.settings.probes.repeats)
 
     emulator.clear_calls()
     second.validate_test()
@@ -144,10 +132,11 @@ def test_production_that_gives_no_answer_is_not_measured_and_a_person_must_look(
     report = second.context.release.require(Validated)
     assert report.verdict is Verdict.HOLD
     tried = [call["status"] for call in emulator.calls("Predict") if call["deployment_id"] == production]
-    assert tried == [503] * 5  # and not once for every request that production would have been sent
+    assert tried == [503] * 5  # and not once for each request that production would have received
 
 
-def test_probes_keep_below_the_limit_of_a_tenancy(context, first):
+def test_probes_keep_below_the_limit_of_a_tenancy(context, released):
+    released()
     ask = patient_asker(context, find_production(context).url)
     started = time.monotonic()
     for _ in range(30):
@@ -165,8 +154,7 @@ def test_each_wait_is_longer_than_the_one_before():
         assert all(later > sooner for sooner, later in pairwise(delays))
 
 
-def test_a_notebooks_endpoint_is_asked_again(emulator, manager, tmp_path):
-    cells = Cells(manager, tmp_path)
+def test_a_notebooks_endpoint_is_asked_again(emulator, cells):
     cells.until_test()
     emulator.fail_next("Predict", status=503, times=2)
 

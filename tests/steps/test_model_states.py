@@ -1,17 +1,12 @@
-"""A catalog model that somebody deactivated, archived or deleted: production can still be brought back to it."""
+"""A catalog model that a person deactivated, archived or deleted: production can still go back to its version."""
 
 from __future__ import annotations
 
 import pytest
-from steps.factories import USERS, Run
+from steps.factories import Run, adopt, lose_ledger, served_to_all
 
-from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.errors import DeploymentFailedError, PromotionFailedError
 from recdeploy_ops.domain.events import ModelRegistered, ModelRestored
-from recdeploy_ops.domain.records import Decision
-from recdeploy_ops.rollout.production import find_production
-from recdeploy_ops.rollout.waits import finish
-from recdeploy_ops.steps import adopt_production, deploy_test
 
 
 def deactivate(context, emulator, model_id):
@@ -39,71 +34,66 @@ def harm(request, context, emulator):
     return lambda model_id: request.param(context, emulator, model_id)
 
 
-@pytest.fixture
-def first(released):
-    released()
-
-
-@pytest.fixture
-def second(context, validated):
-    return validated(2)
-
-
 def model_of(context, version):
     return context.refresh().versions[version].model_id
 
 
-def served(context):
-    ask = context.deployments.asker(find_production(context).url, timeout_seconds=10)
-    return {ask({"user_id": user}).body["model_version"] for user in USERS}
+def restored_models(context):
+    return [entry.event for entry in context.history() if isinstance(entry.event, ModelRestored)]
 
 
 class TestARollback:
-    def test_goes_to_a_version_whose_model_was_harmed(self, context, tmp_path, second, harm):
-        second.answer(Decision.PROMOTE)
-        second.promote()
-        second.close()
+    def test_goes_to_a_version_whose_model_was_harmed(self, context, run, two_versions, harm):
         harm(model_of(context, 1))
 
-        assert Run(context, "back", tmp_path).roll_back()["version"] == 1
-        assert served(context) == {1}
+        assert run("back").roll_back()["version"] == 1
+        assert served_to_all(context) == {1}
 
-    def test_goes_on_when_its_model_was_harmed_after_the_rehearsal(self, context, tmp_path, second, emulator):
-        second.answer(Decision.PROMOTE)
-        second.promote()
-        second.close()
-        back = Run(context, "back", tmp_path)
+    def test_goes_on_when_its_model_was_harmed_after_the_rehearsal(self, context, run, two_versions, emulator):
+        back = run("back")
         back.rehearse_rollback()
         deactivate(context, emulator, model_of(context, 1))
 
         assert back.switch_back()["version"] == 1
-        assert served(context) == {1}
+        assert served_to_all(context) == {1}
 
-    def test_that_preempts_a_release_finds_its_version_usable(self, context, tmp_path, second, harm):
-        second.answer(Decision.PROMOTE)
-        second.promote()
-        second.close()
-        waiting = Run(context, "run-3", tmp_path, shift=2)
-        waiting.validate()
-        waiting.ask()
+    def test_that_preempts_a_release_goes_to_a_version_whose_model_was_harmed(self, context, run, validated, harm):
+        validated(3).ask()
         harm(model_of(context, 1))
 
-        assert Run(context, "back", tmp_path).roll_back()["version"] == 1
+        assert run("back").roll_back()["version"] == 1
+
+    def test_that_activates_a_model_records_no_restoration(self, context, run, two_versions, emulator):
+        before = model_of(context, 1)
+        deactivate(context, emulator, before)
+        run("back").roll_back()
+
+        assert model_of(context, 1) == before
+        assert restored_models(context) == []
+
+    def test_that_replaces_an_archived_model_records_which(self, context, run, two_versions, emulator):
+        before = model_of(context, 1)
+        emulator.archive(before)
+        run("back").roll_back()
+
+        [restored] = restored_models(context)
+        assert (restored.replaces, restored.model_id) == (before, model_of(context, 1))
+        assert restored.model_id != before
 
 
-def test_the_champion_comes_back_when_its_model_was_harmed_and_the_switch_fails(context, emulator, second, harm):
-    second.answer(Decision.PROMOTE)
+def test_the_champion_is_restored_when_its_model_was_harmed_and_the_switch_fails(context, emulator, approved, harm):
     harm(model_of(context, 1))
     emulator.fail_next("UpdateModelDeployment", kind="stale_replica")
 
     with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified"):
-        second.promote()
-    assert served(context) == {1}
+        approved.promote()
+    assert served_to_all(context) == {1}
 
 
-def test_the_rehearsal_of_the_champion_repairs_its_model_before_anything_is_asked(context, tmp_path, first, harm):
+def test_the_rehearsal_of_the_champion_repairs_its_model(context, run, released, harm):
+    released()
     harm(model_of(context, 1))
-    release = Run(context, "run-2", tmp_path, shift=1)
+    release = run("run-2", shift=1)
     release.plan()
     release.back_up()
 
@@ -112,69 +102,39 @@ def test_the_rehearsal_of_the_champion_repairs_its_model_before_anything_is_aske
 
 
 class TestTheCandidate:
-    def test_whose_model_was_deactivated_while_the_question_waits_is_promoted(self, context, emulator, second):
-        second.answer(Decision.PROMOTE)
-        deactivate(context, emulator, second.context.release.require(ModelRegistered).model_id)
+    def test_whose_model_was_deactivated_after_the_answer_is_promoted(self, context, emulator, approved):
+        deactivate(context, emulator, approved.context.release.require(ModelRegistered).model_id)
 
-        assert second.promote()["version"] == 2
-        assert served(context) == {2}
+        assert approved.promote()["version"] == 2
+        assert served_to_all(context) == {2}
 
     @pytest.mark.parametrize("order", [archive, deactivate_without_the_right_to_activate])
-    def test_whose_model_cannot_be_used_is_refused_before_production_is_touched(self, context, emulator, second, order):
-        second.answer(Decision.PROMOTE)
-        order(context, emulator, second.context.release.require(ModelRegistered).model_id)
+    def test_whose_model_cannot_be_used_is_refused_before_production_is_touched(
+        self, context, emulator, approved, order
+    ):
+        order(context, emulator, approved.context.release.require(ModelRegistered).model_id)
         before = len(emulator.calls("UpdateModelDeployment"))
 
         with pytest.raises((DeploymentFailedError, PromotionFailedError), match="Activate it or restore its artifact"):
-            second.promote()
+            approved.promote()
         assert len(emulator.calls("UpdateModelDeployment")) == before
-        assert served(context) == {1}
+        assert served_to_all(context) == {1}
 
-    def test_whose_model_was_deactivated_is_deployed_to_test(self, context, emulator, tmp_path, first):
-        release = Run(context, "run-2", tmp_path, shift=1)
+    def test_whose_model_was_deactivated_is_deployed_to_test(self, context, run, emulator, released):
+        released()
+        release = run("run-2", shift=1)
         release.register()
         deactivate(context, emulator, release.context.release.require(ModelRegistered).model_id)
 
-        finish(release.context, lambda: deploy_test.advance(release.context))
-        release.validate_test()
+        release.test()
 
 
-def test_nothing_is_said_to_be_restored_that_was_activated(context, emulator, tmp_path, second):
-    second.answer(Decision.PROMOTE)
-    second.promote()
-    second.close()
-    deactivate(context, emulator, model_of(context, 1))
-    before = model_of(context, 1)
-    Run(context, "back", tmp_path).roll_back()
-
-    assert model_of(context, 1) == before
-    assert not [entry for entry in context.history() if isinstance(entry.event, ModelRestored)]
-
-
-def test_an_archived_model_is_replaced_by_another_and_the_ledger_says_which(context, emulator, tmp_path, second):
-    second.answer(Decision.PROMOTE)
-    second.promote()
-    second.close()
-    before = model_of(context, 1)
-    emulator.archive(before)
-    Run(context, "back", tmp_path).roll_back()
-
-    [restored] = [entry.event for entry in context.history() if isinstance(entry.event, ModelRestored)]
-    assert (restored.replaces, restored.model_id) == (before, model_of(context, 1))
-    assert restored.model_id != before
-
-
-def test_a_lost_ledger_finds_the_versions_whose_models_were_deactivated(context, emulator, tmp_path, second):
-    second.answer(Decision.PROMOTE)
-    second.promote()
-    second.close()
+def test_adoption_finds_the_versions_whose_models_were_deactivated(context, emulator, tmp_path, two_versions):
     for version in (1, 2):
         deactivate(context, emulator, model_of(context, version))
-    for found in list(context.store.list("ledger/")):
-        context.store.delete(found.key)
-    again = open_context(context.settings, context.store, context.catalog._session, "adopt")
-    finish(again, lambda: adopt_production.advance(again, deployment_id=None, apply=True))
+    again = lose_ledger(context)
+    adopt(again)
 
     assert again.refresh().production.version == 2
     assert Run(again, "back", tmp_path).roll_back(1)["version"] == 1
-    assert served(again) == {1}
+    assert served_to_all(again) == {1}

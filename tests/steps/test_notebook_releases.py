@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import getpass
 import json
+from dataclasses import replace
 
 import pytest
-from steps.cells import Cells, event_types, living
-from steps.factories import PRODUCTS, USERS, damage
+from steps.cells import Cells, newest_release
+from steps.factories import PRODUCTS, SHAPE, USERS, damage, event_types, living
 
 from recdeploy_ops.approvals.questions import PREEMPTION
 from recdeploy_ops.deployment_manager import CellOrderError
@@ -19,7 +20,7 @@ from recdeploy_ops.domain.errors import (
     SettingsError,
 )
 from recdeploy_ops.domain.events import ApprovalAnswered, ModelTrained, ReleaseRejected
-from recdeploy_ops.domain.records import Decision, Role, Shape
+from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.release_status import Phase, judge
 from recdeploy_ops.domain.stages import Stage
 
@@ -30,7 +31,7 @@ def test_the_first_release_of_a_notebook_takes_every_step_of_the_operators(manag
 
     done = cells.release()
 
-    assert event_types(manager) == [
+    assert event_types(manager.context, newest_release(manager).run_id) == [
         "ledger_started",
         "release_opened",
         "production_backed_up",
@@ -53,13 +54,13 @@ def test_the_first_release_of_a_notebook_takes_every_step_of_the_operators(manag
     assert state.holder is None
     assert manager.current_version == 1
     assert manager.get_next_version() == 2
-    assert [d.tags["recdeploy-role"] for d in living(manager)] == ["production"]
+    assert [d.tags["recdeploy-role"] for d in living(manager.context)] == ["production"]
 
 
 def test_promoting_records_the_caller_as_approver(manager, cells, emulator):
     cells.release()
 
-    answer = manager.context.ledger.read().releases[manager._session.newest().run_id].require(ApprovalAnswered)
+    answer = newest_release(manager).require(ApprovalAnswered)
     assert answer.by == f"{getpass.getuser()} ({emulator.config['user']})"
     assert (answer.decision, answer.comment) == (Decision.PROMOTE, "promoted from a notebook")
 
@@ -71,13 +72,13 @@ def test_deploy_model_returns_what_the_cells_use(manager, cells):
     assert test.url.endswith(test.model_deployment_id)
     assert test.lifecycle_state == "ACTIVE"
     answer = test.predict({"user_id": USERS[0]})
-    assert [found["product_id"] for found in answer["recommendations"]] == [PRODUCTS[2], PRODUCTS[3]]
+    assert [item["product_id"] for item in answer["recommendations"]] == [PRODUCTS[2], PRODUCTS[3]]
     assert answer["model_version"] == test.version == 1
     assert test.predict(json_input={"user_id": "nobody"})["message"].startswith("Recommendations for new user")
-    assert [d.deployment_id for d in living(manager, Role.TEST)] == [test.model_deployment_id]
+    assert [d.deployment_id for d in living(manager.context, Role.TEST)] == [test.model_deployment_id]
 
 
-def test_a_prediction_that_fails_is_an_error(manager, cells, emulator):
+def test_a_prediction_that_fails_is_an_error(cells, emulator):
     test = cells.until_test()
     emulator.fail_next("Predict", status=500)
 
@@ -100,7 +101,7 @@ def test_a_second_release_keeps_the_url_and_makes_the_local_folders_current(mana
     assert (done["version"], done["url"]) == (2, first["url"])
     assert json.loads((manager.artifact_dir / "manifest.json").read_text())["version"] == 2
     assert (manager.results_dir / "recommendations.csv").is_file()
-    assert len(living(manager)) == 1
+    assert len(living(manager.context)) == 1
 
 
 def test_rejecting_deletes_test_and_leaves_production(manager, cells, tmp_path):
@@ -112,9 +113,9 @@ def test_rejecting_deletes_test_and_leaves_production(manager, cells, tmp_path):
     assert manager.cleanup_test_deployment("the lists look odd") is None
 
     state = manager.context.ledger.read()
-    assert living(manager, Role.TEST) == []
+    assert living(manager.context, Role.TEST) == []
     assert (state.production.version, state.holder, state.versions[2].stage) == (1, None, Stage.REJECTED)
-    rejected = state.releases[manager._session.newest().run_id]
+    rejected = newest_release(manager)
     assert rejected.outcome == "rejected"
     assert rejected.require(ReleaseRejected).reason == "the lists look odd"
     assert rejected.require(ReleaseRejected).by.startswith(getpass.getuser())
@@ -122,7 +123,7 @@ def test_rejecting_deletes_test_and_leaves_production(manager, cells, tmp_path):
 
 
 @pytest.mark.parametrize("at", ["prepared", "trained", "on TEST"])
-def test_a_release_can_be_given_up_at_any_cell(manager, cells, at):
+def test_a_release_can_be_rejected_at_any_cell(manager, cells, at):
     cells.prepare()
     if at != "prepared":
         cells.train()
@@ -132,12 +133,11 @@ def test_a_release_can_be_given_up_at_any_cell(manager, cells, at):
 
     manager.cleanup_test_deployment()
 
-    state = manager.context.ledger.read()
-    assert (state.holder, living(manager)) == (None, [])
-    assert state.releases[manager._session.newest().run_id].outcome == "rejected"
+    assert (manager.context.ledger.read().holder, living(manager.context)) == (None, [])
+    assert newest_release(manager).outcome == "rejected"
 
 
-def test_cleaning_up_nothing_says_so(manager, caplog):
+def test_cleaning_up_without_a_test_deployment_logs_that(manager, caplog):
     manager.cleanup_test_deployment()
 
     assert "No test deployment to clean up" in caplog.text
@@ -172,7 +172,7 @@ def test_files_that_were_damaged_are_not_promoted_and_the_cell_may_be_run_again(
     whole = manager.context.store.read(key)
     damage(manager.context.store, key)
 
-    with pytest.raises(ApprovalError, match=rf"{key}.* Put that object back as it was .*, then run this cell again"):
+    with pytest.raises(ApprovalError, match=rf"{key}.* Restore that object .*, then run this cell again"):
         manager.promote_to_production()
     damage(manager.context.store, key, whole)
     assert manager.promote_to_production()["version"] == 1
@@ -211,9 +211,7 @@ class TestWrongOrder:
             manager.promote_to_production("ocid1.datasciencemodeldeployment.oc1..x")
 
     def test_promoting_before_deploying(self, manager, cells):
-        cells.prepare()
-        cells.train()
-        cells.save()
+        cells.until_saved()
 
         with pytest.raises(CellOrderError, match=r"^Cannot promote to production - no test deployment.*Cells 9-10"):
             manager.promote_to_production()
@@ -230,9 +228,8 @@ class TestWrongOrder:
         with pytest.raises(CellOrderError, match=r"no test deployment: the release v1 .* is closed \(promoted\)"):
             manager.promote_to_production(cells.test.model_deployment_id)
 
-    def test_deploying_what_was_not_saved(self, manager, cells):
-        cells.prepare()
-        cells.train()
+    def test_deploying_a_model_that_was_not_saved(self, manager, cells):
+        cells.until_trained()
 
         with pytest.raises(CellOrderError, match=r"^Test deployment failed: this session has not saved a model"):
             manager.deploy_model(cells.model, "ocid1.datasciencemodel.oc1..x", 1)
@@ -254,8 +251,7 @@ class TestWrongOrder:
         assert manager.context.ledger.read().holder is None
 
     def test_saving_under_another_number(self, manager, cells):
-        cells.prepare()
-        cells.train()
+        cells.until_trained()
 
         with pytest.raises(SettingsError, match="makes v1, not v4"):
             manager.save_new_model(cells.model, 4, 6, 6)
@@ -266,7 +262,7 @@ class TestWrongOrder:
         with pytest.raises(CellOrderError, match="Run Cell 10 again"):
             manager.validate_test()
 
-    def test_rolling_back_to_what_never_was(self, manager, cells, caplog):
+    def test_rolling_back_to_a_version_that_does_not_exist(self, manager, cells, caplog):
         assert manager.rollback_artifacts(version=4) is False
         assert "Rollback failed - backup not found" in caplog.text
         with pytest.raises(SettingsError, match="nothing to roll back"):
@@ -277,10 +273,8 @@ class TestWrongOrder:
         assert manager.context.ledger.read().holder is None
 
 
-def test_a_test_deployment_that_fails_says_so_with_ocis_words(manager, cells, emulator):
-    cells.prepare()
-    cells.train()
-    cells.save()
+def test_a_failed_test_deployment_is_an_error_that_quotes_oci(cells, emulator):
+    cells.until_saved()
     emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Out of host capacity")
 
     with pytest.raises(DeploymentFailedError, match=r"^Test deployment failed(?s:.)*Out of host capacity"):
@@ -294,46 +288,43 @@ def test_the_deployments_size_can_be_chosen_and_changed(manager, cells):
 
     cells.deploy(ocpus=2, memory_gb=32)
 
-    [test] = living(manager, Role.TEST)
-    assert test.shape == Shape("VM.Standard.E4.Flex", 2.0, 32.0, 1)
+    [test] = living(manager.context, Role.TEST)
+    assert test.shape == replace(SHAPE, ocpus=2, memory_gb=32)
     manager.promote_to_production()
-    [production] = living(manager)
+    [production] = living(manager.context)
     assert production.shape == test.shape
 
 
-def test_without_a_size_of_its_own_a_deployment_gets_the_settings_one(manager, cells, monkeypatch):
+def test_a_deployment_without_a_size_of_its_own_gets_that_of_the_settings(manager, cells, monkeypatch):
     large = manager.settings.serving.model_copy(update={"ocpus": 3, "memory_gb": 48})
     monkeypatch.setitem(manager.settings.__dict__, "serving", large)
     cells.until_test()
 
-    [test] = living(manager, Role.TEST)
-    assert test.shape == Shape("VM.Standard.E4.Flex", 3.0, 48.0, 1)
+    [test] = living(manager.context, Role.TEST)
+    assert test.shape == replace(SHAPE, ocpus=3, memory_gb=48)
     cells.deploy(ocpus=1)
-    [test] = living(manager, Role.TEST)
-    assert test.shape == Shape("VM.Standard.E4.Flex", 1.0, 48.0, 1)
+    [test] = living(manager.context, Role.TEST)
+    assert test.shape == replace(SHAPE, ocpus=1, memory_gb=48)
     cells.deploy()
     manager.promote_to_production()
-    [production] = living(manager)
-    assert production.shape == Shape("VM.Standard.E4.Flex", 3.0, 48.0, 1)
+    [production] = living(manager.context)
+    assert production.shape == replace(SHAPE, ocpus=3, memory_gb=48)
 
 
-def test_a_size_that_cannot_be_is_refused_before_anything_is_requested_from_oci(manager, cells):
-    cells.prepare()
-    cells.train()
-    cells.save()
+def test_an_impossible_size_is_refused_before_anything_is_requested_from_oci(manager, cells):
+    cells.until_saved()
 
     with pytest.raises(SettingsError, match=r"deploy_model \(Cell 10\) cannot be used: ocpus"):
         cells.deploy(ocpus=0)
-    assert living(manager) == []
+    assert living(manager.context) == []
 
 
 @pytest.mark.parametrize(("cell", "number"), [(9, 1), (10, 2)])
-def test_test_can_be_skipped_which_is_then_the_approval(manager, cells, tmp_path, cell, number):
+def test_a_cell_that_skips_test_is_the_approval(manager, cells, tmp_path, cell, number):
     if number == 2:
         cells.release()
     skipping = Cells(manager, tmp_path, shift=1)
-    skipping.prepare()
-    skipping.train()
+    skipping.until_trained()
     skipping.save(is_test=cell != 9)
     deployed = skipping.deploy(is_test=cell != 10)
 
@@ -342,19 +333,19 @@ def test_test_can_be_skipped_which_is_then_the_approval(manager, cells, tmp_path
     assert deployed.model_deployment_id == state.production.deployment_id
     assert not deployed.is_test
     assert deployed.predict({"user_id": USERS[0]})["model_version"] == number
-    assert "without TEST" in state.releases[manager._session.newest().run_id].require(ApprovalAnswered).comment
+    assert "without TEST" in newest_release(manager).require(ApprovalAnswered).comment
 
     before = manager.context.ledger.entries()
-    evidence = manager.validate_test()  # Cell 11, which the guide runs all the same
+    evidence = manager.validate_test()  # Cell 11, which the guide runs in this case too
     assert evidence.startswith("> **Note:** TEST was skipped")
-    assert PREEMPTION not in evidence  # nobody is asked any more
-    # What it replaced, and not what it became.
+    assert PREEMPTION not in evidence  # the decision is made
+    # The version that it replaced, not the one that it became.
     assert ("nothing: this is the first release" if number == 1 else "v1 since") in evidence
     assert state.production.digest in evidence
     assert manager.context.ledger.entries() == before
 
 
-def test_a_failed_promotion_says_what_serves_and_leaves_nothing(manager, cells, tmp_path, emulator):
+def test_a_failed_promotion_says_which_version_serves_and_leaves_nothing(manager, cells, tmp_path, emulator):
     cells.release()
     second = Cells(manager, tmp_path, shift=1)
     second.until_test()
@@ -365,4 +356,4 @@ def test_a_failed_promotion_says_what_serves_and_leaves_nothing(manager, cells, 
 
     state = manager.context.ledger.read()
     assert (state.production.version, state.holder) == (1, None)
-    assert len(living(manager)) == 1
+    assert len(living(manager.context)) == 1

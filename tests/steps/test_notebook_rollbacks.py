@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
 
-import oci
 import pytest
-from steps.cells import Cells, living
+from steps.cells import Cells
+from steps.factories import delete_stored, living, switch_by_hand
 
 from recdeploy_ops.deployment_manager import CellOrderError, print_backups
-from recdeploy_ops.domain.errors import (
-    PromotionFailedError,
-    SettingsError,
-)
-from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.domain.errors import PromotionFailedError, SettingsError
 from recdeploy_ops.rollout.production import find_production
-from recdeploy_ops.rollout.waits import is_finished
+from recdeploy_ops.steps import roll_back
 from recdeploy_ops.storage.bundles import sha256_of
 
 
 class TestRollingBack:
-    def test_the_local_folders_from_the_backup_or_from_where_they_were_built(self, manager, two_releases):
+    def test_restores_the_local_folders_from_the_backup_or_from_the_built_artifact(self, manager, two_releases):
         shutil.rmtree(manager.results_dir)
 
         assert manager.rollback_artifacts(version=1) is True
@@ -41,9 +36,7 @@ class TestRollingBack:
         assert self.version_of(manager) == 2
         assert (manager.artifact_dir / "runtime.yaml").read_text() != "edited"
 
-    def test_a_damaged_copy_is_passed_over_and_without_a_whole_one_nothing_is_touched(
-        self, manager, two_releases, caplog
-    ):
+    def test_a_damaged_copy_is_not_used_and_without_a_whole_one_nothing_is_changed(self, manager, two_releases, caplog):
         [backup] = manager.list_backups()
         damaged = Path(backup["backup_path"], "recommender_model_artifact", "runtime.yaml")
         content = damaged.read_bytes()
@@ -55,8 +48,7 @@ class TestRollingBack:
         assert (manager.artifact_dir / "runtime.yaml").read_bytes() == content
 
         manager.rollback_artifacts(version=2)
-        for stored in list(manager.context.store.list(manager.context.ledger.read().versions[1].artifact)):
-            manager.context.store.delete(stored.key)
+        delete_stored(manager.context, manager.context.ledger.read().versions[1].artifact)
         assert manager.rollback_artifacts(version=1) is False
         assert "Rollback failed - backup not found" in caplog.text
         assert self.version_of(manager) == 2
@@ -96,18 +88,15 @@ class TestRollingBack:
     def test_an_unfinished_rollback_is_finished_before_another_begins(
         self, manager, two_releases, tmp_path, monkeypatch
     ):
-        from recdeploy_ops.steps import roll_back
-
         Cells(manager, tmp_path, shift=2).release()
 
         def interrupted(context):
             raise KeyboardInterrupt
 
-        original = roll_back.advance
-        monkeypatch.setattr(roll_back, "advance", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            manager.roll_back_production(2)
-        monkeypatch.setattr(roll_back, "advance", original)
+        with monkeypatch.context() as patched:
+            patched.setattr(roll_back, "advance", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                manager.roll_back_production(2)
 
         with pytest.raises(CellOrderError, match=r"to v2 .* is not finished.*roll_back_production\(2, .*abandon"):
             manager.roll_back_production(1)
@@ -121,7 +110,7 @@ class TestRollingBack:
     def version_of(manager):
         return json.loads((manager.artifact_dir / "manifest.json").read_text())["version"]
 
-    def test_production_at_the_same_url(self, manager, two_releases):
+    def test_restores_production_at_the_same_url(self, manager, two_releases):
         before = manager.context.ledger.read().production
 
         done = manager.roll_back_production(1, "it looks odd")
@@ -131,7 +120,7 @@ class TestRollingBack:
         assert (state.production.version, state.holder) == (1, None)
         assert list(state.releases.values())[-1].outcome == "rolled back"
 
-    def test_a_rollback_that_does_not_verify_keeps_the_champion(self, manager, two_releases, emulator):
+    def test_a_rollback_that_fails_leaves_the_champion_serving(self, manager, two_releases, emulator):
         emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity")
 
         with pytest.raises(PromotionFailedError, match=r"v2 serves at .*, verified"):
@@ -150,28 +139,24 @@ class TestRollingBack:
         with pytest.raises(CellOrderError, match=r"closed \(pre-empted\)"):
             manager.promote_to_production(third.test.model_deployment_id)
         manager.cleanup_test_deployment()
-        assert len(living(manager)) == 1
+        assert len(living(manager.context)) == 1
 
 
 class TestAdoption:
     def test_an_existing_deployment_is_imported(self, manager, make_manager, cells):
         cells.release()
         production = find_production(manager.context)
-        for found in list(manager.context.store.list("ledger/")):
-            manager.context.store.delete(found.key)
+        delete_stored(manager.context, "ledger/")
         again = make_manager()
 
         difference = again.import_existing_deployment(production.deployment_id)
 
-        assert "if that ledger lies elsewhere, correct the setting storage instead" in difference[0]
+        assert "if that ledger is elsewhere, correct the setting storage instead" in difference[0]
         assert difference[1].startswith("production: the ledger has nothing, OCI has v1")
         assert again.current_version == 1
 
-    def test_the_state_is_repaired_after_a_change_by_hand(self, manager, two_releases):
-        production = find_production(manager.context)
-        manager.context.deployments.switch_model(production, manager.context.ledger.read().versions[1].model_id)
-        while not is_finished(manager.context.deployments, production.deployment_id):
-            time.sleep(0.02)
+    def test_the_state_is_repaired_after_a_change_by_hand(self, manager, emulator, two_releases):
+        switch_by_hand(manager.context, emulator)
 
         assert manager.repair_production_state()[0].startswith("production: the ledger has v2")
         assert manager.current_version == 1
@@ -186,12 +171,8 @@ def test_a_backup_is_a_folder_as_in_the_guide(manager, cells, tmp_path, capsys):
     assert isinstance(second.backup, Path)
     assert second.backup.parent == tmp_path / "storage" / "backups"
     assert second.backup.name.startswith("v1_")
-    assert {path.name for path in second.backup.iterdir()} == {
-        "recommender_model_artifact",
-        "results",
-        "metadata.json",
-        "manifest.json",
-    }
+    names = {path.name for path in second.backup.iterdir()}
+    assert names == {"recommender_model_artifact", "results", "metadata.json", "manifest.json"}
     [backup] = manager.list_backups()
     assert (backup["version"], backup["backup_path"]) == (1, str(second.backup))
     assert backup["production_deployment"]["endpoint"] == manager.context.ledger.read().production.url
@@ -204,7 +185,7 @@ def test_a_backup_is_a_folder_as_in_the_guide(manager, cells, tmp_path, capsys):
     assert "No backups found" in capsys.readouterr().out
 
 
-def test_only_what_serves_can_be_backed_up(manager, cells):
+def test_only_the_version_that_serves_can_be_backed_up(manager, cells):
     cells.release()
 
     with pytest.raises(SettingsError, match="v7 is not in production, v1 is"):
@@ -212,11 +193,9 @@ def test_only_what_serves_can_be_backed_up(manager, cells):
     assert manager.context.ledger.read().holder is None
 
 
-def test_a_backup_in_object_storage_is_copied_beside_the_artifact(make_manager, tmp_path, profile_fields, emulator):
-    session = OciSession(OciProfile.from_fields(profile_fields, source="the test's connection"))
-    details = oci.object_storage.models.CreateBucketDetails(name="shop", compartment_id=emulator.compartment_id)
-    session.object_storage.create_bucket(emulator.namespace, details)
-    manager = make_manager(backup_root=f"oci://shop@{emulator.namespace}/recommender/backups")
+def test_a_backup_in_object_storage_is_copied_beside_the_artifact(make_manager, make_bucket, tmp_path):
+    root = f"{make_bucket()}/recommender/backups"
+    manager = make_manager(backup_root=root)
     Cells(manager, tmp_path).release()
 
     backup = manager.backup_current_artifacts(1)
@@ -224,5 +203,5 @@ def test_a_backup_in_object_storage_is_copied_beside_the_artifact(make_manager, 
     assert backup.parent == tmp_path / "home" / "backups"
     assert json.loads((backup / "metadata.json").read_text())["version"] == 1
     [listed] = manager.list_backups()
-    assert listed["backup_path"] == f"oci://shop@{emulator.namespace}/recommender/backups/{backup.name}"
+    assert listed["backup_path"] == f"{root}/{backup.name}"
     assert manager.rollback_artifacts(1) is True

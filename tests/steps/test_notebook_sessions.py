@@ -7,22 +7,19 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from steps.cells import Cells, event_types, living
-from steps.factories import Run
+from steps.cells import Cells, newest_release
+from steps.factories import event_types, living
 
 from recdeploy_ops.deployment_manager import CellOrderError
-from recdeploy_ops.domain.errors import (
-    LockHeldError,
-    SelfApprovalError,
-    SettingsError,
-)
+from recdeploy_ops.domain.errors import LockHeldError, SelfApprovalError, SettingsError
 from recdeploy_ops.domain.events import ApprovalAnswered
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.rollout.locks import lease_end
+from recdeploy_ops.steps import promote
 
 
 class TestTwoSessions:
-    def test_of_two_that_begin_at_once_one_goes_on_and_the_other_is_told_by_whom(self, make_manager):
+    def test_one_of_two_that_begin_at_once_goes_on_and_the_other_learns_who_holds_the_lock(self, make_manager):
         def begin(manager):
             try:
                 return manager.backup_current_artifacts()
@@ -45,7 +42,7 @@ class TestTwoSessions:
         with pytest.raises(CellOrderError, match=r"no test deployment: .*resume_release\(\)"):
             second.promote_to_production()
 
-    def test_a_manager_made_again_in_the_same_kernel_goes_on(self, manager, make_manager, cells):
+    def test_a_manager_made_again_in_the_same_kernel_goes_on(self, make_manager, cells):
         cells.until_test()
 
         assert make_manager().promote_to_production(cells.test.model_deployment_id)["version"] == 1
@@ -54,7 +51,7 @@ class TestTwoSessions:
         cells.until_test()
         second = make_manager("kernel-2")
 
-        assert "goes on with v1" in second.resume_release()
+        assert "continues v1" in second.resume_release()
         assert second.promote_to_production()["version"] == 1
 
     def test_an_abandoned_release_is_closed_and_its_kernel_may_not_go_on(self, manager, make_manager, cells, tmp_path):
@@ -65,12 +62,12 @@ class TestTwoSessions:
 
         assert "is closed" in second.abandon_release()
 
-        assert living(manager, Role.TEST) == []
+        assert living(manager.context, Role.TEST) == []
         with pytest.raises(CellOrderError, match=r"no test deployment: the release v2 of this session is closed"):
             manager.promote_to_production(first.test.model_deployment_id)
         assert Cells(second, tmp_path, shift=2).release()["version"] == 3
 
-    def test_nobody_takes_the_release_of_somebody_else(self, manager, make_manager, monkeypatch):
+    def test_nobody_takes_the_release_of_another_person(self, manager, make_manager, monkeypatch):
         manager.backup_current_artifacts()
         monkeypatch.setenv("LOGNAME", "somebody-else")
         second = make_manager("kernel-2")
@@ -116,8 +113,8 @@ class TestTwoSessions:
         state = manager.context.ledger.read()
         assert [release.outcome for release in state.releases.values()] == ["failed", None]
 
-    def test_a_run_of_airflow_counts_as_in_progress(self, manager, tmp_path):
-        Run(manager.context, "scheduled__1", tmp_path).plan()
+    def test_a_run_of_airflow_counts_as_in_progress(self, manager, run):
+        run("scheduled__1").plan()
 
         with pytest.raises(LockHeldError, match="run scheduled__1"):
             manager.backup_current_artifacts()
@@ -139,53 +136,40 @@ class TestTwoSessions:
         cells.deploy()
 
         assert manager.promote_to_production(cells.test.model_deployment_id)["version"] == 2
-        assert len(living(manager)) == 1
+        assert len(living(manager.context)) == 1
 
 
-def test_a_promotion_that_was_interrupted_goes_on_and_cannot_be_undone_half_way(manager, cells, tmp_path, monkeypatch):
-    from recdeploy_ops.steps import promote
-
+@pytest.fixture
+def interrupted(manager, cells, tmp_path, monkeypatch):
+    """The cells of a second release whose promotion was interrupted after it had requested the switch from OCI."""
     cells.release()
     second = Cells(manager, tmp_path, shift=1)
     second.until_test()
+    advance = promote.advance
 
-    def interrupted(context):
-        promote_advance(context)  # requests the update
+    def advance_and_stop(context):
+        advance(context)
         raise KeyboardInterrupt
 
-    promote_advance = promote.advance
-    monkeypatch.setattr(promote, "advance", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        manager.promote_to_production()
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(promote, "advance", advance_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            manager.promote_to_production()
+    return second
 
-    for cell in (manager.validate_test, manager.build_artifact, manager.backup_current_artifacts, second.deploy):
+
+def test_a_promotion_that_was_interrupted_goes_on_and_no_other_cell_may_run(manager, interrupted):
+    for cell in (manager.validate_test, manager.build_artifact, manager.backup_current_artifacts, interrupted.deploy):
         with pytest.raises(CellOrderError, match="run Cell 12 again"):
             cell()
     assert manager.promote_to_production()["version"] == 2
-    assert event_types(manager).count("approval_answered") == 1
+    assert event_types(manager.context, newest_release(manager).run_id).count("approval_answered") == 1
 
 
-def test_rejecting_an_interrupted_promotion_restores_the_champion(manager, cells, tmp_path, monkeypatch):
-    from recdeploy_ops.steps import promote
-
-    cells.release()
-    second = Cells(manager, tmp_path, shift=1)
-    second.until_test()
-    promote_advance = promote.advance
-
-    def interrupted(context):
-        promote_advance(context)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(promote, "advance", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        manager.promote_to_production()
-    monkeypatch.undo()
-
+def test_rejecting_an_interrupted_promotion_restores_the_champion(manager, interrupted):
     manager.cleanup_test_deployment()
 
-    [production] = living(manager)
+    [production] = living(manager.context)
     state = manager.context.ledger.read()
     assert (state.production.version, state.holder) == (1, None)
     assert production.model_id == state.production.model_id

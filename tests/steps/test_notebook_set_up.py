@@ -8,14 +8,12 @@ import pytest
 from steps.factories import shop
 
 from recdeploy_ops.deployment_manager.sources import source_of as source_of_parameters
-from recdeploy_ops.domain.errors import (
-    SettingsError,
-)
+from recdeploy_ops.domain.errors import SettingsError
 from recdeploy_ops.oci_clients.profiles import find_profile
 
 
 class TestMakingAManager:
-    def test_a_backup_root_of_ones_own(self, make_manager, tmp_path):
+    def test_a_backup_root_of_the_users_own(self, make_manager, tmp_path):
         manager = make_manager(project_name="My Shop", backup_root=tmp_path / "data" / "backups")
 
         assert manager.settings.storage == (tmp_path / "data").as_uri()
@@ -23,13 +21,13 @@ class TestMakingAManager:
         assert "🎯 My Shop - Deployment Status" in manager.get_deployment_summary()
         assert make_manager(backup_root="oci://b@ns/x/backups/").settings.storage == "oci://b@ns/x"
 
-    def test_what_cannot_be_used_is_said(self, make_manager, tmp_path):
+    def test_an_argument_that_cannot_be_used_is_named(self, make_manager, tmp_path):
         with pytest.raises(SettingsError, match="backup_root must be named 'backups'"):
             make_manager(backup_root=tmp_path)
         with pytest.raises(SettingsError, match="project_name"):
             make_manager(project_name="!")
 
-    def test_the_sdks_own_file_and_the_sessions_variables(self, monkeypatch, emulator, project_id):
+    def test_the_sdks_own_file_with_the_sessions_variables_is_enough(self, monkeypatch, emulator, project_id):
         monkeypatch.delenv("AIRFLOW_CONN_OCI_DEFAULT", raising=False)
         monkeypatch.setenv("OCI_CONFIG_LOCATION", str(emulator.config_file))
         with pytest.raises(SettingsError, match="Set NB_SESSION_COMPARTMENT_OCID and PROJECT_OCID"):
@@ -50,7 +48,7 @@ class TestMakingAManager:
         monkeypatch.setenv("AIRFLOW_CONN_OCI_DEFAULT", json.dumps({"conn_type": "oci", "extra": profile_fields}))
         assert find_profile("oci_default").project_id == profile_fields["project_id"]
         monkeypatch.setenv("AIRFLOW_CONN_OCI_DEFAULT", "oci://x")
-        with pytest.raises(SettingsError, match="AIRFLOW_CONN_OCI_DEFAULT is no JSON connection"):
+        with pytest.raises(SettingsError, match="AIRFLOW_CONN_OCI_DEFAULT is not a JSON connection"):
             find_profile("oci_default")
 
     def test_the_connections_file_of_airflow_comes_next(self, monkeypatch, profile_fields, tmp_path):
@@ -59,7 +57,7 @@ class TestMakingAManager:
         monkeypatch.delenv("OCI_RESOURCE_PRINCIPAL_VERSION", raising=False)
         file = tmp_path / "connections.json"
         monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARGS", json.dumps({"connections_file_path": str(file)}))
-        with pytest.raises(SettingsError, match="There is nothing to sign requests to OCI with"):
+        with pytest.raises(SettingsError, match="Cannot sign requests to OCI"):
             find_profile("oci_default")
         file.write_text(json.dumps({"oci_default": {"conn_type": "oci", "extra": profile_fields}}))
 
@@ -68,13 +66,13 @@ class TestMakingAManager:
         with pytest.raises(SettingsError, match=r"oci_default in .*connections\.json lacks compartment_id"):
             find_profile("oci_default")
         file.write_text("oci_default: yaml")
-        with pytest.raises(SettingsError, match="is no JSON file of connections"):
+        with pytest.raises(SettingsError, match="is not a JSON file of connections"):
             find_profile("oci_default")
         monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARGS", "[]")
-        with pytest.raises(SettingsError, match="AIRFLOW__SECRETS__BACKEND_KWARGS is no JSON object"):
+        with pytest.raises(SettingsError, match="AIRFLOW__SECRETS__BACKEND_KWARGS is not a JSON object"):
             find_profile("oci_default")
 
-    def test_what_a_config_file_lacks_is_not_to_be_added_in_airflow(self, monkeypatch, tmp_path):
+    def test_a_config_file_that_lacks_a_field_does_not_send_the_person_to_airflow(self, monkeypatch, tmp_path):
         monkeypatch.delenv("AIRFLOW_CONN_OCI_DEFAULT", raising=False)
         (tmp_path / "config").write_text("[DEFAULT]\nregion=x\nuser=u\ntenancy=t\n")
         monkeypatch.setenv("OCI_CONFIG_LOCATION", str(tmp_path / "config"))
@@ -85,7 +83,7 @@ class TestMakingAManager:
             find_profile("oci_default")
         assert "Airflow" not in str(refused.value)
 
-    def test_a_resource_principal_or_an_error_that_says_what_to_set(self, monkeypatch, tmp_path):
+    def test_a_resource_principal_is_used_and_without_one_the_error_says_what_to_set(self, monkeypatch, tmp_path):
         monkeypatch.delenv("AIRFLOW_CONN_OCI_DEFAULT", raising=False)
         monkeypatch.setenv("OCI_CONFIG_LOCATION", str(tmp_path / "none"))
         monkeypatch.delenv("OCI_RESOURCE_PRINCIPAL_VERSION", raising=False)
@@ -107,7 +105,7 @@ class TestConnectionParameters:
             source_of_parameters({**ORACLE, missing: None})
 
     def test_an_unknown_one_is_named(self):
-        with pytest.raises(SettingsError, match="has host"):
+        with pytest.raises(SettingsError, match="has unknown entries: host"):
             source_of_parameters({**ORACLE, "host": "x"})
 
     def test_oracle_gets_the_wallet_and_one_date_format(self, monkeypatch):

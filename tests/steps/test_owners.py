@@ -1,4 +1,4 @@
-"""One storage, one project, one production: each way in refuses what belongs to another project or another storage."""
+"""One storage, one project, one production: every entry point refuses those of another project or storage."""
 
 from __future__ import annotations
 
@@ -8,32 +8,18 @@ from contextlib import suppress
 import oci
 import pytest
 import yaml
-from steps.factories import Run
+from steps.factories import Run, adopt, reopen, tidy_up
 
 from recdeploy_ops.__main__ import main
-from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.errors import SettingsError, StateMismatchError
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.oci_clients.tags import LEDGER_TAG, PROJECT_TAG, ROLE_TAG
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.tagging import find_tagged_heads
-from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.settings import SETTINGS_VARIABLE
-from recdeploy_ops.steps import adopt_production, housekeeping, register_model
 from recdeploy_ops.storage.keys import LEDGER, SNAPSHOT, entry_key
-from recdeploy_ops.storage.roots import open_store
 
 pytestmark = pytest.mark.more
-
-
-def adopt(context, deployment_id=None, *, apply=True):
-    return finish(
-        context, lambda: adopt_production.advance(context.of_run("adopt"), deployment_id=deployment_id, apply=apply)
-    )
-
-
-def keep_house(context):
-    return housekeeping.advance(context.of_run("housekeeping"), has_ended=lambda holder: False)
 
 
 def set_tags(emulator, context, change):
@@ -43,13 +29,13 @@ def set_tags(emulator, context, change):
     emulator.wait_until_idle()
 
 
-# Each way into a storage: what a run of Airflow, a notebook or a shell does first.
+# Each entry point: what a run of Airflow, a notebook or a shell does first.
 WAYS = {
     "plan": lambda way: way.run.plan(),
     "rollback": lambda way: way.run.rehearse_rollback(),
     "adopt": lambda way: adopt(way.context),
     "adopt, shown only": lambda way: adopt(way.context, apply=False),
-    "housekeeping": lambda way: keep_house(way.context),
+    "housekeeping": lambda way: tidy_up(way.context),
     "notebook, summary": lambda way: way.manager.get_deployment_summary(),
     "notebook, next version": lambda way: way.manager.get_next_version(),
     "notebook, current version": lambda way: way.manager.current_version,
@@ -64,25 +50,21 @@ COMMANDS = ("status", "history", "backups", "verify")
 
 
 class Way:
-    """A process that meets a storage for the first time."""
+    """A process that opens a storage for the first time."""
 
-    def __init__(self, context, folder, make_manager, **how):
+    def __init__(self, context, folder, make_manager):
         self.context = context
         self.run = Run(context, "first-of-its-process", folder)
-        self.manager = make_manager("another kernel", settings=context.settings, **how)
+        self.manager = make_manager("another kernel", settings=context.settings)
 
 
 @pytest.fixture
 def enter(context, tmp_path, make_manager):
-    """Enters the storage, or another one, as a project."""
+    """Enters the storage, or one in another folder, as a project."""
 
-    def enter(project=None, storage=None):
-        changes = {"project_name": project or context.project, "storage": storage or context.settings.storage}
-        settings = context.settings.model_copy(update=changes)
-        session = context.catalog._session
-        return Way(
-            open_context(settings, open_store(settings.storage, session), session, "test"), tmp_path, make_manager
-        )
+    def enter(project=None, folder="storage"):
+        changes = {"project_name": project or context.project, "storage": (tmp_path / folder).as_uri()}
+        return Way(reopen(context, **changes), tmp_path, make_manager)
 
     return enter
 
@@ -128,7 +110,7 @@ def test_a_shell_refuses_the_storage_of_another_project(
     assert "belongs to the project 'product-recommender', not to 'basket'" in capsys.readouterr().err
 
 
-# What a person, or advice of an earlier version, may have taken off production.
+# The tags that a person may have removed from production.
 LOST = {
     "nothing": lambda tags: tags,
     "its role": lambda tags: without(tags, ROLE_TAG),
@@ -147,38 +129,38 @@ def without(tags, *names):
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_a_storage_without_productions_ledger_says_so_on_every_way(context, released, emulator, enter, tmp_path, lost):
+def test_every_entry_point_refuses_a_storage_without_productions_ledger(context, released, emulator, enter, lost):
     released()
     set_tags(emulator, context, LOST[lost])
     deployment_id = context.state.production.deployment_id
-    elsewhere = (tmp_path / "elsewhere").as_uri()
     names_ledger = LEDGER_TAG in context.deployments.get(deployment_id).tags
 
+    other = enter(folder="elsewhere")
     for name in REFUSING:
         with pytest.raises(StateMismatchError) as raised:
-            WAYS[name](enter(storage=elsewhere))
+            WAYS[name](enter(folder="elsewhere"))
         said = str(raised.value)
         assert deployment_id in said, name
         assert "Name the storage that holds" in said, name
         assert "(setting storage)" in said, name
         assert "emove its tag" not in said, name
         if names_ledger:
-            assert f"names entry {context.state.seq} of its ledger, and the ledger at {elsewhere} has no" in said
-    other = enter(storage=elsewhere)
+            assert (
+                f"names entry {context.state.seq} of its ledger, and the ledger at {other.context.store.uri} has no"
+                in said
+            )
     assert list(other.context.store.list(LEDGER)) == []
 
     shown = adopt(other.context, apply=False)["difference"]
     assert any(line.startswith("production: the ledger has nothing, OCI has v1") for line in shown)
-    named = [line for line in shown if "if that ledger lies elsewhere, correct the setting storage" in line]
+    named = [line for line in shown if "if that ledger is elsewhere, correct the setting storage" in line]
     assert bool(named) == names_ledger
-    assert any(deployment_id == found.deployment_id for found in [find_production(context)])
+    assert find_production(context).deployment_id == deployment_id
     heads = find_tagged_heads(other.context)
     assert any(resource.startswith("production (") for resource in heads) == names_ledger
 
 
-def test_production_that_has_lost_all_tags_with_its_model_stops_a_first_release_too(
-    context, run, released, emulator, enter, tmp_path
-):
+def test_production_that_has_lost_all_tags_with_its_model_stops_a_first_release_too(context, released, emulator, enter):
     released()
     set_tags(emulator, context, lambda tags: {})
     production = context.state.production
@@ -186,30 +168,28 @@ def test_production_that_has_lost_all_tags_with_its_model_stops_a_first_release_
     context.catalog._client.update_model(production.model_id, details)
 
     with pytest.raises(StateMismatchError, match=f"may be served already(?s:.)*{production.deployment_id}"):
-        enter(storage=(tmp_path / "elsewhere").as_uri()).run.plan()
+        enter(folder="elsewhere").run.plan()
 
 
-def test_a_test_deployment_is_never_taken_for_production(context, run, enter, tmp_path):
+def test_a_test_deployment_is_never_mistaken_for_production(run, enter):
     run("run-1").validate()
 
-    other = enter(storage=(tmp_path / "elsewhere").as_uri())
+    other = enter(folder="elsewhere")
     assert find_production(other.context) is None
 
 
 @pytest.fixture
-def taken_over(context, run, released, enter, tmp_path):
+def taken_over(validated, enter):
     """A second storage whose ledger has taken production over, while an approved release of the first one waits."""
-    released(2)
-    waiting = run("run-3", shift=2)
-    waiting.validate()
+    waiting = validated(3)
     waiting.answer(Decision.PROMOTE)
-    other = enter(storage=(tmp_path / "elsewhere").as_uri())
+    other = enter(folder="elsewhere")
     adopt(other.context)
     return waiting
 
 
 @pytest.mark.parametrize("project", ["product-recommender", "basket"])
-def test_production_that_another_ledger_has_taken_over_is_refused_on_every_way(
+def test_every_entry_point_refuses_production_that_another_ledger_has_taken_over(
     context, taken_over, emulator, enter, project
 ):
     if project == "basket":
@@ -241,10 +221,10 @@ def find_served(context):
     return context.deployments.get(context.state.production.deployment_id).model_id
 
 
-def test_the_production_of_another_project_is_not_imported(context, released, enter, tmp_path):
+def test_the_production_of_another_project_is_not_imported(context, released, enter):
     released()
     deployment_id = context.state.production.deployment_id
-    other = enter("basket", (tmp_path / "basket").as_uri())
+    other = enter("basket", "basket")
 
     for way in (
         lambda: adopt(other.context, deployment_id),
@@ -257,9 +237,9 @@ def test_the_production_of_another_project_is_not_imported(context, released, en
     assert context.deployments.get(deployment_id).tags[PROJECT_TAG] == "product-recommender"
 
 
-def test_two_projects_with_a_storage_each_share_an_oci_project(context, run, released, enter, tmp_path):
+def test_two_projects_with_their_own_storage_share_an_oci_project(context, run, released, enter, tmp_path):
     released()
-    other = enter("basket", (tmp_path / "basket").as_uri())
+    other = enter("basket", "basket")
     Run(other.context, "run-1", tmp_path, shift=1).release_fully()
     run("run-2", shift=2).release_fully()
     Run(other.context, "run-2", tmp_path, shift=3).release_fully()
@@ -274,18 +254,18 @@ def test_two_projects_with_a_storage_each_share_an_oci_project(context, run, rel
     assert json.loads(other.context.store.read("backups/deployment_state.json"))["project"] == "basket"
 
 
-def test_the_production_of_another_storage_is_not_deleted_as_unverified_though_the_runs_have_one_id(
+def test_the_production_of_another_storage_is_not_deleted_though_the_runs_have_the_same_id(
     context, run, enter, tmp_path
 ):
-    """As two Airflows with one project name have it, whose scheduled runs are named after the same dates."""
-    other = enter(storage=(tmp_path / "elsewhere").as_uri())
+    """Two Airflows with one project name name their scheduled runs after the same dates."""
+    other = enter(folder="elsewhere")
     failed = Run(other.context, "scheduled__2026-11-23", tmp_path)
     failed.plan()
     failed.close()
     run("scheduled__2026-11-23").release_fully()
     production = context.state.production
 
-    keep_house(other.context)
+    tidy_up(other.context)
     with pytest.raises(StateMismatchError, match="This storage does not belong to production"):
         other.run.plan()
     failed.close()
@@ -303,16 +283,16 @@ def take_over(other):
     assert not other.context.refresh().releases[other.run_id].is_open
 
 
-def close_and_keep_house(other):
+def close_and_tidy_up(other):
     other.close()
-    finish(other.context, lambda: keep_house(other.context))
+    tidy_up(other.context)
 
 
-@pytest.mark.parametrize("end", [close, take_over, close_and_keep_house])
+@pytest.mark.parametrize("end", [close, take_over, close_and_tidy_up])
 @pytest.mark.parametrize("reach", ["a test deployment that waits for an answer", "a production that is not closed yet"])
 def test_a_run_of_the_same_id_in_another_storage_deletes_nothing(context, run, enter, tmp_path, reach, end):
     """Two Airflows name their scheduled runs after the same dates."""
-    other = Run(enter(storage=(tmp_path / "elsewhere").as_uri()).context, "scheduled__1", tmp_path, shift=1)
+    other = Run(enter(folder="elsewhere").context, "scheduled__1", tmp_path, shift=1)
     other.plan()
     first = run("scheduled__1")
     first.validate()
@@ -334,13 +314,13 @@ def test_a_run_of_the_same_id_in_another_storage_deletes_nothing(context, run, e
 
 def test_runs_of_the_same_id_in_two_storages_make_a_test_deployment_each(context, run, enter, tmp_path):
     """Of the same data they make the same artifact, which the catalog has once."""
-    other = Run(enter(storage=(tmp_path / "elsewhere").as_uri()).context, "scheduled__1", tmp_path)
+    other = Run(enter(folder="elsewhere").context, "scheduled__1", tmp_path)
     first = run("scheduled__1")
     for each in (first, other):
         each.plan()
     for each in (first, other):
         each.make()
-        each._finish(register_model)
+        each.register_model()
         each.test()
 
     assert len([d for d in context.deployments.all() if d.lifecycle_state.is_active]) == 2
@@ -358,6 +338,6 @@ def test_verify_says_that_the_ledger_of_production_is_not_in_this_storage(
 
     assert main(["verify"]) == 1
     said = capsys.readouterr().out
-    assert "its ledger lies in another storage" in said
+    assert "its ledger is in another storage" in said
     assert "Production has a ledger that is not in this storage. Correct the setting storage" in said
     assert "The ledger is damaged" not in said

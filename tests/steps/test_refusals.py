@@ -1,60 +1,60 @@
-"""What OCI refuses or fails to answer, and what is said of it before anything is begun."""
+"""What OCI refuses or fails to answer: the error names it before anything is begun."""
 
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from steps.factories import Run
+from steps.factories import Run, reopen
 
-from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError, SettingsError, StorageError
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
-from recdeploy_ops.storage.roots import open_store
 
 
 @pytest.fixture
-def context_as(settings, profile_fields):
-    """Makes the context of a connection with other fields."""
+def run_as(context, profile_fields, tmp_path):
+    """Makes a run whose connection has other fields."""
 
     def make(**changes):
         profile = OciProfile.from_fields({**profile_fields, **changes}, source="The connection 'oci_default'")
-        session = OciSession(profile)
-        return open_context(settings, open_store(settings.storage, session), session, "test")
+        return Run(reopen(context, session=OciSession(profile)), "run-1", tmp_path)
 
     return make
 
 
-def test_a_wrong_key_is_named_with_the_fix_and_nothing_is_begun(context_as, tmp_path):
+def test_a_wrong_key_is_named_with_the_fix_and_nothing_is_begun(run_as):
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    context = context_as(key_file=None, key_content=pem.decode())
+    run = run_as(key_file=None, key_content=pem.decode())
 
     with pytest.raises(CloudRefusedError, match=r"401(?s:.)*Check tenancy, user, fingerprint and key"):
-        Run(context, "run-1", tmp_path).plan()
-    assert context.ledger.entries() == ()
+        run.plan()
+    assert run.context.ledger.entries() == ()
 
 
-def test_a_key_may_stand_in_the_connection_itself(context_as, profile_fields, tmp_path):
-    content = Path(profile_fields["key_file"]).read_text()
-    context = context_as(key_file=None, key_content=content)
-    Run(context, "run-1", tmp_path).plan()
+def test_the_connection_itself_may_hold_the_key(run_as, profile_fields):
+    run = run_as(key_file=None, key_content=Path(profile_fields["key_file"]).read_text())
+    run.plan()
 
-    assert context.ledger.read().holder == "run-1"
+    assert run.context.ledger.read().holder == "run-1"
 
 
-@pytest.mark.parametrize("content", ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"])
-def test_a_key_that_cannot_be_read_names_the_connection(context_as, tmp_path, content):
+UNREADABLE = {
+    "missing": None,
+    "empty": "",
+    "text": "no key",
+    "damaged": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_key_file_that_cannot_be_read_names_the_connection(run_as, tmp_path, content):
     key_file = tmp_path / "key.pem"
-    key_file.write_text(content)
+    if content is not None:
+        key_file.write_text(content)
 
-    with pytest.raises(SettingsError, match="The connection 'oci_default'"):
-        Run(context_as(key_file=str(key_file)), "run-1", tmp_path).plan()
-
-
-def test_a_key_file_that_is_not_there_names_the_connection(context_as, tmp_path):
     with pytest.raises(SettingsError, match=r"The connection 'oci_default'.*key"):
-        Run(context_as(key_file=str(tmp_path / "missing.pem")), "run-1", tmp_path).plan()
+        run_as(key_file=str(key_file)).plan()
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,12 @@ def test_a_key_file_that_is_not_there_names_the_connection(context_as, tmp_path)
         ("project_id", "ocid1.datascienceproject.oc1.iad.nobody"),
     ],
 )
-def test_an_unknown_compartment_or_project_is_named_and_nothing_is_begun(context_as, tmp_path, field, value):
-    context = context_as(**{field: value})
+def test_an_unknown_compartment_or_project_is_named_and_nothing_is_begun(run_as, field, value):
+    run = run_as(**{field: value})
 
     with pytest.raises(CloudRefusedError, match=f"{value}(?s:.)*Correct the OCID in the OCI connection"):
-        Run(context, "run-1", tmp_path).plan()
-    assert context.ledger.entries() == ()
+        run.plan()
+    assert run.context.ledger.entries() == ()
 
 
 @pytest.mark.parametrize("field", ["compartment_id", "project_id", "tenancy", "user", "fingerprint", "region"])
@@ -89,31 +89,27 @@ def test_a_profile_never_shows_its_key(profile_fields):
     assert "SECRET" not in repr(profile)
 
 
-def test_a_storage_root_that_cannot_be_written_stops_before_the_lock(context, tmp_path):
+def test_a_storage_root_that_cannot_be_written_stops_before_the_lock(run, tmp_path):
     (tmp_path / "storage").write_text("a file")
 
     with pytest.raises(StorageError, match="storage root"):
-        Run(context, "run-1", tmp_path).plan()
+        run("run-1").plan()
 
 
-def test_passing_failures_of_reads_are_tried_again(context, emulator, tmp_path):
+def test_reads_that_fail_for_a_moment_are_tried_again(context, run, emulator):
     emulator.fail_next("GetProject", status=503, times=2)
-    Run(context, "run-1", tmp_path).plan()
+    run("run-1").plan()
 
     assert context.ledger.read().holder == "run-1"
 
 
-def test_a_service_that_stays_away_is_worth_a_retry_by_airflow(context, emulator, tmp_path, monkeypatch):
-    monkeypatch.setattr("recdeploy_ops.oci_clients.sessions.ATTEMPTS", 1)
+def test_an_outage_that_lasts_is_worth_a_retry_by_airflow(run, emulator, no_retries):
     emulator.fail_next("GetProject", status=503, times=50)
 
     with pytest.raises(CloudUnavailableError, match="503"):
-        Run(context, "run-1", tmp_path).plan()
-    emulator.clear_faults()
+        run("run-1").plan()
 
 
-def test_nobody_listening_is_worth_a_retry_by_airflow(context_as, tmp_path, monkeypatch):
-    monkeypatch.setattr("recdeploy_ops.oci_clients.sessions.ATTEMPTS", 1)
-
+def test_a_refused_connection_is_worth_a_retry_by_airflow(run_as, no_retries):
     with pytest.raises(CloudUnavailableError, match="did not answer"):
-        Run(context_as(service_endpoint="http://127.0.0.1:9"), "run-1", tmp_path).plan()
+        run_as(service_endpoint="http://127.0.0.1:9").plan()

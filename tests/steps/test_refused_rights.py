@@ -1,23 +1,20 @@
-"""A right that the policy leaves out: where production is at rest, the lock is freed and what is left is said.
+"""A right that the policy does not grant: where production is at rest, the lock is freed and the error names the rest.
 
-Each test brings a release to one state, and closes it from there in each way and with each right refused.
+Each test brings a release to one state, and closes it from there in each way and without each right.
 """
 
-import shutil
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import product
 
 import pytest
-from steps.factories import Run
+from steps.factories import Run, living_tests, tidy_up
 
-from recdeploy_ops.context import open_context
+from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.errors import RecdeployError
-from recdeploy_ops.domain.records import Decision, Role
-from recdeploy_ops.rollout.production import find_deployments, find_production
-from recdeploy_ops.rollout.waits import finish
-from recdeploy_ops.steps import housekeeping, promote
-from recdeploy_ops.storage.roots import open_store
+from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.steps import promote
 
 TEST = "product-recommender-test-v2"
 NOT_DELETED = "test deployment could not be deleted"
@@ -29,16 +26,15 @@ def close(run):
     run("run-2").close()
 
 
-def tidy_up(run):
-    own = run("housekeeping").context
-    finish(own, lambda: housekeeping.advance(own, has_ended=lambda holder: True))
+def keep_house(run):
+    tidy_up(run("housekeeping").context, ended=True)
 
 
 def take_over(run):
     run("run-3").plan(has_ended=lambda holder: holder.run_id == "run-2")
 
 
-WAYS = (close, tidy_up, take_over)
+WAYS = (close, keep_house, take_over)
 
 
 @pytest.fixture
@@ -51,20 +47,15 @@ def second(run):
 
 
 @pytest.fixture
-def closing(context, tmp_path, emulator, caplog):
+def closing(tmp_path, emulator, caplog, keep_start):
     """Closes the release in a way while OCI refuses an operation for good, from the state at the first use."""
-    storage, kept = tmp_path / "storage", tmp_path / "kept"
+    starts = []
 
     def attempt(way, operation):
-        """Return what is said, and what makes a run with a context of its own."""
-        if not kept.exists():
-            emulator.snapshot("start")
-            shutil.copytree(storage, kept)
-        emulator.restore("start")
-        shutil.rmtree(storage)
-        shutil.copytree(kept, storage)
-        session = context.deployments._session
-        fresh = open_context(context.settings, open_store(context.settings.storage, session), session, "test")
+        """Return the log with the error, and what makes a run with a context of its own."""
+        if not starts:
+            starts.append(keep_start())
+        fresh = starts[0]()
         emulator.fail_next(operation, status=404, code="NotAuthorizedOrNotFound", times=None)
         caplog.clear()
 
@@ -82,13 +73,9 @@ def closing(context, tmp_path, emulator, caplog):
     return attempt
 
 
-def living(context):
-    return [d.name for d in find_deployments(context, Role.TEST) if d.lifecycle_state != "DELETED"]
-
-
-# What OCI refuses; what is said of it, and which test deployments are left, once a release is closed that has one.
+# What OCI refuses; the message, and the test deployments that are left, once a release that has one is closed.
 REFUSED = {
-    "ListWorkRequests": (f"{TEST} is deleted without a look at its work requests", []),
+    "ListWorkRequests": (f"Deleting {TEST} without knowing its work requests", []),
     "GetModelDeployment": (NOT_DELETED, [TEST]),
     "ListModelDeployments": (NOT_DELETED, [TEST]),
     "UpdateModel": (NOT_TAGGED, []),
@@ -96,28 +83,26 @@ REFUSED = {
 }
 
 
-def test_the_lock_of_a_release_that_changed_nothing_is_freed_whatever_oci_refuses(second, closing):
+def test_the_lock_of_a_release_that_changed_nothing_is_freed_without_any_right(second, closing):
     wrong = {}
     for way, (operation, (says, left)) in product(WAYS, REFUSED.items()):
         said, run = closing(way, operation)
         context = run("run-2").context
         state = context.refresh()
-        found = (state.releases["run-2"].outcome, state.holder in {None, "run-3"}, says in said, living(context))
+        found = (state.releases["run-2"].outcome, state.holder in {None, "run-3"}, says in said, living_tests(context))
         if found != ("failed", True, True, left):
             wrong[way.__name__, operation] = (*found, said)
     assert wrong == {}
 
 
-def test_the_lock_of_a_rollback_that_changed_nothing_is_freed_whatever_oci_refuses(second, run, closing):
-    second.answer(Decision.PROMOTE)
-    second.promote()
-    second.close()
+def test_the_lock_of_a_rollback_that_changed_nothing_is_freed_without_any_right(second, run, closing):
+    second.promote_fully()
     run("back").rehearse_rollback()
     wrong = {}
     for operation in REFUSED:
         said, again = closing(lambda run: run("back").close(), operation)
         state = again("back").context.refresh()
-        # Where the deployments cannot be listed, nobody knows whether it has one.
+        # If the deployments cannot be listed, it may have one.
         found = (state.releases["back"].outcome, state.holder, NOT_DELETED in said)
         if found != ("failed", None, operation == "ListModelDeployments"):
             wrong[operation] = (*found, said)
@@ -163,13 +148,13 @@ def test_a_release_whose_switch_is_open_keeps_the_lock_until_the_champion_is_res
     assert wrong == {}
 
 
-def test_a_deletion_that_oci_does_not_do_and_that_cannot_be_followed_has_a_deadline(validated, emulator):
+def test_a_deletion_that_oci_ignores_and_that_cannot_be_followed_has_a_deadline(validated, emulator):
     first = validated(1)
     emulator.fail_next("DeleteModelDeployment", kind="silently_reverted", times=None)
     emulator.fail_next("ListWorkRequests", status=404, code="NotAuthorizedOrNotFound", times=None)
-    started = datetime.now(UTC)
+    started = utc_now()
     # Ten minutes a second.
-    first.context = replace(first.context, now=lambda: started + 600 * (datetime.now(UTC) - started))
+    first.context = replace(first.context, now=lambda: started + 600 * (utc_now() - started))
 
     with pytest.raises(RecdeployError, match=f"{NOT_DELETED}.*is still ACTIVE at its deadline"):
         first.close()
@@ -187,15 +172,15 @@ def test_a_failed_deployment_is_deleted_without_a_look_at_its_work_requests(run,
         first.test()
     first.close()
     emulator.clear_faults()
-    assert living(first.context) == []
+    assert living_tests(first.context) == []
     assert first.context.refresh().holder is None
 
 
 @pytest.mark.parametrize(
     ("age", "deletion", "says", "left"),
     [
-        (timedelta(hours=20), None, "cannot be followed: the next housekeeping looks at it again", 0),
-        (timedelta(hours=20), "silently_reverted", "cannot be followed: the next housekeeping looks at it again", 2),
+        (timedelta(hours=20), None, "cannot be followed: the next housekeeping checks it again", 0),
+        (timedelta(hours=20), "silently_reverted", "cannot be followed: the next housekeeping checks it again", 2),
         (timedelta(minutes=70), None, "is still ACTIVE at its deadline", 0),
         (timedelta(minutes=70), "silently_reverted", "is still ACTIVE at its deadline", 2),
     ],
@@ -209,22 +194,21 @@ def test_each_orphan_is_deleted_though_its_deletion_cannot_be_followed(
         release.validate()
         with pytest.raises(RecdeployError, match=NOT_DELETED):
             release.close()
-    assert len(living(context)) == 2
+    assert len(living_tests(context)) == 2
     emulator.clear_faults()
     emulator.fail_next("ListWorkRequests", status=404, code="NotAuthorizedOrNotFound", times=None)
     if deletion:
         emulator.fail_next("DeleteModelDeployment", kind=deletion, times=2)
-    own = replace(context.of_run("housekeeping"), now=lambda: datetime.now(UTC) + age)
 
     try:
-        finish(own, lambda: housekeeping.advance(own, has_ended=lambda holder: True))
+        tidy_up(replace(context, now=lambda: utc_now() + age), ended=True)
         said = caplog.text
     except RecdeployError as err:
         said = str(err)
     emulator.wait_until_idle()
     assert says in said
-    assert len(living(context)) == left
+    assert len(living_tests(context)) == left
 
     emulator.clear_faults()
-    tidy_up(run)
-    assert living(context) == []
+    tidy_up(context, ended=True)
+    assert living_tests(context) == []

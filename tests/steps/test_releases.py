@@ -1,12 +1,12 @@
-"""Whole releases against the emulator: what is in production, what is left, what the ledger says."""
+"""Whole releases against the emulator: production, remaining deployments, and the ledger."""
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
-import oci
 import pytest
-from steps.factories import PRODUCTS, USERS
+from steps.factories import PRODUCTS, SHAPE, USERS, answer_of, event_types, living, served
 
 from recdeploy_ops.approvals.questions import PREEMPTION
 from recdeploy_ops.domain.errors import (
@@ -17,7 +17,7 @@ from recdeploy_ops.domain.errors import (
     PromotionFailedError,
 )
 from recdeploy_ops.domain.events import ApprovalRequested, GateEvent, ReleaseRejected, RollbackRehearsed
-from recdeploy_ops.domain.records import Decision, Role, Shape
+from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.evaluation.reports import read_report
@@ -25,20 +25,6 @@ from recdeploy_ops.oci_clients.tags import DIGEST_TAG, VERSION_TAG
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.steps import deploy_test, promote
 from recdeploy_ops.storage.keys import CURRENT, STATE_FILE
-
-
-def answer_of(context, deployment_id, user):
-    deployment = context.deployments.get(deployment_id)
-    return context.deployments.asker(deployment.url, timeout_seconds=10)({"user_id": user}).body
-
-
-def living(context, role=None):
-    found = [d for d in context.deployments.all() if d.lifecycle_state != "DELETED"]
-    return [d for d in found if role is None or d.tags["recdeploy-role"] == role]
-
-
-def event_types(context, run_id):
-    return [str(entry.type) for entry in context.ledger.entries() if entry.run_id == run_id]
 
 
 def test_the_first_release_turns_test_into_production(context, run):
@@ -51,7 +37,7 @@ def test_the_first_release_turns_test_into_production(context, run):
     assert production.name == "product-recommender-production"
     assert production.tags["recdeploy-role"] == "production"
     assert "recdeploy-lease" not in production.tags
-    body = answer_of(context, production.deployment_id, USERS[0])
+    body = answer_of(context)
     assert [entry["product_id"] for entry in body["recommendations"]] == [PRODUCTS[2], PRODUCTS[3]]
     assert (body["model_version"], body["digest"]) == (1, state.production.digest)
     assert state.holder is None
@@ -74,37 +60,29 @@ def test_every_gate_is_explained(context, run, validated):
 
 def test_every_id_comes_back_unchanged_from_database_to_answer(context, released):
     released()
-    deployment_id = context.ledger.read().production.deployment_id
 
     for number, user in enumerate(USERS):
-        body = answer_of(context, deployment_id, user)
+        body = answer_of(context, user)
         assert body["user_id"] == user
         expected = [PRODUCTS[(number + 2 + rank % 4) % len(PRODUCTS)] for rank in range(2)]
         assert [entry["product_id"] for entry in body["recommendations"]] == expected
-    assert answer_of(context, deployment_id, "205616461")["message"].startswith("Recommendations for new user")
+    assert answer_of(context, "205616461")["message"].startswith("Recommendations for new user")
 
 
-def test_the_approver_sees_titles_beside_the_ids_as_text(context, validated):
-    first = validated(1)
-    body = first.ask().body
+def test_the_approver_sees_titles_next_to_ids_as_text(validated):
+    body = validated(1).ask().body
 
     assert "`p-1` `title of p-1`" in body
     assert "`title of <b>p6</b>`" in body  # a code span: shown, never read as HTML
 
 
-def test_the_approver_sees_the_fingerprint_and_how_long_the_rehearsed_rollback_took(context, run, validated):
-    second = validated(2)
-    body = second.ask().body
+def test_the_approver_sees_the_fingerprint_the_rehearsal_and_that_a_rollback_may_preempt(context, validated):
+    body = validated(2).ask().body
 
     release = context.ledger.read().releases["run-2"]
     assert release.require(ApprovalRequested).fingerprint in body
     assert f"v1 in {release.require(RollbackRehearsed).seconds} s" in body
-
-
-def test_the_approver_is_told_that_a_rollback_may_come_first(validated):
-    first = validated(1)
-
-    assert first.ask().body.endswith(PREEMPTION)
+    assert body.endswith(PREEMPTION)
 
 
 def test_a_second_release_updates_production_at_the_same_url(context, run, released):
@@ -116,7 +94,7 @@ def test_a_second_release_updates_production_at_the_same_url(context, run, relea
     assert (after.deployment_id, after.url) == (before.deployment_id, before.url)
     assert after.version == 2
     [production] = living(context)
-    assert answer_of(context, production.deployment_id, USERS[0])["model_version"] == 2
+    assert served(context) == 2
     assert production.tags[VERSION_TAG] == "2"
     assert production.tags[DIGEST_TAG] == after.digest
     assert context.ledger.read().previous_champion == before
@@ -128,46 +106,17 @@ def test_production_is_resized_after_the_switch_in_an_update_of_its_own(context,
     run("run-2", shift=1, ocpus=4, instance_count=3).release_fully()
 
     [production] = living(context)
-    assert production.shape == Shape("VM.Standard.E4.Flex", 4.0, 16.0, 3)
+    assert production.shape == replace(SHAPE, ocpus=4, instance_count=3)
     assert "resized" in event_types(context, "run-2")
     assert len(emulator.calls("UpdateModelDeployment")) == 3  # model, size, tags: OCI takes one at a time
-    assert answer_of(context, production.deployment_id, USERS[0])["model_version"] == 2
+    assert served(context) == 2
 
     run("run-3", shift=2, ocpus=2).release_fully()
     [production] = living(context)
-    assert production.shape == Shape("VM.Standard.E4.Flex", 2.0, 16.0, 1), "the next run has its own params"
+    assert production.shape == replace(SHAPE, ocpus=2), "the next run has its own params"
 
 
-def test_what_was_changed_by_hand_beside_model_and_size_stays(context, run, settings, emulator):
-    logs = oci.data_science.models.LogDetails(log_group_id="ocid1.loggroup.oc1..a", log_id="ocid1.log.oc1..a")
-    run("run-1").release_fully()
-    [production] = living(context)
-    client = oci.data_science.DataScienceClient(emulator.config, service_endpoint=emulator.url)
-    model = oci.data_science.models.UpdateModelConfigurationDetails(bandwidth_mbps=40, maximum_bandwidth_mbps=80)
-    environment = oci.data_science.models.UpdateDefaultModelDeploymentEnvironmentConfigurationDetails(
-        environment_variables={"WEB_CONCURRENCY": "4"}
-    )
-    configuration = oci.data_science.models.UpdateSingleModelDeploymentConfigurationDetails
-    for change in (
-        {"model_deployment_configuration_details": configuration(model_configuration_details=model)},
-        {"model_deployment_configuration_details": configuration(environment_configuration_details=environment)},
-        {"category_log_details": oci.data_science.models.UpdateCategoryLogDetails(access=logs)},
-    ):
-        details = oci.data_science.models.UpdateModelDeploymentDetails(**change)
-        client.update_model_deployment(production.deployment_id, details)
-        oci.wait_until(client, client.get_model_deployment(production.deployment_id), "lifecycle_state", "ACTIVE", 0.05)
-    run("run-2", shift=1).release_fully()
-    run("back").roll_back()
-
-    found = client.get_model_deployment(production.deployment_id).data
-    kept = found.model_deployment_configuration_details
-    assert kept.model_configuration_details.bandwidth_mbps == 40 != settings.serving.bandwidth_mbps
-    assert kept.environment_configuration_details.environment_variables == {"WEB_CONCURRENCY": "4"}
-    assert found.category_log_details.access.log_id == logs.log_id
-    assert answer_of(context, production.deployment_id, USERS[0])["model_version"] == 1
-
-
-def test_a_size_that_stays_is_not_requested(run, released, emulator):
+def test_an_unchanged_size_is_not_requested(run, released, emulator):
     released()
     emulator.clear_calls()
     run("run-2", shift=1).release_fully()
@@ -175,7 +124,7 @@ def test_a_size_that_stays_is_not_requested(run, released, emulator):
     assert len(emulator.calls("UpdateModelDeployment")) == 2  # model, tags
 
 
-def test_a_size_that_cannot_be_had_is_said_and_the_promotion_stands(context, run, released, emulator):
+def test_a_size_that_oci_cannot_provide_is_reported_and_the_promotion_stands(context, run, released, emulator):
     released()
     second = run("run-2", shift=1, instance_count=3)
     second.validate()
@@ -213,9 +162,7 @@ def test_a_rejection_leaves_production_untouched_and_no_test_deployment(context,
     second = run("run-2", shift=1)
     second.validate()
     assert len(living(context, Role.TEST)) == 1
-    second.answer(Decision.REJECT, comment="the lists look odd")
-    second.reject()
-    second.close()
+    second.reject_fully(comment="the lists look odd")
 
     assert living(context) == [before]
     state = context.ledger.read()
@@ -228,18 +175,14 @@ def test_a_rejection_leaves_production_untouched_and_no_test_deployment(context,
 
 
 def test_the_number_of_a_rejected_version_is_not_used_again(context, run, validated):
-    first = validated(1)
-    first.answer(Decision.REJECT)
-    first.reject()
-    first.close()
+    validated(1).reject_fully()
     run("run-2", shift=1).release_fully()
 
     assert context.ledger.read().production.version == 2
 
 
-def test_a_run_that_ends_anywhere_leaves_no_deployment_and_no_lock(context, run, validated):
-    first = validated(1)
-    first.close()
+def test_a_run_that_ends_before_its_approval_leaves_no_deployment_and_no_lock(context, validated):
+    validated(1).close()
 
     assert living(context) == []
     state = context.ledger.read()
@@ -258,18 +201,18 @@ def test_closing_twice_changes_nothing(context, run):
     assert context.ledger.entries() == before
 
 
-def test_every_step_may_run_twice(context, run, validated, emulator):
+def test_every_step_may_run_twice(context, validated):
     first = validated(1)
-    entries = [k for k in event_types(context, "run-1") if k != "test_validated"]
+    events = [kind for kind in event_types(context, "run-1") if kind != "test_validated"]
     models, deployments = list_models(context), living(context)
     first.validate()
 
-    assert [k for k in event_types(context, "run-1") if k != "test_validated"] == entries
+    assert [kind for kind in event_types(context, "run-1") if kind != "test_validated"] == events
     assert list_models(context) == models
     assert living(context) == deployments
 
 
-def test_a_second_run_is_told_who_holds_the_lock(context, run):
+def test_a_second_run_is_told_who_holds_the_lock(run):
     run("run-1").plan()
 
     with pytest.raises(LockHeldError, match="run run-1"):
@@ -292,19 +235,17 @@ def test_a_run_that_lost_its_lock_may_not_go_on(context, run, validated):
     first.answer(Decision.PROMOTE)
     run("run-2").plan(has_ended=lambda holder: True)
 
-    with pytest.raises(LockHeldError, match="run-2 has taken the release lock"):
+    with pytest.raises(LockHeldError, match="run-2 has taken over the release lock"):
         first.promote()
     assert context.ledger.read().production is None
 
 
-def test_nothing_is_promoted_without_an_approval(context, validated):
-    first = validated(1)
-
+def test_nothing_is_promoted_without_an_approval(validated):
     with pytest.raises(MissingInputError, match="Clear the task 'request_approval'"):
-        first.promote()
+        validated(1).promote()
 
 
-def test_a_rejection_is_not_an_approval(context, validated):
+def test_a_rejection_is_not_an_approval(validated):
     first = validated(1)
     first.answer(Decision.REJECT)
 
@@ -312,7 +253,7 @@ def test_a_rejection_is_not_an_approval(context, validated):
         first.promote()
 
 
-def test_an_approval_does_not_cover_what_was_retrained_after_it(context, validated):
+def test_an_approval_does_not_cover_what_was_retrained_after_it(validated):
     first = validated(1)
     first.answer(Decision.PROMOTE)
     first.shift = 1
@@ -326,15 +267,13 @@ def test_clearing_a_closed_run_opens_it_again_with_the_same_version(context, val
     first = validated(1)
     first.close()
     first.validate()
-    first.answer(Decision.PROMOTE, attempt=2)
-    first.promote()
-    first.close()
+    first.promote_fully(attempt=2)
 
     assert context.ledger.read().production.version == 1
     assert len(list_models(context)) == 1
 
 
-def test_a_retrained_artifact_of_a_registered_version_gets_a_new_number(context, run, validated):
+def test_a_retrained_artifact_of_a_registered_version_gets_a_new_number(context, validated):
     first = validated(1)
     first.close()
     first.shift = 1
@@ -357,7 +296,7 @@ def test_a_test_deployment_that_fails_quotes_oci_and_is_deleted(context, run, em
     assert living(context) == []
 
 
-def test_a_creation_is_awaited_however_soon_it_is_done(context, run, emulator, monkeypatch):
+def test_a_step_also_waits_for_a_creation_that_is_done_at_once(context, run, emulator, monkeypatch):
     first = run("run-1")
     first.register()
     create = context.deployments.create
@@ -384,20 +323,18 @@ def test_a_failed_test_deployment_can_be_tried_again(context, run, emulator):
     assert [d.lifecycle_state for d in living(context, Role.TEST)] == ["ACTIVE"]
 
 
-def test_a_failed_switch_ends_with_the_champion_verified_serving(context, run, validated, emulator):
-    second = validated(2)
-    second.answer(Decision.PROMOTE)
+def test_a_failed_switch_ends_with_the_champion_verified_serving_and_can_be_cleared(context, approved_here, emulator):
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity for the new pool")
 
     with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified(?s:.)*No capacity"):
-        second.promote()
-    second.close()
+        approved_here.promote()
+    approved_here.close()
 
     state = context.ledger.read()
     assert state.production.version == 1
     assert state.releases["run-2"].outcome == "failed"
-    [production] = living(context)
-    assert answer_of(context, production.deployment_id, USERS[0])["model_version"] == 1
+    assert len(living(context)) == 1
+    assert served(context) == 1
     assert event_types(context, "run-2")[-6:] == [
         "switch_started",
         "switch_failed",
@@ -407,33 +344,19 @@ def test_a_failed_switch_ends_with_the_champion_verified_serving(context, run, v
         "release_closed",
     ]
 
-
-def test_a_failed_promotion_can_be_cleared_and_succeeds(context, run, released, emulator):
-    released()
-    second = run("run-2", shift=1)
-    second.validate()
-    second.answer(Decision.PROMOTE)
-    emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
-    with pytest.raises(PromotionFailedError):
-        second.promote()
-    second.close()
-
-    second.plan()
-    second.promote()
-    second.close()
-
+    approved_here.plan()
+    approved_here.promote()
+    approved_here.close()
     assert context.ledger.read().production.version == 2
 
 
-def test_a_run_killed_while_switching_is_finished_by_its_teardown(context, validated, emulator):
-    second = validated(2)
-    second.answer(Decision.PROMOTE)
-    promote.advance(second.context)  # requests the update, and is never resumed
-    second.close()
+def test_a_run_killed_while_switching_is_finished_by_its_teardown(context, approved):
+    promote.advance(approved.context)  # requests the update, and is never resumed
+    approved.close()
 
-    [production] = living(context)
+    assert len(living(context)) == 1
     assert context.ledger.read().production.version == 1
-    assert answer_of(context, production.deployment_id, USERS[0])["model_version"] == 1
+    assert served(context) == 1
 
 
 def test_a_first_production_that_does_not_verify_is_deleted(context, validated, emulator):
@@ -460,18 +383,16 @@ def test_skipping_test_still_checks_and_asks(context, run, number):
     skipping.promote()
     skipping.close()
 
-    [production] = living(context)
+    assert len(living(context)) == 1
     assert context.ledger.read().production.version == number
-    assert answer_of(context, production.deployment_id, USERS[0])["model_version"] == number
+    assert served(context) == number
 
 
-def test_a_test_deployment_that_cannot_be_deleted_does_not_undo_a_promotion(context, validated, emulator):
-    second = validated(2)
-    second.answer(Decision.PROMOTE)
+def test_a_test_deployment_that_cannot_be_deleted_does_not_undo_a_promotion(context, approved, emulator):
     emulator.fail_next("DeleteModelDeployment", kind="status", status=400, code="InvalidParameter", times=1)
 
-    assert second.promote()["version"] == 2
-    second.close()  # deletes it after all
+    assert approved.promote()["version"] == 2
+    approved.close()  # deletes it after all
     assert [d.tags["recdeploy-role"] for d in living(context)] == ["production"]
 
 

@@ -1,59 +1,41 @@
-"""A switch that failed is undone as often as it takes, and what could not be undone is reported."""
+"""A failed switch is undone in as many tries as that takes; an error says what could not be undone."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
 
-import oci
 import pytest
+from steps.factories import delete_production, living_tests, served, tidy_up
 
 from recdeploy_ops.domain.errors import DeploymentFailedError, PromotionFailedError, SwitchInterruptedError
-from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.tries import Tries
-from recdeploy_ops.oci_clients import sessions
-from recdeploy_ops.rollout.production import find_deployments, find_production
 from recdeploy_ops.rollout.waits import finish
-from recdeploy_ops.steps import close_release, housekeeping, promote
+from recdeploy_ops.steps import close_release, promote
 
+pytestmark = pytest.mark.usefixtures("no_retries")
 NEEDS_A_PERSON = r"^PRODUCTION NEEDS A PERSON\."
+ENDINGS = {
+    "close_release": lambda run: run.close(),
+    "housekeeping": lambda run: tidy_up(run.context, ended=True),
+}
 
 
-@pytest.fixture(autouse=True)
-def no_retries(monkeypatch):
-    """Let no fault be met by the SDK."""
-    monkeypatch.setattr(sessions, "_retry_strategy", oci.retry.NoneRetryStrategy)
-
-
-def served(context):
-    production = context.deployments.get(context.ledger.read().production.deployment_id)
-    return context.deployments.asker(production.url, timeout_seconds=10)({"user_id": "x"}).body["model_version"]
-
-
-def tidy_up(run):
-    context = run.context.of_run("tidy-up")
-    return finish(context, lambda: housekeeping.advance(context, has_ended=lambda holder: True))
-
-
-def of_run(run):
-    return run.context.ledger.read().releases[run.run_id]
-
-
-@pytest.mark.parametrize("again", [lambda run: run.close(), tidy_up], ids=["close_release", "housekeeping"])
+@pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS)
 @pytest.mark.parametrize("fault", ["work_request_failed", "needs_attention", "old_still_serves", "silently_reverted"])
-def test_a_restoration_that_failed_is_requested_again(context, emulator, switching, fault, again):
+def test_a_restoration_that_failed_is_requested_again(context, emulator, switching, fault, end):
     emulator.fail_next("Predict", status=500, times=4)  # v2 does not verify
     emulator.fail_next("UpdateModelDeployment", kind=fault)  # the update that restores v1
     with pytest.raises(PromotionFailedError, match=NEEDS_A_PERSON):
         switching.promote()
 
-    again(switching)
+    end(switching)
 
     assert served(context) == context.ledger.read().production.version == 1
     assert context.ledger.read().holder is None
 
 
-def test_a_restoration_has_its_time_however_long_oci_was_out_of_reach(context, emulator, switching):
+def test_the_deadline_of_a_restoration_starts_when_oci_can_be_reached_again(context, emulator, switching):
     emulator.fail_next("Predict", status=500, times=4)
     emulator.fail_next("UpdateModelDeployment", status=503)
     with pytest.raises(SwitchInterruptedError):
@@ -76,8 +58,7 @@ class TestClosing:
         assert context.ledger.read().holder is None
 
     def test_says_that_production_is_gone_though_the_test_stays(self, context, emulator, switching):
-        context.deployments.delete(find_production(context))
-        emulator.wait_until_idle()
+        delete_production(context, emulator)
         emulator.fail_next("DeleteModelDeployment", status=404, code="NotAuthorizedOrNotFound", times=None)
 
         with pytest.raises(DeploymentFailedError, match=NEEDS_A_PERSON + r".*Besides, its test deployment could not"):
@@ -85,8 +66,7 @@ class TestClosing:
         assert context.ledger.read().holder is None
 
     def test_by_its_own_plan_says_that_production_is_gone(self, context, emulator, switching):
-        context.deployments.delete(find_production(context))
-        emulator.wait_until_idle()
+        delete_production(context, emulator)
 
         with pytest.raises(DeploymentFailedError, match=NEEDS_A_PERSON + r" Production is gone"):
             switching.plan()
@@ -118,6 +98,6 @@ def test_throttled_probes_of_a_switch_do_not_undo_it(context, emulator, switchin
 
     with pytest.raises(SwitchInterruptedError, match="429"):
         switching.promote()
-    assert of_run(switching).open_switch is not None
+    assert switching.context.refresh().releases["run-2"].open_switch is not None
     assert switching.promote()["version"] == served(context) == 2
-    assert find_deployments(context, Role.TEST)[0].lifecycle_state.is_gone
+    assert living_tests(context) == []

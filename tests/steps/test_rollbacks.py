@@ -1,12 +1,21 @@
-"""Rollbacks, rehearsals, the lock's takeover, and approvals that no longer count."""
+"""Rollbacks, rehearsals, takeovers of the lock, and approvals that no longer count."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from steps.factories import USERS, Run, damage, exchange
+from steps.factories import (
+    Run,
+    damage,
+    delete_model,
+    delete_stored,
+    exchange,
+    living_tests,
+    lose_version,
+    reopen,
+    served,
+)
 
-from recdeploy_ops.context import open_context
 from recdeploy_ops.domain import events
 from recdeploy_ops.domain.errors import (
     ApprovalError,
@@ -27,19 +36,13 @@ from recdeploy_ops.domain.events import (
     ProductionBackedUp,
     RollbackRehearsed,
 )
-from recdeploy_ops.domain.records import Decision, Role
+from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.oci_clients.tags import LEDGER_TAG
 from recdeploy_ops.rollout.current import read_current
-from recdeploy_ops.rollout.production import find_own_deployments, find_production
+from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.storage.backups import list_backups, require_recorded
 from recdeploy_ops.storage.bundles import open_bundle, verify_bundle
-
-
-def served(context):
-    production = find_production(context)
-    body = context.deployments.asker(production.url, timeout_seconds=10)({"user_id": USERS[0]}).body
-    return body["model_version"]
 
 
 def test_a_rollback_to_the_previous_version_keeps_the_url(context, run, two_versions):
@@ -59,7 +62,7 @@ def test_a_rollback_to_the_previous_version_keeps_the_url(context, run, two_vers
     assert read_current(context.store)["version"] == 1
 
 
-def test_any_version_that_ever_served_can_be_named(context, run, two_versions):
+def test_a_rollback_can_name_any_version_that_has_served(context, run, two_versions):
     run("run-3", shift=2).release_fully()
     run("back").roll_back(1)
 
@@ -69,9 +72,7 @@ def test_any_version_that_ever_served_can_be_named(context, run, two_versions):
 @pytest.mark.parametrize(
     ("wanted", "error"), [(9, SettingsError), ("first", SettingsError), (2, IllegalTransitionError)]
 )
-def test_a_version_that_cannot_be_rolled_back_to_is_refused_before_anything_is_begun(
-    context, run, two_versions, wanted, error
-):
+def test_a_rollback_to_an_impossible_version_is_refused_before_it_begins(context, run, two_versions, wanted, error):
     with pytest.raises(error):
         run("back").roll_back(wanted)
     assert context.ledger.read().holder is None
@@ -86,10 +87,7 @@ def test_the_first_version_has_no_previous_one(run, released):
 
 
 def test_a_rejected_version_cannot_be_rolled_back_to(run, validated):
-    second = validated(2)
-    second.answer(Decision.REJECT)
-    second.reject()
-    second.close()
+    validated(2).reject_fully()
 
     with pytest.raises(IllegalTransitionError):
         run("back").roll_back(2)
@@ -97,7 +95,7 @@ def test_a_rejected_version_cannot_be_rolled_back_to(run, validated):
 
 def test_a_version_whose_model_is_gone_is_registered_again(context, run, two_versions):
     gone = context.ledger.read().versions[1].model_id
-    context.catalog._client.delete_model(gone)
+    delete_model(context, 1)
     run("back").roll_back(1)
 
     version = context.ledger.read().versions[1]
@@ -107,21 +105,15 @@ def test_a_version_whose_model_is_gone_is_registered_again(context, run, two_ver
 
 
 def test_a_version_whose_model_and_artifact_are_gone_comes_from_its_backup(context, run, two_versions):
-    version = context.ledger.read().versions[1]
-    context.catalog._client.delete_model(version.model_id)
-    for found in list(context.store.list(version.artifact)):
-        context.store.delete(found.key)
+    delete_model(context, 1)
+    delete_stored(context, context.ledger.read().versions[1].artifact)
     run("back").roll_back(1)
 
     assert served(context) == 1
 
 
-def test_a_version_of_which_nothing_whole_is_left_is_refused_with_production_untouched(context, run, two_versions):
-    version = context.ledger.read().versions[1]
-    context.catalog._client.delete_model(version.model_id)
-    for folder in (version.artifact, "backups/v1_"):
-        for found in list(context.store.list(folder)):
-            context.store.delete(found.key)
+def test_a_version_without_a_whole_copy_is_refused_with_production_untouched(context, run, two_versions):
+    lose_version(context)
 
     back = run("back")
     with pytest.raises(StorageError, match="Rollback failed - backup not found"):
@@ -131,7 +123,7 @@ def test_a_version_of_which_nothing_whole_is_left_is_refused_with_production_unt
     assert context.ledger.read().holder is None
 
 
-def test_a_rollback_backs_up_what_it_replaces(context, run, two_versions):
+def test_a_rollback_backs_up_the_version_that_it_replaces(context, run, two_versions):
     run("back").roll_back(1)
     run("run-3", shift=2).release_fully()
 
@@ -142,10 +134,11 @@ def test_a_rollback_backs_up_what_it_replaces(context, run, two_versions):
         verify_bundle(context.store, open_bundle(context.store, backup["prefix"], made_by="backup_production"))
 
 
-def test_a_rollback_does_not_back_up_again_what_has_a_backup(context, run, two_versions):
-    run("run-3", shift=2).plan()
-    run("run-3", shift=2).back_up()
-    run("run-3", shift=2).close()
+def test_a_rollback_does_not_back_up_a_version_that_has_a_backup(context, run, two_versions):
+    third = run("run-3", shift=2)
+    third.plan()
+    third.back_up()
+    third.close()
     run("back").roll_back(1)
 
     assert [backup["version"] for backup in list_backups(context.store)] == [1, 2]
@@ -160,7 +153,7 @@ def test_a_backup_that_fails_does_not_hold_up_a_rollback_and_is_recorded(context
     failed = context.ledger.read().releases["back"].require(BackupFailed)
     assert failed.version == 2
     assert f"{version.results}/recommendations.csv has the sha256" in failed.reason
-    assert "v2 could not be backed up, and the rollback goes on" in caplog.text
+    assert "v2 could not be backed up; the rollback continues" in caplog.text
     assert [backup["version"] for backup in list_backups(context.store)] == [1]
 
 
@@ -184,27 +177,14 @@ def test_a_rollback_preempts_a_release_that_only_waits_for_an_approval(context, 
     assert context.ledger.read().releases["run-3"].outcome == "pre-empted"
     with pytest.raises(ApprovalError, match=r"a rollback preempted it\. .*its approval can no longer be used"):
         third.answer(Decision.PROMOTE)
-    left = [d for d in find_own_deployments(third.context, Role.TEST) if d.lifecycle_state == "ACTIVE"]
-    assert left == []
-
-
-def lose(context, emulator):
-    """Remove every copy of v1."""
-    first = context.ledger.read().versions[1]
-    context.catalog._client.delete_model(first.model_id)
-    for prefix in (first.artifact, "backups/v1_"):
-        for found in list(context.store.list(prefix)):
-            context.store.delete(found.key)
+    assert living_tests(context) == []
 
 
 @pytest.mark.parametrize(
     ("damage", "error"),
     [
-        (lose, StorageError),
-        (
-            lambda context, emulator: exchange(emulator, context.ledger.read().versions[1].model_id),
-            IntegrityError,
-        ),
+        (lambda context, emulator: lose_version(context), StorageError),
+        (lambda context, emulator: exchange(emulator, context.refresh().versions[1].model_id), IntegrityError),
     ],
     ids=["lost", "exchanged"],
 )
@@ -223,19 +203,16 @@ def test_an_impossible_rollback_preempts_nothing(context, run, validated, emulat
     assert served(context) == 3
 
 
-def test_a_rollback_preempts_for_a_version_that_only_its_backup_holds(context, run, two_versions):
-    first = context.ledger.read().versions[1]
-    third = run("run-3", shift=2)
-    third.validate()
-    third.ask()
-    context.catalog._client.delete_model(first.model_id)
+def test_a_rollback_preempts_for_a_version_whose_model_is_gone(context, run, validated):
+    validated(3).ask()
+    delete_model(context, 1)
 
     run("back").roll_back(1)
     assert served(context) == 1
     assert context.ledger.read().releases["run-3"].outcome == "pre-empted"
 
 
-def test_a_rollback_waits_for_a_release_that_was_answered(context, run, validated):
+def test_a_rollback_waits_for_a_release_that_was_answered(run, validated):
     third = validated(3)
     third.answer(Decision.PROMOTE)
 
@@ -276,7 +253,7 @@ def test_a_champion_that_was_exchanged_in_the_catalog_stops_the_next_release(con
     ("kind", "part"),
     [(events.DataChecked, "report of data_checked"), (events.TestValidated, "report of test_validated")],
 )
-def test_a_report_that_was_edited_after_the_approval_stops_the_promotion(context, run, validated, kind, part):
+def test_a_report_that_was_edited_after_the_approval_stops_the_promotion(context, validated, kind, part):
     first = validated(1)
     first.answer(Decision.PROMOTE)
     key = context.ledger.read().releases["run-1"].require(kind).report
@@ -286,7 +263,7 @@ def test_a_report_that_was_edited_after_the_approval_stops_the_promotion(context
         first.promote()
 
 
-def test_settings_that_were_edited_after_the_approval_stop_the_promotion(context, run, validated):
+def test_settings_that_were_edited_after_the_approval_stop_the_promotion(context, validated):
     first = validated(1)
     first.answer(Decision.PROMOTE)
     key = context.ledger.read().releases["run-1"].opened.settings.key
@@ -311,9 +288,7 @@ def test_a_version_that_was_rolled_back_can_be_promoted_after_asking_again(conte
     second = run("run-2", shift=1)
     second.plan()
     second.back_up()  # the rollback target is another one now
-    second.answer(Decision.PROMOTE, attempt=2)
-    second.promote()
-    second.close()
+    second.promote_fully(attempt=2)
 
     assert served(context) == 2
 
@@ -335,7 +310,7 @@ def test_an_answer_to_an_earlier_try_does_not_count(validated):
     first = validated(1)
     first.ask(attempt=2)
 
-    with pytest.raises(ApprovalError, match="answers try 1 of the question, but try 2"):
+    with pytest.raises(ApprovalError, match="answers try 1 of the question, but the last try is 2"):
         first.record_answer(Decision.PROMOTE, attempt=1)
 
 
@@ -351,7 +326,7 @@ def test_the_requester_may_not_approve_their_own_run_where_the_settings_say_so(s
     assert first.promote()["version"] == 1
 
 
-def test_a_former_holder_that_wakes_up_cannot_change_production(context, run, validated, monkeypatch):
+def test_a_former_holder_of_the_lock_cannot_change_production(context, run, validated):
     third = validated(3)
     third.answer(Decision.PROMOTE)
     zombie = context.deployments.get(context.ledger.read().production.deployment_id)  # read, and not yet sent
@@ -371,8 +346,7 @@ def test_productions_tag_names_the_head_of_the_ledger(context, two_versions):
 def test_two_runs_that_plan_at_once_end_with_one_holder(context, run, tmp_path):
     def plan(number):
         try:
-            own = open_context(context.settings, context.store, context.catalog._session, f"run-{number}")
-            return Run(own, f"run-{number}", tmp_path).plan()
+            return Run(reopen(context), f"run-{number}", tmp_path).plan()
         except LockHeldError as err:
             return err
 
@@ -390,13 +364,13 @@ def asked_rollback(run, two_versions):
     return back, back.ask_rollback()
 
 
-def test_a_rollback_is_asked_for_with_what_it_rests_on(context, asked_rollback):
+def test_the_question_about_a_rollback_shows_its_evidence(context, asked_rollback):
     _, question = asked_rollback
 
     assert question.subject == "Roll product-recommender back to v1?"
     assert "Reason: it looks odd" in question.body
     assert "v2 since" in question.body
-    assert f"`{question.digest}`" in question.body or question.digest in question.body
+    assert question.digest in question.body
     assert "rehearsed in" in question.body
     asked = context.ledger.read().releases["back"].require(ApprovalRequested)
     assert asked.fingerprint in question.body
@@ -418,14 +392,14 @@ def test_an_approved_rollback_records_its_approver(context, asked_rollback):
     assert (answered.by, answered.version, answered.digest) == ("ann", 1, question.digest)
 
 
-def test_a_rollback_that_was_to_be_approved_waits_for_the_answer(asked_rollback):
+def test_a_rollback_that_needs_an_approval_waits_for_it(asked_rollback):
     back, _ = asked_rollback
 
     with pytest.raises(MissingInputError, match="Clear the task 'request_approval'"):
         back.switch_back()
 
 
-def test_a_rejected_rollback_leaves_production_alone_and_says_so(context, asked_rollback):
+def test_a_rejected_rollback_leaves_production_unchanged(context, asked_rollback):
     back, _ = asked_rollback
     back.record_answer(Decision.KEEP, by="ann")
 
@@ -444,11 +418,9 @@ def test_the_approval_of_a_rollback_does_not_cover_another_production(context, r
     second = run("run-2", shift=1)
     second.plan()
     second.back_up()
-    second.answer(Decision.PROMOTE, attempt=2)
-    second.promote()
-    second.close()
+    second.promote_fully(attempt=2)
 
-    with pytest.raises(ApprovalError, match=r"v1 was rolled back to by this run before.*Trigger a new rollback"):
+    with pytest.raises(ApprovalError, match=r"This run rolled back to v1 before.*Trigger a new rollback"):
         back.rehearse_rollback(require_approval=True)  # the run was cleared, and its old answer is there
     assert served(context) == 2
 
@@ -456,7 +428,7 @@ def test_the_approval_of_a_rollback_does_not_cover_another_production(context, r
 def test_the_approval_of_a_rollback_does_not_cover_a_model_registered_again(context, asked_rollback):
     back, _ = asked_rollback
     back.record_answer(Decision.ROLL_BACK)
-    context.catalog._client.delete_model(context.ledger.read().versions[1].model_id)
+    delete_model(context, 1)
     back.rehearse_rollback(require_approval=True)
 
     with pytest.raises(ApprovalError, match="changed since approval: registered model"):

@@ -1,4 +1,4 @@
-"""The training step: what is recorded of it, and when earlier results are used again."""
+"""The training step: what it records, and when it uses earlier results again."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import textwrap
 from dataclasses import replace
 
 import pytest
-from steps.factories import Run
 
 from recdeploy_ops.domain.events import ModelTrained
 from recdeploy_ops.steps import run_ads_operator
 from recdeploy_ops.training import runs
 
-# Recommends what a user has not rated, and leaves a line of how often it ran.
+# Recommends what a user has not rated, and writes a line each time it runs.
 OPERATOR = """
     import json, pathlib
     import pyarrow.parquet as pq
@@ -33,7 +32,7 @@ OPERATOR = """
 
 @pytest.fixture
 def count(tmp_path, monkeypatch):
-    """How often the operator has run."""
+    """Returns how often the operator has run."""
     log = tmp_path / "runs.txt"
     operator = tmp_path / "operator.py"
     operator.write_text(textwrap.dedent(OPERATOR) % str(log), encoding="utf-8")
@@ -41,19 +40,25 @@ def count(tmp_path, monkeypatch):
     return lambda: log.read_text().count("run")
 
 
+@pytest.fixture
+def extracted(run):
+    """A run whose data is extracted and checked."""
+    extracted = run("run-1")
+    extracted.plan()
+    extracted.extract()
+    return extracted
+
+
 def with_training(context, **training):
     changed = context.settings.training.model_copy(update=training)
     return replace(context, settings=context.settings.model_copy(update={"training": changed}))
 
 
-def test_the_engine_and_its_settings_are_recorded_and_equal_ones_are_not_trained_twice(context, tmp_path, count):
-    run = Run(context, "run-1", tmp_path)
-    run.plan()
-    run.extract()
-    first = run_ads_operator.advance(run.context)
-    inputs = run.context.release.require(ModelTrained).inputs
+def test_the_engine_is_recorded_with_its_settings_and_equal_ones_are_not_trained_twice(extracted, count):
+    context = extracted.context
+    first = run_ads_operator.advance(context)
 
-    assert inputs["model"] == {
+    assert context.release.require(ModelTrained).inputs["model"] == {
         "engine": "exact",
         "refit": False,
         "factors": 100,
@@ -61,17 +66,14 @@ def test_the_engine_and_its_settings_are_recorded_and_equal_ones_are_not_trained
         "learning_rate": 0.005,
         "regularization": 0.02,
     }
-    assert run_ads_operator.advance(with_training(run.context, timeout_minutes=99)) == first
+    assert run_ads_operator.advance(with_training(context, timeout_minutes=99)) == first
     assert count() == 1
 
 
 @pytest.mark.parametrize("changed", [{"engine": "stock"}, {"refit": True}, {"factors": 50}, {"learning_rate": 0.01}])
-def test_other_settings_of_the_model_train_it_again(context, tmp_path, count, changed):
-    run = Run(context, "run-1", tmp_path)
-    run.plan()
-    run.extract()
-    run_ads_operator.advance(run.context)
-    run_ads_operator.advance(with_training(run.context, **changed))
+def test_changed_settings_of_the_model_train_it_again(extracted, count, changed):
+    run_ads_operator.advance(extracted.context)
+    run_ads_operator.advance(with_training(extracted.context, **changed))
 
     assert count() == 2
-    assert changed.items() <= run.context.release.require(ModelTrained).inputs["model"].items()
+    assert changed.items() <= extracted.context.release.require(ModelTrained).inputs["model"].items()

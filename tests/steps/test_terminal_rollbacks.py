@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from steps.factories import USERS, Run
+from steps.factories import Run, event_types, served
 
 from recdeploy_ops.__main__ import main
 from recdeploy_ops.domain.errors import LockHeldError
@@ -28,12 +28,12 @@ from recdeploy_ops.settings import SETTINGS_VARIABLE
 from recdeploy_ops.steps import close_release, plan_rollback, promote, rehearse_rollback, roll_back
 from recdeploy_ops.storage.directories import DirectoryStore
 
-ROOT = Path(__file__).parents[2]
+PLUGINS = str(Path(__file__).parents[2] / "plugins")
 REASON = "orders fell by a third"
 
 
 @pytest.fixture(autouse=True)
-def shell(tmp_path, settings, profile_fields, monkeypatch):
+def shell(settings, profile_fields, monkeypatch):
     """The environment of a terminal: the settings file, and Airflow's connection as a variable."""
     monkeypatch.setenv(SETTINGS_VARIABLE, str(settings.folder / "recommender.yaml"))
     connection = {"conn_type": "oci", "extra": profile_fields}
@@ -42,11 +42,6 @@ def shell(tmp_path, settings, profile_fields, monkeypatch):
 
 def roll_back_to(version, *options, reason=REASON):
     return main(["rollback", "--version", str(version), "--reason", reason, "--yes", *options])
-
-
-def served(context):
-    body = context.deployments.asker(find_production(context).url, timeout_seconds=10)({"user_id": USERS[0]}).body
-    return body["model_version"]
 
 
 def own_releases(state):
@@ -68,7 +63,7 @@ def test_production_goes_back_with_the_same_events_as_from_airflow(context, two_
     assert re.fullmatch(r"terminal-v1-after-\d+", release.run_id)
     assert release.opened.triggered_by
     assert (release.rollback_params.reason, release.outcome) == (REASON, ReleaseOutcome.ROLLED_BACK)
-    assert [entry.type for entry in context.ledger.entries() if entry.run_id == release.run_id] == [
+    assert event_types(context, release.run_id) == [
         "release_opened",
         "rollback_rehearsed",
         "production_backed_up",
@@ -92,7 +87,7 @@ def test_the_sdks_own_file_is_enough(context, two_versions, profile_fields, monk
     assert served(context) == 1
 
 
-def test_the_same_command_once_more_changes_nothing(context, two_versions, capsys):
+def test_the_same_command_given_again_changes_nothing(context, two_versions, capsys):
     for _ in range(2):
         assert roll_back_to("previous") == 0
     assert "v1 serves already" in capsys.readouterr().out
@@ -102,18 +97,15 @@ def test_the_same_command_once_more_changes_nothing(context, two_versions, capsy
     assert served(context) == 2
 
 
-def test_what_serves_already_is_verified_before_it_is_said(context, two_versions, emulator, capsys):
+def test_a_version_that_serves_already_is_verified_before_the_command_says_so(two_versions, emulator, capsys):
     emulator.fail_next("Predict", status=503, times=None)
 
     assert roll_back_to(2) == 2
-    assert (
-        capsys.readouterr()
-        .err.splitlines()[-1]
-        .startswith(
-            "PRODUCTION NEEDS A PERSON. The ledger says that v2 serves already, but: Production endpoint not responding"
-        )
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(
+        "PRODUCTION NEEDS A PERSON. The ledger says that v2 serves already, but: Production endpoint"
     )
-    emulator.clear_faults()
+    assert "not responding" in last
 
 
 @pytest.fixture
@@ -127,28 +119,40 @@ def person(monkeypatch):
     return sit_down
 
 
-REFUSED = [
-    (["--version", "9", "--reason", "x", "--yes"], 1, "Version 9 does not exist"),
-    (["--version", "1", "--reason", " "], 3, "the history must say why"),
-    (["--version", "first", "--reason", "x"], 3, "'first' is neither a number nor 'previous'"),
-    (["--version", "1"], 3, "--reason"),
-    (["--version", "1", "--reason", "x", "--ended-run", "run-9", "--yes"], 1, "which the ledger does not know"),
-    (["--version", "1", "--reason", "x"], 1, "nobody can be asked here. Add --yes"),
-]
+REFUSED = {
+    "a version that does not exist": (
+        ["--version", "9", "--reason", "x", "--yes"],
+        1,
+        "Version 9 does not exist",
+    ),
+    "an empty reason": (["--version", "1", "--reason", " "], 3, "must not be empty: the history shows it"),
+    "a version that is not a number": (
+        ["--version", "first", "--reason", "x"],
+        3,
+        "'first' is neither a number nor 'previous'",
+    ),
+    "no reason": (["--version", "1"], 3, "--reason"),
+    "an ended run that does not exist": (
+        ["--version", "1", "--reason", "x", "--ended-run", "run-9", "--yes"],
+        1,
+        "which the ledger does not know",
+    ),
+    "no person to ask": (["--version", "1", "--reason", "x"], 1, "nobody can be asked here. Add --yes"),
+}
 
 
-def test_what_cannot_be_done_is_said_and_nothing_is_begun(context, two_versions, capsys, monkeypatch):
+@pytest.mark.parametrize(("arguments", "code", "says"), REFUSED.values(), ids=REFUSED)
+def test_a_command_that_cannot_be_carried_out_says_why_and_begins_nothing(
+    context, two_versions, capsys, monkeypatch, arguments, code, says
+):
     monkeypatch.setattr(sys, "stdin", io.StringIO())
-    found = []
-    for arguments, _, _ in REFUSED:
-        try:
-            code = main(["rollback", *arguments])
-        except SystemExit as err:
-            code = err.code
-        found.append((arguments, code, capsys.readouterr().err))
+    try:
+        ended_with = main(["rollback", *arguments])
+    except SystemExit as err:
+        ended_with = err.code
 
-    assert [(arguments, code) for arguments, code, _ in found] == [(given, code) for given, code, _ in REFUSED]
-    assert [said for (_, _, said), (_, _, says) in zip(found, REFUSED, strict=True) if says not in said] == []
+    assert ended_with == code
+    assert says in capsys.readouterr().err
     assert own_releases(context.ledger.read()) == []
 
 
@@ -162,14 +166,14 @@ def test_a_person_at_a_terminal_is_asked(context, two_versions, person):
         assert served(context) == version
 
 
-def test_a_release_that_goes_on_while_the_person_thinks_is_not_run_over(context, run, two_versions, person, capsys):
+def test_a_release_that_goes_on_while_the_person_thinks_is_not_rolled_back(context, run, two_versions, person, capsys):
     def reply():
         run("run-3", shift=2, skip_test_deployment=True).release_fully()
         return "yes"
 
     person(reply)
     assert main(["rollback", "--version", "previous", "--reason", REASON]) == 1
-    assert "a release went on meanwhile" in capsys.readouterr().err
+    assert "the ledger changed meanwhile" in capsys.readouterr().err
     assert served(context) == 3
 
 
@@ -193,7 +197,7 @@ def test_a_restoration_that_oci_refuses_needs_a_person(context, two_versions, em
     assert context.ledger.read().holding_release is not None
 
     emulator.clear_faults()
-    assert roll_back_to(1) == 1  # the failure is told, once the champion is restored
+    assert roll_back_to(1) == 1  # the command reports the failure, once the champion is restored
     assert served(context) == 2
     assert roll_back_to(1) == 0
     assert served(context) == 1
@@ -235,7 +239,7 @@ def test_an_outage_during_the_switch_needs_a_person_and_the_same_command_goes_on
     assert (served(context), len(own_releases(context.ledger.read()))) == (1, 1)
 
 
-def test_a_fault_that_passes_calls_nobody(context, two_versions, emulator, monkeypatch, caplog):
+def test_a_fault_that_passes_needs_no_person(context, two_versions, emulator, monkeypatch, caplog):
     monkeypatch.setattr(sessions, "ATTEMPTS", 1)
     emulator.fail_next("GetProject", status=503)
     emulator.fail_next("UpdateModelDeployment", status=503)
@@ -246,7 +250,7 @@ def test_a_fault_that_passes_calls_nobody(context, two_versions, emulator, monke
     assert served(context) == 1
 
 
-HOLDS = "Interrupted: this rollback holds the release lock. Run the same command again: it goes on."
+HOLDS = "Interrupted: this rollback holds the release lock. Run the same command again to continue."
 STEPS = {
     plan_rollback: "Interrupted: production was not changed by this command.",
     rehearse_rollback: HOLDS,
@@ -255,7 +259,7 @@ STEPS = {
 }
 
 
-def test_ctrl_c_says_what_the_same_command_goes_on_with(context, two_versions, monkeypatch, capsys):
+def test_ctrl_c_says_how_the_same_command_goes_on(context, two_versions, monkeypatch, capsys):
     for number, (step, says) in enumerate(STEPS.items(), start=1):
         version = 2 - number % 2  # 1, 2, 1, 2
         interrupt(monkeypatch, step, version)
@@ -268,23 +272,28 @@ def test_ctrl_c_says_what_the_same_command_goes_on_with(context, two_versions, m
 
 def interrupt(monkeypatch, step, version):
     """Give the command, and let Ctrl-C end it at a step."""
-
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    interrupted.__module__ = step.__name__
     with monkeypatch.context() as patched:
-        patched.setattr(step, "advance", interrupted)
+        interrupt_at(patched, step, "advance")
         assert roll_back_to(version) == 130
 
 
 def interrupt_at(monkeypatch, module, name):
-    """Let Ctrl-C end the command where it calls a function."""
+    """Let Ctrl-C end the command where it calls a function of a module."""
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
+    interrupted.__module__ = module.__name__
     monkeypatch.setattr(module, name, interrupted)
+
+
+@pytest.fixture
+def switching_third(validated, emulator):
+    """v2 serves, and run-3 has switched production to v3 and not verified it."""
+    third = validated(3)
+    third.answer(Decision.PROMOTE)
+    promote.advance(third.context)
+    emulator.wait_until_idle()
 
 
 def test_ctrl_c_after_the_release_was_closed_says_which_version_serves(context, two_versions, monkeypatch, capsys):
@@ -296,13 +305,8 @@ def test_ctrl_c_after_the_release_was_closed_says_which_version_serves(context, 
 
 
 def test_ctrl_c_while_the_champion_is_restored_says_who_switches_production(
-    context, run, two_versions, emulator, monkeypatch, capsys
+    context, switching_third, monkeypatch, capsys
 ):
-    third = run("run-3", shift=2)
-    third.validate()
-    third.answer(Decision.PROMOTE)
-    promote.advance(third.context)
-    emulator.wait_until_idle()
     with monkeypatch.context() as patched:
         interrupt_at(patched, takeovers, "advance_closing")
         assert roll_back_to(2, "--ended-run", "run-3") == 130
@@ -314,7 +318,7 @@ def test_ctrl_c_while_the_champion_is_restored_says_who_switches_production(
 
 def start(*arguments):
     """Start the command in a process of its own, where Ctrl-C works even if the tests run in the background."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
+    environment = {**os.environ, "PYTHONPATH": PLUGINS}
     command = [sys.executable, "-m", "recdeploy_ops", "rollback", "--reason", REASON, "--yes", *arguments]
     return subprocess.Popen(
         command,
@@ -330,7 +334,7 @@ def start(*arguments):
 @pytest.mark.parametrize(
     ("how", "code", "version"), [(signal.SIGKILL, -signal.SIGKILL, "previous"), (signal.SIGINT, 130, "1")]
 )
-def test_a_command_that_is_ended_while_production_is_switched_goes_on_when_it_is_given_again(
+def test_a_command_that_ends_during_the_switch_goes_on_when_it_is_given_again(
     context, two_versions, emulator, how, code, version
 ):
     emulator.set_timings(update=3)
@@ -352,26 +356,20 @@ def test_a_command_that_is_ended_while_production_is_switched_goes_on_when_it_is
     assert "airflow" not in said.lower()
     state = context.ledger.read()
     assert (served(context), state.holder, len(own_releases(state))) == (1, None, 1)
-    types = [entry.type for entry in context.ledger.entries() if entry.run_id == left.run_id]
+    types = event_types(context, left.run_id)
     assert types.count("switch_started") == types.count("rolled_back") == 1
 
 
 def test_airflow_is_never_imported():
     program = "import sys, recdeploy_ops.__main__; print([n for n in sys.modules if n.partition('.')[0] == 'airflow'])"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    environment = {**os.environ, "PYTHONPATH": PLUGINS}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
-def test_a_release_that_waits_for_an_approval_is_preempted(context, run, two_versions, capsys):
-    third = run("run-3", shift=2, skip_test_deployment=True)
-    third.validate()
-    third.ask()
+def test_a_release_that_waits_for_an_approval_is_preempted(context, validated, capsys):
+    validated(3).ask()
 
     assert roll_back_to(1) == 0
     assert "The rollback preempts it." in capsys.readouterr().out
@@ -379,17 +377,11 @@ def test_a_release_that_waits_for_an_approval_is_preempted(context, run, two_ver
 
 
 def test_a_release_in_progress_is_not_taken_over_unless_the_person_says_that_it_has_ended(
-    context, run, two_versions, emulator, capsys
+    context, switching_third, capsys
 ):
-    third = run("run-3", shift=2, skip_test_deployment=True)
-    third.validate()
-    third.answer(Decision.PROMOTE)
-    promote.advance(third.context)
-    emulator.wait_until_idle()
-
     assert roll_back_to(1) == 1
     said = capsys.readouterr().err
-    assert "It counts as ended from" in said
+    assert "It counts as ended at" in said
     assert "add --ended-run run-3, then run this command again." in said
     assert context.ledger.read().holder == "run-3"
 
@@ -398,14 +390,7 @@ def test_a_release_in_progress_is_not_taken_over_unless_the_person_says_that_it_
     assert (served(context), state.holder, state.releases["run-3"].outcome) == (1, None, ReleaseOutcome.FAILED)
 
 
-def test_the_champion_is_restored_where_a_run_that_has_ended_was_replacing_it(
-    context, run, two_versions, emulator, capsys
-):
-    third = run("run-3", shift=2, skip_test_deployment=True)
-    third.validate()
-    third.answer(Decision.PROMOTE)
-    promote.advance(third.context)
-    emulator.wait_until_idle()
+def test_the_champion_is_restored_if_an_ended_run_was_replacing_it(context, switching_third, capsys):
     assert served(context) == 3
 
     assert roll_back_to(2) == 1
@@ -428,7 +413,7 @@ def test_another_version_waits_for_the_rollback_that_was_interrupted(context, ru
     assert served(context) == 1
 
 
-def test_the_lock_that_a_terminal_left_is_freed_like_a_notebooks(
+def test_the_lease_of_a_terminals_lock_ends_like_that_of_a_notebook(
     context, two_versions, tmp_path, make_manager, monkeypatch
 ):
     interrupt(monkeypatch, roll_back, 1)

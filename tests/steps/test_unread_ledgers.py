@@ -1,14 +1,10 @@
-"""A ledger that cannot be read does not hide that production may be half switched: OCI alone is asked."""
+"""If the ledger cannot be read, OCI alone shows whether production may be half switched."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from datetime import timedelta
-from types import SimpleNamespace
 
-import oci
-import oci.retry.retry
 import pytest
 from steps.factories import damage
 
@@ -20,22 +16,16 @@ from recdeploy_ops.domain.errors import (
     SwitchInterruptedError,
 )
 from recdeploy_ops.domain.tries import Tries
-from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.steps import close_release, promote
 from recdeploy_ops.storage.keys import LEDGER, SNAPSHOT
 from recdeploy_ops.storage.roots import open_store
 
+pytestmark = pytest.mark.usefixtures("no_retries")
 FIRST_TRY, LAST_TRY = (Tries(number, 2, timedelta(seconds=30), "close_release goes on") for number in (1, 2))
-NOT_KNOWN = "Whether production is being switched is not known, as the ledger cannot be read: "
+NOT_KNOWN = "The ledger cannot be read, and production may be in the middle of a switch: "
 NEEDS_A_PERSON = "PRODUCTION NEEDS A PERSON. "
+GOES_ON = "close_release goes on. "
 HALF_DONE = "the tags of .* say v1; it is ACTIVE, configured for the model .*, and it answers with version 2"
-
-
-@pytest.fixture(autouse=True)
-def no_retries(monkeypatch):
-    """Let no fault be met by the SDK, which reads further pages with retries of its own all the same."""
-    monkeypatch.setattr(sessions, "ATTEMPTS", 1)
-    monkeypatch.setattr(oci.retry.retry, "time", SimpleNamespace(**{**vars(time), "sleep": lambda _: None}))
 
 
 @pytest.fixture
@@ -62,9 +52,6 @@ def fail(error):
     return raise_it
 
 
-GOES_ON = "close_release goes on. "
-
-
 @pytest.mark.parametrize(
     ("step", "cause", "tries", "becomes", "begins", "next_try"),
     [
@@ -74,7 +61,7 @@ GOES_ON = "close_release goes on. "
         (close_release, OSError, FIRST_TRY, PromotionFailedError, NEEDS_A_PERSON, GOES_ON),
     ],
 )
-def test_that_a_switch_may_be_open_is_said(switching, unread, step, cause, tries, becomes, begins, next_try):
+def test_the_error_says_that_a_switch_may_be_open(switching, unread, step, cause, tries, becomes, begins, next_try):
     with pytest.raises(becomes, match=rf"{NOT_KNOWN}{HALF_DONE}.* Why: .*{next_try}") as raised:
         step.advance(unread(cause, tries))
     assert str(raised.value).startswith(begins + NOT_KNOWN)
@@ -87,7 +74,7 @@ def test_production_at_rest_leaves_the_storages_own_error(approved, unread, caus
     assert NOT_KNOWN not in str(raised.value)
 
 
-def test_without_a_production_the_error_is_the_storages_own(context, unread):
+def test_the_error_is_the_storages_own_without_a_production(unread):
     with pytest.raises(StorageUnavailableError, match=r"^The storage did not answer\.$"):
         close_release.advance(unread(StorageUnavailableError))
 
@@ -95,17 +82,17 @@ def test_without_a_production_the_error_is_the_storages_own(context, unread):
 @pytest.mark.parametrize(
     ("faults", "says"),
     [
-        ([("ListModelDeployments", {"status": 503})], "OCI does not say it either .*refused to list the model deploy"),
+        ([("ListModelDeployments", {"status": 503})], "OCI cannot tell either .*refused to list the model deploy"),
         ([("Predict", {"status": 503})], "it is ACTIVE, configured for the model .*it does not answer"),
         ([("GetModel", {"status": 404})], "it is ACTIVE, configured for the model .*it answers with version 1"),
         (
             [("GetModelDeployment", {"status": 503}), ("Predict", {"status": 502})],
-            "what it is configured for is not known .*it does not answer",
+            "its configuration is not known .*it does not answer",
         ),
     ],
     ids=["no list", "no answer", "no model", "nothing"],
 )
-def test_what_oci_does_not_say_is_not_taken_for_rest(approved, unread, emulator, faults, says):
+def test_production_is_not_at_rest_where_oci_does_not_show_it(approved, unread, emulator, faults, says):
     for operation, fault in faults:
         emulator.fail_next(operation, times=None, **fault)
 
