@@ -352,7 +352,7 @@ def test_a_command_that_ends_during_the_switch_goes_on_when_it_is_given_again(
     with start("--version", version) as process:
         said = process.stdout.read()
         assert process.wait(60) == 0, said
-    assert f"The rollback to v1 that {left.opened.triggered_by} began ({REASON}) goes on." in said
+    assert f"The rollback to v1 that {left.opened.triggered_by} began ({REASON}) continues." in said
     assert "airflow" not in said.lower()
     state = context.ledger.read()
     assert (served(context), state.holder, len(own_releases(state))) == (1, None, 1)

@@ -77,7 +77,7 @@ def test_an_interrupted_rollback_to_the_same_version_is_continued(begun_with, ve
 
     assert planned.begun is not None
     assert (planned.version, planned.begun.run_id, planned.is_done) == (1, "terminal-1", False)
-    assert planned.summary[-1] == "The rollback to v1 that ann began (it looks odd) goes on."
+    assert planned.summary[-1] == "The rollback to v1 that ann began (it looks odd) continues."
 
 
 @pytest.mark.parametrize(("begun_with", "version"), [("previous", "previous"), ("previous", 1), (1, 1)])

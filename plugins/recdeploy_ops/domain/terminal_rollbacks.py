@@ -66,7 +66,7 @@ def plan_rollback(state: LedgerState, request: RollbackRequest) -> RollbackPlan:
     begun = _find_open(state, request)
     if begun is not None:
         reason = begun.rollback_params.reason
-        going_on = f"The rollback to v{begun.version} that {begun.opened.triggered_by} began ({reason}) goes on."
+        going_on = f"The rollback to v{begun.version} that {begun.opened.triggered_by} began ({reason}) continues."
         return RollbackPlan(begun.version, begun, begun.get(RolledBack) is not None, (*_describe(state), going_on))
     done = _find_done(state, request)
     if state.production is not None and (done is not None or request.version == state.production.version):
