@@ -291,7 +291,7 @@ def test_two_deployments_tagged_as_production_are_refused(context, validated, ta
     [test] = living(context, Role.TEST)
     tag_by_hand({**test.tags, ROLE_TAG: "production"}, context.deployments.get(test.deployment_id))
 
-    with pytest.raises(SettingsError, match="2 deployments are tagged as production"):
+    with pytest.raises(SettingsError, match="2 deployments could be production"):
         adopt(context)
 
 

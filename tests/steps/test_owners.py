@@ -194,7 +194,7 @@ def test_every_entry_point_refuses_production_that_another_ledger_has_taken_over
 ):
     if project == "basket":
         set_tags(emulator, context, lambda tags: {**tags, PROJECT_TAG: project})
-        says = "belongs to the project 'basket', as its tag recdeploy-project says, not to 'product-recommender'"
+        says = "belongs to the project 'basket' according to its tag recdeploy-project, not to 'product-recommender'"
     else:
         says = "This storage does not belong to production: the tag recdeploy-ledger of product-recommender-production"
     serves = find_served(context)
