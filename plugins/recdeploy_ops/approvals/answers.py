@@ -107,7 +107,8 @@ def require_promotion_approved(context: ReleaseContext) -> ModelRegistered:
     answer = release.require(ApprovalAnswered)
     if answer.decision is not Decision.PROMOTE:
         raise ApprovalError(f"v{release.version} was not approved: {answer.by} answered {answer.decision}.", ASK_AGAIN)
-    fingerprints.require_unchanged(release.require(ApprovalRequested), fingerprints.read_parts(context))
+    question, parts = release.require(ApprovalRequested), fingerprints.read_parts(context)
+    fingerprints.require_unchanged(question, parts, action="promote")
     # Checked before any request to OCI: the ledger would refuse the event only afterwards.
     stage = context.state.versions[release.version].stage
     if stage is not Stage.CHAMPION:  # the champion may be approved again, and is verified again
@@ -131,4 +132,5 @@ def require_rollback_approved(context: ReleaseContext) -> None:
             f"The rollback to v{release.version} was rejected: {answer.by} answered {answer.decision}.",
             Remedy("Trigger a new rollback"),
         )
-    fingerprints.require_unchanged(release.require(ApprovalRequested), fingerprints.read_rollback_parts(context))
+    question, parts = release.require(ApprovalRequested), fingerprints.read_rollback_parts(context)
+    fingerprints.require_unchanged(question, parts, action="roll back to")

@@ -98,8 +98,13 @@ def fingerprint_of(parts: Mapping[str, str]) -> str:
     return hashlib.sha256(canonical_json(dict(parts))).hexdigest()
 
 
-def require_unchanged(question: ApprovalRequested, parts: Mapping[str, str]) -> None:
+def require_unchanged(question: ApprovalRequested, parts: Mapping[str, str], *, action: str) -> None:
     """Refuse if the parts in a question differ from the present ones.
+
+    Args:
+        question: with the parts as they were when a person was asked.
+        parts: the present ones.
+        action: what was approved, for the error: ``promote`` or ``roll back to``.
 
     Raises:
         ApprovalError: names every part that differs.
@@ -107,7 +112,7 @@ def require_unchanged(question: ApprovalRequested, parts: Mapping[str, str]) -> 
     changed = [name for name in {**question.parts, **parts} if question.parts.get(name) != parts.get(name)]
     if changed or question.fingerprint != fingerprint_of(parts):
         raise ApprovalError(
-            f"Refusing to promote v{question.version}: changed since approval: "
+            f"Refusing to {action} v{question.version}: changed since approval: "
             f"{', '.join(changed) or 'the fingerprint'}.",
             ASK_AGAIN,
         )

@@ -141,9 +141,9 @@ def require_unused(state: LedgerState, release: Release) -> None:
     remedy: Remedy = ASK_AGAIN
     if isinstance(done, RolledBack):
         verb, remedy = "rolled back to", Remedy("Trigger a new rollback")
+    serves = f"v{serving.version}" if serving else "nothing"
     raise ApprovalError(
-        f"This run {verb} v{done.version} before, and production now serves v{serving.version if serving else '?'}: "
-        "an approval counts once.",
+        f"This run {verb} v{done.version} before, and production now serves {serves}: an approval counts once.",
         remedy,
     )
 
