@@ -158,7 +158,7 @@ class Rest(AirflowApi):
 
 
 @dataclass(frozen=True)
-class Sight:
+class EndedRun:
     """What is visible of a run after its end.
 
     Attributes:
@@ -315,7 +315,7 @@ class Installation:
         what = f"the scheduler has stored the question of {run_id}"
         self.wait_for(what, lambda: log.has_parked(self.dag_id, run_id, APPROVAL, attempt))
 
-    def let_time_run_out(self, run_id: str) -> timedelta:
+    def expire_approval(self, run_id: str) -> timedelta:
         """Let an approval time out now, and return the time that was left."""
         moment = "%Y-%m-%d %H:%M:%S.%f"
         parked = (run_id, APPROVAL, AWAITING)
@@ -332,11 +332,11 @@ class Installation:
         entries = Ledger(self.objects, load_settings(self.home.settings).project_name, utc_now).entries()
         return [entry for entry in entries if entry.run_id == run_id]
 
-    def look(self, run_id: str, outcome: Outcome, before: Endpoint | None) -> Sight:
+    def inspect_run(self, run_id: str, outcome: Outcome, before: Endpoint | None) -> EndedRun:
         """Return what is visible now of a run that has ended."""
         after = self.cloud.production()
         users = (*SPECIAL_USERS, UNKNOWN_USER) if after else ()
-        return Sight(
+        return EndedRun(
             run_id=run_id,
             outcome=outcome,
             before=before,
@@ -347,7 +347,7 @@ class Installation:
             answers={user: self.cloud.recommend(after, user, 10) for user in users if after},
         )
 
-    def recommendations(self, seen: Sight) -> dict[str, list[tuple[str, float]]]:
+    def recommendations(self, seen: EndedRun) -> dict[str, list[tuple[str, float]]]:
         """Return the lists of the run's ``recommendations.csv``, read through storage as text."""
         trained = seen.event(ModelTrained)
         bundle = open_bundle(self.objects, trained.prefix, digest=trained.digest, made_by="run_ads_operator")
@@ -367,7 +367,7 @@ class Installation:
         session = OciSession(OciProfile.from_fields(self.cloud.connection(), source="the test"))
         return open_context(load_settings(self.home.settings), self.objects, session, "the test")
 
-    def accepted_updates(self, seen: Sight, begun: EventType, done: EventType) -> int:
+    def accepted_updates(self, seen: EndedRun, begun: EventType, done: EventType) -> int:
         """Return the number of updates of production that OCI accepted between two entries, or since the first."""
         moments = {entry.type: entry.at for entry in reversed(seen.entries)}
         until = moments.get(done, datetime.now(UTC))
@@ -415,7 +415,7 @@ class Installation:
         return min(schedulers, key=lambda process: process.create_time())  # a new fork has the same title
 
     @contextmanager
-    def held_scheduler(self) -> Iterator[None]:
+    def suspended_scheduler(self) -> Iterator[None]:
         """Suspend Airflow's scheduler while the block lasts, as if the machine were very busy.
 
         It is suspended while it sleeps between two rounds, so that it continues with a new round and holds no lock
@@ -532,7 +532,7 @@ def started(folder: Path) -> Iterator[Installation]:
             family = [p for name in ("airflow", "emulator") for p in Service(name, folder).processes()]
     finally:
         services.stop()
-    left = [process for process in family if lives(process)]
+    left = [process for process in family if is_running(process)]
     left += [process for process in psutil.process_iter() if str(folder) in _title(process)]
     assert not left, f"these processes outlive the services: {left}"
 
@@ -551,7 +551,7 @@ def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     return stash[INSTALLATION]
 
 
-def move_to_the_end(items: list[pytest.Item]) -> None:
+def order_by_installation(items: list[pytest.Item]) -> None:
     """Order the tests: without the installation first, then those that share it.
 
     Among the latter, tests in a browser come last, and tests that lose the ledger after those that read it.
@@ -564,7 +564,7 @@ def move_to_the_end(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
 
 
-def lives(process: psutil.Process) -> bool:
+def is_running(process: psutil.Process) -> bool:
     """Return whether a process runs; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

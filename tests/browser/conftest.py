@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import sync_playwright
-from services import installation, move_to_the_end
+from services import installation, order_by_installation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ OPTIONS = [
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    move_to_the_end(items)
+    order_by_installation(items)
 
 
 @pytest.fixture(scope="session")

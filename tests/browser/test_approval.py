@@ -50,7 +50,7 @@ def test_a_person_reads_the_evidence_promotes_and_sees_the_run_end(
     assert installation.inspector.version(release) == int(production.version)
     assert before is None or production.url == before.url
     assert installation.cloud.endpoints("test") == []
-    lists = installation.recommendations(installation.look(release, installation.follow(release), before))
+    lists = installation.recommendations(installation.inspect_run(release, installation.follow(release), before))
     for user in SPECIAL_USERS:
         answered = installation.cloud.recommend(production, user, 10)["recommendations"]
         assert [(item["product_id"], item["rating"]) for item in answered] == lists[user]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from services import lives, wait_for
+from services import is_running, wait_for
 
 from demo.homes import PROJECT, Home
 from demo.processes import Service
@@ -64,7 +64,7 @@ class Demo:
     def left(self) -> list[psutil.Process]:
         """Return all living processes that refer to its folder."""
         calls = [call.pid for call in self._calls]
-        named = [p for p in psutil.process_iter() if self._names(p) and p.pid not in calls and lives(p)]
+        named = [p for p in psutil.process_iter() if self._names(p) and p.pid not in calls and is_running(p)]
         return [*self.services(), *named]
 
     def output(self) -> str:
@@ -112,7 +112,7 @@ def test_the_next_demo_cleans_up_after_a_killed_one(demo: Demo) -> None:
     again = demo.start()
 
     assert "cleaning up what an earlier demo left running" in demo.output()
-    assert not any(lives(process) for process in orphans)
+    assert not any(is_running(process) for process in orphans)
     again.send_signal(signal.SIGINT)
     assert again.wait() == 130
     assert demo.left() == []

@@ -26,7 +26,16 @@ from scheduler.releases import (
     question_after,
 )
 from scheduler.rollbacks import ROLLBACK, RolledBack, housekeeping, roll_back
-from services import APPROVAL, AWAITING, SPECIAL_USERS, Installation, Poller, Sight, installation, move_to_the_end
+from services import (
+    APPROVAL,
+    AWAITING,
+    SPECIAL_USERS,
+    EndedRun,
+    Installation,
+    Poller,
+    installation,
+    order_by_installation,
+)
 
 from recdeploy_ops.domain.events import EventType
 from recdeploy_ops.ledger.audits import audit
@@ -40,29 +49,29 @@ SETUP_SECONDS = 1800
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    move_to_the_end(items)
+    order_by_installation(items)
     for item in items:
         if item.path.parent == HERE:
             item.add_marker(pytest.mark.timeout(SETUP_SECONDS))
 
 
 @pytest.fixture(scope="session")
-def first_release(installation: Installation) -> Sight:
+def first_release(installation: Installation) -> EndedRun:
     """A release that a person promotes: the first, unless another folder's tests ran before."""
     before = installation.cloud.production()
     run_id = installation.trigger("first")
     outcome = installation.follow(run_id, "promote", "ship it")
-    return installation.look(run_id, outcome, before)
+    return installation.inspect_run(run_id, outcome, before)
 
 
 @pytest.fixture(scope="session")
-def next_release(installation: Installation, first_release: Sight) -> Switched:
+def next_release(installation: Installation, first_release: EndedRun) -> Switched:
     """A release with other params that a person promotes."""
     before = installation.production()
     with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
         run_id = installation.trigger("next", **OTHER_PARAMS)
         outcome = installation.follow(run_id, "promote")
-    return Switched(installation.look(run_id, outcome, before), poller)
+    return Switched(installation.inspect_run(run_id, outcome, before), poller)
 
 
 @pytest.fixture(scope="session")
@@ -72,11 +81,11 @@ def plain_rollback(installation: Installation, next_release: Switched) -> Switch
     with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
         run_id = rollbacks.trigger("back", reason="it looks odd", require_approval=False)
         outcome = rollbacks.follow(run_id)
-    return Switched(rollbacks.look(run_id, outcome, before), poller)
+    return Switched(rollbacks.inspect_run(run_id, outcome, before), poller)
 
 
 @pytest.fixture(scope="session")
-def interrupted_release(installation: Installation, first_release: Sight) -> Interrupted:
+def interrupted_release(installation: Installation, first_release: EndedRun) -> Interrupted:
     """A release whose training and promotion are killed, and that is approved before Airflow expects an answer."""
     before, creations = installation.production(), len(installation.calls("CreateModelDeployment"))
     with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
@@ -88,7 +97,7 @@ def interrupted_release(installation: Installation, first_release: Sight) -> Int
         if asked:
             answer_in_time(installation, run_id, "Promote", LATER)
         promoting = kill_promotion(installation, run_id)
-        seen = installation.look(run_id, installation.follow(run_id), before)
+        seen = installation.inspect_run(run_id, installation.follow(run_id), before)
     return Interrupted(
         seen=seen,
         poller=poller,
@@ -103,18 +112,18 @@ def interrupted_release(installation: Installation, first_release: Sight) -> Int
 
 
 @pytest.fixture(scope="session")
-def rejected_release(installation: Installation, first_release: Sight) -> tuple[Sight, dict[str, Any]]:
+def rejected_release(installation: Installation, first_release: EndedRun) -> tuple[EndedRun, dict[str, Any]]:
     """A release that a person rejects, and its question."""
     before = installation.production()
     run_id = installation.trigger("rejected", seed=3, approval_timeout_hours=TIMEOUT_HOURS)
     installation.wait_for_state(run_id, APPROVAL, AWAITING)
     question = installation.admin.question(run_id)
     outcome = installation.follow(run_id, "reject", "the lists look odd")
-    return installation.look(run_id, outcome, before), question
+    return installation.inspect_run(run_id, outcome, before), question
 
 
 @pytest.fixture(scope="session")
-def reopened_release(installation: Installation, rejected_release: tuple[Sight, dict[str, Any]]) -> Reopened:
+def reopened_release(installation: Installation, rejected_release: tuple[EndedRun, dict[str, Any]]) -> Reopened:
     """The rejected release, whose approval is cleared and then not answered."""
     rejected, first = rejected_release
     cleared = installation.admin.clear(rejected.run_id, APPROVAL)
@@ -122,9 +131,9 @@ def reopened_release(installation: Installation, rejected_release: tuple[Sight, 
     asked = installation.admin.question(rejected.run_id)
     kinds = [str(entry.type) for entry in installation.entries(rejected.run_id)]
     viewer = installation.viewer.respond(rejected.run_id, "Promote")
-    limit = installation.let_time_run_out(rejected.run_id)
+    limit = installation.expire_approval(rejected.run_id)
     outcome = installation.follow(rejected.run_id)
-    seen = installation.look(rejected.run_id, outcome, rejected.before)
+    seen = installation.inspect_run(rejected.run_id, outcome, rejected.before)
     return Reopened(cleared, first, asked, viewer, kinds, limit, seen)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services import APPROVAL, AWAITING, lives
+from services import APPROVAL, AWAITING, is_running
 
 from recdeploy_ops.domain.events import RolledBack
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     import httpx
-    from services import Installation, Poller, Sight
+    from services import EndedRun, Installation, Poller
 
 OTHER_PARAMS = {"seed": 7, "top_k": 5}
 TOO_EARLY, LATER = "answered too early", "answered when it was asked again"
@@ -32,7 +32,7 @@ class Switched:
         poller: the client that asked production from its beginning to its end.
     """
 
-    seen: Sight
+    seen: EndedRun
     poller: Poller
 
     def require_one_change(self, *, answers: int) -> None:
@@ -95,7 +95,7 @@ class Reopened:
     viewer: httpx.Response
     kinds: list[str]
     limit: timedelta
-    seen: Sight
+    seen: EndedRun
 
 
 def kill_training(installation: Installation, run_id: str) -> bool:
@@ -105,7 +105,7 @@ def kill_training(installation: Installation, run_id: str) -> bool:
     assert task is not None
     assert training.ppid() == task.pid
     task.kill()
-    installation.wait_for("the ADS operator has ended", lambda: not lives(training), every=0.05)
+    installation.wait_for("the ADS operator has ended", lambda: not is_running(training), every=0.05)
     return any(folder.rglob("recommendations.csv"))
 
 
@@ -116,7 +116,7 @@ def answer_too_early(installation: Installation, run_id: str) -> httpx.Response:
     fails the task. That depends on the load; holding the scheduler makes it happen every time.
     """
     installation.wait_for_state(run_id, APPROVAL, "running", AWAITING, every=0.05)
-    with installation.held_scheduler():
+    with installation.suspended_scheduler():
         installation.wait_for_state(run_id, APPROVAL, AWAITING, every=0.05)
         ended = lambda: installation.task_process(run_id, APPROVAL) is None  # noqa: E731
         installation.wait_for("the task's process has ended", ended)

@@ -16,7 +16,7 @@ from recdeploy_ops.oci_clients.deployments import NewDeployment
 from recdeploy_ops.rollout.tagging import deployment_tags
 
 if TYPE_CHECKING:
-    from services import Installation, Sight
+    from services import EndedRun, Installation
 
     from demo.cloud import Endpoint
     from demo.releases import Outcome
@@ -68,7 +68,7 @@ class RolledBack(Switched):
     pending: list[str]
     switching: list[str]
     updates: int
-    waiting: Sight
+    waiting: EndedRun
     housekeeping: HousekeepingRun
 
 
@@ -131,7 +131,7 @@ def roll_back(installation: Installation, waiting: str, housekeeping: Housekeepi
         switching = [str(entry.type) for entry in installation.entries(run_id)]
         installation.approver.respond(waiting, "Promote", "too late").raise_for_status()
         refused = installation.follow(waiting)
-        seen = rollbacks.look(run_id, rollbacks.follow(run_id), before)
+        seen = rollbacks.inspect_run(run_id, rollbacks.follow(run_id), before)
     return RolledBack(
         seen=seen,
         poller=poller,
@@ -139,6 +139,6 @@ def roll_back(installation: Installation, waiting: str, housekeeping: Housekeepi
         pending=pending,
         switching=switching,
         updates=installation.accepted_updates(seen, EventType.SWITCH_STARTED, EventType.ROLLED_BACK),
-        waiting=installation.look(waiting, refused, before),
+        waiting=installation.inspect_run(waiting, refused, before),
         housekeeping=housekeeping,
     )

@@ -8,19 +8,19 @@ import pytest
 from scheduler.rollbacks import ROLLBACK
 
 if TYPE_CHECKING:
-    from services import Installation, Sight
+    from services import EndedRun, Installation
 
 
 @pytest.fixture(scope="session")
-def release_of_an_empty_shop(installation: Installation, first_release: Sight) -> Sight:
+def release_of_an_empty_shop(installation: Installation, first_release: EndedRun) -> EndedRun:
     before = installation.production()
     with installation.emptied_table("interactions"):
         run_id = installation.trigger("empty")
-        return installation.look(run_id, installation.follow(run_id), before)
+        return installation.inspect_run(run_id, installation.follow(run_id), before)
 
 
 def test_an_empty_table_stops_the_run_at_the_extract_and_says_what_to_do(
-    installation: Installation, release_of_an_empty_shop: Sight
+    installation: Installation, release_of_an_empty_shop: EndedRun
 ) -> None:
     seen = release_of_an_empty_shop
     error = installation.admin.error_of(seen.run_id, "extract")
@@ -34,7 +34,7 @@ def test_an_empty_table_stops_the_run_at_the_extract_and_says_what_to_do(
 
 
 def test_a_run_that_fails_is_closed_and_leaves_nothing(
-    installation: Installation, release_of_an_empty_shop: Sight
+    installation: Installation, release_of_an_empty_shop: EndedRun
 ) -> None:
     seen = release_of_an_empty_shop
 

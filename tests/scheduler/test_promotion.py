@@ -11,7 +11,7 @@ from services import APPROVAL, SPECIAL_PRODUCTS, SPECIAL_USERS, UNKNOWN_USER, US
 from recdeploy_ops.domain.events import Promoted
 
 if TYPE_CHECKING:
-    from services import Installation, Sight
+    from services import EndedRun, Installation
 
 TOP_K = 10
 STEPS = [
@@ -34,18 +34,18 @@ STEPS = [
 ]
 
 
-def test_a_promoted_release_is_a_successful_run(first_release: Sight) -> None:
+def test_a_promoted_release_is_a_successful_run(first_release: EndedRun) -> None:
     assert first_release.outcome.state == "success"
     states = {name: task.state for name, task in first_release.outcome.tasks.items()}
     assert states.pop("reject") == "skipped"
     assert set(states.values()) == {"success"}
 
 
-def test_the_ledger_has_every_step_once_and_in_order(first_release: Sight) -> None:
+def test_the_ledger_has_every_step_once_and_in_order(first_release: EndedRun) -> None:
     assert first_release.kinds == STEPS
 
 
-def test_every_user_gets_the_list_of_the_runs_file(installation: Installation, first_release: Sight) -> None:
+def test_every_user_gets_the_list_of_the_runs_file(installation: Installation, first_release: EndedRun) -> None:
     lists = installation.recommendations(first_release)
     answers = first_release.answers
     assert set(lists) == set(USERS)
@@ -59,13 +59,13 @@ def test_every_user_gets_the_list_of_the_runs_file(installation: Installation, f
         assert answer["message"] != answers[UNKNOWN_USER]["message"]
 
 
-def test_special_products_come_from_the_database_to_the_answer_unchanged(first_release: Sight) -> None:
+def test_special_products_come_from_the_database_to_the_answer_unchanged(first_release: EndedRun) -> None:
     products = {item["product_id"] for user in SPECIAL_USERS for item in first_release.answers[user]["recommendations"]}
 
     assert products >= set(SPECIAL_PRODUCTS)
 
 
-def test_a_user_id_without_its_leading_zero_gets_the_fallback(first_release: Sight) -> None:
+def test_a_user_id_without_its_leading_zero_gets_the_fallback(first_release: EndedRun) -> None:
     answer = first_release.answers[UNKNOWN_USER]
 
     assert answer["user_id"] == UNKNOWN_USER
@@ -73,12 +73,14 @@ def test_a_user_id_without_its_leading_zero_gets_the_fallback(first_release: Sig
     assert answer["count"] == TOP_K
 
 
-def test_a_promotion_leaves_no_test_deployment_and_no_lock(first_release: Sight) -> None:
+def test_a_promotion_leaves_no_test_deployment_and_no_lock(first_release: EndedRun) -> None:
     assert first_release.tests == []
     assert first_release.holder is None
 
 
-def test_the_decision_is_passed_on_with_its_author_and_time(installation: Installation, first_release: Sight) -> None:
+def test_the_decision_is_passed_on_with_its_author_and_time(
+    installation: Installation, first_release: EndedRun
+) -> None:
     decision = installation.admin.xcom(first_release.run_id, APPROVAL, "decision")
     promoted = first_release.event(Promoted)
 
@@ -88,7 +90,7 @@ def test_the_decision_is_passed_on_with_its_author_and_time(installation: Instal
     assert promoted.approved_by == "approver"
 
 
-def test_hostile_names_are_shown_as_text(installation: Installation, first_release: Sight) -> None:
+def test_hostile_names_are_shown_as_text(installation: Installation, first_release: EndedRun) -> None:
     body = installation.admin.question(first_release.run_id)["body"]
 
     assert "`<img src=y onerror=alert(2)>`" in body or "`[y](javascript:alert(2))`" in body

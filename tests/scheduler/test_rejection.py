@@ -14,12 +14,12 @@ from recdeploy_ops.domain.stages import Stage
 
 if TYPE_CHECKING:
     from scheduler.releases import Reopened
-    from services import Installation, Sight
+    from services import EndedRun, Installation
 
 pytestmark = pytest.mark.more
 
 
-def test_a_rejection_is_a_successful_run(rejected_release: tuple[Sight, dict[str, Any]]) -> None:
+def test_a_rejection_is_a_successful_run(rejected_release: tuple[EndedRun, dict[str, Any]]) -> None:
     tasks = rejected_release[0].outcome.tasks
 
     assert rejected_release[0].outcome.state == "success"
@@ -27,7 +27,7 @@ def test_a_rejection_is_a_successful_run(rejected_release: tuple[Sight, dict[str
     assert tasks["close_release"].state == "success"
 
 
-def test_a_rejection_leaves_production_untouched(rejected_release: tuple[Sight, dict[str, Any]]) -> None:
+def test_a_rejection_leaves_production_untouched(rejected_release: tuple[EndedRun, dict[str, Any]]) -> None:
     seen, _ = rejected_release
 
     assert seen.after == seen.before
@@ -36,7 +36,7 @@ def test_a_rejection_leaves_production_untouched(rejected_release: tuple[Sight, 
     assert seen.holder is None
 
 
-def test_the_ledger_says_who_rejected_and_why(rejected_release: tuple[Sight, dict[str, Any]]) -> None:
+def test_the_ledger_says_who_rejected_and_why(rejected_release: tuple[EndedRun, dict[str, Any]]) -> None:
     rejected = rejected_release[0].event(ReleaseRejected)
 
     assert (rejected.by, rejected.reason) == ("approver", "the lists look odd")
@@ -46,7 +46,7 @@ def test_the_ledger_says_who_rejected_and_why(rejected_release: tuple[Sight, dic
 
 
 def test_the_rejected_version_has_the_stage_rejected(
-    installation: Installation, rejected_release: tuple[Sight, dict[str, Any]]
+    installation: Installation, rejected_release: tuple[EndedRun, dict[str, Any]]
 ) -> None:
     version = rejected_release[0].event(ReleaseRejected).version
 
