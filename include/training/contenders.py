@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Scores that are compared at a time: enough to fill the vector registers, few enough to skip most of a row.
 CHUNK = 64
-# Maxima of a row for each group of so many requested items: a power of two, which fills vector registers.
+# For every 16 requested items, 32 maxima of a row: a power of two, which fills the vector registers.
 MAXIMA, ITEMS = 32, 16
 
 

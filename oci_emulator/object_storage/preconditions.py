@@ -8,7 +8,7 @@ def check_preconditions(request: OciRequest, etag: str | None) -> None:
     """Refuse a change unless the etag (None: there is no object) is as the request expects."""
     expected = request.headers.get("if-match")
     if expected is not None and (etag is None or expected not in ("*", etag)):
-        raise NoEtagMatchError(f"The etag is {etag}, not {expected}.", code="IfMatchFailed")
+        raise NoEtagMatchError(f"The etag is {etag or 'none (no such object)'}, not {expected}.", code="IfMatchFailed")
     unwanted = request.headers.get("if-none-match")
     if unwanted is not None and etag is not None and unwanted in ("*", etag):
         raise NoEtagMatchError(f"It already exists, with etag {etag}.", code="IfNoneMatchFailed")

@@ -118,7 +118,7 @@ class ReleaseContext:
         return self.ledger.append(self.run_id, event, guard=guard).releases[self.run_id]
 
     def open_bundle(self, kind: type[S]) -> Bundle:
-        """Return the verified bundle that an earlier step of this release has stored.
+        """Return the bundle that an earlier step of this release has stored; only its manifest is verified.
 
         Raises:
             MissingInputError: it was not stored, or is gone; names the task that stores it.

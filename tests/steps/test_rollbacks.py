@@ -269,7 +269,7 @@ def test_settings_that_were_edited_after_the_approval_stop_the_promotion(context
     key = context.ledger.read().releases["run-1"].opened.settings.key
     context.store.replace(key, b"{}")
 
-    with pytest.raises(ApprovalError, match="^Refusing to promote v1: changed since approval: settings"):
+    with pytest.raises(ApprovalError, match=r"^Refusing to promote v1: changed since approval: settings"):
         first.promote()
 
 
@@ -431,7 +431,7 @@ def test_the_approval_of_a_rollback_does_not_cover_a_model_registered_again(cont
     delete_model(context, 1)
     back.rehearse_rollback(require_approval=True)
 
-    with pytest.raises(ApprovalError, match="^Refusing to roll back to v1: changed since approval: registered model"):
+    with pytest.raises(ApprovalError, match=r"^Refusing to roll back to v1: changed since approval: registered model"):
         back.switch_back()
 
 

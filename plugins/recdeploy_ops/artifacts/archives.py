@@ -130,7 +130,7 @@ def _find_fault(entry: zipfile.ZipInfo) -> str:
     name = entry.filename.removesuffix("/")
     parts = name.split("/")
     if entry.orig_filename != entry.filename:  # zipfile cuts a name at NUL
-        return "a name with a NUL, or with two spellings"
+        return "a name with a NUL, or with a second name"
     if name.startswith("/") or ".." in parts or "\\" in name:
         return "which leads out of its folder"
     if not name.isprintable():

@@ -152,8 +152,8 @@ class SwitchUnderWayError(RecdeployError):
 
     def __init__(self, goal: str, *, task: str) -> None:
         super().__init__(
-            f"This run is switching production to be {goal}, and that is not verified yet. Until then no input of "
-            "the switch may change.",
+            f"This run is switching production, and the goal ({goal}) is not verified yet. Until then no input of the "
+            "switch may change.",
             RunTask(task=task, purpose="to restore the champion first"),
         )
 

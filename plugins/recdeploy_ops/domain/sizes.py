@@ -1,6 +1,6 @@
 """The size of production: what a release requests, and what that changes.
 
-A setting requests a size only if it differs from what a release last applied, and a param only if it also differs from
+A setting requests a size only if it differs from what a release last applied; a param of a run also if it differs from
 the setting. So a size that was set by hand stays until a person requests another one.
 """
 

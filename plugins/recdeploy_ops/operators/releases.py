@@ -216,7 +216,7 @@ def has_ended(release: ReleaseContext, context: Context, holder: Release) -> boo
         "This Airflow does not know the run %s of %s: it counts as ended, because %s.",
         run_id,
         dag_id,
-        "the requester of this run says" if is_named else "its lease is over",
+        "the requester of this run says so" if is_named else "its lease is over",
     )
     return True
 
