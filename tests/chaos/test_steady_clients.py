@@ -11,6 +11,8 @@ from steps.factories import USERS
 from recdeploy_ops.domain.errors import PromotionFailedError
 from recdeploy_ops.rollout.production import find_production
 
+# The beginnings of the chaos tests are shared: each must have the neighbours.
+pytestmark = pytest.mark.usefixtures("neighbours")
 CLIENTS = 5
 RATE = 50  # requests a second, together
 

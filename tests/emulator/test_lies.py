@@ -96,6 +96,8 @@ def test_the_next_update_repairs_even_with_the_same_model(cloud: Cloud, old: str
     repaired = "old" if kind in ("half_done", "silently_reverted") else "new"
     assert versions(cloud, old, 8) == [repaired] * 8
     assert len(list((cloud.emulator.data_dir / "deployments" / old).iterdir())) == 1
+    cloud.succeeded(switch(cloud, old, "last"))
+    assert versions(cloud, old, 8) == ["last"] * 8
 
 
 @pytest.mark.parametrize("operation", ["CreateModelDeployment", "UpdateModelDeployment"])

@@ -1,5 +1,7 @@
 from functools import partial
 
+import oci
+import pytest
 from oci.data_science import models
 
 from tests.emulator.clouds import Cloud, artifact, at_once, refusal, single_model
@@ -34,6 +36,18 @@ def test_equal_tokens_at_the_same_time_make_one_resource(cloud: Cloud) -> None:
     created = [response.data.id for response in at_once(*[create] * 8)]
     assert len(set(created)) == 1
     assert [item.id for item in cloud.science.list_projects(cloud.compartment).data] == created[:1]
+
+
+@pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
+def test_a_create_that_was_dropped_makes_one_resource_when_it_is_sent_again(cloud: Cloud, kind: str) -> None:
+    details = models.CreateProjectDetails(compartment_id=cloud.compartment, display_name="one")
+    cloud.emulator.fail_next("CreateProject", kind)
+    with pytest.raises(oci.exceptions.RequestException):
+        cloud.science.create_project(details, opc_retry_token="t")
+    [call] = cloud.emulator.calls("CreateProject")
+    assert (call["dropped"], call["status"]) == (True, None)
+    cloud.science.create_project(details, opc_retry_token="t")
+    assert len(cloud.science.list_projects(cloud.compartment).data) == 1
 
 
 def test_a_token_with_another_body_is_refused(cloud: Cloud) -> None:

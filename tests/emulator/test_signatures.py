@@ -84,7 +84,7 @@ def in_seconds(seconds: float) -> str:
 
 # What a client sends instead of the headers of a signed GET.
 WRONG_HEADERS: dict[str, Callable[[Signer, str], dict[str, str]]] = {
-    "no signature": lambda _, __: {},
+    "no signature": lambda _, __: {"date": in_seconds(0)},
     "the signature of another key": lambda signer, target: replace(signer, key=new_key()).headers("GET", target),
     "the signature of another path": lambda signer, target: signer.headers("GET", target.replace("projects", "models")),
     "the signature of another query": lambda signer, target: signer.headers("GET", f"{target}&limit=1"),

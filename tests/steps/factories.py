@@ -201,9 +201,9 @@ def lose_version(context, version=1):
         delete_stored(context, prefix)
 
 
-def register_foreign(context, folder, name="theirs", *, tags=None, metadata=()):
+def register_foreign(context, folder, name="theirs", *, version_set="theirs", tags=None, metadata=()):
     """Register an artifact's folder as anyone with access to the catalog can, and return the model's OCID."""
-    model = context.catalog.create(NewModel(name, "", context.project, "v", tags or {}, metadata, {}, name))
+    model = context.catalog.create(NewModel(name, "", version_set, "v", tags or {}, metadata, {}, name))
     archive = folder.parent / f"{name}.zip"
     zip_artifact(folder, archive)
     context.catalog.upload_artifact(model.model_id, archive)

@@ -37,7 +37,7 @@ def register(context, tmp_path):
 
     def register(tags):
         folder = artifacts.make_artifact(tmp_path / "theirs", version=int(tags[VERSION_TAG]))
-        return register_foreign(context, folder, tags=tags)
+        return register_foreign(context, folder, version_set=context.project, tags=tags)
 
     return register
 

@@ -99,7 +99,8 @@ def register(context, folder, **tags):
         **tags,
     }
     metadata = ((RESULTS_METADATA, "releases/../ledger", "", "other"),)
-    return register_foreign(context, folder, f"{context.project}-v{HOSTILE}", tags=tags, metadata=metadata)
+    project = context.project
+    return register_foreign(context, folder, f"{project}-v{HOSTILE}", version_set=project, tags=tags, metadata=metadata)
 
 
 @pytest.fixture(params=[add_to_score, hide_compiled], ids=["another score.py", "a compiled file beside ours"])

@@ -34,7 +34,7 @@ def add_hostile(context, tmp_path):
         (folder / "manifest.json").unlink()
         write_manifest(folder, {"project": context.project, "version": number})
         tags = version_tags(context.project, run=run_slug(f"run-{number}"), version=number, digest=digest)
-        return register_foreign(context, folder, f"{context.project}-v{number}", tags=tags)
+        return register_foreign(context, folder, f"{context.project}-v{number}", version_set=context.project, tags=tags)
 
     return add
 

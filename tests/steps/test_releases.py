@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from oci.data_science import models as sdk
 from steps.factories import PRODUCTS, SHAPE, USERS, answer_of, event_types, living, served
 
 from recdeploy_ops.approvals.questions import PREEMPTION
@@ -72,6 +73,7 @@ def test_every_id_comes_back_unchanged_from_database_to_answer(context, released
 def test_the_approver_sees_titles_next_to_ids_as_text(validated):
     body = validated(1).ask().body
 
+    assert body.endswith(PREEMPTION)
     assert "`p-1` `title of p-1`" in body
     assert "`title of <b>p6</b>`" in body  # a code span: shown, never read as HTML
 
@@ -114,6 +116,34 @@ def test_production_is_resized_after_the_switch_in_an_update_of_its_own(context,
     run("run-3", shift=2, ocpus=2).release_fully()
     [production] = living(context)
     assert production.shape == replace(SHAPE, ocpus=2), "the next run has its own params"
+
+
+def test_bandwidth_environment_and_logs_set_by_hand_stay(context, run, released, settings, emulator):
+    released()
+    [production] = living(context)
+    client = context.deployments._client
+    logs = sdk.LogDetails(log_group_id="ocid1.loggroup.oc1..a", log_id="ocid1.log.oc1..a")
+    model = sdk.UpdateModelConfigurationDetails(bandwidth_mbps=40, maximum_bandwidth_mbps=80)
+    environment = sdk.UpdateDefaultModelDeploymentEnvironmentConfigurationDetails(
+        environment_variables={"WEB_CONCURRENCY": "4"}
+    )
+    configuration = sdk.UpdateSingleModelDeploymentConfigurationDetails
+    for change in (
+        {"model_deployment_configuration_details": configuration(model_configuration_details=model)},
+        {"model_deployment_configuration_details": configuration(environment_configuration_details=environment)},
+        {"category_log_details": sdk.UpdateCategoryLogDetails(access=logs)},
+    ):
+        client.update_model_deployment(production.deployment_id, sdk.UpdateModelDeploymentDetails(**change))
+        emulator.wait_until_idle()
+    run("run-2", shift=1).release_fully()
+    run("back").roll_back()
+
+    deployment = client.get_model_deployment(production.deployment_id).data
+    parts = deployment.model_deployment_configuration_details
+    assert parts.model_configuration_details.bandwidth_mbps == 40 != settings.serving.bandwidth_mbps
+    assert parts.environment_configuration_details.environment_variables == {"WEB_CONCURRENCY": "4"}
+    assert deployment.category_log_details.access.log_id == logs.log_id
+    assert served(context) == 1
 
 
 def test_an_unchanged_size_is_not_requested(run, released, emulator):

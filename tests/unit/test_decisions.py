@@ -129,22 +129,25 @@ def catalog_model(version):
     return CatalogModel(f"m{version}", f"{PROJECT}-v{version}", "ACTIVE", tags, {}, NOW)
 
 
+OPEN = replay(chain(opened(1)))
 FAILED = replay(chain(opened(1), closed(ReleaseOutcome.FAILED)))
 
 
 @pytest.mark.parametrize(
-    ("state", "run_id", "is_recorded", "words"),
+    ("state", "run_id", "is_recorded", "line", "words"),
     [
-        pytest.param(replay([]), "run-9", True, "first release", id="the first release makes v1"),
-        pytest.param(replay(chain(opened(1))), "run-1", False, "already makes v1: it continues.", id="an open run"),
-        pytest.param(FAILED, "run-1", True, "closed (failed) and is reopened: it keeps v1", id="a closed run"),
+        pytest.param(replay([]), "run-9", True, 0, "first release", id="the first release makes v1"),
+        pytest.param(OPEN, "run-1", False, -1, "This run already makes v1: it continues.", id="an open run"),
+        pytest.param(
+            FAILED, "run-1", True, -1, "run was closed (failed) and is reopened: it keeps v1", id="a closed run"
+        ),
     ],
 )
-def test_a_run_keeps_its_version_and_is_recorded_unless_it_is_open(state, run_id, is_recorded, words):
+def test_a_run_keeps_its_version_and_is_recorded_unless_it_is_open(state, run_id, is_recorded, line, words):
     planned = plan_run(state, run_id)
 
     assert (planned.version, planned.record) == (1, is_recorded)
-    assert any(words in line for line in planned.summary)
+    assert words in planned.summary[line]
 
 
 @pytest.mark.parametrize(("in_catalog", "version"), [([], 3), ([1], 3), ([7, 1], 8)])
@@ -156,11 +159,14 @@ def test_a_new_version_number_is_above_every_number_ever_used(in_catalog, versio
 
 
 def test_the_lock_is_taken_over_only_from_a_run_that_has_ended():
-    state = replay(chain(opened(1)))
+    state = replay(chain(opened(1, dag_id="d")))
 
-    assert find_ended_holder(replay([]), "run-1", has_ended=lambda holder: True) is None
+    def has_ended(holder):
+        return (holder.opened.dag_id, holder.run_id) == ("d", "run-1")
+
+    assert find_ended_holder(replay([]), "run-1", has_ended=has_ended) is None
     assert find_ended_holder(state, "run-1", has_ended=lambda holder: False) is None
-    assert find_ended_holder(state, "run-2", has_ended=lambda holder: holder.run_id == "run-1") == "run-1"
+    assert find_ended_holder(state, "run-2", has_ended=has_ended) == "run-1"
     with pytest.raises(LockHeldError, match=r"v1 \(run run-1\) has held the release lock since 2026-03-02T03:02"):
         find_ended_holder(state, "run-2", has_ended=lambda holder: False)
 

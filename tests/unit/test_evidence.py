@@ -172,8 +172,8 @@ def test_every_part_of_the_evidence_is_shown() -> None:
 
 def test_unknown_verdicts_come_first_then_failures_and_holds() -> None:
     evidence = full_evidence()
-    evidence.gates["lists"] |= report(("keys", Verdict.PASS, "odd"), ("list_order", Verdict.FAIL, "u-1"))
-    evidence.gates["lists"]["findings"][0]["verdict"] = "MAYBE"
+    evidence.gates["lists"] |= report(("list_order", Verdict.FAIL, "u-1"), ("keys", Verdict.PASS, "odd"))
+    evidence.gates["lists"]["findings"][1]["verdict"] = "MAYBE"
     marks = re.findall(r"^\| (❌|⚠️|✅|❓)", render_evidence(evidence), re.MULTILINE)
     assert marks == ["❓", "❌", "⚠️", "✅"]
 

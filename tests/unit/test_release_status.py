@@ -57,7 +57,11 @@ def rollback(*events):
     [
         ((), Phase.HEALTHY, "No release is in progress; nothing is in production."),
         (complete(1), Phase.HEALTHY, "No release is in progress; v1 serves."),
-        ((opened(), closed(Outcome.FAILED)), Phase.DEGRADED, "release (v1) failed; nothing is in production."),
+        (
+            (opened(), closed(Outcome.FAILED)),
+            Phase.DEGRADED,
+            "newest release (v1) failed; nothing is in production.",
+        ),
         ((opened(), closed(Outcome.REJECTED)), Phase.HEALTHY, "nothing is in production"),
         (SECOND, Phase.PROGRESSING, "v2 is validated on its test deployment; v1 serves."),
         (second(asked(2)), Phase.PAUSED, "v2 waits for an approval; v1 serves."),
