@@ -1,6 +1,7 @@
 """The whole emulator: its parts and their connections, its start, reset and stop."""
 
 import shutil
+import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,9 +110,7 @@ class Emulator:
         await self.rollouts.cancel()
         self.snapshots.remove_all()
         self.store.clear()
-        for name in _FOLDERS:
-            shutil.rmtree(self.data_dir / name)
-        self._make_folders()
+        self._replace_folders()
         self.faults.clear()
         self.calls.clear()
         self.set_timings(Timings())
@@ -141,6 +140,14 @@ class Emulator:
         await self.rollouts.cancel()
         await self.proxy.supervisor.close()
         self.store.close()
+
+    def _replace_folders(self) -> None:
+        """Make the folders empty, even while a thread still removes a server from the old ones."""
+        removed = Path(tempfile.mkdtemp(prefix="removed-", dir=self.data_dir))
+        for name in _FOLDERS:
+            (self.data_dir / name).rename(removed / name)
+        self._make_folders()
+        shutil.rmtree(removed, ignore_errors=True)
 
     def _make_folders(self) -> None:
         for name in ("incoming", "deployments", "snapshots"):  # their contents do not outlive a run

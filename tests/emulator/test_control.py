@@ -8,7 +8,7 @@ import oci
 import pytest
 from oci.data_science import models
 
-from tests.emulator.clouds import Cloud, refusal
+from tests.emulator.clouds import Cloud, artifact, refusal, wait_for
 
 
 def control(cloud: Cloud, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
@@ -171,3 +171,15 @@ def test_reset_does_not_wait_for_a_transition(cloud: Cloud) -> None:
     cloud.emulator.reset()
     assert time.monotonic() - start < 300
     assert cloud.science.list_model_deployments(cloud.compartment).data == []
+
+
+def test_reset_while_a_server_is_being_removed(cloud: Cloud) -> None:
+    files = {f"file_{number}__txt": "" for number in range(10_000)}
+    deployment = cloud.deployment(cloud.model(artifact(**files)))
+    [folder] = (cloud.emulator.data_dir / "deployments" / deployment).glob("*/artifact")
+    cloud.science.delete_model_deployment(deployment)
+    wait_for("the removal has begun", lambda: not folder.exists() or sum(1 for _ in folder.iterdir()) < len(files))
+    for _ in range(2):
+        cloud.emulator.reset()
+    assert list((cloud.emulator.data_dir / "deployments").iterdir()) == []
+    assert list(cloud.emulator.data_dir.glob("removed-*")) == []
