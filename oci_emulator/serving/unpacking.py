@@ -15,7 +15,7 @@ _CONDA_FIELDS = ("INFERENCE_ENV_SLUG", "INFERENCE_ENV_TYPE", "INFERENCE_ENV_PATH
 _CHUNK = 1024 * 1024
 # Not bzip2 and LZMA: zipfile unpacks all that a chunk of them contains, beyond any declared size.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_NAME_BYTES, _PATH_BYTES = 255, 900
+_NAME_BYTES, _PATH_BYTES = 255, 1024
 # The errors of zipfile and of the file system for an archive that is damaged or encrypted.
 _UNUSABLE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError),
@@ -75,8 +75,6 @@ def _check_member(member: zipfile.ZipInfo) -> None:
         raise ArtifactError(f"The model artifact's member {shown!r} is neither stored nor deflated.")
     if name.startswith("/") or ".." in parts or "\\" in name or member.orig_filename != member.filename:
         raise ArtifactError(f"The model artifact's member {shown!r} leaves the artifact's folder.")
-    if not name.isprintable():
-        raise ArtifactError(f"The model artifact's member {shown!r} has a control character in its name.")
     if "" in parts or "." in parts:
         raise ArtifactError(f"The model artifact's member {shown!r} has an empty name.")
     if len(name.encode()) > _PATH_BYTES or any(len(part.encode()) > _NAME_BYTES for part in parts):

@@ -96,13 +96,6 @@ def test_a_number_that_no_release_reaches_is_not_counted(context, released, regi
     assert highest_version(context) == 1
 
 
-def refuse_uploads(monkeypatch):
-    def refuse(store, key, path, sha256):
-        raise StorageError(f"{key} is not a name that this storage takes.")
-
-    monkeypatch.setattr(DirectoryStore, "upload", refuse)
-
-
 OTHER_DIGEST = {DIGEST_TAG: "f" * 64}
 UNUSABLE = {
     "it has another digest than its tag says": (OTHER_DIGEST, None, "v50 is not what its tags say"),
@@ -116,7 +109,6 @@ UNUSABLE = {
         lambda patch: patch.setattr(models, "MAX_ARTIFACT_BYTES", 1000),
         "The artifact of the model {theirs} has over 1,000 bytes",
     ),
-    "storage refuses it": ({}, refuse_uploads, "is not a name that this storage takes"),
 }
 
 
@@ -134,6 +126,22 @@ def test_an_artifact_that_cannot_be_used_is_rejected_and_does_not_hold_up_adopti
     assert context.refresh().versions[50].stage is Stage.REJECTED
     assert says.format(theirs=theirs) in caplog.text
     assert adopt(context, apply=False)["difference"] == []
+
+
+def test_an_artifact_that_storage_refuses_stays_in_the_catalog_and_does_not_hold_up_adoption(
+    context, released, register, caplog, monkeypatch
+):
+    released()
+    register(tags_of(context, 50) | {SERVED_TAG: "2099-01-01T00:00:00+00:00"})
+
+    def refuse(store, key, path, sha256):
+        raise StorageError("No space left on device")
+
+    monkeypatch.setattr(DirectoryStore, "upload", refuse)
+    adopt(context)
+
+    assert context.refresh().versions[50].stage is Stage.RETIRED
+    assert "The artifact of v50 is in the catalog alone: it cannot be stored: No space left" in caplog.text
 
 
 def test_an_ignored_deployment_is_not_production_although_it_serves_a_model_of_ours(

@@ -52,7 +52,7 @@ def _without_credentials(url: str) -> str:
 def _git(*arguments: str) -> str | None:
     try:
         answer = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments],  # noqa: S607 - the worker's git
+            ["git", "-C", str(ROOT), *arguments],  # noqa: S607 - git is where the worker's PATH says
             capture_output=True,
             text=True,
             timeout=10,

@@ -27,10 +27,11 @@ answers, sys.stdout = sys.stdout, sys.stderr
 given = json.load(sys.stdin)
 try:
     import resource
-except ImportError:  # not on this platform
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    memory = given["memory"] if hard == resource.RLIM_INFINITY else min(given["memory"], hard)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, hard))
+except (ImportError, ValueError):  # this platform has no such limit
     pass
-else:
-    resource.setrlimit(resource.RLIMIT_AS, (given["memory"], given["memory"]))
 score = types.ModuleType("score")
 score.__file__ = given["path"]
 exec(compile(given["source"], given["path"], "exec"), score.__dict__)

@@ -34,7 +34,7 @@ def read_backups(store: Store) -> list[dict[str, Any]]:
 def print_backups(backups: Iterable[Mapping[str, Any]]) -> None:
     """Print what `RecommenderDeploymentManager.list_backups` returned."""
     lines = [line for backup in backups for line in _describe(backup)] or ["No backups found"]
-    print("\n".join([RULE, "📦 Available Backups", RULE, *lines, RULE]))  # noqa: T201 - its purpose
+    print("\n".join([RULE, "📦 Available Backups", RULE, *lines, RULE]))  # noqa: T201 - a cell prints this list
 
 
 def _describe(backup: Mapping[str, Any]) -> list[str]:

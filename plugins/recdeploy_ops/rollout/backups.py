@@ -22,7 +22,7 @@ from recdeploy_ops.domain.errors import (
 from recdeploy_ops.domain.events import ProductionBackedUp
 from recdeploy_ops.domain.remedies import Remedy, TryAgain
 from recdeploy_ops.ledger.state_file import describe_serving
-from recdeploy_ops.rollout.catalog_artifacts import fetch_from_catalog, fetch_of_another_project
+from recdeploy_ops.rollout.catalog_artifacts import fetch_foreign, fetch_from_catalog
 from recdeploy_ops.storage.backups import list_backups, require_recorded
 from recdeploy_ops.storage.bundles import MANIFEST, canonical_json, open_bundle, parse_manifest, verify_bundle
 from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_METADATA, BACKUP_RESULTS, backup_prefix
@@ -163,7 +163,7 @@ def _fetch_registered(context: ReleaseContext, version: Version, scratch: Path) 
     if version.digest:
         fetch_from_catalog(context, version.model_id, version.digest, archive, folder)
         return folder
-    fetch_of_another_project(context, version.model_id, archive, folder)
+    fetch_foreign(context, version.model_id, archive, folder)
     _open(context, version, version.artifact)
     (folder / MANIFEST).write_bytes(context.store.read(f"{version.artifact}/{MANIFEST}"))
     return folder

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# In storage, manifest.json is ours; the foreign artifact's own file of that name is stored under this one.
-OWN_MANIFEST = f"{MANIFEST}.adopted"
+# In storage, manifest.json is ours: a foreign artifact's file of that name is stored under this one.
+FOREIGN_MANIFEST = f"{MANIFEST}.adopted"
 
 
 def choose_registered(context: ReleaseContext, version: Version, models: Iterable[CatalogModel]) -> CatalogModel | None:
@@ -83,21 +83,21 @@ def fetch_registered(context: ReleaseContext, version: Version, model_id: str, a
         _compare_with_stored(context, version, model_id, archive, folder)
 
 
-def fetch_of_another_project(context: ReleaseContext, model_id: str, archive: Path, folder: Path) -> None:
-    """Download an artifact without a manifest of ours; rename a file of that name to `OWN_MANIFEST`."""
+def fetch_foreign(context: ReleaseContext, model_id: str, archive: Path, folder: Path) -> None:
+    """Download the artifact of another project, under the names that it has in storage."""
     context.catalog.download_artifact(model_id, archive)
     names = unzip(archive, folder)
-    if OWN_MANIFEST in names:
-        raise IntegrityError(f"The artifact of the model {model_id} holds {OWN_MANIFEST}, a name that recdeploy uses.")
+    if FOREIGN_MANIFEST in names:
+        raise IntegrityError(f"The artifact of the model {model_id} has a {FOREIGN_MANIFEST}, which recdeploy uses.")
     if MANIFEST in names:
-        (folder / MANIFEST).rename(folder / OWN_MANIFEST)
+        (folder / MANIFEST).rename(folder / FOREIGN_MANIFEST)
 
 
-def make_as_registered(folder: Path) -> None:
-    """Remove our manifest from a foreign artifact and give its own one its name back."""
+def restore_foreign_names(folder: Path) -> None:
+    """Give the files of a foreign artifact, fetched from storage, the names that it was registered with."""
     (folder / MANIFEST).unlink()
-    if (folder / OWN_MANIFEST).exists():
-        (folder / OWN_MANIFEST).rename(folder / MANIFEST)
+    if (folder / FOREIGN_MANIFEST).exists():
+        (folder / FOREIGN_MANIFEST).rename(folder / MANIFEST)
 
 
 def _may_stand_for(context: ReleaseContext, version: Version, model_id: str) -> bool:
@@ -115,7 +115,7 @@ def _may_stand_for(context: ReleaseContext, version: Version, model_id: str) -> 
 
 def _compare_with_stored(context: ReleaseContext, version: Version, model_id: str, archive: Path, folder: Path) -> None:
     """Fetch an artifact without a manifest of ours, and compare its files with the adopted copies."""
-    fetch_of_another_project(context, model_id, archive, folder)
+    fetch_foreign(context, model_id, archive, folder)
     files = {name: sha256_of(path) for name, path in files_below(folder).items()}
     if not any(copy.files == files for copy in find_copies(context, version)):
         raise IntegrityError(f"The artifact of the model {model_id} is not the one that was adopted: it was replaced.")

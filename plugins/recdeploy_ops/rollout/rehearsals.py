@@ -19,7 +19,7 @@ from recdeploy_ops.rollout.catalog_artifacts import (
     choose_registered,
     fetch_registered,
     has_own_model,
-    make_as_registered,
+    restore_foreign_names,
 )
 from recdeploy_ops.rollout.copies import fetch_copy
 from recdeploy_ops.rollout.deployable_models import is_deployable, make_deployable
@@ -110,7 +110,7 @@ def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
         folder, archive = scratch / "artifact", scratch / "artifact.zip"
         fetch_copy(context, version, folder)
         if not version.digest:
-            make_as_registered(folder)
+            restore_foreign_names(folder)
         zip_artifact(folder, archive)
         registration = find_registration(context, version.number, version.digest)
         model = choose_registered(context, version, registration.models)

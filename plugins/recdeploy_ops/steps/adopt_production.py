@@ -19,7 +19,7 @@ from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.ledger.audits import examine
 from recdeploy_ops.oci_clients.tags import LEDGER_TAG, ROLE_TAG
 from recdeploy_ops.rollout import differences, existing_shops, inventory, tagging
-from recdeploy_ops.rollout.catalog_artifacts import fetch_from_catalog, fetch_of_another_project
+from recdeploy_ops.rollout.catalog_artifacts import fetch_foreign, fetch_from_catalog
 from recdeploy_ops.rollout.production import names_unknown_ledger
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.storage.bundles import open_bundle, store_bundle, write_manifest
@@ -240,6 +240,9 @@ def _fetch(context: ReleaseContext, version: Version) -> Version:
         except (IntegrityError, StorageError) as err:
             if not version.known_by_tags and version.stage is not Stage.REJECTED:
                 raise
+            if isinstance(err, StorageError):  # which says nothing about the artifact, e.g. that the disk is full
+                log.warning("The artifact of v%s is in the catalog alone: it cannot be stored: %s", version.number, err)
+                return version
             log.warning("v%s is not what its tags say; production cannot go back to it: %s", version.number, err)
             return replace(version, stage=Stage.REJECTED)
     return replace(version, artifact=bundle.prefix)
@@ -250,7 +253,7 @@ def _fetch_artifact(context: ReleaseContext, version: Version, archive: Path, fo
     if version.digest:
         fetch_from_catalog(context, version.model_id, version.digest, archive, folder)
         return
-    fetch_of_another_project(context, version.model_id, archive, folder)
+    fetch_foreign(context, version.model_id, archive, folder)
     write_manifest(folder, {"adopted": version.model_id})
 
 

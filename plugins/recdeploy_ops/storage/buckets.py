@@ -135,7 +135,7 @@ class BucketStore:
 
     def _is_ours(self, name: str) -> bool:
         """Return whether an object is in a folder of this project; a bucket may have other objects, too."""
-        return name.startswith(self._prefix) and name.removeprefix(self._prefix).partition("/")[0] in FOLDERS
+        return name.startswith(self._prefix) and name.removeprefix(self._prefix).startswith(FOLDERS)
 
     def check_writable(self) -> None:
         """Write and remove a small object."""

@@ -23,18 +23,21 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 LEDGER = "ledger/"
-SNAPSHOT = "ledger/snapshot.jsonl"
-ENTRY = re.compile(r"ledger/\d{8}\.json")
 LEDGER_ASIDE = "ledger-damaged/"
+RELEASES = "releases/"
 BACKUPS = "backups/"
-BACKUP_MANIFEST = re.compile(r"backups/v\d+_(\d{8}_\d{6})/manifest\.json")
-BACKUP_VERSION = re.compile(r"backups/v(\d{1,9})_", re.ASCII)  # the guide's manager names its folders so, too
+ADOPTED = "adopted/"
+POINTERS = "current/"
+FOLDERS = (LEDGER, LEDGER_ASIDE, RELEASES, BACKUPS, ADOPTED, POINTERS)
+SNAPSHOT = f"{LEDGER}snapshot.jsonl"
+ENTRY = re.compile(rf"{LEDGER}\d{{8}}\.json")
+BACKUP_MANIFEST = re.compile(rf"{BACKUPS}v\d+_(\d{{8}}_\d{{6}})/manifest\.json")
+BACKUP_VERSION = re.compile(rf"{BACKUPS}v(\d{{1,9}})_", re.ASCII)  # the guide's manager names its folders so, too
 BACKUP_ARTIFACT, BACKUP_RESULTS = "recommender_model_artifact", "results"  # the parts of a backup
 BACKUP_METADATA = "metadata.json"
-RESULTS = re.compile(r"releases/[A-Za-z0-9_][A-Za-z0-9_.-]*/results/[0-9a-f]{16}")
-STATE_FILE = "backups/deployment_state.json"
-FOLDERS = ("ledger", "ledger-damaged", "releases", "backups", "adopted", "current")  # of the storage root
-CURRENT = "current/manifest.json"
+RESULTS = re.compile(rf"{RELEASES}[A-Za-z0-9_][A-Za-z0-9_.-]*/results/[0-9a-f]{{16}}")
+STATE_FILE = f"{BACKUPS}deployment_state.json"
+CURRENT = f"{POINTERS}manifest.json"
 
 
 def entry_key(seq: int) -> str:
@@ -54,7 +57,7 @@ def run_prefix(run_id: str, what: str) -> str:
 
 def slug_prefix(slug: str, what: str) -> str:
     """Return the same from the run's slug, which tags have."""
-    return f"releases/{slug}/{what}"
+    return f"{RELEASES}{slug}/{what}"
 
 
 def bundle_prefix(parent: str, digest: str) -> str:
@@ -69,4 +72,4 @@ def backup_prefix(version: int, at: datetime) -> str:
 
 def adopted_prefix(version: int) -> str:
     """Return the prefix of an adopted version's artifact."""
-    return f"adopted/v{version}"
+    return f"{ADOPTED}v{version}"
