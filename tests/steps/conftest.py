@@ -20,6 +20,7 @@ from recdeploy_ops.deployment_manager import RecommenderDeploymentManager
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.oci_clients import sessions
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.steps import promote
 from recdeploy_ops.storage.roots import open_store
@@ -27,6 +28,7 @@ from recdeploy_ops.storage.roots import open_store
 ROOT = Path(__file__).parents[2]
 EMPTY = "empty"
 SETTINGS_FOLDER = "include"
+RUN_FILES = frozenset({SETTINGS_FOLDER, "shop.db", "storage", "home"})  # of runs and notebooks, in a test's folder
 
 
 @pytest.fixture(scope="session")
@@ -56,19 +58,18 @@ class Beginnings:
 
     def __init__(self, emulator, folder):
         self._emulator, self._folder, self._made = emulator, folder, set()
-        self._known = {SETTINGS_FOLDER, "shop.db"}  # names in a test's folder that a beginning may replace
 
     def begin(self, name, folder, make):
         """Bring the emulator and a test's folder to a state, by `make` where no test of this process has."""
         copy = self._folder / name
-        own = {path.name for path in folder.iterdir()} - self._known
+        own = {path.name for path in folder.iterdir()} - RUN_FILES
         assert not own, f"{own} would be lost: begin with {name} before the test writes files of its own"
         if name not in self._made:
             make()
             self._emulator.snapshot(name)
             shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(SETTINGS_FOLDER))
             self._made.add(name)
-            self._known |= {path.name for path in copy.iterdir()}
+            assert {path.name for path in copy.iterdir()} <= RUN_FILES
         else:
             for path in folder.iterdir():
                 if path.name != SETTINGS_FOLDER:  # each test has its own, which names its storage
@@ -200,6 +201,17 @@ def validated(run, released, begin_with):
         return run(validating.run_id, shift=validating.shift)
 
     return begin
+
+
+@pytest.fixture
+def tag_by_hand(context, emulator):
+    """Changes the tags of a deployment, by default production, as a person does in the console."""
+
+    def tag(tags, deployment=None):
+        context.deployments.tag(deployment or find_production(context), tags)
+        emulator.wait_until_idle()
+
+    return tag
 
 
 @pytest.fixture
