@@ -76,7 +76,7 @@ def describe_state(state: LedgerState) -> dict[str, Any]:
         "project": state.project,
         "current_version": serving.version if serving else 0,
         "next_version": state.highest_version + 1,
-        "production": describe_serving(serving) if serving else None,
+        "production": state_of_serving(serving) if serving else None,
         "test": {"version": holder.version, "deployment_id": test.deployment_id, "endpoint": test.url}
         if holder and test and test.deployment_id
         else None,
@@ -92,7 +92,7 @@ def describe_state(state: LedgerState) -> dict[str, Any]:
     }
 
 
-def describe_serving(serving: Serving) -> dict[str, Any]:
+def state_of_serving(serving: Serving) -> dict[str, Any]:
     """Return what production serves, in the guide's words."""
     return {
         "version": serving.version,

@@ -21,7 +21,7 @@ from recdeploy_ops.domain.errors import (
 )
 from recdeploy_ops.domain.events import ProductionBackedUp
 from recdeploy_ops.domain.remedies import Remedy, TryAgain
-from recdeploy_ops.ledger.state_file import describe_serving
+from recdeploy_ops.ledger.state_file import state_of_serving
 from recdeploy_ops.rollout.catalog_artifacts import fetch_foreign, fetch_from_catalog
 from recdeploy_ops.storage.backups import list_backups, require_recorded
 from recdeploy_ops.storage.bundles import MANIFEST, canonical_json, open_bundle, parse_manifest, verify_bundle
@@ -63,7 +63,7 @@ def back_up(context: ReleaseContext, serving: Serving) -> str:
     files = _copy_artifact(context, version, f"{prefix}/{BACKUP_ARTIFACT}")
     if version.results:
         files |= _copy_results(context, version, f"{prefix}/{BACKUP_RESULTS}")
-    metadata = canonical_json({**describe_serving(serving), "run_id": version.run_id})
+    metadata = canonical_json({**state_of_serving(serving), "run_id": version.run_id})
     files[f"{prefix}/{BACKUP_METADATA}"] = hashlib.sha256(metadata).hexdigest()
     _create(context.store, f"{prefix}/{BACKUP_METADATA}", metadata)
     listed = {key.removeprefix(f"{prefix}/"): sha256 for key, sha256 in files.items()}
