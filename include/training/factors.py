@@ -58,6 +58,10 @@ class Factors:
     inner_users: NDArray[np.int32]
     inner_items: NDArray[np.int32]
 
+    def learned(self) -> tuple[Floats, ...]:
+        """Return all biases and factors."""
+        return self.user_biases, self.item_biases, self.user_factors, self.item_factors
+
 
 def estimate(factors: Factors, users: Integers, items: Integers) -> Floats:
     """Return what ``surprise.SVD.estimate`` returns for each pair: mean + user bias + item bias + dot product.

@@ -25,21 +25,21 @@ from ads.opctl.operator.lowcode.recommender.model.factory import RecommenderOper
 from surprise import SVD
 from surprise.utils import get_rng
 
-from include.training.metrics import measure
+from include.training.learning import Recipe, learn
 from include.training.progress import Progress, tell
 from include.training.scoring import Scorer, usable_cpus
 from include.training.sgd import choose_fit
-from include.training.trainsets import build_trainset, encode_ratings, hold_out
+from include.training.trainsets import encode_ratings, hold_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from include.training.factors import Factors, Hyperparameters
+    from include.training.learning import Measures
     from include.training.scoring import Lists
     from include.training.sgd import Fit
-    from include.training.trainsets import Trainset
 
 MEASURES = "measures.json"
 NEW_USERS = "new_users.csv"
@@ -89,8 +89,9 @@ class StockModel(SVDOperatorModel):  # type: ignore[misc]  # ADS has no types
 
     def _build_model(self) -> tuple[pd.DataFrame, dict[str, np.float64]]:
         tell(f"Fitting {len(self.interactions):,} interactions of {len(self.users):,} users")
+        variance = self._variance_of_held_out()
         frame, metrics = super()._build_model()
-        self._write_measures(metrics, self.algo.bu, self.algo.bi, self.algo.pu, self.algo.qi)
+        self._write_measures(metrics, variance, (self.algo.bu, self.algo.bi, self.algo.pu, self.algo.qi))
         tell(f"Scored all users: {len(frame):,} recommendations")
         return frame, metrics
 
@@ -100,10 +101,20 @@ class StockModel(SVDOperatorModel):  # type: ignore[misc]  # ADS has no types
         self._progress.advance()
         return recommendations
 
-    def _write_measures(self, metrics: dict[str, np.float64], *learned: NDArray[np.float64]) -> None:
+    def _variance_of_held_out(self) -> np.float64:
+        """Return the variance of the ratings that ADS is about to hold out; draws no random number."""
+        random = np.random.RandomState()
+        random.set_state(np.random.get_state())
+        rows = hold_out(random, len(self.interactions), self.test_size)[1]
+        return np.float64(np.var(self.interactions[self.interaction_column].to_numpy(np.float64)[rows]))
+
+    def _write_measures(
+        self, metrics: dict[str, np.float64], variance: np.float64, learned: Sequence[NDArray[np.float64]]
+    ) -> None:
         measures = {
             "rmse": float(metrics[SupportedMetrics.RMSE]),
             "mae": float(metrics[SupportedMetrics.MAE]),
+            "variance": float(variance),
             "finite": all(bool(np.isfinite(np.sum(values))) for values in learned),
         }
         Path(MEASURES).write_text(json.dumps(measures), encoding="utf-8")
@@ -143,7 +154,7 @@ class ExactModel(StockModel):
         """
         super().__init__(config, datasets, parameters)
         self.spec.interactions_data.data = None  # set by tables.preload_interactions; the report does not need it
-        self._parameters, self._refit, self._fit = parameters, refit, fit or choose_fit(parameters)
+        self._recipe = Recipe(parameters, refit, fit or choose_fit(parameters))
         self._ratings = encode_ratings(self.interactions, self.user_id, self.item_id, self.interaction_column)
         codes = {self.user_id: self._ratings.users, self.item_id: self._ratings.items}
         ids = {self.user_id: self._ratings.user_ids, self.item_id: self._ratings.item_ids}
@@ -161,10 +172,11 @@ class ExactModel(StockModel):
 
     def _build_model(self) -> tuple[pd.DataFrame, dict[str, np.float64]]:
         tell(f"Fitting {len(self._ratings):,} interactions of {len(self.users):,} users")
-        factors, metrics = self._learn()
-        self._write_measures(
-            metrics, factors.user_biases, factors.item_biases, factors.user_factors, factors.item_factors
-        )
+        factors, measures = self._learn()
+        tell(f"RMSE: {measures.rmse:1.4f}")  # in scikit-surprise's words
+        tell(f"MAE:  {measures.mae:1.4f}")
+        metrics = {SupportedMetrics.RMSE: measures.rmse, SupportedMetrics.MAE: measures.mae}
+        self._write_measures(metrics, measures.variance, factors.learned())
         self._scorer = Scorer(self._ratings, factors, self._catalogue)
         users = self.users[self.user_id]
         progress = Progress("Scored", len(users), "users")
@@ -176,22 +188,14 @@ class ExactModel(StockModel):
         # The report's heat map has one cell per user and item.
         return self._recommendations.drop_duplicates([self.user_id, self.item_id]), metrics
 
-    def _learn(self) -> tuple[Factors, dict[str, np.float64]]:
-        random, count = get_rng(None), len(self._ratings)
-        kept, held_out = hold_out(random, count, self.test_size)
-        trainset = build_trainset(self._ratings, kept)
-        del kept  # large, like the trainset
-        factors = self._fit_to(trainset, random)
-        del trainset
-        rmse, mae = measure(factors, self._ratings, held_out)
-        if self._refit:
-            tell(f"Fitting all {count:,} interactions, those held out for the metrics too")
-            factors = self._fit_to(build_trainset(self._ratings, np.arange(count)), random)
-        return factors, {SupportedMetrics.RMSE: rmse, SupportedMetrics.MAE: mae}
+    def _learn(self) -> tuple[Factors, Measures]:
+        def begin() -> Callable[[], None]:
+            return Progress("Fitted", self._recipe.parameters.epochs, "epochs").advance
 
-    def _fit_to(self, trainset: Trainset, random: np.random.RandomState) -> Factors:
-        progress = Progress("Fitted", self._parameters.epochs, "epochs")
-        return self._fit(trainset, self._parameters, random, progress.advance)
+        def refitting() -> None:
+            tell(f"Fitting all {len(self._ratings):,} interactions, those held out for the metrics too")
+
+        return learn(self._ratings, self._recipe, get_rng(None), self.test_size, begin, refitting)
 
     def _get_recommendations(self, user_id: Any, n: int) -> list[tuple[Any, Any]]:
         return self._list_of(self._codes(pd.Index([user_id])), n)

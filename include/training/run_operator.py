@@ -42,7 +42,7 @@ def main() -> None:
     if arguments.refit and arguments.engine == "stock":
         parser.error("--refit needs --engine exact: the stock model is never trained on all ratings")
     if arguments.end_with_parent:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        end_with_parent()
     sys.path.append(str(HOME))
     from include.training.factors import Hyperparameters
 
@@ -113,11 +113,15 @@ def _seed(seed: int) -> None:
     np.random.seed(seed)
 
 
-def _end_with_parent() -> None:
-    """Kill this process group when the parent has ended in any way, which closes its end of the pipe."""
-    while os.read(0, 1):
-        pass
-    os.killpg(0, signal.SIGKILL)
+def end_with_parent() -> None:
+    """From now on kill this process group when the parent has ended in any way, which closes its end of the pipe."""
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ OPERATOR = """
         rows = [(user, item, 4.5) for user in users for item in items if (user, item) not in rated]
         csv.writer(stream).writerows([("user_id", "product_id", "rating"), *rows])
     pathlib.Path("outputs/report.html").write_text("<html/>")
-    pathlib.Path("measures.json").write_text(json.dumps({"rmse": 0.9, "mae": 0.7, "finite": True}))
+    pathlib.Path("measures.json").write_text(json.dumps({"rmse": 0.9, "mae": 0.7, "variance": 1.2, "finite": True}))
     with open(%r, "a") as stream:
         stream.write("run\\n")
 """

@@ -388,7 +388,19 @@ def test_measures_show_whether_sgd_diverged(model: Any, case: str, finite: bool,
     _, metrics, _ = build(model, EDGE_CASES[case])
     measures = json.loads((tmp_path / "measures.json").read_text())
 
+    assert measures.pop("variance") > 0
     assert measures == {"rmse": metrics["RMSE"], "mae": metrics["MAE"], "finite": finite}
+
+
+def test_both_models_measure_the_variance_of_the_same_held_out_ratings(tmp_path: Path) -> None:
+    variances = []
+    for model in (StockModel, ExactModel):
+        build(model, SMALL)
+        variances.append(json.loads((tmp_path / "measures.json").read_text())["variance"])
+
+    everything = np.var(SMALL.interactions["rating"].to_numpy(float))
+    assert variances[0] == variances[1] != everything
+    assert variances[0] == pytest.approx(everything, rel=0.5)
 
 
 def test_interactions_are_read_as_categories_in_order_of_appearance(tmp_path: Path) -> None:

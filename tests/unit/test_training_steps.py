@@ -29,7 +29,7 @@ from recdeploy_ops.training.processes import run_process
 SOURCE = shops.settings_with().source
 RATINGS = [("u1", "p1", 1.0), ("u1", "p2", 5.0), ("u2", "p1", 3.0), ("u3", "p3", 4.0)]
 LISTS = "user_id,product_id,rating\nu1,p3,4.5\nu2,p2,4.0\nu2,p3,3.5\nu3,p1,2.0\nu3,p2,1.0\n"
-MEASURES = '{"rmse": 0.9, "mae": 0.7, "finite": true}'
+MEASURES = '{"rmse": 0.9, "mae": 0.7, "variance": 1.2, "finite": true}'
 NEW_USERS = "product_id,rating\np3,4.123456789012345\np1,4.0\n"
 
 
@@ -103,6 +103,7 @@ def child(tmp_path: Path, code: str, **how: Any) -> list[str]:
     given: dict[str, Any] = {"timeout_seconds": 30, "report": list[str]().append} | how
     return run_process(
         [sys.executable, "-c", textwrap.dedent(code)],
+        name="The ADS operator",
         folder=tmp_path,
         environment={"PATH": os.environ["PATH"]},
         **given,
@@ -274,6 +275,7 @@ def test_results_are_complete_and_have_metrics(tmp_path: Path, run: Run) -> None
     assert metrics == {
         "rmse": 0.9,
         "mae": 0.7,
+        "variance": 1.2,
         "users": 3,
         "items": 3,
         "interactions": 4,
@@ -308,7 +310,7 @@ def test_users_without_a_list_are_counted(run: Run) -> None:
         (writing(lists=LISTS.replace("p3", "p03")), "2 ids in product_id that the operator was not given"),
         (writing(report=None), "wrote no report.html"),
         (writing(measures=None), "measured nothing"),
-        (writing(measures='{"rmse": NaN, "mae": 1}'), "which are not numbers"),
+        (writing(measures='{"rmse": NaN, "mae": 1, "variance": 1}'), "which are not numbers"),
         (writing(measures=MEASURES.replace("true", "false")), "SGD has diverged"),
         (writing(new_users=NEW_USERS.replace("p1", "p9")), "twice, into new_users.csv (first: 'p9', 4.0)"),
         (writing(new_users=NEW_USERS.replace("p1", "p3")), "twice, into new_users.csv (first: 'p3', 4.0)"),

@@ -34,7 +34,7 @@ class Counts:
 
 
 def read_measures(work: Path, last_lines: Sequence[str]) -> dict[str, float]:
-    """Return ``rmse`` and ``mae``.
+    """Return ``rmse``, ``mae`` and ``variance``, that of the held-out ratings.
 
     Raises:
         TrainingFailedError: the operator measured nothing, or a measure or a learned factor is not a finite number.
@@ -43,7 +43,7 @@ def read_measures(work: Path, last_lines: Sequence[str]) -> dict[str, float]:
         measures = json.loads((work / "measures.json").read_text(encoding="utf-8"))
     except FileNotFoundError as err:
         raise _failed("measured nothing.", last_lines) from err
-    errors = {name: float(measures[name]) for name in ("rmse", "mae")}
+    errors = {name: float(measures[name]) for name in ("rmse", "mae", "variance")}
     if not all(map(math.isfinite, errors.values())):
         raise _failed(f"measured {errors}, which are not numbers.", last_lines)
     if not measures["finite"]:

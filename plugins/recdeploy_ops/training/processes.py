@@ -37,6 +37,7 @@ class StopSignal(Protocol):
 def run_process(
     command: Sequence[str],
     *,
+    name: str,
     folder: Path,
     environment: Mapping[str, str],
     timeout_seconds: float,
@@ -51,6 +52,7 @@ def run_process(
 
     Args:
         command: program and arguments.
+        name: of the process, in errors.
         folder: where it runs.
         environment: its whole environment.
         timeout_seconds: how long it may take.
@@ -77,7 +79,7 @@ def run_process(
             report(line)
         status = child.wait(timeout=POLL_SECONDS)
     except _Unfinished as err:
-        raise _failed(str(err), last_lines) from None
+        raise _failed(name, str(err), last_lines) from None
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
@@ -85,9 +87,9 @@ def run_process(
         cast("IO[bytes]", child.stdin).close()
     if status < 0:
         hint = " (out of memory?)" if -status == signal.SIGKILL else ""
-        raise _failed(f"was killed by {signal.Signals(-status).name}{hint}", last_lines)
+        raise _failed(name, f"was killed by {signal.Signals(-status).name}{hint}", last_lines)
     if status:
-        raise _failed(f"ended with exit code {status}", last_lines)
+        raise _failed(name, f"ended with exit code {status}", last_lines)
     return list(last_lines)
 
 
@@ -96,8 +98,8 @@ def quoted(lines: Sequence[str]) -> str:
     return "Its last lines:\n  " + "\n  ".join(lines) if lines else "It wrote nothing."
 
 
-def _failed(what: str, lines: Sequence[str]) -> TrainingFailedError:
-    return TrainingFailedError(f"The ADS operator {what}. {quoted(list(lines))}")
+def _failed(name: str, what: str, lines: Sequence[str]) -> TrainingFailedError:
+    return TrainingFailedError(f"{name} {what}. {quoted(list(lines))}")
 
 
 class _Unfinished(Exception):  # noqa: N818 - never leaves this module

@@ -73,7 +73,7 @@ def train(
 
     Returns:
         The content of ``metrics.json``: ``rmse`` and ``mae`` on the fifth of the interactions that ADS holds
-        out, ``users``, ``items``, ``interactions``, ``dropped`` (rows left out, by reason),
+        out, their ``variance``, ``users``, ``items``, ``interactions``, ``dropped`` (rows left out, by reason),
         ``users_without_list``, ``recommendations`` (rows), ``top_k``, ``seed``, ``engine`` and ``seconds``.
 
     Raises:
@@ -92,8 +92,9 @@ def train(
         _write_config(work / CONFIG, settings, top_k)
         last_lines = run_process(
             [sys.executable, "-P", "-X", "utf8", str(OPERATOR), CONFIG, *_arguments(settings.training, seed)],
+            name="The ADS operator",
             folder=work,
-            environment=_environment(work),
+            environment=training_environment(work),
             timeout_seconds=settings.training.timeout_minutes * 60,
             report=report,
             stop=stop,
@@ -142,7 +143,12 @@ def _arguments(training: TrainingSettings, seed: int) -> list[str]:
     return [*chosen, *(["--refit"] if training.refit else []), "--end-with-parent"]
 
 
-def _environment(work: Path) -> dict[str, str]:
+def training_environment(work: Path) -> dict[str, str]:
+    """Return the whole environment of a process that trains.
+
+    Args:
+        work: the folder in which it runs and may write.
+    """
     # scikit-surprise, ADS and matplotlib write below HOME and the temporary folder.
     scratch = {"HOME": str(work), "TMPDIR": str(work), "PYTHONUSERBASE": site.getuserbase()}
     caches = {name: str(_cache_folder(work) / kind) for name, kind in CACHES.items()}
