@@ -39,6 +39,7 @@ from recdeploy_ops.operators.releases import (
     CheckDataOperator,
     CloseReleaseOperator,
     DeployTestOperator,
+    EvaluateCandidateOperator,
     ExtractTablesOperator,
     PlanReleaseOperator,
     PromoteReleaseOperator,
@@ -141,6 +142,7 @@ with DAG(
     run_ads_operator = RunAdsOperatorOperator(task_id="run_ads_operator")
     build_artifact = BuildArtifactOperator(task_id="build_artifact")
     check_candidate = CheckCandidateOperator(task_id="check_candidate")
+    evaluate_candidate = EvaluateCandidateOperator(task_id="evaluate_candidate")
     register_model = RegisterModelOperator(task_id="register_model")
     deploy_test = DeployTestOperator(task_id="deploy_test")
     validate_test = ValidateTestOperator(task_id="validate_test")
@@ -159,6 +161,7 @@ with DAG(
         >> run_ads_operator
         >> build_artifact
         >> check_candidate
+        >> evaluate_candidate
         >> register_model
         >> deploy_test
         >> validate_test

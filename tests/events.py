@@ -15,9 +15,11 @@ from recdeploy_ops.domain.events import (
     ArtifactBuilt,
     BackupFailed,
     CandidateChecked,
+    CandidateEvaluated,
     ChampionRestored,
     DataChecked,
     DataExtracted,
+    GateModelsTrained,
     LedgerStarted,
     ModelRegistered,
     ModelRestored,
@@ -136,6 +138,10 @@ def candidate_checked(verdict: Verdict = Verdict.PASS, **changes: Any) -> Candid
     return replace(CandidateChecked(verdict, "releases/r/reports/candidate.json", SHA256), **changes)
 
 
+def evaluated(verdict: Verdict = Verdict.PASS, **changes: Any) -> CandidateEvaluated:
+    return replace(CandidateEvaluated(verdict, "releases/r/reports/evaluated.json", SHA256), **changes)
+
+
 def registered(version: int = 1, **changes: Any) -> ModelRegistered:
     event = ModelRegistered(f"m{version}", version, f"d{version}", "releases/r/artifact/a", "releases/r/results/r")
     return replace(event, **changes)
@@ -240,6 +246,8 @@ SAMPLES: tuple[Event, ...] = (
     trained(),
     built(),
     candidate_checked(),
+    GateModelsTrained("releases/r/gate-models/g", SHA256, {"quality": {"seeds": 5}}),
+    evaluated(),
     registered(),
     deployed(),
     validated(),

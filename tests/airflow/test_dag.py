@@ -35,6 +35,7 @@ STEPS = [
     "run_ads_operator",
     "build_artifact",
     "check_candidate",
+    "evaluate_candidate",
     "register_model",
     "deploy_test",
     "validate_test",

@@ -46,6 +46,7 @@ STEPS = {
     "run_ads_operator": releases.RunAdsOperatorOperator,
     "build_artifact": releases.BuildArtifactOperator,
     "check_candidate": releases.CheckCandidateOperator,
+    "evaluate_candidate": releases.EvaluateCandidateOperator,
     "register_model": releases.RegisterModelOperator,
     "deploy_test": releases.DeployTestOperator,
     "validate_test": releases.ValidateTestOperator,

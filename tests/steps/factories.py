@@ -32,6 +32,7 @@ from recdeploy_ops.steps import (
     check_data,
     close_release,
     deploy_test,
+    evaluate_candidate,
     extract,
     housekeeping,
     plan_release,
@@ -295,6 +296,7 @@ class Run:
         self.train()
         self._take(build_artifact)
         self._take(check_candidate)
+        self._take(evaluate_candidate)
 
     def make(self):
         self.extract()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NOW = dt.datetime(2026, 2, 1, 12, tzinfo=dt.UTC)
 GATES = GateSettings()
 NAMES = ["schema", "null_ids", "unique_interactions", "unique_users", "unique_items", "orphan_ids"]
-NAMES += ["finite_ratings", "freshness"]
+NAMES += ["finite_ratings", "rating_spread", "freshness"]
 
 
 def facts(**changed: Any) -> DataFacts:
@@ -35,6 +35,7 @@ def facts(**changed: Any) -> DataFacts:
     }
     tables |= changed.pop("tables", {})
     sound: dict[str, Any] = {"orphans": 0, "invalid_ratings": 0, "newest_interaction": NOW - dt.timedelta(hours=3)}
+    sound |= {"distinct_ratings": 5, "most_frequent": (4.0, 0.34)}
     return DataFacts(tables, **(sound | changed))
 
 
@@ -67,6 +68,8 @@ def test_a_sound_extract_passes_every_gate() -> None:
         ("orphan_ids", {"orphans": None}, "was not measured"),
         ("finite_ratings", {"invalid_ratings": 7}, "7 of 100 rows"),
         ("finite_ratings", {"invalid_ratings": None}, "was not measured"),
+        ("rating_spread", {"distinct_ratings": None}, "was not measured"),
+        ("rating_spread", {"distinct_ratings": 1, "most_frequent": (1.0, 1.0)}, "Every interaction has the rating 1"),
     ],
 )
 def test_a_fault_fails_its_own_gate_alone(gate: str, changed: dict[str, Any], words: str) -> None:

@@ -82,9 +82,10 @@ def render_evidence(evidence: Evidence) -> str:
     blocks = [
         [f"> **Note:** {escape_text(notice)}\n" for notice in evidence.notices],
         _table(("what would be promoted", "value"), _summarise(evidence)),
-        _findings(evidence.gates),
+        _findings(evidence.gates, passed=False),
         _table(("validation of TEST", "result"), _validation(evidence)),
         _table(("user", "recommendations, best first"), _samples(evidence)),
+        _findings(evidence.gates, passed=True),
     ]
     text = ""
     for lines in blocks:
@@ -173,21 +174,29 @@ def _summarise(evidence: Evidence) -> list[tuple[str, str]]:
     ]
 
 
-def _findings(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    findings = [(name, finding) for name, report in gates.items() for finding in report["findings"]]
+def _findings(gates: Mapping[str, Mapping[str, Any]], *, passed: bool) -> list[str]:
+    """Return the table of findings that passed, or of all others, the worst first.
+
+    Findings with the same message, e.g. because nothing could be measured, share a row.
+    """
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for name, report in gates.items():
+        for finding in report["findings"]:
+            if (finding["verdict"] == "PASS") is passed:
+                shown = (
+                    str(finding["verdict"]),
+                    escape_text(_measure(finding["gate"], finding["value"]), 40),
+                    escape_text(str(finding["threshold"]), 60),
+                    escape_text(str(finding["message"])),
+                )
+                rows.setdefault(shown, []).append(f"{name}: {finding['gate']}")
     order = list(MARKS)
-    findings.sort(key=lambda pair: order.index(pair[1]["verdict"]) if pair[1]["verdict"] in order else -1)
-    rows = [
-        (
-            MARKS.get(finding["verdict"], UNKNOWN_VERDICT),
-            escape_text(f"{name}: {finding['gate']}", 80),
-            escape_text(_measure(finding["gate"], finding["value"]), 40),
-            escape_text(str(finding["threshold"]), 60),
-            escape_text(str(finding["message"])),
-        )
-        for name, finding in findings
+    ranked = sorted(rows.items(), key=lambda row: order.index(row[0][0]) if row[0][0] in order else -1)
+    lines = [
+        (MARKS.get(verdict, UNKNOWN_VERDICT), ", ".join(escape_text(name, 80) for name in names), *shown)
+        for (verdict, *shown), names in ranked
     ]
-    return _table(("verdict", "gate", "value", "needs", "what was seen"), rows)
+    return _table(("verdict", "gate", "value", "needs", "what was seen"), lines)
 
 
 def _validation(evidence: Evidence) -> list[tuple[str, str]]:

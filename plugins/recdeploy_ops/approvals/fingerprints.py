@@ -9,6 +9,7 @@ from recdeploy_ops.domain.errors import ApprovalError, IntegrityError, KeyNotFou
 from recdeploy_ops.domain.events import (
     ArtifactBuilt,
     CandidateChecked,
+    CandidateEvaluated,
     DataChecked,
     DataExtracted,
     ModelRegistered,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.events import ApprovalRequested
     from recdeploy_ops.storage.bundles import Bundle
 
-GATES = (DataChecked, CandidateChecked, TestValidated)
+GATES = (DataChecked, CandidateChecked, CandidateEvaluated, TestValidated)
 
 
 def read_parts(context: ReleaseContext) -> dict[str, str]:

@@ -12,6 +12,7 @@ from recdeploy_ops.domain.events import (
     ApprovalRequested,
     ArtifactBuilt,
     CandidateChecked,
+    CandidateEvaluated,
     DataChecked,
     DataExtracted,
     ModelRegistered,
@@ -145,6 +146,7 @@ def describe_evidence(context: ReleaseContext, release: Release, notices: Sequen
     gates = {
         "data": read_report(context.store, release.require(DataChecked)),
         "candidate": offline,
+        "lists": read_report(context.store, release.require(CandidateEvaluated)),
         "TEST": online,
         "production": _judge_size(question),
     }

@@ -30,6 +30,7 @@ from recdeploy_ops.steps import (
     check_data,
     close_release,
     deploy_test,
+    evaluate_candidate,
     extract,
     register_model,
     run_ads_operator,
@@ -176,6 +177,7 @@ class RecommenderDeploymentManager(ProductionManager):
         release = self._session.change_params(context.release, top_k=top_k)
         imported_artifacts.compare_counts(release, counts)
         self._session.finish(check_candidate.advance, release.run_id)
+        self._session.finish(evaluate_candidate.advance, release.run_id)
         return str(self._session.finish(register_model.advance, release.run_id)["model_id"])
 
     def deploy_model(

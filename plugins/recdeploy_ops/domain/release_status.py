@@ -39,6 +39,8 @@ PROGRESS = {
     EventType.MODEL_TRAINED: "is trained",
     EventType.ARTIFACT_BUILT: "has built its artifact",
     EventType.CANDIDATE_CHECKED: "has passed the gates for candidates",
+    EventType.GATE_MODELS_TRAINED: "has trained the models for the gates",
+    EventType.CANDIDATE_EVALUATED: "is evaluated",
     EventType.MODEL_REGISTERED: "is in the Model Catalog",
     EventType.TEST_DEPLOYED: "is on its test deployment",
     EventType.TEST_VALIDATED: "is validated on its test deployment",

@@ -30,6 +30,7 @@ CELLS = {
     "run_ads_operator": 6,
     "build_artifact": 8,
     "check_candidate": 9,
+    "evaluate_candidate": 9,
     "register_model": 9,
     "deploy_test": 10,
     "validate_test": 11,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recdeploy_ops.domain.gates.data import DataFacts, TableFacts
+from recdeploy_ops.evaluation.interactions import Codes, read_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,14 +44,16 @@ def measure_data(folder: Path, settings: Settings, manifest_facts: Mapping[str, 
             for name, faults in problems.items()
         }
         return DataFacts(tables, has_timestamps=source.timestamp_column is not None)
-    users = _read_codes(folder / "users.parquet", source.user_column)
-    items = _read_codes(folder / "items.parquet", source.item_column)
-    by_user = _read_codes(folder / "interactions.parquet", source.user_column)
-    by_item = _read_codes(folder / "interactions.parquet", source.item_column)
+    users = read_codes(folder / "users.parquet", source.user_column)
+    items = read_codes(folder / "items.parquet", source.item_column)
+    by_user = read_codes(folder / "interactions.parquet", source.user_column)
+    by_item = read_codes(folder / "interactions.parquet", source.item_column)
     pairs = _Pairs(by_user, by_item)
     orphans = np.flatnonzero(~(by_user.are_in(users) & by_item.are_in(items)))
-    invalid = _invalid_ratings(folder / "interactions.parquet", source.rating_column)
-    repeated = {"interactions": pairs.repeated(), "users": users.repeated(), "items": items.repeated()}
+    ratings = pq.read_table(folder / "interactions.parquet", columns=[source.rating_column]).column(0).to_numpy()
+    invalid = np.flatnonzero(~np.isfinite(ratings))
+    values, counts = np.unique(ratings[np.isfinite(ratings)], return_counts=True)
+    repeated = {"interactions": pairs.repeated(), "users": _repeated(users), "items": _repeated(items)}
     examples = {f"unique_{name}": tuple(first) for name, (_, first) in repeated.items()}
     examples |= {"orphan_ids": pairs.describe(orphans), "finite_ratings": pairs.describe(invalid)}
     rows = {"interactions": by_user, "users": users, "items": items}
@@ -62,6 +64,8 @@ def measure_data(folder: Path, settings: Settings, manifest_facts: Mapping[str, 
         },
         orphans=len(orphans),
         invalid_ratings=len(invalid),
+        distinct_ratings=len(values) or None,
+        most_frequent=(float(values[counts.argmax()]), float(counts.max() / counts.sum())) if len(values) else None,
         newest_interaction=None if newest is None else datetime.fromisoformat(newest),
         has_timestamps=source.timestamp_column is not None,
         examples=examples,
@@ -69,30 +73,11 @@ def measure_data(folder: Path, settings: Settings, manifest_facts: Mapping[str, 
 
 
 @dataclass(frozen=True)
-class _Codes:
-    """A column of ids as numbers, with the text of each number."""
-
-    codes: NDArray[np.int64]
-    ids: pa.Array
-
-    def are_in(self, other: _Codes) -> NDArray[np.bool_]:
-        """Return for each row whether its id is among the other's."""
-        known = pc.is_in(self.ids, value_set=other.ids).to_numpy(zero_copy_only=False)
-        return np.asarray(known, dtype=bool)[self.codes]
-
-    def repeated(self) -> tuple[int, list[str]]:
-        """Return how many rows repeat an id, and the first such ids."""
-        counts = np.bincount(self.codes, minlength=len(self.ids))
-        first = np.flatnonzero(counts > 1)[:EXAMPLES]
-        return int(len(self.codes) - np.count_nonzero(counts)), [repr(self.ids[int(i)].as_py()) for i in first]
-
-
-@dataclass(frozen=True)
 class _Pairs:
     """The user and the item of each interaction."""
 
-    users: _Codes
-    items: _Codes
+    users: Codes
+    items: Codes
 
     def repeated(self) -> tuple[int, list[str]]:
         """Return how many rows repeat a user's rating of an item, and the first such pairs."""
@@ -108,6 +93,13 @@ class _Pairs:
 
     def _name(self, user: int, item: int) -> str:
         return f"user {self.users.ids[user].as_py()!r} item {self.items.ids[item].as_py()!r}"
+
+
+def _repeated(column: Codes) -> tuple[int, list[str]]:
+    """Return how many rows repeat an id, and the first such ids."""
+    counts = np.bincount(column.codes, minlength=len(column.ids))
+    first = np.flatnonzero(counts > 1)[:EXAMPLES]
+    return int(len(column.codes) - np.count_nonzero(counts)), [repr(column.ids[int(i)].as_py()) for i in first]
 
 
 def _kinds(source: SourceSettings) -> Iterator[tuple[str, dict[str, pa.DataType]]]:
@@ -131,17 +123,3 @@ def _schema_problems(path: Path, kinds: Mapping[str, pa.DataType]) -> tuple[str,
 def _null_ids(manifest_facts: Mapping[str, Any], name: str) -> int | None:
     count = manifest_facts.get(name, {}).get("null_ids")
     return None if count is None else int(count)
-
-
-def _read_codes(path: Path, column: str) -> _Codes:
-    table = pq.read_table(path, columns=[column], read_dictionary=[column]).unify_dictionaries()
-    chunks = table.column(column).chunks
-    if not chunks:
-        return _Codes(np.empty(0, dtype=np.int64), pa.array([], pa.string()))
-    codes = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in chunks])
-    return _Codes(codes.astype(np.int64), chunks[0].dictionary)
-
-
-def _invalid_ratings(path: Path, column: str) -> NDArray[np.int64]:
-    ratings = pq.read_table(path, columns=[column]).column(column).to_numpy()
-    return np.flatnonzero(~np.isfinite(ratings))

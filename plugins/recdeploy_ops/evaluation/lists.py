@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recdeploy_ops.domain.gates.lists import FallbackFacts, ListFacts, Violations
+from recdeploy_ops.evaluation.interactions import positions
 from recdeploy_ops.training.recommendations import INTERACTIONS, ITEMS, USERS, read_ids, read_lists
 
 if TYPE_CHECKING:
@@ -110,9 +110,9 @@ class _Table:
         return cls(
             users=users,
             lengths=lengths,
-            user=_numbers(users, known_users),
+            user=positions(users, known_users),
             owner=np.repeat(np.arange(len(lengths)), lengths),
-            item=_numbers(pa.array(list(vocabulary), pa.string()), catalogue)[word],
+            item=positions(pa.array(list(vocabulary), pa.string()), catalogue)[word],
             word=word,
             rating=np.concatenate([part.ratings for part in parts]),
         )
@@ -137,12 +137,6 @@ class _Table:
         return lists
 
 
-def _numbers(ids: pa.Array, known: pa.Array) -> NDArray[np.int64]:
-    """Return the position of each id in ``known``, -1 where it is not there."""
-    positions: NDArray[np.int32] = pc.index_in(ids, value_set=known).fill_null(-1).to_numpy()
-    return positions.astype(np.int64)
-
-
 def _rated_pairs(path: Path, source: SourceSettings, users: pa.Array, catalogue: pa.Array) -> NDArray[np.int64]:
     """Return ``user * items + item`` for every distinct pair of the interactions, in ascending order."""
     columns = [source.user_column, source.item_column]
@@ -157,7 +151,7 @@ def _rated_pairs(path: Path, source: SourceSettings, users: pa.Array, catalogue:
     if not words[0]:
         return np.empty(0, np.int64)
     user, item = (
-        _numbers(pa.concat_arrays(words[side]), known)[np.concatenate(indices[side])]
+        positions(pa.concat_arrays(words[side]), known)[np.concatenate(indices[side])]
         for side, known in enumerate((users, catalogue))
     )
     pairs = (user * len(catalogue) + item)[(user >= 0) & (item >= 0)]

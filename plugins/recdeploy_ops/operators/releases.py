@@ -78,6 +78,12 @@ class CheckCandidateOperator(ReleaseStepOperator):
     step = "check_candidate"
 
 
+class EvaluateCandidateOperator(ReleaseStepOperator):
+    """Trains the models to compare with, and checks how good the candidate's lists are."""
+
+    step = "evaluate_candidate"
+
+
 class RegisterModelOperator(ReleaseStepOperator):
     """Registers the artifact in the Model Catalog."""
 

@@ -10,6 +10,7 @@ from recdeploy_ops.domain.events import (
     CHANGED_PRODUCTION,
     ApprovalAnswered,
     CandidateChecked,
+    CandidateEvaluated,
     DataChecked,
     Promoted,
     ReleaseClosed,
@@ -124,7 +125,8 @@ def _find_reason(release: Release) -> str:
     failure = release.get(SwitchFailed)
     if failure:
         return f"promotion failed: {failure.reason}"
-    for gate in (release.get(DataChecked), release.get(CandidateChecked), release.get(TestValidated)):
+    for kind in (DataChecked, CandidateChecked, CandidateEvaluated, TestValidated):
+        gate = release.get(kind)
         if gate and gate.verdict is Verdict.FAIL:
             return f"{gate.type} said FAIL: see {gate.report}"
     return "the run ended before the candidate was promoted: see its failed tasks"

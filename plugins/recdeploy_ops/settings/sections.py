@@ -1,42 +1,33 @@
-"""``include/recommender.yaml`` as validated settings, with errors that name the setting."""
+"""The sections of ``include/recommender.yaml``, with their defaults."""
 
 from __future__ import annotations
 
 import math
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.domain.gates.behaviour import ListThresholds
+from recdeploy_ops.domain.gates.history import HistoryThresholds
+from recdeploy_ops.domain.gates.newest import NewestThresholds
+from recdeploy_ops.domain.gates.quality import QualityThresholds
+from recdeploy_ops.domain.gates.training import TrainingThresholds
 from recdeploy_ops.domain.records import Autoscaling
 from recdeploy_ops.domain.sizes import SizeRequest
-
-SETTINGS_VARIABLE = "RECDEPLOY_SETTINGS"
-DEFAULT_NAME = "recommender"
-DEFAULT_PATH = Path(__file__).parents[2] / "include" / "recommender.yaml"
-
-LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "pattern")
-
-
-def _refuse_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("Input should be a number, not true or false")
-    return value
-
-
-NUMBER = BeforeValidator(_refuse_bool)  # must come after Field, or the JSON schema loses the bounds
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NUMBER]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
-Ocid = Annotated[str, Field(pattern=r"^ocid1\.[a-z0-9]+\.")]
-Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False), NUMBER]
-Instances = Annotated[int, Field(ge=1, le=100), NUMBER]
-Percent = Annotated[int, Field(ge=1, le=99), NUMBER]
-Requests = Annotated[int, Field(gt=0, le=100_000), NUMBER]
+from recdeploy_ops.settings.types import (
+    BOUNDS,
+    NUMBER,
+    Instances,
+    Name,
+    Ocid,
+    Percent,
+    Requests,
+    Seconds,
+    Share,
+)
 
 
 class Section(BaseModel):
@@ -61,6 +52,7 @@ class SourceSettings(Section):
     rating_column: str = "rating"
     timestamp_column: str | None = "ordered_at"
     title_column: str | None = "title"
+    segment_column: str | None = None
     parameters: dict[str, str | int | float | None] = {}
     batch_rows: Annotated[int, Field(ge=1, le=1_000_000), NUMBER] = 50_000
 
@@ -190,11 +182,17 @@ class GateSettings(Section):
     max_duplicate_share: Share = 0.0
     max_orphan_share: Share = 0.0
     max_invalid_rating_share: Share = 0.0
+    max_single_rating_share: Share = 0.95
     max_age_hours: Annotated[float, Field(gt=0, le=100 * 365 * 24, allow_inf_nan=False), NUMBER] = 336
     max_future_hours: Annotated[float, Field(ge=0, le=100 * 365 * 24, allow_inf_nan=False), NUMBER] = 24
     min_user_coverage: Share = 0.999
     max_latency_ratio: Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False), NUMBER] = 1.2
     max_latency_excess_ms: Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False), NUMBER] = 50
+    history: Annotated[HistoryThresholds, BOUNDS] = HistoryThresholds()
+    newest: Annotated[NewestThresholds, BOUNDS] = NewestThresholds()
+    training: Annotated[TrainingThresholds, BOUNDS] = TrainingThresholds()
+    lists: Annotated[ListThresholds, BOUNDS] = ListThresholds()
+    quality: Annotated[QualityThresholds, BOUNDS] = QualityThresholds()
 
 
 class Settings(Section):
@@ -231,70 +229,3 @@ class Settings(Section):
     def sql_folder(self) -> Path:
         """Return the folder of the three queries."""
         return self.folder / self.source.sql_folder
-
-
-def name_settings(dag_file: str) -> str:
-    """Return the name of the settings for a DAG's file: ``recommender`` for ``dags/recommender_retrain.py``."""
-    return Path(dag_file).stem.rpartition("_")[0]
-
-
-def find_settings(name: str = DEFAULT_NAME) -> Path:
-    """Return the path of the settings with this name.
-
-    Args:
-        name: ``recommender`` means `SETTINGS_VARIABLE`, or ``include/recommender.yaml``; any other is a file beside it.
-    """
-    default = Path(os.environ.get(SETTINGS_VARIABLE) or DEFAULT_PATH)
-    return default if name == DEFAULT_NAME else default.with_name(f"{name}.yaml")
-
-
-def load_settings(path: Path | None = None) -> Settings:
-    """Read and validate the settings file.
-
-    Args:
-        path: the file; by default that of `find_settings`.
-
-    Raises:
-        SettingsError: the file cannot be read or is not YAML, or a setting is missing, unknown or out of range.
-    """
-    path = path or find_settings()
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-    except OSError as err:
-        raise SettingsError(f"Cannot read the settings file {path}: {err.strerror}.") from err
-    except (yaml.YAMLError, ValueError, RecursionError) as err:
-        raise SettingsError(f"{path} is not valid YAML: {err}") from err
-    if not isinstance(raw, dict):
-        raise SettingsError(f"{path} must be a mapping of settings, not {type(raw).__name__}.")
-    try:
-        return Settings.model_validate({**raw, "folder": path.resolve().parent})
-    except ValidationError as err:
-        raise SettingsError(f"{path}: " + "; ".join(map(_describe, err.errors()))) from err
-
-
-def limits(section: type[Section], name: str) -> dict[str, Any]:
-    """Return the values that a setting accepts, as JSON schema, for the DAG's Param of the same name."""
-    schema = section.model_json_schema()["properties"][name]
-    choices = schema.get("anyOf", [schema])
-    accepted = {key: choice[key] for choice in choices for key in LIMITS if key in choice}
-    if len(choices) > 1:  # a limit of numbers or texts does not apply to null
-        accepted["type"] = sorted(choice["type"] for choice in choices)
-    return accepted
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a repeated key: YAML would silently use the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for name in names:
-            if names.count(name) > 1:
-                raise yaml.YAMLError(f"the setting {name!r} occurs more than once")
-        return super().construct_mapping(node, deep)
-
-
-def _describe(problem: Any) -> str:
-    name = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"{name} is not a setting"
-    return f"{name}: {problem['msg']} (it is {problem['input']!r})"

@@ -1,22 +1,28 @@
-"""Step 7: the offline gate checks the lists of all users, and the artifact's answers in a clean process."""
+"""Step 7: the offline gates check training, the lists of all users, and the artifact's answers in a clean process."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.events import CandidateChecked
+from recdeploy_ops.domain.events import CandidateChecked, ModelTrained
 from recdeploy_ops.domain.gates.endpoint import judge_endpoint
 from recdeploy_ops.domain.gates.lists import judge_lists
+from recdeploy_ops.domain.gates.training import explained_variance, judge_training
 from recdeploy_ops.domain.gates.verdicts import GateReport
 from recdeploy_ops.evaluation.candidates import fetch_candidate
+from recdeploy_ops.evaluation.champions import Champion, find_champion
 from recdeploy_ops.evaluation.endpoints import probe_artifact
 from recdeploy_ops.evaluation.lists import measure_lists
 from recdeploy_ops.evaluation.reports import record_report
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.gates.verdicts import Finding
     from recdeploy_ops.domain.waiting import Outcome
+
+HELD_OUT_SHARE = 0.2  # of the interactions, by ADS
 
 
 def advance(context: ReleaseContext) -> Outcome:
@@ -41,6 +47,14 @@ def advance(context: ReleaseContext) -> Outcome:
         )
     list_report = judge_lists(lists, min_user_coverage=context.settings.gates.min_user_coverage)
     answer_report = judge_endpoint(answers)
-    report = GateReport(list_report.findings + answer_report.findings)
+    training = _judge_training(context)
+    report = GateReport((training, *list_report.findings, *answer_report.findings))
     details = {"digest": candidate.digest, "lists": asdict(lists)}
     return record_report(context, CandidateChecked, report, details)
+
+
+def _judge_training(context: ReleaseContext) -> Finding:
+    metrics, champion = context.release.require(ModelTrained).metrics, find_champion(context)
+    theirs = explained_variance(champion.metrics) if isinstance(champion, Champion) else None
+    held_out = math.ceil(HELD_OUT_SHARE * metrics.get("interactions", 0))
+    return judge_training(explained_variance(metrics), theirs, held_out, context.settings.gates.training)

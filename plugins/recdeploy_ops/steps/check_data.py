@@ -1,4 +1,4 @@
-"""Step 4: the data-quality gate, before time is spent on training."""
+"""Step 4: the data gates, before time is spent on training."""
 
 from __future__ import annotations
 
@@ -7,18 +7,28 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.events import DataChecked, DataExtracted
 from recdeploy_ops.domain.gates.data import judge_data
+from recdeploy_ops.domain.gates.history import judge_history
+from recdeploy_ops.domain.gates.newest import judge_newest
+from recdeploy_ops.domain.gates.verdicts import GateReport, Verdict
+from recdeploy_ops.evaluation.champions import Champion, Unknown, find_champion
 from recdeploy_ops.evaluation.extracts import measure_data
+from recdeploy_ops.evaluation.history import Extracts, measure_history, parse_day
 from recdeploy_ops.evaluation.reports import record_report
 from recdeploy_ops.storage.bundles import fetch_bundle
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.gates.verdicts import Finding
     from recdeploy_ops.domain.waiting import Outcome
+
+NOT_READ = "the extract itself is wrong, and is not compared with the champion's"
 
 
 def advance(context: ReleaseContext) -> Outcome:
-    """Judge the extract.
+    """Judge the extract, by itself and against the champion's.
 
     Raises:
         GateFailedError: bad data stops the run.
@@ -26,9 +36,36 @@ def advance(context: ReleaseContext) -> Outcome:
     release = context.confirm_lock()
     bundle = context.open_bundle(DataExtracted)
     with workspace() as folder:
-        fetch_bundle(context.store, bundle, folder)
-        measured = measure_data(folder, context.settings, bundle.facts)
-    # The time of the release, so that another try gives the same verdict; reopening the release updates it.
-    now = datetime.fromisoformat(release.last_opened_at)
-    report = judge_data(measured, context.settings.gates, now)
-    return record_report(context, DataChecked, report, {"extract": bundle.digest})
+        fetch_bundle(context.store, bundle, folder / "today")
+        measured = measure_data(folder / "today", context.settings, bundle.facts)
+        # The time of the release, so that another try gives the same verdict; reopening the release updates it.
+        now = datetime.fromisoformat(release.last_opened_at)
+        report = judge_data(measured, context.settings.gates, now)
+        can_compare = report.verdict is not Verdict.FAIL
+        champion = find_champion(context) if can_compare else Unknown(NOT_READ)
+        findings = _compare(context, champion, folder)
+    details = {"extract": bundle.digest, "champion": champion.version if isinstance(champion, Champion) else None}
+    return record_report(context, DataChecked, GateReport(report.findings + findings), details)
+
+
+def _compare(context: ReleaseContext, champion: Champion | Unknown, folder: Path) -> tuple[Finding, ...]:
+    gates, source = context.settings.gates, context.settings.source
+    if isinstance(champion, Unknown):
+        return (
+            *judge_history(None, gates.history, why=champion.why),
+            *judge_newest(None, gates.newest, why=champion.why),
+        )
+    fetch_bundle(context.store, champion.extract, folder / "approved")
+    extracts = Extracts(
+        today=folder / "today",
+        approved=folder / "approved",
+        source=source,
+        since=parse_day(source.parameters.get("since")),
+        approved_since=parse_day(champion.since),
+    )
+    history, newest = measure_history(extracts, windows=gates.newest.windows)
+    without_times = "interactions have no timestamps"
+    return (
+        *judge_history(history, gates.history, why=""),
+        *judge_newest(newest, gates.newest, why=without_times),
+    )

@@ -1,4 +1,4 @@
-"""Step 14: the teardown: clean up after the run and free the lock."""
+"""Step 15: the teardown: clean up after the run and free the lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step 9: create the test deployment, with a lease."""
+"""Step 10: create the test deployment, with a lease."""
 
 from __future__ import annotations
 

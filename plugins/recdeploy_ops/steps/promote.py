@@ -1,4 +1,4 @@
-"""Step 12: switch production to the approved version and verify it; if that fails, restore the champion."""
+"""Step 13: switch production to the approved version and verify it; if that fails, restore the champion."""
 
 from __future__ import annotations
 

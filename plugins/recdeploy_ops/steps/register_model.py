@@ -1,4 +1,4 @@
-"""Step 8: register the artifact in the Model Catalog, with its version label, provenance, metadata and tags."""
+"""Step 9: register the artifact in the Model Catalog, with its version label, provenance, metadata and tags."""
 
 from __future__ import annotations
 

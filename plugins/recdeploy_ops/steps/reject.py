@@ -1,4 +1,4 @@
-"""Step 13: reject the candidate; production stays as it is."""
+"""Step 14: reject the candidate; production stays as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step 11 of a release, and step 3 of a rollback: ask a person, and record the answer.
+"""Step 12 of a release, and step 3 of a rollback: ask a person, and record the answer.
 
 Airflow's own approval task waits between the two, so this step has two functions instead of ``advance``.
 """

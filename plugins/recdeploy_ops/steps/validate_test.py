@@ -1,4 +1,4 @@
-"""Step 10: probe the test deployment, alternating with production."""
+"""Step 11: probe the test deployment, alternating with production."""
 
 from __future__ import annotations
 

@@ -19,6 +19,8 @@ class EventType(StrEnum):
     MODEL_TRAINED = "model_trained"
     ARTIFACT_BUILT = "artifact_built"
     CANDIDATE_CHECKED = "candidate_checked"
+    GATE_MODELS_TRAINED = "gate_models_trained"
+    CANDIDATE_EVALUATED = "candidate_evaluated"
     MODEL_REGISTERED = "model_registered"
     TEST_DEPLOYED = "test_deployed"
     TEST_VALIDATED = "test_validated"

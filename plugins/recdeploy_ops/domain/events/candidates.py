@@ -95,6 +95,28 @@ class CandidateChecked(GateEvent):
 
 
 @dataclass(frozen=True)
+class GateModelsTrained(StoredEvent):
+    """The models that the candidate is compared with were trained.
+
+    Attributes:
+        inputs: what determines them: those of the candidate and of the champion, and how the backtest is made.
+    """
+
+    type: ClassVar = EventType.GATE_MODELS_TRAINED
+    task: ClassVar = "evaluate_candidate"
+
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CandidateEvaluated(GateEvent):
+    """The gates over how good the candidate's lists are."""
+
+    type: ClassVar = EventType.CANDIDATE_EVALUATED
+    task: ClassVar = "evaluate_candidate"
+
+
+@dataclass(frozen=True)
 class ModelRegistered(Event):
     """The artifact is in the Model Catalog.
 

@@ -38,6 +38,11 @@ class DataThresholds(Protocol):
         ...
 
     @property
+    def max_single_rating_share(self) -> float:
+        """Return the largest share of interactions that may have the same rating."""
+        ...
+
+    @property
     def max_age_hours(self) -> float:
         """Return how old the newest interaction may be, in hours."""
         ...
@@ -73,6 +78,8 @@ class DataFacts:
         tables: facts by table: interactions, users, items.
         orphans: interactions whose user or item is in no table.
         invalid_ratings: interactions whose rating is NULL, NaN or infinite.
+        distinct_ratings: different finite ratings; None if unknown.
+        most_frequent: the most frequent rating, and the share of interactions that have it; None without ratings.
         newest_interaction: in UTC; None without timestamps.
         has_timestamps: whether the settings name a column of timestamps.
         examples: the first offenders by gate, in words.
@@ -81,6 +88,8 @@ class DataFacts:
     tables: Mapping[str, TableFacts]
     orphans: int | None = None
     invalid_ratings: int | None = None
+    distinct_ratings: int | None = None
+    most_frequent: tuple[float, float] | None = None
     newest_interaction: datetime | None = None
     has_timestamps: bool = True
     examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -100,6 +109,7 @@ def judge_data(facts: DataFacts, gates: DataThresholds, now: datetime) -> GateRe
         *(_duplicates(facts, gates, name) for name in ORDER),
         _orphans(facts, gates),
         _ratings(facts, gates),
+        _rating_spread(facts, gates),
         _freshness(facts, gates, now),
     ]
     users = facts.tables["users"].rows if "users" in facts.tables else None
@@ -171,6 +181,27 @@ def _ratings(facts: DataFacts, gates: DataThresholds) -> Finding:
         "have a rating that is NULL, NaN or infinite",
         "leave them out in interactions.sql",
     )
+
+
+def _rating_spread(facts: DataFacts, gates: DataThresholds) -> Finding:
+    bound = f"HOLD > {gates.max_single_rating_share:g}, FAIL if all are equal"
+    if facts.distinct_ratings is None or facts.most_frequent is None:
+        return Finding("rating_spread", Verdict.FAIL, None, bound, "How the ratings are spread was not measured.")
+    rating, share = facts.most_frequent
+    if facts.distinct_ratings == 1:
+        message = (
+            f"Every interaction has the rating {rating:g}, so a model of ratings learns nothing and recommends the "
+            "same items to everyone: let interactions.sql return a rating that differs, such as how often the user "
+            "bought the item, stars, or a weight by recency"
+        )
+        return Finding("rating_spread", Verdict.FAIL, share, bound, message + ".")
+    message = (
+        f"{facts.distinct_ratings:,} different ratings; {share:.1%} of the interactions have the rating {rating:g}"
+    )
+    verdict = Verdict.PASS if share <= gates.max_single_rating_share else Verdict.HOLD
+    if verdict is Verdict.HOLD:
+        message += ": there is hardly anything to learn from; let interactions.sql return a rating that differs more"
+    return Finding("rating_spread", verdict, share, bound, message + ".")
 
 
 def _counted(

@@ -30,6 +30,8 @@ class Finding:
         threshold: the bound, as text with its direction, e.g. ``>= 0.999``.
         message: one sentence for a person: what, which (first examples), and what now.
         users: how many users, rows or requests the value stands for.
+        unit: what ``users`` counts.
+        interval: 95 % confidence interval of a sampled value.
     """
 
     gate: str
@@ -38,6 +40,8 @@ class Finding:
     threshold: str
     message: str
     users: int | None = None
+    unit: str = "users"
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

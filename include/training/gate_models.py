@@ -1,0 +1,176 @@
+"""The models that the gates compare with: the exact engine in one process, without ADS's operator and its report.
+
+A job names up to two sides, the candidate's and the champion's: a folder with the operator's inputs, and a recipe. Each
+model is one training on one side with a seed of its own. Its lists are stored as a matrix, a row per user and a column
+per rank. With the same rows, recipe and seed the lists are those that the operator writes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from include.training.factors import Hyperparameters
+from include.training.learning import Recipe, learn
+from include.training.memory import Size, require_memory
+from include.training.progress import Progress, tell
+from include.training.scoring import Scorer, usable_cpus
+from include.training.sgd import choose_fit
+from include.training.tables import read_interactions
+from include.training.trainsets import encode_ratings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from include.training.scoring import Lists
+    from include.training.trainsets import Ratings
+
+TEST_SHARE = 0.2  # what ADS holds out
+HELD_OUT = "held_out.parquet"
+MEASURES = "gate_models.json"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns of all tables."""
+
+    user: str
+    item: str
+    rating: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """One training.
+
+    Attributes:
+        name: of the file with its lists.
+        side: whose rows and recipe it has.
+        seed: of its random numbers.
+        depth: length of a list.
+        is_backtest: whether the held-out interactions are left out, and only their users get lists.
+    """
+
+    name: str
+    side: str
+    seed: int
+    depth: int
+    is_backtest: bool
+
+
+class Side:
+    """The rows and the recipe of one side."""
+
+    def __init__(self, folder: Path, columns: Columns, parameters: Hyperparameters, *, refit: bool) -> None:
+        """Read the operator's inputs.
+
+        Args:
+            folder: has ``interactions.parquet``, ``users.parquet`` and ``items.parquet``.
+            columns: their names.
+            parameters: of the SGD.
+            refit: whether to train on all ratings in the end.
+        """
+        self._recipe = Recipe(parameters, refit, choose_fit(parameters))
+        names = [columns.user, columns.item]
+        interactions = read_interactions(str(folder / "interactions.parquet"), names, columns.rating)
+        self._ratings = encode_ratings(interactions, columns.user, columns.item, columns.rating)
+        self._users = _read_ids(folder / "users.parquet", columns.user)
+        self._items = _read_ids(folder / "items.parquet", columns.item)
+
+    def rest(self, held_out: pd.DataFrame) -> Ratings:
+        """Return the ratings without the pairs of user and item that are held out."""
+        width = len(self._ratings.item_ids) + 1
+        users, items = (
+            ids.get_indexer(pd.Index(held_out[name]))
+            for ids, name in zip((self._ratings.user_ids, self._ratings.item_ids), held_out.columns, strict=True)
+        )
+        pairs = self._ratings.users.astype(np.int64) * width + self._ratings.items
+        kept = np.flatnonzero(~np.isin(pairs, users.astype(np.int64) * width + items))
+        return replace(
+            self._ratings,
+            users=self._ratings.users[kept],
+            items=self._ratings.items[kept],
+            values=self._ratings.values[kept],
+        )
+
+    def train(self, model: Model, rest: Ratings | None, asked: pd.Index[Any] | None) -> tuple[NDArray[np.int32], Any]:
+        """Train a model and return its lists and its measures.
+
+        Args:
+            model: which.
+            rest: the ratings to train on; None for all.
+            asked: the users who get lists; None for all.
+
+        Returns:
+            Positions in the table of items, int32 of shape (users, depth), -1 where a list is shorter; and the
+            measures on the ratings that ADS holds out.
+        """
+        ratings = self._ratings if rest is None else rest
+        users = self._users if asked is None else asked
+        random = np.random.RandomState(model.seed)
+        with np.errstate(all="ignore"):  # a diverged model is judged, not an error
+            factors, measures = learn(ratings, self._recipe, random, TEST_SHARE, lambda: lambda: None)
+            scorer = Scorer(ratings, factors, self._items)
+            codes = ratings.user_ids.get_indexer(users).astype(np.int32)
+            lists = scorer.recommend(codes, model.depth, usable_cpus())
+        return _as_matrix(lists, len(users), model.depth), measures
+
+
+def train_models(job: dict[str, Any], folder: Path) -> None:
+    """Train every model of a job, and write its lists to ``{name}.npy`` and all measures to `MEASURES`.
+
+    Args:
+        job: ``columns``, ``sides`` (``parameters`` and ``refit`` by the name of their folder) and ``models``.
+        folder: has a folder for each side and, for backtests, `HELD_OUT`: columns of users and items.
+
+    Raises:
+        TooLargeError: the data do not fit into memory.
+    """
+    columns, models = Columns(**job["columns"]), [Model(**model) for model in job["models"]]
+    held_out = pd.DataFrame(columns=[columns.user, columns.item])
+    if any(model.is_backtest for model in models):
+        held_out = pq.read_table(folder / HELD_OUT).to_pandas()
+    asked = pd.Index(held_out[columns.user].unique())
+    progress = Progress("Trained", len(models), "models for the gates")
+    tell(f"Training {len(models)} models for the gates")
+    measures = {}
+    for name, how in job["sides"].items():
+        of_side = [model for model in models if model.side == name]
+        _require_memory(folder / name, of_side, Hyperparameters(**how["parameters"]))
+        side = Side(folder / name, columns, Hyperparameters(**how["parameters"]), refit=how["refit"])
+        rest = side.rest(held_out) if any(model.is_backtest for model in of_side) else None
+        for model in of_side:
+            backtest = (rest, asked) if model.is_backtest else (None, None)
+            lists, measured = side.train(model, *backtest)
+            np.save(folder / f"{model.name}.npy", lists)
+            measures[model.name] = {key: float(value) for key, value in asdict(measured).items()}
+            progress.advance()
+    (folder / MEASURES).write_text(json.dumps(measures), encoding="utf-8")
+
+
+def _require_memory(folder: Path, models: Iterable[Model], parameters: Hyperparameters) -> None:
+    rows = {name: pq.read_metadata(folder / f"{name}.parquet").num_rows for name in ("interactions", "users", "items")}
+    depth = max((model.depth for model in models if not model.is_backtest), default=0)
+    size = Size(rows["interactions"], rows["users"], rows["items"], parameters.factors, depth)
+    tell(require_memory(size, "exact"))
+
+
+def _read_ids(path: Path, column: str) -> pd.Index[Any]:
+    ids: pd.Index[Any] = pd.Index(pq.read_table(path, columns=[column]).column(0).to_pandas())
+    return ids
+
+
+def _as_matrix(lists: Lists, users: int, depth: int) -> NDArray[np.int32]:
+    """Return a row per user and a column per rank."""
+    matrix = np.full((users, depth), -1, np.int32)
+    ranks = np.arange(len(lists.users)) - np.searchsorted(lists.users, lists.users)
+    matrix[lists.users, ranks] = lists.items
+    return matrix

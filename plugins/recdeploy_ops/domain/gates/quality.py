@@ -1,0 +1,160 @@
+"""The gate over quality: does today's recipe on today's rows rank as well as the champion's on its own?
+
+The question is a backtest on data that a person has already approved: of each user with enough interactions the last
+ones are held out of the champion's extract; both sides are trained without them, several times each, and asked for
+them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from recdeploy_ops.domain.gates.bounds import Thresholds, not_measured, percent, plain
+from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
+
+
+@dataclass(frozen=True)
+class QualityThresholds(Thresholds):
+    """How the backtest is made, and its bounds.
+
+    Attributes:
+        margin: PASS if the candidate is certainly not worse by this share.
+        fewest_users: with held-out interactions, for any verdict but HOLD.
+        fewest_hits: of them, users for whom either side recommends a held-out item.
+        seeds: trainings of each side.
+        depth: length of a list; models of a backtest are not served, and longer lists have less noise.
+        held_out_share: of a user's interactions.
+        most_held_out: of a user's interactions.
+        fewest_interactions: users with fewer are not asked about.
+        most_users: more are sampled.
+    """
+
+    margin: float = 0.1
+    fewest_users: int = 200
+    fewest_hits: int = 100
+    seeds: int = 5
+    depth: int = 100
+    held_out_share: float = 0.2
+    most_held_out: int = 10
+    fewest_interactions: int = 10
+    most_users: int = 20_000
+
+    def __post_init__(self) -> None:
+        if not (0 < self.margin < 1 and 0 < self.held_out_share <= 0.5):
+            raise ValueError("margin must be between 0 and 1, and held_out_share between 0 and 0.5")
+        if not 2 <= self.seeds <= 50:
+            raise ValueError(
+                "seeds must be between 2 and 50: with one, the chance of the seed cannot be told from merit"
+            )
+        counts = (self.fewest_users, self.fewest_hits, self.depth, self.most_held_out, self.most_users)
+        if min(counts) < 1 or self.fewest_interactions < 2:
+            raise ValueError("a number of users, hits or items must be at least 1, fewest_interactions at least 2")
+        if self.most_users < self.fewest_users:
+            raise ValueError(f"most_users must be at least fewest_users, which is {self.fewest_users}")
+
+
+@dataclass(frozen=True)
+class QualityFacts:
+    """The backtest. Numbers of quality are mean NDCG over users and trainings.
+
+    Attributes:
+        users: with held-out interactions.
+        hits: of them, users for whom either side recommends a held-out item.
+        relative: the candidate's quality relative to the champion's, less 1.
+        low: lower end of its 95 % interval, which covers users and seeds.
+        high: upper end.
+        champion: its quality.
+        candidate: its quality.
+        champion_at_10: its quality in the first ten places.
+        candidate_at_10: likewise.
+        random: of random lists.
+        popularity: of the most popular items that a user has not rated, the same for everyone.
+        depth: length of a list.
+        seeds: trainings of each side.
+    """
+
+    users: int
+    hits: int
+    relative: float
+    low: float
+    high: float
+    champion: float
+    candidate: float
+    champion_at_10: float
+    candidate_at_10: float
+    random: float
+    popularity: float
+    depth: int
+    seeds: int
+
+    @property
+    def half_width(self) -> float:
+        """Return half the width of the interval."""
+        return (self.high - self.low) / 2
+
+
+def judge_quality(facts: QualityFacts | None, bounds: QualityThresholds, *, why: str) -> Finding:
+    """Judge the backtest.
+
+    PASS: certainly not worse by the margin. FAIL: certainly worse, and by more than the margin at best guess.
+
+    Args:
+        facts: as measured; None if it could not be made.
+        bounds: of the settings.
+        why: the reason if ``facts`` is None.
+    """
+    if facts is None:
+        return not_measured("quality", why)
+    threshold = (
+        f"PASS if the interval is above -{percent(bounds.margin)}, FAIL if it is below 0 and the value below "
+        f"-{percent(bounds.margin)}"
+    )
+    numbers = (facts.relative, facts.low, facts.high)
+    if not all(map(math.isfinite, numbers)):
+        return Finding(
+            "quality", Verdict.HOLD, None, threshold, _describe(facts) + _advise_more(facts, bounds), facts.users
+        )
+    interval = (facts.low, facts.high)
+    if facts.users < bounds.fewest_users or facts.hits < bounds.fewest_hits:
+        message = _describe(facts) + _advise_more(facts, bounds)
+        return Finding("quality", Verdict.HOLD, facts.relative, threshold, message, facts.users, interval=interval)
+    if facts.high < 0 and facts.relative < -bounds.margin:
+        message = (
+            f"{_describe(facts)} It ranks worse: look at what changed in the data and in the settings of training."
+        )
+        return Finding("quality", Verdict.FAIL, facts.relative, threshold, message, facts.users, interval=interval)
+    if facts.low > -bounds.margin:
+        return Finding(
+            "quality", Verdict.PASS, facts.relative, threshold, _describe(facts), facts.users, interval=interval
+        )
+    message = _describe(facts) + _advise_wider(facts, bounds)
+    return Finding("quality", Verdict.HOLD, facts.relative, threshold, message, facts.users, interval=interval)
+
+
+def _describe(facts: QualityFacts) -> str:
+    return (
+        f"Asked for interactions held out of the champion's data, today's recipe ranks {facts.relative:+.1%} (95 % "
+        f"interval {facts.low:+.1%} to {facts.high:+.1%}) relative to the champion's: NDCG@{facts.depth} "
+        f"{plain(facts.candidate)} against {plain(facts.champion)}, {facts.seeds} trainings a side, {facts.users:,} "
+        f"users, {facts.hits:,} with a hit. Random lists reach {plain(facts.random)}, the most popular items "
+        f"{plain(facts.popularity)}."
+    )
+
+
+def _advise_more(facts: QualityFacts, bounds: QualityThresholds) -> str:
+    return (
+        f" Too little evidence: at least {bounds.fewest_users:,} users with {bounds.fewest_interactions} interactions "
+        f"are needed, and {bounds.fewest_hits:,} of them with a hit; there are {facts.users:,} and {facts.hits:,}. A "
+        "person must judge."
+    )
+
+
+def _advise_wider(facts: QualityFacts, bounds: QualityThresholds) -> str:
+    if facts.half_width <= bounds.margin:
+        return " It may be worse by more than the margin: look at what changed in the data and in the settings."
+    needed = math.ceil(facts.users * (facts.half_width / bounds.margin) ** 2)
+    return (
+        f" The interval is wider than the margin: about {needed:,} users with {bounds.fewest_interactions} "
+        "interactions would be enough. A person must judge."
+    )

@@ -1,0 +1,157 @@
+"""Measurements of the candidate's lists against its twins' and the champion's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from recdeploy_ops.domain.gates.behaviour import Slice, TwinFacts
+from recdeploy_ops.domain.gates.changes import ChampionFacts, Concentration
+from recdeploy_ops.evaluation.interactions import positions
+from recdeploy_ops.evaluation.list_matrix import (
+    count_shared,
+    jaccard,
+    mean_over_pairs,
+    measure_concentration,
+    read_matrix,
+)
+from recdeploy_ops.training.recommendations import ITEMS, USERS, read_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from recdeploy_ops.evaluation.list_matrix import Matrix
+    from recdeploy_ops.settings import Settings, SourceSettings
+
+
+@dataclass(frozen=True)
+class BehaviourFacts:
+    """What the candidate's lists do.
+
+    Attributes:
+        users: with a list.
+        own: of the candidate's lists by themselves.
+        tied: share of the lists whose scores are all equal.
+        twins: against its twins; None without twins.
+        champion: against the champion's lists; None without them, or if no user has both.
+    """
+
+    users: int
+    own: Concentration
+    tied: float
+    twins: TwinFacts | None
+    champion: ChampionFacts | None
+
+
+def measure_behaviour(
+    results: Path, extract: Path, champions: Path | None, twins: Sequence[Matrix] | None, *, settings: Settings
+) -> BehaviourFacts:
+    """Measure the candidate's lists.
+
+    Args:
+        results: folder with its ``recommendations.csv``.
+        extract: folder of the data that it was trained on.
+        champions: folder with the champion's ``recommendations.csv``; None without one.
+        twins: the lists of its twins, with the users and items of the extract; None without any.
+        settings: names the columns, and the smallest slice.
+
+    Raises:
+        TrainingFailedError: a file of recommendations cannot be used.
+    """
+    source = settings.source
+    users, items = read_ids(extract / USERS, source.user_column), read_ids(extract / ITEMS, source.item_column)
+    candidate = read_matrix(results, source)
+    lists = candidate.within(users, items)
+    against_twins = against_champion = None
+    if twins is not None:
+        labels = _read_labels(extract / USERS, users, source)
+        against_twins = measure_twins(lists, twins, labels, fewest_in_slice=settings.gates.lists.fewest_in_slice)
+    if champions is not None:
+        against_champion = measure_champion(lists, read_matrix(champions, source).within(users, items))
+    return BehaviourFacts(
+        users=len(candidate.lists),
+        own=measure_concentration(candidate.lists),
+        tied=float(candidate.tied.mean()),
+        twins=against_twins,
+        champion=against_champion,
+    )
+
+
+def _read_labels(path: Path, users: pa.Array, source: SourceSettings) -> NDArray[np.str_] | None:
+    """Return the slice of each user, as text; None if the settings name no column of slices."""
+    if source.segment_column is None:
+        return None
+    table = pq.read_table(path, columns=[source.user_column, source.segment_column])
+    rows = positions(users, table.column(0).combine_chunks())
+    values = table.column(1).take(rows).to_pylist()
+    return np.array([f"{source.segment_column} = {value}" for value in values])
+
+
+def measure_twins(
+    candidate: Matrix, twins: Sequence[Matrix], labels: NDArray[np.str_] | None, *, fewest_in_slice: int
+) -> TwinFacts | None:
+    """Compare the candidate's lists with its twins'.
+
+    Args:
+        candidate: a row per user.
+        twins: at least two, with the same users and item numbers.
+        labels: the slice of each user; None without slices.
+        fewest_in_slice: smaller slices are not looked at.
+
+    Returns:
+        None if no user has a list.
+    """
+    listed = np.flatnonzero(candidate[:, 0] >= 0)
+    if not len(listed):
+        return None
+    mine, theirs = candidate[listed], [twin[listed] for twin in twins]
+    with_twins = np.mean([jaccard(mine, twin) for twin in theirs], axis=0)
+    strangers = float(np.mean([(count_shared(mine, twin) == 0).mean() for twin in theirs]))
+    among, usual_strangers = mean_over_pairs(theirs)
+    difference = with_twins - among
+    return TwinFacts(
+        users=len(listed),
+        agreement=float(with_twins.mean()),
+        floor=float(among.mean()),
+        error=float(difference.std(ddof=1) / np.sqrt(len(listed))) if len(listed) > 1 else 0.0,
+        strangers=strangers,
+        usual_strangers=usual_strangers,
+        worst_slice=None if labels is None else _worst_slice(with_twins, among, labels[listed], fewest_in_slice),
+    )
+
+
+def measure_champion(candidate: Matrix, champion: Matrix) -> ChampionFacts | None:
+    """Compare the candidate's lists with the champion's, for the users who have both.
+
+    Args:
+        candidate: a row per user.
+        champion: with the same users and item numbers.
+
+    Returns:
+        None if no user has a list of both.
+    """
+    both = np.flatnonzero((candidate[:, 0] >= 0) & (champion[:, 0] >= 0))
+    if not len(both):
+        return None
+    agreement = float(jaccard(candidate[both], champion[both]).mean())
+    return ChampionFacts(len(both), agreement, measure_concentration(champion[both]))
+
+
+def _worst_slice(
+    with_twins: NDArray[np.float64], among: NDArray[np.float64], labels: NDArray[np.str_], fewest: int
+) -> Slice | None:
+    names, members = np.unique(labels, return_inverse=True)
+    sizes = np.bincount(members)
+    mine, usual = (np.bincount(members, values) for values in (with_twins, among))
+    large = np.flatnonzero((sizes >= fewest) & (usual > 0))
+    if not len(large):
+        return None
+    worst = large[np.argmin(mine[large] / usual[large])]
+    return Slice(str(names[worst]), float(mine[worst] / usual[worst]), int(sizes[worst]))

@@ -1,0 +1,148 @@
+"""The interactions of an extract as arrays, with ids as numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from recdeploy_ops.training.recommendations import INTERACTIONS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from recdeploy_ops.settings import SourceSettings
+
+# The constants of splitmix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+FIRST, SECOND, STEP = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A column of ids as numbers.
+
+    Attributes:
+        codes: number of each row's id; shape (rows,).
+        ids: the text of each number; shape (distinct ids,), some may have no row.
+    """
+
+    codes: NDArray[np.int64]
+    ids: pa.Array
+
+    def are_in(self, other: Codes) -> NDArray[np.bool_]:
+        """Return for each row whether its id is among the other's."""
+        known = pc.is_in(self.ids, value_set=other.ids).to_numpy(zero_copy_only=False)
+        return np.asarray(known, dtype=bool)[self.codes]
+
+    def within(self, ids: pa.Array) -> NDArray[np.int64]:
+        """Return the position of each row's id in ``ids``, -1 where it is not there."""
+        return positions(self.ids, ids)[self.codes]
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Codes:
+        """Return some rows, with the same numbers."""
+        return Codes(self.codes[rows], self.ids)
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Interactions as parallel arrays; shape (rows,) each.
+
+    Attributes:
+        users: of each row.
+        items: of each row.
+        ratings: of each row; may have NaN.
+        times: microseconds since 1970, UTC; None without timestamps. A row without one has the earliest number.
+    """
+
+    users: Codes
+    items: Codes
+    ratings: NDArray[np.float64]
+    times: NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(self.ratings)
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Interactions:
+        """Return some rows."""
+        times = None if self.times is None else self.times[rows]
+        return Interactions(self.users.take(rows), self.items.take(rows), self.ratings[rows], times)
+
+    def name(self, row: int) -> str:
+        """Return the user and item of a row, in words."""
+        user, item = self.users.ids[int(self.users.codes[row])], self.items.ids[int(self.items.codes[row])]
+        return f"user {user.as_py()!r} item {item.as_py()!r}"
+
+
+def read_interactions(folder: Path, source: SourceSettings) -> Interactions:
+    """Return the interactions of an extract.
+
+    Args:
+        folder: of the extract.
+        source: names the columns; a column of timestamps that the file does not have counts as none.
+    """
+    path = folder / INTERACTIONS
+    times = None
+    if source.timestamp_column and source.timestamp_column in pq.read_schema(path).names:
+        column = pq.read_table(path, columns=[source.timestamp_column]).column(0).combine_chunks()
+        earliest = np.iinfo(np.int64).min
+        times = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).fill_null(earliest).to_numpy()
+    return Interactions(
+        users=read_codes(path, source.user_column),
+        items=read_codes(path, source.item_column),
+        ratings=pq.read_table(path, columns=[source.rating_column]).column(0).to_numpy(),
+        times=times,
+    )
+
+
+def read_codes(path: Path, column: str) -> Codes:
+    """Return a column of ids of a Parquet file as numbers, in order of first appearance in its dictionary."""
+    table = pq.read_table(path, columns=[column], read_dictionary=[column]).unify_dictionaries()
+    chunks = table.column(column).chunks
+    if not chunks:
+        return Codes(np.empty(0, dtype=np.int64), pa.array([], pa.string()))
+    codes = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in chunks])
+    return Codes(codes.astype(np.int64), chunks[0].dictionary)
+
+
+def positions(ids: pa.Array, known: pa.Array) -> NDArray[np.int64]:
+    """Return the position of each id in ``known``, -1 where it is not there."""
+    found: NDArray[np.int32] = pc.index_in(ids, value_set=known).fill_null(-1).to_numpy()
+    return found.astype(np.int64)
+
+
+def hash_rows(interactions: Interactions) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of each row's user, item, rating and time; shape (rows,), 8 bytes a row.
+
+    It depends on the text of the ids only, so that two extracts can be compared. Of 10 million different rows two have
+    the same hash with a probability of 3 in a million.
+    """
+    hashes = _hash_ids(interactions.users.ids)[interactions.users.codes]
+    hashes = _mix(hashes) ^ _hash_ids(interactions.items.ids)[interactions.items.codes]
+    hashes = _mix(hashes) ^ (interactions.ratings + 0.0).view(np.uint64)  # + 0.0: -0.0 is 0.0
+    if interactions.times is not None:
+        hashes = _mix(hashes) ^ interactions.times.view(np.uint64)
+    return _mix(hashes)
+
+
+def hash_text(text: str) -> int:
+    """Return a 64-bit hash of a text that is the same in every process."""
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest(), "little")
+
+
+def _hash_ids(ids: pa.Array) -> NDArray[np.uint64]:
+    return np.fromiter(map(hash_text, ids.to_pylist()), np.uint64, len(ids))
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return splitmix64 of each value: every bit of the input changes half of those of the output."""
+    values = values + STEP
+    values = (values ^ (values >> np.uint64(30))) * FIRST
+    values = (values ^ (values >> np.uint64(27))) * SECOND
+    return values ^ (values >> np.uint64(31))

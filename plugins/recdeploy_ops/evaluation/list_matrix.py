@@ -1,0 +1,129 @@
+"""The lists of all users as one matrix of integers, and how to compare two of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from recdeploy_ops.domain.gates.changes import Concentration
+from recdeploy_ops.evaluation.interactions import positions
+from recdeploy_ops.training.recommendations import read_lists
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from recdeploy_ops.settings import SourceSettings
+
+    # A row per user and a column per rank: a number per item, -1 where a list is shorter.
+    Matrix = NDArray[np.int32]
+
+BLOCK = 1 << 16
+NONE = np.int32(-1)
+
+
+@dataclass(frozen=True)
+class ListMatrix:
+    """The lists of ``recommendations.csv``.
+
+    Attributes:
+        users: one id per list.
+        items: the id of each number.
+        lists: shape (lists, longest list).
+        tied: whether all scores of a list are equal, of lists with at least two; shape (lists,).
+    """
+
+    users: pa.Array
+    items: pa.Array
+    lists: Matrix
+    tied: NDArray[np.bool_]
+
+    def within(self, users: pa.Array, items: pa.Array) -> Matrix:
+        """Return the lists of these users, in this order, with items numbered by their position in ``items``.
+
+        Items that are not there get numbers from ``len(items)`` on. A user without a list gets an empty one.
+        """
+        numbers = positions(self.items, items)
+        strange = np.flatnonzero(numbers < 0)
+        numbers[strange] = len(items) + np.arange(len(strange))
+        rows = positions(users, self.users)
+        coded = np.where(self.lists >= 0, numbers.astype(np.int32)[self.lists], NONE)
+        return np.where(rows[:, None] >= 0, coded[rows], NONE)
+
+
+def read_matrix(results_folder: Path, source: SourceSettings) -> ListMatrix:
+    """Read ``recommendations.csv``.
+
+    Args:
+        results_folder: of the file.
+        source: names its columns.
+
+    Raises:
+        TrainingFailedError: the file cannot be used.
+    """
+    vocabulary: dict[str, int] = {}
+    users, blocks, tied = [], [], []
+    for part in read_lists(results_folder, source, vocabulary):
+        lengths = np.diff(part.bounds)
+        block = np.full((len(lengths), lengths.max()), NONE)
+        owners = np.repeat(np.arange(len(lengths)), lengths)
+        block[owners, np.arange(len(part.items)) - part.bounds[owners]] = part.items
+        blocks.append(block)
+        users.append(part.users)
+        first, last = part.ratings[part.bounds[:-1]], part.ratings[part.bounds[1:] - 1]
+        tied.append((first == last) & (lengths > 1))
+    width = max(block.shape[1] for block in blocks)
+    padded = [np.pad(block, ((0, 0), (0, width - block.shape[1])), constant_values=NONE) for block in blocks]
+    return ListMatrix(
+        pa.concat_arrays(users), pa.array(list(vocabulary), pa.string()), np.concatenate(padded), np.concatenate(tied)
+    )
+
+
+def count_shared(one: Matrix, other: Matrix) -> NDArray[np.int16]:
+    """Return how many items the two lists of each user share; shape (users,)."""
+    shared = np.zeros(len(one), np.int16)
+    for start in range(0, len(one), BLOCK):
+        rows = slice(start, start + BLOCK)
+        for column in range(one.shape[1]):
+            item = one[rows, column : column + 1]
+            shared[rows] += ((other[rows] == item) & (item >= 0)).any(axis=1)
+    return shared
+
+
+def jaccard(one: Matrix, other: Matrix) -> NDArray[np.float64]:
+    """Return ``|A and B| / |A or B|`` of the two lists of each user, 1 for two empty ones; shape (users,)."""
+    shared = count_shared(one, other).astype(np.float64)
+    union = (one >= 0).sum(axis=1) + (other >= 0).sum(axis=1) - shared
+    index: NDArray[np.float64] = np.divide(shared, union, out=np.ones(len(one)), where=union > 0)
+    return index
+
+
+def measure_concentration(lists: Matrix) -> Concentration:
+    """Measure how lists spread over the catalogue.
+
+    Args:
+        lists: of users who have one; at least one.
+    """
+    shown = np.bincount(lists[lists >= 0])
+    ordered = np.sort(lists, axis=1)
+    ordered = ordered[np.lexsort(ordered.T)]
+    same = (ordered[1:] == ordered[:-1]).all(axis=1)
+    repeats = np.append(same, False) | np.append(False, same)
+    return Concentration(
+        distinct_items=int(np.count_nonzero(shown)),
+        top_share=float(shown.max() / len(lists)),
+        shared=float(repeats.mean()),
+    )
+
+
+def mean_over_pairs(matrices: list[Matrix]) -> tuple[NDArray[np.float64], float]:
+    """Return each user's mean Jaccard index over neighbouring matrices, and the share of users who share nothing."""
+    pairs = list(pairwise(matrices))
+    agreement = np.mean([jaccard(one, other) for one, other in pairs], axis=0)
+    strangers = float(np.mean([(count_shared(one, other) == 0).mean() for one, other in pairs]))
+    return agreement, strangers

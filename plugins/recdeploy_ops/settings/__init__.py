@@ -1,0 +1,43 @@
+"""``include/recommender.yaml`` as validated settings."""
+
+from recdeploy_ops.settings.loading import (
+    DEFAULT_NAME,
+    DEFAULT_PATH,
+    SETTINGS_VARIABLE,
+    find_settings,
+    limits,
+    load_settings,
+    name_settings,
+)
+from recdeploy_ops.settings.sections import (
+    AutoscalingSettings,
+    CondaEnvironment,
+    ConnectionNames,
+    GateSettings,
+    ProbeSettings,
+    ReleaseSettings,
+    ServingSettings,
+    Settings,
+    SourceSettings,
+    TrainingSettings,
+)
+
+__all__ = [
+    "DEFAULT_NAME",
+    "DEFAULT_PATH",
+    "SETTINGS_VARIABLE",
+    "AutoscalingSettings",
+    "CondaEnvironment",
+    "ConnectionNames",
+    "GateSettings",
+    "ProbeSettings",
+    "ReleaseSettings",
+    "ServingSettings",
+    "Settings",
+    "SourceSettings",
+    "TrainingSettings",
+    "find_settings",
+    "limits",
+    "load_settings",
+    "name_settings",
+]

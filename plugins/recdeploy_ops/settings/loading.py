@@ -1,0 +1,89 @@
+"""Find and read the settings file, with errors that name the setting."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.settings.sections import Settings
+
+if TYPE_CHECKING:
+    from recdeploy_ops.settings.sections import Section
+
+SETTINGS_VARIABLE = "RECDEPLOY_SETTINGS"
+DEFAULT_NAME = "recommender"
+DEFAULT_PATH = Path(__file__).parents[3] / "include" / "recommender.yaml"
+
+LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "pattern")
+
+
+def name_settings(dag_file: str) -> str:
+    """Return the name of the settings for a DAG's file: ``recommender`` for ``dags/recommender_retrain.py``."""
+    return Path(dag_file).stem.rpartition("_")[0]
+
+
+def find_settings(name: str = DEFAULT_NAME) -> Path:
+    """Return the path of the settings with this name.
+
+    Args:
+        name: ``recommender`` means `SETTINGS_VARIABLE`, or ``include/recommender.yaml``; any other is a file beside it.
+    """
+    default = Path(os.environ.get(SETTINGS_VARIABLE) or DEFAULT_PATH)
+    return default if name == DEFAULT_NAME else default.with_name(f"{name}.yaml")
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read and validate the settings file.
+
+    Args:
+        path: the file; by default that of `find_settings`.
+
+    Raises:
+        SettingsError: the file cannot be read or is not YAML, or a setting is missing, unknown or out of range.
+    """
+    path = path or find_settings()
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except OSError as err:
+        raise SettingsError(f"Cannot read the settings file {path}: {err.strerror}.") from err
+    except (yaml.YAMLError, ValueError, RecursionError) as err:
+        raise SettingsError(f"{path} is not valid YAML: {err}") from err
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{path} must be a mapping of settings, not {type(raw).__name__}.")
+    try:
+        return Settings.model_validate({**raw, "folder": path.resolve().parent})
+    except ValidationError as err:
+        raise SettingsError(f"{path}: " + "; ".join(map(_describe, err.errors()))) from err
+
+
+def limits(section: type[Section], name: str) -> dict[str, Any]:
+    """Return the values that a setting accepts, as JSON schema, for the DAG's Param of the same name."""
+    schema = section.model_json_schema()["properties"][name]
+    choices = schema.get("anyOf", [schema])
+    accepted = {key: choice[key] for choice in choices for key in LIMITS if key in choice}
+    if len(choices) > 1:  # a limit of numbers or texts does not apply to null
+        accepted["type"] = sorted(choice["type"] for choice in choices)
+    return accepted
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a repeated key: YAML would silently use the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.YAMLError(f"the setting {name!r} occurs more than once")
+        return super().construct_mapping(node, deep)
+
+
+def _describe(problem: Any) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+        return f"{name} is not a setting"
+    return f"{name}: {problem['msg']} (it is {problem['input']!r})"

@@ -1,0 +1,158 @@
+"""Step 8: train the models to compare with, and judge how good the candidate's lists are."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.domain.errors import IntegrityError, MissingInputError
+from recdeploy_ops.domain.events import CandidateEvaluated, DataExtracted, GateModelsTrained, ModelTrained
+from recdeploy_ops.domain.gates.behaviour import judge_twins
+from recdeploy_ops.domain.gates.changes import Floors, judge_changes, judge_lists_alone
+from recdeploy_ops.domain.gates.quality import judge_quality
+from recdeploy_ops.domain.gates.verdicts import GateReport
+from recdeploy_ops.evaluation.behaviour import measure_behaviour
+from recdeploy_ops.evaluation.champions import Champion, find_champion
+from recdeploy_ops.evaluation.comparisons import Comparison, train_comparison
+from recdeploy_ops.evaluation.reports import record_report
+from recdeploy_ops.storage.bundles import fetch_bundle, store_bundle, verify_bundle, write_manifest
+from recdeploy_ops.training.gate_models import Side
+from recdeploy_ops.training.recommendations import RECOMMENDATIONS
+from recdeploy_ops.workspaces import workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.waiting import Outcome
+    from recdeploy_ops.evaluation.champions import Unknown
+    from recdeploy_ops.storage.bundles import Bundle
+
+log = logging.getLogger(__name__)
+
+TODAY, APPROVED, RESULTS, CHAMPIONS, STORED = "today", "approved", "results", "champion", "stored"
+NO_RECIPE = "the candidate's lists were not made by this project's training, so no twin of it can be trained"
+
+
+def advance(context: ReleaseContext) -> Outcome:
+    """Judge the candidate's lists against its twins', the champion's, and both sides' backtests.
+
+    Raises:
+        TrainingFailedError: a model to compare with could not be trained.
+        GateFailedError: the lists are not what the recipe gives, or rank worse than the champion's.
+    """
+    context.confirm_lock()
+    champion = find_champion(context)
+    with workspace() as folder:
+        _fetch(context, champion, folder)
+        comparison = _compare(context, champion, folder)
+        report, details = _judge(context, champion, comparison, folder)
+    return record_report(context, CandidateEvaluated, report, details)
+
+
+def _fetch(context: ReleaseContext, champion: Champion | Unknown, folder: Path) -> None:
+    fetch_bundle(context.store, context.open_bundle(DataExtracted), folder / TODAY)
+    fetch_bundle(context.store, context.open_bundle(ModelTrained), folder / RESULTS, [RECOMMENDATIONS])
+    if isinstance(champion, Champion):
+        fetch_bundle(context.store, champion.extract, folder / APPROVED)
+        fetch_bundle(context.store, champion.results, folder / CHAMPIONS, [RECOMMENDATIONS])
+
+
+def _compare(context: ReleaseContext, champion: Champion | Unknown, folder: Path) -> Comparison | None:
+    """Return the trainings to compare with, from an earlier try if it had the same inputs; None without a recipe."""
+    trained = context.release.require(ModelTrained)
+    recipe = trained.inputs.get("model")
+    if recipe is None:
+        return None
+    known = champion if isinstance(champion, Champion) and "model" in champion.inputs else None
+    inputs = {
+        "candidate": dict(trained.inputs),
+        "champion": {"extract": known.extract.digest, "model": known.inputs["model"]} if known else None,
+        "quality": asdict(context.settings.gates.quality),
+    }
+    stored = _reuse(context, inputs)
+    if stored is None:
+        stored = _train(context, champion, known, inputs, folder)
+    fetch_bundle(context.store, stored, folder / STORED)
+    context.record(GateModelsTrained(prefix=stored.prefix, digest=stored.digest, inputs=inputs))
+    return Comparison.read(folder / STORED, stored.facts["comparison"])
+
+
+def _train(
+    context: ReleaseContext,
+    champion: Champion | Unknown,
+    known: Champion | None,
+    inputs: Mapping[str, Any],
+    folder: Path,
+) -> Bundle:
+    candidate = inputs["candidate"]
+    (folder / "work").mkdir()
+    comparison = train_comparison(
+        folder / "work",
+        Side(folder / TODAY, candidate["model"]),
+        Side(folder / APPROVED, known.inputs["model"]) if known else None,
+        context.settings,
+        top_k=candidate["top_k"],
+        seed=candidate["seed"],
+        why=_why_not(champion),
+        report=log.info,
+    )
+    target = folder / "trained"
+    target.mkdir()
+    write_manifest(target, {"inputs": inputs, "comparison": comparison.write(target)})
+    return store_bundle(context.store, context.prefix("gate-models"), target)
+
+
+def _reuse(context: ReleaseContext, inputs: Mapping[str, Any]) -> Bundle | None:
+    trained = context.release.get(GateModelsTrained)
+    if trained is None or trained.inputs != inputs:
+        return None
+    try:
+        bundle = context.open_bundle(GateModelsTrained)
+        verify_bundle(context.store, bundle)
+    except (MissingInputError, IntegrityError) as err:
+        log.warning("Training the models for the gates again, as the earlier ones cannot be used: %s", err)
+        return None
+    log.info("The models for the gates are already trained on the same inputs: using %s", bundle.prefix)
+    return bundle
+
+
+def _judge(
+    context: ReleaseContext, champion: Champion | Unknown, comparison: Comparison | None, folder: Path
+) -> tuple[GateReport, dict[str, Any]]:
+    gates, known = context.settings.gates, champion if isinstance(champion, Champion) else None
+    measured = measure_behaviour(
+        folder / RESULTS,
+        folder / TODAY,
+        folder / CHAMPIONS if known else None,
+        comparison.twins if comparison else None,
+        settings=context.settings,
+    )
+    twins, why = measured.twins, _why_not(champion)
+    quality = comparison.quality if comparison else None
+    findings = (
+        *judge_twins(twins, gates.lists, why=NO_RECIPE),
+        *judge_lists_alone(measured.own, measured.tied, measured.users, gates.lists),
+        *judge_changes(
+            measured.own,
+            measured.champion,
+            Floors(twins.floor if twins else None, known.floor if known else None),
+            gates.lists,
+            why=why,
+        ),
+        judge_quality(quality, gates.quality, why=comparison.why if comparison else NO_RECIPE),
+    )
+    details = {
+        **asdict(measured),
+        "quality": asdict(quality) if quality else None,
+        "compared_with": known.version if known else None,
+    }
+    return GateReport(findings), details
+
+
+def _why_not(champion: Champion | Unknown) -> str:
+    if isinstance(champion, Champion):
+        return "the champion's recipe is unknown" if "model" not in champion.inputs else "no user has lists of both"
+    return champion.why
