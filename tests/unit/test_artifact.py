@@ -285,6 +285,8 @@ def ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
         ("def predict(data):\n    return float('nan')", "ValueError"),
         ("import os; os.kill(os.getpid(), 9)", "does not work"),
         ("lists = bytearray(2 << 30)", "MemoryError"),
+        ("def predict(data):\n    return 'x' * (3 << 20)", "File too large"),
+        ("print('x' * (3 << 20))", "File too large|does not work"),
     ],
 )
 def test_broken_score_is_reported_with_its_traceback(tmp_path: Path, ship: Any, source: str, message: str) -> None:

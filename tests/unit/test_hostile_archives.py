@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import io
+import json
 import lzma
 import stat
 import tracemalloc
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from oci_emulator.serving.unpacking import ArtifactError, unpack
-from recdeploy_ops.artifacts.archives import FILES, unzip
+from recdeploy_ops.artifacts.archives import FILES, unzip, unzip_artifact
 from recdeploy_ops.domain.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -177,6 +178,9 @@ NOT_STORED: dict[str, Callable[[], bytes]] = {
     "a line break": lambda: named("a\nb"),
     "a control character": lambda: named("a\x1b[2Jb"),
     "a right-to-left override": lambda: named("a\u202eb"),
+    "21 folders in each other": lambda: named("/".join("a" * 22)),
+    "folders that only occur in names": lambda: named(*(f"{n}/{n}/{n}/{n}/x" for n in range(FILES // 5 + 1))),
+    "a temporary file of the storage": lambda: named("a/.partial-x"),
 }
 HARMLESS: dict[str, Callable[[], bytes]] = {
     "plain files": archive,
@@ -215,6 +219,52 @@ def test_an_archive_that_cannot_be_stored_is_refused_by_the_product_alone(tmp_pa
     with pytest.raises(IntegrityError, match=r"a\.zip"):
         unzip(path, tmp_path / "product")
     unpack(path, tmp_path / "emulator")
+
+
+def with_directory_of(size: int) -> bytes:
+    """Return an archive whose last record says that its directory has this size."""
+    content = bytearray(archive())
+    content[-10:-6] = size.to_bytes(4, "little")
+    return bytes(content)
+
+
+def with_large_directory_of(size: int) -> bytes:
+    """Return an archive with the record of a large zip before its last record."""
+    content = archive()
+    record = b"PK\6\6" + bytes(36) + size.to_bytes(8, "little") + bytes(8)
+    locator = b"PK\6\7" + bytes(16)
+    return content[:-22] + record + locator + content[-22:]
+
+
+@pytest.mark.parametrize("make", [with_directory_of, with_large_directory_of])
+def test_a_directory_larger_than_that_of_allowed_files_is_not_read(
+    tmp_path: Path, make: Callable[[int], bytes]
+) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(make(100_000_000))
+
+    with pytest.raises(IntegrityError, match=r"The directory of a\.zip has 100,000,000 bytes.*it is not read"):
+        unzip(path, tmp_path / "product")
+
+
+def test_a_manifest_that_is_too_large_is_not_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(archive(("manifest.json", b"[" + b"{}," * 400_000 + b"{}]")))
+
+    with pytest.raises(IntegrityError, match=r"The manifest\.json in a\.zip has 1,200,004 bytes"):
+        unzip_artifact(path, tmp_path / "product")
+
+
+def test_an_error_about_a_manifest_is_one_short_line(tmp_path: Path) -> None:
+    names = ["x\n2026-11-29 INFO v50 was promoted", *(f"n{number}" for number in range(5_000))]
+    path = tmp_path / "a.zip"
+    path.write_bytes(archive(("manifest.json", json.dumps({"files": dict.fromkeys(names, "0")}).encode())))
+
+    with pytest.raises(IntegrityError, match=r"does not match its manifest in 5003 files: ") as caught:
+        unzip_artifact(path, tmp_path / "product")
+
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 3_000
 
 
 @pytest.mark.parametrize("name", HARMLESS)

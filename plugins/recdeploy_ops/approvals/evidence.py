@@ -12,6 +12,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.codec import shorten
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -116,13 +118,13 @@ def escape_text(text: str, length: int = MESSAGE_LENGTH) -> str:
 
     Words that look like links, or are written from right to left, are shown as isolated code.
     """
-    words = WORDS.split(_shorten(text, length))
+    words = WORDS.split(shorten(text, length))
     return "".join(escape_id(word, length) if TRAPS.search(word) else _escape_words(word) for word in words)
 
 
 def escape_id(text: str, length: int = ID_LENGTH) -> str:
     """Return an id or a name as a code span that shows exactly its characters; a long one loses its middle."""
-    shown = _shorten(text, length)
+    shown = shorten(text, length)
     body = "".join(_escape(character) if character in "`|\\" else _visible(character) for character in shown)
     if body.startswith(" ") or body.endswith(" "):
         body = re.sub(r"^ | $", r"\\u0020", body)
@@ -145,13 +147,6 @@ def _visible(character: str) -> str:
 def _escape(character: str) -> str:
     number = ord(character)
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
-
-
-def _shorten(text: str, length: int) -> str:
-    if len(text) <= length:
-        return text
-    half = (length - 1) // 2
-    return f"{text[:half]}…{text[-half:]}"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:

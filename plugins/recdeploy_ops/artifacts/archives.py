@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import struct
@@ -10,8 +11,10 @@ import zlib
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.codec import shorten
 from recdeploy_ops.domain.errors import IntegrityError
 from recdeploy_ops.storage.bundles import CHUNK, MANIFEST, files_below, parse_manifest, sha256_of
+from recdeploy_ops.storage.directories import PARTIAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +28,16 @@ UNIX, FILE_MODE = 3, 0o100644 << 16  # in every zip, on any system
 METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 # Bounds that protect the disk: deflate reaches a ratio of 1032, our files one of about 10.
 UNPACKED_BYTES, SMALL_BYTES, LARGEST_RATIO = 8 << 30, 64 << 20, 200
-FILES = 20_000  # of files and folders
+FILES = 20_000  # of files and folders, with those that only occur in other names
+DEPTH = 20  # of folders in folders
+MANIFEST_BYTES = 1 << 20  # ours lists six files
+QUOTED = 10  # names in an error
 # Of a file's name, and of its path in the zip: an object's name has at most 1,024 bytes, with the prefix.
 NAME_BYTES, PATH_BYTES = 255, 900
+# Of a file in a zip's directory: a fixed part, the path, and some room for extra fields.
+ENTRY_BYTES = 46 + PATH_BYTES + 100
+END_BYTES = 22 + 65_535 + 20 + 56  # the last records of a zip, with the longest comment
+IN_ZIP64 = 0xFFFFFFFF  # instead of a size: it stands in the record for large zips
 # What zipfile raises for a damaged or encrypted zip.
 UNREADABLE = (
     zipfile.BadZipFile,
@@ -65,13 +75,19 @@ def unzip_artifact(archive: Path, folder: Path) -> str:
     """
     names = unzip(archive, folder)
     if MANIFEST not in names:
-        raise IntegrityError(f"{archive.name} is not an artifact of this project: it has {sorted(names)[:10]}.")
+        raise IntegrityError(f"{archive.name} is not an artifact of this project: it has {sorted(names)[:QUOTED]}.")
+    size = (folder / MANIFEST).stat().st_size
+    if size > MANIFEST_BYTES:
+        raise IntegrityError(
+            f"The {MANIFEST} in {archive.name} has {size:,} bytes; at most {MANIFEST_BYTES:,} are read."
+        )
     manifest = parse_manifest(archive.name, (folder / MANIFEST).read_bytes())
     files = manifest.files
     hashes = {name: sha256_of(folder / name) for name in names if name != MANIFEST}
     differing = sorted(name for name in {*files, *hashes} if files.get(name) != hashes.get(name))
     if differing:
-        raise IntegrityError(f"{archive.name} does not match its manifest: {', '.join(differing)}.")
+        first = ", ".join(shorten(repr(name), NAME_BYTES) for name in differing[:QUOTED])
+        raise IntegrityError(f"{archive.name} does not match its manifest in {len(differing)} files: {first}.")
     return manifest.digest
 
 
@@ -86,6 +102,7 @@ def unzip(archive: Path, folder: Path) -> list[str]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
+        _require_small_directory(archive)
         with zipfile.ZipFile(archive) as opened:
             entries = opened.infolist()
             _require_modest(archive, entries)
@@ -98,6 +115,28 @@ def unzip(archive: Path, folder: Path) -> list[str]:
     except UNREADABLE as err:
         raise IntegrityError(f"{archive.name} is not a zip that can be unpacked: {err!r}") from err
     return [entry.filename for entry in files]
+
+
+def _require_small_directory(archive: Path) -> None:
+    """Refuse a zip whose directory is larger than that of as many files as are unpacked: zipfile reads it whole.
+
+    Its size stands in the records at the end of the zip. Whatever looks like such a record counts.
+    """
+    with archive.open("rb") as stream:
+        stream.seek(max(stream.seek(0, os.SEEK_END) - END_BYTES, 0))
+        end = stream.read()
+    sizes = []
+    for signature, kind, offset in ((b"PK\5\6", "<I", 12), (b"PK\6\6", "<Q", 40)):
+        at = end.find(signature)
+        while at >= 0:
+            if at + offset + struct.calcsize(kind) <= len(end):
+                sizes.append(int(struct.unpack_from(kind, end, at + offset)[0]))
+            at = end.find(signature, at + 1)
+    largest = max((size for size in sizes if size != IN_ZIP64), default=0)
+    if largest > FILES * ENTRY_BYTES:
+        raise IntegrityError(
+            f"The directory of {archive.name} has {largest:,} bytes, more than that of {FILES:,} files: it is not read."
+        )
 
 
 def _require_modest(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
@@ -137,6 +176,8 @@ def _find_fault(entry: zipfile.ZipInfo) -> str:
         return "a name with a control character"
     if not {"", "."}.isdisjoint(parts):
         return "an empty name, or one with an empty part"
+    if len(parts) > DEPTH or any(part.startswith(PARTIAL) for part in parts):
+        return f"which is more than {DEPTH} folders deep, or named like a temporary file of the storage"
     if len(name.encode()) > PATH_BYTES or any(len(part.encode()) > NAME_BYTES for part in parts):
         return f"a name of more than {NAME_BYTES} bytes, or a path of more than {PATH_BYTES}"
     return ""
@@ -146,7 +187,9 @@ def _require_distinct(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None
     """Refuse names that occur twice, or for both a file and a folder."""
     files = [entry.filename for entry in entries if not entry.is_dir()]
     folders = {entry.filename.removesuffix("/") for entry in entries if entry.is_dir()}
-    folders |= {str(parent) for name in files for parent in PurePosixPath(name).parents}
+    folders |= {str(parent) for name in {*files, *folders} for parent in PurePosixPath(name).parents}
+    if len(files) + len(folders) > FILES:
+        raise IntegrityError(f"{archive.name} has {len(files) + len(folders):,} files and folders: at most {FILES:,}.")
     taken = set(folders)
     for name in files:
         if name in taken:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).parents[3] / "include" / "score_template"
 FORMAT = 1  # of the files; score.py reads this one only
 DATABASE = "recommendations.sqlite"
+RUNTIME = "runtime.yaml"
 FALLBACK = "new_user_fallback.pkl"
 PICKLE_PROTOCOL = 4
 # What the unpickler raises for a stream that is damaged, or names a class, an attribute or gigabytes.
@@ -60,11 +61,10 @@ def build_artifact(
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise StorageError(f"{folder} is not empty: an artifact is built in a new folder.")
-    environment = settings.serving.conda_environment.model_dump()
-    quoted = {name: json.dumps(value) for name, value in environment.items()}
     shutil.copyfile(TEMPLATE / "score.py", folder / "score.py")
-    _fill("runtime.yaml", folder, quoted)
-    _fill("README.md", folder, {"project": settings.project_name, "version": str(version)})
+    (folder / RUNTIME).write_text(_describe_runtime(settings), encoding="utf-8")
+    readme = _filled("README.md", {"project": settings.project_name, "version": str(version)})
+    (folder / "README.md").write_text(readme, encoding="utf-8")
     popular = recommendation_database.write_lists(results_folder, extract_folder, folder / DATABASE, settings.source)
     fallback, origin = recommendation_database.choose_new_user_list(
         results_folder, settings.source, top_k, popular=lambda: popular, extract_folder=extract_folder
@@ -78,6 +78,16 @@ def build_artifact(
         "fallback": origin,
     }
     return write_manifest(folder, facts)
+
+
+def has_own_runtime(folder: Path, settings: Settings) -> bool:
+    """Return whether an artifact asks OCI for the conda environment of the settings, and for nothing else.
+
+    ``score.py`` runs in that environment: one that somebody else made can replace any module.
+    """
+    expected = _describe_runtime(settings).encode()
+    path = folder / RUNTIME
+    return path.is_file() and path.stat().st_size == len(expected) and path.read_bytes() == expected
 
 
 def write_fallback(folder: Path, ranking: Ranking) -> None:
@@ -115,6 +125,10 @@ def _is_ranked(item: object, rating: Any) -> bool:
     return math.isfinite(rating)
 
 
-def _fill(name: str, folder: Path, values: dict[str, str]) -> None:
-    text = Template((TEMPLATE / name).read_text(encoding="utf-8")).substitute(values)
-    (folder / name).write_text(text, encoding="utf-8")
+def _describe_runtime(settings: Settings) -> str:
+    environment = settings.serving.conda_environment.model_dump()
+    return _filled(RUNTIME, {name: json.dumps(value) for name, value in environment.items()})
+
+
+def _filled(name: str, values: dict[str, str]) -> str:
+    return Template((TEMPLATE / name).read_text(encoding="utf-8")).substitute(values)

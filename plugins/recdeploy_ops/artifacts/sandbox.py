@@ -6,19 +6,22 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.artifacts.artifact import DATABASE
 from recdeploy_ops.artifacts.templates import SCORE, read_shipped_score
 from recdeploy_ops.domain.errors import IntegrityError
-from recdeploy_ops.storage.bundles import files_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 
-# The child's address space, without the files that it may map: a tiny fallback can request any amount of memory.
+# The child's address space, without the database that it maps: a tiny fallback can request any amount of memory.
 MEMORY_BYTES = 1 << 30
+ANSWER_BYTES = 1 << 20  # on average; a list of 1,000 products has about a tenth of that
+QUOTED = 4_000  # bytes of the child's last errors
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 # The child runs the source that was compared, not the file: Python would prefer a compiled file beside it.
 DRIVER = """
@@ -27,10 +30,10 @@ answers, sys.stdout = sys.stdout, sys.stderr
 given = json.load(sys.stdin)
 try:
     import resource
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    memory = given["memory"] if hard == resource.RLIM_INFINITY else min(given["memory"], hard)
-    resource.setrlimit(resource.RLIMIT_AS, (memory, hard))
-except (ImportError, ValueError):  # this platform has no such limit
+    for limit, wanted in ((resource.RLIMIT_AS, given["memory"]), (resource.RLIMIT_FSIZE, given["output"])):
+        hard = resource.getrlimit(limit)[1]
+        resource.setrlimit(limit, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+except (ImportError, ValueError):  # this platform has no such limits
     pass
 score = types.ModuleType("score")
 score.__file__ = given["path"]
@@ -54,30 +57,37 @@ def load_in_clean_process(folder: Path, requests: Sequence[object], *, timeout_s
         ForeignCodeError: this project has not shipped that ``score.py``.
         IntegrityError: it does not load, or does not answer in time; with the child's traceback.
     """
-    source = read_shipped_score(folder).decode()
+    source, database = read_shipped_score(folder).decode(), folder / DATABASE
     given = {
         "path": str((folder / SCORE).absolute()),
         "source": source,
         "requests": list(requests),
-        "memory": MEMORY_BYTES + sum(path.stat().st_size for path in files_below(folder).values()),
+        "memory": MEMORY_BYTES + (database.stat().st_size if database.is_file() else 0),
+        "output": ANSWER_BYTES * (len(requests) + 1),
     }
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     try:
-        child = subprocess.run(
-            [sys.executable, "-I", "-S", "-B", "-c", DRIVER],
-            input=json.dumps(given),
-            capture_output=True,
-            encoding="utf-8",
-            cwd=folder,
-            env=environment,
-            timeout=timeout_seconds,
-            check=False,
-        )
+        # Files, not pipes: the limit of a file's size bounds the output, which this process reads at once.
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as output, tempfile.TemporaryFile("w+b") as errors:
+            child = subprocess.run(
+                [sys.executable, "-I", "-S", "-B", "-c", DRIVER],
+                input=json.dumps(given),
+                stdout=output,
+                stderr=errors,
+                encoding="utf-8",
+                cwd=folder,
+                env=environment,
+                timeout=timeout_seconds,
+                check=False,
+            )
+            errors.seek(max(errors.seek(0, os.SEEK_END) - QUOTED, 0))
+            last_errors = errors.read().decode(errors="replace").strip()
+            if child.returncode:
+                raise IntegrityError(f"score.py in {folder} does not work:\n{last_errors}")
+            output.seek(0)
+            answers: list[Any] = json.load(output)
     except subprocess.TimeoutExpired as err:
         raise IntegrityError(
             f"score.py in {folder} has not answered {len(requests)} requests in {timeout_seconds:g} s."
         ) from err
-    if child.returncode:
-        raise IntegrityError(f"score.py in {folder} does not work:\n{child.stderr.strip()[-4000:]}")
-    answers: list[Any] = json.loads(child.stdout)
     return answers

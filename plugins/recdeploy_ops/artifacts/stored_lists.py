@@ -21,6 +21,7 @@ PRODUCTS = "CREATE TABLE products (position INTEGER PRIMARY KEY, product_id TEXT
 LISTS = "CREATE TABLE lists (user_id TEXT PRIMARY KEY, positions BLOB NOT NULL, ratings BLOB NOT NULL) WITHOUT ROWID"
 TABLES = {("table", "lists", LISTS), ("table", "products", PRODUCTS)}  # as in SQLite's own schema table
 LONGEST_VALUE = 64 << 20  # bytes; our lists have a few hundred
+LONGEST_SAMPLED = 10_000  # characters of a user's id
 
 
 @contextmanager
@@ -35,7 +36,9 @@ def open_lists(folder: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
             database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
             database.execute("PRAGMA trusted_schema = OFF")
-            schema = "SELECT type, name, substr(sql, 1, 1000) FROM sqlite_master LIMIT ?"
+            schema = (
+                "SELECT substr(type, 1, 100), substr(name, 1, 100), substr(sql, 1, 1000) FROM sqlite_master LIMIT ?"
+            )
             tables = set(database.execute(schema, (len(TABLES) + 1,)))
             if tables != TABLES:
                 raise IntegrityError(f"{path.name} has other tables than an artifact of this project: {tables}.")
@@ -47,4 +50,7 @@ def open_lists(folder: Path) -> Iterator[sqlite3.Connection]:
 def sample_users(folder: Path, count: int) -> list[str]:
     """Return the ids of up to ``count`` users who have a list in an artifact; raises as `open_lists` does."""
     with open_lists(folder) as database:
-        return [str(user) for (user,) in database.execute("SELECT user_id FROM lists LIMIT ?", (count,))]
+        users = database.execute(
+            "SELECT user_id FROM lists WHERE length(user_id) <= ? LIMIT ?", (LONGEST_SAMPLED, count)
+        )
+        return [str(user) for (user,) in users]

@@ -71,6 +71,23 @@ def escaped(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def shorten(text: str, length: int) -> str:
+    """Return a text without its middle if it is longer than this."""
+    if len(text) <= length:
+        return text
+    half = (length - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def one_line(text: str, length: int = 255) -> str:
+    """Return a name that others gave as one line of at most this length, with other characters escaped.
+
+    Otherwise a line break in it would look like a line of our log.
+    """
+    shown = shorten(text, length)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shown)
+
+
 def _escaped(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_escaped, value))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.codec import shorten
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -168,6 +170,7 @@ class WorkRequest:
     accepted_at: datetime
 
 
+LONGEST_SHOWN = 1_000  # characters of an answer, in a message
 NO_ANSWER = 0  # in place of an HTTP status: no connection, or no answer in time
 
 
@@ -186,3 +189,7 @@ class Reply:
     body: object
     seconds: float
     lost: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        """Return it for a message: an answer can have any length."""
+        return shorten(repr(self), LONGEST_SHOWN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.codec import one_line
 from recdeploy_ops.domain.deployment_states import DeploymentState
 from recdeploy_ops.domain.errors import CloudRefusedError, SettingsError
 from recdeploy_ops.domain.records import Deployment, WorkRequest
@@ -94,9 +95,9 @@ class ModelDeployments:
             answer = self._client.get_model_deployment(deployment_id)
         model = _single_model(answer.data)
         if model is None:
+            name = one_line(answer.data.display_name or deployment_id)
             raise SettingsError(
-                f"{answer.data.display_name} ({deployment_id}) is not a deployment of a single model: a recommender "
-                "cannot be served there.",
+                f"{name} ({deployment_id}) is not a deployment of a single model: it cannot serve a recommender.",
                 Remedy("Name another deployment"),
             )
         return _to_record(answer.data, model, answer.headers.get("etag"))
@@ -258,7 +259,7 @@ def _single_model(data: Any) -> Any | None:
 def _to_record(data: Any, model: Any, etag: str | None) -> Deployment:
     return Deployment(
         deployment_id=data.id,
-        name=data.display_name or data.id,
+        name=one_line(data.display_name or data.id),
         lifecycle_state=DeploymentState(data.lifecycle_state),
         details=getattr(data, "lifecycle_details", None) or "",
         model_id=model.model_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.codec import one_line
 from recdeploy_ops.domain.errors import IntegrityError
 from recdeploy_ops.domain.records import CatalogModel
 from recdeploy_ops.oci_clients.sessions import calling, retry_token
@@ -206,7 +207,7 @@ class ModelCatalog:
 def _to_record(model: Any) -> CatalogModel:
     return CatalogModel(
         model_id=model.id,
-        name=model.display_name or model.id,
+        name=one_line(model.display_name or model.id),
         lifecycle_state=model.lifecycle_state,
         tags=dict(model.freeform_tags or {}),
         metadata={item.key: item.value for item in getattr(model, "custom_metadata_list", None) or []},

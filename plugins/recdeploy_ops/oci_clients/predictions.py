@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.codec import shorten
 from recdeploy_ops.domain.errors import CloudRefusedError, CloudThrottledError, CloudUnavailableError
-from recdeploy_ops.domain.records import NO_ANSWER, Reply
+from recdeploy_ops.domain.records import LONGEST_SHOWN, NO_ANSWER, Reply
 from recdeploy_ops.domain.remedies import GrantPolicy
 from recdeploy_ops.oci_clients.sessions import calling
 
@@ -40,6 +41,7 @@ PREDICT_POLICY = GrantPolicy(
     "Allow the user of the OCI connection to call model deployments (permission "
     "DATA_SCIENCE_MODEL_DEPLOYMENT_PREDICT), and check that the deployment's URL is reachable"
 )
+LONGEST_ANSWER = 8 << 20  # characters; OCI's gateway passes on 10 MB at most, and 1,000 products have 0.1 MB
 # OCI allows 150 requests a second for a whole tenancy; most of them must be left to its customers.
 PACE_SECONDS = 1 / 100
 
@@ -118,16 +120,19 @@ def _predict(client: Any, deployment_id: str, body: str, url: str) -> tuple[int,
             try:
                 answer = client.predict(deployment_id, body)
             except oci.exceptions.ServiceError as err:
-                return err.status, {"code": err.code, "message": err.message}
+                return err.status, {"code": err.code, "message": shorten(str(err.message), LONGEST_SHOWN)}
     except CloudUnavailableError as err:
         return NO_ANSWER, err.message
     return answer.status, _parsed(answer.data)
 
 
 def _parsed(text: str) -> object:
+    """Return an answer's JSON, or the beginning of its text if it is not JSON, nested too deep, or too long."""
+    if len(text) > LONGEST_ANSWER:
+        return f"{len(text):,} characters, beginning with {text[:LONGEST_SHOWN]!r}"
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

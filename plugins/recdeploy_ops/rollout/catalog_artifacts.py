@@ -59,6 +59,29 @@ def has_own_model(context: ReleaseContext, version: Version) -> bool:
     return _may_stand_for(context, version, version.model_id)
 
 
+def require_artifact(context: ReleaseContext, version: Version, model_id: str, archive: Path) -> None:
+    """Upload a version's artifact to a model that has none; otherwise compare the one that it has.
+
+    OCI accepts an artifact only once. So after this the model has the version's, even if somebody else uploaded one
+    since the model was chosen.
+
+    Args:
+        context: of the run.
+        version: with the digest or the stored copies to compare with.
+        model_id: OCID of the catalog model.
+        archive: the version's artifact as a zip.
+
+    Raises:
+        IntegrityError: the model has another artifact.
+    """
+    if not context.catalog.has_artifact(model_id):
+        context.catalog.upload_artifact(model_id, archive)
+        log.info("Uploaded %s bytes as the artifact of v%s (%s)", archive.stat().st_size, version.number, model_id)
+        return
+    with workspace() as scratch:
+        fetch_registered(context, version, model_id, scratch / "artifact.zip", scratch / "artifact")
+
+
 def fetch_from_catalog(context: ReleaseContext, model_id: str, digest: str, archive: Path, folder: Path) -> None:
     """Download a model's artifact and verify its digest.
 
@@ -87,8 +110,9 @@ def fetch_foreign(context: ReleaseContext, model_id: str, archive: Path, folder:
     """Download the artifact of another project, under the names that it has in storage."""
     context.catalog.download_artifact(model_id, archive)
     names = unzip(archive, folder)
-    if FOREIGN_MANIFEST in names:
-        raise IntegrityError(f"The artifact of the model {model_id} has a {FOREIGN_MANIFEST}, which recdeploy uses.")
+    if (folder / FOREIGN_MANIFEST).exists() or (folder / MANIFEST).is_dir():
+        name = FOREIGN_MANIFEST if (folder / FOREIGN_MANIFEST).exists() else f"folder {MANIFEST}"
+        raise IntegrityError(f"The artifact of the model {model_id} has a {name}, a name that recdeploy uses.")
     if MANIFEST in names:
         (folder / MANIFEST).rename(folder / FOREIGN_MANIFEST)
 

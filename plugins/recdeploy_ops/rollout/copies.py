@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, StorageError
 from recdeploy_ops.storage.backups import list_backups, require_recorded
 from recdeploy_ops.storage.bundles import MANIFEST, fetch_bundle, open_bundle
-from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUPS
+from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUPS, names_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +48,10 @@ def find_copies(context: ReleaseContext, version: Version) -> Iterator[Bundle]:
         prefix = f"{backup['prefix']}/{BACKUP_ARTIFACT}" if backup else version.artifact
         try:
             digest = version.digest or (_recorded_digest(context, backup) if backup else None)
-            yield open_bundle(context.store, prefix, digest=digest, made_by="backup_production")
+            bundle = open_bundle(context.store, prefix, digest=digest, made_by="backup_production")
+            if digest is None and not names_bundle(prefix, bundle.digest):
+                raise IntegrityError(f"{prefix}/{MANIFEST} is not the one that was adopted: it was changed.")
+            yield bundle
         except (MissingInputError, IntegrityError, StorageError) as err:
             log.warning("%s cannot be used: %s", prefix, err)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import SettingsError, StateMismatchError
@@ -260,7 +261,7 @@ def _previous(
     served = [
         (model.tags[SERVED_TAG], versions[number])
         for model in list_models(context)
-        if SERVED_TAG in model.tags and (number := version_number(model.tags)) in versions and number is not None
+        if _is_time(model.tags.get(SERVED_TAG)) and (number := version_number(model.tags)) in versions and number
     ]
     trusted = ((since, v) for since, v in served if v.stage is Stage.RETIRED and not v.known_by_tags)
     others = sorted((since, v.number) for since, v in trusted if v.number != serving.version)
@@ -269,6 +270,15 @@ def _previous(
     since, number = others[-1]
     version = versions[number]
     return replace(serving, model_id=version.model_id, version=number, digest=version.digest, since=since)
+
+
+def _is_time(text: str | None) -> bool:
+    """Return whether a tag has a time: anyone who writes the Model Catalog can set any text."""
+    try:
+        datetime.fromisoformat(text or "")
+    except ValueError:
+        return False
+    return True
 
 
 def _since(context: ReleaseContext, state: LedgerState, deployment: Deployment) -> str:

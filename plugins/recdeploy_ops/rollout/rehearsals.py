@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.artifacts.archives import zip_artifact
+from recdeploy_ops.artifacts.artifact import has_own_runtime
 from recdeploy_ops.artifacts.sandbox import load_in_clean_process
 from recdeploy_ops.artifacts.stored_lists import sample_users
 from recdeploy_ops.artifacts.templates import holds_foreign_code
+from recdeploy_ops.domain.codec import shorten
 from recdeploy_ops.domain.errors import IntegrityError
 from recdeploy_ops.domain.events import ModelRestored, RollbackRehearsed
 from recdeploy_ops.oci_clients.models import NewModel
@@ -19,6 +21,7 @@ from recdeploy_ops.rollout.catalog_artifacts import (
     choose_registered,
     fetch_registered,
     has_own_model,
+    require_artifact,
     restore_foreign_names,
 )
 from recdeploy_ops.rollout.copies import fetch_copy
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAMPLE = 20  # users whose lists are requested
+LENGTH = 10  # of those lists: an artifact's own could be endless
+QUOTED = 500  # characters of an answer, in an error
 
 
 def rehearse_champion(context: ReleaseContext, serving: Serving) -> RollbackRehearsed:
@@ -94,7 +99,7 @@ def require_rollback_target(context: ReleaseContext, version: Version) -> None:
         return
     with workspace() as scratch:
         fetch_copy(context, version, scratch / "artifact")
-        _try_artifact(version, scratch / "artifact")
+        _try_artifact(context, version, scratch / "artifact")
 
 
 def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
@@ -116,8 +121,7 @@ def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
         model = choose_registered(context, version, registration.models)
         if model is None:
             model = context.catalog.create(_describe(context, version, unusable=registration.unusable))
-        if not context.catalog.has_artifact(model.model_id):
-            context.catalog.upload_artifact(model.model_id, archive)
+        require_artifact(context, version, model.model_id, archive)
     context.record(ModelRestored(version=version.number, model_id=model.model_id, replaces=version.model_id))
     log.warning("The catalog's model of v%s cannot be used: %s takes its place.", version.number, model.model_id)
     return model
@@ -135,12 +139,15 @@ def try_registered(context: ReleaseContext, version: Version, model_id: str) -> 
     with workspace() as scratch:
         folder, archive = scratch / "artifact", scratch / "artifact.zip"
         fetch_registered(context, version, model_id, archive, folder)
-        return _try_artifact(version, folder)
+        return _try_artifact(context, version, folder)
 
 
-def _try_artifact(version: Version, folder: Path) -> bool:
+def _try_artifact(context: ReleaseContext, version: Version, folder: Path) -> bool:
     if not version.digest or holds_foreign_code(folder):
         log.warning("The code of v%s is not this project's: it is not loaded in a worker.", version.number)
+        return False
+    if version.known_by_tags and not has_own_runtime(folder, context.settings):
+        log.warning("v%s runs in another conda environment than the settings name.", version.number)
         return False
     _probe(folder, version)
     return True
@@ -172,8 +179,10 @@ def _describe(context: ReleaseContext, version: Version, *, unusable: int) -> Ne
 
 def _probe(folder: Path, version: Version) -> None:
     """Request lists for a sample of the artifact's users and for an unknown user, in a clean process."""
-    requests = [{"user_id": user} for user in [*sample_users(folder, SAMPLE), PROBE["user_id"]]]
+    users = [*sample_users(folder, SAMPLE), PROBE["user_id"]]
+    requests = [{"user_id": user, "top_k": LENGTH} for user in users]
     for request, answer in zip(requests, load_in_clean_process(folder, requests), strict=True):
         served = (answer.get("model_version"), answer.get("digest"), answer.get("user_id"))
         if served != (version.number, version.digest, request["user_id"]):
-            raise IntegrityError(f"The artifact of v{version.number} answers {answer!r} to {request!r}.")
+            shown = shorten(repr(answer), QUOTED), shorten(repr(request), QUOTED)
+            raise IntegrityError(f"The artifact of v{version.number} answers {shown[0]} to {shown[1]}.")

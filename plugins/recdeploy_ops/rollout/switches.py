@@ -9,6 +9,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
+from recdeploy_ops.domain.codec import shorten
 from recdeploy_ops.domain.errors import (
     CloudRefusedError,
     CloudThrottledError,
@@ -16,6 +17,7 @@ from recdeploy_ops.domain.errors import (
     DeploymentFailedError,
     TransientError,
 )
+from recdeploy_ops.domain.records import LONGEST_SHOWN
 from recdeploy_ops.domain.switching import Move, SwitchIntent, decide_switch, was_requested
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.predictions import Repeats
@@ -179,9 +181,8 @@ def verify_serving(context: ReleaseContext, deployment: Deployment, *, version: 
         served = served_release(reply)
         if not _is_expected(context, served, version, digest):
             expected = f"v{version} and the digest {digest}" if digest else f"v{version} of another project"
-            raise DeploymentFailedError(
-                f"{deployment.url} answered {probe} with {served or reply}, not with {expected}."
-            )
+            shown = shorten(str(served or reply), LONGEST_SHOWN)
+            raise DeploymentFailedError(f"{deployment.url} answered {probe} with {shown}, not with {expected}.")
         in_a_row += 1
     log.info("%s answered %s times with v%s (%s)", deployment.url, wanted, version, digest[:12])
 
@@ -230,7 +231,7 @@ def _is_expected(context: ReleaseContext, served: tuple[object, object] | None, 
     if digest:
         return served == (version, digest)
     ours = {(known.number, known.digest) for known in context.state.versions.values() if known.digest}
-    return served not in ours
+    return not any(served == known for known in ours)  # what is served may be any JSON, which has no hash
 
 
 def _record_intent(context: ReleaseContext, kind: type[C], switch: Switch) -> SwitchIntent:

@@ -22,7 +22,7 @@ from recdeploy_ops.rollout import differences, existing_shops, inventory, taggin
 from recdeploy_ops.rollout.catalog_artifacts import fetch_foreign, fetch_from_catalog
 from recdeploy_ops.rollout.production import names_unknown_ledger
 from recdeploy_ops.rollout.registry import list_models
-from recdeploy_ops.storage.bundles import open_bundle, store_bundle, write_manifest
+from recdeploy_ops.storage.bundles import discard_bundle, measure_files, open_bundle, store_bundle, write_manifest
 from recdeploy_ops.storage.keys import LEDGER, LEDGER_ASIDE, adopted_prefix
 from recdeploy_ops.workspaces import workspace
 
@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.ledger.audits import Audit
     from recdeploy_ops.rollout.inventory import Inventory
+    from recdeploy_ops.storage.bundles import Bundle
 
 log = logging.getLogger(__name__)
+
+RESERVE_BYTES = 64 << 20  # of storage, for the ledger and a release: not used for versions that only tags vouch for
 
 
 def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) -> Outcome:
@@ -236,11 +239,11 @@ def _fetch(context: ReleaseContext, version: Version) -> Version:
         archive, folder = scratch / "artifact.zip", scratch / "artifact"
         try:
             _fetch_artifact(context, version, archive, folder)
-            bundle = store_bundle(context.store, adopted_prefix(version.number), folder)
-        except (IntegrityError, StorageError) as err:
+            bundle = _store(context, version, folder)
+        except (IntegrityError, StorageError, OSError) as err:
             if not version.known_by_tags and version.stage is not Stage.REJECTED:
                 raise
-            if isinstance(err, StorageError):  # which says nothing about the artifact, e.g. that the disk is full
+            if not isinstance(err, IntegrityError):  # which says nothing about the artifact: a disk is full
                 log.warning("The artifact of v%s is in the catalog alone: it cannot be stored: %s", version.number, err)
                 return version
             log.warning("v%s is not what its tags say; production cannot go back to it: %s", version.number, err)
@@ -255,6 +258,26 @@ def _fetch_artifact(context: ReleaseContext, version: Version, archive: Path, fo
         return
     fetch_foreign(context, version.model_id, archive, folder)
     write_manifest(folder, {"adopted": version.model_id})
+
+
+def _store(context: ReleaseContext, version: Version, folder: Path) -> Bundle:
+    """Store an artifact; what does not fit is removed again, so that there is room for the ledger.
+
+    Raises:
+        StorageError: it could not be stored or, if tags alone vouch for it, there would be too little room left.
+    """
+    parent = adopted_prefix(version.number)
+    size, free = sum(measure_files(folder).values()), context.store.free_bytes()
+    if version.known_by_tags and free is not None and free < size + RESERVE_BYTES:
+        raise StorageError(
+            f"{size:,} bytes are needed and {free:,} are free below {context.store.uri}, of which {RESERVE_BYTES:,} "
+            "are kept for the ledger and the next release."
+        )
+    try:
+        return store_bundle(context.store, parent, folder)
+    except StorageError:
+        discard_bundle(context.store, parent, folder)
+        raise
 
 
 def _require_no_release(state: LedgerState) -> None:

@@ -13,7 +13,7 @@ from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.versions import Version
 from recdeploy_ops.oci_clients.models import NewModel
 from recdeploy_ops.oci_clients.tags import CODE_METADATA, RESULTS_METADATA, run_slug, version_tags
-from recdeploy_ops.rollout.catalog_artifacts import choose_registered
+from recdeploy_ops.rollout.catalog_artifacts import choose_registered, require_artifact
 from recdeploy_ops.rollout.registry import find_registration, model_name
 from recdeploy_ops.storage.bundles import fetch_bundle
 from recdeploy_ops.workspaces import workspace
@@ -36,8 +36,7 @@ def advance(context: ReleaseContext) -> Outcome:
     release = context.confirm_lock()
     artifact = context.open_bundle(ArtifactBuilt)
     model = _register(context, artifact)
-    if not context.catalog.has_artifact(model.model_id):
-        _upload(context, model, artifact)
+    _upload(context, model, artifact)
     context.record(
         ModelRegistered(
             model_id=model.model_id,
@@ -54,8 +53,7 @@ def _register(context: ReleaseContext, artifact: Bundle) -> CatalogModel:
     version = context.release.version
     registration = find_registration(context, version, artifact.digest)
     new = _describe(context, artifact, unusable=registration.unusable)
-    candidate = Version(version, Stage.CANDIDATE, context.run_id, artifact.digest, "", artifact.prefix, results="")
-    model = choose_registered(context, candidate, registration.models)
+    model = choose_registered(context, _as_version(context, artifact), registration.models)
     if model:
         context.catalog.complete_origin(model.model_id, new)
         return model
@@ -70,13 +68,17 @@ def _register(context: ReleaseContext, artifact: Bundle) -> CatalogModel:
     return model
 
 
+def _as_version(context: ReleaseContext, artifact: Bundle) -> Version:
+    number = context.release.version
+    return Version(number, Stage.CANDIDATE, context.run_id, artifact.digest, "", artifact.prefix, results="")
+
+
 def _upload(context: ReleaseContext, model: CatalogModel, artifact: Bundle) -> None:
     with workspace() as scratch:
         folder, target = scratch / "artifact", scratch / "artifact.zip"
         fetch_bundle(context.store, artifact, folder)
         zip_artifact(folder, target)
-        context.catalog.upload_artifact(model.model_id, target)
-        log.info("Uploaded %s bytes as the artifact of %s", target.stat().st_size, model.name)
+        require_artifact(context, _as_version(context, artifact), model.model_id, target)
 
 
 def _describe(context: ReleaseContext, artifact: Bundle, *, unusable: int) -> NewModel:

@@ -137,6 +137,9 @@ class BucketStore:
         """Return whether an object is in a folder of this project; a bucket may have other objects, too."""
         return name.startswith(self._prefix) and name.removeprefix(self._prefix).startswith(FOLDERS)
 
+    def free_bytes(self) -> None:
+        """Return None: a bucket has no limit."""
+
     def check_writable(self) -> None:
         """Write and remove a small object."""
         self.replace("write-check", b"")

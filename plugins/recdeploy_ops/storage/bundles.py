@@ -86,6 +86,16 @@ def store_bundle(store: Store, parent: str, folder: Path) -> Bundle:
     return bundle
 
 
+def discard_bundle(store: Store, parent: str, folder: Path) -> None:
+    """Delete what `store_bundle` has stored of a folder before it failed; a committed bundle stays."""
+    content = (folder / MANIFEST).read_bytes()
+    bundle = parse_manifest(bundle_prefix(parent, hashlib.sha256(content).hexdigest()), content)
+    if any(store.list(bundle.key(MANIFEST))):
+        return
+    for name in bundle.files:
+        store.delete(bundle.key(name))
+
+
 def open_bundle(store: Store, prefix: str, *, digest: str | None = None, made_by: str) -> Bundle:
     """Return the committed bundle under ``prefix``.
 

@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
@@ -48,12 +49,15 @@ class DirectoryStore:
     def open(self, key: str) -> Iterator[BinaryIO]:
         """Stream the object."""
         try:
-            stream = self._path(key).open("rb")
+            # Without waiting: a pipe in the folder would never have a writer.
+            stream = os.fdopen(os.open(self._path(key), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise KeyNotFoundError(key) from None
         except OSError as err:
             raise self._error("read", key, err) from err
         with stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise StorageError(f"{key!r} below the storage root {self.uri} is not a file: remove it.")
             yield stream
 
     def list(self, prefix: str, *, start: str = "") -> Iterator[StoredObject]:
@@ -148,6 +152,13 @@ class DirectoryStore:
                 except OSError as err:
                     raise self._error("remove", key, err) from err
         return swept
+
+    def free_bytes(self) -> int | None:
+        """Return how much can still be stored; None if that is unknown."""
+        try:
+            return shutil.disk_usage(next(path for path in (self._root, *self._root.parents) if path.exists())).free
+        except OSError:
+            return None
 
     def check_writable(self) -> None:
         """Write and remove a small file."""

@@ -65,6 +65,11 @@ def bundle_prefix(parent: str, digest: str) -> str:
     return f"{parent}/{digest[:16]}"
 
 
+def names_bundle(prefix: str, digest: str) -> bool:
+    """Return whether the prefix of a bundle has the first digits of this digest, as `bundle_prefix` gives it."""
+    return prefix == bundle_prefix(prefix.rpartition("/")[0], digest)
+
+
 def backup_prefix(version: int, at: datetime) -> str:
     """Return the prefix of a backup of a version."""
     return f"{BACKUPS}v{version}_{at:%Y%m%d_%H%M%S}"

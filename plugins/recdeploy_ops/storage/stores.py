@@ -76,6 +76,10 @@ class Store(Protocol):
         """Remove unfinished writes from before a time, for housekeeping only; return their names."""
         ...
 
+    def free_bytes(self) -> int | None:
+        """Return how much can still be stored; None if that is unknown or unlimited."""
+        ...
+
     def check_writable(self) -> None:
         """Write and remove a small object, so that an unwritable root fails early."""
         ...
