@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
+NEED_OCI = {"verify", "rollback"}  # commands of recdeploy_ops
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = read_options(os.environ)
         home = Home(options.home)
         if given.command == "run-tool":
-            run_tool(home, given.tool)
+            run_tool(home, Services(home, Console()), given.tool)
         elif given.command == "up":
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, _interrupt)
@@ -54,10 +55,16 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run_tool(home: Home, command: list[str]) -> None:
-    """Replace this process with a tool that gets the demo's settings and connections, if a demo exists."""
+def run_tool(home: Home, services: Services, command: list[str]) -> None:
+    """Replace this process with a tool that gets the demo's settings and connections, if a demo exists.
+
+    Raises:
+        DemoError: the tool needs the demo's OCI, which is stopped.
+    """
     environment = dict(os.environ)
     if home.environment.exists() and "RECDEPLOY_SETTINGS" not in os.environ:
+        if not NEED_OCI.isdisjoint(command) and services.emulator_ready() is None:
+            raise DemoError(f"The demo in {home.path} is stopped, and this needs its OCI: make demo KEEP=1 starts it.")
         environment.update(json.loads(home.environment.read_text(encoding="utf-8")))
     environment["PYTHONPATH"] = str(PROJECT / "plugins")
     os.execvpe(command[0], command, environment)  # noqa: S606 - the Makefile names the command

@@ -154,7 +154,7 @@ class Session:
                 self._services.require_alive()
 
     def _finish(self) -> None:
-        if self._leave:
+        if self._leave and self._services.are_running:
             self._console.say("Everything is left running; stop it with: make stop")
             return
         # A second Ctrl-C must not interrupt the clean-up.

@@ -165,7 +165,10 @@ def _show_progress() -> None:
 def _is_confirmed() -> bool:
     """Ask for confirmation; without a terminal nobody can be asked."""
     if not sys.stdin.isatty():
-        print("Nothing was changed: nobody can be asked here. Add --yes to continue without asking.", file=sys.stderr)
+        print(
+            "Nothing was changed: nobody can be asked here. Add --yes (make: ARGS=--yes) to continue without asking.",
+            file=sys.stderr,
+        )
         return False
     try:
         answer = input("Type yes to continue: ")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demo import sessions
+from demo.__main__ import run_tool
 from demo.console import Console
 from demo.errors import DemoError
 from demo.homes import Home
@@ -185,6 +186,19 @@ class TestPredicting:
         assert json.loads(request)["user_id"] == "mine"
         assert json.loads(answer) == {"user_id": "mine", "recommendations": []}
         assert "other" in predict(home, Services(home, Console()), "other")
+
+
+@pytest.mark.parametrize("command", ["verify", "rollback"])
+def test_a_tool_that_needs_the_stopped_cloud_says_how_to_start_it(
+    options: Options, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    home = Home(options.home)
+    home.environment.parent.mkdir(parents=True)
+    home.environment.write_text("{}")
+    monkeypatch.delenv("RECDEPLOY_SETTINGS", raising=False)
+
+    with pytest.raises(DemoError, match=r"is stopped, and this needs its OCI: make demo KEEP=1"):
+        run_tool(home, Services(home, Console()), ["python", "-m", "recdeploy_ops", command])
 
 
 class Tenancy:

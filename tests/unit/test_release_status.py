@@ -106,7 +106,7 @@ NO_TEST = "🧪 TEST: No test deployment"
 THIRD_REJECTED = of("run-3", opened(3), registered(3), rejected(3), closed(Outcome.REJECTED, 3))
 PREEMPTED = second(asked(2), closed(Outcome.PREEMPTED, 2))
 LEFT_BEHIND = (
-    "🧪 TEST (v2) of a release that was preempted: its run, or housekeeping, deletes it",
+    "🧪 TEST (v2) of a preempted release: if it still exists, housekeeping deletes it",
     "Deployment: ocid-test",
 )
 

@@ -168,7 +168,7 @@ def _describe_leftover(state: LedgerState) -> list[str]:
         test = release.get(TestDeployed)
         if release.outcome is ReleaseOutcome.PREEMPTED and test and test.deployment_id:
             return [
-                f"🧪 TEST (v{release.version}) of a release that was preempted: its run, or housekeeping, deletes it",
+                f"🧪 TEST (v{release.version}) of a preempted release: if it still exists, housekeeping deletes it",
                 f"   Deployment: {test.deployment_id}",
             ]
     return []

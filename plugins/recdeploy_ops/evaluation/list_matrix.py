@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from recdeploy_ops.domain.gates.changes import Concentration
 from recdeploy_ops.evaluation.interactions import positions
-from recdeploy_ops.training.recommendations import read_lists
+from recdeploy_ops.training.recommendations import read_list_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,22 +66,20 @@ def read_matrix(results_folder: Path, source: SourceSettings) -> ListMatrix:
     Raises:
         TrainingFailedError: the file cannot be used.
     """
-    vocabulary: dict[str, int] = {}
-    users, blocks, tied = [], [], []
-    for part in read_lists(results_folder, source, vocabulary):
-        lengths = np.diff(part.bounds)
-        block = np.full((len(lengths), lengths.max()), NONE)
-        owners = np.repeat(np.arange(len(lengths)), lengths)
-        block[owners, np.arange(len(part.items)) - part.bounds[owners]] = part.items
-        blocks.append(block)
-        users.append(part.users)
-        first, last = part.ratings[part.bounds[:-1]], part.ratings[part.bounds[1:] - 1]
-        tied.append((first == last) & (lengths > 1))
-    width = max(block.shape[1] for block in blocks)
-    padded = [np.pad(block, ((0, 0), (0, width - block.shape[1])), constant_values=NONE) for block in blocks]
-    return ListMatrix(
-        pa.concat_arrays(users), pa.array(list(vocabulary), pa.string()), np.concatenate(padded), np.concatenate(tied)
-    )
+    users, items, sizes, tied = [], [], [], []
+    for rows, starts in read_list_rows(results_folder, source):
+        bounds = np.append(starts, rows.num_rows)
+        users.append(rows.column(0).take(pa.array(starts)))
+        items.append(rows.column(1).dictionary_encode())
+        sizes.append(np.diff(bounds))
+        ratings = rows.column(2).to_numpy()
+        tied.append((ratings[starts] == ratings[bounds[1:] - 1]) & (sizes[-1] > 1))
+    encoded, lengths = pa.chunked_array(items).unify_dictionaries(), np.concatenate(sizes)
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    ranks = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    lists = np.full((len(lengths), lengths.max()), NONE)
+    lists[owners, ranks] = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
+    return ListMatrix(pa.concat_arrays(users), encoded.chunk(0).dictionary, lists, np.concatenate(tied))
 
 
 def count_shared(one: Matrix, other: Matrix) -> NDArray[np.int16]:

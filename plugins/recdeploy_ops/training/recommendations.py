@@ -74,9 +74,17 @@ def read_lists(results_folder: Path, source: SourceSettings, vocabulary: dict[st
         TrainingFailedError: the file is missing, damaged or without rows, or has other columns or a rating that is
             not a finite number.
     """
-    columns = [source.user_column, source.item_column, source.rating_column]
-    for rows, starts in _whole_lists(_read_rows(results_folder / RECOMMENDATIONS, columns)):
+    for rows, starts in read_list_rows(results_folder, source):
         yield _lists_of(rows, starts, vocabulary)
+
+
+def read_list_rows(results_folder: Path, source: SourceSettings) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64]]]:
+    """Stream the rows of complete lists, users and items as text and finite ratings, and where each list begins.
+
+    For readers that number the items themselves; raises as `read_lists` does.
+    """
+    columns = [source.user_column, source.item_column, source.rating_column]
+    return _whole_lists(_read_rows(results_folder / RECOMMENDATIONS, columns))
 
 
 def read_new_users(results_folder: Path, source: SourceSettings) -> Ranking | None:
