@@ -392,7 +392,7 @@ def questions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, int, str | Non
     """The questions that were asked: of which release, in which try, with which notice; each parks the task."""
     asked: list[tuple[Any, int, str | None]] = []
 
-    def ask(given: Any, *, attempt: int, notice: str | None) -> Question:
+    def ask(given: Any, *, attempt: int, notice: str | None, link: str | None) -> Question:
         asked.append((given, attempt, notice))
         return Question("Promote v3?", "the evidence", 3, "d1")
 

@@ -42,6 +42,7 @@ def test_a_person_reads_the_evidence_promotes_and_sees_the_run_end(
     sign_in(page, installation.running.airflow_url)
     open_required_action(page, release)
     read_evidence(page, installation, release, tmp_path / "evidence.png")
+    read_report(page, release, tmp_path)
     answer(page)
     see_it_end(page, installation, release, tmp_path / "run.png")
 
@@ -92,22 +93,38 @@ def read_evidence(page: Page, installation: Installation, release: str, picture:
     text = "\n".join(tables.all_inner_texts())
     digest = next(e.event.digest for e in installation.entries(release) if e.type is EventType.APPROVAL_REQUESTED)
 
-    assert tables.count() == 4
-    assert page.get_by_role("columnheader").all_inner_texts()[2:7] == [
-        "verdict",
-        "gate",
-        "value",
-        "needs",
-        "what was seen",
-    ]
+    expect(page.get_by_role("heading", name=re.compile("A person must look before v"))).to_be_visible()
+    assert tables.count() == 5
+    headers = page.get_by_role("columnheader").all_inner_texts()
+    assert headers[headers.index("verdict") :][:5] == ["verdict", "gate", "value", "needs", "what was seen"]
     expect(page.get_by_role("cell", name=digest, exact=True)).to_be_visible()
-    assert text.count("✅\u00a0PASS") > 20
+    expect(page.get_by_text(re.compile(r"PASS: \d+ checks; the report lists them"))).to_be_visible()
     assert "FAIL" not in text
     assert_hostile_names_are_text(page, text, installation.admin.question(release)["body"])
 
 
+def read_report(page: Page, release: str, folder: Path) -> None:
+    """Open the report as its link does, in light and in dark, and come back."""
+    question, address = page.url, page.get_by_role("link", name="Open the report").get_attribute("href")
+    assert address
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of its literals
+        answer = page.goto(address)
+        assert answer
+        assert answer.status == 200
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        expect(page.get_by_role("heading", name=re.compile("A person must look before v"))).to_be_visible()
+        expect(page.get_by_text(release).first).to_be_visible()
+        assert page.locator("script, img, a, iframe").count() == 0
+        page.screenshot(path=folder / f"report-{scheme}.png", full_page=True)
+    page.emulate_media(color_scheme="light")
+    page.goto(question)
+    expect(page.get_by_role("button", name="Promote", exact=True)).to_be_visible()
+
+
 def assert_hostile_names_are_text(page: Page, text: str, body: str) -> None:
-    hostile = set(re.findall(r"`([^`]*(?:<|\]\(|\*\*|://)[^`]*)`", body))
+    spans = body.split("`")[1::2]  # a backtick in a name is escaped
+    hostile = {span for span in spans if re.search(r"<|\]\(|\*\*|://", span)}
     assert hostile, "the evidence has no hostile name, so this test checks nothing"
     for name in hostile:
         assert name in text

@@ -21,7 +21,7 @@ from recdeploy_ops.domain.events import ApprovalRequested, GateEvent, ReleaseRej
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.evaluation.reports import read_report
+from recdeploy_ops.evaluation.stored_reports import read_report
 from recdeploy_ops.oci_clients.tags import DIGEST_TAG, VERSION_TAG
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.steps import deploy_test, promote

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from unit.test_report_page import sample
 
-from recdeploy_ops.approvals.evidence import LIMIT, Evidence, escape_id, escape_text, render_evidence
+from recdeploy_ops.approvals.evidence import LIMIT, Evidence, escape_id, escape_text, render_evidence, render_verdict
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 
@@ -174,8 +175,9 @@ def test_unknown_verdicts_come_first_then_failures_and_holds() -> None:
     evidence = full_evidence()
     evidence.gates["lists"] |= report(("list_order", Verdict.FAIL, "u-1"), ("keys", Verdict.PASS, "odd"))
     evidence.gates["lists"]["findings"][1]["verdict"] = "MAYBE"
-    marks = re.findall(r"^\| (❌|⚠️|✅|❓)", render_evidence(evidence), re.MULTILINE)
-    assert marks == ["❓", "❌", "⚠️", "✅"]
+    shown = render_evidence(evidence)
+    assert re.findall(r"^\| (❌|⚠️|✅|❓)", shown, re.MULTILINE) == ["❓", "❌", "⚠️"]
+    assert "PASS: 1 checks; the report lists them." in shown
 
 
 def test_first_release_has_nothing_to_compare_with() -> None:
@@ -194,9 +196,25 @@ def test_hostile_data_changes_neither_links_nor_the_shape_of_the_tables(text: st
     assert re.findall(tags, hostile) == re.findall(tags, harmless)
 
 
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_data_changes_nothing_in_the_verdict(text: str) -> None:
+    link = "https://airflow/recdeploy/report/x/y"
+    hostile, harmless = (MARKDOWN.render(render_verdict(sample(data), link)) for data in (text, "u-1"))
+    tags = r"<(?!/?(?:code|em)>)/?\w+[^>]*>"
+    assert re.findall(tags, hostile) == re.findall(tags, harmless)
+    assert harmless.index("A person must look") < harmless.index("newest") < harmless.index(link)
+    assert harmless.index(link) < harmless.index("Ranks held") < harmless.index("Not measured")
+
+
+def test_a_report_without_an_address_is_named_by_its_place() -> None:
+    assert "`file:///storage/releases/r/report/x.html`" in render_verdict(
+        sample(), "file:///storage/releases/r/report/x.html"
+    )
+
+
 @pytest.mark.parametrize("text", ["u-1", "\U000e0041" * 1000, "`|<&" * 500, "ユ" * 1000])
 def test_evidence_that_is_too_long_loses_whole_rows_at_its_end(text: str) -> None:
-    shown = render_evidence(full_evidence(text, times=60))
+    shown = render_evidence(full_evidence(text, times=120))
     assert len(shown.encode()) <= LIMIT
     assert shown.endswith("the whole report is kept beside the run._\n")
     assert all(line.endswith(" |") for line in shown.splitlines() if line.startswith("|"))

@@ -108,6 +108,8 @@ def require_promotion_approved(context: ReleaseContext) -> ModelRegistered:
     if answer.decision is not Decision.PROMOTE:
         raise ApprovalError(f"v{release.version} was not approved: {answer.by} answered {answer.decision}.", ASK_AGAIN)
     question, parts = release.require(ApprovalRequested), fingerprints.read_parts(context)
+    if fingerprints.PAGE_PART in question.parts:
+        parts |= fingerprints.read_page(context, question.parts[fingerprints.PAGE_PART])
     fingerprints.require_unchanged(question, parts, action="promote")
     # Checked before any request to OCI: the ledger would refuse the event only afterwards.
     stage = context.state.versions[release.version].stage

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 
-LIMIT = 8_000  # bytes of the whole text
+LIMIT = 8_000  # bytes of the tables
+MOST_REASONS, REASON_LENGTH = 8, 220  # of the verdict; the page has all of them
 CUT = "\n_Cut to fit: the whole report is kept beside the run._\n"
 ID_LENGTH = 40  # characters shown of an id: a UUID has 36
 MESSAGE_LENGTH = 300
@@ -84,10 +85,9 @@ def render_evidence(evidence: Evidence) -> str:
     blocks = [
         [f"> **Note:** {escape_text(notice)}\n" for notice in evidence.notices],
         _table(("what would be promoted", "value"), _summarise(evidence)),
-        _findings(evidence.gates, passed=False),
+        _findings(evidence.gates),
         _table(("validation of TEST", "result"), _validation(evidence)),
         _table(("user", "recommendations, best first"), _samples(evidence)),
-        _findings(evidence.gates, passed=True),
     ]
     text = ""
     for lines in blocks:
@@ -97,6 +97,46 @@ def render_evidence(evidence: Evidence) -> str:
             text += line + "\n"
         text += "\n" if lines else ""
     return text
+
+
+def render_verdict(report: Mapping[str, Any], link: str) -> str:
+    """Return the beginning of the approval's body: the verdict in words, the eight numbers, and where the report is.
+
+    Args:
+        report: as `build_report` returns it.
+        link: address of its page, or where that is stored.
+    """
+    opened = [f for f in report["findings"] if f["verdict"] != "PASS" and f["value"] is not None]
+    reasons = [
+        f"- {MARKS.get(finding['verdict'], UNKNOWN_VERDICT)} {escape_text(finding['gate'], 80)}: "
+        f"{escape_text(str(finding['message']), REASON_LENGTH)}"
+        for finding in opened[:MOST_REASONS]
+    ]
+    numbers = [
+        (escape_text(n["title"]), f"**{escape_text(n['value'])}**", escape_text(n["note"])) for n in report["numbers"]
+    ]
+    address = (
+        f"[Open the report]({link})" if link.startswith(("http://", "https://")) else f"Report: {escape_id(link, 300)}"
+    )
+    return "\n".join(
+        [
+            f"### {MARKS.get(report['verdict'], UNKNOWN_VERDICT)} {escape_text(report['headline'])}",
+            "",
+            escape_text(report["lead"]),
+            "",
+            *reasons,
+            "",
+            address,
+            "",
+            *_table(("number", "value", ""), numbers),
+            "",
+            "**Not measured:** "
+            + " ".join(
+                f"{escape_text(sentence)}"
+                for sentence in (report["not_measured"] + report["never_measured"])[:MOST_REASONS]
+            ),
+        ]
+    )
 
 
 def render_rollback(reason: str, notices: Sequence[str], facts: Mapping[str, object]) -> str:
@@ -169,15 +209,18 @@ def _summarise(evidence: Evidence) -> list[tuple[str, str]]:
     ]
 
 
-def _findings(gates: Mapping[str, Mapping[str, Any]], *, passed: bool) -> list[str]:
-    """Return the table of findings that passed, or of all others, the worst first.
+def _findings(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the table of findings that did not pass, the worst first; of the others only the number.
 
     Findings with the same message, e.g. because nothing could be measured, share a row.
     """
     rows: dict[tuple[str, ...], list[str]] = {}
+    passed = 0
     for name, report in gates.items():
         for finding in report["findings"]:
-            if (finding["verdict"] == "PASS") is passed:
+            if finding["verdict"] == "PASS":
+                passed += 1
+            else:
                 shown = (
                     str(finding["verdict"]),
                     escape_text(_measure(finding["gate"], finding["value"]), 40),
@@ -191,7 +234,8 @@ def _findings(gates: Mapping[str, Mapping[str, Any]], *, passed: bool) -> list[s
         (MARKS.get(verdict, UNKNOWN_VERDICT), ", ".join(escape_text(name, 80) for name in names), *shown)
         for (verdict, *shown), names in ranked
     ]
-    return _table(("verdict", "gate", "value", "needs", "what was seen"), lines)
+    count = [f"\n{MARKS['PASS']}: {passed} checks; the report lists them.\n"] if passed else []
+    return [*_table(("verdict", "gate", "value", "needs", "what was seen"), lines), *count]
 
 
 def _validation(evidence: Evidence) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from recdeploy_ops.domain.events import (
 )
 from recdeploy_ops.domain.release_plan import ASK_AGAIN
 from recdeploy_ops.domain.remedies import TryAgain
+from recdeploy_ops.evaluation.release_report import page_key
 from recdeploy_ops.oci_clients.tags import CODE_METADATA, DIGEST_TAG
 from recdeploy_ops.rollout.resizing import RESIZE_PART, find_resize
 from recdeploy_ops.storage.bundles import SIZES, canonical_json, verify_bundle
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.events import ApprovalRequested
     from recdeploy_ops.storage.bundles import Bundle
 
+PAGE_PART = "page of evidence"
 GATES = (DataChecked, CandidateChecked, CandidateEvaluated, TestValidated)
 
 
@@ -56,6 +58,16 @@ def read_parts(context: ReleaseContext) -> dict[str, str]:
         parts[f"report of {kind.type}"] = _sha256(context, release.require(kind).report)
     resize = find_resize(context)
     return {**parts, RESIZE_PART: resize} if resize else parts
+
+
+def read_page(context: ReleaseContext, sha256: str) -> dict[str, str]:
+    """Return the part of the page that the approver read, read again from storage.
+
+    Args:
+        context: of the run.
+        sha256: of the page in the question.
+    """
+    return {PAGE_PART: _sha256(context, page_key(context.run_id, sha256))}
 
 
 def require_whole(context: ReleaseContext) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.approvals import fingerprints
-from recdeploy_ops.approvals.evidence import Evidence, render_evidence, render_rollback
+from recdeploy_ops.approvals.evidence import Evidence, render_evidence, render_rollback, render_verdict
 from recdeploy_ops.domain.events import (
     ApprovalRequested,
     ArtifactBuilt,
@@ -22,9 +22,10 @@ from recdeploy_ops.domain.events import (
     TestValidated,
 )
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
-from recdeploy_ops.domain.gates.verdicts import Verdict
+from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
 from recdeploy_ops.domain.release_plan import reconcile
-from recdeploy_ops.evaluation.reports import read_report
+from recdeploy_ops.evaluation.release_report import build_report, page_key, store_report
+from recdeploy_ops.evaluation.stored_reports import read_report
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.resizing import RESIZE_PART
 from recdeploy_ops.rollout.tagging import tag_with_head
@@ -57,13 +58,14 @@ class Question:
     digest: str
 
 
-def ask(context: ReleaseContext, *, attempt: int, notice: str | None = None) -> Question:
+def ask(context: ReleaseContext, *, attempt: int, notice: str | None = None, link: str | None = None) -> Question:
     """Record that a person is asked whether to promote, and return the question with its evidence.
 
     Args:
         context: of the run.
         attempt: Airflow's try number: an answer to an earlier try does not count.
         notice: what to say first, e.g. why it is asked again.
+        link: address of the report; None if it has none.
     """
     release = context.confirm_lock()
     artifact = context.open_bundle(ArtifactBuilt)
@@ -71,12 +73,21 @@ def ask(context: ReleaseContext, *, attempt: int, notice: str | None = None) -> 
     notices = [*filter(None, [notice]), *_note_repetition(release, attempt)]
     if release.retrain_params.skip_test_deployment:
         notices.append("TEST was skipped (skip_test_deployment): nothing was served before this approval.")
-    _record_question(context, attempt, artifact.digest, fingerprints.read_parts(context))
+    parts = fingerprints.read_parts(context)
+    report = build_report(context, _judge_size(parts))
+    page = store_report(context, report)
+    _record_question(context, attempt, artifact.digest, {**parts, fingerprints.PAGE_PART: page})
     serving = context.state.production
     replaces = _describe_effect(release.version, serving.version if serving else None)
     return Question(
         subject=f"Promote v{release.version} of {context.project}{replaces}?",
-        body=f"{describe_evidence(context, context.release, notices)}\n\n{PREEMPTION}",
+        body="\n\n".join(
+            [
+                render_verdict(report, link or f"{context.store.uri}/{page_key(context.run_id, page)}"),
+                describe_evidence(context, context.release, notices),
+                PREEMPTION,
+            ]
+        ),
         version=release.version,
         digest=artifact.digest,
     )
@@ -148,7 +159,7 @@ def describe_evidence(context: ReleaseContext, release: Release, notices: Sequen
         "candidate": offline,
         "lists": read_report(context.store, release.require(CandidateEvaluated)),
         "TEST": online,
-        "production": _judge_size(question),
+        "production": {"findings": _judge_size(question.parts)},
     }
     return render_evidence(
         Evidence(
@@ -176,14 +187,13 @@ def _describe_effect(version: int, serving: int | None) -> str:
     return ", which serves already" if version == serving else f", which replaces v{serving} in production"
 
 
-def _judge_size(question: ApprovalRequested) -> dict[str, Any]:
-    """Return the report of a gate that is judged with the question: a resize of production is a HOLD."""
-    resize = question.parts.get(RESIZE_PART)
+def _judge_size(parts: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the findings of a gate that is judged with the question: a resize of production is a HOLD."""
+    resize = parts.get(RESIZE_PART)
     if resize is None:
-        return {"findings": []}
-    message = f"Once promoted, production is resized {resize}."
-    finding = {"gate": "size", "verdict": Verdict.HOLD, "value": "changes", "threshold": "stays", "message": message}
-    return {"findings": [finding]}
+        return []
+    finding = Finding("size", Verdict.HOLD, None, "stays", f"Once promoted, production is resized {resize}.")
+    return [{"run": "production", **asdict(finding), "value": "changes"}]
 
 
 def _note_repetition(release: Release, attempt: int) -> list[str]:

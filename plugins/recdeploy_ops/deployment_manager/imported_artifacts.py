@@ -26,7 +26,7 @@ from recdeploy_ops.artifacts.templates import is_shipped
 from recdeploy_ops.domain.errors import IntegrityError, SettingsError
 from recdeploy_ops.domain.events import ArtifactBuilt, DataChecked, DataExtracted, ModelTrained
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
-from recdeploy_ops.evaluation.reports import record_report
+from recdeploy_ops.evaluation.gate_runs import record_report
 from recdeploy_ops.storage.bundles import MANIFEST, sha256_of, store_bundle, write_manifest
 from recdeploy_ops.training.recommendations import INTERACTIONS, ITEMS, RECOMMENDATIONS, USERS
 from recdeploy_ops.training.runs import RESULTS

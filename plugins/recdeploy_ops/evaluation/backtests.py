@@ -175,7 +175,7 @@ def compare_quality(
     depth = champion[0].shape[1]
     hits = [[held_out.hits(lists) for lists in side] for side in (champion, candidate)]
     scores = [np.array([ndcg(hit, held_out.counts) for hit in side]) for side in hits]
-    at_10 = [float(np.mean([ndcg(hit[:, :10], held_out.counts) for hit in side])) for side in hits]
+    at_10 = [np.array([ndcg(hit[:, :10], held_out.counts) for hit in side]) for side in hits]
     with_hit = np.any([hit.any(axis=1) for side in hits for hit in side], axis=0)
     relative, low, high = relative_difference(*scores)
     return QualityFacts(
@@ -186,8 +186,7 @@ def compare_quality(
         high=high,
         champion=float(scores[0].mean()),
         candidate=float(scores[1].mean()),
-        champion_at_10=at_10[0],
-        candidate_at_10=at_10[1],
+        at_10=relative_difference(*at_10),
         random=baselines[0],
         popularity=baselines[1],
         depth=depth,

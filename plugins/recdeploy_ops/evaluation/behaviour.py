@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from recdeploy_ops.domain.gates.behaviour import Slice, TwinFacts
 from recdeploy_ops.domain.gates.changes import ChampionFacts, Concentration
+from recdeploy_ops.evaluation.blast_radius import align, measure_blast_radius, name_items
 from recdeploy_ops.evaluation.interactions import positions
 from recdeploy_ops.evaluation.list_matrix import (
     count_shared,
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from recdeploy_ops.evaluation.blast_radius import BlastRadius
     from recdeploy_ops.evaluation.list_matrix import Matrix
     from recdeploy_ops.settings import Settings, SourceSettings
+
+
+GONE = "not in today's users.sql"
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class BehaviourFacts:
         tied: share of the lists whose scores are all equal.
         twins: against its twins; None without twins.
         champion: against the champion's lists; None without them, or if no user has both.
+        blast_radius: what all users would see change; None without the champion's lists.
     """
 
     users: int
@@ -48,17 +54,30 @@ class BehaviourFacts:
     tied: float
     twins: TwinFacts | None
     champion: ChampionFacts | None
+    blast_radius: BlastRadius | None
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a version's files are.
+
+    Attributes:
+        results: with ``recommendations.csv``.
+        extract: the data that it was trained on.
+    """
+
+    results: Path
+    extract: Path
 
 
 def measure_behaviour(
-    results: Path, extract: Path, champions: Path | None, twins: Sequence[Matrix] | None, *, settings: Settings
+    own: Folders, champions: Folders | None, twins: Sequence[Matrix] | None, *, settings: Settings
 ) -> BehaviourFacts:
     """Measure the candidate's lists.
 
     Args:
-        results: folder with its ``recommendations.csv``.
-        extract: folder of the data that it was trained on.
-        champions: folder with the champion's ``recommendations.csv``; None without one.
+        own: the candidate's files.
+        champions: the champion's; None without one.
         twins: the lists of its twins, with the users and items of the extract; None without any.
         settings: names the columns, and the smallest slice.
 
@@ -66,21 +85,29 @@ def measure_behaviour(
         TrainingFailedError: a file of recommendations cannot be used.
     """
     source = settings.source
-    users, items = read_ids(extract / USERS, source.user_column), read_ids(extract / ITEMS, source.item_column)
-    candidate = read_matrix(results, source)
-    lists = candidate.within(users, items)
-    against_twins = against_champion = None
+    users, items = read_ids(own.extract / USERS, source.user_column), read_ids(own.extract / ITEMS, source.item_column)
+    candidate = read_matrix(own.results, source)
+    lists, labels = candidate.within(users, items), _read_labels(own.extract / USERS, users, source)
+    against_twins = against_champion = radius = None
     if twins is not None:
-        labels = _read_labels(extract / USERS, users, source)
         against_twins = measure_twins(lists, twins, labels, fewest_in_slice=settings.gates.lists.fewest_in_slice)
     if champions is not None:
-        against_champion = measure_champion(lists, read_matrix(champions, source).within(users, items))
+        theirs = read_matrix(champions.results, source)
+        against_champion = measure_champion(lists, theirs.within(users, items))
+        sides = align(theirs, candidate, users, items, twins or ())
+        known = read_ids(champions.extract / ITEMS, source.item_column)
+        gone = np.full(len(sides.users) - len(users), GONE)
+        radius = measure_blast_radius(
+            sides, positions(sides.items, known) < 0, None if labels is None else np.append(labels, gone)
+        )
+        radius = replace(radius, titles=name_items(radius, (own.extract, champions.extract), source))
     return BehaviourFacts(
         users=len(candidate.lists),
         own=measure_concentration(candidate.lists),
         tied=float(candidate.tied.mean()),
         twins=against_twins,
         champion=against_champion,
+        blast_radius=radius,
     )
 
 

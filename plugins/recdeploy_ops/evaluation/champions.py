@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError, MissingInputError
 from recdeploy_ops.domain.events import CandidateEvaluated, DataExtracted, ModelTrained
-from recdeploy_ops.evaluation.reports import read_report
+from recdeploy_ops.evaluation.stored_reports import read_report
 from recdeploy_ops.storage.bundles import open_bundle
 
 if TYPE_CHECKING:

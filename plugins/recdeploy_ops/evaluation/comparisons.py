@@ -77,7 +77,8 @@ class Comparison:
             twins = [stored[name] for name in stored.files]
         with np.load(folder / BACKTEST_FILE, allow_pickle=False) as stored:
             scores = {name: stored[name] for name in stored.files}
-        quality = QualityFacts(**facts["quality"]) if facts["quality"] else None
+        stored = facts["quality"]
+        quality = QualityFacts(**{**stored, "at_10": tuple(stored["at_10"])}) if stored else None
         return cls(twins, quality, scores, facts["why"], facts["seconds"])
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
-from airflow.sdk import Param
+from airflow.sdk import Param, conf
 
 from recdeploy_ops.approvals.answers import Answer
 from recdeploy_ops.domain.codec import escaped, to_plain
@@ -69,7 +70,9 @@ class ReleaseApprovalOperator(HITLBranchOperator):
         """Ask a person; if nobody needs to be asked, take the first decision."""
         with failing_for_good():
             release = self.hook.context(context["run_id"])
-            question = request_approval.ask(release, attempt=context["ti"].try_number, notice=notice)
+            question = request_approval.ask(
+                release, attempt=context["ti"].try_number, notice=notice, link=report_link(context)
+            )
         if question is None:
             return self.do_branch(context, [next(iter(self.options_mapping.values()))])
         self.subject, self.body = question.subject, question.body
@@ -134,6 +137,13 @@ class RequestRollbackApprovalOperator(ReleaseApprovalOperator):
             cautious=Decision.KEEP,
             **kwargs,
         )
+
+
+def report_link(context: Context) -> str | None:
+    """Return the address of the report of this run; None if Airflow does not know its own (api.base_url)."""
+    base = conf.get("api", "base_url", fallback="")
+    run: Any = context["dag_run"]
+    return f"{base.rstrip('/')}/recdeploy/report/{run.dag_id}/{quote(run.run_id, safe='')}" if base else None
 
 
 def _read(event: dict[str, Any]) -> Answer:

@@ -14,8 +14,8 @@ from recdeploy_ops.domain.gates.verdicts import GateReport
 from recdeploy_ops.evaluation.candidates import fetch_candidate
 from recdeploy_ops.evaluation.champions import Champion, find_champion
 from recdeploy_ops.evaluation.endpoints import probe_artifact
+from recdeploy_ops.evaluation.gate_runs import record_report
 from recdeploy_ops.evaluation.lists import measure_lists
-from recdeploy_ops.evaluation.reports import record_report
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext

@@ -12,8 +12,8 @@ from recdeploy_ops.domain.gates.newest import judge_newest
 from recdeploy_ops.domain.gates.verdicts import GateReport, Verdict
 from recdeploy_ops.evaluation.champions import Champion, Unknown, find_champion
 from recdeploy_ops.evaluation.extracts import measure_data
+from recdeploy_ops.evaluation.gate_runs import record_report
 from recdeploy_ops.evaluation.history import Extracts, measure_history, parse_day
-from recdeploy_ops.evaluation.reports import record_report
 from recdeploy_ops.storage.bundles import fetch_bundle
 from recdeploy_ops.workspaces import workspace
 

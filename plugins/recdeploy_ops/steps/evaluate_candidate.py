@@ -12,10 +12,10 @@ from recdeploy_ops.domain.gates.behaviour import judge_twins
 from recdeploy_ops.domain.gates.changes import Floors, judge_changes, judge_lists_alone
 from recdeploy_ops.domain.gates.quality import judge_quality
 from recdeploy_ops.domain.gates.verdicts import GateReport
-from recdeploy_ops.evaluation.behaviour import measure_behaviour
+from recdeploy_ops.evaluation.behaviour import Folders, measure_behaviour
 from recdeploy_ops.evaluation.champions import Champion, find_champion
 from recdeploy_ops.evaluation.comparisons import Comparison, train_comparison
-from recdeploy_ops.evaluation.reports import record_report
+from recdeploy_ops.evaluation.gate_runs import record_report
 from recdeploy_ops.storage.bundles import fetch_bundle, store_bundle, verify_bundle, write_manifest
 from recdeploy_ops.training.gate_models import Side
 from recdeploy_ops.training.recommendations import RECOMMENDATIONS
@@ -124,9 +124,8 @@ def _judge(
 ) -> tuple[GateReport, dict[str, Any]]:
     gates, known = context.settings.gates, champion if isinstance(champion, Champion) else None
     measured = measure_behaviour(
-        folder / RESULTS,
-        folder / TODAY,
-        folder / CHAMPIONS if known else None,
+        Folders(folder / RESULTS, folder / TODAY),
+        Folders(folder / CHAMPIONS, folder / APPROVED) if known else None,
         comparison.twins if comparison else None,
         settings=context.settings,
     )

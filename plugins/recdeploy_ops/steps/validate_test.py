@@ -18,8 +18,8 @@ from recdeploy_ops.domain.records import NO_ANSWER, Reply
 from recdeploy_ops.domain.remedies import RunTask
 from recdeploy_ops.evaluation.candidates import fetch_candidate
 from recdeploy_ops.evaluation.endpoints import compare_latency, compare_with_production, probe_endpoint
+from recdeploy_ops.evaluation.gate_runs import record_report
 from recdeploy_ops.evaluation.probes import latency_requests
-from recdeploy_ops.evaluation.reports import record_report
 from recdeploy_ops.rollout.switches import patient_asker
 
 if TYPE_CHECKING:

@@ -66,8 +66,7 @@ class QualityFacts:
         high: upper end.
         champion: its quality.
         candidate: its quality.
-        champion_at_10: its quality in the first ten places.
-        candidate_at_10: likewise.
+        at_10: the relative difference in the first ten places, and its interval; for information.
         random: of random lists.
         popularity: of the most popular items that a user has not rated, the same for everyone.
         depth: length of a list.
@@ -81,8 +80,7 @@ class QualityFacts:
     high: float
     champion: float
     candidate: float
-    champion_at_10: float
-    candidate_at_10: float
+    at_10: tuple[float, float, float]
     random: float
     popularity: float
     depth: int

@@ -1,14 +1,14 @@
-"""Gate reports: stored as JSON, recorded in the ledger, and raised if they say FAIL."""
+"""The end of a gate run: its report is stored as JSON, recorded in the ledger, and raised if it says FAIL."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import GateFailedError
 from recdeploy_ops.domain.gates.verdicts import SEVERITY, Verdict
+from recdeploy_ops.evaluation.release_report import build_report, store_report
 from recdeploy_ops.storage.bundles import canonical_json
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.events import GateEvent
     from recdeploy_ops.domain.gates.verdicts import GateReport
     from recdeploy_ops.domain.waiting import Outcome
-    from recdeploy_ops.storage.stores import Store
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ LEVEL = {Verdict.PASS: logging.INFO, Verdict.HOLD: logging.WARNING, Verdict.FAIL
 def record_report(
     context: ReleaseContext, kind: type[GateEvent], report: GateReport, details: Mapping[str, Any]
 ) -> Outcome:
-    """Store a gate report, record its verdict, and raise if it says FAIL.
+    """Store a gate report, record its verdict, and raise if it says FAIL; then nobody is asked, and a page says why.
 
     Args:
         context: of the run.
@@ -47,11 +46,6 @@ def record_report(
     context.store.create(key, content)
     context.record(kind(verdict=report.verdict, report=key, sha256=sha256))
     if report.verdict is Verdict.FAIL:
+        store_report(context, build_report(context), name=sha256)
         raise GateFailedError(report)
     return {"verdict": str(report.verdict), "report": key}
-
-
-def read_report(store: Store, event: GateEvent) -> dict[str, Any]:
-    """Return a stored gate report: ``verdict``, ``findings`` and ``details``."""
-    value: dict[str, Any] = json.loads(store.read(event.report))
-    return value

@@ -1,0 +1,49 @@
+"""The page with a release's evidence, as a person opens it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.approvals.fingerprints import PAGE_PART
+from recdeploy_ops.context import utc_now
+from recdeploy_ops.domain.errors import MissingInputError
+from recdeploy_ops.domain.events import ApprovalRequested
+from recdeploy_ops.domain.gates.verdicts import Verdict
+from recdeploy_ops.evaluation.release_report import RUNS, page_key
+from recdeploy_ops.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    from recdeploy_ops.domain.ledger_state import Release
+    from recdeploy_ops.storage.stores import Store
+
+
+def find_page(store: Store, project: str, dag_id: str, run_id: str) -> bytes:
+    """Return the newest page of a run: that of its question or, if a gate said FAIL, that of this gate.
+
+    Args:
+        store: with the ledger and the page.
+        project: of the ledger.
+        dag_id: the DAG that the run must be of.
+        run_id: the run.
+
+    Raises:
+        MissingInputError: there is no such run, or it has no page yet.
+        KeyNotFoundError: the page was deleted.
+    """
+    release = Ledger(store, project, utc_now).read().releases.get(run_id)
+    if release is None or release.opened.dag_id != dag_id:
+        raise MissingInputError(f"{dag_id} has no release of the run {run_id}", task="plan_release")
+    name = _name_page(release)
+    if name is None:
+        raise MissingInputError(f"The run {run_id} has no report yet", task="request_approval")
+    return store.read(page_key(run_id, name))
+
+
+def _name_page(release: Release) -> str | None:
+    """Return the sha256 that names the page of a release; None if it has none."""
+    for kind in RUNS.values():
+        judged = release.get(kind)
+        if judged is not None and judged.verdict is Verdict.FAIL:
+            return judged.sha256
+    question = release.get(ApprovalRequested)
+    return question.parts.get(PAGE_PART) if question else None

@@ -1,0 +1,297 @@
+"""What all users would see change: champion's and candidate's lists compared exactly, with chance beside it.
+
+Chance is what changes between the candidate and its twins: same data and recipe, another seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recdeploy_ops.evaluation.interactions import positions
+from recdeploy_ops.evaluation.list_matrix import count_shared
+from recdeploy_ops.training.recommendations import ITEMS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from recdeploy_ops.evaluation.list_matrix import ListMatrix, Matrix
+    from recdeploy_ops.settings import SourceSettings
+
+MOST_USERS, MOST_ITEMS = 10, 10
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How many users have an item in their list.
+
+    Attributes:
+        item: its id.
+        champion: users, of the champion's lists.
+        candidate: users, of the candidate's lists.
+        twins: users, of the lists of each twin.
+    """
+
+    item: str
+    champion: int
+    candidate: int
+    twins: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ChangedUser:
+    """A user whose list changes much.
+
+    Attributes:
+        user: their id.
+        kept: items in both lists.
+        champion: item ids of the champion's list, best first.
+        candidate: of the candidate's.
+    """
+
+    user: str
+    kept: int
+    champion: tuple[str, ...]
+    candidate: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SegmentChange:
+    """How much the lists of a segment of users change.
+
+    Attributes:
+        users: with both lists.
+        kept: items that stay, on average.
+        chance: items that stay between the candidate and a twin, on average; None without twins.
+    """
+
+    users: int
+    kept: float
+    chance: float | None
+
+
+@dataclass(frozen=True)
+class BlastRadius:
+    """What would change if the candidate were promoted.
+
+    Attributes:
+        both: users with a list of both.
+        new_users: users with a list of the candidate only.
+        lost_users: users with a list of the champion only.
+        identical: users whose list stays the same, in the same order.
+        kept: users by the number of items that stay; shape (length of a list + 1,).
+        chance: the same between the candidate and its twins, as shares of the users; empty without twins.
+        places: places in all lists of the candidate.
+        items_before: different items in the champion's lists.
+        items_now: different items in the candidate's lists.
+        new_items: items of today's catalogue that the champion's had not.
+        new_item_places: places that they have in the candidate's lists.
+        entering: items that nobody had in a list.
+        leaving: items that nobody will have.
+        enter: of those, the ones with the most users.
+        leave: likewise.
+        movers: items whose number of users changes most.
+        segments: by value of the settings' column of segments.
+        changed: users who keep the fewest items, of those who lose any.
+        titles: names of the items above, by id.
+    """
+
+    both: int
+    new_users: int
+    lost_users: int
+    identical: int
+    kept: tuple[int, ...]
+    chance: tuple[float, ...]
+    places: int
+    items_before: int
+    items_now: int
+    new_items: int
+    new_item_places: int
+    entering: int
+    leaving: int
+    enter: tuple[Reach, ...]
+    leave: tuple[Reach, ...]
+    movers: tuple[Reach, ...]
+    segments: dict[str, SegmentChange]
+    changed: tuple[ChangedUser, ...]
+    titles: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The lists to compare, with the same users and item numbers.
+
+    Attributes:
+        users: id of each row.
+        items: id of each item number.
+        champion: lists.
+        candidate: lists.
+        twins: lists of each twin.
+    """
+
+    users: pa.Array
+    items: pa.Array
+    champion: Matrix
+    candidate: Matrix
+    twins: tuple[Matrix, ...]
+
+
+def align(
+    champion: ListMatrix, candidate: ListMatrix, users: pa.Array, items: pa.Array, twins: Sequence[Matrix]
+) -> Sides:
+    """Give both sides and the twins one numbering.
+
+    Args:
+        champion: its lists.
+        candidate: its lists.
+        users: of today's extract, whom the rows of the twins are of.
+        items: of today's extract, which the twins' numbers are of.
+        twins: their lists.
+    """
+    all_users = _union(_union(users, champion.users), candidate.users)
+    all_items = _union(_union(items, champion.items), candidate.items)
+    new = len(all_users) - len(users)
+    padded = tuple(np.pad(twin, ((0, new), (0, 0)), constant_values=-1) for twin in twins)
+    return Sides(
+        all_users,
+        all_items,
+        champion.within(all_users, all_items),
+        candidate.within(all_users, all_items),
+        padded,
+    )
+
+
+def measure_blast_radius(sides: Sides, new_items: NDArray[np.bool_], labels: NDArray[np.str_] | None) -> BlastRadius:
+    """Compare the lists of all users.
+
+    Args:
+        sides: with one numbering.
+        new_items: which items the champion's catalogue had not; shape (items,).
+        labels: the segment of each user; None without segments.
+    """
+    old, new, items = sides.champion, sides.candidate, len(sides.items)
+    has_old, has_new = old[:, 0] >= 0, new[:, 0] >= 0
+    both = np.flatnonzero(has_old & has_new)
+    kept = count_shared(old[both], new[both])
+    before, after = _count_users(old, items), _count_users(new, items)
+    of_twins = [_count_users(twin, items) for twin in sides.twins]
+    chance = [count_shared(new[has_new], twin[has_new]) for twin in sides.twins]
+    width = max(old.shape[1], new.shape[1])
+
+    def name(numbers: NDArray[np.int64]) -> tuple[Reach, ...]:
+        return tuple(
+            Reach(sides.items[int(n)].as_py(), int(before[n]), int(after[n]), tuple(int(twin[n]) for twin in of_twins))
+            for n in numbers
+        )
+
+    enter = np.where((before == 0) & (after > 0), after, 0)
+    leave = np.where((after == 0) & (before > 0), before, 0)
+    shares = [np.bincount(shared, minlength=width + 1) / max(len(shared), 1) for shared in chance]
+    return BlastRadius(
+        both=len(both),
+        new_users=int((has_new & ~has_old).sum()),
+        lost_users=int((has_old & ~has_new).sum()),
+        identical=int((old[both] == new[both]).all(axis=1).sum()) if old.shape[1] == new.shape[1] else 0,
+        kept=tuple(np.bincount(kept, minlength=width + 1).tolist()),
+        chance=tuple(np.mean(shares, axis=0).tolist()) if shares else (),
+        places=int((new >= 0).sum()),
+        items_before=int(np.count_nonzero(before)),
+        items_now=int(np.count_nonzero(after)),
+        new_items=int(new_items.sum()),
+        new_item_places=int(after[new_items].sum()),
+        entering=int(np.count_nonzero(enter)),
+        leaving=int(np.count_nonzero(leave)),
+        enter=name(_largest(enter)),
+        leave=name(_largest(leave)),
+        movers=name(_largest(np.abs(after - before))),
+        segments=_measure_segments(labels, both, kept, chance, np.flatnonzero(has_new)),
+        changed=_name_changed(sides, both, kept),
+        titles={},
+    )
+
+
+def name_items(radius: BlastRadius, extracts: Sequence[Path], source: SourceSettings) -> dict[str, str]:
+    """Return the titles of the items that a blast radius names.
+
+    Args:
+        radius: as measured.
+        extracts: folders to look in, the first one first.
+        source: names the columns; without one of titles nothing is found.
+    """
+    reaches = (*radius.enter, *radius.leave, *radius.movers)
+    wanted = {reach.item for reach in reaches}
+    wanted |= {item for user in radius.changed for item in (*user.champion, *user.candidate)}
+    titles: dict[str, str] = {}
+    for folder in extracts:
+        path = folder / ITEMS
+        if source.title_column is None or source.title_column not in pq.read_schema(path).names:
+            continue
+        table = pq.read_table(path, columns=[source.item_column, source.title_column])
+        ids = pa.array(sorted(wanted - titles.keys()), pa.string())
+        rows = positions(ids, table.column(0).combine_chunks())
+        found = np.flatnonzero(rows >= 0)
+        texts = table.column(1).take(rows[found]).to_pylist()
+        titles |= {ids[int(n)].as_py(): str(text) for n, text in zip(found, texts, strict=True) if text is not None}
+    return titles
+
+
+def _union(one: pa.Array, other: pa.Array) -> pa.Array:
+    """Return ``one``, followed by the ids that only ``other`` has."""
+    return pa.concat_arrays([one, other.filter(pa.array(positions(other, one) < 0))])
+
+
+def _count_users(lists: Matrix, items: int) -> NDArray[np.int64]:
+    """Return how many users have each item; a list has an item once."""
+    return np.bincount(lists[lists >= 0], minlength=items)
+
+
+def _largest(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the indices of the largest positive values, at most `MOST_ITEMS`."""
+    order = np.argsort(-values, kind="stable")[:MOST_ITEMS]
+    return np.asarray(order[values[order] > 0])
+
+
+def _measure_segments(
+    labels: NDArray[np.str_] | None,
+    both: NDArray[np.int64],
+    kept: NDArray[np.int16],
+    chance: Sequence[NDArray[np.int16]],
+    listed: NDArray[np.int64],
+) -> dict[str, SegmentChange]:
+    if labels is None or not len(both):
+        return {}
+    names, members = np.unique(labels[both], return_inverse=True)
+    sizes = np.bincount(members)
+    means = np.bincount(members, kept) / sizes
+    by_chance: list[float | None] = [None] * len(names)
+    if chance:
+        average = np.mean(chance, axis=0)
+        by_chance = [float(average[labels[listed] == name].mean()) for name in names]
+    measured = zip(names, sizes, means, by_chance, strict=True)
+    return {str(name): SegmentChange(int(size), float(mean), usual) for name, size, mean, usual in measured}
+
+
+def _name_changed(sides: Sides, both: NDArray[np.int64], kept: NDArray[np.int16]) -> tuple[ChangedUser, ...]:
+    full = (sides.champion[both] >= 0).sum(axis=1)
+    order = np.argsort(kept, kind="stable")[:MOST_USERS]
+    order = order[kept[order] < full[order]]
+
+    def ids(row: NDArray[np.int32]) -> tuple[str, ...]:
+        return tuple(sides.items.take(pa.array(row[row >= 0])).to_pylist())
+
+    return tuple(
+        ChangedUser(
+            user=sides.users[int(both[n])].as_py(),
+            kept=int(kept[n]),
+            champion=ids(sides.champion[both[n]]),
+            candidate=ids(sides.candidate[both[n]]),
+        )
+        for n in order
+    )

@@ -1,0 +1,166 @@
+"""A report as one HTML page: no script, no network, every name escaped, charts as inline SVG."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from recdeploy_ops.evaluation.report_numbers import MINUS, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jinja2 import Template
+
+TEMPLATE = "page.html.j2"
+# What a browser may do with the page, also when it is opened as a file.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+# The forest chart: relative differences from the left edge to the right one, in the units of its view box.
+WORST, BEST, LEFT, RIGHT = -0.3, 0.3, 330.0, 880.0
+# The chart of items kept: bars of a pair, in the units of its view box.
+BAR, PAIR, TALLEST = 17, 42, 170
+SHORT = 28  # characters of a title in a chart
+
+
+def render_page(report: Mapping[str, Any]) -> str:
+    """Return a report as HTML; equal reports give equal pages.
+
+    Args:
+        report: as `build_report` returns it.
+    """
+    radius = report["blast_radius"]
+    return _template().render(
+        report=report,
+        policy=POLICY,
+        forest=_forest(report["quality"]) if report["quality"] else [],
+        margin_at=_place(-report["margin"]),
+        ticks=[(_place(n / 10), percent(n / 10, 0, sign=True) if n else "no change") for n in range(-3, 4)],
+        zero=_place(0.0),
+        bars=_bars(radius) if radius else [],
+        movers=_movers(radius) if radius else {"rows": [], "ticks": []},
+        opened=[finding for finding in report["findings"] if finding["verdict"] != "PASS"],
+    )
+
+
+def clean(text: object) -> str:
+    """Return a text without control, format and private characters: a direction mark could turn a line around."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn"} else char
+        for char in str(text)
+    )
+
+
+def shorten_title(text: object) -> str:
+    """Return a title for a chart."""
+    shown = clean(text)
+    return shown if len(shown) <= SHORT else f"{shown[: SHORT - 1]}…"
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("recdeploy_ops", "evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"clean": clean, "short": shorten_title, "measured": _show_value, "span": _show_interval}
+    return environment.get_template(TEMPLATE)
+
+
+def _show_value(finding: Mapping[str, Any]) -> str:
+    value = finding["value"]
+    if not isinstance(value, int | float):
+        return "not measured" if value is None else clean(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}".replace("-", MINUS)
+
+
+def _show_interval(finding: Mapping[str, Any]) -> str:
+    interval = finding.get("interval")
+    return "" if not interval else f"{interval[0]:.3g} to {interval[1]:.3g}".replace("-", MINUS)
+
+
+def _place(relative: float) -> float:
+    """Return where a relative difference stands in the forest chart; outside its range, at its edge."""
+    inside = min(max(relative, WORST), BEST)
+    return round(LEFT + (inside - WORST) / (BEST - WORST) * (RIGHT - LEFT), 1)
+
+
+def _forest(quality: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of the forest chart; only the first one decides."""
+    baselines = (("Most popular items for all", "popularity"), ("Random items", "random"))
+    rows = [
+        (f"NDCG@{quality['depth']}, all users", quality["relative"], quality["low"], quality["high"], True),
+        ("NDCG@10, all users", *quality["at_10"], False),
+    ]
+    if quality["champion"]:
+        for name, key in baselines:
+            relative = quality[key] / quality["champion"] - 1
+            rows.append((name, relative, relative, relative, False))
+    return [
+        {
+            "name": name,
+            "shown": percent(value, sign=True),
+            "x": _place(value),
+            "low": _place(low),
+            "high": _place(high),
+            "is_outside": not WORST <= value <= BEST,
+            "decides": decides,
+        }
+        for name, value, low, high, decides in rows
+        if value is not None
+    ]
+
+
+def _bars(radius: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the pairs of bars: users by the number of items that they keep, and the same by chance."""
+    both, chance = radius["both"] or 1, radius["chance"] or [0.0] * len(radius["kept"])
+    shares = [count / both for count in radius["kept"]]
+    tallest = max(*shares, *chance, 1e-9)
+    return [
+        {
+            "kept": kept,
+            "x": 10 + PAIR * kept,
+            "now": round(TALLEST * share / tallest, 1),
+            "usual": round(TALLEST * usual / tallest, 1),
+            "share": percent(share, 0),
+            "chance": percent(usual, 0),
+        }
+        for kept, (share, usual) in enumerate(zip(shares, chance, strict=True))
+    ]
+
+
+def _movers(radius: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the items whose reach changes most, as places in a chart of shares of users."""
+    users = max(radius["both"] + radius["new_users"], 1)
+    shares = [
+        {
+            "champion": reach["champion"] / users,
+            "candidate": reach["candidate"] / users,
+            "twins": [count / users for count in reach["twins"]],
+        }
+        for reach in radius["movers"]
+    ]
+    largest: float = max(
+        [0.01, *(share for row in shares for share in (row["champion"], row["candidate"], *row["twins"]))]
+    )
+
+    def place(share: float) -> float:
+        return round(190 + 275 * share / largest, 1)
+
+    rows = [
+        {
+            "title": radius["titles"].get(reach["item"], reach["item"]),
+            "champion": place(row["champion"]),
+            "candidate": place(row["candidate"]),
+            "least": place(min([row["candidate"], *row["twins"]])),
+            "most": place(max([row["candidate"], *row["twins"]])),
+            "shown": f"{percent(row['champion'], 0)} to {percent(row['candidate'], 0)}",
+        }
+        for reach, row in zip(radius["movers"], shares, strict=True)
+    ]
+    return {"rows": rows, "ticks": [(place(largest * n / 4), percent(largest * n / 4, 0)) for n in range(5)]}

@@ -1,0 +1,197 @@
+"""The report as a page: what it says, and that data in it is never more than text."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from recdeploy_ops.evaluation.pages import POLICY, render_page
+from recdeploy_ops.evaluation.report_numbers import describe_numbers, mean_kept
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "{{ 7*7 }} [x](javascript:alert(1)) | `x`",
+    "\u202eevil\u202c \u0000 &lt;b&gt;",
+    "</title></style></svg><script>alert(2)</script>",
+]
+VOID = {"meta", "br", "rect", "line", "circle"}  # without an end tag, or closed by themselves
+
+
+def reach(item: str) -> dict[str, Any]:
+    return {"item": item, "champion": 40, "candidate": 10, "twins": [12, 9]}
+
+
+def sample(text: str = "p1", verdict: str = "HOLD") -> dict[str, Any]:
+    """Return a report with every part, and ``text`` wherever it shows data."""
+    finding = {
+        "run": "data",
+        "gate": "newest_user",
+        "verdict": verdict,
+        "value": 0.31,
+        "threshold": "HOLD > 20 %",
+        "message": f"User {text} made 31 % of the new interactions.",
+        "users": 2320,
+        "unit": "rows",
+        "interval": [-0.04, 0.06],
+    }
+    unmeasured = {**finding, "gate": "churn", "value": None, "interval": None, "message": "Not measured: of a reason."}
+    report: dict[str, Any] = {
+        "project": text,
+        "run": text,
+        "version": 8,
+        "replaces": 7,
+        "serving_since": "2026-11-22",
+        "verdict": verdict,
+        "headline": "A person must look before v8 may replace v7 in production",
+        "lead": "Read why.",
+        "data": {"interactions": 100_000, "newest interaction": None},
+        "metrics": {},
+        "findings": [finding, unmeasured],
+        "margin": 0.1,
+        "quality": {
+            "users": 932,
+            "hits": 680,
+            "relative": 0.0095,
+            "low": -0.032,
+            "high": 0.051,
+            "champion": 0.0783,
+            "candidate": 0.079,
+            "at_10": [0.02, -0.4, 0.5],
+            "random": 0.027,
+            "popularity": 0.169,
+            "depth": 100,
+            "seeds": 5,
+        },
+        "twins": {"floor": 0.22},
+        "own": {"distinct_items": 245, "top_share": 0.667, "shared": 0.0},
+        "champion": {"concentration": {"distinct_items": 238, "top_share": 0.678, "shared": 0.01}},
+        "blast_radius": {
+            "both": 100,
+            "new_users": 3,
+            "lost_users": 2,
+            "identical": 0,
+            "kept": [10, 30, 60],
+            "chance": [0.05, 0.35, 0.6],
+            "places": 206,
+            "items_before": 20,
+            "items_now": 22,
+            "new_items": 4,
+            "new_item_places": 6,
+            "entering": 3,
+            "leaving": 12,
+            "enter": [reach(text)],
+            "leave": [reach("p2")],
+            "movers": [reach(text), reach("p3")],
+            "segments": {f"country = {text}": {"users": 60, "kept": 1.4, "chance": 1.5}},
+            "changed": [{"user": text, "kept": 0, "champion": [text, "p2"], "candidate": ["p3", "p4"]}],
+            "titles": {text: text, "p2": text, "p3": "Ink"},
+        },
+        "not_measured": [f"churn: {text}."],
+        "never_measured": ["Sales."],
+    }
+    return {**report, "numbers": describe_numbers(report)}
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and requires that every tag is closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+def test_the_verdict_and_its_reasons_come_first() -> None:
+    text = " ".join(Page(render_page(sample())).text.split())
+    first = text.index("HOLD A person must look before v8")
+    reason = text.index("Newest user (HOLD): User p1 made 31 % of the new interactions.")
+    unmeasured = text.index("Not measured: churn: p1.")
+    numbers = text.index("Ranks held-out interactions")
+    assert first < reason < unmeasured < numbers < text.index("All checks")
+    assert "Sales." in text
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_data_is_never_more_than_text(hostile: str) -> None:
+    harmless, page = Page(render_page(sample())), Page(render_page(sample(hostile)))
+    assert page.tags == harmless.tags
+    assert not {"script", "img", "link", "iframe", "a"} & set(page.tags)
+    assert [name for name, _ in page.attributes] == [name for name, _ in harmless.attributes]
+    shown = "".join("\ufffd" if char in "\u202e\u202c\u0000" else char for char in hostile)
+    assert shown in page.text
+    assert not set("\u202e\u202c\u0000") & set(page.text)
+
+
+def test_the_page_needs_nothing_else() -> None:
+    page = Page(render_page(sample()))
+    assert ("content", POLICY) in page.attributes
+    assert "default-src 'none'" in POLICY
+    assert not {"src", "href", "onclick", "onload"} & {name for name, _ in page.attributes}
+    assert "url(" not in render_page(sample())
+
+
+def test_charts_have_a_text_and_tables_have_headers() -> None:
+    html = render_page(sample())
+    charts = re.findall(r'<svg [^>]*role="img" aria-labelledby="([a-z-]+)"', html)
+    assert len(charts) == html.count("<svg") == 3
+    assert all(f'<title id="{chart}">' in html for chart in charts)
+    assert html.count('<th scope="col"') >= 14
+    assert "0: 10 %, by chance 5 %; 1: 30 %, by chance 35 %" in html
+
+
+def test_equal_reports_give_equal_pages() -> None:
+    assert render_page(sample()) == render_page(sample())
+
+
+@pytest.mark.parametrize("verdict", ["PASS", "HOLD", "FAIL"])
+def test_each_verdict_has_a_colour_of_its_own(verdict: str) -> None:
+    assert f'<header class="{verdict.lower()}">' in render_page(sample(verdict=verdict))
+
+
+def test_a_first_release_says_what_it_cannot_know() -> None:
+    first = {**sample(), "quality": None, "champion": None, "blast_radius": None, "replaces": None}
+    first["numbers"] = describe_numbers(first)
+    text = Page(render_page(first)).text
+    assert "there is no backtest" in text
+    assert "there are no champion's lists to compare with" in text
+    assert [number["value"] for number in first["numbers"]][:4] == ["not measured"] * 4
+
+
+def test_eight_numbers_are_shown_with_chance_beside_them() -> None:
+    numbers = {number["title"]: (number["value"], number["note"]) for number in sample()["numbers"]}
+    assert len(numbers) == 8
+    assert numbers["A list changes by"] == ("0.5 of 2 items", "By chance alone 0.5.")
+    assert numbers["Users who keep nothing"] == ("10 of 100", "By chance alone 5.")
+    assert numbers["Users who lose their list"][0] == "2"
+    assert numbers["The top item is seen by"] == ("67 % of users", "Champion's: 68 %.")
+
+
+@pytest.mark.parametrize(("histogram", "mean"), [([1, 0, 3], 1.5), ([], 0.0), ([0, 0], 0.0)])
+def test_the_mean_of_a_histogram(histogram: list[float], mean: float) -> None:
+    assert mean_kept(histogram) == mean
