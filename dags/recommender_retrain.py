@@ -14,6 +14,11 @@ keeps the size.
 **When it runs.** On the schedule in `include/recommender.yaml`, or by hand: *Trigger* shows its params. One release
 at a time: while another run or a rollback holds the release lock, `plan_release` fails and says who holds it.
 
+**What is judged.** `check_data` compares the extract with the champion's, and `evaluate_candidate` the candidate with
+what its recipe gives and with the champion. FAIL rejects without asking. HOLD asks: read the report that the question
+links to, and say in the comment why it may be promoted. If data or lists change on purpose, say why in *Accept an
+intended change*.
+
 **When it fails.** Each task says what is wrong, with what, and what to do. Whatever fails, `close_release` deletes
 this run's TEST deployment and frees the lock, and production serves what it served before. A gate that says FAIL
 rejects the candidate without asking anyone. If nobody answers in time, the candidate is rejected.
@@ -125,6 +130,16 @@ with DAG(
             title="Skip the TEST deployment (not recommended)",
             description_md="The offline checks and the approval still happen.",
             section="Deployment",
+        ),
+        "accept_change": Param(
+            None,
+            type=["null", "string"],
+            maxLength=2000,
+            title="Accept an intended change",
+            description_md="Why data and lists differ from the champion's on purpose, e.g. *new catalogue*. A gate "
+            "that compares them then asks a person instead of rejecting; the reason is recorded and shown. What would "
+            "break a list or an answer is still rejected.",
+            section="Approval",
         ),
         "approval_timeout_hours": Param(
             settings.release.approval_timeout_hours,

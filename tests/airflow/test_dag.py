@@ -215,6 +215,7 @@ def test_the_form_asks_for_what_the_manual_promises(dag: Any) -> None:
         "instance_count",
         "skip_test_deployment",
         "approval_timeout_hours",
+        "accept_change",
     }
     assert all(dag.params.get_param(name).schema.get("title") for name in dag.params)
     assert dag.params["skip_test_deployment"] is False
@@ -231,6 +232,7 @@ def test_the_form_asks_for_what_the_manual_promises(dag: Any) -> None:
         ("instance_count", [1, 100, None], [0, 101, 1.5]),
         ("skip_test_deployment", [True, False], ["yes", 1, None]),
         ("approval_timeout_hours", [0.01, 720], [0, -1, 721, "72", None]),
+        ("accept_change", [None, "a new catalogue"], [1, True, "x" * 2001]),
     ],
 )
 def test_a_param_out_of_range_is_refused_with_its_name(dag: Any, name: str, good: list[Any], bad: list[Any]) -> None:
@@ -292,6 +294,7 @@ def test_the_form_begins_with_the_settings(
         "instance_count": 2,
         "skip_test_deployment": False,
         "approval_timeout_hours": 5,
+        "accept_change": None,
     }
 
 

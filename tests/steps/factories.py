@@ -327,11 +327,11 @@ class Run:
     def ask(self, *, attempt=1):
         return questions.ask(self.context, attempt=attempt)
 
-    def record_answer(self, decision, *, by="ann", comment="", attempt=1):
+    def record_answer(self, decision, *, by="ann", comment="seen", attempt=1):
         reply = answers.Answer(decision, by, self.context.now(), comment, timed_out=False)
         answers.record_answer(self.context, reply, attempt=attempt)
 
-    def answer(self, decision, *, comment="", attempt=1):
+    def answer(self, decision, *, comment="seen", attempt=1):
         question = self.ask(attempt=attempt)
         self.record_answer(decision, comment=comment, attempt=attempt)
         return question

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from recdeploy_ops.approvals import fingerprints
 from recdeploy_ops.approvals.questions import tag_question
 from recdeploy_ops.domain import stages
-from recdeploy_ops.domain.errors import ApprovalError, MissingInputError, SelfApprovalError
+from recdeploy_ops.domain.errors import AnswerRefusedError, ApprovalError, MissingInputError, SelfApprovalError
 from recdeploy_ops.domain.events import ApprovalAnswered, ApprovalRequested, ModelRegistered, TestDeployed
+from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import CHANGING_DECISIONS, Decision
 from recdeploy_ops.domain.release_plan import ASK_AGAIN
 from recdeploy_ops.domain.remedies import ChangeSetting, Remedy
@@ -57,6 +58,7 @@ def record_answer(context: ReleaseContext, answer: Answer, *, attempt: int) -> A
         MissingInputError: nobody was asked, or the subject of the question was made again since.
         ApprovalError: the answer is to an earlier try.
         SelfApprovalError: the requester has approved their own run, which the settings forbid.
+        AnswerRefusedError: a HOLD was promoted without a comment, or the settings forbid to promote it.
     """
     release = context.confirm_lock()
     question = release.require(ApprovalRequested)
@@ -67,6 +69,8 @@ def record_answer(context: ReleaseContext, answer: Answer, *, attempt: int) -> A
     is_own = answer.by == release.opened.triggered_by
     if answer.decision in CHANGING_DECISIONS and is_own and not context.settings.release.self_approval:
         raise self_approval(f"{answer.by} triggered this run and may not approve it")
+    if answer.decision is Decision.PROMOTE and question.verdict is Verdict.HOLD:
+        _require_reason(context, answer)
     recorded = context.record(
         ApprovalAnswered(
             decision=answer.decision,
@@ -84,6 +88,21 @@ def record_answer(context: ReleaseContext, answer: Answer, *, attempt: int) -> A
     tag_question(context)
     log.info("%s answered %s for v%s (%s).", answered.by, answer.decision, question.version, question.digest[:12])
     return answered
+
+
+def _require_reason(context: ReleaseContext, answer: Answer) -> None:
+    """Refuse to promote a HOLD without a comment; in a notebook, which has printed the reasons, the call is enough."""
+    version = context.release.version
+    if context.settings.gates.require_pass:
+        raise AnswerRefusedError(
+            f"v{version} is on HOLD, and the settings let only a version be promoted that passes every check.",
+            ChangeSetting("Reject it and correct the causes, or allow it", setting="gates.require_pass"),
+        )
+    if not answer.comment.strip() and not context.release.is_from_notebook:
+        raise AnswerRefusedError(
+            f"v{version} is on HOLD, and it was promoted without a comment.",
+            Remedy("Say in the comment why each reason does not matter, and promote again; or reject it"),
+        )
 
 
 def self_approval(message: str) -> SelfApprovalError:

@@ -76,7 +76,8 @@ def ask(context: ReleaseContext, *, attempt: int, notice: str | None = None, lin
     parts = fingerprints.read_parts(context)
     report = build_report(context, _judge_size(parts))
     page = store_report(context, report)
-    _record_question(context, attempt, artifact.digest, {**parts, fingerprints.PAGE_PART: page})
+    verdict = Verdict(report["verdict"])
+    _record_question(context, attempt, artifact.digest, {**parts, fingerprints.PAGE_PART: page}, verdict)
     serving = context.state.production
     replaces = _describe_effect(release.version, serving.version if serving else None)
     return Question(
@@ -205,13 +206,16 @@ def _note_repetition(release: Release, attempt: int) -> list[str]:
     return [notice]
 
 
-def _record_question(context: ReleaseContext, attempt: int, digest: str, parts: Mapping[str, str]) -> None:
+def _record_question(
+    context: ReleaseContext, attempt: int, digest: str, parts: Mapping[str, str], verdict: Verdict | None = None
+) -> None:
     question = ApprovalRequested(
         attempt=attempt,
         version=context.release.version,
         digest=digest,
         parts=dict(parts),
         fingerprint=fingerprints.fingerprint_of(parts),
+        verdict=verdict,
     )
     context.record(question)
     tag_question(context)

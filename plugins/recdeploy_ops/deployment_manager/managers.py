@@ -238,12 +238,15 @@ class RecommenderDeploymentManager(ProductionManager):
         self._session.finish(validate_test.advance, release.run_id)
         return decisions.ask(self._session, release.run_id).body
 
-    def promote_to_production(self, test_deployment_id: str | None = None) -> dict[str, Any]:
+    def promote_to_production(
+        self, test_deployment_id: str | None = None, comment: str = "promoted from a notebook"
+    ) -> dict[str, Any]:
         """Switch production to the tested version, verify it, delete the test deployment; the caller is the approver.
 
         Args:
             test_deployment_id: OCID of the test deployment; by default this session's. To approve another person's
                 release, pass the OCID of its test deployment.
+            comment: recorded with the approval.
 
         Returns:
             ``version``, ``url`` and ``digest`` of what production serves.
@@ -260,7 +263,7 @@ class RecommenderDeploymentManager(ProductionManager):
             raise CellOrderError(f"{NO_TEST}: run Cells 9-10 first.")
         if test_deployment_id not in {None, known}:
             raise CellOrderError(f"{NO_TEST} {test_deployment_id}: this session's is {known} (v{release.version}).")
-        return decisions.promote_release(self._session, release.run_id, "promoted from a notebook")
+        return decisions.promote_release(self._session, release.run_id, comment)
 
     def cleanup_test_deployment(self, reason: str = "rejected from a notebook") -> None:
         """Reject the candidate, delete the test deployment and free the release lock; production stays as it is.

@@ -17,7 +17,8 @@
     ├── LockHeldError               another release or rollback is in progress
     ├── SwitchUnderWayError         this run is switching production: that must end first
     ├── ApprovalError               no approval covers the present state
-    │   └── SelfApprovalError       the requester may not approve their own run
+    │   └── AnswerRefusedError      this answer does not count; the person is asked again
+    │       └── SelfApprovalError   the requester may not approve their own run
     ├── StateMismatchError          OCI runs something that the ledger does not know
     ├── DeploymentFailedError       OCI did not do what was requested; quotes its work-request logs
     ├── PromotionFailedError        production did not verify; the champion serves again
@@ -162,7 +163,11 @@ class ApprovalError(RecdeployError):
     """No approval covers what a promotion or rollback would change."""
 
 
-class SelfApprovalError(ApprovalError):
+class AnswerRefusedError(ApprovalError):
+    """An answer does not count, e.g. a promotion of a HOLD without a comment; the person is asked again."""
+
+
+class SelfApprovalError(AnswerRefusedError):
     """The requester has approved their own run, which the settings forbid."""
 
 

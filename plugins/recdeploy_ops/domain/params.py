@@ -31,6 +31,7 @@ class RetrainParams:
         approval_timeout_hours: how long a person may take to answer.
         session: the notebook's session; None for a run of Airflow.
         autoscaling: how OCI is to choose the number of instances, if `instance_count` is None.
+        accept_change: why data and lists differ from the champion's on purpose; None if they should not.
     """
 
     top_k: int
@@ -43,6 +44,7 @@ class RetrainParams:
     approval_timeout_hours: float
     session: str | None = None
     autoscaling: Autoscaling | None = None
+    accept_change: FreeText | None = None
 
     @property
     def size(self) -> SizeRequest:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import GateFailedError
 from recdeploy_ops.domain.gates.verdicts import SEVERITY, Verdict
+from recdeploy_ops.domain.gates.waivers import accept_change
 from recdeploy_ops.evaluation.release_report import build_report, store_report
 from recdeploy_ops.storage.bundles import canonical_json
 
@@ -38,6 +39,9 @@ def record_report(
     Raises:
         GateFailedError: the verdict is FAIL.
     """
+    if not context.release.is_rollback:
+        params = context.release.retrain_params
+        report = accept_change(report, params.accept_change, by=context.release.opened.triggered_by)
     for finding in sorted(report.findings, key=lambda f: SEVERITY[f.verdict]):
         log.log(LEVEL[finding.verdict], "%s %s: %s", finding.verdict, finding.gate, finding.message)
     content = canonical_json({**report.to_json(), "details": details})

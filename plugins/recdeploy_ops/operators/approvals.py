@@ -12,7 +12,7 @@ from airflow.sdk import Param, conf
 
 from recdeploy_ops.approvals.answers import Answer
 from recdeploy_ops.domain.codec import escaped, to_plain
-from recdeploy_ops.domain.errors import SelfApprovalError
+from recdeploy_ops.domain.errors import AnswerRefusedError
 from recdeploy_ops.domain.records import PROMOTION_DECISIONS, ROLLBACK_DECISIONS, Decision
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.operators.release_steps import failing_for_good
@@ -88,10 +88,10 @@ class ReleaseApprovalOperator(HITLBranchOperator):
         self.validate_params_input(event["params_input"] or {})
         answer = _read(event)
         try:
-            with failing_for_good(besides=SelfApprovalError):
+            with failing_for_good(besides=AnswerRefusedError):
                 release = self.hook.context(context["run_id"])
                 recorded = request_approval.record_answer(release, answer, attempt=context["ti"].try_number)
-        except SelfApprovalError as err:
+        except AnswerRefusedError as err:
             self.log.warning("%s", err)
             return self.execute(context, notice=str(err))
         context["ti"].xcom_push(key="decision", value=to_plain(recorded))

@@ -178,6 +178,7 @@ class ProbeSettings(Section):
 class GateSettings(Section):
     """Thresholds; ``docs/gates.md`` says what each means."""
 
+    require_pass: bool = False
     max_null_id_share: Share = 0.0
     max_duplicate_share: Share = 0.0
     max_orphan_share: Share = 0.0

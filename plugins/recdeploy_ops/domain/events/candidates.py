@@ -174,6 +174,7 @@ class ApprovalRequested(Event):
         digest: its digest.
         parts: everything that the answer rests on, by name.
         fingerprint: sha256 over the parts, in hex.
+        verdict: of the report; None for a rollback.
     """
 
     type: ClassVar = EventType.APPROVAL_REQUESTED
@@ -184,6 +185,7 @@ class ApprovalRequested(Event):
     digest: str
     parts: Mapping[str, str]
     fingerprint: str
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,146 @@
+"""A candidate on HOLD or FAIL: what a person is asked, what an answer needs, and where the report is."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+from steps.factories import USERS, damage, event_types, reopen, served
+
+from recdeploy_ops.approvals.fingerprints import PAGE_PART
+from recdeploy_ops.approvals.pages import find_page
+from recdeploy_ops.domain.errors import (
+    AnswerRefusedError,
+    GateFailedError,
+    KeyNotFoundError,
+    MissingInputError,
+)
+from recdeploy_ops.domain.events import ApprovalRequested, DataChecked
+from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.evaluation.release_report import page_key
+from recdeploy_ops.evaluation.stored_reports import read_report
+
+DAG = "recommender_retrain"
+
+
+def read_page(context, run_id):
+    return find_page(context.store, context.project, DAG, run_id).decode()
+
+
+def lose_users(run, share=2):
+    """Delete the interactions of some users from the shop."""
+    with closing(sqlite3.connect(run.database)) as shop, shop:
+        shop.executemany("DELETE FROM interactions WHERE user_id = ?", [(user,) for user in USERS[:share]])
+
+
+@pytest.mark.parametrize("comment", ["", "  \n"])
+def test_a_hold_is_not_promoted_without_a_comment(validated, comment):
+    release = validated(2)
+    release.ask()
+    with pytest.raises(AnswerRefusedError, match=r"v2 is on HOLD.*without a comment\. Say in the comment why"):
+        release.record_answer(Decision.PROMOTE, comment=comment)
+    assert "approval_answered" not in event_types(release.context, release.run_id)
+
+    release.record_answer(Decision.PROMOTE, comment="only chance")
+    release.promote()
+    release.close()
+    assert served(release.context) == 2
+
+
+def test_a_hold_may_be_rejected_without_a_comment(validated):
+    release = validated(2)
+    release.answer(Decision.REJECT, comment="")
+    release.reject()
+    release.close()
+    assert served(release.context) == 1
+
+
+def test_where_every_check_must_pass_a_hold_cannot_be_promoted(validated):
+    release = validated(2)
+    gates = release.context.settings.gates.model_copy(update={"require_pass": True})
+    release.context = reopen(release.context, release.run_id, gates=gates)
+    release.ask()
+    with pytest.raises(AnswerRefusedError, match=r"v2 is on HOLD.*gates\.require_pass"):
+        release.record_answer(Decision.PROMOTE, comment="please")
+
+
+def test_the_question_begins_with_the_verdict_and_names_the_report(validated):
+    release = validated(2)
+    body = release.ask().body
+    asked = release.context.release.require(ApprovalRequested)
+    assert body.startswith("### ⚠️\u00a0**HOLD** A person must look before v2 may replace v1 in production")
+    assert page_key(release.run_id, asked.parts[PAGE_PART]) in body
+    assert asked.verdict == "HOLD"
+
+    page = read_page(release.context, release.run_id)
+    assert "A person must look before v2 may replace v1 in production" in page
+    stored = json.loads(release.context.store.read(page_key(release.run_id, asked.parts[PAGE_PART])[:-4] + "json"))
+    assert stored["verdict"] == "HOLD"
+    assert {"gate", "value", "interval", "users"} <= stored["findings"][0].keys()
+
+
+@pytest.mark.parametrize("harm", ["changed", "deleted"])
+def test_a_report_that_is_not_the_one_that_was_read_stops_the_promotion(validated, harm):
+    release = validated(2)
+    release.answer(Decision.PROMOTE)
+    key = page_key(release.run_id, release.context.release.require(ApprovalRequested).parts[PAGE_PART])
+    if harm == "changed":
+        damage(release.context.store, key)
+    else:
+        release.context.store.delete(key)
+    with pytest.raises(Exception, match=r"page of evidence|is gone"):
+        release.promote()
+
+
+def test_a_failed_gate_leaves_a_report_and_asks_nobody(run, released):
+    released()
+    second = run("run-2", shift=1)
+    lose_users(second)
+    second.plan()
+    with pytest.raises(GateFailedError, match="history_lost"):
+        second.extract()
+    second.close()
+
+    page = read_page(second.context, second.run_id)
+    assert "v2 is rejected" in page
+    assert "approved interactions" in page
+    assert "approval_requested" not in event_types(second.context, second.run_id)
+
+
+def test_an_intended_change_is_held_and_named(run, released):
+    released()
+    second = run("run-2", shift=1, accept_change="two customers asked us to delete their data")
+    lose_users(second)
+    second.plan()
+    second.extract()
+
+    report = read_report(second.context.store, second.context.release.require(DataChecked))
+    [lost] = [finding for finding in report["findings"] if finding["gate"] == "history_lost"]
+    assert lost["verdict"] == "HOLD"
+    assert lost["message"].endswith(
+        "but bo triggered this run with accept_change: two customers asked us to delete their data"
+    )
+
+
+@pytest.mark.parametrize(("dag", "run_id"), [(DAG, "no-such-run"), ("other_retrain", "run-2"), (DAG, "run-3")])
+def test_there_is_no_report_of_another_dag_or_before_the_question(context, run, validated, dag, run_id):
+    validated(2).close()
+    run("run-3").plan()
+    with pytest.raises(MissingInputError):
+        find_page(context.store, context.project, dag, run_id)
+
+
+def test_a_report_that_was_deleted_is_gone(validated):
+    release = validated(2)
+    release.ask()
+    context = release.context
+    context.store.delete(page_key(release.run_id, context.release.require(ApprovalRequested).parts[PAGE_PART]))
+    with pytest.raises(KeyNotFoundError):
+        read_page(context, release.run_id)
+
+
+def test_an_answer_in_a_notebook_needs_no_comment(cells):
+    cells.until_test()
+    assert cells.manager.promote_to_production(comment="")["version"] == 1
