@@ -23,6 +23,8 @@ STEPS = [
     "model_trained",
     "artifact_built",
     "candidate_checked",
+    "gate_models_trained",
+    "candidate_evaluated",
     "model_registered",
     "test_deployed",
     "test_validated",

@@ -40,6 +40,7 @@ def test_the_first_release_of_a_notebook_takes_every_step_of_the_operators(manag
         "model_trained",
         "artifact_built",
         "candidate_checked",
+        "candidate_evaluated",
         "model_registered",
         "test_deployed",
         "test_validated",

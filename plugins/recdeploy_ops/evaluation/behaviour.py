@@ -138,10 +138,10 @@ def measure_twins(
     listed = np.flatnonzero(candidate[:, 0] >= 0)
     if not len(listed):
         return None
-    mine, theirs = candidate[listed], [twin[listed] for twin in twins]
-    with_twins = np.mean([jaccard(mine, twin) for twin in theirs], axis=0)
-    strangers = float(np.mean([(count_shared(mine, twin) == 0).mean() for twin in theirs]))
-    among, usual_strangers = mean_over_pairs(theirs)
+    own, others = candidate[listed], [twin[listed] for twin in twins]
+    with_twins = np.mean([jaccard(own, twin) for twin in others], axis=0)
+    strangers = float(np.mean([(count_shared(own, twin) == 0).mean() for twin in others]))
+    among, usual_strangers = mean_over_pairs(others)
     difference = with_twins - among
     return TwinFacts(
         users=len(listed),
@@ -176,9 +176,9 @@ def _worst_slice(
 ) -> Slice | None:
     names, members = np.unique(labels, return_inverse=True)
     sizes = np.bincount(members)
-    mine, usual = (np.bincount(members, values) for values in (with_twins, among))
+    own, usual = (np.bincount(members, values) for values in (with_twins, among))
     large = np.flatnonzero((sizes >= fewest) & (usual > 0))
     if not len(large):
         return None
-    worst = large[np.argmin(mine[large] / usual[large])]
-    return Slice(str(names[worst]), float(mine[worst] / usual[worst]), int(sizes[worst]))
+    worst = large[np.argmin(own[large] / usual[large])]
+    return Slice(str(names[worst]), float(own[worst] / usual[worst]), int(sizes[worst]))

@@ -236,9 +236,9 @@ def name_items(radius: BlastRadius, extracts: Sequence[Path], source: SourceSett
         table = pq.read_table(path, columns=[source.item_column, source.title_column])
         ids = pa.array(sorted(wanted - titles.keys()), pa.string())
         rows = positions(ids, table.column(0).combine_chunks())
-        found = np.flatnonzero(rows >= 0)
-        texts = table.column(1).take(rows[found]).to_pylist()
-        titles |= {ids[int(n)].as_py(): str(text) for n, text in zip(found, texts, strict=True) if text is not None}
+        named = np.flatnonzero(rows >= 0)
+        texts = table.column(1).take(rows[named]).to_pylist()
+        titles |= {ids[int(n)].as_py(): str(text) for n, text in zip(named, texts, strict=True) if text is not None}
     return titles
 
 

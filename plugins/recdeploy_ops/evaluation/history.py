@@ -72,7 +72,7 @@ def measure_history(extracts: Extracts, *, windows: int) -> tuple[HistoryFacts, 
     today = read_interactions(extracts.today, extracts.source)
     newest = None
     if approved.times is not None and today.times is not None and len(approved) and len(today):
-        newest = _measure_newest(approved, today, windows)
+        newest = _measure_newest(approved, approved.times, today, today.times, windows)
     return _measure_history(extracts, approved, today), newest
 
 
@@ -118,7 +118,7 @@ def _compare_items(extracts: Extracts) -> tuple[tuple[int, Differences], int, Di
     """Return the number of approved items and those that are gone; those kept, and of them those renamed."""
     item, title = extracts.source.item_column, extracts.source.title_column
     then, now = (pq.read_table(folder / ITEMS) for folder in (extracts.approved, extracts.today))
-    approved, today = (_distinct(table.column(item)) for table in (then, now))
+    approved, today = (pc.unique(table.column(item)) for table in (then, now))
     where = positions(approved, today)
     gone = np.flatnonzero(where < 0)
     missing = Differences(len(gone), tuple(repr(approved[int(row)].as_py()) for row in gone[:EXAMPLES]))
@@ -133,10 +133,6 @@ def _compare_items(extracts: Extracts) -> tuple[tuple[int, Differences], int, Di
     return (len(approved), missing), len(kept), Differences(len(changed), examples)
 
 
-def _distinct(ids: pa.ChunkedArray) -> pa.Array:
-    return pc.unique(ids)
-
-
 def _titles(table: pa.Table, ids: pa.Array, item: str, title: str) -> list[str]:
     """Return the title of each id, of repeated ids the first one."""
     first = positions(ids, table.column(item).combine_chunks())
@@ -144,20 +140,24 @@ def _titles(table: pa.Table, ids: pa.Array, item: str, title: str) -> list[str]:
     return ["" if text is None else str(text) for text in titles]
 
 
-def _measure_newest(approved: Interactions, today: Interactions, windows: int) -> NewestFacts:
-    assert approved.times is not None  # noqa: S101 - for the type checker: the caller has looked
-    assert today.times is not None  # noqa: S101 - likewise
-    cut, end = int(approved.times.max()), int(today.times.max())
+def _measure_newest(
+    approved: Interactions,
+    approved_times: NDArray[np.int64],
+    today: Interactions,
+    today_times: NDArray[np.int64],
+    windows: int,
+) -> NewestFacts:
+    cut, end = int(approved_times.max()), int(today_times.max())
     length = max(end - cut, 1)
     finite = np.isfinite(approved.ratings)
     lowest, highest = (float(bound(approved.ratings[finite])) for bound in (np.min, np.max))
-    new = today.take(today.times > cut)
+    new = today.take(today_times > cut)
     outside = (new.ratings < lowest) | (new.ratings > highest)
     earlier = []
     for back in range(1, windows + 1):
         start = cut - back * length
-        window = approved.take((approved.times > start) & (approved.times <= start + length))
-        known = approved.take(approved.times <= start)
+        window = approved.take((approved_times > start) & (approved_times <= start + length))
+        known = approved.take(approved_times <= start)
         if len(window) < FEWEST_ROWS or len(known) < FEWEST_ROWS:
             continue
         earlier.append(describe_window(window, known))

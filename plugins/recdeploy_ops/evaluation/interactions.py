@@ -113,8 +113,8 @@ def read_codes(path: Path, column: str) -> Codes:
 
 def positions(ids: pa.Array, known: pa.Array) -> NDArray[np.int64]:
     """Return the position of each id in ``known``, -1 where it is not there."""
-    found: NDArray[np.int32] = pc.index_in(ids, value_set=known).fill_null(-1).to_numpy()
-    return found.astype(np.int64)
+    indices: NDArray[np.int32] = pc.index_in(ids, value_set=known).fill_null(-1).to_numpy()
+    return indices.astype(np.int64)
 
 
 def hash_rows(interactions: Interactions) -> NDArray[np.uint64]:

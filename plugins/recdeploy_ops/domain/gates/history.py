@@ -119,20 +119,22 @@ def judge_history(facts: HistoryFacts | None, bounds: HistoryThresholds, *, why:
 
 
 def _compare(
-    gate: str, found: Differences | None, whole: tuple[int, str], bound: Most, what: str, advice: str
+    gate: str, differing: Differences | None, whole: tuple[int, str], bound: Most, what: str, advice: str
 ) -> Finding:
     """Judge the share of the approved rows or items that differ; ``whole`` is their number, and what they are."""
     count, unit = whole
-    if found is None:
+    if differing is None:
         missing = "timestamps" if gate == "history_late" else "titles"
         return not_measured(gate, f"the settings name no column of {missing}, or the champion's extract has none")
     if not count:
         return not_measured(gate, f"there are no {unit} to compare with")
-    share = found.count / count
-    message = f"{found.count:,} of {count:,} {unit} ({percent(share)}) {what}"
+    share = differing.count / count
+    message = f"{differing.count:,} of {count:,} {unit} ({percent(share)}) {what}"
     if gate == "history_late":
-        message = f"{found.count:,} interactions before the newest approved one are new, {percent(share)} of {count:,}"
-    if found.count:
-        first = f" (first: {', '.join(found.examples)})" if found.examples else ""
+        message = (
+            f"{differing.count:,} interactions before the newest approved one are new, {percent(share)} of {count:,}"
+        )
+    if differing.count:
+        first = f" (first: {', '.join(differing.examples)})" if differing.examples else ""
         message += f"{first}: {advice}"
     return judge(gate, share, bound, message + ".", count=count, unit=unit)

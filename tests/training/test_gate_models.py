@@ -1,0 +1,198 @@
+"""The models that the gates compare with: what the operator would give, without the operator."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from shops import settings_with
+
+from recdeploy_ops.domain.errors import TrainingFailedError
+from recdeploy_ops.domain.gates.quality import QualityThresholds
+from recdeploy_ops.evaluation.behaviour import Folders, measure_behaviour
+from recdeploy_ops.evaluation.comparisons import Comparison, train_comparison
+from recdeploy_ops.evaluation.list_matrix import read_matrix
+from recdeploy_ops.training import gate_models, train
+from recdeploy_ops.training.gate_models import GateModel, Side, train_gate_models
+from recdeploy_ops.training.recommendations import ITEMS, USERS, read_ids
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETTINGS = settings_with()
+SOURCE = SETTINGS.source
+TOP_K, SEED = 5, 42
+
+
+def write_extract(folder: Path, *, weeks: int) -> Path:
+    """Write interactions of two tastes: even users like even items, and rate them higher."""
+    random, rows = np.random.default_rng(3), []
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    for user in range(80):
+        items = random.choice(
+            60, 20, replace=False, p=[(3 if (item + user) % 2 == 0 else 1) / 120 for item in range(60)]
+        )
+        for number, item in enumerate(items):
+            week = number * 10 // 20
+            rating = 4.0 + random.integers(0, 2) if (item + user) % 2 == 0 else 1.0 + random.integers(0, 3)
+            rows.append((f"u{user:02}", f"p{item:02}", float(rating), start + dt.timedelta(weeks=week, minutes=number)))
+    rows = sorted(row for row in rows if row[3] < start + dt.timedelta(weeks=weeks))
+    users, products, ratings, times = (list(column) for column in zip(*rows, strict=True))
+    folder.mkdir(parents=True)
+    columns = {"user_id": users, "product_id": products, "rating": ratings}
+    times = pa.array(times, pa.timestamp("us", "UTC"))
+    pq.write_table(pa.table({**columns, "ordered_at": times}), folder / "interactions.parquet")
+    pq.write_table(pa.table({"user_id": sorted(set(users))}), folder / USERS)
+    items = sorted({f"p{item:02}" for item in range(60)})
+    pq.write_table(pa.table({"product_id": items, "title": [f"title of {item}" for item in items]}), folder / ITEMS)
+    return folder
+
+
+def recipe(**changes: Any) -> dict[str, Any]:
+    return {**SETTINGS.training.model_dump(), **changes}
+
+
+@pytest.fixture(scope="module")
+def extracts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Today's extract and the champion's."""
+    folder = tmp_path_factory.mktemp("extracts")
+    return write_extract(folder / "today", weeks=10), write_extract(folder / "approved", weeks=9)
+
+
+@pytest.fixture(scope="module")
+def results(extracts: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The operator's results on today's extract."""
+    folder = tmp_path_factory.mktemp("results")
+    train(extracts[0], folder, SETTINGS, top_k=TOP_K, seed=SEED, report=lambda line: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def comparison(extracts: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    return train_comparison(
+        tmp_path_factory.mktemp("work"),
+        Side(extracts[0], recipe()),
+        Side(extracts[1], recipe()),
+        SETTINGS,
+        top_k=TOP_K,
+        seed=SEED,
+        why="",
+        report=lambda line: None,
+    )
+
+
+def test_the_same_rows_recipe_and_seed_give_the_operators_lists(
+    extracts: tuple[Path, Path], results: Path, tmp_path: Path
+) -> None:
+    model = GateModel("own", "candidate", SEED, TOP_K, is_backtest=False)
+    lines: list[str] = []
+    trained = train_gate_models(
+        tmp_path, {"candidate": Side(extracts[0], recipe())}, [model], [], settings=SETTINGS, report=lines.append
+    )
+    users, items = read_ids(extracts[0] / USERS, "user_id"), read_ids(extracts[0] / ITEMS, "product_id")
+    assert (trained.lists["own"] == read_matrix(results, SOURCE).within(users, items)).all()
+    assert "Training 1 models for the gates" in lines
+    assert 0 < trained.measures["own"]["rmse"] ** 2 < trained.measures["own"]["variance"] * 2
+
+
+def test_twins_are_of_one_kind_with_the_candidate_and_not_the_same(
+    extracts: tuple[Path, Path], results: Path, comparison: Comparison
+) -> None:
+    own = Folders(results, extracts[0])
+    measured = measure_behaviour(own, own, comparison.twins, settings=SETTINGS)
+    assert measured.twins is not None
+    assert measured.twins.users == 80
+    assert 0.05 < measured.twins.floor < 0.99
+    assert measured.twins.agreement == pytest.approx(measured.twins.floor, abs=0.15)
+    assert measured.champion is not None
+    assert measured.champion.agreement == 1.0
+    assert measured.blast_radius is not None
+    assert measured.blast_radius.identical == 80
+    assert measured.blast_radius.changed == ()
+
+
+def test_the_backtest_asks_both_sides_for_the_champions_last_interactions(comparison: Comparison) -> None:
+    quality = comparison.quality
+    assert quality is not None
+    assert (quality.users, quality.seeds, quality.depth) == (80, 5, 10)
+    assert comparison.scores["champion"].shape == comparison.scores["candidate"].shape == (5, 80)
+    assert quality.low <= quality.relative <= quality.high
+    assert quality.champion > quality.random > 0
+    assert quality.popularity > 0
+
+
+def test_a_recipe_that_learns_nothing_ranks_worse(extracts: tuple[Path, Path], tmp_path: Path) -> None:
+    worse = train_comparison(
+        tmp_path,
+        Side(extracts[0], recipe(learning_rate=1e-6, epochs=1)),
+        Side(extracts[1], recipe()),
+        SETTINGS,
+        top_k=TOP_K,
+        seed=SEED,
+        why="",
+        report=lambda line: None,
+    )
+    assert worse.quality is not None
+    assert worse.quality.candidate < worse.quality.champion
+
+
+def test_without_a_champion_only_twins_are_trained(extracts: tuple[Path, Path], tmp_path: Path) -> None:
+    first = train_comparison(
+        tmp_path,
+        Side(extracts[0], recipe(refit=True)),
+        None,
+        SETTINGS,
+        top_k=TOP_K,
+        seed=2**32 - 1,
+        why="of a reason",
+        report=lambda line: None,
+    )
+    assert (first.quality, first.scores, first.why) == (None, {}, "of a reason")
+    assert [twin.shape for twin in first.twins] == [(80, TOP_K)] * 2
+
+
+def test_too_little_history_is_not_asked_about(extracts: tuple[Path, Path], tmp_path: Path) -> None:
+    bounds = QualityThresholds(fewest_interactions=50)
+    gates = SETTINGS.gates.model_copy(update={"quality": bounds})
+    settings = SETTINGS.model_copy(update={"gates": gates})
+    first = train_comparison(
+        tmp_path,
+        Side(extracts[0], recipe()),
+        Side(extracts[1], recipe()),
+        settings,
+        top_k=TOP_K,
+        seed=SEED,
+        why="",
+        report=lambda line: None,
+    )
+    assert first.quality is None
+    assert first.why == "no user of the champion's extract has 50 interactions"
+
+
+def test_a_comparison_is_read_as_it_was_written(comparison: Comparison, tmp_path: Path) -> None:
+    again = Comparison.read(tmp_path, comparison.write(tmp_path))
+    assert again.quality == comparison.quality
+    assert all((one == other).all() for one, other in zip(again.twins, comparison.twins, strict=True))
+    assert (again.scores["candidate"] == comparison.scores["candidate"]).all()
+
+
+def test_a_process_that_leaves_no_lists_is_an_error(
+    extracts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "silent.py"
+    script.write_text("print('nothing to do')")
+    monkeypatch.setattr(gate_models, "SCRIPT", script)
+    model = GateModel("own", "candidate", SEED, TOP_K, is_backtest=False)
+    with pytest.raises(TrainingFailedError, match=r"left no lists.*\n  nothing to do"):
+        train_gate_models(
+            tmp_path / "work",
+            {"candidate": Side(extracts[0], recipe())},
+            [model],
+            [],
+            settings=SETTINGS,
+            report=lambda line: None,
+        )
