@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +54,16 @@ def chromium() -> str:
 @pytest.fixture
 def page(chromium: str, tmp_path: Path) -> Iterator[Page]:
     """An empty page that can send requests only to 127.0.0.1."""
+    with _open_page(chromium) as page:
+        yield page
+    with warnings.catch_warnings():
+        # Playwright leaves the pipes of its driver to the garbage collector, which warns from Python 3.13 on.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@contextmanager
+def _open_page(chromium: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=OPTIONS)
         context = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-US")
