@@ -118,7 +118,7 @@ def _describe_unmeasured(findings: Sequence[Mapping[str, Any]]) -> list[str]:
 def _describe_verdict(report: Mapping[str, Any]) -> dict[str, str]:
     """Return the verdict as a headline, and what follows from it."""
     version, replaces, findings = f"v{report['version']}", report["replaces"], report["findings"]
-    into = f"replace v{replaces} in production" if replaces else "go into production, the first version there"
+    into = f"replace v{replaces} in production" if replaces else "become the first version in production"
     passed = sum(finding["verdict"] == Verdict.PASS for finding in findings)
     held = [finding for finding in findings if finding["verdict"] == Verdict.HOLD]
     failed = [finding for finding in findings if finding["verdict"] == Verdict.FAIL]
