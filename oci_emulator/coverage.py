@@ -24,7 +24,9 @@ Model deployments are of type `SINGLE_MODEL` with the `DEFAULT` environment; oth
 def render() -> str:
     """Return the text of COVERAGE.md."""
     with tempfile.TemporaryDirectory() as folder:
-        emulated = set(Emulator(Path(folder), "http://127.0.0.1:0").endpoints())
+        emulator = Emulator(Path(folder), "http://127.0.0.1:0")
+        emulated = set(emulator.endpoints())
+        emulator.store.close()
     operations = read_real_operations()
     unknown = emulated - {(operation.service, operation.name) for operation in operations}
     if unknown:

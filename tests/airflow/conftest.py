@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -41,18 +38,6 @@ def airflow_database() -> None:
     from airflow.utils.db import initdb
 
     initdb()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def close_connections() -> Iterator[None]:
-    """Close Airflow's connections to its database, which it leaves to the garbage collector: Python 3.13 warns then."""
-    yield
-    settings = sys.modules.get("airflow.settings")
-    if settings and settings.engine:
-        settings.engine.dispose()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture
