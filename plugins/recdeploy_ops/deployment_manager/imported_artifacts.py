@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 
 FILES = ("score.py", "runtime.yaml", "README.md", DATABASE, FALLBACK)
 NEEDED = ("score.py", "runtime.yaml", DATABASE, FALLBACK)
-IMPORTED = "imported"
 NOT_JUDGED = GateReport(
     (
         Finding(
@@ -108,7 +107,7 @@ def import_artifact(context: ReleaseContext, folder: Path, results_dir: Path, co
             return int(facts["top_k"])
         _require_free_number(context, release.version, digest)
         trained = release.get(ModelTrained)
-        if trained is None or IMPORTED in trained.inputs:
+        if trained is None or trained.is_imported:
             _store_inputs(context, scratch, results_dir, top_k=facts["top_k"], counts=counts)
         bundle = store_bundle(context.store, context.prefix("artifact"), scratch / "artifact")
     context.record(ArtifactBuilt(prefix=bundle.prefix, digest=bundle.digest, version=release.version))
@@ -176,7 +175,7 @@ def _store_inputs(
     extract, results = scratch / "extract", scratch / "results"
     extract.mkdir()
     rows = lists.write_extract(extract, source, top_k)
-    write_manifest(extract, {IMPORTED: True})
+    write_manifest(extract, {ModelTrained.IMPORTED: True})
     stored = store_bundle(context.store, context.prefix("extract"), extract)
     context.record(DataExtracted(prefix=stored.prefix, digest=stored.digest, rows=rows, newest_interaction=None))
     record_report(context, DataChecked, NOT_JUDGED, {"extract": stored.digest})
@@ -186,7 +185,8 @@ def _store_inputs(
             shutil.copyfile(results_dir / name, results / name)
     else:
         lists.write_csv(results / RECOMMENDATIONS, source)
-    inputs = {"extract": stored.digest, "top_k": top_k, "seed": context.release.retrain_params.seed, IMPORTED: True}
+    inputs = {"extract": stored.digest, "top_k": top_k, "seed": context.release.retrain_params.seed}
+    inputs[ModelTrained.IMPORTED] = True
     write_manifest(results, {"inputs": inputs, "metrics": counts})
     stored = store_bundle(context.store, context.prefix("results"), results)
     context.record(ModelTrained(prefix=stored.prefix, digest=stored.digest, inputs=inputs, metrics=counts))

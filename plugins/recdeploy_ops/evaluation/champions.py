@@ -71,7 +71,7 @@ def find_champion(context: ReleaseContext) -> Champion | Unknown:
     extracted, trained = (maker.get(DataExtracted), maker.get(ModelTrained)) if maker else (None, None)
     if maker is None or extracted is None or trained is None:
         return Unknown(f"the data that the champion v{number} was trained on are unknown: it was imported")
-    if "imported" in trained.inputs:
+    if trained.is_imported:
         return Unknown(f"the champion v{number} was imported from a notebook without its data")
     try:
         return Champion(

@@ -62,18 +62,24 @@ class DataChecked(GateEvent):
 
 @dataclass(frozen=True)
 class ModelTrained(StoredEvent):
-    """The ADS operator has trained.
+    """The ADS operator has trained, or a model was imported.
 
     Attributes:
-        inputs: what determines the model: ``extract``, ``top_k``, ``seed``, ``model``.
+        inputs: what determines the model: ``extract``, ``top_k``, ``seed``, ``model``; `IMPORTED` for an imported one.
         metrics: as in ``metrics.json``.
     """
 
     type: ClassVar = EventType.MODEL_TRAINED
     task: ClassVar = "run_ads_operator"
+    IMPORTED: ClassVar = "imported"
 
     inputs: Mapping[str, Any]
     metrics: Mapping[str, Any]
+
+    @property
+    def is_imported(self) -> bool:
+        """Return whether the model was imported, and its data are unknown."""
+        return self.IMPORTED in self.inputs
 
 
 @dataclass(frozen=True)
