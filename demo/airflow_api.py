@@ -128,9 +128,15 @@ class AirflowApi:
     def answer(self, run_id: str, task: str, option: str, comment: str) -> bool:
         """Answer an approval; return False if it was already answered."""
         body = {"chosen_options": [option], "params_input": {"comment": comment}}
-        path = f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}/-1/hitlDetails"
-        answer = self._send("PATCH", path, json=body, accept=(httpx.codes.CONFLICT,))
+        answer = self._send("PATCH", self._question(run_id, task), json=body, accept=(httpx.codes.CONFLICT,))
         return answer.status_code != httpx.codes.CONFLICT
+
+    def question_body(self, run_id: str, task: str) -> str:
+        """Return what an approval shows to a person."""
+        return str(self._send("GET", self._question(run_id, task)).json().get("body") or "")
+
+    def _question(self, run_id: str, task: str) -> str:
+        return f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}/-1/hitlDetails"
 
     def task_log(self, run_id: str, task: str, attempt: int) -> list[dict[str, Any]]:
         """Return the events of one try's log; none if the log is missing."""

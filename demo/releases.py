@@ -121,8 +121,13 @@ class ReleaseRun:
             return
         answer = ANSWERS[decision]
         if self._api.answer(run_id, task.name, answer, comment):
-            self._console.step(f"answered {answer!r}")
+            self._console.step(f"answered {answer!r}; the question was: {self._read_verdict(run_id, task.name)}")
         self._answered.add(task.attempt)
+
+    def _read_verdict(self, run_id: str, task: str) -> str:
+        """Return the first line of a question: the verdict in words."""
+        lines = self._api.question_body(run_id, task).splitlines() or [""]
+        return lines[0].lstrip("# ").replace("*", "")
 
     def _invite(self, run_id: str) -> None:
         self._console.say(

@@ -116,12 +116,17 @@ def task(state: str) -> dict[str, Any]:
 
 
 def test_the_demo_answers_only_when_the_scheduler_has_parked_the_task(
-    airflow: Airflow, api: AirflowApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    airflow: Airflow,
+    api: AirflowApi,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(releases, "POLL_SECONDS", 0)
     look = [(200, {"state": "running"}), (200, {"task_instances": [task("awaiting_input")]})]
     ended = [(200, {"state": "success"}), (200, {"task_instances": [task("success")]})]
-    airflow.answers = [*look, *look, *look, (200, {}), *look, *ended]
+    question = (200, {"body": "### **HOLD** A person must look\n\nmore"})
+    airflow.answers = [*look, *look, *look, (200, {}), question, *look, *ended]
     knows = iter([False, False, True])
     services: Any = SimpleNamespace(
         require_alive=lambda: None,
@@ -136,3 +141,4 @@ def test_the_demo_answers_only_when_the_scheduler_has_parked_the_task(
     answers = [number for number, (method, _, _) in enumerate(airflow.requests) if method == "PATCH"]
     assert answers == [6]
     assert airflow.requests[6][2] == {"chosen_options": ["Promote"], "params_input": {"comment": "ship it"}}
+    assert "answered 'Promote'; the question was: HOLD A person must look\n" in capsys.readouterr().out
