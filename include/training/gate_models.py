@@ -153,6 +153,7 @@ def train_models(job: dict[str, Any], folder: Path) -> None:
             np.save(folder / f"{model.name}.npy", lists)
             measures[model.name] = {key: float(value) for key, value in asdict(measured).items()}
             progress.advance()
+        del side, rest  # large, before those of the next side are read
     (folder / MEASURES).write_text(json.dumps(measures), encoding="utf-8")
 
 

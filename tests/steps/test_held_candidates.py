@@ -39,7 +39,7 @@ def lose_users(run, share=2):
 def test_a_hold_is_not_promoted_without_a_comment(validated, comment):
     release = validated(2)
     release.ask()
-    with pytest.raises(AnswerRefusedError, match=r"v2 is on HOLD.*without a comment\. Say in the comment why"):
+    with pytest.raises(AnswerRefusedError, match=r"v2: it is on HOLD.*has no comment\. Say in the comment why"):
         release.record_answer(Decision.PROMOTE, comment=comment)
     assert "approval_answered" not in event_types(release.context, release.run_id)
 
@@ -62,7 +62,7 @@ def test_where_every_check_must_pass_a_hold_cannot_be_promoted(validated):
     gates = release.context.settings.gates.model_copy(update={"require_pass": True})
     release.context = reopen(release.context, release.run_id, gates=gates)
     release.ask()
-    with pytest.raises(AnswerRefusedError, match=r"v2 is on HOLD.*gates\.require_pass"):
+    with pytest.raises(AnswerRefusedError, match=r"v2: it is on HOLD.*gates\.require_pass"):
         release.record_answer(Decision.PROMOTE, comment="please")
 
 

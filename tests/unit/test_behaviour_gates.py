@@ -32,7 +32,7 @@ PASS, HOLD, FAIL = Verdict
 USERS, ITEMS, TOP_K = 600, 200, 10
 TWINS = TwinFacts(users=1000, agreement=0.24, floor=0.24, error=0.003, strangers=0.02, usual_strangers=0.02)
 OWN = Concentration(distinct_items=100, top_share=0.5, shared=0.0)
-CHAMPION = ChampionFacts(users=1000, agreement=0.24, concentration=OWN)
+CHAMPION = ChampionFacts(users=1000, agreement=0.24, concentration=OWN, own=OWN)
 FLOORS = Floors(0.24, 0.24)
 
 
@@ -55,9 +55,10 @@ def by_gate(findings: tuple[Finding, ...]) -> dict[str, Finding]:
         ({"strangers": 0.053}, "strangers", FAIL),
         ({"strangers": 0.053, "users": 499}, "strangers", HOLD),
         ({"strangers": 0.33, "usual_strangers": 0.3}, "strangers", PASS),
-        ({"worst_slice": Slice("country = DE", 0.61, 50)}, "worst_slice", PASS),
-        ({"worst_slice": Slice("country = DE", 0.59, 50)}, "worst_slice", FAIL),
-        ({"worst_slice": Slice("country = DE", 0.59, 50), "users": 100}, "worst_slice", HOLD),
+        ({"worst_slice": Slice("country = DE", 0.61, 50, 0.24)}, "worst_slice", PASS),
+        ({"worst_slice": Slice("country = DE", 0.59, 500, 0.24)}, "worst_slice", FAIL),
+        ({"worst_slice": Slice("country = DE", 0.59, 499, 0.24)}, "worst_slice", HOLD),
+        ({"worst_slice": Slice("country = DE", 0.59, 500, 0.14)}, "worst_slice", HOLD),
     ],
 )
 def test_lists_that_are_not_what_the_recipe_gives_are_seen(
@@ -94,7 +95,8 @@ def test_lists_that_are_not_what_the_recipe_gives_are_seen(
 def test_changes_beyond_chance_are_seen(
     own: dict[str, Any], champion: dict[str, Any], floors: Floors, gate: str, verdict: Verdict
 ) -> None:
-    findings = judge_changes(replace(OWN, **own), replace(CHAMPION, **champion), floors, BOUNDS, why="")
+    facts = replace(CHAMPION, **champion, own=replace(OWN, **own))
+    findings = judge_changes(facts, floors, BOUNDS, why="")
     assert by_gate(findings)[gate].verdict is verdict
 
 
@@ -110,9 +112,7 @@ def test_equal_lists_and_equal_scores_always_hold(
 
 
 def test_what_was_not_measured_holds_and_says_why() -> None:
-    findings = judge_twins(None, BOUNDS, why="of a reason") + judge_changes(
-        OWN, None, FLOORS, BOUNDS, why="of a reason"
-    )
+    findings = judge_twins(None, BOUNDS, why="of a reason") + judge_changes(None, FLOORS, BOUNDS, why="of a reason")
     assert len(findings) == 7
     assert {(f.verdict, f.value, f.message) for f in findings} == {(HOLD, None, "Not measured: of a reason.")}
 
@@ -191,7 +191,9 @@ def test_concentration_counts_items_reach_and_equal_lists() -> None:
 
 def test_only_users_with_both_lists_are_compared() -> None:
     candidate, champion = np.array([[1], [2], [-1]], np.int32), np.array([[1], [-1], [3]], np.int32)
-    assert measure_champion(candidate, champion) == ChampionFacts(1, 1.0, Concentration(1, 1.0, 0.0))
+    assert measure_champion(candidate, champion) == ChampionFacts(
+        1, 1.0, Concentration(1, 1.0, 0.0), Concentration(1, 1.0, 0.0)
+    )
     assert measure_champion(candidate[:1], champion[1:2]) is None
     assert measure_twins(candidate[2:], [candidate[:1]] * 2, None, fewest_in_slice=1) is None
 

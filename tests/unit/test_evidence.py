@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from unit.test_report_page import sample
 
-from recdeploy_ops.approvals.evidence import LIMIT, Evidence, escape_id, escape_text, render_evidence, render_verdict
+from recdeploy_ops.approvals.evidence import LIMIT, Evidence, escape_id, escape_text, render_evidence
+from recdeploy_ops.approvals.verdicts import render_verdict
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 
@@ -216,7 +217,7 @@ def test_a_report_without_an_address_is_named_by_its_place() -> None:
 def test_evidence_that_is_too_long_loses_whole_rows_at_its_end(text: str) -> None:
     shown = render_evidence(full_evidence(text, times=120))
     assert len(shown.encode()) <= LIMIT
-    assert shown.endswith("the whole report is kept beside the run._\n")
+    assert shown.endswith("the whole report is stored beside the run._\n")
     assert all(line.endswith(" |") for line in shown.splitlines() if line.startswith("|"))
 
 

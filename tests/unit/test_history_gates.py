@@ -165,14 +165,18 @@ def test_lost_and_late_rows_are_counted_and_named(tmp_path: Path) -> None:
     rows = make_rows()
     approved = rows.until(WEEKS - 1)
     first = (str(rows.users[5]), str(rows.items[5]))
-    changed = replace(rows, ratings=np.where(np.arange(len(rows.users)) == 5, 9.0, rows.ratings))
+    is_first = np.arange(len(rows.users)) == 5
+    changed = replace(rows, ratings=np.where(is_first, 9.0, rows.ratings))
+    added = replace(rows, users=np.where(is_first, "u999", rows.users))
 
-    findings = judge(tmp_path, changed, approved)
+    findings = judge(tmp_path / "changed", changed, approved)
+    late = judge(tmp_path / "added", added, approved)["history_late"]
 
     distinct = len(approved.users)
-    for gate in ("history_lost", "history_late"):
-        assert findings[gate].value == pytest.approx(1 / distinct)
-        assert f"user {first[0]!r} item {first[1]!r}" in findings[gate].message
+    assert findings["history_lost"].value == late.value == pytest.approx(1 / distinct)
+    assert findings["history_late"].value == 0.0
+    assert f"user {first[0]!r} item {first[1]!r}" in findings["history_lost"].message
+    assert f"user 'u999' item {first[1]!r}" in late.message
     assert (findings["history_lost"].users, findings["history_lost"].unit) == (distinct, "approved interactions")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,16 @@ def test_a_recipe_that_ranks_worse_is_seen(changes: dict[str, Any], verdict: Ver
     finding = judge_quality(replace(FACTS, **changes), BOUNDS, why="")
     assert finding.verdict is verdict
     assert words in finding.message
-    assert "the most popular items 0.16" in finding.message
+    assert ("the most popular items 0.16" in finding.message) is math.isfinite(changes.get("low", 0.0))
+
+
+def test_a_backtest_without_hits_can_be_stored() -> None:
+    nothing = replace(FACTS, relative=math.nan, low=math.nan, high=math.nan, at_10=(math.nan, math.nan, math.nan))
+    plain = nothing.to_plain()
+    assert (plain["relative"], plain["at_10"]) == (None, [None, None, None])
+    json.dumps(plain, allow_nan=False)
+    assert str(QualityFacts.from_plain(plain)) == str(nothing)
+    assert QualityFacts.from_plain(json.loads(json.dumps(FACTS.to_plain()))) == FACTS
 
 
 def test_without_a_backtest_it_holds() -> None:
@@ -216,14 +226,13 @@ def test_the_interval_covers_the_difference_as_often_as_it_says() -> None:
         (0.4, 0.3, PASS),
         (0.0, 0.3, FAIL),
         (-0.2, 0.04, HOLD),
-        (0.01, None, PASS),
-        (0.0, None, HOLD),
+        (0.4, None, HOLD),
         (None, 0.3, HOLD),
         (math.nan, 0.3, HOLD),
     ],
 )
 def test_a_model_that_explains_less_is_seen(own: float | None, champion: float | None, verdict: Verdict) -> None:
-    assert judge_training(own, champion, 20_000, TrainingThresholds()).verdict is verdict
+    assert judge_training(own, champion, 20_000, TrainingThresholds(), why="").verdict is verdict
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def record_answer(context: ReleaseContext, answer: Answer, *, attempt: int) -> A
     is_own = answer.by == release.opened.triggered_by
     if answer.decision in CHANGING_DECISIONS and is_own and not context.settings.release.self_approval:
         raise self_approval(f"{answer.by} triggered this run and may not approve it")
-    if answer.decision is Decision.PROMOTE and question.verdict is Verdict.HOLD:
+    if answer.decision is Decision.PROMOTE and question.verdict is not Verdict.PASS:
         _require_reason(context, answer)
     recorded = context.record(
         ApprovalAnswered(
@@ -95,12 +95,12 @@ def _require_reason(context: ReleaseContext, answer: Answer) -> None:
     version = context.release.version
     if context.settings.gates.require_pass:
         raise AnswerRefusedError(
-            f"v{version} is on HOLD, and the settings let only a version be promoted that passes every check.",
+            f"Refusing to promote v{version}: it is on HOLD, and gates.require_pass allows only what passes.",
             ChangeSetting("Reject it and correct the causes, or allow it", setting="gates.require_pass"),
         )
     if not answer.comment.strip() and not context.release.is_from_notebook:
         raise AnswerRefusedError(
-            f"v{version} is on HOLD, and it was promoted without a comment.",
+            f"Refusing to promote v{version}: it is on HOLD, and the answer has no comment.",
             Remedy("Say in the comment why each reason does not matter, and promote again; or reject it"),
         )
 

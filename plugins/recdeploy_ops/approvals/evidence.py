@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 
 LIMIT = 8_000  # bytes of the tables
-MOST_REASONS, REASON_LENGTH = 8, 220  # of the verdict; the page has all of them
-CUT = "\n_Cut to fit: the whole report is kept beside the run._\n"
+CUT = "\n_Cut to fit: the whole report is stored beside the run._\n"
 ID_LENGTH = 40  # characters shown of an id: a UUID has 36
 MESSAGE_LENGTH = 300
 SAMPLE_ITEMS = 5
@@ -84,10 +83,10 @@ def render_evidence(evidence: Evidence) -> str:
     """Return the approval's body: GitHub-flavoured Markdown of less than 8 kB, most important first."""
     blocks = [
         [f"> **Note:** {escape_text(notice)}\n" for notice in evidence.notices],
-        _table(("what would be promoted", "value"), _summarise(evidence)),
+        table(("what would be promoted", "value"), _summarise(evidence)),
         _findings(evidence.gates),
-        _table(("validation of TEST", "result"), _validation(evidence)),
-        _table(("user", "recommendations, best first"), _samples(evidence)),
+        table(("validation of TEST", "result"), _validation(evidence)),
+        table(("user", "recommendations, best first"), _samples(evidence)),
     ]
     text = ""
     for lines in blocks:
@@ -97,46 +96,6 @@ def render_evidence(evidence: Evidence) -> str:
             text += line + "\n"
         text += "\n" if lines else ""
     return text
-
-
-def render_verdict(report: Mapping[str, Any], link: str) -> str:
-    """Return the beginning of the approval's body: the verdict in words, the eight numbers, and where the report is.
-
-    Args:
-        report: as `build_report` returns it.
-        link: address of its page, or where that is stored.
-    """
-    opened = [f for f in report["findings"] if f["verdict"] != "PASS" and f["value"] is not None]
-    reasons = [
-        f"- {MARKS.get(finding['verdict'], UNKNOWN_VERDICT)} {escape_text(finding['gate'], 80)}: "
-        f"{escape_text(str(finding['message']), REASON_LENGTH)}"
-        for finding in opened[:MOST_REASONS]
-    ]
-    numbers = [
-        (escape_text(n["title"]), f"**{escape_text(n['value'])}**", escape_text(n["note"])) for n in report["numbers"]
-    ]
-    address = (
-        f"[Open the report]({link})" if link.startswith(("http://", "https://")) else f"Report: {escape_id(link, 300)}"
-    )
-    return "\n".join(
-        [
-            f"### {MARKS.get(report['verdict'], UNKNOWN_VERDICT)} {escape_text(report['headline'])}",
-            "",
-            escape_text(report["lead"]),
-            "",
-            *reasons,
-            "",
-            address,
-            "",
-            *_table(("number", "value", ""), numbers),
-            "",
-            "**Not measured:** "
-            + " ".join(
-                f"{escape_text(sentence)}"
-                for sentence in (report["not_measured"] + report["never_measured"])[:MOST_REASONS]
-            ),
-        ]
-    )
 
 
 def render_rollback(reason: str, notices: Sequence[str], facts: Mapping[str, object]) -> str:
@@ -150,7 +109,7 @@ def render_rollback(reason: str, notices: Sequence[str], facts: Mapping[str, obj
     lines = [f"> **Note:** {escape_text(notice)}\n" for notice in notices]
     lines.append(f"Reason: {escape_text(reason or 'none given')}\n")
     rows = [(escape_text(name), escape_text(_number(value))) for name, value in facts.items()]
-    return "\n".join([*lines, *_table(("", "rollback"), rows)]) + "\n"
+    return "\n".join([*lines, *table(("", "rollback"), rows)]) + "\n"
 
 
 def escape_text(text: str, length: int = MESSAGE_LENGTH) -> str:
@@ -189,7 +148,8 @@ def _escape(character: str) -> str:
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a Markdown table; none without rows. The cells are Markdown already."""
     if not rows:
         return []
     lines = [head, tuple("---" for _ in head), *rows]
@@ -235,7 +195,7 @@ def _findings(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for (verdict, *shown), names in ranked
     ]
     count = [f"\n{MARKS['PASS']}: {passed} checks; the report lists them.\n"] if passed else []
-    return [*_table(("verdict", "gate", "value", "needs", "what was seen"), lines), *count]
+    return [*table(("verdict", "gate", "value", "needs", "what was seen"), lines), *count]
 
 
 def _validation(evidence: Evidence) -> list[tuple[str, str]]:

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.approvals import fingerprints
-from recdeploy_ops.approvals.evidence import Evidence, render_evidence, render_rollback, render_verdict
+from recdeploy_ops.approvals.evidence import Evidence, render_evidence, render_rollback
+from recdeploy_ops.approvals.verdicts import render_verdict
 from recdeploy_ops.domain.events import (
     ApprovalRequested,
     ArtifactBuilt,

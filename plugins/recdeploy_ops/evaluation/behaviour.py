@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.parquet as pq
 
+from recdeploy_ops.domain.codec import shorten
 from recdeploy_ops.domain.gates.behaviour import Slice, TwinFacts
 from recdeploy_ops.domain.gates.changes import ChampionFacts, Concentration
 from recdeploy_ops.evaluation.blast_radius import align, measure_blast_radius, name_items
@@ -113,12 +114,12 @@ def measure_behaviour(
 
 def _read_labels(path: Path, users: pa.Array, source: SourceSettings) -> NDArray[np.str_] | None:
     """Return the slice of each user, as text; None if the settings name no column of slices."""
-    if source.segment_column is None:
+    if source.segment_column is None or source.segment_column not in pq.read_schema(path).names:
         return None
     table = pq.read_table(path, columns=[source.user_column, source.segment_column])
     rows = positions(users, table.column(0).combine_chunks())
     values = table.column(1).take(rows).to_pylist()
-    return np.array([f"{source.segment_column} = {value}" for value in values])
+    return np.array([shorten(f"{source.segment_column} = {value}", 60) for value in values])
 
 
 def measure_twins(
@@ -168,7 +169,9 @@ def measure_champion(candidate: Matrix, champion: Matrix) -> ChampionFacts | Non
     if not len(both):
         return None
     agreement = float(jaccard(candidate[both], champion[both]).mean())
-    return ChampionFacts(len(both), agreement, measure_concentration(champion[both]))
+    return ChampionFacts(
+        len(both), agreement, measure_concentration(champion[both]), measure_concentration(candidate[both])
+    )
 
 
 def _worst_slice(
@@ -181,4 +184,9 @@ def _worst_slice(
     if not len(large):
         return None
     worst = large[np.argmin(own[large] / usual[large])]
-    return Slice(str(names[worst]), float(own[worst] / usual[worst]), int(sizes[worst]))
+    return Slice(
+        name=shorten(str(names[worst]), 60),
+        ratio=float(own[worst] / usual[worst]),
+        users=int(sizes[worst]),
+        floor=float(usual[worst] / sizes[worst]),
+    )

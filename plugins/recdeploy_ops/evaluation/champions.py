@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError, MissingInputError
 from recdeploy_ops.domain.events import CandidateEvaluated, DataExtracted, ModelTrained
 from recdeploy_ops.evaluation.stored_reports import read_report
-from recdeploy_ops.storage.bundles import open_bundle
+from recdeploy_ops.storage.bundles import fetch_bundle, open_bundle
+from recdeploy_ops.training.recommendations import RECOMMENDATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.storage.bundles import Bundle
 
+COLUMNS = ("user_column", "item_column", "rating_column", "timestamp_column")
 FIRST_RELEASE = "this is the first release, so there is no champion to compare with"
 
 
@@ -28,7 +31,7 @@ class Champion:
         version: its number.
         extract: the data that it was trained on.
         results: the operator's results, with ``recommendations.csv``.
-        inputs: what determines its model: ``top_k``, ``seed``, ``model``; empty if it was imported.
+        inputs: what determines its model: ``top_k``, ``seed``, ``model``.
         metrics: as in ``metrics.json``.
         since: the first day of its interactions, as it was configured; None without one.
         floor: its noise floor; None if it is unknown.
@@ -62,8 +65,8 @@ def find_champion(context: ReleaseContext) -> Champion | Unknown:
     """
     release, state = context.release, context.state
     number = release.opened.champion
-    if number == release.version and state.previous_champion:
-        number = state.previous_champion.version
+    if number == release.version:
+        number = state.previous_champion.version if state.previous_champion else None
     if number is None:
         return Unknown(FIRST_RELEASE)
     version = state.versions.get(number)
@@ -73,6 +76,10 @@ def find_champion(context: ReleaseContext) -> Champion | Unknown:
         return Unknown(f"the data that the champion v{number} was trained on are unknown: it was imported")
     if trained.is_imported:
         return Unknown(f"the champion v{number} was imported from a notebook without its data")
+    source = _read_source(context, maker.opened.settings.key)
+    renamed = [name for name in COLUMNS if name in source and source[name] != getattr(context.settings.source, name)]
+    if renamed:
+        return Unknown(f"the champion v{number} was trained on other columns: {', '.join(renamed)} was changed since")
     try:
         return Champion(
             version=number,
@@ -80,18 +87,30 @@ def find_champion(context: ReleaseContext) -> Champion | Unknown:
             results=open_bundle(context.store, trained.prefix, digest=trained.digest, made_by=ModelTrained.task),
             inputs=trained.inputs,
             metrics=trained.metrics,
-            since=_read_since(context, maker.opened.settings.key),
+            since=(source.get("parameters") or {}).get("since"),
             floor=_read_floor(context, maker.get(CandidateEvaluated)),
         )
     except (MissingInputError, IntegrityError) as err:
         return Unknown(f"the data of the champion v{number} cannot be read: {err.message}")
 
 
-def _read_since(context: ReleaseContext, key: str) -> object:
+def fetch_champion(context: ReleaseContext, champion: Champion, bundle: Bundle, folder: Path) -> Unknown | None:
+    """Fetch files of the champion into a folder; return why that is impossible, or None."""
+    names = [RECOMMENDATIONS] if bundle is champion.results else None
     try:
-        return json.loads(context.store.read(key))["source"]["parameters"].get("since")
-    except (KeyNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+        fetch_bundle(context.store, bundle, folder, names)
+    except (IntegrityError, KeyNotFoundError) as err:
+        return Unknown(f"the data of the champion v{champion.version} cannot be read: {err}")
+    return None
+
+
+def _read_source(context: ReleaseContext, key: str) -> Mapping[str, Any]:
+    """Return the section ``source`` of a release's settings; empty if they are gone."""
+    try:
+        source: Mapping[str, Any] = json.loads(context.store.read(key))["source"]
+    except (KeyNotFoundError, ValueError, KeyError, TypeError):
+        return {}
+    return source
 
 
 def _read_floor(context: ReleaseContext, evaluated: CandidateEvaluated | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,7 +65,7 @@ class Comparison:
         np.savez_compressed(folder / TWIN_FILE, *self.twins)
         np.savez_compressed(folder / BACKTEST_FILE, **dict[str, Any](self.scores))
         return {
-            "quality": asdict(self.quality) if self.quality else None,
+            "quality": self.quality.to_plain() if self.quality else None,
             "why": self.why,
             "seconds": round(self.seconds, 1),
         }
@@ -77,8 +77,7 @@ class Comparison:
             twins = [stored[name] for name in stored.files]
         with np.load(folder / BACKTEST_FILE, allow_pickle=False) as stored:
             scores = {name: stored[name] for name in stored.files}
-        stored = facts["quality"]
-        quality = QualityFacts(**{**stored, "at_10": tuple(stored["at_10"])}) if stored else None
+        quality = QualityFacts.from_plain(facts["quality"]) if facts["quality"] else None
         return cls(twins, quality, scores, facts["why"], facts["seconds"])
 
 

@@ -106,7 +106,8 @@ def _kinds(source: SourceSettings) -> Iterator[tuple[str, dict[str, pa.DataType]
     ids = {source.user_column: pa.string(), source.item_column: pa.string()}
     optional = {source.timestamp_column: pa.timestamp("us", tz="UTC")} if source.timestamp_column else {}
     yield "interactions", {**ids, source.rating_column: pa.float64(), **optional}
-    yield "users", {source.user_column: pa.string()}
+    segment = {source.segment_column: pa.string()} if source.segment_column else {}
+    yield "users", {source.user_column: pa.string(), **segment}
     yield "items", {source.item_column: pa.string()}
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from recdeploy_ops.domain.gates.history import Differences, HistoryFacts
 from recdeploy_ops.domain.gates.newest import NewestFacts, WindowFacts
-from recdeploy_ops.evaluation.interactions import Interactions, hash_rows, positions, read_interactions
+from recdeploy_ops.evaluation.interactions import Interactions, hash_pairs, hash_rows, positions, read_interactions
 from recdeploy_ops.training.recommendations import ITEMS
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def _measure_history(extracts: Extracts, approved: Interactions, today: Interact
     if has_times and today.times is not None and cut is not None:
         before = np.flatnonzero(today.times <= cut)
         added = before[~np.isin(now[before], distinct)]
+        added = added[~np.isin(hash_pairs(today)[added], hash_pairs(approved))]  # changed ones count as lost
         late = Differences(len(added), _name_rows(today, added))
     missing, kept, renamed = _compare_items(extracts)
     return HistoryFacts(
@@ -185,7 +186,7 @@ def describe_window(rows: Interactions, known: Interactions) -> WindowFacts:
     is_known = (items >= 0) & (counts[items] > 0)
     has_mean = is_known & (counts[items] >= FEWEST_RATINGS)
     means, ratings = sums[items[has_mean]] / counts[items[has_mean]], rows.ratings[has_mean]
-    varied = len(means) > FEWEST_ROWS and means.std() > 0 and ratings.std() > 0
+    varied = len(means) > FEWEST_RATINGS and means.std() > 0 and ratings.std() > 0
     return WindowFacts(
         rows=len(rows),
         user_share=float(by_user.max() / len(rows)),

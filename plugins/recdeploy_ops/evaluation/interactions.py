@@ -131,6 +131,12 @@ def hash_rows(interactions: Interactions) -> NDArray[np.uint64]:
     return _mix(hashes)
 
 
+def hash_pairs(interactions: Interactions) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of each row's user and item; shape (rows,)."""
+    hashes = _hash_ids(interactions.users.ids)[interactions.users.codes]
+    return _mix(_mix(hashes) ^ _hash_ids(interactions.items.ids)[interactions.items.codes])
+
+
 def hash_text(text: str) -> int:
     """Return a 64-bit hash of a text that is the same in every process."""
     return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest(), "little")

@@ -112,7 +112,7 @@ def _forest(quality: Mapping[str, Any]) -> list[dict[str, Any]]:
             "decides": decides,
         }
         for name, value, low, high, decides in rows
-        if value is not None
+        if None not in {value, low, high}
     ]
 
 
@@ -137,9 +137,10 @@ def _bars(radius: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _movers(radius: Mapping[str, Any]) -> dict[str, Any]:
     """Return the items whose reach changes most, as places in a chart of shares of users."""
     users = max(radius["both"] + radius["new_users"], 1)
+    users_before = max(radius["both"] + radius["lost_users"], 1)
     shares = [
         {
-            "champion": reach["champion"] / users,
+            "champion": reach["champion"] / users_before,
             "candidate": reach["candidate"] / users,
             "twins": [count / users for count in reach["twins"]],
         }

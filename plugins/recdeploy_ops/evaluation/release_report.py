@@ -123,12 +123,12 @@ def _describe_verdict(report: Mapping[str, Any]) -> dict[str, str]:
     held = [finding for finding in findings if finding["verdict"] == Verdict.HOLD]
     failed = [finding for finding in findings if finding["verdict"] == Verdict.FAIL]
     if failed:
-        what = "Nobody needs to decide: correct what stands here, and run again."
+        what = "Nobody is asked: correct the causes below, and run again."
         return {"headline": f"{version} is rejected", "lead": f"{len(failed)} of {len(findings)} checks fail. {what}"}
     if held:
         what = "Read why, and promote only if you can say for each reason why it does not matter."
         return {
             "headline": f"A person must look before {version} may {into}",
-            "lead": f"{passed} of {len(findings)} checks pass, {len(held)} do not or could not be made. {what}",
+            "lead": f"{passed} of {len(findings)} checks pass; {len(held)} are on HOLD. {what}",
         }
     return {"headline": f"{version} may {into}", "lead": f"All {passed} checks pass."}

@@ -39,7 +39,9 @@ def _number(title: str, value: str, note: str) -> dict[str, str]:
 def _quality(quality: Mapping[str, Any] | None) -> dict[str, str]:
     title = "Ranks held-out interactions"
     if quality is None:
-        return _number(title, UNKNOWN, "There is no champion's data to ask about.")
+        return _number(title, UNKNOWN, "No backtest was made.")
+    if quality["relative"] is None:
+        return _number(title, UNKNOWN, "Too few lists had a held-out item.")
     low, high = percent(quality["low"], sign=True), percent(quality["high"], sign=True)
     note = f"Against the champion's recipe; 95 % interval {low} to {high}. {quality['users']:,} users."
     return _number(title, percent(quality["relative"], sign=True), note)
@@ -69,7 +71,7 @@ def _changes(radius: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _no_changes() -> list[dict[str, str]]:
     titles = ("A list changes by", "Users who lose their list", "Users who keep nothing")
-    return [_number(title, UNKNOWN, "There are no champion's lists to compare with.") for title in titles]
+    return [_number(title, UNKNOWN, "The champion's lists were not compared.") for title in titles]
 
 
 def _spread(report: Mapping[str, Any], radius: Mapping[str, Any] | None) -> list[dict[str, str]]:
@@ -85,23 +87,23 @@ def _spread(report: Mapping[str, Any], radius: Mapping[str, Any] | None) -> list
             f"{radius['new_items']:,} items are new in the catalogue.",
         )
         if radius
-        else _number(titles[2], UNKNOWN, "There is no champion's catalogue to compare with.")
+        else _number(titles[2], UNKNOWN, "The champion's catalogue was not compared.")
     )
     return [
         _number(
             titles[0],
             f"{percent(own['top_share'], 0)} of users",
-            f"Champion's: {percent(before['top_share'], 0)}." if before else "There is no champion.",
+            f"Champion's: {percent(before['top_share'], 0)}." if before else "Champion's: not measured.",
         ),
         _number(
             titles[1],
             f"{own['distinct_items']:,}",
-            f"Champion's: {before['distinct_items']:,}." if before else "There is no champion.",
+            f"Champion's: {before['distinct_items']:,}." if before else "Champion's: not measured.",
         ),
         fresh,
         _number(
             titles[3],
             percent(own["shared"]),
-            f"Champion's: {percent(before['shared'])}." if before else "There is no champion.",
+            f"Champion's: {percent(before['shared'])}." if before else "Champion's: not measured.",
         ),
     ]

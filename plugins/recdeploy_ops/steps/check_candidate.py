@@ -12,7 +12,7 @@ from recdeploy_ops.domain.gates.lists import judge_lists
 from recdeploy_ops.domain.gates.training import explained_variance, judge_training
 from recdeploy_ops.domain.gates.verdicts import GateReport
 from recdeploy_ops.evaluation.candidates import fetch_candidate
-from recdeploy_ops.evaluation.champions import Champion, find_champion
+from recdeploy_ops.evaluation.champions import Champion, Unknown, find_champion
 from recdeploy_ops.evaluation.endpoints import probe_artifact
 from recdeploy_ops.evaluation.gate_runs import record_report
 from recdeploy_ops.evaluation.lists import measure_lists
@@ -57,4 +57,5 @@ def _judge_training(context: ReleaseContext) -> Finding:
     metrics, champion = context.release.require(ModelTrained).metrics, find_champion(context)
     theirs = explained_variance(champion.metrics) if isinstance(champion, Champion) else None
     held_out = math.ceil(HELD_OUT_SHARE * metrics.get("interactions", 0))
-    return judge_training(explained_variance(metrics), theirs, held_out, context.settings.gates.training)
+    why = champion.why if isinstance(champion, Unknown) else "its training did not report it"
+    return judge_training(explained_variance(metrics), theirs, held_out, context.settings.gates.training, why=why)

@@ -10,7 +10,7 @@ from recdeploy_ops.domain.gates.data import judge_data
 from recdeploy_ops.domain.gates.history import judge_history
 from recdeploy_ops.domain.gates.newest import judge_newest
 from recdeploy_ops.domain.gates.verdicts import GateReport, Verdict
-from recdeploy_ops.evaluation.champions import Champion, Unknown, find_champion
+from recdeploy_ops.evaluation.champions import Champion, Unknown, fetch_champion, find_champion
 from recdeploy_ops.evaluation.extracts import measure_data
 from recdeploy_ops.evaluation.gate_runs import record_report
 from recdeploy_ops.evaluation.history import Extracts, measure_history, parse_day
@@ -50,12 +50,14 @@ def advance(context: ReleaseContext) -> Outcome:
 
 def _compare(context: ReleaseContext, champion: Champion | Unknown, folder: Path) -> tuple[Finding, ...]:
     gates, source = context.settings.gates, context.settings.source
-    if isinstance(champion, Unknown):
-        return (
-            *judge_history(None, gates.history, why=champion.why),
-            *judge_newest(None, gates.newest, why=champion.why),
-        )
-    fetch_bundle(context.store, champion.extract, folder / "approved")
+    unknown = (
+        fetch_champion(context, champion, champion.extract, folder / "approved")
+        if isinstance(champion, Champion)
+        else champion
+    )
+    if unknown is not None or isinstance(champion, Unknown):
+        why = unknown.why if unknown else ""
+        return (*judge_history(None, gates.history, why=why), *judge_newest(None, gates.newest, why=why))
     extracts = Extracts(
         today=folder / "today",
         approved=folder / "approved",

@@ -13,7 +13,7 @@ from recdeploy_ops.domain.gates.changes import Floors, judge_changes, judge_list
 from recdeploy_ops.domain.gates.quality import judge_quality
 from recdeploy_ops.domain.gates.verdicts import GateReport
 from recdeploy_ops.evaluation.behaviour import Folders, measure_behaviour
-from recdeploy_ops.evaluation.champions import Champion, find_champion
+from recdeploy_ops.evaluation.champions import Champion, Unknown, fetch_champion, find_champion
 from recdeploy_ops.evaluation.comparisons import Comparison, train_comparison
 from recdeploy_ops.evaluation.gate_runs import record_report
 from recdeploy_ops.storage.bundles import fetch_bundle, store_bundle, verify_bundle, write_manifest
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.waiting import Outcome
-    from recdeploy_ops.evaluation.champions import Unknown
     from recdeploy_ops.storage.bundles import Bundle
 
 log = logging.getLogger(__name__)
@@ -46,18 +45,19 @@ def advance(context: ReleaseContext) -> Outcome:
     context.confirm_lock()
     champion = find_champion(context)
     with workspace() as folder:
-        _fetch(context, champion, folder)
+        champion = _fetch(context, champion, folder)
         comparison = _compare(context, champion, folder)
         report, details = _judge(context, champion, comparison, folder)
     return record_report(context, CandidateEvaluated, report, details)
 
 
-def _fetch(context: ReleaseContext, champion: Champion | Unknown, folder: Path) -> None:
+def _fetch(context: ReleaseContext, champion: Champion | Unknown, folder: Path) -> Champion | Unknown:
     fetch_bundle(context.store, context.open_bundle(DataExtracted), folder / TODAY)
     fetch_bundle(context.store, context.open_bundle(ModelTrained), folder / RESULTS, [RECOMMENDATIONS])
-    if isinstance(champion, Champion):
-        fetch_bundle(context.store, champion.extract, folder / APPROVED)
-        fetch_bundle(context.store, champion.results, folder / CHAMPIONS, [RECOMMENDATIONS])
+    if isinstance(champion, Unknown):
+        return champion
+    unknown = fetch_champion(context, champion, champion.extract, folder / APPROVED)
+    return unknown or fetch_champion(context, champion, champion.results, folder / CHAMPIONS) or champion
 
 
 def _compare(context: ReleaseContext, champion: Champion | Unknown, folder: Path) -> Comparison | None:
@@ -135,7 +135,6 @@ def _judge(
         *judge_twins(twins, gates.lists, why=NO_RECIPE),
         *judge_lists_alone(measured.own, measured.tied, measured.users, gates.lists),
         *judge_changes(
-            measured.own,
             measured.champion,
             Floors(twins.floor if twins else None, known.floor if known else None),
             gates.lists,
@@ -145,7 +144,7 @@ def _judge(
     )
     details = {
         **asdict(measured),
-        "quality": asdict(quality) if quality else None,
+        "quality": quality.to_plain() if quality else None,
         "compared_with": known.version if known else None,
     }
     return GateReport(findings), details

@@ -119,7 +119,7 @@ def train_gate_models(
         name="The training of the models for the gates",
         folder=work,
         environment=training_environment(work),
-        timeout_seconds=settings.training.timeout_minutes * 60,
+        timeout_seconds=settings.training.timeout_minutes * 60 * len(models),
         report=report,
         stop=stop,
     )

@@ -1,5 +1,6 @@
 """The page with a release's evidence in Airflow's web server: one guarded GET route, for readers of the DAG."""
 
+import logging
 import re
 from typing import Annotated
 
@@ -7,11 +8,13 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Path, Response
 
 from recdeploy_ops.approvals.pages import find_page
-from recdeploy_ops.domain.errors import KeyNotFoundError, RecdeployError
+from recdeploy_ops.domain.errors import KeyNotFoundError, MissingInputError, RecdeployError
 from recdeploy_ops.evaluation.pages import POLICY
 from recdeploy_ops.hooks.oci import OciHook
 from recdeploy_ops.settings import find_settings, load_settings, name_settings
 from recdeploy_ops.storage.roots import open_store
+
+log = logging.getLogger(__name__)
 
 DAG_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 HEADERS = {
@@ -35,6 +38,10 @@ def show_report(dag_id: Annotated[str, Path()], run_id: Annotated[str, Path()]) 
         page = find_page(open_store(settings.storage, session), settings.project_name, dag_id, run_id)
     except KeyNotFoundError as err:
         raise HTTPException(404, "The report of this run was deleted.") from err
+    except MissingInputError as err:
+        raise HTTPException(404, err.message) from err
     except RecdeployError as err:
-        raise HTTPException(404, str(err)) from err
+        log.exception("The report of %s cannot be read", run_id)
+        detail = "The report cannot be read at present; the log of the API server says why."
+        raise HTTPException(503, detail) from err
     return Response(page, media_type="text/html; charset=utf-8", headers=HEADERS)

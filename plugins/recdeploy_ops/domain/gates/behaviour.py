@@ -31,6 +31,8 @@ NOT_ITS_RECIPE = (
     "and train again"
 )
 
+TOO_LITTLE = "there is too little evidence to tell this from chance: look at the lists of some users"
+
 
 @dataclass(frozen=True)
 class ListThresholds(Thresholds):
@@ -85,11 +87,13 @@ class Slice:
         name: the value of the column that the settings name.
         ratio: agreement with the twins, by that of the twins.
         users: in it.
+        floor: agreement of the twins in it.
     """
 
     name: str
     ratio: float
     users: int
+    floor: float
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,7 @@ def judge_twins(facts: TwinFacts | None, bounds: ListThresholds, *, why: str) ->
     if facts is None:
         return (not_measured("twin_agreement", why), not_measured("strangers", why))
     can_fail = is_firm(facts.users, facts.floor, bounds)
+    advice = NOT_ITS_RECIPE if can_fail else TOO_LITTLE
     below = 1 - facts.agreement / facts.floor if facts.floor else math.nan
     half = normal_half_width(facts.error) / facts.floor if facts.floor else math.nan
     interval = (below - half, below + half) if math.isfinite(half) else None
@@ -147,7 +152,7 @@ def judge_twins(facts: TwinFacts | None, bounds: ListThresholds, *, why: str) ->
             "twin_agreement",
             below,
             bounds.disagreement,
-            with_advice(agreement, below, bounds.disagreement, NOT_ITS_RECIPE),
+            with_advice(agreement, below, bounds.disagreement, advice),
             count=facts.users,
             interval=interval,
             can_fail=can_fail,
@@ -156,7 +161,7 @@ def judge_twins(facts: TwinFacts | None, bounds: ListThresholds, *, why: str) ->
             "strangers",
             excess,
             limit,
-            with_advice(strangers, excess, limit, NOT_ITS_RECIPE),
+            with_advice(strangers, excess, limit, advice),
             count=facts.users,
             can_fail=can_fail,
         ),
@@ -173,7 +178,7 @@ def judge_twins(facts: TwinFacts | None, bounds: ListThresholds, *, why: str) ->
                 bounds.slice,
                 with_advice(seen, worst.ratio, bounds.slice, f"for these users {NOT_ITS_RECIPE}"),
                 count=worst.users,
-                can_fail=can_fail,
+                can_fail=is_firm(worst.users, worst.floor, bounds),
             )
         )
     return tuple(findings)

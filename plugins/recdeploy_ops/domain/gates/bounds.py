@@ -77,7 +77,7 @@ class Least(Thresholds):
 
 def percent(share: float) -> str:
     """Return a share as text, e.g. ``0.5 %``."""
-    return f"{100 * share:.3g} %"
+    return f"{100 * share:,.0f} %" if abs(share) >= 1 else f"{100 * share:.3g} %"
 
 
 def plain(number: float) -> str:
@@ -124,6 +124,8 @@ def judge(
 
 def with_advice(seen: str, value: float, bound: Most | Least, advice: str) -> str:
     """Return a sentence about a value, with what to do if it is out of bounds."""
+    if not math.isfinite(value):
+        return f"{seen}: this cannot be judged."
     return f"{seen}." if bound.judge(value) is Verdict.PASS else f"{seen}: {advice}."
 
 

@@ -36,12 +36,14 @@ class ChampionFacts:
     Attributes:
         users: how many these are.
         agreement: mean Jaccard index of the champion's and the candidate's list.
-        concentration: of the champion's lists.
+        concentration: of the champion's lists of these users.
+        own: of the candidate's lists of the same users.
     """
 
     users: int
     agreement: float
     concentration: Concentration
+    own: Concentration
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,6 @@ def judge_lists_alone(own: Concentration, tied: float, users: int, bounds: ListT
 
 
 def judge_changes(
-    own: Concentration,
     champion: ChampionFacts | None,
     floors: Floors,
     bounds: ListThresholds,
@@ -94,7 +95,6 @@ def judge_changes(
     """Judge the candidate's lists against the champion's.
 
     Args:
-        own: of the candidate's lists.
         champion: as measured; None if there is none.
         floors: of both.
         bounds: of the settings.
@@ -103,7 +103,7 @@ def judge_changes(
     if champion is None:
         gates = ("more_shared_lists", "noise_floor", "distinct_items", "top_item", "churn")
         return tuple(not_measured(gate, why) for gate in gates)
-    users, before, floor = champion.users, champion.concentration, floors.candidate
+    users, before, own, floor = champion.users, champion.concentration, champion.own, floors.candidate
     can_fail = floor is not None and is_firm(users, floor, bounds)
     more = own.shared - before.shared
     spread = abs(own.distinct_items / before.distinct_items - 1) if before.distinct_items else math.nan
@@ -155,20 +155,21 @@ def judge_changes(
 
 
 def _judge_floor(users: int, floors: Floors, bounds: ListThresholds) -> Finding:
-    if not floors.candidate or not floors.champion:
-        whose = "champion" if floors.candidate else "candidate"
+    if floors.candidate is None or not floors.champion:
+        whose = "candidate" if floors.candidate is None else "champion"
         return not_measured("noise_floor", f"the {whose}'s noise floor is unknown")
     moved = abs(floors.candidate / floors.champion - 1)
     message = (
         f"By chance two trainings agree by {plain(floors.candidate)}; for the champion it was {plain(floors.champion)}"
     )
-    advice = "data or recipe differ from the champion's by more than a week: compare both"
+    advice = "data or recipe differ from the champion's more than usual: compare both"
     return judge("noise_floor", moved, bounds.floor, with_advice(message, moved, bounds.floor, advice), count=users)
 
 
 def _judge_churn(champion: ChampionFacts, floor: float | None, bounds: ListThresholds, *, can_fail: bool) -> Finding:
     if not floor:
-        return not_measured("churn", "the noise floor is unknown")
+        unknown = "the noise floor is unknown" if floor is None else "the twins share no item"
+        return not_measured("churn", unknown)
     ratio = champion.agreement / floor
     message = (
         f"The lists agree with the champion's by {plain(champion.agreement)} (mean Jaccard index), {percent(ratio)} of "

@@ -50,11 +50,11 @@ class HistoryFacts:
     Attributes:
         approved: distinct interactions of the approved extract in the period that both cover.
         lost: of them, those that are gone or have another rating or time.
-        late: interactions of today's extract before the newest approved one that were not approved; None without
-            timestamps.
+        late: interactions of today's extract, not after the newest approved one, whose user and item were not approved
+            together; None without timestamps.
         approved_items: distinct items of the approved extract.
         missing: of them, those that are gone.
-        kept_items: of them, those that are still there and have a title in both.
+        kept_items: of them, those that are still there.
         renamed: of those, the ones with another title; None without titles.
     """
 
@@ -125,7 +125,7 @@ def _compare(
     count, unit = whole
     if differing is None:
         missing = "timestamps" if gate == "history_late" else "titles"
-        return not_measured(gate, f"the settings name no column of {missing}, or the champion's extract has none")
+        return not_measured(gate, f"the settings name no column of {missing}, or one of the extracts lacks it")
     if not count:
         return not_measured(gate, f"there are no {unit} to compare with")
     share = differing.count / count

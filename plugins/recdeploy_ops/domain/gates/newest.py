@@ -63,8 +63,8 @@ class NewestThresholds(Thresholds):
     fewest_pairs: int = 100
 
     def __post_init__(self) -> None:
-        if self.windows < self.fewest_windows or self.fewest_windows < 1:
-            raise ValueError(f"fewest_windows must be between 1 and windows, which is {self.windows}")
+        if not 1 <= self.fewest_windows <= self.windows <= 104:
+            raise ValueError("fewest_windows must be between 1 and windows, and windows at most 104")
         if not all(math.isfinite(number) and number >= 1 for number in (self.volume_factor, self.fewest_pairs)):
             raise ValueError("volume_factor and fewest_pairs must be at least 1")
         shares = (self.user_share, self.item_share, self.unknown_items, self.popularity_drop)
@@ -247,12 +247,13 @@ def _judge_popularity(new: WindowFacts, earlier: tuple[WindowFacts, ...], bounds
 
 def _judge_correlation(new: WindowFacts, bounds: NewestThresholds) -> Finding:
     threshold = "HOLD if the interval touches 0, FAIL if it is below 0"
-    if new.correlation is None or new.pairs < max(bounds.fewest_pairs, 4):
-        return not_measured(
-            "newest_correlation",
-            f"{new.pairs:,} new ratings are of items with five approved ones, and {bounds.fewest_pairs} different "
-            "ones are needed",
-        )
+    needed = max(bounds.fewest_pairs, 4)
+    if new.pairs < needed:
+        few = f"{new.pairs:,} new ratings are of items with five approved ones, and {needed} are needed"
+        return not_measured("newest_correlation", few)
+    if new.correlation is None:
+        equal = "the new ratings, or the approved means of their items, are all equal or not finite"
+        return not_measured("newest_correlation", equal)
     low, high = correlation_interval(new.correlation, new.pairs)
     verdict = Verdict.FAIL if high < 0 else Verdict.HOLD if low <= 0 else Verdict.PASS
     message = (

@@ -8,10 +8,14 @@ them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.gates.bounds import Thresholds, not_measured, percent, plain
 from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,13 @@ class QualityThresholds(Thresholds):
             raise ValueError("margin must be between 0 and 1, and held_out_share between 0 and 0.5")
         if not 2 <= self.seeds <= 50:
             raise ValueError(
-                "seeds must be between 2 and 50: with one, the chance of the seed cannot be told from merit"
+                "seeds must be between 2 and 50: with one, the effect of the seed cannot be told from the recipe's"
             )
         counts = (self.fewest_users, self.fewest_hits, self.depth, self.most_held_out, self.most_users)
         if min(counts) < 1 or self.fewest_interactions < 2:
             raise ValueError("a number of users, hits or items must be at least 1, fewest_interactions at least 2")
+        if self.fewest_interactions * self.held_out_share < 1:
+            raise ValueError("fewest_interactions times held_out_share must be at least 1, or nothing is held out")
         if self.most_users < self.fewest_users:
             raise ValueError(f"most_users must be at least fewest_users, which is {self.fewest_users}")
 
@@ -86,6 +92,18 @@ class QualityFacts:
     depth: int
     seeds: int
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return the facts as plain values; a number that is not finite is None, as JSON has no NaN."""
+        values = {name: _finite(value) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        return {**values, "at_10": [_finite(number) for number in self.at_10]}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> QualityFacts:
+        """Return what `to_plain` turned into plain values."""
+        values: dict[str, Any] = {name: math.nan if value is None else value for name, value in plain.items()}
+        relative, low, high = (math.nan if value is None else value for value in plain["at_10"])
+        return cls(**{**values, "at_10": (relative, low, high)})
+
     @property
     def half_width(self) -> float:
         """Return half the width of the interval."""
@@ -110,9 +128,7 @@ def judge_quality(facts: QualityFacts | None, bounds: QualityThresholds, *, why:
     )
     numbers = (facts.relative, facts.low, facts.high)
     if not all(map(math.isfinite, numbers)):
-        return Finding(
-            "quality", Verdict.HOLD, None, threshold, _describe(facts) + _advise_more(facts, bounds), facts.users
-        )
+        return Finding("quality", Verdict.HOLD, None, threshold, _advise_more(facts, bounds).strip(), facts.users)
     interval = (facts.low, facts.high)
     if facts.users < bounds.fewest_users or facts.hits < bounds.fewest_hits:
         message = _describe(facts) + _advise_more(facts, bounds)
@@ -130,10 +146,14 @@ def judge_quality(facts: QualityFacts | None, bounds: QualityThresholds, *, why:
     return Finding("quality", Verdict.HOLD, facts.relative, threshold, message, facts.users, interval=interval)
 
 
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
 def _describe(facts: QualityFacts) -> str:
     return (
-        f"Asked for interactions held out of the champion's data, today's recipe ranks {facts.relative:+.1%} (95 % "
-        f"interval {facts.low:+.1%} to {facts.high:+.1%}) relative to the champion's: NDCG@{facts.depth} "
+        f"On interactions held out of the champion's data, today's recipe ranks {facts.relative:+.1%} (95 % interval "
+        f"{facts.low:+.1%} to {facts.high:+.1%}) relative to the champion's: NDCG@{facts.depth} "
         f"{plain(facts.candidate)} against {plain(facts.champion)}, {facts.seeds} trainings a side, {facts.users:,} "
         f"users, {facts.hits:,} with a hit. Random lists reach {plain(facts.random)}, the most popular items "
         f"{plain(facts.popularity)}."

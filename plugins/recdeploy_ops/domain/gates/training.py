@@ -41,7 +41,9 @@ def explained_variance(metrics: Mapping[str, object]) -> float | None:
     return 1 - rmse**2 / variance
 
 
-def judge_training(own: float | None, champion: float | None, ratings: int, bounds: TrainingThresholds) -> Finding:
+def judge_training(
+    own: float | None, champion: float | None, ratings: int, bounds: TrainingThresholds, *, why: str
+) -> Finding:
     """Judge the explained variance. It says whether anything was learned, not how well items are ranked.
 
     Args:
@@ -49,18 +51,18 @@ def judge_training(own: float | None, champion: float | None, ratings: int, boun
         champion: the champion's; None if it is unknown.
         ratings: that were held out.
         bounds: of the settings.
+        why: the reason if ``champion`` is None.
     """
     gate, unit = "explained_variance", "ratings"
-    threshold = f"HOLD if {bounds.drop.hold:g} below the champion's, FAIL if nothing is explained where it explains"
+    drop = bounds.drop.describe(plain)
+    threshold = f"below the champion's: {drop}; FAIL if <= 0 where the champion's is > {bounds.explains:g}"
     if own is None or not math.isfinite(own):
-        message = "Not measured: the training did not report its error and the variance of the held-out ratings."
+        message = "Not measured: the error is unknown, or the held-out ratings are all equal."
         return Finding(gate, Verdict.HOLD, None, threshold, message, ratings, unit)
     message = f"The model explains {plain(own)} of the variance of the held-out ratings"
     if champion is None:
-        message += "; there is no champion's to compare with"
-        if own <= 0:
-            message += ". Their mean explains as much: look at the settings of training"
-        return Finding(gate, Verdict.PASS if own > 0 else Verdict.HOLD, own, threshold, message + ".", ratings, unit)
+        message += f"; the champion's is unknown: {why}"
+        return Finding(gate, Verdict.HOLD, own, threshold, message + ".", ratings, unit)
     message += f"; the champion's explained {plain(champion)}"
     if own <= 0 and champion > bounds.explains:
         message += ". It learned nothing: look at training.learning_rate, training.epochs and the scale of the ratings"

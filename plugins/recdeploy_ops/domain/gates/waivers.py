@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from recdeploy_ops.domain.gates.verdicts import GateReport, Verdict
 
-# What compares with the champion or its kind. What would break training, a list or an answer cannot be waived.
+# Of the gates that compare with the champion or with twins. What would break training, a list or an answer, and worse
+# quality, cannot be waived.
 WAIVABLE = {
     "history_lost",
     "history_late",
