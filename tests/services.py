@@ -255,7 +255,7 @@ class Installation:
         self.admin.trigger(run_id, params)
         return run_id
 
-    def follow(self, run_id: str, decision: Any = None, comment: str = "") -> Outcome:
+    def follow(self, run_id: str, decision: Any = None, comment: str = "seen") -> Outcome:
         """Watch a run to its end; answer the approval when the scheduler has stored the question, like the demo."""
         watch = ReleaseRun(
             self.approver,

@@ -6,7 +6,6 @@ import gc
 import os
 import shutil
 import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,6 +39,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order_by_installation(items)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """Collect what Playwright leaves of its driver once nothing refers to it: Python 3.13 warns of open pipes."""
+    result = yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    return result
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The browser's program; without one the tests are skipped, or fail if `REQUIRED` is set."""
@@ -54,16 +63,6 @@ def chromium() -> str:
 @pytest.fixture
 def page(chromium: str, tmp_path: Path) -> Iterator[Page]:
     """An empty page that can send requests only to 127.0.0.1."""
-    with _open_page(chromium) as page:
-        yield page
-    with warnings.catch_warnings():
-        # Playwright leaves the pipes of its driver to the garbage collector, which warns from Python 3.13 on.
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
-@contextmanager
-def _open_page(chromium: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=OPTIONS)
         context = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-US")

@@ -6,8 +6,10 @@ import getpass
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -68,7 +70,7 @@ def artifact_version(tmp_path):
 
 
 def fill_shop(folder):
-    """Write a shop with 30 users who have rated some of 20 products in the last days; return its path."""
+    """Write the champion's shop with 30 more users, who rated some of 20 more products lately; return its path."""
     users, products = [f"0{n:03d}" for n in range(30)], [f"p{n}" for n in range(20)]
     now = datetime.now(UTC)
     rows = [
@@ -77,8 +79,16 @@ def fill_shop(folder):
         for p, product in enumerate(products)
         if (u + p) % 3 == 0
     ]
-    tables = {"users": [(user, "x") for user in users], "products": [(product, "t", "c") for product in products]}
-    return make_shop(folder / "notebook.db", interactions=rows, kind="TEXT", **tables)
+    tables = ("interactions", "users", "products")
+    with closing(sqlite3.connect(folder / "shop.db")) as shop:
+        approved = {table: shop.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
+    return make_shop(
+        folder / "notebook.db",
+        interactions=approved["interactions"] + rows,
+        users=approved["users"] + [(user, "x") for user in users],
+        products=approved["products"] + [(product, "t", "c") for product in products],
+        kind="TEXT",
+    )
 
 
 @pytest.mark.more
@@ -91,7 +101,7 @@ def test_every_cell_runs_from_training_to_promotion_and_back(tmp_path, context, 
     (tmp_path / "output.txt").write_text(output, encoding="utf-8")  # kept by pytest, for people to read
     assert "This release makes v2." in output
     assert f"Backup: {tmp_path / 'storage' / 'backups' / 'v1_'}" in output
-    assert "30 users with 20 products" in output
+    assert "36 users with 26 products" in output
     assert re.search(r"RMSE \d+\.\d{3}", output)
     assert "0000 Recommendations for known user" in output
     assert "a-user-nobody-knows Recommendations for new user" in output
