@@ -29,9 +29,10 @@ COPY plugins plugins
 COPY include include
 COPY oci_emulator oci_emulator
 COPY demo demo
+COPY simulation simulation
 
 # Volumes take over the owner of these folders when they are first used.
-RUN /opt/recdeploy/venv/bin/python -m compileall -q dags plugins include oci_emulator demo \
+RUN /opt/recdeploy/venv/bin/python -m compileall -q dags plugins include oci_emulator demo simulation \
     && mkdir -p airflow/logs auth connections emulator storage \
     && chown -R airflow:root airflow auth connections emulator storage
 

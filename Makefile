@@ -16,7 +16,7 @@ RECDEPLOY := $(BIN)/python -m demo run-tool $(BIN)/python -m recdeploy_ops
 ARGS ?=
 TEST_WORKERS ?= 3
 MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags include/training include/score_template \
-  oci_emulator demo benchmarks)
+  oci_emulator demo simulation preflight benchmarks)
 
 .PHONY: help setup demo stop test test-more test-unit test-chaos coverage lint format bench status history verify backups rollback predict clean lock
 

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError, DemoError) as err:
         sys.stderr.write(f"error: {err}\n")
         return 1
-    generate_store(given.store, today=datetime.now(UTC).date())
+    generate_store(given.store, first_day=datetime.now(UTC).date())
     given.output.touch(mode=0o600)
     given.output.write_text(json.dumps(connections, indent=2), encoding="utf-8")
     return 0

@@ -83,7 +83,7 @@ class Shop:
             self._console.step(f"the present store is kept ({self._origin.data}); to generate a new one: make clean")
             write_settings(self._home, has_timestamps=self._origin.has_timestamps)
         else:
-            counts = generate_store(self._home.store, today=datetime.now(UTC).date())
+            counts = generate_store(self._home.store, first_day=datetime.now(UTC).date())
             self._install(GENERATED, Loaded(counts, has_timestamps=True, columns_used=""))
 
     def _install(self, data: str, loaded: Loaded) -> None:

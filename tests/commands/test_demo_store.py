@@ -21,7 +21,7 @@ TODAY = date(2026, 11, 23)
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     path = tmp_path_factory.mktemp("shop") / "store.db"
-    generate_store(path, today=TODAY)
+    generate_store(path, first_day=TODAY)
     with closing(sqlite3.connect(path)) as connection:
         yield connection
 
@@ -89,6 +89,6 @@ def test_another_seed_gives_another_shop(tmp_path: Path) -> None:
 
 
 def dump(path: Path, seed: int) -> list[str]:
-    generate_store(path, today=TODAY, seed=seed, size=50)
+    generate_store(path, first_day=TODAY, seed=seed, size=50)
     with closing(sqlite3.connect(path)) as shop:
         return list(shop.iterdump())

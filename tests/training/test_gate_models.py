@@ -13,7 +13,7 @@ from shops import settings_with
 
 from recdeploy_ops.domain.errors import TrainingFailedError
 from recdeploy_ops.domain.gates.quality import QualityThresholds
-from recdeploy_ops.evaluation.behaviour import Folders, measure_behaviour
+from recdeploy_ops.evaluation.behaviour import Folders, measure_files
 from recdeploy_ops.evaluation.comparisons import Comparison, train_comparison
 from recdeploy_ops.evaluation.list_matrix import read_matrix
 from recdeploy_ops.training import gate_models, train
@@ -103,16 +103,16 @@ def test_twins_are_of_one_kind_with_the_candidate_and_not_the_same(
     extracts: tuple[Path, Path], results: Path, comparison: Comparison
 ) -> None:
     own = Folders(results, extracts[0])
-    measured = measure_behaviour(own, own, comparison.twins, settings=SETTINGS)
+    measured, radius = measure_files(own, own, comparison.twins, settings=SETTINGS)
     assert measured.twins is not None
     assert measured.twins.users == 80
     assert 0.05 < measured.twins.floor < 0.99
     assert measured.twins.agreement == pytest.approx(measured.twins.floor, abs=0.15)
     assert measured.champion is not None
     assert measured.champion.agreement == 1.0
-    assert measured.blast_radius is not None
-    assert measured.blast_radius.identical == 80
-    assert measured.blast_radius.changed == ()
+    assert radius is not None
+    assert radius.identical == 80
+    assert radius.changed == ()
 
 
 def test_the_backtest_asks_both_sides_for_the_champions_last_interactions(comparison: Comparison) -> None:

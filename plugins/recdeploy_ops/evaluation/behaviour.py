@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from recdeploy_ops.domain.codec import shorten
-from recdeploy_ops.domain.gates.behaviour import Slice, TwinFacts
-from recdeploy_ops.domain.gates.changes import ChampionFacts, Concentration
+from recdeploy_ops.domain.gates.behaviour import Slice, TwinFacts, judge_twins
+from recdeploy_ops.domain.gates.changes import ChampionFacts, Concentration, Floors, judge_changes, judge_lists_alone
 from recdeploy_ops.evaluation.blast_radius import align, measure_blast_radius, name_items
 from recdeploy_ops.evaluation.interactions import positions
 from recdeploy_ops.evaluation.list_matrix import (
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from recdeploy_ops.domain.gates.behaviour import ListThresholds
+    from recdeploy_ops.domain.gates.verdicts import Finding
     from recdeploy_ops.evaluation.blast_radius import BlastRadius
-    from recdeploy_ops.evaluation.list_matrix import Matrix
+    from recdeploy_ops.evaluation.list_matrix import ListMatrix, Matrix
     from recdeploy_ops.settings import Settings, SourceSettings
 
 
@@ -47,7 +49,6 @@ class BehaviourFacts:
         tied: share of the lists whose scores are all equal.
         twins: against its twins; None without twins.
         champion: against the champion's lists; None without them, or if no user has both.
-        blast_radius: what all users would see change; None without the champion's lists.
     """
 
     users: int
@@ -55,7 +56,6 @@ class BehaviourFacts:
     tied: float
     twins: TwinFacts | None
     champion: ChampionFacts | None
-    blast_radius: BlastRadius | None
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,32 @@ class Folders:
     extract: Path
 
 
-def measure_behaviour(
+@dataclass(frozen=True)
+class Population:
+    """The users and items of the candidate's extract.
+
+    Attributes:
+        users: ids.
+        items: ids.
+        labels: the slice of each user; None without slices.
+    """
+
+    users: pa.Array
+    items: pa.Array
+    labels: NDArray[np.str_] | None
+
+
+def read_population(extract: Path, source: SourceSettings) -> Population:
+    """Read the users and items of an extract; ``source`` names its columns."""
+    users = read_ids(extract / USERS, source.user_column)
+    items = read_ids(extract / ITEMS, source.item_column)
+    return Population(users, items, _read_labels(extract / USERS, users, source))
+
+
+def measure_files(
     own: Folders, champions: Folders | None, twins: Sequence[Matrix] | None, *, settings: Settings
-) -> BehaviourFacts:
-    """Measure the candidate's lists.
+) -> tuple[BehaviourFacts, BlastRadius | None]:
+    """Measure the candidate's lists, and what all users would see change; the latter is None without a champion.
 
     Args:
         own: the candidate's files.
@@ -86,29 +108,71 @@ def measure_behaviour(
         TrainingFailedError: a file of recommendations cannot be used.
     """
     source = settings.source
-    users, items = read_ids(own.extract / USERS, source.user_column), read_ids(own.extract / ITEMS, source.item_column)
-    candidate = read_matrix(own.results, source)
-    lists, labels = candidate.within(users, items), _read_labels(own.extract / USERS, users, source)
-    against_twins = against_champion = radius = None
-    if twins is not None:
-        against_twins = measure_twins(lists, twins, labels, fewest_in_slice=settings.gates.lists.fewest_in_slice)
-    if champions is not None:
-        theirs = read_matrix(champions.results, source)
-        against_champion = measure_champion(lists, theirs.within(users, items))
-        sides = align(theirs, candidate, users, items, twins or ())
-        known = read_ids(champions.extract / ITEMS, source.item_column)
-        gone = np.full(len(sides.users) - len(users), GONE)
-        radius = measure_blast_radius(
-            sides, positions(sides.items, known) < 0, None if labels is None else np.append(labels, gone)
-        )
-        radius = replace(radius, titles=name_items(radius, (own.extract, champions.extract), source))
+    candidate, population = read_matrix(own.results, source), read_population(own.extract, source)
+    theirs = read_matrix(champions.results, source) if champions else None
+    measured = measure_behaviour(
+        candidate, theirs, twins, population, fewest_in_slice=settings.gates.lists.fewest_in_slice
+    )
+    if champions is None or theirs is None:
+        return measured, None
+    users, items = population.users, population.items
+    sides = align(theirs, candidate, users, items, twins or ())
+    known = read_ids(champions.extract / ITEMS, source.item_column)
+    gone = np.full(len(sides.users) - len(users), GONE)
+    labels = None if population.labels is None else np.append(population.labels, gone)
+    radius = measure_blast_radius(sides, positions(sides.items, known) < 0, labels)
+    return measured, replace(radius, titles=name_items(radius, (own.extract, champions.extract), source))
+
+
+def measure_behaviour(
+    candidate: ListMatrix,
+    champion: ListMatrix | None,
+    twins: Sequence[Matrix] | None,
+    population: Population,
+    *,
+    fewest_in_slice: int,
+) -> BehaviourFacts:
+    """Measure the candidate's lists.
+
+    Args:
+        candidate: its lists.
+        champion: the champion's; None without one.
+        twins: the lists of its twins, with the users and items of the population; None without any.
+        population: of the candidate's extract.
+        fewest_in_slice: smaller slices are not looked at.
+    """
+    users, items = population.users, population.items
+    lists = candidate.within(users, items)
     return BehaviourFacts(
         users=len(candidate.lists),
         own=measure_concentration(candidate.lists),
         tied=float(candidate.tied.mean()),
-        twins=against_twins,
-        champion=against_champion,
-        blast_radius=radius,
+        twins=None
+        if twins is None
+        else measure_twins(lists, twins, population.labels, fewest_in_slice=fewest_in_slice),
+        champion=None if champion is None else measure_champion(lists, champion.within(users, items)),
+    )
+
+
+def judge_behaviour(
+    measured: BehaviourFacts, champion_floor: float | None, bounds: ListThresholds, *, no_twins: str, no_champion: str
+) -> tuple[Finding, ...]:
+    """Judge the candidate's lists by all gates over what they do.
+
+    Args:
+        measured: the candidate's.
+        champion_floor: the champion's noise floor; None if it is unknown.
+        bounds: of the settings.
+        no_twins: the reason if there are no twins.
+        no_champion: the reason if there are no lists of a champion.
+    """
+    twins = measured.twins
+    return (
+        *judge_twins(twins, bounds, why=no_twins),
+        *judge_lists_alone(measured.own, measured.tied, measured.users, bounds),
+        *judge_changes(
+            measured.champion, Floors(twins.floor if twins else None, champion_floor), bounds, why=no_champion
+        ),
     )
 
 

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError
 from recdeploy_ops.domain.events import CandidateEvaluated, DataExtracted, GateModelsTrained, ModelTrained
-from recdeploy_ops.domain.gates.behaviour import judge_twins
-from recdeploy_ops.domain.gates.changes import Floors, judge_changes, judge_lists_alone
 from recdeploy_ops.domain.gates.quality import judge_quality
 from recdeploy_ops.domain.gates.verdicts import GateReport
-from recdeploy_ops.evaluation.behaviour import Folders, measure_behaviour
+from recdeploy_ops.evaluation.behaviour import Folders, judge_behaviour, measure_files
 from recdeploy_ops.evaluation.champions import Champion, Unknown, fetch_champion, find_champion
 from recdeploy_ops.evaluation.comparisons import Comparison, train_comparison
 from recdeploy_ops.evaluation.gate_runs import record_report
@@ -123,27 +121,26 @@ def _judge(
     context: ReleaseContext, champion: Champion | Unknown, comparison: Comparison | None, folder: Path
 ) -> tuple[GateReport, dict[str, Any]]:
     gates, known = context.settings.gates, champion if isinstance(champion, Champion) else None
-    measured = measure_behaviour(
+    measured, radius = measure_files(
         Folders(folder / RESULTS, folder / TODAY),
         Folders(folder / CHAMPIONS, folder / APPROVED) if known else None,
         comparison.twins if comparison else None,
         settings=context.settings,
     )
-    twins, why = measured.twins, _why_not(champion)
     quality = comparison.quality if comparison else None
     findings = (
-        *judge_twins(twins, gates.lists, why=NO_RECIPE),
-        *judge_lists_alone(measured.own, measured.tied, measured.users, gates.lists),
-        *judge_changes(
-            measured.champion,
-            Floors(twins.floor if twins else None, known.floor if known else None),
+        *judge_behaviour(
+            measured,
+            known.floor if known else None,
             gates.lists,
-            why=why,
+            no_twins=NO_RECIPE,
+            no_champion=_why_not(champion),
         ),
         judge_quality(quality, gates.quality, why=comparison.why if comparison else NO_RECIPE),
     )
     details = {
         **asdict(measured),
+        "blast_radius": asdict(radius) if radius else None,
         "quality": quality.to_plain() if quality else None,
         "compared_with": known.version if known else None,
     }
