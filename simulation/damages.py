@@ -146,10 +146,7 @@ def _default_item(shop: Shop, cut: int, random: Generator) -> Shop:
     own = shop.interactions
     hit = (shop.times > cut) & (random.random(len(own)) < 1 / 3)
     items = np.where(hit, int(np.unique(own.items.codes)[0]), own.items.codes)
-    pairs = own.users.codes * len(own.items.ids) + items
-    first = np.zeros(len(pairs), bool)
-    first[np.unique(pairs, return_index=True)[1]] = True  # the importer keeps one rating a user and item
-    return replace(shop, interactions=replace(own, items=Codes(items, own.items.ids))).keep(first)
+    return replace(shop, interactions=replace(own, items=Codes(items, own.items.ids)))
 
 
 def _halve_catalogue(shop: Shop, cut: int, random: Generator) -> Shop:
