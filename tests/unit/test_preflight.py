@@ -1,0 +1,60 @@
+"""What preflight itself computes: counts, intervals, goals, and lists turned round."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from preflight.experiments import reverse
+from preflight.suite import check_goals
+from preflight.tallies import Tally, describe_damages, describe_honest
+from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
+
+
+def tally(what: str = "a shop", *, is_damage: bool = False, is_missed: bool = False, **counts: int) -> Tally:
+    made = Tally(what, is_damage=is_damage, is_missed=is_missed)
+    for verdict, count in counts.items():
+        for _ in range(count):
+            made.add([Finding("one", Verdict.PASS, 0, "", ""), Finding("two", Verdict(verdict), 0, "", "")])
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "missed"),
+    [
+        (tally(PASS=99, HOLD=1), 0),
+        (tally(PASS=88, HOLD=12), 1),
+        (tally("MovieLens-100k: lists", PASS=94, HOLD=6), 1),
+        (tally(PASS=97, FAIL=3), 1),
+        (tally(is_damage=True, HOLD=96, PASS=4), 0),
+        (tally(is_damage=True, HOLD=94, PASS=6), 1),
+        (tally(is_damage=True, is_missed=True, PASS=100), 0),
+    ],
+)
+def test_a_goal_is_missed_when_too_much_is_stopped_or_passed(made: Tally, missed: int) -> None:
+    assert len(check_goals([made])) == missed
+
+
+def test_damage_that_must_fail_is_not_caught_by_a_hold() -> None:
+    made = tally(is_damage=True, HOLD=10)
+    assert made.caught == 1
+    made.must_fail = True
+    assert made.caught == 0
+
+
+def test_intervals_are_exact() -> None:
+    low, high = tally(PASS=100).interval(Verdict.FAIL)
+    assert low == 0
+    assert high == pytest.approx(1 - 0.025 ** (1 / 100))  # the rule for no event in n trials
+
+
+def test_tables_name_the_gates_that_did_not_pass() -> None:
+    assert "| a shop | 4 | 25 % [0.6, 80.6] | 0 % [0.0, 60.2] | two 25% |" in describe_honest([tally(PASS=3, FAIL=1)])
+    row = describe_damages([tally(is_damage=True, is_missed=True, PASS=1)]).splitlines()[-1]
+    assert row.startswith("| a shop (known to be missed) | 1 | 0 %")
+    assert row.endswith("| none |")
+
+
+def test_reversed_lists_begin_with_the_last_item_that_there_is() -> None:
+    whole = np.array([[3, 1, 2], [0, 4, -1], [-1, -1, -1]], np.int32)
+    assert reverse(whole, 2).tolist() == [[2, 1], [4, 0], [-1, -1]]
