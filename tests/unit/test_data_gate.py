@@ -98,6 +98,14 @@ def test_a_share_passes_up_to_its_bound(gate: str, changed: dict[str, Any], sett
     assert finding(gate, facts(**changed), **{setting: share - 0.001}).verdict is Verdict.FAIL
 
 
+def test_ratings_that_hardly_differ_are_held() -> None:
+    at_bound = finding("rating_spread", facts(most_frequent=(5.0, 0.95)), max_single_rating_share=0.95)
+    assert at_bound.verdict is Verdict.PASS
+    beyond = finding("rating_spread", facts(most_frequent=(5.0, 0.96)), max_single_rating_share=0.95)
+    assert (beyond.verdict, beyond.value) == (Verdict.HOLD, 0.96)
+    assert "96.0% of the interactions have the rating 5: there is hardly anything to learn from" in beyond.message
+
+
 def test_a_missing_table_fails_and_nothing_about_it_passes() -> None:
     whole = facts()
     for name in ("interactions", "users", "items"):

@@ -77,6 +77,11 @@ def test_every_type_has_exactly_one_class() -> None:
     assert {kind.__name__ for kind in declared()} <= set(domain_events.__all__)
 
 
+@pytest.mark.parametrize(("inputs", "is_imported"), [({"seed": 1}, False), ({"imported": True}, True)])
+def test_a_model_knows_whether_it_was_imported(inputs: dict[str, Any], is_imported: bool) -> None:
+    assert trained(inputs=inputs).is_imported is is_imported
+
+
 def test_there_is_a_sample_of_every_type() -> None:
     assert [event.type for event in SAMPLES] == list(EVENTS)
 

@@ -187,6 +187,7 @@ def test_lost_and_late_rows_are_counted_and_named(tmp_path: Path) -> None:
         ({f"{n:04}": f"title {n}" for n in range(6, ITEMS)}, "items_missing", FAIL, "first: '0000', '0001', '0002'"),
         ({f"{n:04}": f"title {max(n, 3)}" for n in range(ITEMS)}, "items_renamed", HOLD, "'0000' was 'title 0', is"),
         ({f"{n:04}": f"title {n + 1}" for n in range(ITEMS)}, "items_renamed", FAIL, "50 of 50 approved items"),
+        ({f"new-{n}": f"title {n}" for n in range(ITEMS)}, "items_renamed", HOLD, "no approved items to compare with"),
     ],
 )
 def test_items_that_vanish_or_change_their_title_are_seen(
