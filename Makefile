@@ -18,7 +18,7 @@ TEST_WORKERS ?= 3
 MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags include/training include/score_template \
   oci_emulator demo simulation preflight benchmarks)
 
-.PHONY: help setup demo stop test test-more test-unit test-chaos coverage lint format bench status history verify backups rollback predict clean lock
+.PHONY: help setup demo stop test test-more test-unit test-chaos coverage lint format bench preflight status history verify backups rollback predict clean lock
 
 help: ## List the targets
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
@@ -42,6 +42,7 @@ help: ## List the targets
 #|   REASON=                  why; shown in the history
 #|   ARGS=--yes               do not ask before anything is changed; see ARGS=--help
 #| make bench understands ARGS="--movielens FOLDER --sizes 100k,1m --parts extraction,serving": see ARGS=--help
+#| make preflight understands DATA=folder, as make demo does, and ARGS="--quick --out FILE": see ARGS=--help
 #| make setup understands PYTHON=/path/to/python3.12; test, test-more, test-unit and lock understand ARGS="...";
 #| test and test-more understand TEST_WORKERS=3, the number of processes.
 
@@ -88,6 +89,9 @@ format: setup ## Format the code and fix what ruff can fix
 
 bench: setup ## Run the benchmarks
 	PYTHONPATH=plugins $(BIN)/python -m benchmarks $(ARGS)
+
+preflight: setup ## Plant damage in data and lists, and count what the gates see of it and how often they stop an honest week
+	PYTHONPATH=plugins $(BIN)/python -m preflight $(ARGS)
 
 status: setup ## Show which version is where (of the demo if there is one)
 	@$(RECDEPLOY) status
