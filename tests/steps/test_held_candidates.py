@@ -124,6 +124,23 @@ def test_an_intended_change_is_held_and_named(run, released):
     )
 
 
+@pytest.mark.parametrize("accept_change", [None, "only purchases are known"])
+def test_purchases_that_all_have_the_rating_one_are_rejected_with_the_remedy(run, accept_change):
+    release = run("run-1", **({"accept_change": accept_change} if accept_change else {}))
+    with closing(sqlite3.connect(release.database)) as shop, shop:
+        shop.execute("UPDATE interactions SET rating = 1")
+    release.plan()
+    with pytest.raises(GateFailedError) as failed:
+        release.extract()
+    release.close()
+
+    first_sentence = str(failed.value).partition(". ")[0]
+    assert "Every interaction has the rating 1, so a model of ratings learns nothing" in first_sentence
+    assert "let interactions.sql return a rating that differs" in first_sentence
+    assert "model_trained" not in event_types(release.context, release.run_id)
+    assert "Every interaction has the rating 1" in read_page(release.context, release.run_id)
+
+
 @pytest.mark.parametrize(("dag", "run_id"), [(DAG, "no-such-run"), ("other_retrain", "run-2"), (DAG, "run-3")])
 def test_there_is_no_report_of_another_dag_or_before_the_question(context, run, validated, dag, run_id):
     validated(2).close()
