@@ -90,6 +90,7 @@ def sample(text: str = "p1", verdict: str = "HOLD") -> dict[str, Any]:
             "changed": [{"user": text, "kept": 0, "champion": [text, "p2"], "candidate": ["p3", "p4"]}],
             "titles": {text: text, "p2": text, "p3": "Ink"},
         },
+        "returning_users": {"users": 1_200, "met": 300, "met_popular": 450, "interactions": 2_345},
         "not_measured": [f"churn: {text}."],
         "never_measured": ["Sales."],
     }
@@ -163,6 +164,13 @@ def test_charts_have_a_text_and_tables_have_headers() -> None:
     assert all(f'<title id="{chart}">' in html for chart in charts)
     assert html.count('<th scope="col"') >= 14
     assert "0: 10 %, by chance 5 %; 1: 30 %, by chance 35 %" in html
+
+
+def test_what_the_champions_lists_met_is_told_beside_the_bestsellers() -> None:
+    text = " ".join(Page(render_page(sample())).text.split())
+    assert "1,200 users with a list came back, with 2,345 interactions. 300 of them (25.0 %) met an item" in text
+    assert "would have met 450 (37.5 %)" in text
+    assert "came back" not in Page(render_page({**sample(), "returning_users": None})).text
 
 
 def test_equal_reports_give_equal_pages() -> None:

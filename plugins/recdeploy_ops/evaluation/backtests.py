@@ -130,26 +130,22 @@ def random_ndcg(counts: NDArray[np.int64], unrated: NDArray[np.int64], depth: in
     return float(np.mean(counts / np.maximum(unrated, 1) * discounts.sum() / ideal))
 
 
-def popular_lists(interactions: Interactions, held_out: HeldOut, rows: NDArray[np.int64], depth: int) -> Matrix:
-    """Return the most popular items that each asked user has not rated otherwise; shape (users, depth).
+def list_popular(known: Interactions, asked: NDArray[np.int64], depth: int) -> Matrix:
+    """Return the most popular items that each user has not rated; shape (users, depth), -1 where a list is shorter.
 
     Args:
-        interactions: the champion's.
-        held_out: what is asked for.
-        rows: that were held out of ``interactions``.
+        known: says what is popular, and what a user has rated.
+        asked: codes of the users, in ascending order.
         depth: length of a list.
     """
-    rest = np.ones(len(interactions), bool)
-    rest[rows] = False
-    asked = np.unique(interactions.users.codes[rows])
-    popularity = np.bincount(interactions.items.codes[rest], minlength=len(held_out.items))
+    popularity = np.bincount(known.items.codes, minlength=len(known.items.ids))
     order = np.argsort(-popularity, kind="stable")
-    own = np.flatnonzero(rest & np.isin(interactions.users.codes, asked))
-    own = own[np.argsort(interactions.users.codes[own], kind="stable")]
-    bounds = np.searchsorted(interactions.users.codes[own], [asked, asked + 1])
+    own = np.flatnonzero(np.isin(known.users.codes, asked))
+    own = own[np.argsort(known.users.codes[own], kind="stable")]
+    bounds = np.searchsorted(known.users.codes[own], [asked, asked + 1])
     lists = np.full((len(asked), depth), -1, np.int32)
     for number, (start, end) in enumerate(bounds.T):
-        rated = interactions.items.codes[own[start:end]]
+        rated = known.items.codes[own[start:end]]
         first = order[: depth + len(rated)]
         chosen = first[~np.isin(first, rated)][:depth]
         lists[number, : len(chosen)] = chosen

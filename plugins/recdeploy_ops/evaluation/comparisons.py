@@ -13,8 +13,8 @@ from recdeploy_ops.evaluation.backtests import (
     collect_held_out,
     compare_quality,
     hold_out_last,
+    list_popular,
     ndcg,
-    popular_lists,
     random_ndcg,
 )
 from recdeploy_ops.evaluation.interactions import positions, read_interactions
@@ -165,5 +165,5 @@ def _measure_baselines(
     asked = np.unique(approved.users.codes[rows])
     rated = np.bincount(approved.users.codes, minlength=len(approved.users.ids))[asked] - held_out.counts
     random = random_ndcg(held_out.counts, len(held_out.items) - rated, depth)
-    popular = popular_lists(approved, held_out, rows, depth)
+    popular = list_popular(approved.without(rows), asked, depth)
     return random, float(ndcg(held_out.hits(popular), held_out.counts).mean())

@@ -74,6 +74,12 @@ class Interactions:
         times = None if self.times is None else self.times[rows]
         return Interactions(self.users.take(rows), self.items.take(rows), self.ratings[rows], times)
 
+    def without(self, rows: NDArray[np.int64]) -> Interactions:
+        """Return all rows but these."""
+        kept = np.ones(len(self), bool)
+        kept[rows] = False
+        return self.take(kept)
+
     def name(self, row: int) -> str:
         """Return the user and item of a row, in words."""
         user, item = self.users.ids[int(self.users.codes[row])], self.items.ids[int(self.items.codes[row])]

@@ -68,7 +68,13 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"clean": clean, "short": shorten_title, "measured": _show_value, "span": _show_interval}
+    environment.filters |= {
+        "clean": clean,
+        "short": shorten_title,
+        "measured": _show_value,
+        "span": _show_interval,
+        "percent": percent,
+    }
     return environment.get_template(TEMPLATE)
 
 

@@ -74,6 +74,7 @@ def build_report(context: ReleaseContext, more: Sequence[Mapping[str, Any]] = ()
         "own": lists.get("own"),
         "champion": lists.get("champion"),
         "blast_radius": lists.get("blast_radius"),
+        "returning_users": lists.get("returning_users"),
         "not_measured": _describe_unmeasured(findings),
         "never_measured": list(NEVER_MEASURED),
     }

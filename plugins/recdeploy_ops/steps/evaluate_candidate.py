@@ -14,6 +14,7 @@ from recdeploy_ops.evaluation.behaviour import Folders, judge_behaviour, measure
 from recdeploy_ops.evaluation.champions import Champion, Unknown, fetch_champion, find_champion
 from recdeploy_ops.evaluation.comparisons import Comparison, train_comparison
 from recdeploy_ops.evaluation.gate_runs import record_report
+from recdeploy_ops.evaluation.returning_users import read_returning_users
 from recdeploy_ops.storage.bundles import fetch_bundle, store_bundle, verify_bundle, write_manifest
 from recdeploy_ops.training.gate_models import Side
 from recdeploy_ops.training.recommendations import RECOMMENDATIONS
@@ -121,13 +122,15 @@ def _judge(
     context: ReleaseContext, champion: Champion | Unknown, comparison: Comparison | None, folder: Path
 ) -> tuple[GateReport, dict[str, Any]]:
     gates, known = context.settings.gates, champion if isinstance(champion, Champion) else None
+    champions = Folders(folder / CHAMPIONS, folder / APPROVED) if known else None
     measured, radius = measure_files(
         Folders(folder / RESULTS, folder / TODAY),
-        Folders(folder / CHAMPIONS, folder / APPROVED) if known else None,
+        champions,
         comparison.twins if comparison else None,
         settings=context.settings,
     )
     quality = comparison.quality if comparison else None
+    returning = read_returning_users(folder / TODAY, champions, context.settings.source) if champions else None
     findings = (
         *judge_behaviour(
             measured,
@@ -142,6 +145,7 @@ def _judge(
         **asdict(measured),
         "blast_radius": asdict(radius) if radius else None,
         "quality": quality.to_plain() if quality else None,
+        "returning_users": asdict(returning) if returning else None,
         "compared_with": known.version if known else None,
     }
     return GateReport(findings), details
