@@ -58,14 +58,14 @@ class ListThresholds(Thresholds):
 
     disagreement: Most = Most(0.12, 0.20)
     strangers: Most = Most(0.01, 0.03)
-    strangers_slack: float = 0.1
+    strangers_slack: float = 0.2
     shared: Most = Most(0.01, 0.05)
     always_shared: Most = Most(0.25)
     always_tied: Most = Most(0.5)
     slice: Least = Least(0.6, 0.6)
     floor: Most = Most(0.25)
     distinct_items: Most = Most(0.25)
-    top_item: Most = Most(0.20)
+    top_item: Most = Most(0.25)
     churn: Least = Least(0.6, 0.25)
     least_floor: float = 0.15
     fewest_users: int = 500
