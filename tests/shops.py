@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing, contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,7 +13,8 @@ import pyarrow.parquet as pq
 import sqlalchemy
 
 from recdeploy_ops.extraction import CursorSource, QueryFailedError, extract_tables
-from recdeploy_ops.extraction.sources import table_of
+from recdeploy_ops.extraction.cursors import table_of
+from recdeploy_ops.extraction.sources import Column
 from recdeploy_ops.settings import DEFAULT_PATH, Settings, SourceSettings, load_settings
 
 if TYPE_CHECKING:
@@ -115,7 +118,13 @@ class ListedSource:
         self.name = "the listed source"
         self.given = given
         self.queries: list[tuple[str, dict[str, Any]]] = []
-        self.unorderable: set[int] = set()  # positions of columns
+        self.unorderable: set[str] = set()  # names of columns
+
+    def quote(self, name: str) -> str:
+        return f'"{name}"'
+
+    def describe(self, sql: str, parameters: Mapping[str, Any]) -> list[Column]:
+        return [Column(name) for name in self._given(sql)[0].column_names]
 
     @contextmanager
     def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[Iterator[pa.Table]]:
@@ -123,17 +132,17 @@ class ListedSource:
 
     def tables(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[pa.Table]:
         self.queries.append((sql, dict(parameters)))
-        batches = next(batches for name, batches in self.given.items() if f"FROM {name}" in sql)
-        if sql.endswith("WHERE 1 = 0"):
-            yield batches[0].slice(0, 0)
-            return
-        positions = {int(position) for position in sql.partition("ORDER BY")[2].split(",")}
-        if positions & self.unorderable:
+        columns = re.findall(r'q\."(.*?)"', sql.partition("FROM")[0])
+        sorted_by = [columns[int(position) - 1] for position in sql.rpartition("ORDER BY")[2].split(",")]
+        if self.unorderable & set(sorted_by):
             raise QueryFailedError(f"{self.name} says: no ordering operator for type json")
-        for batch in batches:
+        for batch in self._given(sql):
             if isinstance(batch, Exception):
                 raise batch
-            yield batch
+            yield batch.select(columns)
+
+    def _given(self, sql: str) -> list[Any]:
+        return next(batches for name, batches in self.given.items() if f"FROM {name}" in sql)
 
 
 def listed(**changed: list[Any]) -> ListedSource:
@@ -154,6 +163,9 @@ class FakeOracle:
         self.query: dict[str, Any] = {}
         self.is_closed = False
 
+    def cursor(self) -> FakeCursor:
+        return FakeCursor(self)
+
     def fetch_df_batches(self, statement: str, parameters: Any, **options: Any) -> Iterator[pa.Table]:
         self.query = {"statement": statement, "parameters": parameters, **options}
         yield from self.given
@@ -162,3 +174,22 @@ class FakeOracle:
 
     def close(self) -> None:
         self.is_closed = True
+
+
+class FakeCursor:
+    """Describes the columns of a query as python-oracledb does: name and type."""
+
+    def __init__(self, connection: FakeOracle) -> None:
+        self.connection = connection
+        self.description: list[tuple[str, Any]] = []
+
+    def execute(self, statement: str, parameters: Any) -> None:
+        first = next(iter(self.connection.fetch_df_batches(statement, parameters)))
+        kinds = {"string": "VARCHAR", "large_string": "CLOB", "double": "NUMBER", "decimal128(21, 0)": "NUMBER"}
+        self.description = [
+            (field.name, SimpleNamespace(name=f"DB_TYPE_{kinds.get(str(field.type), 'DATE')}"))
+            for field in first.schema
+        ]
+
+    def close(self) -> None:
+        """Leave the connection open."""

@@ -1,6 +1,7 @@
 -- The catalogue: everything that may be recommended, one row each. Must return:
 --   product_id  the same ids as in interactions.sql
--- The name is a setting (source in recommender.yaml). Other columns, such as title and category, are
--- kept as text. Add a WHERE to exclude what the shop no longer sells.
-SELECT *
+--   title       what people read beside the id; may be left out
+-- The names are settings (source in recommender.yaml). Other columns stay in the database. Add a WHERE to exclude what
+-- the shop no longer sells. Without this file the items are those of interactions.sql.
+SELECT product_id, title
 FROM products

@@ -1,5 +1,6 @@
 -- The users who get recommendations, one row each. Must return:
 --   user_id     the same ids as in interactions.sql
--- The name is a setting (source in recommender.yaml). Other columns are kept as text.
-SELECT *
+-- and the column that source.segment_column in recommender.yaml names, if it does. Other columns stay in the database.
+-- Without this file the users are those of interactions.sql.
+SELECT user_id
 FROM users

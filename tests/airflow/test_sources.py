@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 import shops
+from shops import FakeCursor
 
 from recdeploy_ops.domain.errors import SettingsError, SourceDataError, TransientError
 from recdeploy_ops.extraction import ArrowSource, CursorSource, extract_tables
-from recdeploy_ops.extraction.sources import ORACLE_SESSION
+from recdeploy_ops.extraction.oracle import ORACLE_SESSION
 from recdeploy_ops.hooks.sources import source_for
 
 if TYPE_CHECKING:
@@ -49,14 +50,8 @@ class FakeConnection:
         self.executed: list[str] = []
         self.closed = False
 
-    def cursor(self) -> FakeConnection:
-        return self
-
-    def __enter__(self) -> FakeConnection:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    def cursor(self) -> Cursor:
+        return Cursor(self)
 
     def execute(self, statement: str) -> None:
         self.executed.append(statement)
@@ -66,6 +61,21 @@ class FakeConnection:
 
     def close(self) -> None:
         self.closed = True
+
+
+class Cursor(FakeCursor):
+    """Also sets the session up, which has no rows."""
+
+    def __enter__(self) -> Cursor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def execute(self, statement: str, parameters: Any = None) -> None:
+        self.connection.execute(statement)
+        if "FROM" in statement:
+            super().execute(statement, parameters)
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from shops import extract, listed
 
 from recdeploy_ops.domain.errors import SourceDataError
 from recdeploy_ops.extraction import values
-from recdeploy_ops.extraction.sources import table_of
+from recdeploy_ops.extraction.cursors import table_of
+from recdeploy_ops.extraction.times import timestamps
 
 HERE = values.Location("users.sql", "user_id", 1)
 
@@ -178,7 +179,7 @@ WITHOUT_ZONE, IN_TOKYO = NOON.replace(tzinfo=None), NOON.astimezone(dt.timezone(
     ],
 )
 def test_timestamps_of_every_kind_are_read_and_those_without_a_zone_are_utc(cell: Any) -> None:
-    assert values.timestamps(column_of(None, cell), HERE).to_pylist() == [None, NOON]
+    assert timestamps(column_of(None, cell), HERE).to_pylist() == [None, NOON]
 
 
 @pytest.mark.parametrize(
@@ -190,19 +191,19 @@ def test_timestamps_of_every_kind_are_read_and_those_without_a_zone_are_utc(cell
     ],
 )
 def test_timestamps_with_and_without_a_zone_may_be_mixed(cells: list[Any], moments: list[dt.datetime]) -> None:
-    assert values.timestamps(column_of(*cells), HERE).to_pylist() == moments
+    assert timestamps(column_of(*cells), HERE).to_pylist() == moments
 
 
 def test_a_date_is_its_midnight() -> None:
-    assert values.timestamps(pa.array([MIDNIGHT.date()]), HERE).to_pylist() == [MIDNIGHT]
+    assert timestamps(pa.array([MIDNIGHT.date()]), HERE).to_pylist() == [MIDNIGHT]
 
 
 def test_nanoseconds_are_cut_to_microseconds() -> None:
-    moments = values.timestamps(pa.array([1_000_000_001], pa.timestamp("ns")), HERE)
+    moments = timestamps(pa.array([1_000_000_001], pa.timestamp("ns")), HERE)
     assert moments.cast(pa.int64()).to_pylist() == [1_000_000]
 
 
 @pytest.mark.parametrize("cell", ["yesterday", 1_769_860_800_000, "1769860800000", True, float("inf")])
 def test_a_value_that_is_not_a_timestamp_is_rejected_with_its_row_and_a_remedy(cell: Any) -> None:
     with pytest.raises(SourceDataError, match=r"row 1 .*is not a point in time.*milliseconds by 1000"):
-        values.timestamps(column_of(cell), HERE)
+        timestamps(column_of(cell), HERE)

@@ -13,7 +13,7 @@ import sqlalchemy
 
 from recdeploy_ops.domain.errors import SourceDataError
 from recdeploy_ops.extraction import ArrowSource, CursorSource, extract_tables, tables
-from recdeploy_ops.extraction.sources import table_of
+from recdeploy_ops.extraction.cursors import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from recdeploy_ops.extraction import Source
+    from recdeploy_ops.extraction.sources import Column
 
 
 class Connection(sqlite3.Connection):
@@ -67,6 +68,12 @@ class Shop:
 
     def engine(self) -> sqlalchemy.Engine:
         return sqlalchemy.create_engine("sqlite://", creator=self.open, poolclass=sqlalchemy.NullPool)
+
+    def quote(self, name: str) -> str:
+        return self.source.quote(name)
+
+    def describe(self, sql: str, parameters: Mapping[str, Any]) -> list[Column]:
+        return self.source.describe(sql, parameters)
 
     def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Any:
         self.kept.append(self.source.batches(sql, parameters, batch_rows))

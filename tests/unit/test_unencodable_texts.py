@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from recdeploy_ops.domain.errors import SourceDataError
 from recdeploy_ops.extraction import ArrowSource, CursorSource, values
-from recdeploy_ops.extraction.sources import table_of
+from recdeploy_ops.extraction.cursors import table_of
 from recdeploy_ops.storage.bundles import canonical_json
 
 if TYPE_CHECKING:

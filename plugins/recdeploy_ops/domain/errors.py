@@ -5,7 +5,8 @@
     RecdeployError
     ├── SettingsError               include/recommender.yaml or a param is wrong
     ├── SourceDataError             the database lacks data, or has values that cannot be used
-    │   └── QueryFailedError        it refused a query (in `extraction`)
+    │   ├── QueryFailedError        it refused a query (in `extraction`)
+    │   └── UnreadableValueError    its driver cannot convert a value (in `extraction`)
     ├── GateFailedError             a gate said FAIL: the candidate is rejected without asking a person
     ├── TrainingFailedError         the ADS operator ended without usable outputs
     ├── MissingInputError           the output of an earlier step is missing: names the task to run again

@@ -3,14 +3,9 @@
 Independent of Airflow: ``hooks/sources.py`` makes a `Source` from an Airflow connection.
 """
 
-from recdeploy_ops.extraction.sources import (
-    ArrowSource,
-    CursorSource,
-    QueryFailedError,
-    Source,
-    SourceUnavailableError,
-    set_oracle_session,
-)
+from recdeploy_ops.extraction.cursors import CursorSource
+from recdeploy_ops.extraction.oracle import ArrowSource, set_oracle_session
+from recdeploy_ops.extraction.sources import QueryFailedError, Source, SourceUnavailableError, UnreadableValueError
 from recdeploy_ops.extraction.tables import extract_tables
 
 __all__ = [
@@ -19,6 +14,7 @@ __all__ = [
     "QueryFailedError",
     "Source",
     "SourceUnavailableError",
+    "UnreadableValueError",
     "extract_tables",
     "set_oracle_session",
 ]

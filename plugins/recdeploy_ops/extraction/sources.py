@@ -1,48 +1,55 @@
-"""The sources of rows: a driver that returns Arrow, or any database by a streaming cursor."""
+"""What a source of rows is, and its errors."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing, contextmanager, suppress
-from datetime import date, datetime
-from decimal import Decimal
-from operator import itemgetter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import pyarrow as pa
-
-from recdeploy_ops.domain.codec import escaped
 from recdeploy_ops.domain.errors import SourceDataError, TransientError
 from recdeploy_ops.extraction.outages import may_pass
-from recdeploy_ops.extraction.statements import escape_colons
-from recdeploy_ops.extraction.values import (
-    BYTES,
-    HOLDS_BYTES,
-    HOLDS_NO_ID,
-    HOLDS_NO_UTF8,
-    is_id,
-    text_of,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import Connection, Engine
+    import pyarrow as pa
 
-# pyarrow converts a column of only one of these without loss.
-ARROW_KINDS = {bool, int, float, str, bytes, memoryview, Decimal, datetime, date}
-NUMBERS = {int, float, Decimal}
-# Rows at a time: so few Python objects stay in the processor's caches; with 10,000 rows it takes 1.5 times as long.
-CURSOR_ROWS = 2_000
-# One sort order and one date format on every Oracle database, whatever its territory.
-ORACLE_SESSION = (
-    "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY NLS_NUMERIC_CHARACTERS = '.,' "
-    "NLS_DATE_FORMAT = 'YYYY-MM-DD HH24:MI:SS' NLS_TIMESTAMP_FORMAT = 'YYYY-MM-DD HH24:MI:SS.FF'"
+ADVICE = (
+    "Check host, user and password of this Airflow connection, and that the database can be reached from the workers."
 )
 
 
 class QueryFailedError(SourceDataError):
     """The database refused a query or gave up on it."""
+
+
+class UnreadableValueError(SourceDataError):
+    """The driver cannot convert a value, such as a date before Christ.
+
+    Attributes:
+        reason: the driver's message.
+        rows: numbers of the first and the last row of the batch, in the result, from 1; None if they are unknown.
+    """
+
+    def __init__(self, reason: str, rows: tuple[int, int] | None = None) -> None:
+        super().__init__(f"The driver cannot read a value: {reason}")
+        self.reason = reason
+        self.rows = rows
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a query.
+
+    Attributes:
+        name: as the query returns it.
+        kind: its type, where the driver has no Arrow type for it, as the database calls it; else empty.
+        is_large: whether a value may have any size.
+    """
+
+    name: str
+    kind: str = ""
+    is_large: bool = False
 
 
 class SourceUnavailableError(TransientError):
@@ -55,6 +62,14 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """Name the database for messages."""
+        ...
+
+    def quote(self, name: str) -> str:
+        """Return the name of a column as a query must write it."""
+        ...
+
+    def describe(self, sql: str, parameters: Mapping[str, Any]) -> list[Column]:
+        """Return the columns of a query without reading a row; raises as `batches` does."""
         ...
 
     def batches(
@@ -73,193 +88,42 @@ class Source(Protocol):
         Raises:
             SourceDataError: no connection is possible, now or later.
             QueryFailedError: the database refused the query; quotes its message.
+            UnreadableValueError: the driver cannot convert a value.
             SourceUnavailableError: it is unavailable, or was lost while it was read: another try may help.
         """
         ...
 
 
-def set_oracle_session(connection: Any) -> Any:
-    """Set the sort order and the formats of a python-oracledb connection, and return it; close it on failure."""
-    with ExitStack() as undo:
-        undo.callback(connection.close)
-        with connection.cursor() as cursor:
-            cursor.execute(ORACLE_SESSION)
-        undo.pop_all()
-    return connection
-
-
-class ArrowSource:
-    """A python-oracledb connection, read by ``fetch_df_batches``.
+def not_connected(name: str, err: Exception, advice: str = ADVICE) -> SourceDataError | SourceUnavailableError:
+    """Return the error about a connection that cannot be opened.
 
     Args:
-        connect: opens a connection; called once per query.
-        name: for messages.
-        errors: of the driver; python-oracledb's by default.
+        name: of the source.
+        err: the driver's.
+        advice: what to do.
     """
-
-    def __init__(
-        self, connect: Callable[[], Any], name: str, *, errors: tuple[type[Exception], ...] | None = None
-    ) -> None:
-        self._connect = connect
-        self._errors = errors
-        self.name = name
-
-    @contextmanager
-    def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[Iterator[pa.Table]]:
-        """See `Source.batches`."""
-        errors: tuple[type[Exception], ...] = (*(self._errors or _oracle_errors()), OSError)
-        try:
-            connection = self._connect()
-        except errors as err:
-            raise _not_connected(self.name, err) from err
-        with (
-            _closed_quietly(connection, errors),
-            closing(self._tables(connection, sql, parameters, batch_rows, errors)) as tables,
-        ):
-            yield tables
-
-    def _tables(
-        self,
-        connection: Any,
-        sql: str,
-        parameters: Mapping[str, Any],
-        batch_rows: int,
-        errors: tuple[type[Exception], ...],
-    ) -> Generator[pa.Table, None, None]:
-        try:
-            # Decimals, because a float would lose digits of long ids.
-            for frame in connection.fetch_df_batches(sql, dict(parameters), size=batch_rows, fetch_decimals=True):
-                yield pa.table(frame)
-        except errors as err:
-            raise _failed(self.name, err, is_outage=may_pass(err)) from err
-
-
-class CursorSource:
-    """Any database that SQLAlchemy supports, read by a streaming (server-side) cursor.
-
-    Args:
-        engine: creates an engine; called once per query, which disposes of it.
-        name: for messages.
-    """
-
-    def __init__(self, engine: Callable[[], Engine], name: str) -> None:
-        self._engine = engine
-        self.name = name
-
-    @contextmanager
-    def batches(self, sql: str, parameters: Mapping[str, Any], batch_rows: int) -> Iterator[Iterator[pa.Table]]:
-        """See `Source.batches`."""
-        from sqlalchemy.exc import SQLAlchemyError
-
-        with ExitStack() as stack:
-            engine = self._engine()
-            stack.callback(engine.dispose)
-            # An error while rows are fetched is the driver's.
-            errors = (SQLAlchemyError, engine.dialect.loaded_dbapi.Error)
-            try:
-                connection = stack.enter_context(engine.connect())
-            except errors as err:
-                raise _not_connected(self.name, err) from err
-            rows = self._tables(connection, sql, parameters, min(batch_rows, CURSOR_ROWS), errors)
-            yield stack.enter_context(closing(rows))
-
-    def _tables(
-        self,
-        connection: Connection,
-        sql: str,
-        parameters: Mapping[str, Any],
-        size: int,
-        errors: tuple[type[Exception], ...],
-    ) -> Generator[pa.Table, None, None]:
-        from sqlalchemy import text
-
-        dialect = connection.dialect
-        driver_connection: Any = connection.connection.dbapi_connection
-        try:
-            streaming = connection.execution_options(stream_results=True, max_row_buffer=size)
-            result = streaming.execute(text(escape_colons(sql)), dict(parameters))
-            names = list(result.keys())
-            rows = result.fetchmany(size)
-            yield table_of(names, rows)
-            while rows := result.fetchmany(size):
-                yield table_of(names, rows)
-        except errors as err:
-            original: Any = getattr(err, "orig", None) or err
-            is_lost = isinstance(original, dialect.loaded_dbapi.Error) and (
-                dialect.is_disconnect(original, driver_connection, None)
-            )
-            raise _failed(self.name, err, is_outage=is_lost or may_pass(err)) from err
-
-
-def table_of(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
-    """Return rows of Python values as an Arrow table; a column of mixed types (SQLite) becomes text."""
-    columns = [_column_of(name, list(map(itemgetter(index), rows))) for index, name in enumerate(names)]
-    return pa.Table.from_arrays([array for _, array in columns], schema=pa.schema([field for field, _ in columns]))
-
-
-def _column_of(name: str, values: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
-    """Return a column and its field; if it became text, the metadata marks values that may have to be refused."""
-    kinds = set(map(type, values)) - {type(None)}
-    array = _array_of(values, kinds)
-    if array is not None:
-        return pa.field(name, array.type), array
-    marks: dict[str, str] = {}
-    texts: list[str | None] = []
-    for index, value in enumerate(values):
-        text = None if value is None else text_of(value)
-        texts.append(None if text is None else escaped(text))
-        if isinstance(value, BYTES):
-            marks.setdefault(HOLDS_BYTES, str(index))
-        elif not is_id(value):
-            marks.setdefault(HOLDS_NO_ID, str(index))
-        elif texts[-1] != text:
-            marks.setdefault(HOLDS_NO_UTF8, str(index))
-    array = pa.array(texts, pa.string())
-    return pa.field(name, array.type, metadata=marks), array
-
-
-def _array_of(values: Sequence[Any], kinds: set[type]) -> pa.Array | None:
-    """Return values of one type, or numbers, unchanged; None for any other mixture."""
-    try:
-        if len(kinds) <= 1 and kinds <= ARROW_KINDS:
-            return pa.array(values)
-        if kinds <= NUMBERS:
-            return pa.array([None if v is None else Decimal(str(v)) for v in values])
-    except (pa.ArrowException, ValueError, TypeError, OverflowError):
-        pass  # too long for Arrow's numbers, or not UTF-8: the column becomes text
-    return None
-
-
-@contextmanager
-def _closed_quietly(connection: Any, errors: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Close a connection at the end of the block, ignoring that a lost connection cannot be closed."""
-    try:
-        yield
-    finally:
-        with suppress(*errors):
-            connection.close()
-
-
-def _oracle_errors() -> tuple[type[Exception], ...]:
-    import oracledb
-
-    return (oracledb.Error,)
-
-
-def _not_connected(name: str, err: Exception) -> SourceDataError | SourceUnavailableError:
     kind = SourceUnavailableError if may_pass(err) else SourceDataError
-    return kind(
-        f"No connection to {name}: {_message(err)}. Check host, user and password of this Airflow "
-        "connection, and that the database can be reached from the workers."
-    )
+    return kind(f"No connection to {name}: {message_of(err)}. {advice}")
 
 
-def _failed(name: str, err: Exception, *, is_outage: bool) -> QueryFailedError | SourceUnavailableError:
+def failed(name: str, err: Exception, *, is_outage: bool) -> QueryFailedError | SourceUnavailableError:
+    """Return the error about a query that the database refused, or was lost during.
+
+    Args:
+        name: of the source.
+        err: the driver's.
+        is_outage: whether another try may help.
+    """
     if is_outage:
-        return SourceUnavailableError(f"The connection to {name} was lost while it was read: {_message(err)}.")
-    return QueryFailedError(f"{name} says: {_message(err)}")
+        return SourceUnavailableError(f"The connection to {name} was lost while it was read: {message_of(err)}.")
+    return QueryFailedError(f"{name} says: {message_of(err)}")
 
 
-def _message(err: Exception) -> str:
+def describe_error(err: Exception) -> str:
+    """Return an error that is not the database's, with its type: some say only ``-44``."""
+    return f"{type(err).__name__}: {message_of(err)}"
+
+
+def message_of(err: Exception) -> str:
     """Return the driver's message on one line; SQLAlchemy would add statement and parameters."""
     return " ".join(str(getattr(err, "orig", None) or err).split()).rstrip("^. ")

@@ -7,18 +7,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import SourceDataError
+from recdeploy_ops.domain.texts import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-# Text in which a colon or a semicolon has no meaning (also Oracle's q'[...]'), bind variables, the end.
+# Text in which a colon or a semicolon has no meaning (also Oracle's q'[...]' and PostgreSQL's E'it\\'s' and $$...$$),
+# bind variables, other colons such as that of tags[lo:hi], the end.
 TOKEN = re.compile(
     r"""
     (?P<comment> --[^\n]* | /\*.*?\*/ )
   | (?P<literal> \bn?q'(?: \[.*?\] | \{.*?\} | \(.*?\) | <.*?> | (?P<quote>[^\s\[{(<]).*?(?P=quote) )'
+      | \be'(?:[^'\\]|\\.|'')*' | (?<![\w$])(?P<tag>\$(?:[a-z_]\w*)?\$).*?(?P=tag)
       | '(?:[^']|'')*' | "(?:[^"]|"")*" | :: )
-  | :(?P<variable>[a-z_]\w*)
+  | (?<![\w\])]):(?P<variable>[a-z_]\w*)
+  | (?P<colon>:)
   | (?P<end>;)
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
@@ -41,31 +45,36 @@ class Query:
 
     def without_rows(self) -> str:
         """Return a cheap statement with the columns of this query and no rows."""
-        return f"SELECT * FROM (\n{self.text}\n) q WHERE 1 = 0"  # noqa: S608 - the user's own query
+        return f"{self.select(['*'])} WHERE 1 = 0"
 
-    def ordered_by(self, positions: Iterable[int]) -> str:
-        """Return this query sorted by columns.
+    def select(self, columns: Iterable[str]) -> str:
+        """Return some columns of this query.
 
         Args:
-            positions: of the columns in the result, from 1; unlike names, they do not depend on the database's rules
-                for quotes and upper case.
+            columns: as the database quotes them.
         """
-        return f"SELECT * FROM (\n{self.text}\n) q ORDER BY {', '.join(map(str, positions))}"  # noqa: S608 - as above
+        return f"SELECT {', '.join(f'q.{name}' for name in columns)} FROM (\n{self.text}\n) q"  # noqa: S608 - the user's query
+
+    def distinct(self, column: str) -> str:
+        """Return the different values of a column; it is quoted."""
+        return f"SELECT DISTINCT {self.select([column]).removeprefix('SELECT ')}"
 
 
 def read_query(path: Path) -> Query:
     """Read a query file.
 
     Raises:
-        SourceDataError: the file does not exist, or does not have exactly one query.
+        SourceDataError: the file does not exist, is not text, or does not have exactly one query.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = decode_text(path.read_bytes())
     except OSError as err:
         raise SourceDataError(
             f"Cannot read the query file {path}: {err.strerror}. Put the query there, or correct the setting "
             "source.sql_folder."
         ) from err
+    except ValueError as err:
+        raise SourceDataError(f"{path.name}: {err}.") from err
     end = next((m.start() for m in TOKEN.finditer(text) if m["end"]), len(text))
     if _without_comments(text[end:]).strip("; \t\r\n"):
         raise SourceDataError(f"{path.name} has more than one statement: leave only the query before the ';'.")
@@ -78,7 +87,7 @@ def read_query(path: Path) -> Query:
 def escape_colons(sql: str) -> str:
     r"""Return the statement for ``sqlalchemy.text``, which would mistake ``':x'`` in a literal for a bind variable.
 
-    Colons in literals, quoted names and comments become ``\:``, which it turns back.
+    Colons that do not begin a bind variable become ``\:``, which it turns back.
     """
     return "".join(_escaped(sql))
 
@@ -87,7 +96,7 @@ def _escaped(sql: str) -> Iterator[str]:
     done = 0
     for match in TOKEN.finditer(sql):
         yield sql[done : match.start()]
-        inert = (match["comment"] or match["literal"]) and match[0] != "::"
+        inert = (match["comment"] or match["literal"] or match["colon"]) and match[0] != "::"
         yield match[0].replace(":", r"\:") if inert else match[0]
         done = match.end()
     yield sql[done:]

@@ -9,27 +9,31 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recdeploy_ops.domain.errors import SettingsError, SourceDataError
+from recdeploy_ops.domain.errors import SourceDataError
 from recdeploy_ops.extraction import values
-from recdeploy_ops.extraction.sources import QueryFailedError
-from recdeploy_ops.extraction.statements import read_query
+from recdeploy_ops.extraction.plans import plan_tables, query_failed
+from recdeploy_ops.extraction.sources import QueryFailedError, UnreadableValueError
+from recdeploy_ops.extraction.times import timestamps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from recdeploy_ops.extraction.plans import Plan
     from recdeploy_ops.extraction.sources import Source
-    from recdeploy_ops.extraction.statements import Query
-    from recdeploy_ops.settings import Settings, SourceSettings
+    from recdeploy_ops.settings import Settings
 
 PARTIAL = ".partial"
-# Equal rows give equal row groups, however they were batched.
-ROW_GROUP_ROWS = 65_536
+# Equal rows give equal row groups, however they were batched. A row group ends with the row that reaches either.
+ROW_GROUP_ROWS, ROW_GROUP_BYTES = 65_536, 64 * 2**20
 REPORT_SECONDS = 5.0
 
 
@@ -54,8 +58,7 @@ def extract_tables(source: Source, settings: Settings, folder: Path, report: Cal
         SettingsError: a query names a bind variable without a value.
         SourceUnavailableError: the database is unavailable: another try may help.
     """
-    plans = [_plan(source, settings, table) for table in _tables(settings.source)]
-    _warn_of_unused(settings.source, plans, report)
+    plans = plan_tables(source, settings, report)
     partial = folder / PARTIAL
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -70,50 +73,6 @@ def extract_tables(source: Source, settings: Settings, folder: Path, report: Cal
     newest = writings[0].newest
     facts = {plan.table.name: writing.facts() for plan, writing in zip(plans, writings, strict=True)}
     return {**facts, "newest_interaction": None if newest is None else newest.isoformat()}
-
-
-@dataclass(frozen=True)
-class Table:
-    """The columns that one of the queries must return, named as in the settings."""
-
-    name: str
-    keys: tuple[str, ...]
-    rating: str | None = None
-    timestamp: str | None = None
-    keeps_others: bool = True
-
-    @property
-    def required(self) -> tuple[str, ...]:
-        """Return the columns that the query must have."""
-        return (*self.keys, *(c for c in (self.rating, self.timestamp) if c is not None))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A query whose columns are known.
-
-    Attributes:
-        columns: output name by position in the query's result, required columns first.
-        returned: the names that the query gives its columns.
-    """
-
-    source: Source
-    table: Table
-    query: Query
-    parameters: Mapping[str, Any]
-    batch_rows: int
-    columns: Mapping[str, int]
-    returned: tuple[str, ...]
-
-    @property
-    def file(self) -> str:
-        """Return the name of the Parquet file."""
-        return f"{self.table.name}.parquet"
-
-    def schema(self) -> pa.Schema:
-        """Return the schema of the Parquet file."""
-        kinds = {self.table.rating: pa.float64(), self.table.timestamp: values.TIMESTAMP}
-        return pa.schema([(name, kinds.get(name, pa.string())) for name in self.columns])
 
 
 @dataclass
@@ -141,69 +100,10 @@ class Writing:
         return f"{name}: {self.seen:,} rows, {rate:,.0f} rows/s"
 
 
-def _tables(source: SourceSettings) -> tuple[Table, Table, Table]:
-    user, item = source.user_column, source.item_column
-    tables = (
-        Table("interactions", (user, item), source.rating_column, source.timestamp_column, keeps_others=False),
-        Table("users", (user,)),
-        Table("items", (item,)),
-    )
-    names = [name.casefold() for name in tables[0].required]
-    if len(set(names)) < len(names):
-        raise SettingsError(f"The columns {', '.join(tables[0].required)} in the settings (source) must differ.")
-    return tables
-
-
-def _plan(source: Source, settings: Settings, table: Table) -> Plan:
-    query = read_query(settings.sql_folder / f"{table.name}.sql")
-    given = settings.source.parameters
-    unset = sorted(query.variables - set(given))
-    if unset:
-        raise SettingsError(
-            f"{query.file} names the bind variable :{unset[0]}, which has no value: add it to "
-            f"source.parameters in the settings, for example `{unset[0]}: null`."
-        )
-    parameters = {name: given[name] for name in sorted(query.variables)}
-    try:
-        with source.batches(query.without_rows(), parameters, 1) as batches:
-            returned = tuple(next(batches).column_names)
-    except QueryFailedError as err:
-        raise _query_failed(query, err) from err
-    columns = _match_columns(query, table, returned)
-    return Plan(source, table, query, parameters, settings.source.batch_rows, columns, returned)
-
-
-def _match_columns(query: Query, table: Table, returned: tuple[str, ...]) -> dict[str, int]:
-    positions: dict[str, list[int]] = {}
-    for position, name in enumerate(returned):
-        positions.setdefault(name.casefold(), []).append(position)
-    columns: dict[str, int] = {}
-    for name in table.required:
-        same_named = positions.pop(name.casefold(), [])
-        if len(same_named) != 1:
-            what = "more than one column" if same_named else "no column"
-            raise SourceDataError(
-                f"{query.file} returns {what} {name!r}; it returns: {', '.join(returned)}. Return it "
-                f"once (... AS {name}), or correct the column's name in the settings (source)."
-            )
-        columns[name] = same_named[0]
-    for first, *others in positions.values() if table.keeps_others else ():
-        if others:
-            raise SourceDataError(f"{query.file} returns {returned[first]!r} more than once: give each an alias.")
-        columns[returned[first]] = first
-    return columns
-
-
-def _warn_of_unused(source: SourceSettings, plans: list[Plan], report: Callable[[str], None]) -> None:
-    unused = set(source.parameters).difference(*(plan.query.variables for plan in plans))
-    if unused:
-        report(f"No query names the parameters {', '.join(sorted(unused))} of the settings; they have no effect.")
-
-
 def _write(plan: Plan, path: Path, report: Callable[[str], None]) -> Writing:
-    writing = Writing(tuple(plan.columns))
+    writing = Writing(tuple(plan.returned))
     next_report = writing.started + REPORT_SECONDS
-    repeating = [name for name in plan.columns if name != plan.table.timestamp]  # timestamps rarely repeat
+    repeating = [name for name in plan.returned if name != plan.table.timestamp]  # timestamps rarely repeat
     with (
         pq.ParquetWriter(
             path, plan.schema(), compression="zstd", store_schema=True, use_dictionary=repeating
@@ -239,31 +139,30 @@ def _clean_batches(plan: Plan, batches: Iterator[pa.Table], writing: Writing) ->
 
 @contextmanager
 def _ordered_batches(plan: Plan) -> Iterator[Iterator[pa.Table]]:
-    """Open the rows sorted by key, then by the other columns, so that rows of one key are in a fixed order as well.
-
-    Some types have no order (CLOB, JSON): the database refuses before the first row, and only the key is sorted by.
-    """
-    keys = [plan.columns[name] + 1 for name in plan.table.keys]
-    everything = keys + [p + 1 for name, p in plan.columns.items() if name not in plan.table.keys]
-    for positions in (everything, keys)[everything == keys :]:
+    """Open the sorted rows; by their keys alone if the database refuses to sort by the others, before the first row."""
+    has_others = len(plan.returned) > len(plan.table.keys)
+    for by_keys_alone in (False, True)[not has_others :]:
         has_rows = False
         try:
-            with plan.source.batches(plan.query.ordered_by(positions), plan.parameters, plan.batch_rows) as batches:
+            statement = plan.statement(by_keys_alone=by_keys_alone)
+            with plan.source.batches(statement, plan.parameters, plan.batch_rows) as batches:
                 first = next(batches)
                 has_rows = True
                 yield chain((first,), batches)
                 return
+        except UnreadableValueError as err:
+            raise _name_unreadable(plan, err) from err
         except QueryFailedError as err:
-            if has_rows or positions is keys:
-                raise _query_failed(plan.query, err) from err
+            if has_rows or by_keys_alone or not has_others:
+                raise query_failed(plan.query, err) from err
 
 
 def _clean(plan: Plan, batch: pa.Table, first_row: int) -> pa.Table:
     converted: list[pa.Array] = []
     has_ids: Any = True
-    for name, position in plan.columns.items():
+    for position, (name, returned) in enumerate(plan.returned.items()):
         column = batch.column(position)
-        location = values.Location(plan.query.file, plan.returned[position], first_row)
+        location = values.Location(plan.query.file, returned, first_row)
         if name in plan.table.required:
             is_key = name in plan.table.keys
             marks = (values.HOLDS_NO_ID, values.HOLDS_NO_UTF8) if is_key else (values.HOLDS_BYTES,)
@@ -275,7 +174,7 @@ def _clean(plan: Plan, batch: pa.Table, first_row: int) -> pa.Table:
         elif name == plan.table.rating:
             converted.append(values.ratings(column, location))
         elif name == plan.table.timestamp:
-            converted.append(values.timestamps(column, location))
+            converted.append(timestamps(column, location))
         else:
             converted.append(values.texts(column))
     return pa.Table.from_arrays(converted, schema=plan.schema()).filter(has_ids)
@@ -283,17 +182,52 @@ def _clean(plan: Plan, batch: pa.Table, first_row: int) -> pa.Table:
 
 def _in_row_groups(batches: Iterator[pa.Table]) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
-    count = 0
+    rows = size = 0
     for batch in batches:
-        waiting.append(batch)
-        count += len(batch)
-        while count >= ROW_GROUP_ROWS:
-            joined = pa.concat_tables(waiting)
-            yield joined.slice(0, ROW_GROUP_ROWS)
-            waiting = [joined.slice(ROW_GROUP_ROWS)]
-            count -= ROW_GROUP_ROWS
-    yield pa.concat_tables(waiting)
+        ends = np.cumsum(_sizes(batch))
+        start = 0
+        while start < len(batch):
+            before = int(ends[start - 1]) if start else 0
+            reached = int(np.searchsorted(ends, ROW_GROUP_BYTES - size + before)) + 1
+            end = min(len(batch), start + ROW_GROUP_ROWS - rows, reached)
+            waiting.append(batch.slice(start, end - start))
+            rows += end - start
+            size += int(ends[end - 1]) - before
+            if rows == ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+                yield pa.concat_tables(waiting)
+                waiting, rows, size = [], 0, 0
+            start = end
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
-def _query_failed(query: Query, err: QueryFailedError) -> SourceDataError:
-    return SourceDataError(f"{query.file}: {err}. Correct the query, or the rights of the connection's user.")
+def _sizes(batch: pa.Table) -> NDArray[np.int64]:
+    """Return the bytes of each row: 8 for a number, and those of each text; shape (rows,)."""
+    sizes = np.full(len(batch), 8 * batch.num_columns, np.int64)
+    for column in batch.columns:
+        if pa.types.is_string(column.type):
+            sizes += pc.binary_length(column).fill_null(0).to_numpy()
+    return sizes
+
+
+def _name_unreadable(plan: Plan, err: UnreadableValueError) -> SourceDataError:
+    """Return the error about a value that the driver cannot read, with the column that it fails at."""
+    column = next((returned for name, returned in plan.returned.items() if not _is_readable(plan, name)), None)
+    where = f"{plan.query.file}, column {column}" if column else plan.query.file
+    if err.rows and plan.batch_rows > 1:
+        where += f", one of the rows {err.rows[0]:,} to {err.rows[1]:,} of the sorted result"
+    shown = f"CAST({column} AS VARCHAR(40))" if column else "CAST"
+    return SourceDataError(
+        f"{where}: the driver cannot read a value ({err.reason}). Correct it in the table, or let the query leave it "
+        f"out or convert it, for example {shown}."
+    )
+
+
+def _is_readable(plan: Plan, name: str) -> bool:
+    try:
+        with plan.source.batches(plan.select([name]), plan.parameters, plan.batch_rows) as batches:
+            for _ in batches:
+                pass
+    except SourceDataError:
+        return False
+    return True

@@ -1,10 +1,10 @@
-"""Conversion of columns from any database to ids, ratings, timestamps or texts."""
+"""Conversion of columns from any database to ids, ratings or texts; `times` has points in time."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +19,11 @@ from recdeploy_ops.extraction.encodings import decoded, is_utf8, raw_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TIMESTAMP = pa.timestamp("us", tz="UTC")
 LARGEST_EXACT_FLOAT = 2**53 - 1
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
-SECONDS = re.compile(r"-?\d+(\.\d+)?")
 BYTES = (bytes, bytearray, memoryview)
 # In the metadata of a column that became text here: the index of the first such value.
 HOLDS_BYTES, HOLDS_NO_ID, HOLDS_NO_UTF8 = "recdeploy-bytes", "recdeploy-no-id", "recdeploy-no-utf8"
-# The year 5138 in seconds, 1973 in milliseconds: a larger number is not a count of seconds.
-LARGEST_EPOCH = 10**11
 
 
 @dataclass(frozen=True)
@@ -65,10 +61,10 @@ def id_texts(values: pa.Array, location: Location) -> pa.Array:
         SourceDataError: a value has no unique text, such as a float with a fraction, or a text that is not UTF-8.
     """
     values = _flat(values)
-    if _is_text(values.type) and not is_utf8(values):
+    if is_text(values.type) and not is_utf8(values):
         _refuse_unencodable(values, location)
     kind = values.type
-    if _is_text(kind) or types.is_integer(kind) or types.is_null(kind):
+    if is_text(kind) or types.is_integer(kind) or types.is_null(kind):
         return values.cast(pa.string())
     if types.is_floating(kind):
         return _integral_floats(values, location)
@@ -76,7 +72,7 @@ def id_texts(values: pa.Array, location: Location) -> pa.Array:
         return _integral_decimals(values, location)
     if _is_binary(kind):
         return texts(values)
-    raise _no_id(location, values, _first_valid(values))
+    raise _no_id(location, values, first_valid(values))
 
 
 def ratings(values: pa.Array, location: Location) -> pa.Array:
@@ -85,42 +81,16 @@ def ratings(values: pa.Array, location: Location) -> pa.Array:
     Raises:
         SourceDataError: a value is not a number.
     """
-    values = _plain(values)
+    values = plain(values)
     kind = values.type
     if types.is_decimal(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind):
         return values.cast(pa.float64(), safe=False)
     if types.is_boolean(kind):
         return values.cast(pa.uint8()).cast(pa.float64())
-    if not _is_text(kind):
-        raise location.error(values, _first_valid(values), "is not a number: let the query return a number.")
-    return _each(values, location, _rating_of, pa.float64(), "is not a number: let the query return a number or NULL.")
-
-
-def timestamps(values: pa.Array, location: Location) -> pa.Array:
-    """Return points in time in UTC with microseconds; those without a time zone count as UTC.
-
-    Dates, timestamps, ISO 8601 texts and seconds since 1970 are accepted.
-
-    Raises:
-        SourceDataError: a value is none of these.
-    """
-    values = _plain(values)
-    kind = values.type
-    if types.is_date(kind):
-        values = values.cast(pa.timestamp("us"))
-    if types.is_timestamp(values.type):
-        fine = values.cast(pa.timestamp("us", tz=values.type.tz), safe=False)
-        return fine.cast(TIMESTAMP) if fine.type.tz else pc.assume_timezone(fine, "UTC")
-    if types.is_null(kind):
-        return values.cast(TIMESTAMP)
-    if _is_text(kind):
-        try:
-            return pc.assume_timezone(values.cast(pa.timestamp("us")), "UTC")
-        except pa.ArrowInvalid:
-            return _each(values, location, _moment_of, TIMESTAMP, _NO_MOMENT)
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
-        return _epochs(values, location)
-    raise location.error(values, _first_valid(values), _NO_MOMENT)
+    if not is_text(kind):
+        raise location.error(values, first_valid(values), "is not a number: let the query return a number.")
+    problem = "is not a number: let the query return a number or NULL."
+    return convert_each(values, location, _rating_of, pa.float64(), problem)
 
 
 def texts(values: pa.Array) -> pa.Array:
@@ -128,7 +98,7 @@ def texts(values: pa.Array) -> pa.Array:
 
     Text that UTF-8 cannot carry is escaped, e.g. a lone surrogate as ``\ud800``.
     """
-    values = _plain(values)
+    values = plain(values)
     if not _is_binary(values.type):
         try:
             return values.cast(pa.string())
@@ -175,23 +145,17 @@ def refuse_marked(field: pa.Field, values: pa.Array, location: Location, *marks:
     for mark in (mark for mark in marks if mark.encode() in metadata):
         index = int(metadata[mark.encode()])
         if mark == HOLDS_NO_UTF8:
-            raise location.encoding_error(_plain(values)[index].as_py(), index)
+            raise location.encoding_error(plain(values)[index].as_py(), index)
         if mark == HOLDS_NO_ID:
-            raise _no_id(location, _plain(values), index)
+            raise _no_id(location, plain(values), index)
         problem = "is bytes (here in hex): let the query return a number."
-        raise location.error(_plain(values), index, problem)
+        raise location.error(plain(values), index, problem)
 
 
-_NO_MOMENT = (
-    "is not a point in time: let the query return a timestamp, a date, ISO 8601 text or seconds since 1970 "
-    "(divide milliseconds by 1000), or set source.timestamp_column to null."
-)
-
-
-def _plain(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+def plain(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return a column as one array of a basic type; texts in valid UTF-8, escaped like in `texts`."""
     values = _flat(values)
-    if _is_text(values.type) and not is_utf8(values):
+    if is_text(values.type) and not is_utf8(values):
         return pa.array([None if v is None else decoded(v) for v in raw_bytes(values)], pa.string())
     return values
 
@@ -216,7 +180,8 @@ def _refuse_unencodable(texts: pa.Array, location: Location) -> None:
             raise location.encoding_error(text, index)
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a column has text."""
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
@@ -229,7 +194,8 @@ def _is_binary(kind: pa.DataType) -> bool:
     )
 
 
-def _first_valid(values: pa.Array) -> int:
+def first_valid(values: pa.Array) -> int:
+    """Return the index of the first value that is not NULL; -1 if there is none."""
     return int(pc.index(values.is_valid(), True).as_py())
 
 
@@ -258,22 +224,24 @@ def _integral_decimals(values: pa.Array, location: Location) -> pa.Array:
     except pa.ArrowInvalid as err:
         listed = enumerate(values.to_pylist())
         wrong = (i for i, v in listed if v is not None and v != v.to_integral_value())
-        raise _no_id(location, values, next(wrong, _first_valid(values))) from err
+        raise _no_id(location, values, next(wrong, first_valid(values))) from err
 
 
-def _epochs(values: pa.Array, location: Location) -> pa.Array:
-    seconds = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    valid = values.is_valid().to_numpy(zero_copy_only=False)
-    wrong = np.flatnonzero(valid & ~(np.abs(seconds) < LARGEST_EPOCH))
-    if wrong.size:
-        raise location.error(values, int(wrong[0]), _NO_MOMENT)
-    micros = np.round(np.where(valid, seconds, 0) * 1e6).astype(np.int64)
-    return pa.array(micros, mask=~valid).cast(TIMESTAMP)
-
-
-def _each(
+def convert_each(
     values: pa.Array, location: Location, convert: Callable[[str], Any], kind: pa.DataType, problem: str
 ) -> pa.Array:
+    """Return the values as Python converts them, one by one.
+
+    Args:
+        values: texts.
+        location: of the batch.
+        convert: raises ValueError or OverflowError for a text that it cannot convert.
+        kind: of the result.
+        problem: what is wrong with such a text.
+
+    Raises:
+        SourceDataError: a text cannot be converted.
+    """
     converted: list[Any] = []
     for index, value in enumerate(values.to_pylist()):
         try:
@@ -287,12 +255,3 @@ def _rating_of(value: str) -> float:
     if not NUMBER.fullmatch(value.strip()):
         raise ValueError(value)
     return float(value)
-
-
-def _moment_of(value: str) -> datetime:
-    if SECONDS.fullmatch(value) and len(value) > len("YYYYMMDD"):
-        if abs(float(value)) >= LARGEST_EPOCH:
-            raise ValueError(value)
-        return datetime.fromtimestamp(float(value), UTC)
-    moment = datetime.fromisoformat(value.strip())
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

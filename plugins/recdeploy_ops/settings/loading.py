@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.domain.texts import decode_text
 from recdeploy_ops.settings.sections import Settings
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def load_settings(path: Path | None = None) -> Settings:
     """
     path = path or find_settings()
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        raw = yaml.load(decode_text(path.read_bytes()), _Loader)  # noqa: S506 - a SafeLoader
     except OSError as err:
         raise SettingsError(f"Cannot read the settings file {path}: {err.strerror}.") from err
     except (yaml.YAMLError, ValueError, RecursionError) as err:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
@@ -59,10 +60,13 @@ class SourceSettings(Section):
     @field_validator("parameters", mode="before")
     @classmethod
     def _check_parameters(cls, values: Any) -> Any:
-        for name, value in values.items() if isinstance(values, dict) else ():
+        if not isinstance(values, dict):
+            return values
+        for name, value in values.items():
             if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
                 raise ValueError(f"{name} is {value!r}: it must be a text, a finite number or null")
-        return values
+        # YAML reads 2026-01-31 without quotes as a date; the queries get its text.
+        return {name: str(value) if isinstance(value, date) else value for name, value in values.items()}
 
 
 class TrainingSettings(Section):
