@@ -87,8 +87,11 @@ def _decision(text: str | None) -> Decision | None:
 def _damage(name: str | None) -> str | None:
     if name is None or name in DAMAGES:
         return name
-    known = "\n".join(f"  {known:<18} {damage.what}" for known, damage in DAMAGES.items())
-    raise DemoError(f"DAMAGE={name} is not one of the damages that can be planted:\n{known}")
+    lines = [
+        f"  {known:<18} {damage.what}{' (the gates are known to miss it)' if damage.is_missed else ''}"
+        for known, damage in DAMAGES.items()
+    ]
+    raise DemoError("\n".join([f"DAMAGE={name} is not one of the damages that can be planted:", *lines]))
 
 
 def _flag(name: str, text: str) -> bool:
