@@ -139,9 +139,10 @@ def test_after_damage_the_next_week_is_honest(tmp_path: Path, generator: Generat
 def test_when_the_calendar_has_reached_today_the_demo_says_so(
     tmp_path: Path, generator: Generator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    release(tmp_path)
     for _ in range(WEEKS_AGO):
         release(tmp_path)
+    release(tmp_path, is_triggered=False)
+    release(tmp_path)
     assert "reached today" not in capsys.readouterr().out
 
     release(tmp_path)
