@@ -6,19 +6,22 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock
 
 import pytest
 
 from demo.checks import Check
+from demo.console import Console
+from demo.options import Options
 from demo.releases import Outcome
-from demo.reports import make_report
+from demo.reports import Report, make_report
+from demo.sessions import Session
 from demo.sightings import judge_sighting
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.evaluation.champions import FIRST_RELEASE
 
 if TYPE_CHECKING:
     from demo.options import Decision
-    from demo.reports import Report
 
 SEEN, MISSED = "flipped", "week-half"
 PLANTED = "the damage flipped (ratings are turned round)"
@@ -161,3 +164,60 @@ def test_damage_that_was_promoted_is_named_as_the_next_champion() -> None:
     assert promoted.endswith("The report: file:///demo/storage/page.html")
     assert "next release" not in report("success", "rejected", [HELD], decision="reject").sighting
     assert report("success", "promoted", [PASSED], damage=None).sighting == ""
+
+
+@pytest.mark.parametrize(("succeeded", "code"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize(
+    ("decision", "said"),
+    [
+        ("promote", ["SUMMARY", "SIGHTING"]),
+        (None, ["SIGHTING", "lingers", "CONCLUSION", "SIGHTING"]),
+    ],
+)
+def test_the_demo_ends_with_what_the_gates_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    decision: Decision | None,
+    said: list[str],
+    code: int,
+    *,
+    succeeded: bool,
+) -> None:
+    session, services = Session(Options(home=tmp_path, decision=decision), Console()), MagicMock()
+    services.are_kept = services.are_running = services.start.return_value.attached = False
+    ended = Report(succeeded, [], "SUMMARY", "CONCLUSION", "SIGHTING")
+    monkeypatch.setattr(session, "_services", services)
+    monkeypatch.setattr(session, "_release", lambda _: ended)
+    monkeypatch.setattr(session, "_linger", lambda _: Console().say("lingers"))
+    monkeypatch.setattr("demo.sessions.signal.signal", lambda *_: None)
+
+    assert session.run() == code
+
+    assert capsys.readouterr().out.split() == said
+    assert (tmp_path / "summary.json").read_text(encoding="utf-8") == "SUMMARY"
+
+
+@pytest.mark.parametrize(
+    ("damage", "production", "says"),
+    [("flipped", None, True), ("flipped", "v1", False), (None, None, False)],
+    ids=["damage in a first release", "damage later", "an honest first release"],
+)
+def test_a_first_release_with_damage_is_announced(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    damage: str | None,
+    production: str | None,
+    *,
+    says: bool,
+) -> None:
+    session, running = Session(Options(home=tmp_path, damage=damage), Console()), MagicMock()
+    running.cloud.production.return_value = production
+    for name in ("Inspector", "AirflowApi", "ReleaseRun", "make_report"):
+        monkeypatch.setattr(f"demo.sessions.{name}", MagicMock())
+    monkeypatch.setattr(session, "_follow", MagicMock())
+
+    session._release(running)
+
+    assert ("there is no champion to compare with" in capsys.readouterr().out) == says
