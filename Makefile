@@ -32,7 +32,9 @@ help: ## List the targets
 #|   DATA=folder              use users.csv, items.csv and interactions.csv from there
 #|   DATA_USER= DATA_ITEM= DATA_RATING= DATA_TIMESTAMP= DATA_TITLE=    name their columns
 #|                            the time of an interaction: timestamp, or its name in include/recommender.yaml;
-#|                            without DATA the existing store is kept
+#|                            without DATA the existing store is kept; a generated one gets another week
+#|   DAMAGE=name              plant damage in the generated store and see which gate stops it, e.g. flipped, users-2,
+#|                            robot-once; a wrong name lists them all
 #|   KEEP=1                   leave everything running until make stop
 #|   PORT= AIRFLOW_PORT=      ports of the OCI emulator and of Airflow (else chosen once, then kept)
 #|   TIMEOUT=20               minutes that a release may take without a change of any task

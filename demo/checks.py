@@ -7,17 +7,22 @@ import io
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from demo.errors import DemoError
+from recdeploy_ops.approvals.pages import find_page_key
 from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.events import ModelTrained
+from recdeploy_ops.evaluation.release_report import RUNS
+from recdeploy_ops.evaluation.stored_reports import read_report
 from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.storage.bundles import open_bundle
 from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from demo.cloud import Cloud, Endpoint
     from demo.homes import Home
     from demo.options import Decision
@@ -70,6 +75,22 @@ class Inspector:
         release = self.state().releases.get(run_id)
         return release.version if release else None
 
+    def findings(self, run_id: str) -> list[dict[str, Any]]:
+        """Return the findings of all gates that a run has run, as they are stored, with ``run``, the name of theirs."""
+        release = self.state().releases.get(run_id)
+        judged = {name: event for name, kind in RUNS.items() if release and (event := release.get(kind))}
+        return [
+            {"run": name, **finding}
+            for name, event in judged.items()
+            for finding in read_report(self._objects, event)["findings"]
+        ]
+
+    def page(self, run_id: str) -> Path | None:
+        """Return the file of a run's newest report; None if it has none."""
+        release = self.state().releases.get(run_id)
+        key = find_page_key(release) if release else None
+        return self._home.storage / key if key else None
+
     def inspect(self, run_id: str, decision: Decision, before: Endpoint | None) -> list[Check]:
         """Check that a run ended as decided.
 
@@ -78,15 +99,22 @@ class Inspector:
             decision: how its approval was answered.
             before: production before the run.
         """
-        after = self._cloud.production()
-        checks = [self._lock(), self._no_test_deployment()]
         if decision == "promote":
-            checks += self._promoted(run_id, before, after)
-        else:
-            checks += [Check("production is unchanged", after == before, _describe(after)), self._outcome(run_id)]
-            if after is not None:
-                checks.append(self._serves(after, after.version))
-        return checks
+            return [*self._at_rest(), *self._promoted(run_id, before, self._cloud.production())]
+        return [*self.inspect_unchanged(before), self._outcome(run_id)]
+
+    def inspect_unchanged(self, before: Endpoint | None) -> list[Check]:
+        """Check that a run that a gate has stopped left production alone.
+
+        Args:
+            before: production before the run.
+        """
+        after = self._cloud.production()
+        checks = [*self._at_rest(), Check("production is unchanged", after == before, _describe(after))]
+        return [*checks, self._serves(after, after.version)] if after is not None else checks
+
+    def _at_rest(self) -> list[Check]:
+        return [self._lock(), self._no_test_deployment()]
 
     def _promoted(self, run_id: str, before: Endpoint | None, after: Endpoint | None) -> list[Check]:
         if after is None:

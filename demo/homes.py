@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from demo.ports import HOST
+from recdeploy_ops.extraction.statements import read_query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from recdeploy_ops.extraction.statements import Query
+
 PROJECT = Path(__file__).resolve().parents[1]
+SQL = PROJECT / "include" / "sql"
 DAG_ID = "recommender_retrain"
 # Passwords equal names and are public: nothing listens beyond 127.0.0.1.
 USERS = {"admin": "admin", "approver": "user", "viewer": "viewer"}
@@ -95,19 +99,30 @@ def read_timestamp_column() -> str | None:
     return source.get("timestamp_column")
 
 
-def write_settings(home: Home, *, has_timestamps: bool) -> dict[str, Any]:
+def read_users_query() -> Query:
+    """Return the project's own query for users."""
+    return read_query(SQL / "users.sql")
+
+
+def write_settings(
+    home: Home, *, has_timestamps: bool, lag_hours: int = 0, segment_column: str | None = None
+) -> dict[str, Any]:
     """Write the demo's copy of ``include/recommender.yaml`` and return its content.
 
     Args:
         home: the demo's folder.
         has_timestamps: whether the store's interactions have timestamps.
+        lag_hours: how long ago a generated shop was as the store has it: its newest order may be older by as much.
+        segment_column: column of the users whose slices are judged, if ``include/recommender.yaml`` names none.
     """
     settings = _read_settings()
     settings["schedule"] = None
     settings["storage"] = home.storage.as_uri()
-    settings["source"]["sql_folder"] = str(PROJECT / "include" / "sql")
+    settings["source"]["sql_folder"] = str(SQL)
     if not has_timestamps:
         settings["source"]["timestamp_column"] = None
+    settings["gates"]["max_age_hours"] += lag_hours
+    settings["source"]["segment_column"] = settings["source"].get("segment_column") or segment_column
     settings["release"].update(poll_seconds=1, deployment_timeout_minutes=10)
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     home.path.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from demo.errors import DemoError
 from demo.load import Columns
+from simulation.damages import DAMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ class Options:
         decision: how to answer the approval; None leaves it to a person.
         data: absolute folder of CSV files; None generates a store.
         columns: names of their columns.
+        damage: the name of a damage to plant in the generated store; None for an honest one.
         keep: whether to leave everything running.
         emulator_port: port of the OCI emulator; None keeps or chooses one.
         airflow_port: port of Airflow; None keeps or chooses one.
@@ -34,6 +36,7 @@ class Options:
     decision: Decision | None = None
     data: Path | None = None
     columns: Columns = field(default_factory=Columns)
+    damage: str | None = None
     keep: bool = False
     emulator_port: int | None = None
     airflow_port: int | None = None
@@ -47,6 +50,11 @@ def read_options(environ: Mapping[str, str]) -> Options:
         DemoError: a value is invalid; the message says which are valid.
     """
     given = {name: value for name, value in environ.items() if value}
+    if "DATA" in given and "DAMAGE" in given:
+        raise DemoError(
+            f"DAMAGE={given['DAMAGE']} is for the generated store only, and DATA={given['DATA']} replaces it. "
+            "Leave one of them out."
+        )
     return Options(
         home=Path(given.get("DEMO_HOME", ".demo")).expanduser().resolve(),
         decision=_decision(given.get("DECISION")),
@@ -58,6 +66,7 @@ def read_options(environ: Mapping[str, str]) -> Options:
             timestamp=given.get("DATA_TIMESTAMP"),
             title=given.get("DATA_TITLE"),
         ),
+        damage=_damage(given.get("DAMAGE")),
         keep=_flag("KEEP", given.get("KEEP", "0")),
         emulator_port=_port("PORT", given.get("PORT")),
         airflow_port=_port("AIRFLOW_PORT", given.get("AIRFLOW_PORT")),
@@ -73,6 +82,16 @@ def _decision(text: str | None) -> Decision | None:
     if text.lower() == "reject":
         return "reject"
     raise DemoError(f"DECISION={text} is neither promote nor reject. Leave it out to decide in Airflow's own page.")
+
+
+def _damage(name: str | None) -> str | None:
+    if name is None or name in DAMAGES:
+        return name
+    lines = [
+        f"  {known:<18} {damage.what}{' (the gates are known to miss it)' if damage.is_missed else ''}"
+        for known, damage in DAMAGES.items()
+    ]
+    raise DemoError("\n".join([f"DAMAGE={name} is not one of the damages that can be planted:", *lines]))
 
 
 def _flag(name: str, text: str) -> bool:

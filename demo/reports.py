@@ -6,11 +6,17 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from demo.sightings import judge_sighting
+from recdeploy_ops.domain.gates.verdicts import Verdict
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from demo.checks import Check, Inspector
     from demo.cloud import Endpoint
     from demo.options import Decision
     from demo.releases import Outcome
+    from demo.sightings import Sighting
 
 HINT = "While the demo runs (make demo KEEP=1), try it with: make predict USER=id. Look around with: make status"
 DECISION_OF: dict[str | None, Decision] = {"promoted": "promote", "rejected": "reject"}
@@ -21,20 +27,29 @@ class Report:
     """The result of a demo.
 
     Attributes:
-        succeeded: whether all checks from outside confirm the decision.
+        succeeded: whether all checks from outside confirm the decision, and the gates have judged a planted damage as
+            they are known to.
         checks: from outside.
         summary: everything, as one JSON object.
         conclusion: the same in a few lines.
+        sighting: what the gates said about the planted damage, in words; empty without one.
     """
 
     succeeded: bool
     checks: list[Check]
     summary: str
     conclusion: str
+    sighting: str = ""
 
 
 def make_report(
-    inspector: Inspector, outcome: Outcome, failures: list[str], *, decision: Decision | None, before: Endpoint | None
+    inspector: Inspector,
+    outcome: Outcome,
+    failures: list[str],
+    *,
+    decision: Decision | None,
+    before: Endpoint | None,
+    damage: str | None = None,
 ) -> Report:
     """Check what a finished run left behind.
 
@@ -44,15 +59,21 @@ def make_report(
         failures: errors of the failed tasks.
         decision: the expected one; None for a person's, as the ledger has it.
         before: production before the run.
+        damage: the name of the damage that is planted in the store.
     """
     release = inspector.state().releases.get(outcome.run_id)
     ended = release.outcome if release else None
     decision = decision or DECISION_OF.get(ended)
+    findings = inspector.findings(outcome.run_id)
+    sighting = judge_sighting(damage, findings, is_complete=outcome.state == "success") if damage else None
+    is_stopped = sighting is not None and sighting.verdict is Verdict.FAIL
     checks: list[Check] = []
-    if outcome.state == "success" and decision:
+    if is_stopped:
+        checks = inspector.inspect_unchanged(before)
+    elif outcome.state == "success" and decision:
         checks = inspector.inspect(outcome.run_id, decision, before)
-    succeeded = bool(checks) and all(check.passed for check in checks)
-    production = inspector.production()
+    succeeded = bool(checks) and all(check.passed for check in checks) and (sighting is None or sighting.is_expected)
+    production, page = inspector.production(), inspector.page(outcome.run_id)
     facts = {
         "succeeded": succeeded,
         "decision": decision,
@@ -65,18 +86,32 @@ def make_report(
         "answers": outcome.answers,
         "tasks": {name: {"state": task.state, "seconds": task.seconds} for name, task in outcome.tasks.items()},
         "failures": failures,
+        "gates": {verdict: [f["gate"] for f in findings if f["verdict"] == verdict] for verdict in ("HOLD", "FAIL")},
+        "report": str(page) if page else None,
+        "damage": asdict(sighting) if sighting else None,
         "checks": [asdict(check) for check in checks],
     }
     summary = json.dumps(facts, indent=2, ensure_ascii=False)
     version = f" of v{release.version}" if release else ""
     conclusion = f"\nThe release{version} ended: {ended or outcome.state}. {_describe_production(production)}"
-    return Report(succeeded, checks, summary, conclusion)
+    return Report(succeeded, checks, summary, conclusion, _describe_sighting(sighting, page, ended))
 
 
 def _describe_production(production: Endpoint | None) -> str:
     if production is None:
         return "Nothing is in production."
     return f"v{production.version} is in production:\n\n  {production.url}/predict\n\n{HINT}"
+
+
+def _describe_sighting(sighting: Sighting | None, page: Path | None, ended: str | None) -> str:
+    if sighting is None:
+        return ""
+    lines = [f"\n{sighting.text}"]
+    if ended == "promoted":
+        lines.append("It was promoted: the next release is compared with damaged data.")
+    if page:
+        lines.append(f"The report: {page.as_uri()}")
+    return "\n".join(lines)
 
 
 def describe(checks: list[Check]) -> list[str]:

@@ -75,12 +75,12 @@ class Services:
         """Record that they are left running on purpose."""
         self._kept.touch()
 
-    def start(self, options: Options, fill_store: Callable[..., None]) -> Running:
+    def start(self, options: Options, fill_store: Callable[[], None]) -> Running:
         """Attach to services that were kept running, else stop what a killed demo left behind and start both.
 
         Args:
             options: name the ports.
-            fill_store: writes the store database and the settings; called while services start, with ``attached``.
+            fill_store: writes the store database and the settings; called before Airflow starts.
 
         Raises:
             DemoError: a port is taken, or a service does not become healthy.
@@ -96,7 +96,7 @@ class Services:
             require_free(service, port)
         self._start_emulator(ports["emulator"])
         cloud = Cloud(self._await_emulator(ports["emulator"]))
-        fill_store(attached=False)
+        fill_store()
         self._start_airflow(cloud, ports["airflow"])
         url = f"http://{HOST}:{ports['airflow']}"
         self._await_airflow(url)
@@ -136,7 +136,7 @@ class Services:
         """Return the log of Airflow's scheduler."""
         return SchedulerLog(self._airflow.log)
 
-    def _attach(self, wanted: dict[str, int | None], fill_store: Callable[..., None]) -> Running:
+    def _attach(self, wanted: dict[str, int | None], fill_store: Callable[[], None]) -> Running:
         ports = read_ports(self._home.ports)
         for service, port in wanted.items():
             if port not in {None, ports[service]}:
@@ -144,7 +144,7 @@ class Services:
                     f"The demo's {service} runs on port {ports[service]}, not on {port}. Run make stop first."
                 )
         self._console.step("attaching to the services that are running")
-        fill_store(attached=True)
+        fill_store()
         cloud = Cloud(self._await_emulator(ports["emulator"]))
         url = f"http://{HOST}:{ports['airflow']}"
         self._await_airflow(url)

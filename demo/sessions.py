@@ -6,6 +6,7 @@ import fcntl
 import signal
 import time
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from demo.airflow_api import RUN_ENDED, AirflowApi, progress_of
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from demo.services import Running
 
 ABANDON_SECONDS = 120.0
+FIRST_WITH_DAMAGE = (
+    "nothing is in production, so there is no champion to compare with, and most damages cannot be seen; "
+    "to promote an honest release first: make demo DECISION=promote"
+)
 
 
 class Session:
@@ -42,7 +47,7 @@ class Session:
         self._console = console
         self._home = Home(options.home)
         self._services = Services(self._home, console)
-        self._shop = Shop(self._home, options, console)
+        self._shop = Shop(self._home, options, console, today=datetime.now(UTC).date())
         self._leave = False
 
     def run(self) -> int:
@@ -63,16 +68,22 @@ class Session:
                     self._replace_store(running)
                 report = self._release(running)
                 if self._options.decision is None and not self._leave:
+                    if report.sighting:
+                        self._console.say(report.sighting)
                     self._linger(running)
             finally:
                 self._finish()
         self._home.summary.write_text(report.summary, encoding="utf-8")
         self._console.say(report.summary if self._options.decision else report.conclusion)
+        if report.sighting:
+            self._console.say(report.sighting)
         return 0 if report.succeeded else 1
 
     def _release(self, running: Running) -> Report:
         inspector = Inspector(running.cloud, self._home)
         before = running.cloud.production()
+        if self._options.damage and before is None:
+            self._console.step(FIRST_WITH_DAMAGE)
         with (
             AirflowApi(running.airflow_url, "admin") as admin,
             AirflowApi(running.airflow_url, "approver") as approver,
@@ -86,7 +97,14 @@ class Session:
             )
             outcome = self._follow(admin, watch)
             failures = watch.explain_failures(outcome)
-        report = make_report(inspector, outcome, failures, decision=self._options.decision, before=before)
+        report = make_report(
+            inspector,
+            outcome,
+            failures,
+            decision=self._options.decision,
+            before=before,
+            damage=self._shop.damage,
+        )
         for line in [*failures, *describe(report.checks)]:
             self._console.say(line)
         return report
@@ -102,20 +120,39 @@ class Session:
                     f"The release {unfinished[0]}, which was not started by make demo, is in progress: "
                     f"DECISION={decision} would answer it. Answer it in Airflow yourself, or leave DECISION out."
                 )
+            self._require_plantable(unfinished)
             self._console.step(f"resuming the unfinished release {unfinished[0]}")
             outcome = watch.follow(unfinished[0], decision, comment)
             if outcome.state == "success":
                 return outcome
             self._console.step(f"the interrupted release {unfinished[0]} failed; starting a new one")
+        unfinished = admin.unfinished_runs()
+        self._require_plantable(unfinished)
+        if not unfinished:
+            self._shop.grow()
         run_id = new_run_id()
         admin.trigger(run_id, {})
+        self._shop.note_release()
         self._console.step(f"triggered the release {run_id}")
         return watch.follow(run_id, decision, comment)
 
-    def _fill_store(self, *, attached: bool) -> None:
+    def _require_plantable(self, unfinished: list[str]) -> None:
+        """Require that no release in progress reads a store without the wanted damage.
+
+        Raises:
+            DemoError: one does.
+        """
+        wanted = self._options.damage
+        if unfinished and wanted not in {None, self._shop.damage}:
+            raise DemoError(
+                f"The release {unfinished[0]} is in progress and reads the store, so DAMAGE={wanted} cannot be planted "
+                "now. Let it end first: make demo without DAMAGE continues it."
+            )
+
+    def _fill_store(self) -> None:
         """Fill the store while services start; different data waits until nothing reads the old store."""
         if not self._shop.is_other:
-            self._shop.fill(attached=attached)
+            self._shop.fill()
 
     def _replace_store(self, running: Running) -> None:
         """End the releases that an earlier demo left unfinished, then replace the store with different data.
@@ -132,7 +169,7 @@ class Session:
                     f"at {running.airflow_url}, leave DATA out, or use another folder: make demo DEMO_HOME=.demo-2"
                 )
             self._abandon(admin, unfinished)
-        self._shop.fill(attached=False)
+        self._shop.fill()
 
     def _abandon(self, admin: AirflowApi, runs: list[str]) -> None:
         for run_id in runs:

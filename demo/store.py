@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
+    from recdeploy_ops.extraction.statements import Query
     from simulation.shops import Shop, Table
 
 # What include/sql/*.sql reads. Ids are text: a leading zero or the text NaN is part of an id.
@@ -83,6 +84,16 @@ def write_store(path: Path, *, users: Iterable[Row], products: Iterable[Row], in
     finally:
         partial.unlink(missing_ok=True)
     return counts
+
+
+def returns_column(path: Path, query: Query, column: str) -> bool:
+    """Say whether a query on a store returns a column; a query that SQLite cannot run does not."""
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            columns = connection.execute(query.without_rows()).description
+    except sqlite3.Error:
+        return False
+    return any(name.casefold() == column for name, *_ in columns)
 
 
 def _insert(connection: sqlite3.Connection, statement: str, rows: Iterable[Row]) -> int:

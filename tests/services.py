@@ -517,7 +517,7 @@ def started(folder: Path) -> Iterator[Installation]:
     home, console = Home(folder), Console()
     services = Services(home, console)
 
-    def prepare(*, attached: bool) -> None:
+    def prepare() -> None:
         fill_store(home.store)
         write_settings(home, has_timestamps=True)
 

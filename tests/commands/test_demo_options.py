@@ -9,6 +9,7 @@ import pytest
 from demo.errors import DemoError
 from demo.load import Columns
 from demo.options import read_options
+from simulation.damages import DAMAGES
 
 
 def test_without_options_a_person_decides_about_a_generated_store() -> None:
@@ -17,6 +18,7 @@ def test_without_options_a_person_decides_about_a_generated_store() -> None:
     assert options.home == Path(".demo").resolve()
     assert options.decision is None
     assert options.data is None
+    assert options.damage is None
     assert not options.keep
     assert options.timeout_minutes == 20
 
@@ -65,3 +67,24 @@ def test_every_option_is_read(tmp_path: Path) -> None:
 def test_an_invalid_value_is_named(name: str, value: str, message: str) -> None:
     with pytest.raises(DemoError, match=message):
         read_options({name: value})
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_every_damage_can_be_planted(name: str) -> None:
+    assert read_options({"DAMAGE": name}).damage == name
+
+
+def test_an_unknown_damage_is_refused_with_a_list_of_all() -> None:
+    with pytest.raises(DemoError, match="DAMAGE=flip is not one of") as refused:
+        read_options({"DAMAGE": "flip"})
+
+    lines = str(refused.value).splitlines()[1:]
+    assert [line.split()[0] for line in lines] == list(DAMAGES)
+    assert "  flipped            ratings are turned round" in lines
+    missed = [line.split()[0] for line in lines if line.endswith(" (the gates are known to miss it)")]
+    assert missed == [name for name, damage in DAMAGES.items() if damage.is_missed]
+
+
+def test_damage_is_refused_together_with_data(tmp_path: Path) -> None:
+    with pytest.raises(DemoError, match=f"DAMAGE=flipped is for the generated store only, and DATA={tmp_path}"):
+        read_options({"DAMAGE": "flipped", "DATA": str(tmp_path)})

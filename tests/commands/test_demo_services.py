@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+import yaml
 from services import wait_for
 
 from demo.errors import DemoError
-from demo.homes import USERS, Home, airflow_environment, prepare_airflow, write_settings
+from demo.homes import PROJECT, USERS, Home, airflow_environment, prepare_airflow, write_settings
 from demo.ports import choose_ports, read_ports, require_free
 from demo.processes import Service
 from demo.releases import last_error
@@ -150,6 +152,26 @@ def test_the_settings_of_the_demo_are_valid(tmp_path: Path, *, has_timestamps: b
     assert (settings.sql_folder / "interactions.sql").exists()
     assert settings.storage.startswith("file:///")
     assert (settings.source.timestamp_column is not None) == has_timestamps
+
+
+@pytest.mark.parametrize(
+    ("project", "demo", "written"),
+    [(None, None, None), (None, "segment", "segment"), ("country", "segment", "country")],
+)
+def test_a_generated_store_changes_two_settings_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: str | None, demo: str | None, written: str | None
+) -> None:
+    home, values = Home(tmp_path), yaml.safe_load((PROJECT / "include" / "recommender.yaml").read_text("utf-8"))
+    values["source"]["segment_column"] = project
+    monkeypatch.setattr("demo.homes._read_settings", lambda: copy.deepcopy(values))
+
+    plain = write_settings(home, has_timestamps=True)
+    generated = write_settings(home, has_timestamps=True, lag_hours=48, segment_column=demo)
+
+    assert generated["gates"].pop("max_age_hours") == plain["gates"].pop("max_age_hours") + 48
+    assert generated["source"].pop("segment_column") == written
+    assert plain["source"].pop("segment_column") == project
+    assert generated == plain
 
 
 def test_the_callers_own_settings_do_not_reach_airflow(tmp_path: Path) -> None:

@@ -6,26 +6,38 @@ import json
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo import sessions
+from demo import sessions, shops
 from demo.__main__ import run_tool
 from demo.console import Console
 from demo.errors import DemoError
 from demo.homes import Home
 from demo.options import Options
 from demo.predictions import predict
+from demo.releases import Outcome
 from demo.services import Running, Services
 from demo.sessions import Session
 from demo.shops import Shop
-from demo.store import write_store
+from demo.store import generate_store
 from recdeploy_ops.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+TODAY = date(2026, 11, 23)
+SMALL = 20  # users
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make generated stores small."""
+    monkeypatch.setattr(shops, "generate_store", partial(generate_store, size=SMALL))
 
 
 @pytest.fixture
@@ -39,13 +51,13 @@ def options(tmp_path: Path) -> Options:
     return Options(home=tmp_path / "demo", data=data)
 
 
-def make_shop(options: Options, *, attached: bool = False) -> Shop:
+def make_shop(options: Options, *, today: date = TODAY) -> Shop:
     home = Home(options.home)
     home.path.mkdir(parents=True, exist_ok=True)
-    shop = Shop(home, options, Console())
+    shop = Shop(home, options, Console(), today=today)
     shop.prepare()
     if not shop.is_other:
-        shop.fill(attached=attached)
+        shop.fill()
     return shop
 
 
@@ -54,29 +66,16 @@ def users(options: Options) -> list[str]:
         return [user for (user,) in store.execute("SELECT user_id FROM users")]
 
 
-@pytest.mark.parametrize("attached", [True, False])
-def test_without_data_the_present_store_is_kept(
-    options: Options, capsys: pytest.CaptureFixture[str], *, attached: bool
-) -> None:
+def test_without_data_the_present_store_is_kept(options: Options, capsys: pytest.CaptureFixture[str]) -> None:
     make_shop(options)
 
-    shop = make_shop(replace(options, data=None), attached=attached)
+    shop = make_shop(replace(options, data=None))
+    shop.grow()
 
     assert users(options) == ["mine"]
     assert not shop.is_other
     assert load_settings(Home(options.home).settings).source.timestamp_column is None
     assert f"kept ({options.data})" in capsys.readouterr().out
-
-
-def test_a_store_is_generated_again_unless_a_release_may_be_reading_it(options: Options) -> None:
-    generated = replace(options, data=None)
-    make_shop(generated)
-    write_store(Home(options.home).store, users=[("marked", None, None, None)], products=[], interactions=[])
-
-    make_shop(generated, attached=True)
-    assert users(options) == ["marked"]
-    make_shop(generated)
-    assert len(users(options)) > 1000
 
 
 def test_different_data_waits_beside_the_store(options: Options) -> None:
@@ -85,8 +84,8 @@ def test_different_data_waits_beside_the_store(options: Options) -> None:
     shop = make_shop(options)
 
     assert shop.is_other
-    assert len(users(options)) > 1000
-    shop.fill(attached=False)
+    assert len(users(options)) >= SMALL
+    shop.fill()
     assert users(options) == ["mine"]
     assert not shop.is_other
 
@@ -97,6 +96,7 @@ class Airflow:
     def __init__(self, runs: list[str]) -> None:
         self.runs = runs
         self.failed: list[str] = []
+        self.triggered: list[str] = []
 
     def __enter__(self) -> Airflow:
         return self
@@ -105,7 +105,10 @@ class Airflow:
         pass
 
     def unfinished_runs(self) -> list[str]:
-        return self.runs
+        return [run for run in self.runs if run not in self.failed]
+
+    def trigger(self, run_id: str, _: object) -> None:
+        self.triggered.append(run_id)
 
     def fail_run(self, run_id: str) -> None:
         self.failed.append(run_id)
@@ -137,7 +140,7 @@ def test_a_release_that_a_person_has_started_is_not_ended(
     with pytest.raises(DemoError, match=r"under way: manual__2026,.*DEMO_HOME="):
         replaced(["demo-20260101T000000", "manual__2026"])
 
-    assert len(users(options)) > 1000, "its store is still there"
+    assert len(users(options)) >= SMALL, "its store is still there"
 
 
 def test_unfinished_releases_of_an_earlier_demo_end_as_failed(
@@ -156,6 +159,67 @@ def test_a_release_that_a_person_has_started_is_not_answered(options: Options) -
 
     with pytest.raises(DemoError, match=r"manual__2026.* DECISION=promote would answer it"):
         session._follow(airflow, watch)
+
+
+class Ended:
+    """Stands for the watch over releases: each ends as it is told."""
+
+    def __init__(self, state: str) -> None:
+        self._state = state
+
+    def follow(self, run_id: str, *_: object) -> Outcome:
+        return Outcome(run_id, self._state)
+
+
+@pytest.mark.parametrize(
+    ("runs", "state", "triggered", "grown"),
+    [
+        ([], "success", 1, 1),
+        (["demo-20260101T000000"], "success", 0, 0),
+        (["manual__2026"], "failed", 1, 0),
+    ],
+    ids=["a new release", "a resumed one", "a new one beside another that still reads the store"],
+)
+def test_the_store_grows_before_a_new_release_while_no_other_reads_it(
+    options: Options, runs: list[str], state: str, triggered: int, grown: int
+) -> None:
+    generated, airflow, watch = replace(options, data=None), Airflow(runs), Ended(state)
+    shop = make_shop(generated)
+    shop.note_release()
+    before = shop.calendar
+    session = Session(generated, Console())
+    session._shop = shop
+
+    session._follow(airflow, watch)  # type: ignore[arg-type]
+
+    assert before is not None
+    assert shop.calendar is not None
+    assert len(airflow.triggered) == triggered
+    assert shop.calendar.week - before.week == grown
+    assert shop.calendar.is_released
+
+
+@pytest.mark.parametrize("planted", [None, "titles"])
+def test_damage_is_not_planted_while_a_release_reads_the_store(options: Options, planted: str | None) -> None:
+    make_shop(replace(options, data=None, damage=planted)).grow()
+    wanted = replace(options, data=None, damage="flipped")
+    airflow: Any = Airflow(["demo-20260101T000000"])
+
+    with pytest.raises(DemoError, match=r"demo-20260101T000000 is in progress.*DAMAGE=flipped cannot be planted now"):
+        Session(wanted, Console())._follow(airflow, Ended("success"))  # type: ignore[arg-type]
+
+    assert not airflow.triggered
+
+
+def test_a_damaged_release_that_was_interrupted_is_resumed(options: Options) -> None:
+    wanted = replace(options, data=None, damage="flipped")
+    make_shop(wanted).grow()
+    airflow: Any = Airflow(["demo-20260101T000000"])
+
+    outcome = Session(wanted, Console())._follow(airflow, Ended("success"))  # type: ignore[arg-type]
+
+    assert outcome.run_id == "demo-20260101T000000"
+    assert not airflow.triggered
 
 
 def test_unusable_data_is_reported_before_any_service_starts(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:

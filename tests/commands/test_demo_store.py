@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.store import generate_store
+from demo.store import generate_store, returns_column, write_store
+from recdeploy_ops.extraction.statements import read_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +87,23 @@ def test_the_same_seed_and_day_give_the_same_rows(tmp_path: Path) -> None:
 
 def test_another_seed_gives_another_shop(tmp_path: Path) -> None:
     assert dump(tmp_path / "one.db", seed=7) != dump(tmp_path / "two.db", seed=8)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_returned"),
+    [
+        ("SELECT * FROM users", True),
+        ("SELECT user_id, country AS SEGMENT FROM users", True),
+        ("SELECT user_id FROM users", False),
+        ("SELECT user_id, segment FROM customers", False),
+        ("SELECT user_id, segment FROM users WHERE country = :country", False),
+    ],
+)
+def test_a_column_that_a_query_returns_is_known(tmp_path: Path, text: str, *, is_returned: bool) -> None:
+    write_store(tmp_path / "store.db", users=[], products=[], interactions=[])
+    (tmp_path / "users.sql").write_text(f"-- of the shop\n{text};\n", encoding="utf-8")
+
+    assert returns_column(tmp_path / "store.db", read_query(tmp_path / "users.sql"), "segment") == is_returned
 
 
 def dump(path: Path, seed: int) -> list[str]:

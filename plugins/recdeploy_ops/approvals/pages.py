@@ -33,17 +33,18 @@ def find_page(store: Store, project: str, dag_id: str, run_id: str) -> bytes:
     release = Ledger(store, project, utc_now).read().releases.get(run_id)
     if release is None or release.opened.dag_id != dag_id:
         raise MissingInputError(f"{dag_id} has no release of the run {run_id}", task="plan_release")
-    name = _name_page(release)
-    if name is None:
+    key = find_page_key(release)
+    if key is None:
         raise MissingInputError(f"The run {run_id} has no report yet", task="request_approval")
-    return store.read(page_key(run_id, name))
+    return store.read(key)
 
 
-def _name_page(release: Release) -> str | None:
-    """Return the sha256 that names the page of a release; None if it has none."""
+def find_page_key(release: Release) -> str | None:
+    """Return the storage key of the newest page of a release; None if it has none."""
     for kind in RUNS.values():
         judged = release.get(kind)
         if judged is not None and judged.verdict is Verdict.FAIL:
-            return judged.sha256
+            return page_key(release.run_id, judged.sha256)
     question = release.get(ApprovalRequested)
-    return question.parts.get(PAGE_PART) if question else None
+    name = question.parts.get(PAGE_PART) if question else None
+    return page_key(release.run_id, name) if name else None
