@@ -104,8 +104,30 @@ def read_users_query() -> Query:
     return read_query(SQL / "users.sql")
 
 
+def write_queries(home: Home, segment_column: str) -> Path:
+    """Write the demo's copy of ``include/sql``, in which the users have a segment as well; return its folder."""
+    user = _read_settings()["source"].get("user_column", "user_id")
+    folder = home.path / "sql"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in SQL.glob("*.sql"):
+        _replace(folder / path.name, path.read_text(encoding="utf-8"))
+    users = read_users_query().text
+    _replace(
+        folder / "users.sql",
+        "-- Written by make demo from include/sql/users.sql: edit that file. Only a generated store has segments.\n"
+        f"SELECT shop.*, users.{segment_column} FROM (\n{users}\n) shop\n"
+        f"JOIN users ON users.user_id = shop.{user}\n",
+    )
+    return folder
+
+
 def write_settings(
-    home: Home, *, has_timestamps: bool, lag_hours: int = 0, segment_column: str | None = None
+    home: Home,
+    *,
+    has_timestamps: bool,
+    lag_hours: int = 0,
+    segment_column: str | None = None,
+    sql_folder: Path | None = None,
 ) -> dict[str, Any]:
     """Write the demo's copy of ``include/recommender.yaml`` and return its content.
 
@@ -114,11 +136,12 @@ def write_settings(
         has_timestamps: whether the store's interactions have timestamps.
         lag_hours: how long ago a generated shop was as the store has it: its newest order may be older by as much.
         segment_column: column of the users whose slices are judged, if ``include/recommender.yaml`` names none.
+        sql_folder: with the queries; by default the project's own.
     """
     settings = _read_settings()
     settings["schedule"] = None
     settings["storage"] = home.storage.as_uri()
-    settings["source"]["sql_folder"] = str(SQL)
+    settings["source"]["sql_folder"] = str(sql_folder or SQL)
     if not has_timestamps:
         settings["source"]["timestamp_column"] = None
     settings["gates"]["max_age_hours"] += lag_hours

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from demo.calendars import Calendar
 from demo.errors import DemoError
-from demo.homes import read_timestamp_column, read_users_query, write_settings
+from demo.homes import SQL, read_timestamp_column, read_users_query, write_queries, write_settings
 from demo.load import Loaded, load_store
 from demo.store import generate_store, returns_column
 from simulation.damages import DAMAGES
@@ -156,7 +156,8 @@ class Shop:
             self._home,
             has_timestamps=origin.has_timestamps,
             lag_hours=origin.calendar.lag_hours(self._today),
-            segment_column=SEGMENT if has_segments else None,
+            segment_column=SEGMENT,
+            sql_folder=SQL if has_segments else write_queries(self._home, SEGMENT),
         )
 
     def _remember(self, origin: Origin) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -15,10 +16,11 @@ from demo import shops
 from demo.calendars import WEEKS_AGO, Calendar
 from demo.console import Console
 from demo.errors import DemoError
-from demo.homes import PROJECT, Home
+from demo.homes import PROJECT, SQL, Home
 from demo.options import Options
 from demo.shops import Shop
 from demo.store import Counts, generate_store
+from recdeploy_ops.extraction.statements import read_query
 from recdeploy_ops.settings import load_settings
 from simulation.generated import WEEKS
 
@@ -166,15 +168,32 @@ def test_the_settings_of_a_generated_store_allow_for_its_calendar(tmp_path: Path
 
 
 @pytest.mark.usefixtures("generator")
-def test_the_settings_name_no_segment_that_the_query_does_not_return(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("text", "is_copied"),
+    [
+        ("SELECT user_id FROM users", True),
+        ("SELECT user_id FROM users WHERE user_id <> 'u2' -- who asked us to", True),
+        ("SELECT user_id, segment FROM users", False),
+    ],
+)
+def test_users_of_a_generated_store_have_segments_whatever_the_query_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, *, is_copied: bool
 ) -> None:
-    (tmp_path / "users.sql").write_text("SELECT user_id FROM users", encoding="utf-8")
-    monkeypatch.setattr("demo.homes.SQL", tmp_path)
+    project = tmp_path / "project"
+    shutil.copytree(SQL, project)
+    (project / "users.sql").write_text(text, encoding="utf-8")
+    monkeypatch.setattr("demo.homes.SQL", project)
+    monkeypatch.setattr("demo.shops.SQL", project)
 
     release(tmp_path / "demo")
 
-    assert load_settings(Home(tmp_path / "demo").settings).source.segment_column is None
+    settings = load_settings(Home(tmp_path / "demo").settings)
+    assert settings.sql_folder == (tmp_path / "demo" / "sql" if is_copied else project)
+    assert sorted(path.name for path in settings.sql_folder.iterdir()) == ["interactions.sql", "items.sql", "users.sql"]
+    with closing(sqlite3.connect(Home(tmp_path / "demo").store)) as store:
+        store.executemany("INSERT INTO users VALUES (?, ?)", [("u1", "early"), ("u2", "late"), ("u3", "late")])
+        rows = store.execute(read_query(settings.sql_folder / "users.sql").text).fetchall()
+    assert set(rows) == {("u1", "early"), ("u3", "late")} | ({("u2", "late")} if "<>" not in text else set())
 
 
 @pytest.mark.parametrize(
