@@ -3,14 +3,16 @@
 Standard library only, Python 3.9 or newer. OCI's server imports this file and calls `predict` with the body
 of each request. The artifact is verified and opened at import: a damaged one never starts to serve.
 
-Request: ``{"user_id": "42", "top_k": 5}``, where ``top_k`` may be left out. The same as JSON text, as bytes,
-or as the first element of a list is understood too. A user id is text, compared as it is; an integer is taken
-as its decimal text.
+Request: ``{"user_id": "42", "top_k": 5}``. ``top_k`` may be left out or null; ``"10"`` and ``10.0`` are 10. The
+same as JSON text, as bytes, or alone in a list is understood too. A user id is text, compared as it is; an
+integer is taken as its decimal text. Empty text is no id, as in the shop's tables.
 
 Answer: ``{"user_id", "recommendations": [{"product_id", "rating"}], "count", "message", "model_version",
-"digest"}``, best first. Who is not in the model gets the list for new users. A request that cannot be
-understood gets ``{"error": {"code", "message"}, "model_version", "digest"}``. No request makes `predict`
-raise; a model that cannot be read does, so that OCI counts a server error.
+"digest"}``, best first. Who is not in the model gets the list for new users; an id of more than 1,024
+characters is in no model, and its answer has null instead. A request that cannot be understood gets
+``{"error": {"code", "message"}, "recommendations": [], "count": 0, "message", "model_version", "digest"}``.
+Two to a hundred requests in a list get a list of answers, in their order. No request makes `predict` raise; a
+model that cannot be read does, so that OCI counts a server error.
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ MANIFEST = "manifest.json"
 DATABASE = "recommendations.sqlite"
 FALLBACK = "new_user_fallback.pkl"
 WRAPPINGS = 8  # text in bytes in a list and so on: more than a client ever needs, and an end for cycles
+MOST_REQUESTS = 100  # in a list
+LONGEST_ID = 1024  # characters; the extraction refuses longer ones
+LONGEST_NUMBER = 18  # digits of a top_k in text
 
 FOUND = "Recommendations for known user"
 NEW_USER = "Recommendations for new user (popular items)"
@@ -186,22 +191,23 @@ def _parse(data: Any) -> tuple[str, int | None]:
         MalformedRequestError: it cannot be understood.
     """
     request = _unwrap(data)
+    if not isinstance(request, dict):
+        raise MalformedRequestError("MalformedRequest", "A list of requests may not be in another one.")
     if "user_id" not in request:
         raise MalformedRequestError("MissingUserId", 'The request has no "user_id".')
-    top_k = request.get("top_k", 1)
-    if type(top_k) is not int or top_k < 1:
-        raise MalformedRequestError("InvalidTopK", '"top_k" must be a whole number of at least 1.')
-    return _text(request["user_id"]), request.get("top_k")
+    return _text(request["user_id"]), _number(request.get("top_k"))
 
 
-def _unwrap(data: Any) -> dict[str, Any]:
-    """Return the request's object out of JSON text, bytes and lists."""
+def _unwrap(data: Any) -> dict[str, Any] | list[Any]:
+    """Return the request's object out of JSON text, bytes and lists; a list if it has more than one element."""
     for _ in range(WRAPPINGS):
         if isinstance(data, dict):
             return data
         if isinstance(data, list):
             if not data:
                 raise MalformedRequestError("MalformedRequest", "The list holds no request.")
+            if len(data) > 1:
+                return data
             data = data[0]
         elif isinstance(data, (str, bytes, bytearray)):
             try:
@@ -215,6 +221,19 @@ def _unwrap(data: Any) -> dict[str, Any]:
     )
 
 
+def _number(top_k: Any) -> int | None:
+    """Return a number of recommendations: a whole number, also as text or as a float; None for the default."""
+    if top_k is None:
+        return None
+    if type(top_k) is float and top_k.is_integer():
+        top_k = int(top_k)
+    if type(top_k) is str and top_k.isascii() and top_k.isdigit() and len(top_k) <= LONGEST_NUMBER:
+        top_k = int(top_k)
+    if type(top_k) is not int or top_k < 1:
+        raise MalformedRequestError("InvalidTopK", '"top_k" must be a whole number of at least 1.')
+    return top_k
+
+
 def _text(user_id: Any) -> str:
     """Return a user id as text: text itself, or an integer's decimal digits."""
     if type(user_id) not in (str, int):
@@ -224,6 +243,8 @@ def _text(user_id: Any) -> str:
         text.encode()  # half a surrogate pair is in no model, and no server could send it back
     except ValueError:
         raise MalformedRequestError("InvalidUserId", '"user_id" is not text that can be stored.') from None
+    if not text:
+        raise MalformedRequestError("InvalidUserId", '"user_id" is empty.')
     return text
 
 
@@ -240,21 +261,38 @@ def load_model(folder: Path = FOLDER) -> Model:
     return Model(Path(folder))
 
 
-def predict(data: Any, model: Model = load_model()) -> dict[str, Any]:  # noqa: B008 - fails at start, not at work
-    """Return the answer to one request; see the top of this file.
+def predict(data: Any, model: Model = load_model()) -> dict[str, Any] | list[dict[str, Any]]:  # noqa: B008 - fails at start, not at work
+    """Return the answer to one request, or to each in a list; see the top of this file.
 
     Raises:
         sqlite3.Error, struct.error, IndexError: the model's database is gone or damaged.
     """
     try:
+        requests = _unwrap(data)
+        if isinstance(requests, list) and len(requests) > MOST_REQUESTS:
+            raise MalformedRequestError("TooManyRequests", f"A list may have at most {MOST_REQUESTS} requests.")
+    except MalformedRequestError as err:
+        return _refuse(err, model)
+    return [_answer(request, model) for request in requests] if isinstance(requests, list) else _answer(requests, model)
+
+
+def _answer(data: Any, model: Model) -> dict[str, Any]:
+    try:
         user_id, top_k = _parse(data)
     except MalformedRequestError as err:
-        return {"error": {"code": err.code, "message": str(err)}, **model.release}
-    recommendations, message = model.recommend(user_id, model.top_k if top_k is None else top_k)
+        return _refuse(err, model)
+    is_too_long = len(user_id) > LONGEST_ID
+    length = model.top_k if top_k is None else top_k
+    recommendations, message = model.recommend("" if is_too_long else user_id, length)
     return {
-        "user_id": user_id,
+        "user_id": None if is_too_long else user_id,
         "recommendations": recommendations,
         "count": len(recommendations),
         "message": message,
         **model.release,
     }
+
+
+def _refuse(err: MalformedRequestError, model: Model) -> dict[str, Any]:
+    error = {"code": err.code, "message": str(err)}
+    return {"error": error, "recommendations": [], "count": 0, "message": str(err), **model.release}

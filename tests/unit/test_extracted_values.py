@@ -207,3 +207,14 @@ def test_nanoseconds_are_cut_to_microseconds() -> None:
 def test_a_value_that_is_not_a_timestamp_is_rejected_with_its_row_and_a_remedy(cell: Any) -> None:
     with pytest.raises(SourceDataError, match=r"row 1 .*is not a point in time.*milliseconds by 1000"):
         timestamps(column_of(cell), HERE)
+
+
+@pytest.mark.parametrize(("length", "is_refused"), [(1024, False), (1025, True)])
+def test_an_id_has_at_most_a_length_that_score_knows(length: int, *, is_refused: bool) -> None:
+    ids = pa.array(["u1", None, "ü" * length])
+    if not is_refused:
+        assert values.id_texts(ids, HERE).to_pylist() == ids.to_pylist()
+        return
+    with pytest.raises(SourceDataError, match=r"row \d+ of the sorted result: 'ü+…ü+' has 1,025 characters") as raised:
+        values.id_texts(ids, HERE)
+    assert len(str(raised.value)) < 400

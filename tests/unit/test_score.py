@@ -20,10 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recdeploy_ops.artifacts.artifact import TEMPLATE
+from recdeploy_ops.domain.texts import LONGEST_ID
 from recdeploy_ops.storage.bundles import write_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import ModuleType
 
@@ -67,7 +68,9 @@ def test_answer_to_a_known_user_has_every_field_of_the_contract(score: ModuleTyp
         ({"user_id": "full"}, [], NOTHING_LEFT),
         ({"user_id": "nobody"}, NEW_USERS, NEW_USER),
         ({"user_id": "nobody", "top_k": 2}, NEW_USERS[:2], NEW_USER),
-        ({"user_id": ""}, NEW_USERS, NEW_USER),
+        *(({"user_id": "u1", "top_k": k}, LISTS["u1"][:2], "Recommendations for known user") for k in (2, 2.0, "2")),
+        ({"user_id": "u1", "top_k": None}, LISTS["u1"], "Recommendations for known user"),
+        ({"user_id": "u1", "top_k": 1e300}, LISTS["u1"], "Recommendations for known user"),
         ({"user_id": "U1"}, NEW_USERS, NEW_USER),
         ({"user_id": "u1 "}, NEW_USERS, NEW_USER),
         ({"user_id": "u1\0"}, NEW_USERS, NEW_USER),
@@ -78,7 +81,7 @@ def test_answer_to_a_known_user_has_every_field_of_the_contract(score: ModuleTyp
         (b'{"user_id": "u1"}', LISTS["u1"], "Recommendations for known user"),
         (bytearray(b'{"user_id": "u1"}'), LISTS["u1"], "Recommendations for known user"),
         ('{"user_id": "u1"}'.encode("utf-16"), LISTS["u1"], "Recommendations for known user"),
-        ([{"user_id": "u1"}, {"user_id": "u2"}], LISTS["u1"], "Recommendations for known user"),
+        ([{"user_id": "u1"}], LISTS["u1"], "Recommendations for known user"),
         (['{"user_id": "u1"}'], LISTS["u1"], "Recommendations for known user"),
         (b'["{\\"user_id\\": \\"u1\\"}"]', LISTS["u1"], "Recommendations for known user"),
     ],
@@ -117,7 +120,11 @@ CYCLE.append(CYCLE)
         ({"user_id": "\ud800"}, "InvalidUserId"),
         ('{"user_id": "\\udfff"}', "InvalidUserId"),
         ('{"user_id": NaN}', "InvalidUserId"),
-        *(({"user_id": "u1", "top_k": k}, "InvalidTopK") for k in (0, -1, True, None, 2.0, "2", [2], float("inf"))),
+        *(({"user_id": "u1", "top_k": k}, "InvalidTopK") for k in (0, -1, True, 2.5, [2], float("inf"))),
+        *(({"user_id": "u1", "top_k": k}, "InvalidTopK") for k in ("", "0", "-1", "2.0", "two", "٢", "9" * 5000)),
+        ({"user_id": ""}, "InvalidUserId"),
+        ([{"user_id": "u1"}] * 101, "TooManyRequests"),
+        (json.dumps([{"user_id": "u1"}] * 101), "TooManyRequests"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -125,7 +132,40 @@ def test_malformed_request_gets_an_error_object(score: ModuleType, request_: Any
     answer = score.predict(request_)
     assert answer["error"]["code"] == code
     assert answer["error"]["message"].endswith(".")
-    assert set(answer) == {"error", "model_version", "digest"}
+    assert set(answer) == {"error", "recommendations", "count", "message", "model_version", "digest"}
+    assert (answer["recommendations"], answer["count"], answer["message"]) == ([], 0, answer["error"]["message"])
+
+
+WRAPS: dict[str, Callable[[Any], Any]] = {
+    "list": lambda data: data,
+    "text": json.dumps,
+    "bytes": lambda data: json.dumps(data).encode(),
+    "list in a list": lambda data: [data],
+    "text in a list": lambda data: [json.dumps(data)],
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+def test_a_list_of_requests_gets_a_list_of_answers_in_its_order(score: ModuleType, wrap: Any) -> None:
+    requests = [{"user_id": "u2"}, {"user_id": ""}, {"user_id": "nobody"}, '{"user_id": "u1", "top_k": 1}', 7, []]
+    answers = score.predict(wrap(requests))
+    assert answers == [score.predict(request) for request in requests]
+    assert [answer["count"] for answer in answers] == [len(LISTS["u2"]), 0, len(NEW_USERS), 1, 0, 0]
+
+
+def test_a_hundred_requests_are_answered_and_lists_in_lists_are_not(score: ModuleType) -> None:
+    assert len(score.predict([{"user_id": "u1"}] * 100)) == 100
+    first, second = score.predict([[{"user_id": "u1"}, {"user_id": "u2"}], [{"user_id": "u2"}]])
+    assert first["error"]["code"] == "MalformedRequest"
+    assert second == score.predict({"user_id": "u2"})
+
+
+def test_a_very_long_id_is_a_new_user_and_is_not_repeated(tmp_path: Path) -> None:
+    ids = {"x" * 1024: [("p1", 1.0)], "y" * 1025: [("p2", 1.0)]}
+    with loaded_score(make_artifact(tmp_path, lists=ids)) as score:
+        known, unknown = (score.predict({"user_id": user}) for user in ids)
+    assert (known["user_id"], known["recommendations"]) == ("x" * 1024, rows([("p1", 1.0)]))
+    assert (unknown["user_id"], unknown["message"]) == (None, NEW_USER)
 
 
 def test_integer_user_id_is_its_decimal_text(tmp_path: Path) -> None:
@@ -153,11 +193,11 @@ requests = st.fixed_dictionaries(
 @settings(max_examples=150, deadline=None)
 @given(data=json_values | requests | st.lists(requests) | st.binary() | st.text() | requests.map(json.dumps))
 def test_any_value_gets_an_answer_that_is_strict_json(score: ModuleType, data: Any) -> None:
-    answer = score.predict(data)
-    json.dumps(answer, allow_nan=False, ensure_ascii=False).encode()
-    assert ("error" in answer) != ("recommendations" in answer)
-    if "recommendations" in answer:
+    answered = score.predict(data)
+    json.dumps(answered, allow_nan=False, ensure_ascii=False).encode()
+    for answer in answered if isinstance(answered, list) else [answered]:
         assert answer["count"] == len(answer["recommendations"]) <= 3
+        assert ("error" in answer) != ("user_id" in answer)
 
 
 @pytest.mark.parametrize(("user", "ranking"), [("nobody", NEW_USERS), ("u1", LISTS["u1"])])
@@ -338,3 +378,7 @@ def test_pickled_fallback_has_no_class(artifact: Path) -> None:
 
     content = (artifact / "new_user_fallback.pkl").read_bytes()
     assert Plain(io.BytesIO(content)).load() == [list(entry) for entry in NEW_USERS]
+
+
+def test_the_extraction_and_score_know_the_same_longest_id(score: ModuleType) -> None:
+    assert score.LONGEST_ID == LONGEST_ID

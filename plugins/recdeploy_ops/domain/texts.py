@@ -1,4 +1,4 @@
-"""Text files as people save them."""
+"""Texts as people save them in files, and as ids."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import codecs
 
 # What a file may begin with, and the encoding that it then has. UTF-32 would begin like UTF-16; nobody saves it.
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+LONGEST_ID = 1024  # characters of a user's or an item's id; score.py knows no longer ones
 
 
 def decode_text(content: bytes) -> str:

@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
+from recdeploy_ops.domain.codec import shorten
 from recdeploy_ops.domain.errors import SourceDataError
+from recdeploy_ops.domain.texts import LONGEST_ID
 from recdeploy_ops.extraction.encodings import decoded, is_utf8, raw_bytes
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 LARGEST_EXACT_FLOAT = 2**53 - 1
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 BYTES = (bytes, bytearray, memoryview)
+LONGEST_SHOWN = 120  # characters of a value in a message
 # In the metadata of a column that became text here: the index of the first such value.
 HOLDS_BYTES, HOLDS_NO_ID, HOLDS_NO_UTF8 = "recdeploy-bytes", "recdeploy-no-id", "recdeploy-no-utf8"
 
@@ -42,7 +45,7 @@ class Location:
 
     def error(self, values: pa.Array, index: int, problem: str) -> SourceDataError:
         """Return the error about one value."""
-        return self._error(index, repr(values[index].as_py()), problem)
+        return self._error(index, shorten(repr(values[index].as_py()), LONGEST_SHOWN), problem)
 
     def encoding_error(self, escaped: str, index: int) -> SourceDataError:
         """Return the error about an id that UTF-8 cannot carry, with its escaped text."""
@@ -58,8 +61,18 @@ def id_texts(values: pa.Array, location: Location) -> pa.Array:
     """Return ids as text: opaque, neither trimmed nor normalised; NULL stays NULL.
 
     Raises:
-        SourceDataError: a value has no unique text, such as a float with a fraction, or a text that is not UTF-8.
+        SourceDataError: a value has no unique text, such as a float with a fraction, or a text that is not UTF-8 or
+            longer than `LONGEST_ID`.
     """
+    found = _id_texts(values, location)
+    too_long = pc.index(pc.greater(pc.utf8_length(found), LONGEST_ID), True).as_py()
+    if too_long >= 0:
+        problem = f"has {len(found[too_long].as_py()):,} characters; an id may have {LONGEST_ID:,}."
+        raise location.error(found, too_long, problem)
+    return found
+
+
+def _id_texts(values: pa.Array, location: Location) -> pa.Array:
     values = _flat(values)
     if is_text(values.type) and not is_utf8(values):
         _refuse_unencodable(values, location)
