@@ -1,4 +1,7 @@
-"""Housekeeping: close releases whose run has ended, delete orphans and unfinished files."""
+"""Housekeeping: close releases whose run has ended, delete orphans and unfinished files, train for the next backtest.
+
+A failure of that training is only logged: the next release trains what is missing.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,18 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.errors import RecdeployError
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.evaluation.champion_sides import ChampionSide
+from recdeploy_ops.evaluation.champions import Unknown, find_version
+from recdeploy_ops.evaluation.stored_sides import describe_inputs, is_recorded, read_side, store_side
 from recdeploy_ops.oci_clients.tags import RUN_TAG, is_lease_over
 from recdeploy_ops.rollout import deletion
 from recdeploy_ops.rollout.closing import advance_closing
 from recdeploy_ops.rollout.production import find_deployments, run_tag
-from recdeploy_ops.workspaces import sweep_workspaces
+from recdeploy_ops.storage.bundles import fetch_bundle
+from recdeploy_ops.workspaces import sweep_workspaces, workspace
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,7 +44,8 @@ def advance(context: ReleaseContext, *, has_ended: HasEnded) -> Outcome:
         has_ended: returns whether the run of the release that holds the lock has ended.
 
     Returns:
-        What to wait for; else the names of the test deployments that stay, because they are needed or unknown.
+        What to wait for; else the names of the test deployments that stay, because they are needed or unknown, and
+        under ``backtest`` whether the champion's side was trained or failed, unless it was there.
     """
     holder = context.refresh().holding_release
     if holder is not None and has_ended(holder):
@@ -50,7 +59,50 @@ def advance(context: ReleaseContext, *, has_ended: HasEnded) -> Outcome:
     tests = [d for d in find_deployments(context, Role.TEST) if not d.lifecycle_state.is_deleted]
     orphans = [d for d in tests if _is_orphan(d, context.state, context.now())]
     waiting = deletion.advance_deletion(context, [*orphans, *deletion.find_unverified(context)])
-    return waiting or {"left": [d.name for d in tests if d not in orphans]}
+    if waiting:
+        return waiting
+    done = _train_ahead(context)
+    return {"left": [d.name for d in tests if d not in orphans], **({"backtest": done} if done else {})}
+
+
+def _train_ahead(context: ReleaseContext) -> str | None:
+    """Train the champion's side of the next backtest if it is missing; return what was done, or None for nothing.
+
+    A failure is an error in the log, not of this task: the next release tries again, and says why if that fails.
+    """
+    try:
+        return "trained" if _train_missing_side(context) else None
+    except (RecdeployError, OSError) as err:
+        log.error("The next release must train the champion's side of the backtest itself: %s", err)
+        return "failed"
+
+
+def _train_missing_side(context: ReleaseContext) -> bool:
+    """Train and record the champion's side of the next backtest; return False if there is nothing to do.
+
+    The release lock is not taken, so that no release waits. Where one is in progress nothing is trained: it trains what
+    it needs itself, and both would compete for the machine.
+    """
+    production = context.refresh().production
+    if production is None or context.state.holder is not None:
+        return False
+    champion = find_version(context, production.version)
+    if isinstance(champion, Unknown):
+        log.info("The champion's side of the next backtest cannot be trained: %s.", champion.why)
+        return False
+    inputs = describe_inputs(champion, context.settings.gates.quality)
+    if inputs is None:
+        return False
+    with workspace() as folder:
+        side = read_side(context, champion, inputs, folder / "stored", extract=None)
+        if isinstance(side, ChampionSide):
+            return False
+        log.info("Training the champion's (v%s) side of the next backtest: %s.", champion.version, side)
+        fetch_bundle(context.store, champion.extract, folder / "extract")
+        _, event = store_side(context, champion, inputs, folder / "extract", folder / "trained")
+    if not is_recorded(context, event):
+        context.ledger.append(context.run_id, event, guard=lambda _: None)
+    return True
 
 
 def _is_orphan(deployment: Deployment, state: LedgerState, now: datetime) -> bool:
