@@ -58,7 +58,7 @@ def trained(caplog):
 
 
 def evaluate(run, run_id="run-2", **how):
-    """Take a run until its candidate, of another seed than the champion's, is evaluated; return the report's details."""
+    """Take a run until its candidate, of another seed than the champion's, is judged; return the report's details."""
     candidate = run(run_id, shift=1, inputs={**INPUTS, "seed": 7}, **how)
     candidate.plan()
     candidate.make()
