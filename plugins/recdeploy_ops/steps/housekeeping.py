@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING
 from recdeploy_ops.domain.errors import RecdeployError
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.evaluation.champion_sides import ChampionSide
-from recdeploy_ops.evaluation.champions import Unknown, find_version
-from recdeploy_ops.evaluation.stored_sides import describe_inputs, is_recorded, read_side, store_side
 from recdeploy_ops.oci_clients.tags import RUN_TAG, is_lease_over
 from recdeploy_ops.rollout import deletion
 from recdeploy_ops.rollout.closing import advance_closing
 from recdeploy_ops.rollout.production import find_deployments, run_tag
-from recdeploy_ops.storage.bundles import fetch_bundle
-from recdeploy_ops.workspaces import sweep_workspaces, workspace
+from recdeploy_ops.workspaces import sweep_workspaces
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -70,39 +66,13 @@ def _train_ahead(context: ReleaseContext) -> str | None:
 
     A failure is an error in the log, not of this task: the next release tries again, and says why if that fails.
     """
+    from recdeploy_ops.evaluation.missing_sides import train_missing_side  # imports numpy and pyarrow
+
     try:
-        return "trained" if _train_missing_side(context) else None
+        return "trained" if train_missing_side(context) else None
     except (RecdeployError, OSError) as err:
         log.error("The next release must train the champion's side of the backtest itself: %s", err)
         return "failed"
-
-
-def _train_missing_side(context: ReleaseContext) -> bool:
-    """Train and record the champion's side of the next backtest; return False if there is nothing to do.
-
-    The release lock is not taken, so that no release waits. Where one is in progress nothing is trained: it trains what
-    it needs itself, and both would compete for the machine.
-    """
-    production = context.refresh().production
-    if production is None or context.state.holder is not None:
-        return False
-    champion = find_version(context, production.version)
-    if isinstance(champion, Unknown):
-        log.info("The champion's side of the next backtest cannot be trained: %s.", champion.why)
-        return False
-    inputs = describe_inputs(champion, context.settings.gates.quality)
-    if inputs is None:
-        return False
-    with workspace() as folder:
-        side = read_side(context, champion, inputs, folder / "stored", extract=None)
-        if isinstance(side, ChampionSide):
-            return False
-        log.info("Training the champion's (v%s) side of the next backtest: %s.", champion.version, side)
-        fetch_bundle(context.store, champion.extract, folder / "extract")
-        _, event = store_side(context, champion, inputs, folder / "extract", folder / "trained")
-    if not is_recorded(context, event):
-        context.ledger.append(context.run_id, event, guard=lambda _: None)
-    return True
 
 
 def _is_orphan(deployment: Deployment, state: LedgerState, now: datetime) -> bool:
