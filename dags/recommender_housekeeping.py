@@ -2,7 +2,8 @@
 
 Closes the release of a run that ended without its teardown: this restores production and frees the release lock.
 Deletes TEST deployments whose release is closed or whose lease is over, and first productions of closed releases that
-never served. What a release in progress needs is kept.
+never served. What a release in progress needs is kept. While none is in progress, trains the champion's side of the
+next backtest if it is not stored; if that fails, the log says why, and the next release trains it.
 
 **When it runs.** Every day at 05:30 UTC, and by hand.
 

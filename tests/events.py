@@ -16,6 +16,7 @@ from recdeploy_ops.domain.events import (
     BackupFailed,
     CandidateChecked,
     CandidateEvaluated,
+    ChampionBacktested,
     ChampionRestored,
     DataChecked,
     DataExtracted,
@@ -138,6 +139,11 @@ def candidate_checked(verdict: Verdict = Verdict.PASS, **changes: Any) -> Candid
     return replace(CandidateChecked(verdict, "releases/r/reports/candidate.json", SHA256), **changes)
 
 
+def backtested(version: int = 1, **changes: Any) -> ChampionBacktested:
+    event = ChampionBacktested("releases/r/backtests/b", SHA256, version, {"extract": SHA256, "seed": 42})
+    return replace(event, **changes)
+
+
 def evaluated(verdict: Verdict = Verdict.PASS, **changes: Any) -> CandidateEvaluated:
     return replace(CandidateEvaluated(verdict, "releases/r/reports/evaluated.json", SHA256), **changes)
 
@@ -247,6 +253,7 @@ SAMPLES: tuple[Event, ...] = (
     built(),
     candidate_checked(),
     GateModelsTrained("releases/r/gate-models/g", SHA256, {"quality": {"seeds": 5}}),
+    backtested(),
     evaluated(),
     registered(),
     deployed(),

@@ -249,12 +249,13 @@ def damage(store, key, content=b"damaged"):
 class Run:
     """One run of the release process, step by step, as the operators take it.
 
-    ``shift`` makes the lists of different runs differ, as retraining on new data would. ``finish`` takes a step to
-    its end.
+    ``shift`` makes the lists of different runs differ, as retraining on new data would. ``inputs`` are those of its
+    training, without which no model is trained for the gates. ``finish`` takes a step to its end.
     """
 
-    def __init__(self, context, run_id, folder, *, shift=0, finish=finish, **params):
+    def __init__(self, context, run_id, folder, *, shift=0, inputs=None, finish=finish, **params):
         self.context, self.run_id, self.shift = context.of_run(run_id), run_id, shift
+        self.inputs = inputs or {}
         self.params = {**PARAMS, **params}
         self.finish = finish
         self.database = folder / "shop.db"
@@ -290,7 +291,7 @@ class Run:
                         writer.writerow([user, product, 4.5 - rank])
             write_manifest(folder, {"inputs": {"seed": self.params["seed"]}})
             bundle = store_bundle(self.context.store, self.context.prefix("results"), folder)
-        self.context.record(ModelTrained(bundle.prefix, bundle.digest, inputs={}, metrics={"rmse": 0.9}))
+        self.context.record(ModelTrained(bundle.prefix, bundle.digest, inputs=self.inputs, metrics={"rmse": 0.9}))
 
     def build(self):
         self.train()

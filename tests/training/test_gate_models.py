@@ -14,6 +14,7 @@ from shops import settings_with
 from recdeploy_ops.domain.errors import TrainingFailedError
 from recdeploy_ops.domain.gates.quality import QualityThresholds
 from recdeploy_ops.evaluation.behaviour import Folders, measure_files
+from recdeploy_ops.evaluation.champion_sides import ChampionSide, train_champion_side
 from recdeploy_ops.evaluation.comparisons import Comparison, train_comparison
 from recdeploy_ops.evaluation.list_matrix import read_matrix
 from recdeploy_ops.training import gate_models, train
@@ -72,11 +73,18 @@ def results(extracts: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def comparison(extracts: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+def side(extracts: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> ChampionSide:
+    """The champion's side of the backtest."""
+    work = tmp_path_factory.mktemp("side")
+    return train_champion_side(work, Side(extracts[1], recipe()), SETTINGS, seed=SEED, report=lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def comparison(extracts: tuple[Path, Path], side: ChampionSide, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return train_comparison(
         tmp_path_factory.mktemp("work"),
         Side(extracts[0], recipe()),
-        Side(extracts[1], recipe()),
+        side,
         SETTINGS,
         top_k=TOP_K,
         seed=SEED,
@@ -111,7 +119,7 @@ def test_twins_are_of_one_kind_with_the_candidate_and_not_the_same(
     assert measured.champion is not None
     assert measured.champion.agreement == 1.0
     assert radius is not None
-    assert radius.identical == 80
+    assert radius.kept == (0,) * TOP_K + (80,)
     assert radius.changed == ()
 
 
@@ -119,17 +127,52 @@ def test_the_backtest_asks_both_sides_for_the_champions_last_interactions(compar
     quality = comparison.quality
     assert quality is not None
     assert (quality.users, quality.seeds, quality.depth) == (80, 5, 10)
-    assert comparison.scores["champion"].shape == comparison.scores["candidate"].shape == (5, 80)
     assert quality.low <= quality.relative <= quality.high
     assert quality.champion > quality.random > 0
     assert quality.popularity > 0
 
 
-def test_a_recipe_that_learns_nothing_ranks_worse(extracts: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_side_is_read_as_it_was_written(side: ChampionSide, tmp_path: Path) -> None:
+    again = ChampionSide.read(tmp_path, side.write(tmp_path))
+    held_out, known = again.backtest.held_out, side.backtest.held_out
+    assert (held_out.pairs, held_out.users, held_out.items) == (known.pairs, known.users, known.items)
+    assert (held_out.keys == known.keys).all()
+    assert (held_out.counts == known.counts).all()
+    assert np.array_equal(again.lists, side.lists)
+    numbers = ("depth", "random", "popularity")
+    assert [getattr(again.backtest, name) for name in numbers] == [getattr(side.backtest, name) for name in numbers]
+    assert (again.backtest.row_hashes == side.backtest.row_hashes).all()
+
+
+def test_the_same_seed_does_not_give_both_sides_the_same_trainings(
+    extracts: tuple[Path, Path], side: ChampionSide, tmp_path: Path
+) -> None:
+    same = train_comparison(
+        tmp_path,
+        Side(extracts[1], recipe()),
+        side,
+        SETTINGS,
+        top_k=TOP_K,
+        seed=SEED,
+        why="",
+        report=lambda line: None,
+    )
+    assert same.quality is not None
+    assert same.quality.candidate != same.quality.champion
+
+
+def test_a_side_asks_for_the_rows_of_its_extract_only(extracts: tuple[Path, Path], side: ChampionSide) -> None:
+    assert side.asks_for_rows_of(extracts[1], SETTINGS)
+    assert not side.asks_for_rows_of(extracts[0], SETTINGS)
+
+
+def test_a_recipe_that_learns_nothing_ranks_worse(
+    extracts: tuple[Path, Path], side: ChampionSide, tmp_path: Path
+) -> None:
     worse = train_comparison(
         tmp_path,
         Side(extracts[0], recipe(learning_rate=1e-6, epochs=1)),
-        Side(extracts[1], recipe()),
+        side,
         SETTINGS,
         top_k=TOP_K,
         seed=SEED,
@@ -151,7 +194,7 @@ def test_without_a_champion_only_twins_are_trained(extracts: tuple[Path, Path], 
         why="of a reason",
         report=lambda line: None,
     )
-    assert (first.quality, first.scores, first.why) == (None, {}, "of a reason")
+    assert (first.quality, first.why) == (None, "of a reason")
     assert [twin.shape for twin in first.twins] == [(80, TOP_K)] * 2
 
 
@@ -159,10 +202,14 @@ def test_too_little_history_is_not_asked_about(extracts: tuple[Path, Path], tmp_
     bounds = QualityThresholds(fewest_interactions=50)
     gates = SETTINGS.gates.model_copy(update={"quality": bounds})
     settings = SETTINGS.model_copy(update={"gates": gates})
+    champion = Side(extracts[1], recipe())
+    nothing = train_champion_side(tmp_path, champion, settings, seed=SEED, report=lambda line: None)
+    folder = tmp_path / "stored"
+    folder.mkdir()
     first = train_comparison(
-        tmp_path,
+        tmp_path / "work",
         Side(extracts[0], recipe()),
-        Side(extracts[1], recipe()),
+        ChampionSide.read(folder, nothing.write(folder)),
         settings,
         top_k=TOP_K,
         seed=SEED,
@@ -177,7 +224,6 @@ def test_a_comparison_is_read_as_it_was_written(comparison: Comparison, tmp_path
     again = Comparison.read(tmp_path, comparison.write(tmp_path))
     assert again.quality == comparison.quality
     assert all((one == other).all() for one, other in zip(again.twins, comparison.twins, strict=True))
-    assert (again.scores["candidate"] == comparison.scores["candidate"]).all()
 
 
 def test_a_process_that_leaves_no_lists_is_an_error(

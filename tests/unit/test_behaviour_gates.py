@@ -21,6 +21,7 @@ from recdeploy_ops.domain.gates.changes import (
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.evaluation.behaviour import measure_champion, measure_twins
 from recdeploy_ops.evaluation.list_matrix import count_shared, jaccard, measure_concentration, read_matrix
+from recdeploy_ops.evaluation.slices import Slices
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +67,15 @@ def test_lists_that_are_not_what_the_recipe_gives_are_seen(
     changes: dict[str, Any], gate: str, verdict: Verdict
 ) -> None:
     assert by_gate(judge_twins(replace(TWINS, **changes), BOUNDS, why=""))[gate].verdict is verdict
+
+
+def test_a_slice_is_named_as_text_on_one_line() -> None:
+    facts = replace(TWINS, worst_slice=Slice("country = Österreich\n\u202e", 0.59, 1200, 0.24))
+    finding = by_gate(judge_twins(facts, BOUNDS, why=""))["worst_slice"]
+    assert finding.message.startswith(
+        'In the slice "country = Österreich\\n\\u202e" (1,200 users) the lists agree with the twins\' by 59 % of the'
+    )
+    assert (finding.scale.show(finding.value or 0), finding.threshold) == ("59 %", "HOLD < 60 %, FAIL < 60 %")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +145,7 @@ def at_random(lists: np.ndarray, share: float) -> np.ndarray:
     return damaged
 
 
-LABELS = np.array(["few" if user < 45 else "many" for user in range(USERS)])
+SLICES = Slices(("few", "many"), np.array([int(user >= 45) for user in range(USERS)]))
 
 
 @pytest.mark.parametrize(
@@ -158,12 +168,12 @@ def test_damaged_lists_differ_from_their_twins(damage: Any, verdicts: set[Verdic
 def test_the_worst_slice_is_named() -> None:
     lists = draw_lists(1)
     lists[:45] = np.roll(lists[:45], 1, axis=0)
-    facts = measure_twins(lists, [draw_lists(2), draw_lists(3)], LABELS, fewest_in_slice=40)
+    facts = measure_twins(lists, [draw_lists(2), draw_lists(3)], SLICES, fewest_in_slice=40)
     assert facts is not None
     assert facts.worst_slice is not None
     assert (facts.worst_slice.name, facts.worst_slice.users) == ("few", 45)
     assert facts.worst_slice.ratio < 0.9
-    none = measure_twins(lists, [draw_lists(2), draw_lists(3)], LABELS, fewest_in_slice=USERS)
+    none = measure_twins(lists, [draw_lists(2), draw_lists(3)], SLICES, fewest_in_slice=USERS)
     assert none is not None
     assert none.worst_slice is None
 

@@ -10,15 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 from artifacts import SETTINGS, write_results
 
+from recdeploy_ops.evaluation.aligned_lists import align
 from recdeploy_ops.evaluation.blast_radius import (
     ChangedUser,
     Reach,
-    SegmentChange,
-    align,
+    SliceChange,
     measure_blast_radius,
     name_items,
 )
 from recdeploy_ops.evaluation.list_matrix import read_matrix
+from recdeploy_ops.evaluation.slices import Slices
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ CANDIDATE = {"u1": "ab", "u2": "be", "u3": "be", "new": "ab"}
 TWIN = np.array([[0, 1], [0, 1], [1, 2], [0, 3]], np.int32)
 
 
-def compare(folder: Path, champion: Lists, candidate: Lists, labels: list[str] | None = None) -> BlastRadius:
+def compare(folder: Path, champion: Lists, candidate: Lists, slices: Slices | None = None) -> BlastRadius:
     matrices = [
         read_matrix(
             write_results(
@@ -44,15 +45,14 @@ def compare(folder: Path, champion: Lists, candidate: Lists, labels: list[str] |
     ]
     sides = align(*matrices, pa.array(USERS), pa.array(ITEMS), [TWIN])
     new_items = np.isin(np.array(sides.items.to_pylist()), ["e"])
-    return measure_blast_radius(sides, new_items, None if labels is None else np.array(labels))
+    return measure_blast_radius(sides, new_items, slices)
 
 
 def test_users_and_items_are_counted(tmp_path: Path) -> None:
     radius = compare(tmp_path, CHAMPION, CANDIDATE)
-    assert (radius.both, radius.new_users, radius.lost_users, radius.identical) == (3, 1, 1, 1)
+    assert (radius.both, radius.new_users, radius.lost_users) == (3, 1, 1)
     assert radius.kept == (1, 1, 1)
-    assert (radius.items_before, radius.items_now, radius.places) == (5, 3, 8)
-    assert (radius.new_items, radius.new_item_places) == (1, 2)
+    assert (radius.places, radius.new_items, radius.new_item_places) == (8, 1, 2)
     assert (radius.entering, radius.leaving) == (1, 3)
     assert radius.enter == (Reach("e", 0, 2, (0,)),)
     assert [reach.item for reach in radius.leave] == ["c", "d", "x"]
@@ -69,14 +69,36 @@ def test_the_most_changed_users_are_named_with_both_lists(tmp_path: Path) -> Non
     assert [user.user for user in changed] == ["u3", "u2"]
 
 
-def test_segments_are_compared_with_chance(tmp_path: Path) -> None:
-    radius = compare(tmp_path, CHAMPION, CANDIDATE, ["x", "x", "y", "y", "gone"])
-    assert radius.segments == {"x": SegmentChange(2, 1.5, 1.5), "y": SegmentChange(1, 0.0, 1.0)}
+def test_slices_are_compared_with_chance_the_largest_one_first(tmp_path: Path) -> None:
+    slices = Slices(("y", "gone", "x"), np.array([2, 2, 0, 0, 1]))
+    radius = compare(tmp_path, CHAMPION, CANDIDATE, slices)
+    assert radius.slices == (SliceChange("x", 2, 1.5, 1.5), SliceChange("y", 1, 0.0, 1.0))
+    assert radius.more_slices == 0
+
+
+def test_at_most_twenty_slices_are_shown(tmp_path: Path) -> None:
+    count = 25
+    lists = {f"u{n}": "ab" for n in range(count)}
+    sides = [read_matrix(write_results(tmp_path, lists={user: [("a", 1.0)] for user in lists}), SETTINGS.source)] * 2
+    aligned = align(sides[0], sides[1], sides[0].users, sides[0].items, [])
+    slices = Slices(tuple(f"s{n:02}" for n in range(count - 1)), np.minimum(np.arange(count), count - 2))
+    radius = measure_blast_radius(aligned, np.zeros(1, bool), slices)
+    assert [(change.name, change.users) for change in radius.slices][:2] == [("s23", 2), ("s00", 1)]
+    assert (len(radius.slices), radius.more_slices) == (20, 4)
+    assert (radius.slices[0].chance, radius.lost_by_chance) == (None, None)
 
 
 def test_lists_of_different_lengths_are_compared(tmp_path: Path) -> None:
     radius = compare(tmp_path, {"u1": "abc"}, {"u1": "ab"})
-    assert (radius.kept, radius.identical) == ((0, 0, 1, 0), 0)
+    assert (radius.kept, radius.lost) == ((0, 0, 1, 0), 1.0)
+
+
+def test_the_items_that_a_list_loses_are_counted_without_empty_places(tmp_path: Path) -> None:
+    radius = compare(tmp_path, {"u1": "abcd", "u2": "a"}, {"u1": "abce", "u2": "b"})
+    assert (radius.lost, len(radius.kept)) == (1.0, 5)
+    assert compare(tmp_path, CHAMPION, CANDIDATE).lost == 1.0
+    assert compare(tmp_path, CHAMPION, CANDIDATE).lost_by_chance == 0.75
+    assert compare(tmp_path, {"u1": "ab"}, {"u2": "ab"}).lost == 0.0
 
 
 def test_titles_come_from_today_and_then_from_the_champion(tmp_path: Path) -> None:

@@ -119,13 +119,13 @@ def test_a_missing_table_fails_and_nothing_about_it_passes() -> None:
 @pytest.mark.parametrize(
     ("hours", "gates", "verdict", "threshold"),
     [
-        (336, {}, Verdict.PASS, "<= 336"),
-        (336.1, {}, Verdict.HOLD, "<= 336"),
-        (0, {}, Verdict.PASS, "<= 336"),
-        (-23, {}, Verdict.PASS, "<= 336"),
-        (-25, {}, Verdict.HOLD, ">= -24"),
-        (-3, {"max_future_hours": 3}, Verdict.PASS, "<= 336"),
-        (-3.1, {"max_future_hours": 3}, Verdict.HOLD, ">= -3"),
+        (336, {}, Verdict.PASS, "<= 336 h"),
+        (336.1, {}, Verdict.HOLD, "<= 336 h"),
+        (0, {}, Verdict.PASS, "<= 336 h"),
+        (-23, {}, Verdict.PASS, "<= 336 h"),
+        (-25, {}, Verdict.HOLD, ">= -24 h"),
+        (-3, {"max_future_hours": 3}, Verdict.PASS, "<= 336 h"),
+        (-3.1, {"max_future_hours": 3}, Verdict.HOLD, ">= -3 h"),
     ],
 )
 def test_freshness_holds_beyond_its_bound_and_too_far_in_the_future(

@@ -16,6 +16,7 @@ from unit.test_report_page import sample
 from recdeploy_ops.approvals.evidence import LIMIT, Evidence, escape_id, escape_text, render_evidence
 from recdeploy_ops.approvals.verdicts import render_verdict
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
+from recdeploy_ops.domain.gates.scales import Scale
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 
 MARKDOWN = MarkdownIt("gfm-like", {"html": True})
@@ -222,17 +223,18 @@ def test_evidence_that_is_too_long_loses_whole_rows_at_its_end(text: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("gate", "value", "shown"),
+    ("scale", "value", "shown"),
     [
-        ("freshness", 250_588.2, "250,588 h"),
-        ("freshness", 0.4, "0 h"),
-        ("latency_p95", 0.005283, "5.3 ms"),
-        ("latency_p95", None, "not measured"),
-        ("freshness", float("inf"), "inf"),
-        ("user_coverage", 0.98765, "0.9877"),
+        (Scale.HOURS, 250_588.2, "250,588 h"),
+        (Scale.SECONDS, 0.005283, "5.3 ms"),
+        (Scale.SECONDS, None, "not measured"),
+        (Scale.HOURS, float("inf"), "inf"),
+        (Scale.SHARE, 0.98765, "98.8 %"),
+        (Scale.NUMBER, 0.98765, "0.9877"),
+        (Scale.NUMBER, 12_345, "12,345"),
     ],
 )
-def test_a_value_is_shown_in_its_usual_unit(gate: str, value: float | None, shown: str) -> None:
-    report = GateReport((Finding(gate, Verdict.HOLD, value, "<= 1", "said"),)).to_json()
+def test_a_value_is_shown_in_the_unit_of_its_rule(scale: Scale, value: float | None, shown: str) -> None:
+    report = GateReport((Finding("freshness", Verdict.HOLD, value, "<= 1", "said", scale=scale),)).to_json()
 
     assert shown in texts_of(render_evidence(Evidence(1, "d", "f", gates={"data": report})))

@@ -10,6 +10,7 @@ from events import (
     START,
     adopted,
     answered,
+    backtested,
     built,
     chain,
     closed,
@@ -133,6 +134,15 @@ def test_a_promotion_makes_the_champion_the_previous_one():
     assert state.previous_champion.version == 1
     assert state.champion == state.versions[2]
     assert [state.versions[number].stage for number in (1, 2)] == [Stage.RETIRED, Stage.CHAMPION]
+
+
+def test_a_side_of_a_backtest_belongs_to_its_version_and_to_no_release():
+    other, newer = backtested(2), backtested(digest="b" * 64)
+    before = replay(chain(*complete(1)))
+    state = replay(chain(*complete(1), *of("housekeeping", backtested(), other, newer)))
+
+    assert state.backtests == {1: newer, 2: other}
+    assert (state.releases, state.production, state.holder) == (before.releases, before.production, None)
 
 
 def test_a_rejected_candidate_leaves_production_alone_and_keeps_its_number():

@@ -25,6 +25,7 @@ from recdeploy_ops.domain.gates.endpoint import (
     judge_latency,
     percentile,
 )
+from recdeploy_ops.domain.gates.scales import Scale
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import Reply
 from recdeploy_ops.evaluation.endpoints import compare_latency, compare_with_production, probe_artifact, probe_endpoint
@@ -250,7 +251,7 @@ def test_latency_without_production_is_reported() -> None:
     facts = compare_latency(answering([9.0, 9.5], [], "t"), None, [{}, {}])
     assert facts == LatencyFacts(2, 9.0, 9.5)
     finding = judge_latency(facts, GATES)
-    assert (finding.verdict, finding.value) == (Verdict.PASS, 9.5)
+    assert (finding.verdict, finding.value, finding.scale) == (Verdict.PASS, 9.5, Scale.SECONDS)
     assert "Nothing is in production to compare with" in finding.message
     assert judge_endpoint(ENDPOINT, finding).findings[-1] is finding
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recdeploy_ops.evaluation.pages import POLICY, render_page
-from recdeploy_ops.evaluation.report_numbers import describe_numbers, mean_kept
+from recdeploy_ops.evaluation.report_numbers import describe_numbers
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -37,6 +37,7 @@ def sample(text: str = "p1", verdict: str = "HOLD") -> dict[str, Any]:
         "users": 2320,
         "unit": "rows",
         "interval": [-0.04, 0.06],
+        "scale": "share",
     }
     unmeasured = {**finding, "gate": "churn", "value": None, "interval": None, "message": "Not measured: of a reason."}
     report: dict[str, Any] = {
@@ -73,12 +74,11 @@ def sample(text: str = "p1", verdict: str = "HOLD") -> dict[str, Any]:
             "both": 100,
             "new_users": 3,
             "lost_users": 2,
-            "identical": 0,
             "kept": [10, 30, 60],
             "chance": [0.05, 0.35, 0.6],
+            "lost": 0.5,
+            "lost_by_chance": 0.35,
             "places": 206,
-            "items_before": 20,
-            "items_now": 22,
             "new_items": 4,
             "new_item_places": 6,
             "entering": 3,
@@ -86,7 +86,8 @@ def sample(text: str = "p1", verdict: str = "HOLD") -> dict[str, Any]:
             "enter": [reach(text)],
             "leave": [reach("p2")],
             "movers": [reach(text), reach("p3")],
-            "segments": {f"country = {text}": {"users": 60, "kept": 1.4, "chance": 1.5}},
+            "slices": [{"name": f"country = {text}", "users": 60, "kept": 1.4, "chance": 1.5}],
+            "more_slices": 7,
             "changed": [{"user": text, "kept": 0, "champion": [text, "p2"], "candidate": ["p3", "p4"]}],
             "titles": {text: text, "p2": text, "p3": "Ink"},
         },
@@ -194,12 +195,26 @@ def test_a_first_release_says_what_it_cannot_know() -> None:
 def test_eight_numbers_are_shown_with_chance_beside_them() -> None:
     numbers = {number["title"]: (number["value"], number["note"]) for number in sample()["numbers"]}
     assert len(numbers) == 8
-    assert numbers["A list changes by"] == ("0.5 of 2 items", "By chance alone 0.5.")
+    assert numbers["A list changes by"] == ("0.5 of 2 items", "By chance alone 0.3.")
     assert numbers["Users who keep nothing"] == ("10 of 100", "By chance alone 5.")
     assert numbers["Users who lose their list"][0] == "2"
     assert numbers["The top item is seen by"] == ("67 % of users", "Champion's: 68 %.")
 
 
-@pytest.mark.parametrize(("histogram", "mean"), [([1, 0, 3], 1.5), ([], 0.0), ([0, 0], 0.0)])
-def test_the_mean_of_a_histogram(histogram: list[float], mean: float) -> None:
-    assert mean_kept(histogram) == mean
+def test_a_value_and_its_interval_are_written_like_their_rule() -> None:
+    html = render_page(sample())
+    assert '<td class="n">31 %<br><code>\N{MINUS SIGN}4 % to 6 %</code></td><td>HOLD &gt; 20 %</td>' in html
+
+
+def test_the_mean_number_of_lost_items_is_said_beside_the_histogram() -> None:
+    report = sample()
+    assert "On average a list loses 0.5 items; by chance alone 0.3." in render_page(report)
+    report["blast_radius"]["lost_by_chance"] = None
+    assert "On average a list loses 0.5 items.</p>" in render_page(report)
+
+
+def test_slices_that_are_not_shown_are_counted() -> None:
+    report = sample()
+    assert "and 7 more, each with fewer users" in render_page(report)
+    report["blast_radius"]["more_slices"] = 0
+    assert "each with fewer users" not in render_page(report)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recdeploy_ops.domain.gates.behaviour import ListThresholds
-from recdeploy_ops.domain.gates.bounds import Least, Most, judge, plain, with_advice
+from recdeploy_ops.domain.gates.bounds import Least, Most, judge, with_advice
 from recdeploy_ops.domain.gates.newest import NewestThresholds
 from recdeploy_ops.domain.gates.quality import QualityThresholds
+from recdeploy_ops.domain.gates.scales import Scale
 from recdeploy_ops.domain.gates.training import TrainingThresholds
 from recdeploy_ops.domain.gates.verdicts import Verdict
 
@@ -65,7 +66,7 @@ def test_thresholds_that_contradict_each_other_are_refused(
 def test_a_number_that_cannot_be_judged_is_held(value: float, verdict: Verdict, message: str) -> None:
     bound = Most(0.1, 0.2)
     seen = with_advice(f"{value:g} is lost", value, bound, "look")
-    finding = judge("loss", value, bound, seen, count=7, show=plain)
+    finding = judge("loss", value, bound, seen, count=7, scale=Scale.NUMBER)
     assert (finding.verdict, finding.message, finding.users) == (verdict, message, 7)
     assert finding.value == (None if math.isnan(value) else value)
     assert finding.threshold == "HOLD > 0.1, FAIL > 0.2"

@@ -6,16 +6,16 @@ Markdown, no HTML, no link, no table cell, no line break, no change of reading d
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.codec import shorten
+from recdeploy_ops.domain.gates.scales import Scale
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 
@@ -28,10 +28,6 @@ SAMPLE_ITEMS = 5
 MARKS = {"FAIL": "❌\u00a0**FAIL**", "HOLD": "⚠️\u00a0**HOLD**", "PASS": "✅\u00a0PASS"}
 UNKNOWN_VERDICT = "❓\u00a0**not judged**"
 NOT_MEASURED = "not measured"
-UNITS: Mapping[str, Callable[[float], str]] = {
-    "freshness": lambda hours: f"{hours:,.0f} h",
-    "latency_p95": lambda seconds: f"{seconds * 1000:.1f} ms",
-}
 # Words that a renderer would turn into links, or that would change the reading direction around them.
 TRAPS = re.compile(
     r"://|www\.|@|mailto:|xmpp:|[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]",
@@ -183,7 +179,7 @@ def _findings(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
             else:
                 shown = (
                     str(finding["verdict"]),
-                    escape_text(_measure(finding["gate"], finding["value"]), 40),
+                    escape_text(_measure(finding), 40),
                     escape_text(str(finding["threshold"]), 60),
                     escape_text(str(finding["message"])),
                 )
@@ -251,7 +247,7 @@ def _number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _measure(gate: str, value: object) -> str:
-    """Return a gate's value in its usual unit."""
-    show = UNITS.get(gate)
-    return show(value) if show and isinstance(value, float) and math.isfinite(value) else _number(value)
+def _measure(finding: Mapping[str, Any]) -> str:
+    """Return a finding's value in the unit of its threshold."""
+    value = finding["value"]
+    return Scale(finding.get("scale", Scale.NUMBER)).show(value) if isinstance(value, int | float) else _number(value)

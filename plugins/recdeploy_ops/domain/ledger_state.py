@@ -17,6 +17,7 @@ from recdeploy_ops.domain.events import (
     TERMINAL,
     ApprovalAnswered,
     ApprovalRequested,
+    ChampionBacktested,
     Event,
     EventType,
     Purpose,
@@ -148,7 +149,6 @@ class LedgerState:
         seq: sequence number of the newest entry, 0 when there is none.
         head: its sha256 in hex.
         project: the project that the ledger belongs to; empty without entries.
-        origin: sha256 of the first entry, which tells two ledgers of one project apart; empty without entries.
         releases: by run id, in the order in which they were opened.
         versions: by number.
         highest_version: the highest number ever used; numbers are never used again.
@@ -156,6 +156,8 @@ class LedgerState:
         production: what production was last verified to serve.
         previous_champion: what it was verified to serve before that.
         applied_size: the size that releases last applied to production, by creating or resizing it.
+        origin: sha256 of the first entry, which tells two ledgers of one project apart; empty without entries.
+        backtests: the newest stored side of a backtest of each version that was champion.
     """
 
     seq: int = 0
@@ -169,6 +171,7 @@ class LedgerState:
     previous_champion: Serving | None = None
     applied_size: SizeRequest = NO_REQUEST
     origin: str = ""
+    backtests: Mapping[int, ChampionBacktested] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def holding_release(self) -> Release | None:

@@ -40,6 +40,7 @@ PROGRESS = {
     EventType.ARTIFACT_BUILT: "has built its artifact",
     EventType.CANDIDATE_CHECKED: "has passed the gates for candidates",
     EventType.GATE_MODELS_TRAINED: "has trained the models for the gates",
+    EventType.CHAMPION_BACKTESTED: "has trained the champion's side of the backtest",
     EventType.CANDIDATE_EVALUATED: "is evaluated",
     EventType.MODEL_REGISTERED: "is in the Model Catalog",
     EventType.TEST_DEPLOYED: "is on its test deployment",

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.entries import FORMAT, Entry
 from recdeploy_ops.domain.errors import IntegrityError, LedgerFormatError
+from recdeploy_ops.domain.event_order import PRODUCTION_AT_REST, find_voided
 from recdeploy_ops.domain.events import (
     Adopted,
     ArtifactBuilt,
+    ChampionBacktested,
     ChampionRestored,
     Event,
     EventType,
@@ -38,52 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 VERIFY = "Run 'python -m recdeploy_ops verify' to see which entry was changed"
-
-# Recording a step again voids what was built on its earlier event: the release's events of every later type are
-# dropped from the state, never from the ledger.
-BUILT_ON_EACH_OTHER = (
-    EventType.DATA_EXTRACTED,
-    EventType.DATA_CHECKED,
-    EventType.MODEL_TRAINED,
-    EventType.ARTIFACT_BUILT,
-    EventType.CANDIDATE_CHECKED,
-    EventType.GATE_MODELS_TRAINED,
-    EventType.CANDIDATE_EVALUATED,
-    EventType.MODEL_REGISTERED,
-    EventType.TEST_DEPLOYED,
-    EventType.TEST_VALIDATED,
-    EventType.APPROVAL_REQUESTED,
-    EventType.APPROVAL_ANSWERED,
-    EventType.SWITCH_STARTED,
-    EventType.SWITCH_FAILED,
-    EventType.RESTORE_STARTED,
-    EventType.CHAMPION_RESTORED,
-    EventType.PRODUCTION_LOST,
-    EventType.PRODUCTION_FAILED,
-    EventType.PROMOTED,
-    EventType.ROLLED_BACK,
-    EventType.RESIZE_STARTED,
-    EventType.RESIZED,
-    EventType.RELEASE_REJECTED,
-)
-
-# What a reopened release must do again: everything after the person's answer, except what has changed production.
-VOID_WHEN_REOPENED = frozenset(BUILT_ON_EACH_OTHER[BUILT_ON_EACH_OTHER.index(EventType.SWITCH_STARTED) :]) - {
-    EventType.PROMOTED,
-    EventType.ROLLED_BACK,
-} | {EventType.RELEASE_CLOSED, EventType.REHEARSAL_STARTED}
-
-# What ends a switch.
-PRODUCTION_AT_REST = frozenset(
-    {
-        EventType.PROMOTED,
-        EventType.ROLLED_BACK,
-        EventType.CHAMPION_RESTORED,
-        EventType.PRODUCTION_LOST,
-        EventType.PRODUCTION_FAILED,
-        EventType.RELEASE_CLOSED,
-    }
-)
 
 
 def replay(entries: Iterable[Entry], state: LedgerState | None = None) -> LedgerState:
@@ -187,6 +143,12 @@ def _register(event: ModelRegistered, state: LedgerState, entry: Entry) -> Ledge
 
 
 @_apply.register
+def _backtest(event: ChampionBacktested, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - as every rule
+    """Remember the side of a version: it belongs to no release, as it serves all that follow."""
+    return replace(state, backtests=MappingProxyType({**state.backtests, event.version: event}))
+
+
+@_apply.register
 def _validate(event: TestValidated, state: LedgerState, entry: Entry) -> LedgerState:
     state = _note(state, entry)
     version = state.releases[entry.run_id].version
@@ -271,9 +233,7 @@ def _close(event: ReleaseClosed, state: LedgerState, entry: Entry) -> LedgerStat
 
 
 def _merged(release: Release, entry: Entry) -> Mapping[EventType, Event]:
-    void: frozenset[EventType] = VOID_WHEN_REOPENED if entry.type is EventType.RELEASE_OPENED else frozenset()
-    if entry.type in BUILT_ON_EACH_OTHER:
-        void = frozenset(BUILT_ON_EACH_OTHER[BUILT_ON_EACH_OTHER.index(entry.type) + 1 :])
+    void = find_voided(entry.type)
     valid = {kind: event for kind, event in release.events.items() if kind not in void}
     return MappingProxyType({**valid, entry.type: entry.event})
 

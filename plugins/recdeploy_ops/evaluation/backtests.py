@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 from scipy import stats
 
 from recdeploy_ops.domain.gates.quality import QualityFacts
-from recdeploy_ops.evaluation.interactions import hash_rows, hash_text
+from recdeploy_ops.evaluation.interactions import hash_rows, hash_text, positions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,6 +73,14 @@ class HeldOut:
     items: pa.Array
     keys: NDArray[np.int64]
     counts: NDArray[np.int64]
+
+    @classmethod
+    def of_pairs(cls, users: pa.Array, items: pa.Array, all_items: pa.Array) -> HeldOut:
+        """Return the same from its pairs, in their order, and the id of each item number."""
+        numbers = positions(users, pc.unique(users))  # in the order in which they appear
+        keys = numbers * len(all_items) + positions(items, all_items)
+        counts = np.bincount(numbers)
+        return cls(list(zip(users.to_pylist(), items.to_pylist(), strict=True)), len(counts), all_items, keys, counts)
 
     def hits(self, lists: Matrix) -> NDArray[np.bool_]:
         """Return where a list has a held-out item; the shape of ``lists``.

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from recdeploy_ops.domain.codec import shorten
 from recdeploy_ops.domain.gates.behaviour import Slice, TwinFacts, judge_twins
 from recdeploy_ops.domain.gates.changes import ChampionFacts, Concentration, Floors, judge_changes, judge_lists_alone
-from recdeploy_ops.evaluation.blast_radius import align, measure_blast_radius, name_items
+from recdeploy_ops.evaluation.aligned_lists import align
+from recdeploy_ops.evaluation.blast_radius import measure_blast_radius, name_items
 from recdeploy_ops.evaluation.interactions import positions
 from recdeploy_ops.evaluation.list_matrix import (
     count_shared,
@@ -20,6 +19,7 @@ from recdeploy_ops.evaluation.list_matrix import (
     measure_concentration,
     read_matrix,
 )
+from recdeploy_ops.evaluation.slices import read_slices
 from recdeploy_ops.training.recommendations import ITEMS, USERS, read_ids
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.gates.verdicts import Finding
     from recdeploy_ops.evaluation.blast_radius import BlastRadius
     from recdeploy_ops.evaluation.list_matrix import ListMatrix, Matrix
+    from recdeploy_ops.evaluation.slices import Slices
     from recdeploy_ops.settings import Settings, SourceSettings
-
 
 GONE = "not in today's users.sql"
 
@@ -78,19 +78,19 @@ class Population:
     Attributes:
         users: ids.
         items: ids.
-        labels: the slice of each user; None without slices.
+        slices: of the users; None if the settings name no column of slices.
     """
 
     users: pa.Array
     items: pa.Array
-    labels: NDArray[np.str_] | None
+    slices: Slices | None
 
 
 def read_population(extract: Path, source: SourceSettings) -> Population:
     """Read the users and items of an extract; ``source`` names its columns."""
     users = read_ids(extract / USERS, source.user_column)
     items = read_ids(extract / ITEMS, source.item_column)
-    return Population(users, items, _read_labels(extract / USERS, users, source))
+    return Population(users, items, read_slices(extract / USERS, users, source))
 
 
 def measure_files(
@@ -118,9 +118,10 @@ def measure_files(
     users, items = population.users, population.items
     sides = align(theirs, candidate, users, items, twins or ())
     known = read_ids(champions.extract / ITEMS, source.item_column)
-    gone = np.full(len(sides.users) - len(users), GONE)
-    labels = None if population.labels is None else np.append(population.labels, gone)
-    radius = measure_blast_radius(sides, positions(sides.items, known) < 0, labels)
+    slices = population.slices
+    if slices is not None:
+        slices = slices.followed_by(GONE, len(sides.users) - len(users))
+    radius = measure_blast_radius(sides, positions(sides.items, known) < 0, slices)
     return measured, replace(radius, titles=name_items(radius, (own.extract, champions.extract), source))
 
 
@@ -149,7 +150,7 @@ def measure_behaviour(
         tied=float(candidate.tied.mean()),
         twins=None
         if twins is None
-        else measure_twins(lists, twins, population.labels, fewest_in_slice=fewest_in_slice),
+        else measure_twins(lists, twins, population.slices, fewest_in_slice=fewest_in_slice),
         champion=None if champion is None else measure_champion(lists, champion.within(users, items)),
     )
 
@@ -176,25 +177,15 @@ def judge_behaviour(
     )
 
 
-def _read_labels(path: Path, users: pa.Array, source: SourceSettings) -> NDArray[np.str_] | None:
-    """Return the slice of each user, as text; None if the settings name no column of slices."""
-    if source.segment_column is None or source.segment_column not in pq.read_schema(path).names:
-        return None
-    table = pq.read_table(path, columns=[source.user_column, source.segment_column])
-    rows = positions(users, table.column(0).combine_chunks())
-    values = table.column(1).take(rows).to_pylist()
-    return np.array([shorten(f"{source.segment_column} = {value}", 60) for value in values])
-
-
 def measure_twins(
-    candidate: Matrix, twins: Sequence[Matrix], labels: NDArray[np.str_] | None, *, fewest_in_slice: int
+    candidate: Matrix, twins: Sequence[Matrix], slices: Slices | None, *, fewest_in_slice: int
 ) -> TwinFacts | None:
     """Compare the candidate's lists with its twins'.
 
     Args:
         candidate: a row per user.
         twins: at least two, with the same users and item numbers.
-        labels: the slice of each user; None without slices.
+        slices: of the users; None without any.
         fewest_in_slice: smaller slices are not looked at.
 
     Returns:
@@ -215,7 +206,7 @@ def measure_twins(
         error=float(difference.std(ddof=1) / np.sqrt(len(listed))) if len(listed) > 1 else 0.0,
         strangers=strangers,
         usual_strangers=usual_strangers,
-        worst_slice=None if labels is None else _worst_slice(with_twins, among, labels[listed], fewest_in_slice),
+        worst_slice=None if slices is None else _worst_slice(with_twins, among, slices.take(listed), fewest_in_slice),
     )
 
 
@@ -239,17 +230,15 @@ def measure_champion(candidate: Matrix, champion: Matrix) -> ChampionFacts | Non
 
 
 def _worst_slice(
-    with_twins: NDArray[np.float64], among: NDArray[np.float64], labels: NDArray[np.str_], fewest: int
+    with_twins: NDArray[np.float64], among: NDArray[np.float64], slices: Slices, fewest: int
 ) -> Slice | None:
-    names, members = np.unique(labels, return_inverse=True)
-    sizes = np.bincount(members)
-    own, usual = (np.bincount(members, values) for values in (with_twins, among))
+    sizes, own, usual = slices.count(), slices.add_up(with_twins), slices.add_up(among)
     large = np.flatnonzero((sizes >= fewest) & (usual > 0))
     if not len(large):
         return None
     worst = large[np.argmin(own[large] / usual[large])]
     return Slice(
-        name=shorten(str(names[worst]), 60),
+        name=slices.names[worst],
         ratio=float(own[worst] / usual[worst]),
         users=int(sizes[worst]),
         floor=float(usual[worst] / sizes[worst]),

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recdeploy_ops.evaluation.list_matrix import ListMatrix, Matrix
+    from recdeploy_ops.evaluation.aligned_lists import Sides
+    from recdeploy_ops.evaluation.list_matrix import Matrix
+    from recdeploy_ops.evaluation.slices import Slices
     from recdeploy_ops.settings import SourceSettings
 
-MOST_USERS, MOST_ITEMS = 10, 10
+MOST_USERS, MOST_ITEMS, MOST_SLICES = 10, 10, 20
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,17 @@ class ChangedUser:
 
 
 @dataclass(frozen=True)
-class SegmentChange:
-    """How much the lists of a segment of users change.
+class SliceChange:
+    """How much the lists of a slice of users change.
 
     Attributes:
+        name: for a reader, e.g. ``country = DE``.
         users: with both lists.
         kept: items that stay, on average.
         chance: items that stay between the candidate and a twin, on average; None without twins.
     """
 
+    name: str
     users: int
     kept: float
     chance: float | None
@@ -85,12 +89,11 @@ class BlastRadius:
         both: users with a list of both.
         new_users: users with a list of the candidate only.
         lost_users: users with a list of the champion only.
-        identical: users whose list stays the same, in the same order.
         kept: users by the number of items that stay; shape (length of a list + 1,).
         chance: the same between the candidate and its twins, as shares of the users; empty without twins.
+        lost: items of the champion's list that a user loses, on average.
+        lost_by_chance: items of the candidate's list that a twin's has not, on average; None without twins.
         places: places in all lists of the candidate.
-        items_before: different items in the champion's lists.
-        items_now: different items in the candidate's lists.
         new_items: items of today's catalogue that the champion's had not.
         new_item_places: places that they have in the candidate's lists.
         entering: items that nobody had in a list.
@@ -98,7 +101,8 @@ class BlastRadius:
         enter: of those, the ones with the most users.
         leave: likewise.
         movers: items whose number of users changes most.
-        segments: by value of the settings' column of segments.
+        slices: the largest, the one with the most users first.
+        more_slices: number of smaller ones.
         changed: users who keep the fewest items, of those who lose any.
         titles: names of the items above, by id.
     """
@@ -106,12 +110,11 @@ class BlastRadius:
     both: int
     new_users: int
     lost_users: int
-    identical: int
     kept: tuple[int, ...]
     chance: tuple[float, ...]
+    lost: float
+    lost_by_chance: float | None
     places: int
-    items_before: int
-    items_now: int
     new_items: int
     new_item_places: int
     entering: int
@@ -119,62 +122,19 @@ class BlastRadius:
     enter: tuple[Reach, ...]
     leave: tuple[Reach, ...]
     movers: tuple[Reach, ...]
-    segments: dict[str, SegmentChange]
+    slices: tuple[SliceChange, ...]
+    more_slices: int
     changed: tuple[ChangedUser, ...]
     titles: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Sides:
-    """The lists to compare, with the same users and item numbers.
-
-    Attributes:
-        users: id of each row.
-        items: id of each item number.
-        champion: lists.
-        candidate: lists.
-        twins: lists of each twin.
-    """
-
-    users: pa.Array
-    items: pa.Array
-    champion: Matrix
-    candidate: Matrix
-    twins: tuple[Matrix, ...]
-
-
-def align(
-    champion: ListMatrix, candidate: ListMatrix, users: pa.Array, items: pa.Array, twins: Sequence[Matrix]
-) -> Sides:
-    """Give both sides and the twins one numbering.
-
-    Args:
-        champion: its lists.
-        candidate: its lists.
-        users: of today's extract, whom the rows of the twins are of.
-        items: of today's extract, which the twins' numbers are of.
-        twins: their lists.
-    """
-    all_users = _union(_union(users, champion.users), candidate.users)
-    all_items = _union(_union(items, champion.items), candidate.items)
-    new = len(all_users) - len(users)
-    padded = tuple(np.pad(twin, ((0, new), (0, 0)), constant_values=-1) for twin in twins)
-    return Sides(
-        all_users,
-        all_items,
-        champion.within(all_users, all_items),
-        candidate.within(all_users, all_items),
-        padded,
-    )
-
-
-def measure_blast_radius(sides: Sides, new_items: NDArray[np.bool_], labels: NDArray[np.str_] | None) -> BlastRadius:
+def measure_blast_radius(sides: Sides, new_items: NDArray[np.bool_], slices: Slices | None) -> BlastRadius:
     """Compare the lists of all users.
 
     Args:
         sides: with one numbering.
         new_items: which items the champion's catalogue had not; shape (items,).
-        labels: the segment of each user; None without segments.
+        slices: of the users; None without any.
     """
     old, new, items = sides.champion, sides.candidate, len(sides.items)
     has_old, has_new = old[:, 0] >= 0, new[:, 0] >= 0
@@ -193,17 +153,17 @@ def measure_blast_radius(sides: Sides, new_items: NDArray[np.bool_], labels: NDA
 
     enter = np.where((before == 0) & (after > 0), after, 0)
     leave = np.where((after == 0) & (before > 0), before, 0)
+    changes = _measure_slices(slices, both, kept, chance, np.flatnonzero(has_new)) if slices else ()
     shares = [np.bincount(shared, minlength=width + 1) / max(len(shared), 1) for shared in chance]
     return BlastRadius(
         both=len(both),
         new_users=int((has_new & ~has_old).sum()),
         lost_users=int((has_old & ~has_new).sum()),
-        identical=int((old[both] == new[both]).all(axis=1).sum()) if old.shape[1] == new.shape[1] else 0,
         kept=tuple(np.bincount(kept, minlength=width + 1).tolist()),
         chance=tuple(np.mean(shares, axis=0).tolist()) if shares else (),
+        lost=_mean_lost(old[both], kept),
+        lost_by_chance=float(np.mean([_mean_lost(new[has_new], shared) for shared in chance])) if chance else None,
         places=int((new >= 0).sum()),
-        items_before=int(np.count_nonzero(before)),
-        items_now=int(np.count_nonzero(after)),
         new_items=int(new_items.sum()),
         new_item_places=int(after[new_items].sum()),
         entering=int(np.count_nonzero(enter)),
@@ -211,7 +171,8 @@ def measure_blast_radius(sides: Sides, new_items: NDArray[np.bool_], labels: NDA
         enter=name(_largest(enter)),
         leave=name(_largest(leave)),
         movers=name(_largest(np.abs(after - before))),
-        segments=_measure_segments(labels, both, kept, chance, np.flatnonzero(has_new)),
+        slices=changes[:MOST_SLICES],
+        more_slices=len(changes[MOST_SLICES:]),
         changed=_name_changed(sides, both, kept),
         titles={},
     )
@@ -242,11 +203,6 @@ def name_items(radius: BlastRadius, extracts: Sequence[Path], source: SourceSett
     return titles
 
 
-def _union(one: pa.Array, other: pa.Array) -> pa.Array:
-    """Return ``one``, followed by the ids that only ``other`` has."""
-    return pa.concat_arrays([one, other.filter(pa.array(positions(other, one) < 0))])
-
-
 def _count_users(lists: Matrix, items: int) -> NDArray[np.int64]:
     """Return how many users have each item; a list has an item once."""
     return np.bincount(lists[lists >= 0], minlength=items)
@@ -258,24 +214,29 @@ def _largest(values: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(order[values[order] > 0])
 
 
-def _measure_segments(
-    labels: NDArray[np.str_] | None,
+def _mean_lost(lists: Matrix, kept: NDArray[np.int16]) -> float:
+    """Return how many items of a list do not stay, on average; 0 without lists."""
+    return float(((lists >= 0).sum(axis=1) - kept).mean()) if len(lists) else 0.0
+
+
+def _measure_slices(
+    slices: Slices,
     both: NDArray[np.int64],
     kept: NDArray[np.int16],
     chance: Sequence[NDArray[np.int16]],
     listed: NDArray[np.int64],
-) -> dict[str, SegmentChange]:
-    if labels is None or not len(both):
-        return {}
-    names, members = np.unique(labels[both], return_inverse=True)
-    sizes = np.bincount(members)
-    means = np.bincount(members, kept) / sizes
-    by_chance: list[float | None] = [None] * len(names)
-    if chance:
-        average = np.mean(chance, axis=0)
-        by_chance = [float(average[labels[listed] == name].mean()) for name in names]
-    measured = zip(names, sizes, means, by_chance, strict=True)
-    return {str(name): SegmentChange(int(size), float(mean), usual) for name, size, mean, usual in measured}
+) -> tuple[SliceChange, ...]:
+    """Return the change of each slice with users who have both lists, the largest one first."""
+    of_both, of_listed = slices.take(both), slices.take(listed)
+    sizes, stay = of_both.count(), of_both.add_up(kept.astype(np.float64))
+    usual = of_listed.add_up(np.mean(chance, axis=0)) / np.maximum(of_listed.count(), 1) if chance else None
+    order = np.argsort(-sizes, kind="stable")
+    return tuple(
+        SliceChange(
+            slices.names[n], int(sizes[n]), float(stay[n] / sizes[n]), None if usual is None else float(usual[n])
+        )
+        for n in order[sizes[order] > 0]
+    )
 
 
 def _name_changed(sides: Sides, both: NDArray[np.int64], kept: NDArray[np.int16]) -> tuple[ChangedUser, ...]:

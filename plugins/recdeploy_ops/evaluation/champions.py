@@ -29,6 +29,7 @@ class Champion:
 
     Attributes:
         version: its number.
+        run_id: the run that made it.
         extract: the data that it was trained on.
         results: the operator's results, with ``recommendations.csv``.
         inputs: what determines its model: ``top_k``, ``seed``, ``model``.
@@ -38,6 +39,7 @@ class Champion:
     """
 
     version: int
+    run_id: str
     extract: Bundle
     results: Bundle
     inputs: Mapping[str, Any]
@@ -67,8 +69,12 @@ def find_champion(context: ReleaseContext) -> Champion | Unknown:
     number = release.opened.champion
     if number == release.version:
         number = state.previous_champion.version if state.previous_champion else None
-    if number is None:
-        return Unknown(FIRST_RELEASE)
+    return Unknown(FIRST_RELEASE) if number is None else find_version(context, number)
+
+
+def find_version(context: ReleaseContext, number: int) -> Champion | Unknown:
+    """Return the data and results of a version that is or was champion, or why they are unknown."""
+    state = context.state
     version = state.versions.get(number)
     maker = state.releases.get(version.run_id) if version else None
     extracted, trained = (maker.get(DataExtracted), maker.get(ModelTrained)) if maker else (None, None)
@@ -83,6 +89,7 @@ def find_champion(context: ReleaseContext) -> Champion | Unknown:
     try:
         return Champion(
             version=number,
+            run_id=maker.run_id,
             extract=open_bundle(context.store, extracted.prefix, digest=extracted.digest, made_by=DataExtracted.task),
             results=open_bundle(context.store, trained.prefix, digest=trained.digest, made_by=ModelTrained.task),
             inputs=trained.inputs,

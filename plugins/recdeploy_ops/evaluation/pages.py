@@ -6,6 +6,7 @@ import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.gates.scales import Scale
 from recdeploy_ops.evaluation.report_numbers import MINUS, percent
 
 if TYPE_CHECKING:
@@ -82,12 +83,15 @@ def _show_value(finding: Mapping[str, Any]) -> str:
     value = finding["value"]
     if not isinstance(value, int | float):
         return "not measured" if value is None else clean(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}".replace("-", MINUS)
+    return _show_number(finding, value)
 
 
 def _show_interval(finding: Mapping[str, Any]) -> str:
-    interval = finding.get("interval")
-    return "" if not interval else f"{interval[0]:.3g} to {interval[1]:.3g}".replace("-", MINUS)
+    return " to ".join(_show_number(finding, end) for end in finding.get("interval") or ())
+
+
+def _show_number(finding: Mapping[str, Any], number: float) -> str:
+    return Scale(finding.get("scale", Scale.NUMBER)).show(number).replace("-", MINUS)
 
 
 def _place(relative: float) -> float:

@@ -26,12 +26,6 @@ def percent(share: float, digits: int = 1, *, sign: bool = False) -> str:
     return f"{100 * share:{'+' if sign else ''}.{digits}f} %".replace("-", MINUS)
 
 
-def mean_kept(histogram: list[float]) -> float:
-    """Return the mean of a histogram of users by the number of items that stay."""
-    total = sum(histogram)
-    return sum(kept * count for kept, count in enumerate(histogram)) / total if total else 0.0
-
-
 def _number(title: str, value: str, note: str) -> dict[str, str]:
     return {"title": title, "value": value, "note": note}
 
@@ -49,13 +43,12 @@ def _quality(quality: Mapping[str, Any] | None) -> dict[str, str]:
 
 def _changes(radius: Mapping[str, Any]) -> list[dict[str, str]]:
     length = len(radius["kept"]) - 1
-    changed = length - mean_kept(radius["kept"])
-    by_chance = length - mean_kept(radius["chance"]) if radius["chance"] else None
+    by_chance = radius["lost_by_chance"]
     nothing = radius["kept"][0]
     usual = round(radius["chance"][0] * radius["both"]) if radius["chance"] else None
     chance = "Chance was not measured." if by_chance is None else f"By chance alone {by_chance:.1f}."
     return [
-        _number("A list changes by", f"{changed:.1f} of {length} items", chance),
+        _number("A list changes by", f"{radius['lost']:.1f} of {length} items", chance),
         _number(
             "Users who lose their list",
             f"{radius['lost_users']:,}",

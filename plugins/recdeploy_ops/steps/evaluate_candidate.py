@@ -11,10 +11,12 @@ from recdeploy_ops.domain.events import CandidateEvaluated, DataExtracted, GateM
 from recdeploy_ops.domain.gates.quality import judge_quality
 from recdeploy_ops.domain.gates.verdicts import GateReport
 from recdeploy_ops.evaluation.behaviour import Folders, judge_behaviour, measure_files
+from recdeploy_ops.evaluation.champion_sides import ChampionSide
 from recdeploy_ops.evaluation.champions import Champion, Unknown, fetch_champion, find_champion
 from recdeploy_ops.evaluation.comparisons import Comparison, train_comparison
 from recdeploy_ops.evaluation.gate_runs import record_report
 from recdeploy_ops.evaluation.returning_users import read_returning_users
+from recdeploy_ops.evaluation.stored_sides import describe_inputs, is_recorded, read_side, store_side
 from recdeploy_ops.storage.bundles import fetch_bundle, store_bundle, verify_bundle, write_manifest
 from recdeploy_ops.training.gate_models import Side
 from recdeploy_ops.training.recommendations import RECOMMENDATIONS
@@ -68,7 +70,7 @@ def _compare(context: ReleaseContext, champion: Champion | Unknown, folder: Path
     known = champion if isinstance(champion, Champion) and "model" in champion.inputs else None
     inputs = {
         "candidate": dict(trained.inputs),
-        "champion": {"extract": known.extract.digest, "model": known.inputs["model"]} if known else None,
+        "champion": describe_inputs(known, context.settings.gates.quality) if known else None,
         "quality": asdict(context.settings.gates.quality),
     }
     stored = _reuse(context, inputs)
@@ -91,7 +93,7 @@ def _train(
     comparison = train_comparison(
         folder / "work",
         Side(folder / TODAY, candidate["model"]),
-        Side(folder / APPROVED, known.inputs["model"]) if known else None,
+        _champion_side(context, known, inputs["champion"], folder) if known else None,
         context.settings,
         top_k=candidate["top_k"],
         seed=candidate["seed"],
@@ -102,6 +104,21 @@ def _train(
     target.mkdir()
     write_manifest(target, {"inputs": inputs, "comparison": comparison.write(target)})
     return store_bundle(context.store, context.prefix("gate-models"), target)
+
+
+def _champion_side(
+    context: ReleaseContext, champion: Champion, inputs: Mapping[str, Any], folder: Path
+) -> ChampionSide:
+    """Return the champion's side of the backtest: stored, or else trained now, and stored for the next release."""
+    side = read_side(context, champion, inputs, folder / "stored-side", extract=folder / APPROVED)
+    if isinstance(side, ChampionSide):
+        log.info("The champion's side of the backtest is stored: only the candidate's is trained.")
+        return side
+    log.info("The champion's side of the backtest is trained by this release: %s.", side)
+    trained, event = store_side(context, champion, inputs, folder / APPROVED, folder / "side")
+    if not is_recorded(context, event):
+        context.record(event)
+    return trained
 
 
 def _reuse(context: ReleaseContext, inputs: Mapping[str, Any]) -> Bundle | None:

@@ -1,4 +1,7 @@
-"""Housekeeping: close releases whose run has ended, delete orphans and unfinished files."""
+"""Housekeeping: close releases whose run has ended, delete orphans and unfinished files, train for the next backtest.
+
+A failure of that training is only logged: the next release trains what is missing.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.errors import RecdeployError
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.tags import RUN_TAG, is_lease_over
@@ -36,7 +40,8 @@ def advance(context: ReleaseContext, *, has_ended: HasEnded) -> Outcome:
         has_ended: returns whether the run of the release that holds the lock has ended.
 
     Returns:
-        What to wait for; else the names of the test deployments that stay, because they are needed or unknown.
+        What to wait for; else the names of the test deployments that stay, because they are needed or unknown, and
+        under ``backtest`` whether the champion's side was trained or failed, unless it was there.
     """
     holder = context.refresh().holding_release
     if holder is not None and has_ended(holder):
@@ -50,7 +55,24 @@ def advance(context: ReleaseContext, *, has_ended: HasEnded) -> Outcome:
     tests = [d for d in find_deployments(context, Role.TEST) if not d.lifecycle_state.is_deleted]
     orphans = [d for d in tests if _is_orphan(d, context.state, context.now())]
     waiting = deletion.advance_deletion(context, [*orphans, *deletion.find_unverified(context)])
-    return waiting or {"left": [d.name for d in tests if d not in orphans]}
+    if waiting:
+        return waiting
+    done = _train_ahead(context)
+    return {"left": [d.name for d in tests if d not in orphans], **({"backtest": done} if done else {})}
+
+
+def _train_ahead(context: ReleaseContext) -> str | None:
+    """Train the champion's side of the next backtest if it is missing; return what was done, or None for nothing.
+
+    A failure is an error in the log, not of this task: the next release tries again, and says why if that fails.
+    """
+    from recdeploy_ops.evaluation.missing_sides import train_missing_side  # imports numpy and pyarrow
+
+    try:
+        return "trained" if train_missing_side(context) else None
+    except (RecdeployError, OSError) as err:
+        log.error("The next release must train the champion's side of the backtest itself: %s", err)
+        return "failed"
 
 
 def _is_orphan(deployment: Deployment, state: LedgerState, now: datetime) -> bool:

@@ -20,6 +20,7 @@ class EventType(StrEnum):
     ARTIFACT_BUILT = "artifact_built"
     CANDIDATE_CHECKED = "candidate_checked"
     GATE_MODELS_TRAINED = "gate_models_trained"
+    CHAMPION_BACKTESTED = "champion_backtested"
     CANDIDATE_EVALUATED = "candidate_evaluated"
     MODEL_REGISTERED = "model_registered"
     TEST_DEPLOYED = "test_deployed"

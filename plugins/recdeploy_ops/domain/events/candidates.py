@@ -115,6 +115,24 @@ class GateModelsTrained(StoredEvent):
 
 
 @dataclass(frozen=True)
+class ChampionBacktested(StoredEvent):
+    """The champion's side of a backtest was trained, for every candidate that will be compared with it.
+
+    Housekeeping records it without a release, or a release that needed it.
+
+    Attributes:
+        version: the champion.
+        inputs: what determines its side: its extract, recipe and seed, and how the backtest is made.
+    """
+
+    type: ClassVar = EventType.CHAMPION_BACKTESTED
+    task: ClassVar = "evaluate_candidate"
+
+    version: int
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class CandidateEvaluated(GateEvent):
     """The gates over how good the candidate's lists are."""
 

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.codec import one_line
 from recdeploy_ops.domain.gates.bounds import (
     Least,
     Most,
@@ -18,10 +19,9 @@ from recdeploy_ops.domain.gates.bounds import (
     judge,
     normal_half_width,
     not_measured,
-    percent,
-    plain,
     with_advice,
 )
+from recdeploy_ops.domain.gates.scales import percent, plain
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.gates.verdicts import Finding
@@ -84,7 +84,7 @@ class Slice:
     """The slice of users that agrees least with the twins.
 
     Attributes:
-        name: the value of the column that the settings name.
+        name: for a reader, e.g. ``country = DE``.
         ratio: agreement with the twins, by that of the twins.
         users: in it.
         floor: agreement of the twins in it.
@@ -169,7 +169,8 @@ def judge_twins(facts: TwinFacts | None, bounds: ListThresholds, *, why: str) ->
     if facts.worst_slice is not None:
         worst = facts.worst_slice
         seen = (
-            f"In the slice {worst.name!r} the lists agree with the twins' by {percent(worst.ratio)} of the noise floor"
+            f'In the slice "{one_line(worst.name)}" ({worst.users:,} users) the lists agree with the twins\' by '
+            f"{percent(worst.ratio)} of the noise floor"
         )
         findings.append(
             judge(

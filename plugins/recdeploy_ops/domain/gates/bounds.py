@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, ClassVar
 
+from recdeploy_ops.domain.gates.scales import Scale
 from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -75,16 +76,6 @@ class Least(Thresholds):
         return f"HOLD < {show(self.hold)}" + (f", FAIL < {show(self.fail)}" if self.fail is not None else "")
 
 
-def percent(share: float) -> str:
-    """Return a share as text, e.g. ``0.5 %``."""
-    return f"{100 * share:,.0f} %" if abs(share) >= 1 else f"{100 * share:.3g} %"
-
-
-def plain(number: float) -> str:
-    """Return a number as text with three digits."""
-    return f"{number:.3g}"
-
-
 def normal_half_width(error: float) -> float:
     """Return half the width of the 95 % interval of a normal estimate with this standard error."""
     return NormalDist().inv_cdf(0.975) * error
@@ -98,7 +89,7 @@ def judge(
     *,
     count: int,
     unit: str = "users",
-    show: Callable[[float], str] = percent,
+    scale: Scale = Scale.SHARE,
     interval: tuple[float, float] | None = None,
     can_fail: bool = True,
 ) -> Finding:
@@ -111,7 +102,7 @@ def judge(
         message: one sentence for a person: what was measured, and what to do if it is out of bounds.
         count: how many users, rows or items the number stands for.
         unit: what is counted.
-        show: how numbers are written.
+        scale: of the number and its bound.
         interval: 95 % confidence interval, where the number is sampled.
         can_fail: False if there is too little evidence for a FAIL: it is then a HOLD.
     """
@@ -119,7 +110,7 @@ def judge(
     if verdict is Verdict.FAIL and not can_fail:
         verdict = Verdict.HOLD
     number = value if value is not None and math.isfinite(value) else None
-    return Finding(gate, verdict, number, bound.describe(show), message, count, unit, interval)
+    return Finding(gate, verdict, number, bound.describe(scale.show), message, count, unit, interval, scale)
 
 
 def with_advice(seen: str, value: float, bound: Most | Least, advice: str) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.gates.behaviour import is_firm
-from recdeploy_ops.domain.gates.bounds import judge, not_measured, percent, plain, with_advice
+from recdeploy_ops.domain.gates.bounds import judge, not_measured, with_advice
+from recdeploy_ops.domain.gates.scales import percent, plain
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.gates.behaviour import ListThresholds

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from recdeploy_ops.domain.gates.scales import Scale
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict, at_most
 
 if TYPE_CHECKING:
@@ -236,13 +237,14 @@ def _freshness(facts: DataFacts, gates: DataThresholds, now: datetime) -> Findin
             if facts.has_timestamps
             else "the setting source.timestamp_column is null, so the age of the data is unknown"
         )
-        return at_most("freshness", None, gates.max_age_hours, why, otherwise=Verdict.HOLD)
+        return at_most("freshness", None, gates.max_age_hours, why, otherwise=Verdict.HOLD, scale=Scale.HOURS)
     hours = (now - newest) / timedelta(hours=1)
     message = f"the newest interaction is from {newest:%Y-%m-%d %H:%M} UTC, {hours:,.1f} hours ago"
     if -hours > gates.max_future_hours:
         message = f"the newest interaction is in the future ({newest:%Y-%m-%d %H:%M} UTC): check clock and time zone"
-        return Finding("freshness", Verdict.HOLD, hours, f">= {-gates.max_future_hours:g}", message)
-    return at_most("freshness", hours, gates.max_age_hours, message, otherwise=Verdict.HOLD)
+        bound = f">= {Scale.HOURS.show(-gates.max_future_hours)}"
+        return Finding("freshness", Verdict.HOLD, hours, bound, message, scale=Scale.HOURS)
+    return at_most("freshness", hours, gates.max_age_hours, message, otherwise=Verdict.HOLD, scale=Scale.HOURS)
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from recdeploy_ops.domain.gates.scales import Scale
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def judge_latency(latency: LatencyFacts, gates: LatencyThresholds) -> Finding:
     message += f". {remark}"
     percent = (gates.max_latency_ratio - 1) * 100
     bound = f"<= production +{percent:g}% or +{gates.max_latency_excess_ms:g} ms"
-    return Finding("latency_p95", verdict, latency.test_p95, bound, message, latency.requests)
+    return Finding("latency_p95", verdict, latency.test_p95, bound, message, latency.requests, scale=Scale.SECONDS)
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

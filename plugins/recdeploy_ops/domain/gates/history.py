@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.gates.bounds import Most, Thresholds, judge, not_measured, percent
+from recdeploy_ops.domain.gates.bounds import Most, Thresholds, judge, not_measured
+from recdeploy_ops.domain.gates.scales import percent
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.gates.verdicts import Finding

@@ -6,16 +6,8 @@ import math
 from dataclasses import dataclass
 from statistics import pstdev
 
-from recdeploy_ops.domain.gates.bounds import (
-    Least,
-    Most,
-    Thresholds,
-    judge,
-    normal_half_width,
-    not_measured,
-    percent,
-    plain,
-)
+from recdeploy_ops.domain.gates.bounds import Least, Most, Thresholds, judge, normal_half_width, not_measured
+from recdeploy_ops.domain.gates.scales import percent, plain
 from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
 
 GATES = (

@@ -11,7 +11,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.gates.bounds import Thresholds, not_measured, percent, plain
+from recdeploy_ops.domain.gates.bounds import Thresholds, not_measured
+from recdeploy_ops.domain.gates.scales import Scale, percent, plain
 from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -128,22 +129,30 @@ def judge_quality(facts: QualityFacts | None, bounds: QualityThresholds, *, why:
     )
     numbers = (facts.relative, facts.low, facts.high)
     if not all(map(math.isfinite, numbers)):
-        return Finding("quality", Verdict.HOLD, None, threshold, _advise_more(facts, bounds).strip(), facts.users)
-    interval = (facts.low, facts.high)
+        message, verdict = _advise_more(facts, bounds).strip(), Verdict.HOLD
+        return Finding("quality", verdict, None, threshold, message, facts.users, scale=Scale.SHARE)
+    verdict, advice = _decide(facts, bounds)
+    return Finding(
+        "quality",
+        verdict,
+        facts.relative,
+        threshold,
+        _describe(facts) + advice,
+        facts.users,
+        interval=(facts.low, facts.high),
+        scale=Scale.SHARE,
+    )
+
+
+def _decide(facts: QualityFacts, bounds: QualityThresholds) -> tuple[Verdict, str]:
+    """Return the verdict on a difference that was measured, and what to do."""
     if facts.users < bounds.fewest_users or facts.hits < bounds.fewest_hits:
-        message = _describe(facts) + _advise_more(facts, bounds)
-        return Finding("quality", Verdict.HOLD, facts.relative, threshold, message, facts.users, interval=interval)
+        return Verdict.HOLD, _advise_more(facts, bounds)
     if facts.high < 0 and facts.relative < -bounds.margin:
-        message = (
-            f"{_describe(facts)} It ranks worse: look at what changed in the data and in the settings of training."
-        )
-        return Finding("quality", Verdict.FAIL, facts.relative, threshold, message, facts.users, interval=interval)
+        return Verdict.FAIL, " It ranks worse: look at what changed in the data and in the settings of training."
     if facts.low > -bounds.margin:
-        return Finding(
-            "quality", Verdict.PASS, facts.relative, threshold, _describe(facts), facts.users, interval=interval
-        )
-    message = _describe(facts) + _advise_wider(facts, bounds)
-    return Finding("quality", Verdict.HOLD, facts.relative, threshold, message, facts.users, interval=interval)
+        return Verdict.PASS, ""
+    return Verdict.HOLD, _advise_wider(facts, bounds)
 
 
 def _finite(number: float) -> float | None:

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.gates.bounds import Most, Thresholds, plain
+from recdeploy_ops.domain.gates.bounds import Most, Thresholds
+from recdeploy_ops.domain.gates.scales import plain
 from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:

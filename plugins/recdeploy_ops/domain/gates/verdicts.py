@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from recdeploy_ops.domain.gates.scales import Scale
+
 
 class Verdict(StrEnum):
     """PASS, HOLD (a person must look) or FAIL (rejected without asking), from best to worst."""
@@ -32,6 +34,7 @@ class Finding:
         users: how many users, rows or requests the value stands for.
         unit: what ``users`` counts.
         interval: 95 % confidence interval of a sampled value.
+        scale: of value, threshold and interval, which are written alike.
     """
 
     gate: str
@@ -42,6 +45,7 @@ class Finding:
     users: int | None = None
     unit: str = "users"
     interval: tuple[float, float] | None = None
+    scale: Scale = Scale.NUMBER
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,13 @@ def at_most(
     *,
     otherwise: Verdict = Verdict.FAIL,
     users: int | None = None,
+    scale: Scale = Scale.NUMBER,
 ) -> Finding:
     """Judge ``value <= bound``; absent or NaN evidence counts as ``otherwise``."""
     passed = value is not None and math.isfinite(value) and value <= bound
-    return Finding(gate, Verdict.PASS if passed else otherwise, value, f"<= {bound:g}", message, users)
+    return Finding(
+        gate, Verdict.PASS if passed else otherwise, value, f"<= {scale.show(bound)}", message, users, scale=scale
+    )
 
 
 def at_least(
