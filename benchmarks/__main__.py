@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import battery, extraction, goals, serving, training
+from benchmarks import battery, extraction, gates, goals, serving, training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,8 @@ WITHOUT_MOVIELENS = (
     "save it in a folder as users.csv, items.csv and interactions.csv (user, item, rating first, with a header line), "
     'and run: make bench ARGS="--movielens FOLDER"'
 )
+# Parts that are measured at several sizes, without and with MovieLens.
+SIZED: dict[str, Callable[[str, Path | None], dict[str, Any]]] = {"training": training.measure, "gates": gates.measure}
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "battery": lambda _: battery.measure(),
     "extraction": lambda arguments: extraction.measure(arguments.rows),
@@ -39,15 +41,17 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 def main() -> None:
     """Measure the parts named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", default="100k,1m,10m", help=f"sizes for training, of: {', '.join(training.SHAPES)}")
+    parser.add_argument(
+        "--sizes", default="100k,1m,10m", help=f"sizes for training and gates, of: {', '.join(training.SHAPES)}"
+    )
     parser.add_argument("--movielens", type=Path, help="folder of MovieLens-100k as CSV, for the size 100k")
-    parser.add_argument("--parts", help="parts to measure, of: training, " + ", ".join(PARTS))
+    parser.add_argument("--parts", help="parts to measure, of: training, gates, " + ", ".join(PARTS))
     parser.add_argument("--rows", type=int, default=3_000_000, help="rows for extraction")
     parser.add_argument("--users", type=int, default=1_000_000, help="users for serving")
     parser.add_argument("--out", type=Path, help="a file for all figures, as JSON")
     arguments = parser.parse_args()
     chosen = _chosen(arguments)
-    if "training 100k" in chosen and not arguments.movielens:
+    if {"training 100k", "gates 100k"} & chosen.keys() and not arguments.movielens:
         print(WITHOUT_MOVIELENS, file=sys.stderr)
     figures: dict[str, dict[str, Any]] = {}
     for name, measure in chosen.items():
@@ -67,14 +71,15 @@ def main() -> None:
 
 def _chosen(arguments: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:
     """Return the measurements to make, by name."""
-    wanted = arguments.parts.split(",") if arguments.parts else ["training", *PARTS]
-    sizes = [size for size in arguments.sizes.split(",") if size] if "training" in wanted else []
-    chosen = {f"training {size}": _training(size, arguments.movielens) for size in sizes}
+    wanted = arguments.parts.split(",") if arguments.parts else [*SIZED, *PARTS]
+    sizes = [size for size in arguments.sizes.split(",") if size]
+    chosen = {
+        f"{name} {size}": partial(measure, size, arguments.movielens if size == "100k" else None)
+        for name, measure in SIZED.items()
+        for size in sizes
+        if name in wanted and size in (training.SHAPES if name == "training" else goals.GATES_CPU)
+    }
     return chosen | {name: partial(measure, arguments) for name, measure in PARTS.items() if name in wanted}
-
-
-def _training(size: str, movielens: Path | None) -> Callable[[], dict[str, Any]]:
-    return lambda: training.measure(size, movielens if size == "100k" else None)
 
 
 if __name__ == "__main__":

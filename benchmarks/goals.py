@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str]
 
+GATES_CPU = {"100k": 5, "1m": 30, "10m": 300}  # seconds, at most
 BUILD_FASTER = {"100k": 60, "1m": 300, "10m": 2_000}
 
 
@@ -81,7 +82,18 @@ def _extraction_rows(figures: dict[str, Any], _: str) -> list[Row]:
     return rows
 
 
+def _gates_rows(figures: dict[str, Any], size: str) -> list[Row]:
+    data = f"{size} ({figures['data']})"
+    what = f"{data}: {figures['trainings']} trainings of the gates, CPU"
+    return [
+        (what, f"{figures['cpu']:.1f} s", f"< {GATES_CPU[size]} s"),
+        (f"{data}: of these before the question", f"{figures['candidate_cpu']:.1f} s", ""),
+        (f"{data}: peak memory of a training", f"{figures['peak_mb']:.0f} MB", ""),
+    ]
+
+
 ROWS = {
+    "gates": _gates_rows,
     "battery": _battery_rows,
     "training": _training_rows,
     "serving": _serving_rows,
