@@ -36,7 +36,8 @@ class Ground:
     Attributes:
         shop: its name.
         settings: with the thresholds.
-        weeks: successive ones, for the gates before training.
+        weeks: for the gates before training, in the order of their ends.
+        step: how many places later the next week stands, whose newest interactions are all later.
         pairs: of successive weeks, with their models.
     """
 
@@ -44,6 +45,7 @@ class Ground:
     settings: Settings
     weeks: Sequence[Week]
     pairs: Sequence[Pair]
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def _load(file: Path) -> Ground:
 def _honest_weeks(ground: Ground, experiment: Experiment, random: Generator) -> Tally:
     """Judge each week once: there is nothing to draw."""
     trials, tally = Trials(ground.settings), Tally(f"{ground.shop}: data of successive weeks", is_damage=False)
-    for before, now in zip(ground.weeks, ground.weeks[1:], strict=False):
+    for before, now in zip(ground.weeks, ground.weeks[ground.step :], strict=False):
         tally.add(trials.judge_data(before, now, now.shop))
     return tally
 
@@ -87,8 +89,8 @@ def _damaged_weeks(ground: Ground, experiment: Experiment, random: Generator) ->
     damage = DAMAGES[experiment.name]
     trials, tally = Trials(ground.settings), Tally(damage.what, is_damage=True, is_missed=damage.is_missed)
     for _ in range(experiment.trials):
-        number = int(random.integers(1, len(ground.weeks)))
-        before, now = ground.weeks[number - 1 : number + 1]
+        number = int(random.integers(ground.step, len(ground.weeks)))
+        before, now = ground.weeks[number - ground.step], ground.weeks[number]
         tally.add(trials.judge_data(before, now, damage.plant(now.shop, before.shop.newest, random)))
     return tally
 

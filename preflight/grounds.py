@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from preflight.damaged_lists import LIST_DAMAGES
 from preflight.experiments import KINDS, RANKERS, STALE_WEEKS, Experiment, Ground
-from preflight.weeks import Plan, last_weeks, train_pairs, write_weeks
+from preflight.weeks import DAYS, Plan, every_day, last_weeks, train_pairs, write_weeks
 from recdeploy_ops.settings import DEFAULT_PATH, load_settings
 from simulation.damages import DAMAGES
 from simulation.files import read_shop
@@ -69,9 +69,11 @@ class Site:
         name: of the shop.
         shop: its whole life.
         ends: of the weeks whose models are trained.
-        data_ends: of the weeks of the gates before training.
+        data_ends: of the weeks of the gates before training; those of real and synthetic shops end on every day, so
+            that one busy week does not decide.
         settings: with the thresholds.
         plan: of the trainings.
+        step: places between the ends of successive weeks in ``data_ends``.
         experiments: what is tried.
     """
 
@@ -81,6 +83,7 @@ class Site:
     data_ends: Sequence[int]
     settings: Settings
     plan: Plan
+    step: int = 1
     experiments: Sequence[Experiment] = ()
 
     def prepare(self, folder: Path, report: Callable[[str], None]) -> Ground:
@@ -92,7 +95,7 @@ class Site:
         else:
             trained_weeks = write_weeks(self.shop, self.ends, folder / "trained", self.settings)
         pairs = train_pairs(trained_weeks, self.plan, folder / "models", self.settings, report)
-        return Ground(self.name, self.settings, weeks, pairs)
+        return Ground(self.name, self.settings, weeks, pairs, self.step)
 
 
 def plan_sites(movielens: Path | None, scope: Scope, only: Collection[str] = KINDS) -> list[Site]:
@@ -115,11 +118,13 @@ def plan_sites(movielens: Path | None, scope: Scope, only: Collection[str] = KIN
     if scope.pairs > QUICK.pairs:
         shop = make_synthetic_shop(seed=number)
         ends = last_weeks(shop, scope.pairs // 2)
-        sites.append(Site("synthetic shop", shop, ends, ends, _settings(None), _plan(scope)))
+        days = every_day(ends)
+        sites.append(Site("synthetic shop", shop, ends, days, _settings(None), _plan(scope), DAYS))
     if movielens is not None:
         shop = read_shop(movielens, segment="occupation")
         ends = last_weeks(shop, scope.pairs, skipped=0 if scope.is_tuning else 10)
-        sites.insert(0, Site("MovieLens-100k", shop, ends, ends, _settings("segment"), _plan(scope)))
+        days = every_day(ends)
+        sites.insert(0, Site("MovieLens-100k", shop, ends, days, _settings("segment"), _plan(scope), DAYS))
     planned = []
     for place, site in enumerate(sites):
         seed = 100_000 * number + 1_000 * place

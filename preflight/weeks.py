@@ -34,6 +34,9 @@ CHAMPION, CANDIDATE = "champion", "candidate"
 SERVED, BACKTEST, FULL_SERVED, FULL_BACKTEST = "served", "backtest", "full-served", "full-backtest"
 
 
+DAYS = 7  # of a week
+
+
 @dataclass(frozen=True)
 class Plan:
     """Which models are trained.
@@ -133,6 +136,11 @@ def write_weeks(shop: Shop, ends: Sequence[int], folder: Path, settings: Setting
 def last_weeks(shop: Shop, count: int, *, skipped: int = 0) -> list[int]:
     """Return the ends of the last weeks, and of the one before them; some may be skipped."""
     return [shop.newest - back * WEEK for back in range(count + skipped, skipped - 1, -1)]
+
+
+def every_day(ends: Sequence[int]) -> list[int]:
+    """Return these ends of weeks and every day between them."""
+    return list(range(ends[0], ends[-1] + 1, WEEK // DAYS))
 
 
 def train_pairs(

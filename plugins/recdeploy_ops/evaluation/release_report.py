@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 RUNS = {"data": DataChecked, "candidate": CandidateChecked, "lists": CandidateEvaluated, "TEST": TestValidated}
 NEVER_MEASURED = (
     "The order within a list: sets of items are compared, and two items that change places are below the noise.",
+    "Whether the newest interactions are complete: where their number varies from week to week, half of them may be "
+    "missing.",
     "Sales, clicks and satisfaction: offline evidence says what people did without these lists.",
     "This very model on what people do next: it has seen everything up to now. The backtest judges its recipe and its "
     "data, and the twins say that it is one of their kind.",

@@ -46,7 +46,7 @@ class NewestThresholds(Thresholds):
     volume_factor: float = 3.0
     outside_range: Most = Most(0.0, 0.01)
     user_share: float = 0.2
-    user_factor: float = 1.5
+    user_factor: float = 2.0
     item_share: float = 0.1
     item_factor: float = 2.0
     unknown_items: float = 0.2
