@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.approvals import fingerprints
-from recdeploy_ops.approvals.evidence import Evidence, render_evidence, render_rollback
+from recdeploy_ops.approvals.evidence import Evidence, render_evidence, render_notices, render_rollback
 from recdeploy_ops.approvals.verdicts import render_verdict
 from recdeploy_ops.domain.events import (
     ApprovalRequested,
@@ -85,8 +85,9 @@ def ask(context: ReleaseContext, *, attempt: int, notice: str | None = None, lin
         subject=f"Promote v{release.version} of {context.project}{replaces}?",
         body="\n\n".join(
             [
+                *render_notices(notices),
                 render_verdict(report, link or f"{context.store.uri}/{page_key(context.run_id, page)}"),
-                describe_evidence(context, context.release, notices),
+                describe_evidence(context, context.release),
                 PREEMPTION,
             ]
         ),
@@ -139,7 +140,7 @@ def tag_question(context: ReleaseContext) -> None:
         tag_with_head(context, model.model_id)
 
 
-def describe_evidence(context: ReleaseContext, release: Release, notices: Sequence[str]) -> str:
+def describe_evidence(context: ReleaseContext, release: Release, notices: Sequence[str] = ()) -> str:
     """Return the measurements behind a release's question, as Markdown.
 
     Args:
