@@ -33,13 +33,13 @@ def find_page(store: Store, project: str, dag_id: str, run_id: str) -> bytes:
     release = Ledger(store, project, utc_now).read().releases.get(run_id)
     if release is None or release.opened.dag_id != dag_id:
         raise MissingInputError(f"{dag_id} has no release of the run {run_id}", task="plan_release")
-    name = _name_page(release)
+    name = name_page(release)
     if name is None:
         raise MissingInputError(f"The run {run_id} has no report yet", task="request_approval")
     return store.read(page_key(run_id, name))
 
 
-def _name_page(release: Release) -> str | None:
+def name_page(release: Release) -> str | None:
     """Return the sha256 that names the page of a release; None if it has none."""
     for kind in RUNS.values():
         judged = release.get(kind)
