@@ -110,13 +110,14 @@ def ask_rollback(context: ReleaseContext, *, attempt: int, notice: str | None = 
         return None
     notices = [*filter(None, [notice]), *_note_repetition(release, attempt)]
     target, serving = context.state.versions[release.version], context.state.production
+    way = "forward" if serving and target.number > serving.version else "back"
     if target.known_by_tags:
         notices.append(f"Only tags in the Model Catalog say that v{target.number} ever served.")
     rehearsed = release.require(RollbackRehearsed)
     parts = fingerprints.read_rollback_parts(context)
     _record_question(context, attempt, target.digest, parts)
     facts = {
-        "rolls back to": f"v{target.number}",
+        f"rolls {way} to": f"v{target.number}",
         "its digest": target.digest or "not made by this project",
         "approval fingerprint": fingerprints.fingerprint_of(parts),
         "production serves": f"v{serving.version} since {serving.since}" if serving else "nothing",
@@ -126,7 +127,7 @@ def ask_rollback(context: ReleaseContext, *, attempt: int, notice: str | None = 
         "requested by": release.opened.triggered_by or "a schedule",
     }
     return Question(
-        subject=f"Roll {context.project} back to v{target.number}?",
+        subject=f"Roll {context.project} {way} to v{target.number}?",
         body=render_rollback(params.reason or "", notices, facts),
         version=target.number,
         digest=target.digest,
