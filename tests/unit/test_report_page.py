@@ -218,6 +218,14 @@ def test_a_first_release_says_what_it_cannot_know() -> None:
     assert "no backtest was made" in text
     assert "the lists were not compared with the champion's" in text
     assert [number["value"] for number in first["numbers"]][:4] == ["not measured"] * 4
+    assert "The numbers to look at first" in render_page(first)
+
+
+def test_numbers_of_which_none_was_measured_are_left_out() -> None:
+    early = {**sample(), "quality": None, "own": None, "champion": None, "blast_radius": None}
+    early["numbers"] = describe_numbers(early)
+    assert {number["value"] for number in early["numbers"]} == {"not measured"}
+    assert "The numbers to look at first" not in render_page(early)
 
 
 def test_eight_numbers_are_shown_with_chance_beside_them() -> None:
