@@ -97,12 +97,14 @@ WIDER = """[...document.querySelectorAll("body *")]
 def test_the_report_prints_with_the_lists_that_are_folded(
     weeks: Weeks, page: Page, open_report: Callable[[Judged], list[str]]
 ) -> None:
+    page.emulate_media(color_scheme="dark")
     open_report(weeks.accepted)
     folded = page.locator("details:not([open]) ol").first
     assert not folded.is_visible()
     page.emulate_media(media="print")
     assert folded.is_visible()
     assert page.evaluate(BACKGROUND) == "rgb(255, 255, 255)"
+    assert page.evaluate("getComputedStyle(document.querySelector('.card h3')).color") == "rgb(24, 33, 44)"
     assert page.pdf(format="A4").startswith(b"%PDF-")
 
 
