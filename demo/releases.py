@@ -125,9 +125,9 @@ class ReleaseRun:
         self._answered.add(task.attempt)
 
     def _read_verdict(self, run_id: str, task: str) -> str:
-        """Return the first line of a question: the verdict in words."""
-        lines = self._api.question_body(run_id, task).splitlines() or [""]
-        return lines[0].lstrip("# ").replace("*", "")
+        """Return the heading of a question: the verdict in words."""
+        lines = self._api.question_body(run_id, task).splitlines()
+        return next((line for line in lines if line.startswith("#")), "").lstrip("# ").replace("*", "")
 
     def _invite(self, run_id: str) -> None:
         self._console.say(

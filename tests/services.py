@@ -29,6 +29,7 @@ from demo.options import Options
 from demo.patience import Patience
 from demo.processes import Service
 from demo.releases import ReleaseRun, last_error
+from demo.scheduler_log import PARKED
 from demo.services import Services
 from demo.store import write_store
 from recdeploy_ops.context import ReleaseContext, open_context, utc_now
@@ -152,6 +153,16 @@ class Rest(AirflowApi):
     def error_of(self, run_id: str, task: str, attempt: int = 1) -> str:
         """Return the last error in the log of one try."""
         return str(last_error(self.task_log(run_id, task, attempt)))
+
+    def links(self, run_id: str, task: str) -> dict[str, str | None]:
+        """Return the addresses of a task's buttons by their names; None for a button that opens nothing yet."""
+        path = f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}/links"
+        links: dict[str, str | None] = self._send("GET", path).json()["extra_links"]
+        return links
+
+    def get(self, path: str) -> httpx.Response:
+        """Return a page of Airflow's web server."""
+        return self._send("GET", path)
 
     def _approval(self, run_id: str) -> str:
         return f"{self._dag}/dagRuns/{run_id}/taskInstances/{APPROVAL}/-1/hitlDetails"
@@ -314,6 +325,11 @@ class Installation:
         log = self.services.scheduler_log
         what = f"the scheduler has stored the question of {run_id}"
         self.wait_for(what, lambda: log.has_parked(self.dag_id, run_id, APPROVAL, attempt))
+
+    def count_parkings(self, run_id: str) -> int:
+        """Return how often the scheduler has stored a question of a run: an answer that is refused makes another."""
+        parked = PARKED.finditer(Service("airflow", self.home.path).log.read_bytes())
+        return sum(match[3] == run_id.encode() for match in parked)
 
     def expire_approval(self, run_id: str) -> timedelta:
         """Let an approval time out now, and return the time that was left."""
@@ -512,13 +528,13 @@ def wait_for(what: str, condition: Callable[[], Any], *, every: float = 0.2) -> 
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Installation]:
-    """Run the emulator and Airflow on a small shop while the block lasts; fail if a process outlives it."""
+def started(folder: Path, fill: Callable[[Path], object] = fill_store) -> Iterator[Installation]:
+    """Run the emulator and Airflow on a shop while the block lasts; fail if a process outlives it."""
     home, console = Home(folder), Console()
     services = Services(home, console)
 
     def prepare() -> None:
-        fill_store(home.store)
+        fill(home.store)
         write_settings(home, has_timestamps=True)
 
     family: list[psutil.Process] = []
@@ -552,14 +568,19 @@ def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 
 def order_by_installation(items: list[pytest.Item]) -> None:
-    """Order the tests: without the installation first, then those that share it.
+    """Order the tests: without an installation first, then those that share one, then those that share `Weeks`.
 
-    Among the latter, tests in a browser come last, and tests that lose the ledger after those that read it.
+    Among these, tests in a browser come last, and tests that lose the ledger after those that read it.
     """
 
     def rank(item: pytest.Item) -> tuple[bool, ...]:
         fixtures = getattr(item, "fixturenames", ())
-        return "installation" in fixtures, "browser" in item.path.parts, "lost_ledger" in fixtures
+        return (
+            bool({"installation", "weeks"} & set(fixtures)),
+            "weeks" in fixtures,
+            "browser" in item.path.parts,
+            "lost_ledger" in fixtures,
+        )
 
     items.sort(key=rank)
 

@@ -65,18 +65,28 @@ def main(arguments: list[str] | None = None) -> int:
         ledger.require_project()
         if options.command == "verify":
             return _verify(settings, store)
-        if options.command == "status":
-            print(_describe_project(settings, store))
-            state = ledger.read()
-            print(summarise(state, settings.project_name) if state.seq else _explain_nothing(store))
-        elif options.command == "history":
-            print((dump_history if options.json else describe_history)(ledger.entries()))
-        else:
-            print(describe_backups(list_backups(store)))
+        _show(settings, store, ledger, options)
     except RecdeployError as err:
         _print_error(err)
         return FAULTY if isinstance(err, IntegrityError) else NOT_CHECKED
     return WHOLE
+
+
+def _show(settings: Settings, store: Store, ledger: Ledger, options: argparse.Namespace) -> None:
+    """Print what one of the commands shows that only read."""
+    if options.command == "status":
+        print(_describe_project(settings, store))
+        state = ledger.read()
+        print(summarise(state, settings.project_name) if state.seq else _explain_nothing(store))
+    elif options.command == "history":
+        entries = list(ledger.entries())
+        if entries:
+            print((dump_history if options.json else describe_history)(entries))
+        else:
+            print(_explain_nothing(store), file=sys.stderr if options.json else sys.stdout)
+    else:
+        backups = list_backups(store)
+        print(describe_backups(backups) if backups or ledger.read().seq else _explain_nothing(store))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -235,7 +245,11 @@ def _describe_project(settings: Settings, store: Store) -> str:
 
 def _explain_nothing(store: Store) -> str:
     path = os.environ.get(SETTINGS_VARIABLE) or DEFAULT_PATH
-    return f"No ledger at {store.uri}: is this the right settings file ({path})?"
+    return (
+        f"There is no ledger at {store.uri} yet. The first release makes it: make demo, the DAG recommender_retrain, "
+        "or a notebook; where a shop is served already, the DAG recommender_adopt. If you expected a ledger, check "
+        f"whether this is the right settings file: {path}"
+    )
 
 
 def _open(settings: Settings) -> Store:

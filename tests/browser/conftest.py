@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import sync_playwright
 from services import installation, order_by_installation
+from weeks import weeks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-__all__ = ["installation"]
+__all__ = ["installation", "weeks"]
 
 REQUIRED = "RECDEPLOY_REQUIRE_BROWSER"
 MISSING = "This test needs a browser: install one with apt-get install chromium"

@@ -36,12 +36,13 @@ from services import (
     installation,
     order_by_installation,
 )
+from weeks import weeks
 
 from recdeploy_ops.domain.events import EventType
 from recdeploy_ops.ledger.audits import audit
 from recdeploy_ops.rollout.tagging import find_tagged_heads
 
-__all__ = ["installation"]
+__all__ = ["installation", "weeks"]
 
 HERE = Path(__file__).parent
 # A test that runs alone waits for up to four releases, a rollback and an adoption.

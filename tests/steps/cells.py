@@ -20,8 +20,8 @@ class Cells:
         self.version = self.manager.get_next_version()
         self.backup = self.manager.backup_current_artifacts(self.manager.current_version)
 
-    def train(self):
-        rows = self.manager.extract_data(source_of(self.folder / "shop.db"))
+    def train(self, **how):
+        rows = self.manager.extract_data(source_of(self.folder / "shop.db"), **how)
         self.users, self.products = rows["users"], rows["items"]
         own = self.manager._session.own()
         Run(self.manager.context, own.run_id, self.folder, shift=self.shift, top_k=own.retrain_params.top_k).train()

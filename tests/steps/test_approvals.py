@@ -137,6 +137,17 @@ def asked_rollback(run, two_versions):
     return back, back.ask_rollback()
 
 
+def test_the_question_about_a_rollback_to_a_newer_version_does_not_say_back(run, two_versions):
+    run("back").roll_back()
+    forward = run("forward")
+    forward.rehearse_rollback(require_approval=True)
+    question = forward.ask_rollback()
+
+    assert question.subject == "Roll product-recommender forward to v2?"
+    assert "rolls forward to" in question.body
+    assert "rolls back to" not in question.body
+
+
 def test_the_question_about_a_rollback_shows_its_evidence(context, asked_rollback):
     _, question = asked_rollback
 

@@ -221,10 +221,25 @@ def test_the_command_line_shows_status_history_and_backups(storage, capsys):
     assert capsys.readouterr().out == "v1       1 files  backups/v1_20260302_030000\n"
 
 
-def test_the_command_line_of_an_empty_storage(storage, capsys):
-    for command, message in (("history", "no release has been opened"), ("backups", "No backup yet")):
+def test_the_command_line_of_an_empty_storage(storage, capsys, tmp_path):
+    for command in ("status", "history", "backups"):
         assert main([command]) == 0
-        assert message in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert f"There is no ledger at {storage.uri} yet. The first release makes it: make demo, the DAG" in said
+        assert f"check whether this is the right settings file: {tmp_path}/recommender.yaml" in said
+
+
+def test_the_history_of_an_empty_storage_has_no_line_of_json(storage, capsys):
+    assert main(["history", "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("There is no ledger at ")
+
+
+def test_a_ledger_without_a_backup_says_what_makes_one(storage, capsys):
+    fill(storage)
+    assert main(["backups"]) == 0
+    assert capsys.readouterr().out.startswith("No backup yet: the first is made when a second version is released.")
 
 
 @pytest.mark.parametrize(("command", "code"), [("status", 0), ("verify", 1)])
@@ -232,7 +247,7 @@ def test_an_empty_storage_is_neither_healthy_nor_whole(storage, capsys, tmp_path
     assert main([command]) == code
 
     said = capsys.readouterr().out
-    assert f"No ledger at {storage.uri}: is this the right settings file ({tmp_path}/recommender.yaml)?" in said
+    assert f"There is no ledger at {storage.uri} yet. " in said
     assert "healthy" not in said
     assert "✅" not in said
     assert "whole" not in said

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recdeploy_ops.evaluation.pages import POLICY, render_page
+from recdeploy_ops.evaluation.pages import POLICY, render_page, show_moment
 from recdeploy_ops.evaluation.report_numbers import describe_numbers
 
 HOSTILE = [
@@ -160,11 +160,40 @@ def test_the_page_needs_nothing_else() -> None:
 
 def test_charts_have_a_text_and_tables_have_headers() -> None:
     html = render_page(sample())
-    charts = re.findall(r'<svg [^>]*role="img" aria-labelledby="([a-z-]+)"', html)
-    assert len(charts) == html.count("<svg") == 3
-    assert all(f'<title id="{chart}">' in html for chart in charts)
-    assert html.count('<th scope="col"') >= 14
+    assert html.count('role="img"') == 3
+    assert "aria-label=\"Quality relative to the champion's recipe: NDCG@100, all users +0.9 %; NDCG@10" in html
     assert "0: 10 %, by chance 5 %; 1: 30 %, by chance 35 %" in html
+    assert 'aria-label="p1: 39 % to 10 %; Ink: 39 % to 10 %"' in html
+    assert html.count("<svg") == html.count('<svg aria-hidden="true">') + 1  # those of rows, and that of bars
+    assert html.count('<th scope="col"') == 12
+
+
+def test_what_was_not_measured_shows_no_rule() -> None:
+    html = render_page(sample())
+    assert html.count("<small>Rule: HOLD &gt; 20 % · 2,320 rows</small>") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("2026-11-29T13:54:48.593967+00:00", "2026-11-29 13:54 UTC"),
+        ("2026-11-29T13:54:48+01:00", "2026-11-29T13:54:48+01:00"),
+        ("2026-11-22", "2026-11-22"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_a_time_is_shown_to_the_minute(text: str, shown: str) -> None:
+    assert show_moment(text) == shown
+
+
+@pytest.mark.parametrize(("reach", "ticks"), [(40, ["0 %", "10 %", "20 %", "30 %", "40 %"]), (1, ["0.00 %", "0.25 %"])])
+def test_the_chart_of_reach_has_round_steps(reach: int, ticks: list[str]) -> None:
+    report = sample()
+    report["blast_radius"] |= {"movers": [{"item": "p3", "champion": reach, "candidate": 0, "twins": []}]}
+    labels = re.findall(
+        r'text-anchor="middle">([\d.]+ %)</text>', render_page(report).partition("reach changes most")[2]
+    )
+    assert labels[: len(ticks)] == ticks
 
 
 def test_what_the_champions_lists_met_is_told_beside_the_bestsellers() -> None:
@@ -190,6 +219,14 @@ def test_a_first_release_says_what_it_cannot_know() -> None:
     assert "no backtest was made" in text
     assert "the lists were not compared with the champion's" in text
     assert [number["value"] for number in first["numbers"]][:4] == ["not measured"] * 4
+    assert "The numbers to look at first" in render_page(first)
+
+
+def test_numbers_of_which_none_was_measured_are_left_out() -> None:
+    early = {**sample(), "quality": None, "own": None, "champion": None, "blast_radius": None}
+    early["numbers"] = describe_numbers(early)
+    assert {number["value"] for number in early["numbers"]} == {"not measured"}
+    assert "The numbers to look at first" not in render_page(early)
 
 
 def test_eight_numbers_are_shown_with_chance_beside_them() -> None:
@@ -203,7 +240,8 @@ def test_eight_numbers_are_shown_with_chance_beside_them() -> None:
 
 def test_a_value_and_its_interval_are_written_like_their_rule() -> None:
     html = render_page(sample())
-    assert '<td class="n">31 %<br><code>\N{MINUS SIGN}4 % to 6 %</code></td><td>HOLD &gt; 20 %</td>' in html
+    assert "<small>Rule: HOLD &gt; 20 % · 2,320 rows</small>" in html
+    assert '<td class="n">31 %<br> <code>\N{MINUS SIGN}4 % to 6 %</code></td>' in html
 
 
 def test_the_mean_number_of_lost_items_is_said_beside_the_histogram() -> None:

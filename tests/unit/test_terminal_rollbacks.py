@@ -54,6 +54,19 @@ def test_the_plan_of_a_new_rollback_has_both_versions_and_the_reason(version):
     )
 
 
+@pytest.mark.parametrize("version", ["previous", 2])
+def test_the_plan_of_a_rollback_to_a_newer_version_does_not_go_back(version):
+    rolled = of("back", opened_rollback(1), rolled_back(1), closed(Outcome.ROLLED_BACK, 1))
+
+    planned = plan(*TWICE, *rolled, version=version)
+
+    assert planned.version == 2
+    assert planned.summary == (
+        "Production serves v1 at http://production.",
+        "It goes forward to v2, which served before, at the same URL. Reason: it looks odd",
+    )
+
+
 @pytest.mark.parametrize(
     ("history", "version", "error"),
     [

@@ -78,7 +78,7 @@ class Evidence:
 def render_evidence(evidence: Evidence) -> str:
     """Return the approval's body: GitHub-flavoured Markdown of less than 8 kB, most important first."""
     blocks = [
-        [f"> **Note:** {escape_text(notice)}\n" for notice in evidence.notices],
+        render_notices(evidence.notices),
         table(("what would be promoted", "value"), _summarise(evidence)),
         _findings(evidence.gates),
         table(("validation of TEST", "result"), _validation(evidence)),
@@ -102,10 +102,14 @@ def render_rollback(reason: str, notices: Sequence[str], facts: Mapping[str, obj
         notices: what to know first.
         facts: what the answer rests on, by our labels.
     """
-    lines = [f"> **Note:** {escape_text(notice)}\n" for notice in notices]
-    lines.append(f"Reason: {escape_text(reason or 'none given')}\n")
+    lines = [*render_notices(notices), f"Reason: {escape_text(reason or 'none given')}\n"]
     rows = [(escape_text(name), escape_text(_number(value))) for name, value in facts.items()]
     return "\n".join([*lines, *table(("", "rollback"), rows)]) + "\n"
+
+
+def render_notices(notices: Sequence[str]) -> list[str]:
+    """Return what to know first, as paragraphs of Markdown."""
+    return [f"> **Note:** {escape_text(notice)}\n" for notice in notices]
 
 
 def escape_text(text: str, length: int = MESSAGE_LENGTH) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.approvals import fingerprints
-from recdeploy_ops.approvals.evidence import Evidence, render_evidence, render_rollback
+from recdeploy_ops.approvals.evidence import Evidence, render_evidence, render_notices, render_rollback
 from recdeploy_ops.approvals.verdicts import render_verdict
 from recdeploy_ops.domain.events import (
     ApprovalRequested,
@@ -85,8 +85,9 @@ def ask(context: ReleaseContext, *, attempt: int, notice: str | None = None, lin
         subject=f"Promote v{release.version} of {context.project}{replaces}?",
         body="\n\n".join(
             [
+                *render_notices(notices),
                 render_verdict(report, link or f"{context.store.uri}/{page_key(context.run_id, page)}"),
-                describe_evidence(context, context.release, notices),
+                describe_evidence(context, context.release),
                 PREEMPTION,
             ]
         ),
@@ -109,13 +110,14 @@ def ask_rollback(context: ReleaseContext, *, attempt: int, notice: str | None = 
         return None
     notices = [*filter(None, [notice]), *_note_repetition(release, attempt)]
     target, serving = context.state.versions[release.version], context.state.production
+    way = "forward" if serving and target.number > serving.version else "back"
     if target.known_by_tags:
         notices.append(f"Only tags in the Model Catalog say that v{target.number} ever served.")
     rehearsed = release.require(RollbackRehearsed)
     parts = fingerprints.read_rollback_parts(context)
     _record_question(context, attempt, target.digest, parts)
     facts = {
-        "rolls back to": f"v{target.number}",
+        f"rolls {way} to": f"v{target.number}",
         "its digest": target.digest or "not made by this project",
         "approval fingerprint": fingerprints.fingerprint_of(parts),
         "production serves": f"v{serving.version} since {serving.since}" if serving else "nothing",
@@ -125,7 +127,7 @@ def ask_rollback(context: ReleaseContext, *, attempt: int, notice: str | None = 
         "requested by": release.opened.triggered_by or "a schedule",
     }
     return Question(
-        subject=f"Roll {context.project} back to v{target.number}?",
+        subject=f"Roll {context.project} {way} to v{target.number}?",
         body=render_rollback(params.reason or "", notices, facts),
         version=target.number,
         digest=target.digest,
@@ -139,7 +141,7 @@ def tag_question(context: ReleaseContext) -> None:
         tag_with_head(context, model.model_id)
 
 
-def describe_evidence(context: ReleaseContext, release: Release, notices: Sequence[str]) -> str:
+def describe_evidence(context: ReleaseContext, release: Release, notices: Sequence[str] = ()) -> str:
     """Return the measurements behind a release's question, as Markdown.
 
     Args:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.approvals import questions
 from recdeploy_ops.approvals.answers import Answer, record_answer, self_approval
 from recdeploy_ops.deployment_manager.notebook_sessions import has_begun_promotion
+from recdeploy_ops.deployment_manager.shown_reports import log_report, read_shown_report
 from recdeploy_ops.domain.errors import (
     DeploymentFailedError,
     PromotionFailedError,
@@ -26,13 +27,18 @@ if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.deployment_manager.notebook_sessions import NotebookSession
 
+WITHOUT_TEST = "deployed from a notebook without TEST (is_test=False)"
+SKIPPED = "TEST was skipped (is_test=False): Cell 10 was the approval, before the version had served anything."
+
 
 def ask(session: NotebookSession, run_id: str) -> questions.Question:
-    """Record that a person is asked, and return the question with its evidence."""
+    """Record that a person is asked, log the reasons first, and return the question with its evidence."""
     context = session.context(run_id)
     with session.explaining():
         asked = context.confirm_lock().get(ApprovalRequested)
-        return questions.ask(context, attempt=asked.attempt + 1 if asked else 1)
+        question = questions.ask(context, attempt=asked.attempt + 1 if asked else 1)
+        log_report(read_shown_report(context, context.release))
+        return question
 
 
 def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import DeploymentFailedError
+from recdeploy_ops.domain.events import Promoted, TestDeployed
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.sizes import DEFAULT_SHAPE
 from recdeploy_ops.rollout import deletion
@@ -56,6 +57,14 @@ class ModelDeployment:
         if reply.status != 200 or not isinstance(reply.body, dict):
             raise DeploymentFailedError(f"{self.url}/predict answered {reply.status}: {reply.body!r:.500}")
         return reply.body
+
+
+def find_endpoint(context: ReleaseContext, kind: type[TestDeployed] | type[Promoted], run_id: str) -> ModelDeployment:
+    """Return the deployment that a release has made or updated."""
+    release = context.refresh().releases[run_id]
+    event = release.require(kind)
+    is_test = isinstance(event, TestDeployed)
+    return ModelDeployment(event.deployment_id or "", event.url or "", release.version, is_test, context)
 
 
 def delete_other_sizes(context: ReleaseContext) -> Outcome:

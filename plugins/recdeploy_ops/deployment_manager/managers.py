@@ -10,7 +10,7 @@ from recdeploy_ops.approvals import questions
 from recdeploy_ops.approvals.answers import NO_TEST
 from recdeploy_ops.deployment_manager import decisions, folders, imported_artifacts
 from recdeploy_ops.deployment_manager.backup_lists import LOCAL
-from recdeploy_ops.deployment_manager.endpoints import ModelDeployment, delete_other_sizes
+from recdeploy_ops.deployment_manager.endpoints import ModelDeployment, delete_other_sizes, find_endpoint
 from recdeploy_ops.deployment_manager.overrides import choose_size, default_params
 from recdeploy_ops.deployment_manager.production_managers import ProductionManager
 from recdeploy_ops.deployment_manager.sources import source_of
@@ -48,9 +48,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WITHOUT_TEST = "deployed from a notebook without TEST (is_test=False)"
-SKIPPED = "TEST was skipped (is_test=False): Cell 10 was the approval, before the version had served anything."
-
 
 class RecommenderDeploymentManager(ProductionManager):
     """Retrains, tests, promotes and rejects from a notebook. Takes the arguments of `ProductionManager`.
@@ -76,7 +73,7 @@ class RecommenderDeploymentManager(ProductionManager):
             version: the version in production; no other can be backed up.
 
         Returns:
-            The folder of the backup; a verified local copy if the storage is remote. None on the first run.
+            The folder, a verified local copy if the storage is remote; None on the first run.
 
         Raises:
             SettingsError: another version is in production.
@@ -99,20 +96,22 @@ class RecommenderDeploymentManager(ProductionManager):
         folders.fetch_folder(self.context.store, backup, copy)
         return copy
 
-    def extract_data(self, connection: Mapping[str, Any] | Source) -> dict[str, int]:
+    def extract_data(self, connection: Mapping[str, Any] | Source, accept_change: str = "") -> dict[str, int]:
         """Extract interactions, users and items, and judge them; return the rows of each.
 
         Args:
             connection: the guide's ``connection_parameters``, or a `Source`.
+            accept_change: why data and lists differ from the champion's on purpose; empty if they should not.
 
         Raises:
             SourceDataError: a table or column is missing, a table is empty, or a value cannot be used.
             GateFailedError: the data gate said FAIL.
         """
         source: Any = connection if hasattr(connection, "batches") else source_of(connection)
-        run_id = self._session.open(default_params(self.settings)).run_id
-        summary = self._session.finish(extract.advance, run_id, source=source)
-        self._session.finish(check_data.advance, run_id)
+        opened = self._session.open(default_params(self.settings))
+        release = self._session.change_params(opened, accept_change=accept_change or None)
+        summary = self._session.finish(extract.advance, release.run_id, source=source)
+        self._session.finish(check_data.advance, release.run_id)
         return {table: summary[table] for table in ("interactions", "users", "items")}
 
     def train_model(self, top_k: int | None = None, seed: int | None = None) -> dict[str, Any]:
@@ -148,7 +147,9 @@ class RecommenderDeploymentManager(ProductionManager):
         self._fetch(ArtifactBuilt, self.artifact_dir)
         return self.artifact_dir
 
-    def save_new_model(self, model: Any, version: int, num_users: int, num_products: int, is_test: bool = True) -> str:
+    def save_new_model(
+        self, model: Any, version: int, num_users: int, num_products: int, is_test: bool = True, accept_change: str = ""
+    ) -> str:
         """Check a model, register it in the Model Catalog and return its OCID.
 
         Args:
@@ -157,6 +158,7 @@ class RecommenderDeploymentManager(ProductionManager):
             num_users: users that it was trained on.
             num_products: products that it was trained on.
             is_test: whether `deploy_model` makes a test deployment; else the model goes straight into production.
+            accept_change: as in `extract_data`, whose reason stays valid; for a change that only the lists show.
 
         Raises:
             SettingsError: it is not an artifact of this project, or not of this version.
@@ -170,7 +172,8 @@ class RecommenderDeploymentManager(ProductionManager):
                 f"This release makes v{release.version}, not v{version}: that number is taken. Run Cell 1 again "
                 "(next_version = manager.get_next_version()), then Cell 8."
             )
-        release = self._session.change_params(release, skip_test_deployment=not is_test)
+        intended = accept_change or release.retrain_params.accept_change
+        release = self._session.change_params(release, skip_test_deployment=not is_test, accept_change=intended)
         counts = {"users": num_users, "items": num_products}
         context = self._session.context(release.run_id)
         top_k = imported_artifacts.import_artifact(context, folder, self.results_dir, counts)
@@ -220,12 +223,13 @@ class RecommenderDeploymentManager(ProductionManager):
         self._session.finish(deploy_test.advance, release.run_id)
         if skip:
             return self._deploy_without_test(release)
-        return self._endpoint(TestDeployed, release.run_id)
+        return find_endpoint(self.context, TestDeployed, release.run_id)
 
     def validate_test(self) -> str:
         """Probe the test deployment, ask for a decision, and return the evidence for it (Markdown).
 
-        If the test deployment was skipped, Cell 10 was the decision, and the evidence says so.
+        Logs the reasons of a HOLD first; `show_report` has all that was measured. If the test deployment was skipped,
+        Cell 10 was the decision, and the evidence says so.
 
         Raises:
             CellOrderError: no test deployment exists.
@@ -233,7 +237,7 @@ class RecommenderDeploymentManager(ProductionManager):
         """
         decided = self._session.newest()
         if decided and decided.get(Promoted) and decided.retrain_params.skip_test_deployment:
-            return questions.describe_evidence(self.context, decided, [SKIPPED])
+            return questions.describe_evidence(self.context, decided, [decisions.SKIPPED])
         release = self._session.require_undecided("There is no test deployment to validate")
         self._session.finish(validate_test.advance, release.run_id)
         return decisions.ask(self._session, release.run_id).body
@@ -246,7 +250,7 @@ class RecommenderDeploymentManager(ProductionManager):
         Args:
             test_deployment_id: OCID of the test deployment; by default this session's. To approve another person's
                 release, pass the OCID of its test deployment.
-            comment: recorded with the approval.
+            comment: recorded with the approval: why each reason of a HOLD does not matter.
 
         Returns:
             ``version``, ``url`` and ``digest`` of what production serves.
@@ -288,11 +292,5 @@ class RecommenderDeploymentManager(ProductionManager):
 
     def _deploy_without_test(self, release: Release) -> ModelDeployment:
         self._session.finish(validate_test.advance, release.run_id)
-        decisions.promote_release(self._session, release.run_id, WITHOUT_TEST)
-        return self._endpoint(Promoted, release.run_id)
-
-    def _endpoint(self, kind: type[TestDeployed] | type[Promoted], run_id: str) -> ModelDeployment:
-        release = self.context.refresh().releases[run_id]
-        event = release.require(kind)
-        is_test = isinstance(event, TestDeployed)
-        return ModelDeployment(event.deployment_id or "", event.url or "", release.version, is_test, self.context)
+        decisions.promote_release(self._session, release.run_id, decisions.WITHOUT_TEST)
+        return find_endpoint(self.context, Promoted, release.run_id)

@@ -11,6 +11,7 @@ from recdeploy_ops.deployment_manager import folders
 from recdeploy_ops.deployment_manager.backup_lists import read_backups
 from recdeploy_ops.deployment_manager.notebook_sessions import SESSION, NotebookSession
 from recdeploy_ops.deployment_manager.overrides import adapt_settings
+from recdeploy_ops.deployment_manager.shown_reports import read_shown_report
 from recdeploy_ops.domain.events import NOTEBOOK
 from recdeploy_ops.domain.params import RollbackParams
 from recdeploy_ops.domain.release_plan import reconcile
@@ -25,6 +26,7 @@ from recdeploy_ops.steps import adopt_production, close_release
 from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
+    from recdeploy_ops.deployment_manager.shown_reports import ShownReport
     from recdeploy_ops.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,15 @@ class ProductionManager:
         """Return the version in production; 0 if there is none."""
         serving = self.context.refresh().production
         return serving.version if serving else 0
+
+    def show_report(self) -> ShownReport:
+        """Return the report of this session's newest release, as the last expression of a cell: Jupyter shows its page.
+
+        Raises:
+            CellOrderError: there is none: Cell 11 writes it, or an earlier cell whose gate says FAIL.
+        """
+        with self._session.explaining():
+            return read_shown_report(self.context, self._session.newest())
 
     def rollback_artifacts(self, version: int) -> bool:
         """Replace `artifact_dir` and `results_dir` by a version; production stays as it is.

@@ -137,7 +137,7 @@ def describe_history(entries: Iterable[Entry]) -> str:
         f"{entry.seq:>6}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.type:<22}  {_show(entry.run_id)}  {_brief(entry.event)}"
         for entry in entries
     ]
-    return "\n".join(lines) or "The ledger is empty: no release has been opened yet."
+    return "\n".join(lines)
 
 
 def dump_history(entries: Iterable[Entry]) -> str:

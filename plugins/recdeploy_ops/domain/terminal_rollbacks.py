@@ -72,7 +72,9 @@ def plan_rollback(state: LedgerState, request: RollbackRequest) -> RollbackPlan:
     if state.production is not None and (done is not None or request.version == state.production.version):
         return _keep_champion(state, request, done, state.production.version)
     target = choose_target(state, request.version)
-    lines = [*_describe(state), f"It goes back to v{target.number} at the same URL. Reason: {request.reason}"]
+    ahead = state.production is not None and target.number > state.production.version
+    way = "goes forward to v{}, which served before," if ahead else "goes back to v{}"
+    lines = [*_describe(state), f"It {way.format(target.number)} at the same URL. Reason: {request.reason}"]
     return RollbackPlan(target.number, None, is_done=False, summary=(*lines, *_describe_holder(state, request)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
 TEMPLATE = "page.html.j2"
 # What a browser may do with the page, also when it is opened as a file.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-# The forest chart: relative differences from the left edge to the right one, in the units of its view box.
-WORST, BEST, LEFT, RIGHT = -0.3, 0.3, 330.0, 880.0
+# The places of charts of rows are shares of their width in percent: from LEFT to RIGHT, as labels stand around them.
+LEFT, RIGHT = 5.0, 95.0
+# The forest chart: relative differences from the left edge to the right one.
+WORST, BEST = -0.3, 0.3
 # The chart of items kept: bars of a pair, in the units of its view box.
 BAR, PAIR, TALLEST = 17, 42, 170
-SHORT = 28  # characters of a title in a chart
+# Steps between the four lines of the chart of reach, as shares of users.
+STEPS = (0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25)
+SHORT = 28  # characters of a title in the text of a chart
 
 
 def render_page(report: Mapping[str, Any]) -> str:
@@ -53,9 +58,19 @@ def clean(text: object) -> str:
 
 
 def shorten_title(text: object) -> str:
-    """Return a title for a chart."""
+    """Return a title for the text of a chart."""
     shown = clean(text)
     return shown if len(shown) <= SHORT else f"{shown[: SHORT - 1]}…"
+
+
+def show_moment(text: object) -> str:
+    """Return a time to the minute, e.g. ``2026-11-29 13:54 UTC``; a text that is not a time in UTC as it is."""
+    shown = clean(text)
+    try:
+        moment = datetime.fromisoformat(shown)
+    except ValueError:
+        return shown
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment.utcoffset() == timedelta(0) else shown
 
 
 @cache
@@ -72,6 +87,7 @@ def _template() -> Template:
     environment.filters |= {
         "clean": clean,
         "short": shorten_title,
+        "moment": show_moment,
         "measured": _show_value,
         "span": _show_interval,
         "percent": percent,
@@ -97,7 +113,7 @@ def _show_number(finding: Mapping[str, Any], number: float) -> str:
 def _place(relative: float) -> float:
     """Return where a relative difference stands in the forest chart; outside its range, at its edge."""
     inside = min(max(relative, WORST), BEST)
-    return round(LEFT + (inside - WORST) / (BEST - WORST) * (RIGHT - LEFT), 1)
+    return round(LEFT + (inside - WORST) / (BEST - WORST) * (RIGHT - LEFT), 2)
 
 
 def _forest(quality: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -156,12 +172,13 @@ def _movers(radius: Mapping[str, Any]) -> dict[str, Any]:
         }
         for reach in radius["movers"]
     ]
-    largest: float = max(
-        [0.01, *(share for row in shares for share in (row["champion"], row["candidate"], *row["twins"]))]
+    largest = max(
+        [share for row in shares for share in (row["champion"], row["candidate"], *row["twins"])], default=0.0
     )
+    step = next((step for step in STEPS if 4 * step >= largest), STEPS[-1])
 
     def place(share: float) -> float:
-        return round(190 + 275 * share / largest, 1)
+        return round(LEFT + (RIGHT - LEFT) * share / (4 * step), 2)
 
     rows = [
         {
@@ -174,4 +191,7 @@ def _movers(radius: Mapping[str, Any]) -> dict[str, Any]:
         }
         for reach, row in zip(radius["movers"], shares, strict=True)
     ]
-    return {"rows": rows, "ticks": [(place(largest * n / 4), percent(largest * n / 4, 0)) for n in range(5)]}
+    return {
+        "rows": rows,
+        "ticks": [(place(step * n), percent(step * n, 0 if step >= STEPS[2] else 2)) for n in range(5)],
+    }

@@ -127,11 +127,15 @@ def _describe_verdict(report: Mapping[str, Any]) -> dict[str, str]:
     failed = [finding for finding in findings if finding["verdict"] == Verdict.FAIL]
     if failed:
         what = "Nobody is asked: correct the causes below, and run again."
-        return {"headline": f"{version} is rejected", "lead": f"{len(failed)} of {len(findings)} checks fail. {what}"}
+        return {
+            "headline": f"{version} is rejected",
+            "lead": f"{len(failed)} of {len(findings)} checks {'fails' if len(failed) == 1 else 'fail'}. {what}",
+        }
     if held:
         what = "Read why, and promote only if you can say for each reason why it does not matter."
+        count = "1 is" if len(held) == 1 else f"{len(held)} are"
         return {
             "headline": f"A person must look before {version} may {into}",
-            "lead": f"{passed} of {len(findings)} checks pass; {len(held)} are on HOLD. {what}",
+            "lead": f"{passed} of {len(findings)} checks pass; {count} on HOLD. {what}",
         }
     return {"headline": f"{version} may {into}", "lead": f"All {passed} checks pass."}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
-from airflow.sdk import Param, conf
+from airflow.sdk import Param
 
 from recdeploy_ops.approvals.answers import Answer
 from recdeploy_ops.domain.codec import escaped, to_plain
@@ -16,6 +15,7 @@ from recdeploy_ops.domain.errors import AnswerRefusedError
 from recdeploy_ops.domain.records import PROMOTION_DECISIONS, ROLLBACK_DECISIONS, Decision
 from recdeploy_ops.hooks.releases import ReleasesHook
 from recdeploy_ops.operators.release_steps import failing_for_good
+from recdeploy_ops.operators.report_links import ReportLink, find_report
 from recdeploy_ops.settings import DEFAULT_NAME
 from recdeploy_ops.steps import request_approval
 
@@ -71,7 +71,7 @@ class ReleaseApprovalOperator(HITLBranchOperator):
         with failing_for_good():
             release = self.hook.context(context["run_id"])
             question = request_approval.ask(
-                release, attempt=context["ti"].try_number, notice=notice, link=report_link(context)
+                release, attempt=context["ti"].try_number, notice=notice, link=_find_report(context)
             )
         if question is None:
             return self.do_branch(context, [next(iter(self.options_mapping.values()))])
@@ -112,7 +112,13 @@ class RequestApprovalOperator(ReleaseApprovalOperator):
     Args:
         promote_task_id: the branch that Promote takes.
         reject_task_id: the branch that Reject takes.
+
+    Attributes:
+        has_report: whether the button *Report* has something to open.
     """
+
+    operator_extra_links = (ReportLink(),)
+    has_report = True
 
     def __init__(self, *, promote_task_id: str, reject_task_id: str, **kwargs: Any) -> None:
         super().__init__(
@@ -139,11 +145,9 @@ class RequestRollbackApprovalOperator(ReleaseApprovalOperator):
         )
 
 
-def report_link(context: Context) -> str | None:
-    """Return the address of the report of this run; None if Airflow does not know its own (api.base_url)."""
-    base = conf.get("api", "base_url", fallback="")
+def _find_report(context: Context) -> str | None:
     run: Any = context["dag_run"]
-    return f"{base.rstrip('/')}/recdeploy/report/{run.dag_id}/{quote(run.run_id, safe='')}" if base else None
+    return find_report(run.dag_id, context["run_id"])
 
 
 def _read(event: dict[str, Any]) -> Answer:

@@ -6,13 +6,14 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowRuntimeError
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
 
 from recdeploy_ops.domain.codec import escaped, to_plain
-from recdeploy_ops.domain.errors import LockHeldError, SettingsError
+from recdeploy_ops.domain.errors import GateFailedError, LockHeldError, SettingsError
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams, read_params
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.operators.release_steps import ReleaseStepOperator
+from recdeploy_ops.operators.report_links import ReportLink
 from recdeploy_ops.rollout.locks import Opening, has_lease_ended, require_lease_over
 
 if TYPE_CHECKING:
@@ -54,7 +55,26 @@ class ExtractTablesOperator(ReleaseStepOperator):
         return {"source": self.hook.source()}
 
 
-class CheckDataOperator(ReleaseStepOperator):
+class GateOperator(ReleaseStepOperator):
+    """Judges; if it says FAIL, its page in Airflow has a button that opens the report, as nobody is asked.
+
+    Attributes:
+        has_report: whether that button has something to open.
+    """
+
+    operator_extra_links = (ReportLink(),)
+    has_report = False
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step, and remember whether it has left a report."""
+        try:
+            return super().execute(context)
+        except AirflowFailException as err:
+            self.has_report = isinstance(err.__cause__, GateFailedError)
+            raise
+
+
+class CheckDataOperator(GateOperator):
     """Checks the extract by the data-quality gate."""
 
     step = "check_data"
@@ -72,13 +92,13 @@ class BuildArtifactOperator(ReleaseStepOperator):
     step = "build_artifact"
 
 
-class CheckCandidateOperator(ReleaseStepOperator):
+class CheckCandidateOperator(GateOperator):
     """Checks the candidate by the offline gate."""
 
     step = "check_candidate"
 
 
-class EvaluateCandidateOperator(ReleaseStepOperator):
+class EvaluateCandidateOperator(GateOperator):
     """Trains the models to compare with, and checks how good the candidate's lists are."""
 
     step = "evaluate_candidate"
@@ -96,7 +116,7 @@ class DeployTestOperator(ReleaseStepOperator):
     step = "deploy_test"
 
 
-class ValidateTestOperator(ReleaseStepOperator):
+class ValidateTestOperator(GateOperator):
     """Probes the test deployment."""
 
     step = "validate_test"
