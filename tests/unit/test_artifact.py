@@ -196,6 +196,13 @@ def test_only_a_user_who_rated_every_item_gets_an_empty_list(tmp_path: Path) -> 
     assert stored == {"u1": 4, "full": 0}
 
 
+def test_a_user_who_is_listed_twice_needs_no_list_twice(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results", {"u1": [("p1", 1.0)], "u2": [("p1", 1.0)]})
+    extract = write_extract(tmp_path / "extract", [("u1", "p2", 1.0)], users=["u1", "u2", "u2"], items=["p1", "p2"])
+    with closing(sqlite3.connect(build(tmp_path, results, extract) / "recommendations.sqlite")) as connection:
+        assert connection.execute("SELECT user_id FROM lists ORDER BY user_id").fetchall() == [("u1",), ("u2",)]
+
+
 def test_two_lists_of_one_user_are_rejected(tmp_path: Path) -> None:
     results, extract = write_inputs(tmp_path)
     (results / "recommendations.csv").write_text("user_id,product_id,rating\nu1,p1,2\nu2,p1,2\nu1,p2,1\n")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
@@ -194,7 +195,7 @@ def _complete_users(database: sqlite3.Connection, extract_folder: Path, source: 
         return []
     ids = ((user,) for batch in users.iter_batches(columns=[source.user_column]) for user in batch[0].to_pylist())
     database.executemany("INSERT INTO members VALUES (?)", ids)
-    without_list = [row[0] for row in database.execute(MISSING_USERS)]
+    without_list = pa.array([row[0] for row in database.execute(MISSING_USERS)], pa.string())
     catalogue = set(read_ids(extract_folder / ITEMS, source.item_column).to_pylist())
     rated: dict[str, set[str]] = {}
     scan = pyarrow.dataset.dataset(extract_folder / INTERACTIONS).to_batches(

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from recdeploy_ops.domain.gates.data import DataFacts, TableFacts
 from recdeploy_ops.evaluation.interactions import Codes, read_codes
+from recdeploy_ops.evaluation.orphans import find_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,6 +64,9 @@ def measure_data(folder: Path, settings: Settings, manifest_facts: Mapping[str, 
             for name, codes in rows.items()
         },
         orphans=len(orphans),
+        missing=tuple(
+            side for side in (find_missing(by_user, users, "users"), find_missing(by_item, items, "items")) if side
+        ),
         invalid_ratings=len(invalid),
         distinct_ratings=len(values) or None,
         most_frequent=(float(values[counts.argmax()]), float(counts.max() / counts.sum())) if len(values) else None,

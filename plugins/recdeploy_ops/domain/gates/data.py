@@ -72,12 +72,39 @@ class TableFacts:
 
 
 @dataclass(frozen=True)
+class MissingIds:
+    """The ids of interactions that are not in a table.
+
+    Attributes:
+        table: users or items.
+        rows: interactions with such an id.
+        ids: different ones.
+        form: how most of them differ from an id of the table, with one of each; None if they do not resemble any.
+    """
+
+    table: str
+    rows: int
+    ids: int
+    form: tuple[str, str, str] | None = None
+
+    def describe(self) -> str:
+        """Return what is missing, in words."""
+        side = {"users": "user", "items": "item"}[self.table]
+        text = f"{self.ids:,} different {self.table} of {self.rows:,} rows are not in {self.table}.sql"
+        if self.form is None:
+            return text
+        what, missing, known = self.form
+        return f"{text}; most differ from an id there only in {what}, such as {side} {missing!r} and {known!r}"
+
+
+@dataclass(frozen=True)
 class DataFacts:
     """The measurements of an extract.
 
     Attributes:
         tables: facts by table: interactions, users, items.
         orphans: interactions whose user or item is in no table.
+        missing: what is missing on each side.
         invalid_ratings: interactions whose rating is NULL, NaN or infinite.
         distinct_ratings: different finite ratings; None if unknown.
         most_frequent: the most frequent rating, and the share of interactions that have it; None without ratings.
@@ -88,6 +115,7 @@ class DataFacts:
 
     tables: Mapping[str, TableFacts]
     orphans: int | None = None
+    missing: tuple[MissingIds, ...] = ()
     invalid_ratings: int | None = None
     distinct_ratings: int | None = None
     most_frequent: tuple[float, float] | None = None
@@ -123,6 +151,8 @@ def _schema(facts: DataFacts) -> Finding:
         if table := facts.tables.get(name):
             problems += [f"{name}: {problem}" for problem in table.schema_problems]
             problems += [] if table.rows else [f"{name}: no rows"]
+    if problems:
+        problems[-1] += ": correct the query, or the names of the columns in the settings (source)"
     message = "; ".join(problems) or "all tables have rows, and the columns that the settings name"
     return at_most("schema", len(problems), 0, message)
 
@@ -163,13 +193,19 @@ def _duplicates(facts: DataFacts, gates: DataThresholds, name: str) -> Finding:
 
 
 def _orphans(facts: DataFacts, gates: DataThresholds) -> Finding:
+    has_form = any(side.form for side in facts.missing)
+    remedy = (
+        "let the queries write an id in one way, e.g. by TRIM, LOWER or CAST"
+        if has_form
+        else "let interactions.sql return only those of users.sql and items.sql, or leave these two files out"
+    )
     return _counted(
         facts,
         "orphan_ids",
         gates.max_orphan_share,
         ("interactions", facts.orphans),
         "have a user or an item that is in no table",
-        "let interactions.sql return only those of users.sql and items.sql",
+        "; ".join((*(side.describe() for side in facts.missing), remedy)),
     )
 
 
@@ -233,13 +269,15 @@ def _freshness(facts: DataFacts, gates: DataThresholds, now: datetime) -> Findin
     newest = facts.newest_interaction
     if newest is None:
         why = (
-            "no interaction has a timestamp"
+            "no interaction has a timestamp: let interactions.sql return when it was"
             if facts.has_timestamps
-            else "the setting source.timestamp_column is null, so the age of the data is unknown"
+            else "the setting source.timestamp_column is null, so the age of the data is unknown: name a column if one exists"
         )
         return at_most("freshness", None, gates.max_age_hours, why, otherwise=Verdict.HOLD, scale=Scale.HOURS)
     hours = (now - newest) / timedelta(hours=1)
     message = f"the newest interaction is from {newest:%Y-%m-%d %H:%M} UTC, {hours:,.1f} hours ago"
+    if hours > gates.max_age_hours:
+        message += ": check that new interactions reach this database, or raise gates.max_age_hours"
     if -hours > gates.max_future_hours:
         message = f"the newest interaction is in the future ({newest:%Y-%m-%d %H:%M} UTC): check clock and time zone"
         bound = f">= {Scale.HOURS.show(-gates.max_future_hours)}"
