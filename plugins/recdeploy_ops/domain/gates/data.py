@@ -271,7 +271,7 @@ def _freshness(facts: DataFacts, gates: DataThresholds, now: datetime) -> Findin
         why = (
             "no interaction has a timestamp: let interactions.sql return when it was"
             if facts.has_timestamps
-            else "the setting source.timestamp_column is null, so the age of the data is unknown: name a column if one exists"
+            else "the setting source.timestamp_column is null, so the age of the data is unknown: name the column"
         )
         return at_most("freshness", None, gates.max_age_hours, why, otherwise=Verdict.HOLD, scale=Scale.HOURS)
     hours = (now - newest) / timedelta(hours=1)
