@@ -1,4 +1,4 @@
-"""Measure what the trainings of the gates cost: both sides of the backtest and the twins of one release.
+"""Measure what the trainings for the gates cost: the twins and the candidate's side of a release, the champion's side.
 
     PYTHONPATH=plugins python -m benchmarks.gates --size 100k --movielens folder/with/interactions.csv
 
@@ -116,11 +116,10 @@ def _measure_trainings(where: str) -> dict[str, Any]:
     if compared.quality is None:
         raise RuntimeError(f"There was no backtest: {compared.why}")
     return {
-        "trainings": 2 + 2 * settings.gates.quality.seeds,
+        "seeds": settings.gates.quality.seeds,
         "asked_users": compared.quality.users,
         "champion_cpu": round(champion_cpu, 2),
         "candidate_cpu": round(candidate_cpu, 2),
-        "cpu": round(champion_cpu + candidate_cpu, 2),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
     }
 

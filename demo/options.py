@@ -88,7 +88,7 @@ def _damage(name: str | None) -> str | None:
     if name is None or name in DAMAGES:
         return name
     lines = [
-        f"  {known:<18} {damage.what}{' (the gates are known to miss it)' if damage.is_missed else ''}"
+        f"  {known:<18} {damage.what}{' (the gates may miss it)' if damage.is_missed else ''}"
         for known, damage in DAMAGES.items()
     ]
     raise DemoError("\n".join([f"DAMAGE={name} is not one of the damages that can be planted:", *lines]))

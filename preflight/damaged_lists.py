@@ -26,7 +26,7 @@ class ListDamage:
     Attributes:
         what: in words.
         plant: returns the damaged lists; shape (users, top_k).
-        is_missed: whether the gates are known to miss it.
+        is_missed: whether the gates may miss it.
     """
 
     what: str

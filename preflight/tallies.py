@@ -23,7 +23,7 @@ class Tally:
     Attributes:
         what: was tried, in words.
         is_damage: whether something was damaged, so that PASS is wrong; otherwise HOLD and FAIL are.
-        is_missed: whether the gates are known to miss this damage.
+        is_missed: whether the gates may miss this damage.
         must_fail: whether a HOLD is not enough.
         verdicts: number of trials by their worst verdict.
         gates: number of trials by gate and verdict, without PASS.
@@ -93,7 +93,7 @@ def describe_damages(tallies: Iterable[Tally]) -> str:
     """Return a Markdown table of trials in which something was damaged."""
     lines = ["| damage | trials | caught | of these FAIL | which gates |", "| --- | --- | --- | --- | --- |"]
     for tally in tallies:
-        known = " (known to be missed)" if tally.is_missed else ""
+        known = " (may be missed)" if tally.is_missed else ""
         caught, failed = _rate(tally, Verdict.HOLD, Verdict.FAIL), tally.verdicts[Verdict.FAIL] / tally.trials
         lines.append(f"| {tally.what}{known} | {tally.trials} | {caught} | {failed:.0%} | {_name_gates(tally)} |")
     return "\n".join(lines)

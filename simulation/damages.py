@@ -35,7 +35,7 @@ class Damage:
     Attributes:
         what: in words.
         plant: returns the damaged shop.
-        is_missed: whether the gates are known to miss it most of the time.
+        is_missed: whether the gates may miss it, where weeks vary as much.
     """
 
     what: str
@@ -208,7 +208,7 @@ DAMAGES = {
     "repeated-10": Damage("10 % of the interactions are there ten times", _repeat(0.10)),
     "robot-20": Damage("a robot makes 20 % of all interactions, with repeats", _robot(0.20)),
     "robot-5": Damage("a robot makes 5 % of all interactions, with repeats", _robot(0.05)),
-    "robot-once": Damage("a robot rates every item once", _careful_robot),
+    "robot-once": Damage("a robot rates every item once", _careful_robot, is_missed=True),
     "default-item": Damage("a third of the newest interactions have one default item", _default_item),
     "half-catalogue": Damage("half of the catalogue is missing", _halve_catalogue),
     "titles": Damage("all titles are permuted", _shuffle_titles(1.0)),

@@ -81,7 +81,7 @@ def test_an_unknown_damage_is_refused_with_a_list_of_all() -> None:
     lines = str(refused.value).splitlines()[1:]
     assert [line.split()[0] for line in lines] == list(DAMAGES)
     assert "  flipped            ratings are turned round" in lines
-    missed = [line.split()[0] for line in lines if line.endswith(" (the gates are known to miss it)")]
+    missed = [line.split()[0] for line in lines if line.endswith(" (the gates may miss it)")]
     assert missed == [name for name, damage in DAMAGES.items() if damage.is_missed]
 
 

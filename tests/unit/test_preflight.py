@@ -51,7 +51,7 @@ def test_intervals_are_exact() -> None:
 def test_tables_name_the_gates_that_did_not_pass() -> None:
     assert "| a shop | 4 | 25 % [0.6, 80.6] | 0 % [0.0, 60.2] | two 25% |" in describe_honest([tally(PASS=3, FAIL=1)])
     row = describe_damages([tally(is_damage=True, is_missed=True, PASS=1)]).splitlines()[-1]
-    assert row.startswith("| a shop (known to be missed) | 1 | 0 %")
+    assert row.startswith("| a shop (may be missed) | 1 | 0 %")
     assert row.endswith("| none |")
 
 
