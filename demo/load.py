@@ -7,21 +7,20 @@ settings' name for it. Ids are preserved byte for byte. The release's own gates 
 
 from __future__ import annotations
 
-import csv
 import math
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from demo.csv_files import open_table
 from demo.errors import DemoError
 from demo.store import write_store
 
 if TYPE_CHECKING:
-    import _csv
     from collections.abc import Iterator
     from pathlib import Path
 
+    from demo.csv_files import Table
     from demo.store import Counts, Row
 
 RATING, TIMESTAMP = "rating", "timestamp"
@@ -79,9 +78,9 @@ def load_store(folder: Path, path: Path, columns: Columns | None = None, timesta
     if not folder.is_dir():
         raise DemoError(f"DATA={folder} is not a folder. Name one with users.csv, items.csv and interactions.csv.")
     with (
-        _open(folder / "users.csv") as users,
-        _open(folder / "items.csv") as items,
-        _open(folder / "interactions.csv") as interactions,
+        open_table(folder / "users.csv") as users,
+        open_table(folder / "items.csv") as items,
+        open_table(folder / "interactions.csv") as interactions,
     ):
         user = columns.user or users.header[0]
         item = columns.item or items.header[0]
@@ -102,41 +101,7 @@ def load_store(folder: Path, path: Path, columns: Columns | None = None, timesta
     return Loaded(counts, has_timestamps=stamp is not None, columns_used=columns_used)
 
 
-@dataclass(frozen=True)
-class _Table:
-    """An open CSV file.
-
-    Attributes:
-        path: for messages.
-        header: names of its columns.
-        rows: each with its line number.
-    """
-
-    path: Path
-    header: list[str]
-    rows: Iterator[tuple[int, list[str]]]
-
-    def index(self, column: str, option: str) -> int:
-        """Return a column's index; ``option`` is the variable that names another column."""
-        if column not in self.header:
-            raise DemoError(
-                f"{self.path}, line 1: no column {column!r}, only {', '.join(self.header)}. "
-                f"Name the right one: make demo DATA={self.path.parent} {option}=column"
-            )
-        return self.header.index(column)
-
-    def identifier(self, line: int, row: list[str], index: int) -> str:
-        """Return an id unchanged."""
-        if not row[index]:
-            raise self.error(line, index, "is empty: give the row an id, or remove it")
-        return row[index]
-
-    def error(self, line: int, index: int, problem: str) -> DemoError:
-        """Return an error about one value."""
-        return DemoError(f"{self.path}, line {line}, column {self.header[index]!r}: {problem}.")
-
-
-def _users(table: _Table, user: str) -> Iterator[Row]:
+def _users(table: Table, user: str) -> Iterator[Row]:
     index = table.index(user, "DATA_USER")
     empty = True
     for line, row in table.rows:
@@ -145,7 +110,7 @@ def _users(table: _Table, user: str) -> Iterator[Row]:
     _refuse_empty(table, empty)
 
 
-def _items(table: _Table, item: str, title: str | None) -> Iterator[Row]:
+def _items(table: Table, item: str, title: str | None) -> Iterator[Row]:
     index = table.index(item, "DATA_ITEM")
     named = table.index(title, "DATA_TITLE") if title else None
     empty = True
@@ -155,11 +120,11 @@ def _items(table: _Table, item: str, title: str | None) -> Iterator[Row]:
     _refuse_empty(table, empty)
 
 
-def _find_title(table: _Table) -> str | None:
+def _find_title(table: Table) -> str | None:
     return next((name for name in table.header if name.lower().endswith(("title", "name"))), None)
 
 
-def _interactions(table: _Table, user: str, item: str, rating: str, stamp: str | None) -> Iterator[Row]:
+def _interactions(table: Table, user: str, item: str, rating: str, stamp: str | None) -> Iterator[Row]:
     users, items = table.index(user, "DATA_USER"), table.index(item, "DATA_ITEM")
     ratings = table.index(rating, "DATA_RATING")
     stamps = table.index(stamp, "DATA_TIMESTAMP") if stamp else None
@@ -175,7 +140,7 @@ def _interactions(table: _Table, user: str, item: str, rating: str, stamp: str |
     _refuse_empty(table, empty)
 
 
-def _rating(table: _Table, line: int, row: list[str], index: int) -> float:
+def _rating(table: Table, line: int, row: list[str], index: int) -> float:
     try:
         value = float(row[index].replace("_", "?"))  # float accepts 1_000, which is not a number in CSV
     except ValueError:
@@ -186,7 +151,7 @@ def _rating(table: _Table, line: int, row: list[str], index: int) -> float:
     return value
 
 
-def _moment(table: _Table, line: int, row: list[str], index: int) -> str | None:
+def _moment(table: Table, line: int, row: list[str], index: int) -> str | None:
     text = row[index].strip()
     if not text:
         return None
@@ -206,41 +171,6 @@ def _parse_moment(text: str) -> datetime:
     return datetime.fromtimestamp(seconds / 1000 if seconds > LATEST_SECONDS else seconds, UTC)
 
 
-def _refuse_empty(table: _Table, empty: bool) -> None:
+def _refuse_empty(table: Table, empty: bool) -> None:
     if empty:
         raise DemoError(f"{table.path} has a header but no rows. Add at least one.")
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[_Table]:
-    if not path.is_file():
-        raise DemoError(f"{path} is missing. DATA must name a folder with users.csv, items.csv and interactions.csv.")
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        lines = _lines(path, csv.reader(stream, strict=True))
-        _, header = next(lines, (1, []))
-        if not header:
-            raise DemoError(f"{path} is empty: its first line must name the columns.")
-        twice = [name for number, name in enumerate(header) if name in header[:number]]
-        if twice:
-            raise DemoError(f"{path}, line 1: the column {twice[0]!r} occurs twice. Rename or remove one of them.")
-        yield _Table(path, header, _rows(path, header, lines))
-
-
-def _rows(path: Path, header: list[str], lines: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    for line, row in lines:
-        if row and len(row) != len(header):
-            raise DemoError(f"{path}, line {line}: {len(row)} values, but the header names {len(header)} columns.")
-        if row:
-            yield line, row
-
-
-def _lines(path: Path, reader: _csv.Reader) -> Iterator[tuple[int, list[str]]]:
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as err:
-        raise DemoError(f"{path}, line {reader.line_num}: this is not CSV ({err}).") from err
-    except UnicodeDecodeError as err:
-        raise DemoError(
-            f"{path}, after line {reader.line_num}: this is not UTF-8 ({err.reason}). Save the file as UTF-8."
-        ) from err
