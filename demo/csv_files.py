@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from demo.csv_rows import ANY_SEPARATOR, SEPARATORS, open_lines, read_rows, recognise_separator
 from demo.errors import DemoError
 
 if TYPE_CHECKING:
-    import _csv
     from collections.abc import Iterator
     from pathlib import Path
+
+LONGEST_LIST = 500  # characters of the names of columns in a message
+
+# What pandas calls a column without a name when it writes it again.
+UNNAMED = re.compile(r"(?:unnamed: \d+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -21,22 +26,72 @@ class Table:
 
     Attributes:
         path: for messages.
-        header: names of its columns.
+        line: number of the header's line.
+        header: names of its columns, without blanks around them; empty for a column without a name.
+        separator: what separates them.
         rows: each with its line number.
     """
 
     path: Path
+    line: int
     header: list[str]
+    separator: str
     rows: Iterator[tuple[int, list[str]]]
 
-    def index(self, column: str, option: str) -> int:
-        """Return a column's index; ``option`` is the variable that names another column."""
-        if column not in self.header:
+    def first_named(self) -> str:
+        """Return the name of the first column that has one: pandas writes row numbers without."""
+        named = next((name for name in self.header if not UNNAMED.fullmatch(name)), None)
+        if named is None:
+            raise DemoError(f"{self.path}, line {self.line}: no column has a name. Write the names into this line.")
+        return named
+
+    def find(self, column: str, option: str) -> int | None:
+        """Return a column's index, or None; upper or lower case does not matter unless both occur."""
+        wanted = column.strip()
+        if not wanted:
+            return None
+        if wanted in self.header:
+            return self.header.index(wanted)
+        alike = [number for number, name in enumerate(self.header) if name.casefold() == wanted.casefold()]
+        if len(alike) > 1:
+            names = " or ".join(repr(self.header[number]) for number in alike)
             raise DemoError(
-                f"{self.path}, line 1: no column {column!r}, only {', '.join(self.header)}. "
-                f"Name the right one: make demo DATA={self.path.parent} {option}=column"
+                f"{self.path}, line {self.line}: {wanted!r} may be the column {names}. "
+                f"Name one of them exactly: {self.command(option)}"
             )
-        return self.header.index(column)
+        return alike[0] if alike else None
+
+    def index(self, column: str, option: str, origin: str = "") -> int:
+        """Return a column's index.
+
+        Args:
+            column: its name.
+            option: the variable that names another column.
+            origin: where the name is from, for the message.
+
+        Raises:
+            DemoError: there is no such column, or several differ in case only.
+        """
+        number = self.find(column, option)
+        if number is not None:
+            return number
+        where = f"{self.path}, line {self.line}"
+        names = ", ".join(self.header)
+        names = names if len(names) <= LONGEST_LIST else f"{names[:LONGEST_LIST]} ..."
+        if len(self.header) == 1:
+            raise DemoError(
+                f"{where}: one column only, {names!r}, and not {column!r}{origin}. Separate the columns with "
+                f"{ANY_SEPARATOR}, or name the right one: {self.command(option)}"
+            )
+        separated = "" if self.separator == "," else f" (separated by {SEPARATORS[self.separator]})"
+        raise DemoError(
+            f"{where}: no column {column!r}{origin}, only {names}{separated}. Name the right one: "
+            f"{self.command(option)}"
+        )
+
+    def command(self, *options: str) -> str:
+        """Return the command that names another column with one of some options."""
+        return f"make demo DATA={self.path.parent} {' or '.join(f'{option}=column' for option in options)}"
 
     def identifier(self, line: int, row: list[str], index: int) -> str:
         """Return an id unchanged."""
@@ -54,36 +109,29 @@ def open_table(path: Path) -> Iterator[Table]:
     """Open a file and read its header.
 
     Raises:
-        DemoError: it is missing or empty, or a name occurs twice; while rows are read: it is not CSV or not UTF-8.
+        DemoError: it is missing or empty, or a name occurs twice; here or while rows are read: it is not CSV or
+            not text in a known encoding.
     """
     if not path.is_file():
         raise DemoError(f"{path} is missing. DATA must name a folder with users.csv, items.csv and interactions.csv.")
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        lines = _lines(path, csv.reader(stream, strict=True))
-        _, header = next(lines, (1, []))
-        if not header:
+    with open_lines(path) as lines:
+        separator = recognise_separator(lines)
+        rows = read_rows(lines, separator)
+        line, names = next(rows, (1, []))
+        if not names:
             raise DemoError(f"{path} is empty: its first line must name the columns.")
-        twice = [name for number, name in enumerate(header) if name in header[:number]]
+        header = [name.strip() for name in names]
+        twice = [name for number, name in enumerate(header) if name and name in header[:number]]
         if twice:
-            raise DemoError(f"{path}, line 1: the column {twice[0]!r} occurs twice. Rename or remove one of them.")
-        yield Table(path, header, _rows(path, header, lines))
+            raise DemoError(f"{path}, line {line}: the column {twice[0]!r} occurs twice. Rename or remove one of them.")
+        yield Table(path, line, header, separator, _complete_rows(path, header, rows))
 
 
-def _rows(path: Path, header: list[str], lines: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    for line, row in lines:
+def _complete_rows(
+    path: Path, header: list[str], rows: Iterator[tuple[int, list[str]]]
+) -> Iterator[tuple[int, list[str]]]:
+    for line, row in rows:
         if row and len(row) != len(header):
             raise DemoError(f"{path}, line {line}: {len(row)} values, but the header names {len(header)} columns.")
         if row:
             yield line, row
-
-
-def _lines(path: Path, reader: _csv.Reader) -> Iterator[tuple[int, list[str]]]:
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as err:
-        raise DemoError(f"{path}, line {reader.line_num}: this is not CSV ({err}).") from err
-    except UnicodeDecodeError as err:
-        raise DemoError(
-            f"{path}, after line {reader.line_num}: this is not UTF-8 ({err.reason}). Save the file as UTF-8."
-        ) from err
