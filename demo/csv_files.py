@@ -39,14 +39,22 @@ class Table:
     rows: Iterator[tuple[int, list[str]]]
 
     def first_named(self) -> str:
-        """Return the name of the first column that has one: pandas writes row numbers without."""
+        """Return the name of the first column that has one: pandas writes row numbers without.
+
+        Raises:
+            DemoError: no column has a name.
+        """
         named = next((name for name in self.header if not UNNAMED.fullmatch(name)), None)
         if named is None:
             raise DemoError(f"{self.path}, line {self.line}: no column has a name. Write the names into this line.")
         return named
 
     def find(self, column: str, option: str) -> int | None:
-        """Return a column's index, or None; upper or lower case does not matter unless both occur."""
+        """Return a column's index, or None; upper or lower case does not matter unless both occur.
+
+        Raises:
+            DemoError: several columns differ in case only, and none is written so.
+        """
         wanted = column.strip()
         if not wanted:
             return None
@@ -94,7 +102,11 @@ class Table:
         return f"make demo DATA={self.path.parent} {' or '.join(f'{option}=column' for option in options)}"
 
     def identifier(self, line: int, row: list[str], index: int) -> str:
-        """Return an id unchanged."""
+        """Return an id unchanged.
+
+        Raises:
+            DemoError: it is empty.
+        """
         if not row[index]:
             raise self.error(line, index, "is empty: give the row an id, or remove it")
         return row[index]

@@ -33,6 +33,8 @@ ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 class Lines:
     """The lines of an open file, an iterator that remembers those of the present row.
 
+    It raises DemoError where the file has another encoding, and ``csv.Error`` where the row is too long.
+
     Attributes:
         path: for messages.
         number: of the last line that was returned, from 1.

@@ -74,7 +74,7 @@ SPELLINGS: dict[str, dict[str, str | bytes]] = {
     "excel-sep-line-in-quotes": spell(lambda text: '"sep=,"\n' + text),
     "excel-sep-tab": spell(lambda text: "\ufeffSEP=\t\n" + text.replace(",", "\t")),
     "sep-line-decides": {"items.csv": "sep=,\nproduct_id,some|other|title\nx1,Tee\nx2,Öl\n"},
-    "most-columns": {"users.csv": "user_id;name, first;city\nm1;Änne;Graz\nm2;Bo;Linz\n"},
+    "most-columns": {"users.csv": "user_id;name, first;city\nm1;Änne;Graz\nm2;Bo;Wels\n"},
     "separator-in-a-quoted-name": {"users.csv": 'user_id,"a;b;c;d"\nm1,Änne\nm2,Bo\n'},
     "quoted-name-of-two-lines": {"users.csv": 'user_id,"a\nb;c;d"\nm1,Änne\nm2,Bo\n'},
     "same-number-of-columns": {"users.csv": "user_id,name;city\nm1,Änne\nm2,Bo\n"},
