@@ -30,7 +30,8 @@ help: ## List the targets
 #| make demo understands:
 #|   DECISION=promote|reject  answer the approval automatically, check the result, print a summary, stop
 #|   DATA=folder              use users.csv, items.csv and interactions.csv from there
-#|   DATA_USER= DATA_ITEM= DATA_RATING= DATA_TIMESTAMP= DATA_TITLE=    name their columns
+#|                            (UTF-8, or UTF-16 with a byte order mark; separated by commas, semicolons, tabs or pipes)
+#|   DATA_USER= DATA_ITEM= DATA_RATING= DATA_TIMESTAMP= DATA_TITLE=    name their columns, in upper or lower case
 #|                            the time of an interaction: timestamp, or its name in include/recommender.yaml;
 #|                            without DATA the existing store is kept; a generated one gets another week
 #|   DAMAGE=name              plant damage in the generated store and see which gate stops it, e.g. flipped, users-2,

@@ -1,44 +1,51 @@
 """``DATA=folder``: loads a shop's own CSV files into the store database of the demo.
 
-Three files are read as text and streamed: ``users.csv`` and ``items.csv``, whose first columns are the ids,
+Three files are read as text and streamed: ``users.csv`` and ``items.csv``, whose first named columns are the ids,
 and ``interactions.csv`` with both ids under the same names, ``rating`` and, optionally, ``timestamp`` or the
-settings' name for it. Ids are preserved byte for byte. The release's own gates judge the rows.
+settings' name for it, all in upper or lower case. Ids are preserved byte for byte. The release's own gates judge the
+rows.
 """
 
 from __future__ import annotations
 
-import csv
 import math
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from demo.csv_files import open_table
 from demo.errors import DemoError
 from demo.store import write_store
 
 if TYPE_CHECKING:
-    import _csv
     from collections.abc import Iterator
     from pathlib import Path
 
+    from demo.csv_files import Table
     from demo.store import Counts, Row
 
 RATING, TIMESTAMP = "rating", "timestamp"
+ROLES = {
+    "DATA_USER": "the user id",
+    "DATA_ITEM": "the item id",
+    "DATA_RATING": "the rating",
+    "DATA_TIMESTAMP": "the timestamp",
+    "DATA_TITLE": "the title",
+}
 # Epoch seconds end here (the year 5138); a larger number counts milliseconds.
 LATEST_SECONDS = 1e11
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns; None for the defaults.
+    """Names of columns, in upper or lower case; None for the defaults.
 
     Attributes:
-        user: the user id; by default the first column of ``users.csv``.
-        item: the item id; by default the first column of ``items.csv``.
+        user: the user id; by default the first named column of ``users.csv``.
+        item: the item id; by default the first named column of ``items.csv``.
         rating: by default ``rating``.
         timestamp: epoch seconds or ISO 8601; by default ``timestamp``, else the settings' name, if present.
-        title: of an item; by default the first column whose name ends in title or name, if present.
+        title: of an item; by default the first other column whose name ends in title or name, if present.
     """
 
     user: str | None = None
@@ -73,109 +80,119 @@ def load_store(folder: Path, path: Path, columns: Columns | None = None, timesta
         timestamp_column: another name of the timestamp column, looked for after ``timestamp``.
 
     Raises:
-        DemoError: a file or column is missing, a file is empty, or a value cannot be used.
+        DemoError: a file or column is missing, a file is empty or not CSV, a column would have two roles, or a value
+            cannot be used.
     """
     columns = columns or Columns()
     if not folder.is_dir():
         raise DemoError(f"DATA={folder} is not a folder. Name one with users.csv, items.csv and interactions.csv.")
     with (
-        _open(folder / "users.csv") as users,
-        _open(folder / "items.csv") as items,
-        _open(folder / "interactions.csv") as interactions,
+        open_table(folder / "users.csv") as users,
+        open_table(folder / "items.csv") as items,
+        open_table(folder / "interactions.csv") as interactions,
     ):
-        user = columns.user or users.header[0]
-        item = columns.item or items.header[0]
-        rating = columns.rating or RATING
-        stamps = [name for name in (TIMESTAMP, timestamp_column) if name in interactions.header]
-        stamp = columns.timestamp or next(iter(stamps), None)
-        title = columns.title or _find_title(items)
+        user, item = columns.user or users.first_named(), columns.item or items.first_named()
+        user_at, item_at = users.index(user, "DATA_USER"), items.index(item, "DATA_ITEM")
+        title_at = _find_title(items, columns.title, item_at)
+        used = _find_columns(interactions, columns, user, item, timestamp_column)
         counts = write_store(
             path,
-            users=_users(users, user),
-            products=_items(items, item, title),
-            interactions=_interactions(interactions, user, item, rating, stamp),
+            users=_users(users, user_at),
+            products=_items(items, item_at, title_at),
+            interactions=_interactions(interactions, used),
         )
     columns_used = (
-        f"users.csv: {user}; items.csv: {item}, {title or 'no title'}; "
-        f"interactions.csv: {user}, {item}, {rating}, {stamp or 'no timestamp'}"
+        f"users.csv: {users.header[user_at]}; "
+        f"items.csv: {items.header[item_at]}, {_name(items, title_at, 'title')}; "
+        f"interactions.csv: {', '.join(interactions.header[at] for at in (used.user, used.item, used.rating))}, "
+        f"{_name(interactions, used.timestamp, 'timestamp')}"
     )
-    return Loaded(counts, has_timestamps=stamp is not None, columns_used=columns_used)
+    return Loaded(counts, has_timestamps=used.timestamp is not None, columns_used=columns_used)
 
 
 @dataclass(frozen=True)
-class _Table:
-    """An open CSV file.
+class _Used:
+    """Indexes of the columns of the interactions; None for no timestamp."""
 
-    Attributes:
-        path: for messages.
-        header: names of its columns.
-        rows: each with its line number.
-    """
+    user: int
+    item: int
+    rating: int
+    timestamp: int | None
 
-    path: Path
-    header: list[str]
-    rows: Iterator[tuple[int, list[str]]]
 
-    def index(self, column: str, option: str) -> int:
-        """Return a column's index; ``option`` is the variable that names another column."""
-        if column not in self.header:
+def _find_columns(table: Table, columns: Columns, user: str, item: str, timestamp_column: str | None) -> _Used:
+    names = (columns.timestamp,) if columns.timestamp else (TIMESTAMP, timestamp_column)
+    present = (name for name in names if name and table.find(name, "DATA_TIMESTAMP") is not None)
+    stamp = columns.timestamp or next(present, None)
+    used = _Used(
+        user=table.index(user, "DATA_USER", "" if columns.user else " (the first of users.csv)"),
+        item=table.index(item, "DATA_ITEM", "" if columns.item else " (the first of items.csv)"),
+        rating=table.index(columns.rating or RATING, "DATA_RATING"),
+        timestamp=table.index(stamp, "DATA_TIMESTAMP") if stamp else None,
+    )
+    _refuse_two_roles(
+        table, DATA_USER=used.user, DATA_ITEM=used.item, DATA_RATING=used.rating, DATA_TIMESTAMP=used.timestamp
+    )
+    return used
+
+
+def _find_title(table: Table, title: str | None, item: int) -> int | None:
+    if title is None:
+        others = ((number, name) for number, name in enumerate(table.header) if number != item)
+        return next((number for number, name in others if name.lower().endswith(("title", "name"))), None)
+    index = table.index(title, "DATA_TITLE")
+    _refuse_two_roles(table, DATA_ITEM=item, DATA_TITLE=index)
+    return index
+
+
+def _refuse_two_roles(table: Table, **indexes: int | None) -> None:
+    roles: dict[int, str] = {}
+    for option, index in indexes.items():
+        if index is None:
+            continue
+        if index in roles:
+            other = roles[index]
             raise DemoError(
-                f"{self.path}, line 1: no column {column!r}, only {', '.join(self.header)}. "
-                f"Name the right one: make demo DATA={self.path.parent} {option}=column"
+                f"{table.path}, line {table.line}: the column {table.header[index]!r} would be both {ROLES[other]} and "
+                f"{ROLES[option]}. Name another column for one of them: {table.command(other, option)}"
             )
-        return self.header.index(column)
-
-    def identifier(self, line: int, row: list[str], index: int) -> str:
-        """Return an id unchanged."""
-        if not row[index]:
-            raise self.error(line, index, "is empty: give the row an id, or remove it")
-        return row[index]
-
-    def error(self, line: int, index: int, problem: str) -> DemoError:
-        """Return an error about one value."""
-        return DemoError(f"{self.path}, line {line}, column {self.header[index]!r}: {problem}.")
+        roles[index] = option
 
 
-def _users(table: _Table, user: str) -> Iterator[Row]:
-    index = table.index(user, "DATA_USER")
+def _name(table: Table, index: int | None, role: str) -> str:
+    return f"no {role}" if index is None else table.header[index]
+
+
+def _users(table: Table, user: int) -> Iterator[Row]:
     empty = True
     for line, row in table.rows:
         empty = False
-        yield table.identifier(line, row, index), None, None, None
+        yield table.identifier(line, row, user), None, None, None
     _refuse_empty(table, empty)
 
 
-def _items(table: _Table, item: str, title: str | None) -> Iterator[Row]:
-    index = table.index(item, "DATA_ITEM")
-    named = table.index(title, "DATA_TITLE") if title else None
+def _items(table: Table, item: int, title: int | None) -> Iterator[Row]:
     empty = True
     for line, row in table.rows:
         empty = False
-        yield table.identifier(line, row, index), None if named is None else row[named], None, None
+        yield table.identifier(line, row, item), None if title is None else row[title], None, None
     _refuse_empty(table, empty)
 
 
-def _find_title(table: _Table) -> str | None:
-    return next((name for name in table.header if name.lower().endswith(("title", "name"))), None)
-
-
-def _interactions(table: _Table, user: str, item: str, rating: str, stamp: str | None) -> Iterator[Row]:
-    users, items = table.index(user, "DATA_USER"), table.index(item, "DATA_ITEM")
-    ratings = table.index(rating, "DATA_RATING")
-    stamps = table.index(stamp, "DATA_TIMESTAMP") if stamp else None
+def _interactions(table: Table, used: _Used) -> Iterator[Row]:
     empty = True
     for line, row in table.rows:
         empty = False
         yield (
-            table.identifier(line, row, users),
-            table.identifier(line, row, items),
-            _rating(table, line, row, ratings),
-            None if stamps is None else _moment(table, line, row, stamps),
+            table.identifier(line, row, used.user),
+            table.identifier(line, row, used.item),
+            _rating(table, line, row, used.rating),
+            None if used.timestamp is None else _moment(table, line, row, used.timestamp),
         )
     _refuse_empty(table, empty)
 
 
-def _rating(table: _Table, line: int, row: list[str], index: int) -> float:
+def _rating(table: Table, line: int, row: list[str], index: int) -> float:
     try:
         value = float(row[index].replace("_", "?"))  # float accepts 1_000, which is not a number in CSV
     except ValueError:
@@ -186,7 +203,7 @@ def _rating(table: _Table, line: int, row: list[str], index: int) -> float:
     return value
 
 
-def _moment(table: _Table, line: int, row: list[str], index: int) -> str | None:
+def _moment(table: Table, line: int, row: list[str], index: int) -> str | None:
     text = row[index].strip()
     if not text:
         return None
@@ -206,41 +223,6 @@ def _parse_moment(text: str) -> datetime:
     return datetime.fromtimestamp(seconds / 1000 if seconds > LATEST_SECONDS else seconds, UTC)
 
 
-def _refuse_empty(table: _Table, empty: bool) -> None:
+def _refuse_empty(table: Table, empty: bool) -> None:
     if empty:
         raise DemoError(f"{table.path} has a header but no rows. Add at least one.")
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[_Table]:
-    if not path.is_file():
-        raise DemoError(f"{path} is missing. DATA must name a folder with users.csv, items.csv and interactions.csv.")
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        lines = _lines(path, csv.reader(stream, strict=True))
-        _, header = next(lines, (1, []))
-        if not header:
-            raise DemoError(f"{path} is empty: its first line must name the columns.")
-        twice = [name for number, name in enumerate(header) if name in header[:number]]
-        if twice:
-            raise DemoError(f"{path}, line 1: the column {twice[0]!r} occurs twice. Rename or remove one of them.")
-        yield _Table(path, header, _rows(path, header, lines))
-
-
-def _rows(path: Path, header: list[str], lines: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    for line, row in lines:
-        if row and len(row) != len(header):
-            raise DemoError(f"{path}, line {line}: {len(row)} values, but the header names {len(header)} columns.")
-        if row:
-            yield line, row
-
-
-def _lines(path: Path, reader: _csv.Reader) -> Iterator[tuple[int, list[str]]]:
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as err:
-        raise DemoError(f"{path}, line {reader.line_num}: this is not CSV ({err}).") from err
-    except UnicodeDecodeError as err:
-        raise DemoError(
-            f"{path}, after line {reader.line_num}: this is not UTF-8 ({err.reason}). Save the file as UTF-8."
-        ) from err
