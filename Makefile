@@ -45,7 +45,7 @@ help: ## List the targets
 #|   REASON=                  why; shown in the history
 #|   ARGS=--yes               do not ask before anything is changed; see ARGS=--help
 #| make bench understands ARGS="--movielens FOLDER --sizes 100k,1m --parts extraction,serving": see ARGS=--help
-#| make preflight understands DATA=folder, as make demo does, and ARGS="--quick --out FILE": see ARGS=--help
+#| make preflight understands DATA=folder (its files separated by commas) and ARGS="--quick --out FILE": see ARGS=--help
 #| make setup understands PYTHON=/path/to/python3.12; test, test-more, test-unit and lock understand ARGS="...";
 #| test and test-more understand TEST_WORKERS=3, the number of processes.
 
