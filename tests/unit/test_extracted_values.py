@@ -89,6 +89,31 @@ def test_ids_of_every_arrow_type_become_plain_text(kind: pa.DataType) -> None:
     assert texts.to_pylist() == ["7", "8"]
 
 
+AS_ORACLE_GIVES_THEM = {
+    "CLOB": (pa.array(["x" * 1000], pa.large_string()), ["x" * 1000]),
+    "NVARCHAR2": (pa.array(["ü"], pa.large_string()), ["ü"]),
+    "CHAR(8), padded": (pa.array(["u1      "]), ["u1      "]),
+    "NUMBER without precision": (pa.array([123.0]), ["123"]),
+    "NUMBER(38)": (pa.array([Decimal(10**37)], pa.decimal128(38, 0)), [str(10**37)]),
+    "NUMBER(10, 2)": (pa.array([Decimal("7.00")], pa.decimal128(10, 2)), ["7"]),
+    "RAW(16)": (pa.array([uuid.UUID(int=255).bytes], pa.binary()), [f"{255:032X}"]),
+    "no rows": (pa.array([], pa.large_string()), []),
+}
+
+
+@pytest.mark.parametrize(("ids", "texts"), AS_ORACLE_GIVES_THEM.values(), ids=AS_ORACLE_GIVES_THEM)
+def test_ids_in_the_types_of_oracle_keep_their_value(ids: pa.Array, texts: list[str]) -> None:
+    assert values.id_texts(ids, HERE).to_pylist() == texts
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.float64(), pa.decimal128(38, 0), pa.null()])
+def test_columns_without_rows_are_converted(kind: pa.DataType) -> None:
+    nothing = pa.chunked_array([], kind)
+    for convert in (values.id_texts, values.ratings, timestamps):
+        assert convert(nothing, HERE).to_pylist() == []  # type: ignore[operator]
+    assert values.texts(nothing).to_pylist() == []
+
+
 def test_rows_without_an_id_are_left_out_and_counted(tmp_path: Path) -> None:
     rows = [("u1", "p1", 1, None), (None, "p1", 1, None), ("u1", "", 1, None), (None, None, 1, None)]
     file = shops.make_shop(tmp_path / "shop.db", interactions=rows, users=[("u1", ""), (None, ""), ("", "")])
