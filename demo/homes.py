@@ -144,6 +144,8 @@ def write_settings(
     settings["source"]["sql_folder"] = str(sql_folder or SQL)
     if not has_timestamps:
         settings["source"]["timestamp_column"] = None
+        if settings["source"].get("repeated") == "latest":
+            settings["source"]["repeated"] = None
     settings["gates"]["max_age_hours"] += lag_hours
     settings["source"]["segment_column"] = settings["source"].get("segment_column") or segment_column
     settings["release"].update(poll_seconds=1, deployment_timeout_minutes=10)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recdeploy_ops.evaluation.interactions import Codes, Interactions
+from recdeploy_ops.extraction.repeats import REPEATED, Merging
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,7 +134,7 @@ def write_extract(shop: Shop, folder: Path, source: SourceSettings) -> dict[str,
         source: names the columns.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _write_interactions(shop.interactions, folder / "interactions.parquet", source)
+    merged = _write_interactions(shop.interactions, folder, source)
     for name, table, column, extra in (
         ("users", shop.users, source.user_column, source.segment_column),
         ("items", shop.items, source.item_column, source.title_column),
@@ -145,24 +146,34 @@ def write_extract(shop: Shop, folder: Path, source: SourceSettings) -> dict[str,
         pq.write_table(pa.table(columns), folder / f"{name}.parquet")
     newest = pa.scalar(shop.newest, pa.timestamp("us", tz="UTC")).as_py() if len(shop.interactions) else None
     return {
-        **{name: {"null_ids": 0} for name in ("interactions", "users", "items")},
+        "interactions": {"null_ids": 0, "merged": merged},
+        **{name: {"null_ids": 0} for name in ("users", "items")},
         "newest_interaction": newest.isoformat() if newest else None,
     }
 
 
-def _write_interactions(interactions: Interactions, path: Path, source: SourceSettings) -> None:
-    """Write interactions in the order of their ids, as an extraction does."""
+def _write_interactions(interactions: Interactions, folder: Path, source: SourceSettings) -> int:
+    """Write interactions in the order of their ids, as an extraction does; return how many rows were merged."""
     sides = (interactions.users, interactions.items)
     users, items = (_ranks(side.ids)[side.codes] for side in sides)
-    order = np.lexsort((items, users))
+    order = np.lexsort((interactions.ratings, items, users))
+    names = (source.user_column, source.item_column)
     columns: dict[str, Any] = {
-        name: side.ids.take(pa.array(side.codes[order]))
-        for name, side in zip((source.user_column, source.item_column), sides, strict=True)
+        name: side.ids.take(pa.array(side.codes[order])) for name, side in zip(names, sides, strict=True)
     }
     columns[source.rating_column] = interactions.ratings[order]
-    if source.timestamp_column is not None and interactions.times is not None:
-        columns[source.timestamp_column] = pa.array(interactions.times[order], pa.timestamp("us", tz="UTC"))
-    pq.write_table(pa.table(columns), path)
+    timestamp = source.timestamp_column if interactions.times is not None else None
+    if timestamp is not None and interactions.times is not None:
+        columns[timestamp] = pa.array(interactions.times[order], pa.timestamp("us", tz="UTC"))
+    rows, repeated = pa.table(columns), list[pa.Table]()
+    kept = rows
+    if source.merging != "refuse":
+        merging = Merging(source.merging, names, source.rating_column, timestamp)
+        kept = pa.concat_tables(merging.merge([rows], repeated.append))
+    pq.write_table(kept, folder / "interactions.parquet")
+    if repeated:
+        pq.write_table(pa.concat_tables(repeated), folder / REPEATED)
+    return len(rows) - len(kept)
 
 
 def _ranks(ids: pa.Array) -> NDArray[np.int64]:

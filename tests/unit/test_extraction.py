@@ -56,7 +56,12 @@ def test_the_committed_queries_read_a_shop_in_key_order(tmp_path: Path) -> None:
     facts = extract(tmp_path / "out", shops.source_of(shops.make_shop(tmp_path / "shop.db")))
 
     assert facts == {
-        "interactions": {"rows": 3, "columns": ["user_id", "product_id", "rating", "ordered_at"], "null_ids": 0},
+        "interactions": {
+            "rows": 3,
+            "columns": ["user_id", "product_id", "rating", "ordered_at"],
+            "null_ids": 0,
+            "merged": 0,
+        },
         "users": {"rows": 2, "columns": ["user_id"], "null_ids": 0},
         "items": {"rows": 2, "columns": ["product_id", "title"], "null_ids": 0},
         "newest_interaction": "2026-01-03T10:00:00+00:00",

@@ -22,7 +22,7 @@ from recdeploy_ops.domain.gates.newest import (
     judge_newest,
 )
 from recdeploy_ops.domain.gates.verdicts import Verdict
-from recdeploy_ops.evaluation.history import Extracts, measure_history, parse_day
+from recdeploy_ops.evaluation.history import Extracts, describe_window, measure_history, parse_day
 from recdeploy_ops.evaluation.interactions import hash_rows, read_interactions
 
 if TYPE_CHECKING:
@@ -151,6 +151,12 @@ DAMAGE: list[tuple[str, Callable[[Rows], Rows], dict[str, Verdict]]] = [
         in_newest_week(lambda rows: rows.take(np.tile(np.arange(len(rows.users)), 5))),
         {"newest_rows": HOLD},
     ),
+    ("every row twice", lambda rows: rows.take(np.repeat(np.arange(len(rows.users)), 2)), {"history_late": FAIL}),
+    (
+        "a tenth of the rows twice",
+        lambda rows: rows.take(np.append(np.arange(len(rows.users)), np.arange(0, len(rows.users), 10))),
+        {"history_late": HOLD},
+    ),
 ]
 
 
@@ -159,6 +165,24 @@ def test_damage_is_seen(tmp_path: Path, damage: Callable[[Rows], Rows], expected
     rows = make_rows()
     seen = verdicts(judge(tmp_path, damage(rows), rows.until(WEEKS - 1)))
     assert expected.items() <= seen.items()
+
+
+def test_as_many_copies_as_were_approved_are_not_late(tmp_path: Path) -> None:
+    rows = make_rows()
+    copies = np.append(np.arange(len(rows.users)), [0, 0, 7])
+    assert verdicts(judge(tmp_path, rows.take(copies), rows.take(copies).until(WEEKS - 1))) == {}
+    more = judge(tmp_path / "more", rows.take(np.append(copies, [0, 3])), rows.take(copies).until(WEEKS - 1))
+    assert "2 interactions before the newest approved one are new" in more["history_late"].message
+
+
+def test_a_pair_that_comes_back_is_repeated_whether_in_this_window_or_before(tmp_path: Path) -> None:
+    def interactions(name: str, pairs: list[tuple[str, str]]) -> Any:
+        rows = Rows(*np.array(pairs).T, np.ones(len(pairs)), np.arange(len(pairs)))
+        return read_interactions(write(tmp_path / name, rows), SOURCE)
+
+    known = interactions("known", [("u1", "p1"), ("u2", "p2")])
+    window = interactions("window", [("u1", "p1"), ("u1", "p2"), ("u1", "p2"), ("u2", "p1")])
+    assert describe_window(window, known).repeated == 0.5
 
 
 def test_lost_and_late_rows_are_counted_and_named(tmp_path: Path) -> None:
@@ -270,7 +294,7 @@ def test_every_part_of_a_row_is_in_its_hash(tmp_path: Path, changed: dict[str, A
 # The newest rows
 
 
-WINDOW = WindowFacts(200, 0.05, "u1", 0.02, "p1", 0.01, 0.8, 0.5, 150)
+WINDOW = WindowFacts(200, 0.05, "u1", 0.02, "p1", 0.01, 0.8, 0.5, 150, repeated=0.06)
 
 
 def newest(**changes: Any) -> NewestFacts:
@@ -288,6 +312,8 @@ def newest(**changes: Any) -> NewestFacts:
         ({"user_share": 0.21}, "newest_user", Verdict.HOLD),
         ({"item_share": 0.11}, "newest_item", Verdict.HOLD),
         ({"unknown_items": 0.21}, "newest_unknown_items", Verdict.HOLD),
+        ({"repeated": 0.12}, "newest_repeated", Verdict.PASS),
+        ({"repeated": 0.13}, "newest_repeated", Verdict.HOLD),
         ({"popularity": 0.71}, "newest_popularity", Verdict.PASS),
         ({"popularity": 0.69}, "newest_popularity", Verdict.HOLD),
         ({"popularity": None}, "newest_popularity", Verdict.HOLD),

@@ -60,7 +60,12 @@ def measure_data(folder: Path, settings: Settings, manifest_facts: Mapping[str, 
     rows = {"interactions": by_user, "users": users, "items": items}
     return DataFacts(
         tables={
-            name: TableFacts(len(codes.codes), _null_ids(manifest_facts, name), repeated[name][0])
+            name: TableFacts(
+                len(codes.codes),
+                _null_ids(manifest_facts, name),
+                repeated[name][0],
+                merged=int(manifest_facts.get(name, {}).get("merged", 0)),
+            )
             for name, codes in rows.items()
         },
         orphans=len(orphans),

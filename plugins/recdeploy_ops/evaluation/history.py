@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from recdeploy_ops.domain.gates.history import Differences, HistoryFacts
 from recdeploy_ops.domain.gates.newest import NewestFacts, WindowFacts
-from recdeploy_ops.evaluation.interactions import Interactions, hash_pairs, hash_rows, positions, read_interactions
+from recdeploy_ops.evaluation.interactions import Interactions, hash_pairs, hash_rows, positions, read_all_interactions
 from recdeploy_ops.training.recommendations import ITEMS
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def measure_history(extracts: Extracts, *, windows: int) -> tuple[HistoryFacts, 
         What became of the approved rows and items; and the newest interactions with earlier windows, None without
         timestamps.
     """
-    approved = read_interactions(extracts.approved, extracts.source)
-    today = read_interactions(extracts.today, extracts.source)
+    approved = read_all_interactions(extracts.approved, extracts.source)
+    today = read_all_interactions(extracts.today, extracts.source)
     newest = None
     if approved.times is not None and today.times is not None and len(approved) and len(today):
         newest = _measure_newest(approved, approved.times, today, today.times, windows)
@@ -84,13 +84,15 @@ def _measure_history(extracts: Extracts, approved: Interactions, today: Interact
     cut = int(approved.times.max()) if approved.times is not None and len(approved) else None
     approved, today = _since(approved, extracts.since), _since(today, extracts.approved_since)
     then, now = hash_rows(approved), hash_rows(today)
-    distinct, first = np.unique(then, return_index=True)
+    distinct, first, counts = np.unique(then, return_index=True, return_counts=True)
     lost = first[~np.isin(distinct, now)]
     late = None
     if has_times and today.times is not None and cut is not None:
         before = np.flatnonzero(today.times <= cut)
         added = before[~np.isin(now[before], distinct)]
         added = added[~np.isin(hash_pairs(today)[added], hash_pairs(approved))]  # changed ones count as lost
+        copies = _find_copies(now[before], distinct, counts)
+        added = np.sort(np.append(added, before[copies]))
         late = Differences(len(added), _name_rows(today, added))
     missing, kept, renamed = _compare_items(extracts)
     return HistoryFacts(
@@ -102,6 +104,22 @@ def _measure_history(extracts: Extracts, approved: Interactions, today: Interact
         kept_items=kept,
         renamed=renamed,
     )
+
+
+def _find_copies(hashes: NDArray[np.uint64], known: NDArray[np.uint64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows that are there more often than approved: all but the first ``counts`` of each known hash.
+
+    Args:
+        hashes: of rows.
+        known: different hashes in ascending order.
+        counts: how often each was approved.
+    """
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    place = np.minimum(np.searchsorted(known, ordered), len(known) - 1)
+    occurrence = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
+    copies: NDArray[np.int64] = order[(known[place] == ordered) & (occurrence >= counts[place])]
+    return copies
 
 
 def _since(interactions: Interactions, day: datetime | None) -> Interactions:
@@ -197,7 +215,17 @@ def describe_window(rows: Interactions, known: Interactions) -> WindowFacts:
         popularity=float(_percentiles(counts)[items[is_known]].mean()) if is_known.any() else None,
         correlation=float(np.corrcoef(means, ratings)[0, 1]) if varied else None,
         pairs=len(means),
+        repeated=_share_repeated(rows, known),
     )
+
+
+def _share_repeated(rows: Interactions, known: Interactions) -> float:
+    """Return the share of rows whose user had the item before, in earlier rows or in these."""
+    pairs = hash_pairs(rows)
+    _, first = np.unique(pairs, return_index=True)
+    is_first = np.zeros(len(pairs), bool)
+    is_first[first] = True
+    return float(1 - (is_first & ~np.isin(pairs, hash_pairs(known))).mean())
 
 
 def _percentiles(counts: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from recdeploy_ops.extraction.repeats import REPEATED
 from recdeploy_ops.training.recommendations import INTERACTIONS
 
 if TYPE_CHECKING:
@@ -87,30 +88,61 @@ class Interactions:
 
 
 def read_interactions(folder: Path, source: SourceSettings) -> Interactions:
-    """Return the interactions of an extract.
+    """Return the interactions of an extract, one for each user and item if repeated ones were merged.
 
     Args:
         folder: of the extract.
         source: names the columns; a column of timestamps that the file does not have counts as none.
     """
-    path = folder / INTERACTIONS
+    return _encode(_read_table(folder / INTERACTIONS, source), source)
+
+
+def read_all_interactions(folder: Path, source: SourceSettings) -> Interactions:
+    """Return the interactions of an extract as the database had them, before repeated ones were merged.
+
+    Args:
+        folder: of the extract.
+        source: names the columns; a column of timestamps that the file does not have counts as none.
+    """
+    table = _read_table(folder / INTERACTIONS, source)
+    merged = _encode(table, source)
+    if not (folder / REPEATED).exists():
+        return merged
+    rows = _read_table(folder / REPEATED, source)
+    is_merged = np.isin(hash_pairs(merged), hash_pairs(_encode(rows, source)))
+    return _encode(pa.concat_tables([table.filter(pa.array(~is_merged)), rows]), source)
+
+
+def _read_table(path: Path, source: SourceSettings) -> pa.Table:
+    """Return the ids, as dictionaries, the ratings and, if there are any, the times."""
+    ids, times = [source.user_column, source.item_column], source.timestamp_column
+    columns = [*ids, source.rating_column]
+    if times and times in pq.read_schema(path).names:
+        columns.append(times)
+    return pq.read_table(path, columns=columns, read_dictionary=ids)
+
+
+def _encode(table: pa.Table, source: SourceSettings) -> Interactions:
     times = None
-    if source.timestamp_column and source.timestamp_column in pq.read_schema(path).names:
-        column = pq.read_table(path, columns=[source.timestamp_column]).column(0).combine_chunks()
+    if source.timestamp_column in table.column_names:
         earliest = np.iinfo(np.int64).min
+        column = table.column(source.timestamp_column).combine_chunks()
         times = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).fill_null(earliest).to_numpy()
     return Interactions(
-        users=read_codes(path, source.user_column),
-        items=read_codes(path, source.item_column),
-        ratings=pq.read_table(path, columns=[source.rating_column]).column(0).to_numpy(),
+        users=_encode_ids(table, source.user_column),
+        items=_encode_ids(table, source.item_column),
+        ratings=table.column(source.rating_column).to_numpy(),
         times=times,
     )
 
 
 def read_codes(path: Path, column: str) -> Codes:
     """Return a column of ids of a Parquet file as numbers, in order of first appearance in its dictionary."""
-    table = pq.read_table(path, columns=[column], read_dictionary=[column]).unify_dictionaries()
-    chunks = table.column(column).chunks
+    return _encode_ids(pq.read_table(path, columns=[column], read_dictionary=[column]), column)
+
+
+def _encode_ids(table: pa.Table, column: str) -> Codes:
+    chunks = table.select([column]).unify_dictionaries().column(column).chunks
     if not chunks:
         return Codes(np.empty(0, dtype=np.int64), pa.array([], pa.string()))
     codes = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in chunks])

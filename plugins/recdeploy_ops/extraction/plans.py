@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from recdeploy_ops.domain.errors import SettingsError, SourceDataError
+from recdeploy_ops.extraction.repeats import Merging
 from recdeploy_ops.extraction.sources import QueryFailedError
 from recdeploy_ops.extraction.statements import Query, read_query
 from recdeploy_ops.extraction.times import TIMESTAMP
@@ -31,6 +32,7 @@ class Table:
         rating: of interactions.
         timestamp: of interactions.
         shown: columns for people: kept as text where the query returns them.
+        merging: how rows with the same ids become one; None to leave them.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Table:
     rating: str | None = None
     timestamp: str | None = None
     shown: tuple[str, ...] = ()
+    merging: Merging | None = None
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -122,8 +125,10 @@ def plan_tables(source: Source, settings: Settings, report: Callable[[str], None
 def _tables(source: SourceSettings) -> tuple[Table, ...]:
     user, item = source.user_column, source.item_column
     titles, segments = (tuple(n for n in (name,) if n) for name in (source.title_column, source.segment_column))
+    rating, timestamp = source.rating_column, source.timestamp_column
+    merging = None if source.merging == "refuse" else Merging(source.merging, (user, item), rating, timestamp)
     tables = (
-        Table("interactions", (user, item), source.rating_column, source.timestamp_column),
+        Table("interactions", (user, item), rating, timestamp, merging=merging),
         Table("users", (user,), shown=segments),
         Table("items", (item,), shown=titles),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from recdeploy_ops.domain.errors import SourceDataError
 from recdeploy_ops.extraction import values
 from recdeploy_ops.extraction.plans import plan_tables, query_failed
+from recdeploy_ops.extraction.repeats import REPEATED
 from recdeploy_ops.extraction.sources import QueryFailedError, UnreadableValueError
 from recdeploy_ops.extraction.times import timestamps
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recdeploy_ops.extraction.plans import Plan
+    from recdeploy_ops.extraction.repeats import Merging
     from recdeploy_ops.extraction.sources import Source
     from recdeploy_ops.settings import Settings
 
@@ -46,12 +48,14 @@ def extract_tables(source: Source, settings: Settings, folder: Path, report: Cal
     Args:
         source: the database.
         settings: names the queries, their parameters and the columns.
-        folder: gets ``interactions.parquet``, ``users.parquet`` and ``items.parquet``; all of them or none.
+        folder: gets ``interactions.parquet``, ``users.parquet`` and ``items.parquet``; all of them or none. If repeated
+            interactions were merged, also `REPEATED` with all of their rows.
         report: called with a line of progress every five seconds.
 
     Returns:
         Facts for the manifest, as plain values: for each table ``rows``, ``columns`` and ``null_ids`` (rows
-        left out because an id is NULL or empty), and ``newest_interaction`` (ISO 8601 in UTC, or None).
+        left out because an id is NULL or empty), of interactions also ``merged`` (rows that were merged into others),
+        and ``newest_interaction`` (ISO 8601 in UTC, or None).
 
     Raises:
         SourceDataError: no connection, no such table or column, no rows, or a value that cannot be used.
@@ -63,11 +67,11 @@ def extract_tables(source: Source, settings: Settings, folder: Path, report: Cal
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        for plan in plans:
-            (folder / plan.file).unlink(missing_ok=True)
-        writings = [_write(plan, partial / plan.file, report) for plan in plans]
-        for plan in plans:
-            (partial / plan.file).replace(folder / plan.file)
+        for name in (*(plan.file for plan in plans), REPEATED):
+            (folder / name).unlink(missing_ok=True)
+        writings = [_write(plan, partial, report) for plan in plans]
+        for path in partial.iterdir():
+            path.replace(folder / path.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     newest = writings[0].newest
@@ -82,6 +86,7 @@ class Writing:
     columns: tuple[str, ...]
     rows: int = 0
     null_ids: int = 0
+    merged: int | None = None
     newest: datetime | None = None
     started: float = field(default_factory=time.monotonic)
 
@@ -92,7 +97,8 @@ class Writing:
 
     def facts(self) -> dict[str, Any]:
         """Return the facts for the manifest."""
-        return {"rows": self.rows, "columns": list(self.columns), "null_ids": self.null_ids}
+        facts = {"rows": self.rows - (self.merged or 0), "columns": list(self.columns), "null_ids": self.null_ids}
+        return facts if self.merged is None else {**facts, "merged": self.merged}
 
     def describe(self, name: str) -> str:
         """Return a line of progress."""
@@ -100,18 +106,16 @@ class Writing:
         return f"{name}: {self.seen:,} rows, {rate:,.0f} rows/s"
 
 
-def _write(plan: Plan, path: Path, report: Callable[[str], None]) -> Writing:
+def _write(plan: Plan, folder: Path, report: Callable[[str], None]) -> Writing:
     writing = Writing(tuple(plan.returned))
     next_report = writing.started + REPORT_SECONDS
-    repeating = [name for name in plan.returned if name != plan.table.timestamp]  # timestamps rarely repeat
-    with (
-        pq.ParquetWriter(
-            path, plan.schema(), compression="zstd", store_schema=True, use_dictionary=repeating
-        ) as writer,
-        _ordered_batches(plan) as batches,
-    ):
-        for rows in _in_row_groups(_clean_batches(plan, batches, writing)):
-            writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+    with ExitStack() as stack:
+        writer = stack.enter_context(_open_writer(plan, folder / plan.file))
+        rows = _clean_batches(plan, stack.enter_context(_ordered_batches(plan)), writing)
+        if plan.table.merging is not None:
+            rows = _merge(plan.table.merging, rows, writing, _Repeats(plan, folder / REPEATED, stack))
+        for group in _in_row_groups(rows):
+            writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
             if time.monotonic() >= next_report:
                 report(writing.describe(plan.table.name))
                 next_report = time.monotonic() + REPORT_SECONDS
@@ -122,8 +126,38 @@ def _write(plan: Plan, path: Path, report: Callable[[str], None]) -> Writing:
             f"{plan.query.file}{given} returned {why} from {plan.source.name}: check that the table "
             "is filled, and what the query filters."
         )
-    report(writing.describe(plan.table.name) + f", {writing.null_ids:,} left out without an id")
+    merged = f", {writing.merged:,} merged into others" if writing.merged else ""
+    report(writing.describe(plan.table.name) + f", {writing.null_ids:,} left out without an id{merged}")
     return writing
+
+
+def _open_writer(plan: Plan, path: Path) -> pq.ParquetWriter:
+    repeating = [name for name in plan.returned if name != plan.table.timestamp]  # timestamps rarely repeat
+    return pq.ParquetWriter(path, plan.schema(), compression="zstd", store_schema=True, use_dictionary=repeating)
+
+
+class _Repeats:
+    """Writes the rows that are merged; the file is made with the first of them, and closed with the stack."""
+
+    def __init__(self, plan: Plan, path: Path, stack: ExitStack) -> None:
+        self._plan, self._path, self._stack = plan, path, stack
+        self._writer: pq.ParquetWriter | None = None
+        self.rows = 0
+
+    def keep(self, rows: pa.Table) -> None:
+        if self._writer is None:
+            self._writer = self._stack.enter_context(_open_writer(self._plan, self._path))
+        self._writer.write_table(rows)
+        self.rows += len(rows)
+
+
+def _merge(merging: Merging, rows: Iterator[pa.Table], writing: Writing, repeats: _Repeats) -> Iterator[pa.Table]:
+    writing.merged = 0
+    kept = 0
+    for merged in merging.merge(rows, repeats.keep):
+        kept += len(merged)
+        yield merged
+    writing.merged = writing.rows - kept
 
 
 def _clean_batches(plan: Plan, batches: Iterator[pa.Table], writing: Writing) -> Iterator[pa.Table]:

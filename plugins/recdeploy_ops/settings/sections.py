@@ -6,10 +6,10 @@ import math
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from recdeploy_ops.domain.gates.behaviour import ListThresholds
 from recdeploy_ops.domain.gates.history import HistoryThresholds
@@ -54,8 +54,20 @@ class SourceSettings(Section):
     timestamp_column: str | None = "ordered_at"
     title_column: str | None = "title"
     segment_column: str | None = None
+    repeated: Literal["latest", "mean", "max", "sum", "refuse"] | None = None
     parameters: dict[str, str | int | float | None] = {}
     batch_rows: Annotated[int, Field(ge=1, le=1_000_000), NUMBER] = 50_000
+
+    @property
+    def merging(self) -> str:
+        """Return what happens to a user's repeated interactions with an item."""
+        return self.repeated or ("latest" if self.timestamp_column else "refuse")
+
+    @model_validator(mode="after")
+    def _check_repeated(self) -> Self:
+        if self.repeated == "latest" and self.timestamp_column is None:
+            raise ValueError("repeated is latest, which needs a timestamp_column: choose mean, max, sum or refuse")
+        return self
 
     @field_validator("parameters", mode="before")
     @classmethod

@@ -63,12 +63,14 @@ class TableFacts:
         null_ids: rows that the extraction left out because an id was NULL or empty; None when unknown.
         duplicates: rows that repeat the key of another: a user, an item, a user's rating of an item.
         schema_problems: columns that are missing or of the wrong type, in words.
+        merged: rows that the extraction merged into others with the same user and item.
     """
 
     rows: int
     null_ids: int | None
     duplicates: int
     schema_problems: tuple[str, ...] = ()
+    merged: int = 0
 
 
 @dataclass(frozen=True)
@@ -181,13 +183,14 @@ def _null_share(table: TableFacts | None) -> float | None:
 def _duplicates(facts: DataFacts, gates: DataThresholds, name: str) -> Finding:
     gate = f"unique_{name}"
     table = facts.tables.get(name)
+    merged = table.merged if table else 0
     repeats = {"interactions": "a user's rating of an item", "users": "a user", "items": "an item"}[name]
     return _counted(
         facts,
         gate,
         gates.max_duplicate_share,
         (name, None if table is None else table.duplicates),
-        f"repeat {repeats}",
+        f"repeat {repeats}" + (f", after {merged:,} more were merged into others (source.repeated)" if merged else ""),
         f"{name}.sql must return one row for each",
     )
 

@@ -16,6 +16,7 @@ GATES = (
     "newest_user",
     "newest_item",
     "newest_unknown_items",
+    "newest_repeated",
     "newest_popularity",
     "newest_correlation",
 )
@@ -36,6 +37,9 @@ class NewestThresholds(Thresholds):
         item_factor: see there.
         unknown_items: share of rows on items without an approved rating, if also ``unknown_factor`` times the most.
         unknown_factor: see there.
+        repeated: share of rows of a user with an item that the user had before, if also ``repeated_factor`` times the
+            most before.
+        repeated_factor: see there.
         popularity_drop: how far the items' mean percentile of popularity may be below the least before, if that is
             also more than two standard deviations.
         fewest_pairs: rows on items with five approved ratings that the correlation needs.
@@ -51,6 +55,8 @@ class NewestThresholds(Thresholds):
     item_factor: float = 2.0
     unknown_items: float = 0.2
     unknown_factor: float = 2.0
+    repeated: float = 0.1
+    repeated_factor: float = 2.0
     popularity_drop: float = 0.1
     fewest_pairs: int = 100
 
@@ -59,10 +65,11 @@ class NewestThresholds(Thresholds):
             raise ValueError("fewest_windows must be between 1 and windows, and windows at most 104")
         if not all(math.isfinite(number) and number >= 1 for number in (self.volume_factor, self.fewest_pairs)):
             raise ValueError("volume_factor and fewest_pairs must be at least 1")
-        shares = (self.user_share, self.item_share, self.unknown_items, self.popularity_drop)
+        shares = (self.user_share, self.item_share, self.unknown_items, self.repeated, self.popularity_drop)
         if not all(0 <= share <= 1 for share in shares):
             raise ValueError("a share must be between 0 and 1")
-        if not all(math.isfinite(f) and f >= 1 for f in (self.user_factor, self.item_factor, self.unknown_factor)):
+        factors = (self.user_factor, self.item_factor, self.unknown_factor, self.repeated_factor)
+        if not all(math.isfinite(factor) and factor >= 1 for factor in factors):
             raise ValueError("a factor must be at least 1")
 
 
@@ -80,6 +87,7 @@ class WindowFacts:
         popularity: mean percentile, by number of earlier ratings, of the items that have any; None if none has.
         correlation: of ratings with the mean earlier rating of their item, where that has five; None if undefined.
         pairs: rows that the correlation rests on.
+        repeated: share of rows whose user had the item before.
     """
 
     rows: int
@@ -91,6 +99,7 @@ class WindowFacts:
     popularity: float | None
     correlation: float | None
     pairs: int
+    repeated: float
 
 
 @dataclass(frozen=True)
@@ -206,6 +215,15 @@ def _judge_shares(new: WindowFacts, earlier: tuple[WindowFacts, ...], bounds: Ne
             f"{percent(new.unknown_items)} of the new interactions are with items that nobody had rated; earlier at "
             f"most {percent(most_unknown)}",
             "check that ids are joined correctly and keep their leading zeros",
+            new.rows,
+        ),
+        _judge_share(
+            "newest_repeated",
+            new.repeated,
+            max(bounds.repeated, bounds.repeated_factor * max(window.repeated for window in earlier)),
+            f"{percent(new.repeated)} of the new interactions are of a user with an item that the user had before; "
+            f"earlier at most {percent(max(window.repeated for window in earlier))}",
+            "check that nothing was imported twice, and that no join multiplies rows",
             new.rows,
         ),
     )
