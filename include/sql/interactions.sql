@@ -12,19 +12,19 @@ SELECT user_id, product_id, rating, ordered_at
 FROM interactions
 WHERE (ordered_at >= :since OR :since IS NULL)
 
--- A shop that has orders and no stars: how often somebody bought a product says how much, from 1 to 5. The same rating
--- for every purchase would rank nothing, and the data gate rejects it.
+-- A table of orders has a row for each purchase. Rows of one user and one product become one row while they are read:
+-- source.repeated says how, by default the latest one that has a rating. So a table with stars in some of its lines needs:
+--
+-- SELECT customer_no AS user_id, article_no AS product_id, stars AS rating, ordered_at
+-- FROM orders
+-- WHERE stars IS NOT NULL AND (ordered_at >= :since OR :since IS NULL)
+--
+-- users.sql and items.sql may be removed: then users and items are those of this query.
+--
+-- Without stars, how often somebody bought a product says how much, here from 1 to 5. The same rating for every purchase
+-- would rank nothing, and the data gate rejects it.
 --
 -- SELECT user_id, product_id, CASE WHEN COUNT(*) < 5 THEN COUNT(*) ELSE 5 END AS rating, MAX(ordered_at) AS ordered_at
 -- FROM orders
 -- WHERE (ordered_at >= :since OR :since IS NULL)
 -- GROUP BY user_id, product_id
---
--- Orders of which some have stars, in a table that repeats the customer in each line: take the last rating of a product.
--- users.sql and items.sql may be left out: then users and items are those of this query.
---
--- SELECT customer_no AS user_id, article_no AS product_id, stars AS rating, ordered_at
--- FROM (SELECT o.*, ROW_NUMBER() OVER (PARTITION BY customer_no, article_no ORDER BY ordered_at DESC) AS newest
---       FROM orders o
---       WHERE stars IS NOT NULL AND (ordered_at >= :since OR :since IS NULL)) rated
--- WHERE newest = 1

@@ -55,7 +55,7 @@ class NewestThresholds(Thresholds):
     item_factor: float = 2.0
     unknown_items: float = 0.2
     unknown_factor: float = 2.0
-    repeated: float = 0.1
+    repeated: float = 0.02
     repeated_factor: float = 2.0
     popularity_drop: float = 0.1
     fewest_pairs: int = 100
