@@ -11,24 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import pwd
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.postgres import server
 from benchmarks.processes import peak_mb, run_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-PROGRAMS = ("initdb", "pg_ctl", "psql")
 BATCH_ROWS = 50_000
 READ_SQL_ROWS = 1_000_000  # pandas holds all of them in memory: more would need gigabytes
 STATEMENT = "SELECT user_id, product_id, rating, ordered_at FROM interactions"
@@ -51,55 +46,15 @@ def measure(rows: int) -> dict[str, Any]:
     Args:
         rows: number of rows in the table.
     """
-    with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name, server(Path(name), rows) as url:
+    with (
+        tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as name,
+        server(Path(name), TABLE.format(rows=rows)) as url,
+    ):
         figures: dict[str, Any] = {part: run_part(__file__, part, url) for part in PARTS}
     raw = figures["raw cursor"]["rows_per_second"]
     for part in PARTS:
         figures[part]["of_raw_cursor"] = round(figures[part]["rows_per_second"] / raw, 2)
     return {"rows": rows, "batch_rows": BATCH_ROWS, **figures}
-
-
-@contextmanager
-def server(folder: Path, rows: int) -> Iterator[str]:
-    """Run PostgreSQL with the table while the block lasts; yield its URL.
-
-    Raises:
-        FileNotFoundError: PostgreSQL is not installed.
-    """
-    programs = _find_programs()
-    user = _other_user()
-    data = folder / "data"
-    folder.chmod(0o755)
-    data.mkdir(mode=0o700)
-    if user:
-        shutil.chown(data, user)
-    run = partial(subprocess.run, check=True, user=user, capture_output=True, cwd="/", text=True)
-    run([programs / "initdb", "--pgdata", data, "--username", "shop", "--auth", "trust", "--no-sync", "--locale", "C"])
-    options = f"-c listen_addresses='' -c unix_socket_directories='{data}' -c fsync=off -c shared_buffers=512MB"
-    run([programs / "pg_ctl", "--pgdata", data, "--log", data / "log", "--options", options, "--wait", "start"])
-    try:
-        psql = [programs / "psql", "--host", data, "--username", "shop", "--quiet", "postgres"]
-        run(psql, input=TABLE.format(rows=rows))
-        data.chmod(0o755)
-        yield f"postgresql://shop@/postgres?host={data}"
-    finally:
-        data.chmod(0o700)
-        run([programs / "pg_ctl", "--pgdata", data, "--mode", "fast", "--wait", "stop"])
-
-
-def _find_programs() -> Path:
-    folders = [*map(Path, os.get_exec_path()), *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    for folder in folders:
-        if all((folder / name).exists() for name in PROGRAMS):
-            return folder
-    raise FileNotFoundError("PostgreSQL is not installed. Run apt-get install postgresql, or put its programs on PATH.")
-
-
-def _other_user() -> str | None:
-    """Return the user to run the server as, if this is root: PostgreSQL refuses root."""
-    if os.geteuid() != 0:
-        return None
-    return "postgres" if any(user.pw_name == "postgres" for user in pwd.getpwall()) else "nobody"
 
 
 def measure_raw_cursor(url: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ RANKS = {
     "steps": 4,
     "chaos": 5,
     "training": 6,
+    "postgres": 6,
     "scheduler": 7,
     "browser": 7,
 }

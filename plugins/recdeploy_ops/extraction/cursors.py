@@ -104,11 +104,11 @@ class CursorSource:
 
         dialect = connection.dialect
         driver_connection: Any = connection.connection.dbapi_connection
-        done, count, is_fetching = 0, min(size, FIRST_ROWS), False
+        done, count = 0, min(size, FIRST_ROWS)
         try:
             streaming = connection.execution_options(stream_results=True, max_row_buffer=size)
             result = streaming.execute(text(escape_colons(sql)), dict(parameters))
-            names, is_fetching = list(result.keys()), True
+            names = list(result.keys())
             table = table_of(names, result.fetchmany(count))
             yield table
             while len(table):
@@ -122,7 +122,7 @@ class CursorSource:
             is_lost = isinstance(original, dialect.loaded_dbapi.Error) and (
                 dialect.is_disconnect(original, driver_connection, None)
             )
-            if is_fetching and isinstance(original, dialect.loaded_dbapi.DataError):
+            if isinstance(original, dialect.loaded_dbapi.DataError):
                 raise UnreadableValueError(message_of(err), (done + 1, done + count)) from err
             raise failed(self.name, err, is_outage=is_lost or may_pass(err)) from err
         except Exception as err:  # the driver's while it converts a value
