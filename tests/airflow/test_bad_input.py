@@ -103,7 +103,7 @@ def with_unwritable_storage(surroundings: Any) -> None:
         (
             without_id_column,
             "extract",
-            ["users.sql returns no column 'user_id'", "customer", "or correct the column's name"],
+            ["users.sql", "no such column: user_id", "Correct the query"],
             OPENED_AND_CLOSED,
         ),
         (with_empty_table, "extract", ["users.sql", "no rows", "check that the table is filled"], OPENED_AND_CLOSED),
