@@ -16,7 +16,7 @@ from simulation.generated import end_of_week, generate_shop
 from simulation.synthetic import make_synthetic_shop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from recdeploy_ops.settings import Settings
@@ -131,7 +131,8 @@ def plan_sites(movielens: Path | None, scope: Scope, only: Collection[str] = KIN
         experiments = [Experiment("honest weeks", "", 1, seed), Experiment("honest pairs", "", scope.honest, seed + 1)]
         plan = site.plan
         if place == 0:
-            experiments += _plan_damages(scope, seed + 2)
+            # On a generated store the recipe ranks no better than at random: a random ranker is no damage there.
+            experiments += _plan_damages(scope, seed + 2, RANKERS if movielens is not None else ())
             damaged = set(only) & {"damaged recipes", "worst first", "rankers"}
             plan = replace(plan, damaged_weeks=2 if damaged else 0, recipes=RECIPES)
         wanted = [experiment for experiment in experiments if experiment.kind in only]
@@ -139,14 +140,14 @@ def plan_sites(movielens: Path | None, scope: Scope, only: Collection[str] = KIN
     return planned
 
 
-def _plan_damages(scope: Scope, seed: int) -> list[Experiment]:
+def _plan_damages(scope: Scope, seed: int, rankers: Iterable[str]) -> list[Experiment]:
     named = [
         *(("damaged weeks", name) for name in DAMAGES),
         *(("damaged lists", name) for name in LIST_DAMAGES),
         *(("stale lists", str(weeks)) for weeks in STALE_WEEKS if weeks <= scope.pairs),
         *(("damaged recipes", name) for name in RECIPES),
         ("worst first", ""),
-        *(("rankers", name) for name in RANKERS),
+        *(("rankers", name) for name in rankers),
     ]
     return [Experiment(kind, name, scope.damaged, seed + number) for number, (kind, name) in enumerate(named)]
 
