@@ -114,7 +114,7 @@ def _measure_trainings(where: str) -> dict[str, Any]:
         )
     )
     if compared.quality is None:
-        raise RuntimeError(f"There was no backtest: {compared.why}")
+        raise RuntimeError(f"The backtest was not made: {compared.why}")
     return {
         "seeds": settings.gates.quality.seeds,
         "asked_users": compared.quality.users,

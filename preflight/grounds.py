@@ -131,7 +131,7 @@ def plan_sites(movielens: Path | None, scope: Scope, only: Collection[str] = KIN
         experiments = [Experiment("honest weeks", "", 1, seed), Experiment("honest pairs", "", scope.honest, seed + 1)]
         plan = site.plan
         if place == 0:
-            # On a generated store the recipe ranks no better than at random: a random ranker is no damage there.
+            # On the generated store the recipe ranks no better than at random: nothing tells random lists from its own.
             experiments += _plan_damages(scope, seed + 2, RANKERS if movielens is not None else ())
             damaged = set(only) & {"damaged recipes", "worst first", "rankers"}
             plan = replace(plan, damaged_weeks=2 if damaged else 0, recipes=RECIPES)

@@ -5,7 +5,7 @@ of each request. The artifact is verified and opened at import: a damaged one ne
 
 Request: ``{"user_id": "42", "top_k": 5}``. ``top_k`` may be left out or null; ``"10"`` and ``10.0`` are 10. The
 same as JSON text, as bytes, or alone in a list is understood too. A user id is text, compared as it is; an
-integer is taken as its decimal text. Empty text is no id, as in the shop's tables.
+integer is taken as its decimal text. An empty user id is an error: the extraction leaves it out as well.
 
 Answer: ``{"user_id", "recommendations": [{"product_id", "rating"}], "count", "message", "model_version",
 "digest"}``, best first. Who is not in the model gets the list for new users; an id of more than 1,024
@@ -261,7 +261,7 @@ def load_model(folder: Path = FOLDER) -> Model:
     return Model(Path(folder))
 
 
-def predict(data: Any, model: Model = load_model()) -> dict[str, Any] | list[dict[str, Any]]:  # noqa: B008 - fails at start, not at work
+def predict(data: Any, model: Model = load_model()) -> dict[str, Any] | list[dict[str, Any]]:  # noqa: B008 - a damaged artifact fails at import
     """Return the answer to one request, or to each in a list; see the top of this file.
 
     Raises:

@@ -246,7 +246,7 @@ def _describe_project(settings: Settings, store: Store) -> str:
 def _explain_nothing(store: Store) -> str:
     path = os.environ.get(SETTINGS_VARIABLE) or DEFAULT_PATH
     return (
-        f"There is no ledger at {store.uri} yet. The first release makes it: make demo, the DAG recommender_retrain, "
+        f"No ledger exists yet at {store.uri}. The first release creates it: make demo, the DAG recommender_retrain, "
         "or a notebook; where a shop is served already, the DAG recommender_adopt. If you expected a ledger, check "
         f"whether this is the right settings file: {path}"
     )

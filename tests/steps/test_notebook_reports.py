@@ -86,10 +86,10 @@ def test_the_page_is_shown_in_a_frame_that_runs_nothing(manager, cells):
 
 
 def test_there_is_no_report_before_a_gate_has_failed_or_a_person_is_asked(manager, cells):
-    with pytest.raises(CellOrderError, match="There is no report yet: Cell 11 writes it"):
+    with pytest.raises(CellOrderError, match="No report exists yet: Cell 11 writes it"):
         manager.show_report()
     cells.until_trained()
-    with pytest.raises(CellOrderError, match="There is no report yet"):
+    with pytest.raises(CellOrderError, match="No report exists yet"):
         manager.show_report()
 
 
@@ -107,7 +107,7 @@ def test_a_failed_gate_has_a_report_and_an_intended_change_may_be_accepted(manag
     release = newest_release(manager)
     assert release.require(DataChecked).verdict is Verdict.HOLD
     assert release.retrain_params.accept_change == REASON
-    with pytest.raises(CellOrderError, match="There is no report yet"):
+    with pytest.raises(CellOrderError, match="No report exists yet"):
         manager.show_report()
 
 

@@ -225,7 +225,7 @@ def test_the_command_line_of_an_empty_storage(storage, capsys, tmp_path):
     for command in ("status", "history", "backups"):
         assert main([command]) == 0
         said = capsys.readouterr().out
-        assert f"There is no ledger at {storage.uri} yet. The first release makes it: make demo, the DAG" in said
+        assert f"No ledger exists yet at {storage.uri}. The first release creates it: make demo, the DAG" in said
         assert f"check whether this is the right settings file: {tmp_path}/recommender.yaml" in said
 
 
@@ -233,7 +233,7 @@ def test_the_history_of_an_empty_storage_has_no_line_of_json(storage, capsys):
     assert main(["history", "--json"]) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("There is no ledger at ")
+    assert said.err.startswith("No ledger exists yet at ")
 
 
 def test_a_ledger_without_a_backup_says_what_makes_one(storage, capsys):
@@ -247,7 +247,7 @@ def test_an_empty_storage_is_neither_healthy_nor_whole(storage, capsys, tmp_path
     assert main([command]) == code
 
     said = capsys.readouterr().out
-    assert f"There is no ledger at {storage.uri} yet. " in said
+    assert f"No ledger exists yet at {storage.uri}. " in said
     assert "healthy" not in said
     assert "✅" not in said
     assert "whole" not in said

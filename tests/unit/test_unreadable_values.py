@@ -74,6 +74,13 @@ def test_a_value_that_the_driver_cannot_read_is_named_once(tmp_path: Path, error
     assert not isinstance(raised.value, TransientError)
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError("by peer"), TimeoutError("timed out")])
+def test_a_lost_connection_is_not_taken_for_a_value(tmp_path: Path, error: Exception) -> None:
+    file = shops.make_shop(tmp_path / "shop.db")
+    with pytest.raises(type(error)):
+        extract(tmp_path / "out", source_with(file, fails_at("ordered_at", 2, error)))
+
+
 def test_an_error_of_data_that_the_database_reports_while_rows_flow_does_not_speak_of_rights(tmp_path: Path) -> None:
     file = shops.make_shop(tmp_path / "shop.db")
     error = sqlite3.DataError("timestamp too large (after year 10K): 'infinity'")

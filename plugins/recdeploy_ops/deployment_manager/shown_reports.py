@@ -62,7 +62,7 @@ def read_shown_report(context: ReleaseContext, release: Release | None) -> Shown
     """
     key = find_page_key(release) if release else None
     if key is None:
-        raise CellOrderError("There is no report yet: Cell 11 writes it, or an earlier cell whose gate says FAIL.")
+        raise CellOrderError("No report exists yet: Cell 11 writes it, or an earlier cell whose gate says FAIL.")
     report = json.loads(context.store.read(f"{key.removesuffix('.html')}.json"))
     return ShownReport(
         verdict=Verdict(report["verdict"]),

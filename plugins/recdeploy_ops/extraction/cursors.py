@@ -13,6 +13,7 @@ import pyarrow as pa
 from recdeploy_ops.domain.codec import escaped
 from recdeploy_ops.extraction.outages import may_pass
 from recdeploy_ops.extraction.sources import (
+    CONVERSION_ERRORS,
     Column,
     UnreadableValueError,
     describe_error,
@@ -125,7 +126,7 @@ class CursorSource:
             if isinstance(original, dialect.loaded_dbapi.DataError):
                 raise UnreadableValueError(message_of(err), (done + 1, done + count)) from err
             raise failed(self.name, err, is_outage=is_lost or may_pass(err)) from err
-        except Exception as err:  # the driver's while it converts a value
+        except CONVERSION_ERRORS as err:
             raise UnreadableValueError(describe_error(err), (done + 1, done + count)) from err
 
 

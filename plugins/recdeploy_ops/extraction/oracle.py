@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from recdeploy_ops.extraction.outages import may_pass
-from recdeploy_ops.extraction.sources import Column, UnreadableValueError, describe_error, failed, not_connected
+from recdeploy_ops.extraction.sources import (
+    CONVERSION_ERRORS,
+    Column,
+    UnreadableValueError,
+    describe_error,
+    failed,
+    not_connected,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -103,7 +110,7 @@ class ArrowSource:
                 yield table
         except errors as err:
             raise failed(self.name, err, is_outage=may_pass(err)) from err
-        except Exception as err:  # the driver's while it converts a value
+        except CONVERSION_ERRORS as err:
             raise UnreadableValueError(describe_error(err), (rows + 1, rows + batch_rows)) from err
 
 

@@ -19,6 +19,11 @@ ADVICE = (
 )
 
 
+# What drivers raise for a value that they cannot convert, beside their own errors. An OSError is none of these: the
+# connection was lost, and another try may help.
+CONVERSION_ERRORS = (ValueError, TypeError, ArithmeticError, NotImplementedError)
+
+
 class QueryFailedError(SourceDataError):
     """The database refused a query or gave up on it."""
 

@@ -65,7 +65,7 @@ def likelier_reading(seconds: float) -> str | None:
     """Return what a number is if it is hardly a count of seconds since 1970, in words; None for all others."""
     if DATES[0] <= seconds <= DATES[1] and seconds.is_integer():
         with suppress(ValueError):
-            return f"{datetime.strptime(str(int(seconds)), '%Y%m%d').date()}, written as YYYYMMDD"  # noqa: DTZ007
+            return f"{date.fromisoformat(str(int(seconds)))}, written as YYYYMMDD"
     if SPREADSHEET_DAYS[0] <= seconds < SPREADSHEET_DAYS[1]:
         return f"{SPREADSHEET_START + timedelta(days=int(seconds))}, as a spreadsheet counts days"
     return None
