@@ -73,7 +73,7 @@ def run(ground_file: Path, experiment: Experiment) -> Tally:
 
 @cache
 def _load(file: Path) -> Ground:
-    ground: Ground = pickle.loads(file.read_bytes())  # noqa: S301 - written by this program, in a folder of its own
+    ground: Ground = pickle.loads(file.read_bytes())  # noqa: S301 - written by this run, in its temporary folder
     return ground
 
 

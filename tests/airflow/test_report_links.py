@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.types import TaskInstanceKey
 from airflow.serialization.serialized_objects import DagSerialization
 
@@ -90,11 +91,10 @@ def test_a_gate_without_a_report_has_no_button(
     gate: Any, outcome: Exception | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     let_step(monkeypatch, gate.task_id, outcome)
-    try:
+    with pytest.raises((type(outcome), AirflowException)) if outcome else nullcontext() as raised:
         gate.execute(CONTEXT)
-    except Exception as err:  # noqa: BLE001 - which one, other tests check
-        assert outcome in {err, err.__cause__}  # noqa: PT017
-
+    if outcome:
+        assert outcome in {raised.value, raised.value.__cause__}
     assert ReportLink().get_link(gate, ti_key=KEY) == ""
 
 

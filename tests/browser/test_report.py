@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from browser.pages import sign_in
-from playwright.sync_api import expect
+from playwright.sync_api import ViewportSize, expect
 from services import APPROVAL
 from weeks import HOSTILE
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.more, pytest.mark.timeout(1800)]  # the first test waits for the releases
 
-PHONE, DESKTOP = {"width": 360, "height": 780}, {"width": 1400, "height": 1000}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+PHONE, DESKTOP = ViewportSize(width=360, height=780), ViewportSize(width=1400, height=1000)
 BACKGROUND = "getComputedStyle(document.documentElement).backgroundColor"
 
 
@@ -74,12 +75,12 @@ def test_the_report_fits_a_phone_and_a_desktop_in_light_and_dark(
     weeks: Weeks, page: Page, open_report: Callable[[Judged], list[str]], name: str, tmp_path: Path
 ) -> None:
     judged, backgrounds = getattr(weeks, name), set()
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of its literals
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
         open_report(judged)
         backgrounds.add(page.evaluate(BACKGROUND))
         for size in (PHONE, DESKTOP):
-            page.set_viewport_size(size)  # type: ignore[arg-type]  # a dict of the right keys
+            page.set_viewport_size(size)
             page.screenshot(path=tmp_path / f"{name}-{scheme}-{size['width']}.png", full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
             assert page.evaluate(WIDER) == []

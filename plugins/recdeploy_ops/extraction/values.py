@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LARGEST_EXACT_FLOAT = 2**53 - 1
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 BYTES = (bytes, bytearray, memoryview)
-LONGEST_SHOWN = 120  # characters of a value in a message
+LONGEST_VALUE = 120  # characters of a value in a message
 # In the metadata of a column that became text here: the index of the first such value.
 HOLDS_BYTES, HOLDS_NO_ID, HOLDS_NO_UTF8 = "recdeploy-bytes", "recdeploy-no-id", "recdeploy-no-utf8"
 
@@ -45,7 +45,7 @@ class Location:
 
     def error(self, values: pa.Array, index: int, problem: str) -> SourceDataError:
         """Return the error about one value."""
-        return self._error(index, shorten(repr(values[index].as_py()), LONGEST_SHOWN), problem)
+        return self._error(index, shorten(repr(values[index].as_py()), LONGEST_VALUE), problem)
 
     def encoding_error(self, escaped: str, index: int) -> SourceDataError:
         """Return the error about an id that UTF-8 cannot carry, with its escaped text."""

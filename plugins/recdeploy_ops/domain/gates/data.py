@@ -91,12 +91,12 @@ class MissingIds:
 
     def describe(self) -> str:
         """Return what is missing, in words."""
-        side = {"users": "user", "items": "item"}[self.table]
-        text = f"{self.ids:,} different {self.table} of {self.rows:,} rows are not in {self.table}.sql"
+        side = self.table.removesuffix("s")
+        text = f"{self.table}.sql lacks {self.ids:,} of the {side} ids (rows: {self.rows:,})"
         if self.form is None:
             return text
         what, missing, known = self.form
-        return f"{text}; most differ from an id there only in {what}, such as {side} {missing!r} and {known!r}"
+        return f"{text}; most differ only in {what} from an id there, such as {side} {missing!r} and {known!r}"
 
 
 @dataclass(frozen=True)
