@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from demo.sightings import judge_sighting
+from demo.damage_checks import check_damage
 from recdeploy_ops.domain.gates.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from demo.checks import Check, Inspector
     from demo.cloud import Endpoint
+    from demo.damage_checks import DamageCheck
     from demo.options import Decision
     from demo.releases import Outcome
-    from demo.sightings import Sighting
 
 HINT = "While the demo runs (make demo KEEP=1), try it with: make predict USER=id. Look around with: make status"
 DECISION_OF: dict[str | None, Decision] = {"promoted": "promote", "rejected": "reject"}
@@ -32,14 +32,14 @@ class Report:
         checks: from outside.
         summary: everything, as one JSON object.
         conclusion: the same in a few lines.
-        sighting: what the gates said about the planted damage, in words; empty without one.
+        damage_check: what the gates said about the planted damage, in words; empty without one.
     """
 
     succeeded: bool
     checks: list[Check]
     summary: str
     conclusion: str
-    sighting: str = ""
+    damage_check: str = ""
 
 
 def make_report(
@@ -65,14 +65,16 @@ def make_report(
     ended = release.outcome if release else None
     decision = decision or DECISION_OF.get(ended)
     findings = inspector.findings(outcome.run_id)
-    sighting = judge_sighting(damage, findings, is_complete=outcome.state == "success") if damage else None
-    is_stopped = sighting is not None and sighting.verdict is Verdict.FAIL
+    damage_check = check_damage(damage, findings, is_complete=outcome.state == "success") if damage else None
+    is_stopped = damage_check is not None and damage_check.verdict is Verdict.FAIL
     checks: list[Check] = []
     if is_stopped:
         checks = inspector.inspect_unchanged(before)
     elif outcome.state == "success" and decision:
         checks = inspector.inspect(outcome.run_id, decision, before)
-    succeeded = bool(checks) and all(check.passed for check in checks) and (sighting is None or sighting.is_expected)
+    succeeded = (
+        bool(checks) and all(check.passed for check in checks) and (damage_check is None or damage_check.is_expected)
+    )
     production, page = inspector.production(), inspector.page(outcome.run_id)
     facts = {
         "succeeded": succeeded,
@@ -88,13 +90,13 @@ def make_report(
         "failures": failures,
         "gates": {verdict: [f["gate"] for f in findings if f["verdict"] == verdict] for verdict in ("HOLD", "FAIL")},
         "report": str(page) if page else None,
-        "damage": asdict(sighting) if sighting else None,
+        "damage": asdict(damage_check) if damage_check else None,
         "checks": [asdict(check) for check in checks],
     }
     summary = json.dumps(facts, indent=2, ensure_ascii=False)
     version = f" of v{release.version}" if release else ""
     conclusion = f"\nThe release{version} ended: {ended or outcome.state}. {_describe_production(production)}"
-    return Report(succeeded, checks, summary, conclusion, _describe_sighting(sighting, page, ended))
+    return Report(succeeded, checks, summary, conclusion, _describe_damage(damage_check, page, ended))
 
 
 def _describe_production(production: Endpoint | None) -> str:
@@ -103,10 +105,10 @@ def _describe_production(production: Endpoint | None) -> str:
     return f"v{production.version} is in production:\n\n  {production.url}/predict\n\n{HINT}"
 
 
-def _describe_sighting(sighting: Sighting | None, page: Path | None, ended: str | None) -> str:
-    if sighting is None:
+def _describe_damage(damage_check: DamageCheck | None, page: Path | None, ended: str | None) -> str:
+    if damage_check is None:
         return ""
-    lines = [f"\n{sighting.text}"]
+    lines = [f"\n{damage_check.text}"]
     if ended == "promoted":
         lines.append("It was promoted: the next release is compared with damaged data.")
     if page:

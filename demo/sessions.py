@@ -68,15 +68,15 @@ class Session:
                     self._replace_store(running)
                 report = self._release(running)
                 if self._options.decision is None and not self._leave:
-                    if report.sighting:
-                        self._console.say(report.sighting)
+                    if report.damage_check:
+                        self._console.say(report.damage_check)
                     self._linger(running)
             finally:
                 self._finish()
         self._home.summary.write_text(report.summary, encoding="utf-8")
         self._console.say(report.summary if self._options.decision else report.conclusion)
-        if report.sighting:
-            self._console.say(report.sighting)
+        if report.damage_check:
+            self._console.say(report.damage_check)
         return 0 if report.succeeded else 1
 
     def _release(self, running: Running) -> Report:

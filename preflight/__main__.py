@@ -19,8 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from preflight.experiments import KINDS
-from preflight.grounds import QUICK, Scope, plan_sites
-from preflight.suite import check_goals, run_sites
+from preflight.shop_plans import QUICK, Scope, plan_shops
+from preflight.suite import check_goals, run_shops
 from preflight.tallies import describe_damages, describe_honest
 
 
@@ -44,11 +44,11 @@ def main() -> int:
         print(f"{time.monotonic() - started:6.0f} s  {line}", file=sys.stderr, flush=True)
 
     try:
-        sites = plan_sites(data, scope, only=only)
+        plans = plan_shops(data, scope, only=only)
     except (FileNotFoundError, KeyError, ValueError) as err:
         parser.error(f"DATA={data} cannot be read: {err}")
     with TemporaryDirectory(prefix="recdeploy-preflight-") as folder:
-        tallies = run_sites(sites, Path(folder), report)
+        tallies = run_shops(plans, Path(folder), report)
     if given.out:
         given.out.write_text(json.dumps([tally.to_json() for tally in tallies], indent=1) + "\n", encoding="utf-8")
     print(describe_honest([tally for tally in tallies if not tally.is_damage]))

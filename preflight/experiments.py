@@ -30,7 +30,7 @@ STALE_WEEKS = (1, 4)
 
 
 @dataclass(frozen=True)
-class Ground:
+class TrainedShop:
     """What trials are made on.
 
     Attributes:
@@ -65,67 +65,67 @@ class Experiment:
     seed: int
 
 
-def run(ground_file: Path, experiment: Experiment) -> Tally:
+def run(file: Path, experiment: Experiment) -> Tally:
     """Run an experiment on what is pickled in a file by preflight itself."""
-    ground = _load(ground_file)
-    return KINDS[experiment.kind](ground, experiment, np.random.default_rng(experiment.seed))
+    trained = _load(file)
+    return KINDS[experiment.kind](trained, experiment, np.random.default_rng(experiment.seed))
 
 
 @cache
-def _load(file: Path) -> Ground:
-    ground: Ground = pickle.loads(file.read_bytes())  # noqa: S301 - written by this run, in its temporary folder
-    return ground
+def _load(file: Path) -> TrainedShop:
+    trained: TrainedShop = pickle.loads(file.read_bytes())  # noqa: S301 - written by this run, in its temporary folder
+    return trained
 
 
-def _honest_weeks(ground: Ground, experiment: Experiment, random: Generator) -> Tally:
+def _honest_weeks(trained: TrainedShop, experiment: Experiment, random: Generator) -> Tally:
     """Judge each week once: there is nothing to draw."""
-    trials, tally = Trials(ground.settings), Tally(f"{ground.shop}: data of successive weeks", is_damage=False)
-    for before, now in zip(ground.weeks, ground.weeks[ground.step :], strict=False):
+    trials, tally = Trials(trained.settings), Tally(f"{trained.shop}: data of successive weeks", is_damage=False)
+    for before, now in zip(trained.weeks, trained.weeks[trained.step :], strict=False):
         tally.add(trials.judge_data(before, now, now.shop))
     return tally
 
 
-def _damaged_weeks(ground: Ground, experiment: Experiment, random: Generator) -> Tally:
+def _damaged_weeks(trained: TrainedShop, experiment: Experiment, random: Generator) -> Tally:
     damage = DAMAGES[experiment.name]
-    trials, tally = Trials(ground.settings), Tally(damage.what, is_damage=True, is_missed=damage.is_missed)
+    trials, tally = Trials(trained.settings), Tally(damage.what, is_damage=True, is_missed=damage.is_missed)
     for _ in range(experiment.trials):
-        number = int(random.integers(ground.step, len(ground.weeks)))
-        before, now = ground.weeks[number - ground.step], ground.weeks[number]
+        number = int(random.integers(trained.step, len(trained.weeks)))
+        before, now = trained.weeks[number - trained.step], trained.weeks[number]
         tally.add(trials.judge_data(before, now, damage.plant(now.shop, before.shop.newest, random)))
     return tally
 
 
-def _on_pairs(ground: Ground, experiment: Experiment, random: Generator) -> Iterator[tuple[Pair, Draw]]:
+def _on_pairs(trained: TrainedShop, experiment: Experiment, random: Generator) -> Iterator[tuple[Pair, Draw]]:
     for _ in range(experiment.trials):
-        pair = ground.pairs[int(random.integers(len(ground.pairs)))]
-        yield pair, draw(pair, random, ground.settings.gates.quality.seeds)
+        pair = trained.pairs[int(random.integers(len(trained.pairs)))]
+        yield pair, draw(pair, random, trained.settings.gates.quality.seeds)
 
 
-def _honest_pairs(ground: Ground, experiment: Experiment, random: Generator) -> Tally:
-    trials = Trials(ground.settings)
-    tally = Tally(f"{ground.shop}: lists, training and backtest of successive weeks", is_damage=False)
-    for pair, drawn in _on_pairs(ground, experiment, random):
+def _honest_pairs(trained: TrainedShop, experiment: Experiment, random: Generator) -> Tally:
+    trials = Trials(trained.settings)
+    tally = Tally(f"{trained.shop}: lists, training and backtest of successive weeks", is_damage=False)
+    for pair, drawn in _on_pairs(trained, experiment, random):
         tally.add(trials.judge_candidate(pair, drawn))
     return tally
 
 
-def _damaged_lists(ground: Ground, experiment: Experiment, random: Generator) -> Tally:
-    damage, trials = LIST_DAMAGES[experiment.name], Trials(ground.settings)
+def _damaged_lists(trained: TrainedShop, experiment: Experiment, random: Generator) -> Tally:
+    damage, trials = LIST_DAMAGES[experiment.name], Trials(trained.settings)
     tally = Tally(damage.what, is_damage=True, is_missed=damage.is_missed)
-    for pair, drawn in _on_pairs(ground, experiment, random):
+    for pair, drawn in _on_pairs(trained, experiment, random):
         lists = damage.plant(pair.candidate.lists[drawn.candidate[0]], pair.now, random)
         tally.add(trials.judge_candidate(pair, drawn, lists))
     return tally
 
 
-def _stale_lists(ground: Ground, experiment: Experiment, random: Generator) -> Tally:
+def _stale_lists(trained: TrainedShop, experiment: Experiment, random: Generator) -> Tally:
     """The lists of an older week are offered, for the users and items that both have."""
-    back, trials = int(experiment.name), Trials(ground.settings)
+    back, trials = int(experiment.name), Trials(trained.settings)
     tally = Tally(f"the artifact of {back} week{'s' if back > 1 else ''} before is offered", is_damage=True)
     for _ in range(experiment.trials):
-        number = int(random.integers(back - 1, len(ground.pairs)))
-        pair, old = ground.pairs[number], ground.pairs[number - back + 1]
-        drawn = draw(pair, random, ground.settings.gates.quality.seeds)
+        number = int(random.integers(back - 1, len(trained.pairs)))
+        pair, old = trained.pairs[number], trained.pairs[number - back + 1]
+        drawn = draw(pair, random, trained.settings.gates.quality.seeds)
         lists = old.champion.lists[int(random.integers(len(old.champion.lists)))]
         tally.add(trials.judge_candidate(pair, drawn, _renumber(lists, old.before, pair.now)))
     return tally
@@ -140,35 +140,35 @@ def _renumber(lists: Matrix, old: Week, now: Week) -> Matrix:
     return np.where(users[:, None] >= 0, items[lists[users]], np.int32(-1))
 
 
-def _damaged_recipes(ground: Ground, experiment: Experiment, random: Generator) -> Tally:
-    tally, trials = Tally(f"training with {experiment.name}", is_damage=True), Trials(ground.settings)
-    pairs = [pair for pair in ground.pairs if experiment.name in pair.damaged]
+def _damaged_recipes(trained: TrainedShop, experiment: Experiment, random: Generator) -> Tally:
+    tally, trials = Tally(f"training with {experiment.name}", is_damage=True), Trials(trained.settings)
+    pairs = [pair for pair in trained.pairs if experiment.name in pair.damaged]
     for _ in range(experiment.trials):
         pair = pairs[int(random.integers(len(pairs)))]
         models = pair.damaged[experiment.name]
-        drawn = draw(pair, random, ground.settings.gates.quality.seeds, models)
+        drawn = draw(pair, random, trained.settings.gates.quality.seeds, models)
         tally.add(trials.judge_candidate(pair, drawn, models=models))
     return tally
 
 
-def _worst_first(ground: Ground, experiment: Experiment, random: Generator) -> Tally:
-    tally, trials = Tally("the worst items instead of the best", is_damage=True), Trials(ground.settings)
-    pairs = [pair for pair in ground.pairs if pair.candidate.whole_lists]
+def _worst_first(trained: TrainedShop, experiment: Experiment, random: Generator) -> Tally:
+    tally, trials = Tally("the worst items instead of the best", is_damage=True), Trials(trained.settings)
+    pairs = [pair for pair in trained.pairs if pair.candidate.whole_lists]
     for _ in range(experiment.trials):
         pair = pairs[int(random.integers(len(pairs)))]
-        drawn = draw(pair, random, ground.settings.gates.quality.seeds)
+        drawn = draw(pair, random, trained.settings.gates.quality.seeds)
         whole = pair.candidate.whole_lists[int(random.integers(len(pair.candidate.whole_lists)))]
         lists = reverse(whole, pair.candidate.lists[0].shape[1])
         tally.add(trials.judge_candidate(pair, drawn, lists))
     return tally
 
 
-def _rankers(ground: Ground, experiment: Experiment, random: Generator) -> Tally:
+def _rankers(trained: TrainedShop, experiment: Experiment, random: Generator) -> Tally:
     """Only the backtest is judged: does it tell a bad ranker?"""
-    kind, trials, seeds = experiment.name, Trials(ground.settings), ground.settings.gates.quality.seeds
+    kind, trials, seeds = experiment.name, Trials(trained.settings), trained.settings.gates.quality.seeds
     what = f"backtest of a ranker: {RANKERS[kind]}"
     tally = Tally(what, is_damage=True, is_missed=kind == WEAKEST_RANKER, must_fail=kind in STRONG_RANKERS)
-    pairs = [pair for pair in ground.pairs if pair.candidate.whole_backtests]
+    pairs = [pair for pair in trained.pairs if pair.candidate.whole_backtests]
     for _ in range(experiment.trials):
         pair = pairs[int(random.integers(len(pairs)))]
         drawn = draw(pair, random, seeds)
@@ -213,7 +213,7 @@ def _mix(lists: Matrix, whole: Matrix, share: float, random: Generator) -> Matri
     return lists
 
 
-KINDS: dict[str, Callable[[Ground, Experiment, Generator], Tally]] = {
+KINDS: dict[str, Callable[[TrainedShop, Experiment, Generator], Tally]] = {
     "honest weeks": _honest_weeks,
     "honest pairs": _honest_pairs,
     "damaged weeks": _damaged_weeks,

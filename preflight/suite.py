@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from preflight.grounds import Site
+    from preflight.shop_plans import ShopPlan
     from preflight.tallies import Tally
 
 PROCESSES = 2
@@ -22,24 +22,24 @@ PROCESSES = 2
 MOST_WRONG_FAIL, MOST_WRONG_HOLD, MOST_WRONG_HOLD_SIMULATED, LEAST_CAUGHT = 0.01, 0.05, 0.10, 0.95
 
 
-def run_sites(sites: Sequence[Site], folder: Path, report: Callable[[str], None]) -> list[Tally]:
+def run_shops(plans: Sequence[ShopPlan], folder: Path, report: Callable[[str], None]) -> list[Tally]:
     """Train the models of each shop, make its experiments, and return the counts in their order."""
     tallies = []
-    for number, site in enumerate(sites):
+    for number, shop_plan in enumerate(plans):
         own = folder / str(number)
         own.mkdir()
-        ground = site.prepare(own, report)
-        (own / "ground.pickle").write_bytes(pickle.dumps(ground))
-        tallies += _run_experiments(own / "ground.pickle", site, report)
+        trained = shop_plan.prepare(own, report)
+        (own / "trained.pickle").write_bytes(pickle.dumps(trained))
+        tallies += _run_experiments(own / "trained.pickle", shop_plan, report)
     return tallies
 
 
-def _run_experiments(ground: Path, site: Site, report: Callable[[str], None]) -> list[Tally]:
+def _run_experiments(trained: Path, shop_plan: ShopPlan, report: Callable[[str], None]) -> list[Tally]:
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks of Arrow and BLAS
     with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
-        futures = [pool.submit(run, ground, experiment) for experiment in site.experiments]
+        futures = [pool.submit(run, trained, experiment) for experiment in shop_plan.experiments]
         for number, future in enumerate(as_completed(futures), start=1):
-            report(f"{site.name}: experiment {number} of {len(futures)}: {future.result().what}")
+            report(f"{shop_plan.name}: experiment {number} of {len(futures)}: {future.result().what}")
     return [future.result() for future in futures]
 
 

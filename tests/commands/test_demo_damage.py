@@ -12,11 +12,11 @@ import pytest
 
 from demo.checks import Check
 from demo.console import Console
+from demo.damage_checks import check_damage
 from demo.options import Options
 from demo.releases import Outcome
 from demo.reports import Report, make_report
 from demo.sessions import Session
-from demo.sightings import judge_sighting
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.evaluation.champions import FIRST_RELEASE
 
@@ -75,10 +75,14 @@ def test_what_the_gates_said_about_damage(
     is_complete: bool,
     is_expected: bool,
 ) -> None:
-    sighting = judge_sighting(name, findings, is_complete=is_complete)
+    damage_check = check_damage(name, findings, is_complete=is_complete)
 
-    assert (sighting.verdict, list(sighting.gates), sighting.is_expected) == (Verdict(verdict), gates, is_expected)
-    assert says in sighting.text
+    assert (damage_check.verdict, list(damage_check.gates), damage_check.is_expected) == (
+        Verdict(verdict),
+        gates,
+        is_expected,
+    )
+    assert says in damage_check.text
 
 
 class Inspector:
@@ -158,12 +162,12 @@ def test_the_summary_names_the_gates_and_the_report() -> None:
 
 
 def test_damage_that_was_promoted_is_named_as_the_next_champion() -> None:
-    promoted = report("success", "promoted", [HELD]).sighting
+    promoted = report("success", "promoted", [HELD]).damage_check
 
     assert "the next release is compared with damaged data" in promoted
     assert promoted.endswith("The report: file:///demo/storage/page.html")
-    assert "next release" not in report("success", "rejected", [HELD], decision="reject").sighting
-    assert report("success", "promoted", [PASSED], damage=None).sighting == ""
+    assert "next release" not in report("success", "rejected", [HELD], decision="reject").damage_check
+    assert report("success", "promoted", [PASSED], damage=None).damage_check == ""
 
 
 @pytest.mark.parametrize(("succeeded", "code"), [(True, 0), (False, 1)])

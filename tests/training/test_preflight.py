@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from preflight.grounds import QUICK, plan_sites
-from preflight.suite import check_goals, run_sites
+from preflight.shop_plans import QUICK, plan_shops
+from preflight.suite import check_goals, run_shops
 
 if TYPE_CHECKING:
     from preflight.tallies import Tally
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def tallies(tmp_path_factory: pytest.TempPathFactory) -> list[Tally]:
-    sites = plan_sites(None, QUICK)
-    return run_sites(sites, tmp_path_factory.mktemp("preflight"), print)
+    plans = plan_shops(None, QUICK)
+    return run_shops(plans, tmp_path_factory.mktemp("preflight"), print)
 
 
 @pytest.mark.more
@@ -26,7 +26,8 @@ def test_the_gates_see_planted_damage_and_let_honest_weeks_pass(tallies: list[Ta
 
 @pytest.mark.more
 def test_everything_that_preflight_knows_was_tried(tallies: list[Tally]) -> None:
-    [site] = plan_sites(None, QUICK)
+    [shop_plan] = plan_shops(None, QUICK)
     assert [tally.trials for tally in tallies] == [
-        QUICK.data_weeks if experiment.kind == "honest weeks" else experiment.trials for experiment in site.experiments
+        QUICK.data_weeks if experiment.kind == "honest weeks" else experiment.trials
+        for experiment in shop_plan.experiments
     ]

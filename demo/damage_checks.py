@@ -16,7 +16,7 @@ ENDPOINT = "TEST"  # the gates of the test deployment: they judge how it answers
 
 
 @dataclass(frozen=True)
-class Sighting:
+class DamageCheck:
     """What the gates of one release said about a damage.
 
     Attributes:
@@ -34,7 +34,7 @@ class Sighting:
     text: str
 
 
-def judge_sighting(name: str, findings: Sequence[Mapping[str, Any]], *, is_complete: bool) -> Sighting:
+def check_damage(name: str, findings: Sequence[Mapping[str, Any]], *, is_complete: bool) -> DamageCheck:
     """Return what the gates said about a damage.
 
     Args:
@@ -45,15 +45,15 @@ def judge_sighting(name: str, findings: Sequence[Mapping[str, Any]], *, is_compl
     planted = f"the damage {name} ({DAMAGES[name].what})"
     if rejected := _gates(findings, Verdict.FAIL):
         text = f"The gates rejected {planted}, as they are meant to: {_list(rejected)} failed."
-        return Sighting(name, Verdict.FAIL, rejected, is_expected=True, text=text)
+        return DamageCheck(name, Verdict.FAIL, rejected, is_expected=True, text=text)
     held = _gates(findings, Verdict.HOLD)
     verdict = Verdict.HOLD if held else Verdict.PASS
     if not is_complete:
         text = f"The release failed before all gates had judged {planted}; no gate has rejected it."
-        return Sighting(name, verdict, held, is_expected=False, text=text)
+        return DamageCheck(name, verdict, held, is_expected=False, text=text)
     if held:
         text = f"The gates asked a person about {planted}: HOLD of {_list(held)}."
-        return Sighting(name, verdict, held, is_expected=True, text=text)
+        return DamageCheck(name, verdict, held, is_expected=True, text=text)
     is_first = any(_is_of_first_release(finding) for finding in findings)
     if is_first:
         why = "this was a first release, so there was no champion to compare with."
@@ -62,7 +62,7 @@ def judge_sighting(name: str, findings: Sequence[Mapping[str, Any]], *, is_compl
     else:
         why = "all of them passed the release."
     text = f"No gate saw {planted}: {why}"
-    return Sighting(name, verdict, held, is_expected=is_first or DAMAGES[name].is_missed, text=text)
+    return DamageCheck(name, verdict, held, is_expected=is_first or DAMAGES[name].is_missed, text=text)
 
 
 def _gates(findings: Sequence[Mapping[str, Any]], verdict: Verdict) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from preflight.damaged_lists import LIST_DAMAGES
-from preflight.experiments import KINDS, RANKERS, STALE_WEEKS, Experiment, Ground
+from preflight.experiments import KINDS, RANKERS, STALE_WEEKS, Experiment, TrainedShop
 from preflight.weeks import DAYS, Plan, every_day, last_weeks, train_pairs, write_weeks
 from recdeploy_ops.settings import DEFAULT_PATH, load_settings
 from simulation.damages import DAMAGES
@@ -62,7 +62,7 @@ QUICK = Scope(pairs=2, served=6, backtests=6, honest=20, damaged=5, data_weeks=6
 
 
 @dataclass(frozen=True)
-class Site:
+class ShopPlan:
     """A shop, before its models are trained.
 
     Attributes:
@@ -86,7 +86,7 @@ class Site:
     step: int = 1
     experiments: Sequence[Experiment] = ()
 
-    def prepare(self, folder: Path, report: Callable[[str], None]) -> Ground:
+    def prepare(self, folder: Path, report: Callable[[str], None]) -> TrainedShop:
         """Write the extracts and train the models."""
         report(f"{self.name}: writing the extracts of {len(self.data_ends)} weeks")
         weeks = write_weeks(self.shop, self.data_ends, folder / "data", self.settings)
@@ -95,10 +95,10 @@ class Site:
         else:
             trained_weeks = write_weeks(self.shop, self.ends, folder / "trained", self.settings)
         pairs = train_pairs(trained_weeks, self.plan, folder / "models", self.settings, report)
-        return Ground(self.name, self.settings, weeks, pairs, self.step)
+        return TrainedShop(self.name, self.settings, weeks, pairs, self.step)
 
 
-def plan_sites(movielens: Path | None, scope: Scope, only: Collection[str] = KINDS) -> list[Site]:
+def plan_shops(movielens: Path | None, scope: Scope, only: Collection[str] = KINDS) -> list[ShopPlan]:
     """Return the shops: real ratings if there are any, the demo's generated store, and a synthetic shop.
 
     Damage is planted in the first of them.
@@ -114,29 +114,29 @@ def plan_sites(movielens: Path | None, scope: Scope, only: Collection[str] = KIN
         ValueError: a rating or a time is not a number.
     """
     number = TUNING_SHOP if scope.is_tuning else REPORTED_SHOP
-    sites = [_generated(scope, seed=8 + number)]
+    plans = [_generated(scope, seed=8 + number)]
     if scope.pairs > QUICK.pairs:
         shop = make_synthetic_shop(seed=number)
         ends = last_weeks(shop, scope.pairs // 2)
         days = every_day(ends)
-        sites.append(Site("synthetic shop", shop, ends, days, _settings(None), _plan(scope), DAYS))
+        plans.append(ShopPlan("synthetic shop", shop, ends, days, _settings(None), _plan(scope), DAYS))
     if movielens is not None:
         shop = read_shop(movielens, segment="occupation")
         ends = last_weeks(shop, scope.pairs, skipped=0 if scope.is_tuning else 10)
         days = every_day(ends)
-        sites.insert(0, Site("MovieLens-100k", shop, ends, days, _settings("segment"), _plan(scope), DAYS))
+        plans.insert(0, ShopPlan("MovieLens-100k", shop, ends, days, _settings("segment"), _plan(scope), DAYS))
     planned = []
-    for place, site in enumerate(sites):
+    for place, shop_plan in enumerate(plans):
         seed = 100_000 * number + 1_000 * place
         experiments = [Experiment("honest weeks", "", 1, seed), Experiment("honest pairs", "", scope.honest, seed + 1)]
-        plan = site.plan
+        plan = shop_plan.plan
         if place == 0:
             # On the generated store the recipe ranks no better than at random: nothing tells random lists from its own.
             experiments += _plan_damages(scope, seed + 2, RANKERS if movielens is not None else ())
             damaged = set(only) & {"damaged recipes", "worst first", "rankers"}
             plan = replace(plan, damaged_weeks=2 if damaged else 0, recipes=RECIPES)
         wanted = [experiment for experiment in experiments if experiment.kind in only]
-        planned.append(replace(site, plan=plan, experiments=wanted))
+        planned.append(replace(shop_plan, plan=plan, experiments=wanted))
     return planned
 
 
@@ -152,11 +152,11 @@ def _plan_damages(scope: Scope, seed: int, rankers: Iterable[str]) -> list[Exper
     return [Experiment(kind, name, scope.damaged, seed + number) for number, (kind, name) in enumerate(named)]
 
 
-def _generated(scope: Scope, seed: int) -> Site:
+def _generated(scope: Scope, seed: int) -> ShopPlan:
     shop = generate_shop(FIRST_DAY, seed=seed)
     ends = [end_of_week(FIRST_DAY, week) for week in range(scope.pairs + 1)]
     data_ends = [end_of_week(FIRST_DAY, week) for week in range(scope.data_weeks + 1)]
-    return Site("generated store", shop, ends, data_ends, _settings("segment"), _plan(scope))
+    return ShopPlan("generated store", shop, ends, data_ends, _settings("segment"), _plan(scope))
 
 
 def _plan(scope: Scope) -> Plan:
