@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import os
 import shutil
 import time
 from functools import partial
@@ -18,7 +20,7 @@ from oci_emulator.testing import running_emulator
 from recdeploy_ops.context import open_context
 from recdeploy_ops.deployment_manager import RecommenderDeploymentManager
 from recdeploy_ops.domain.records import Decision
-from recdeploy_ops.oci_clients import sessions
+from recdeploy_ops.oci_clients import predictions, sessions
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.settings import load_settings
@@ -31,10 +33,19 @@ SETTINGS_FOLDER = "include"
 RUN_FILES = frozenset({SETTINGS_FOLDER, "shop.db", "storage", "home"})  # of runs and notebooks, in a test's folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_needless_waits():
+    """Wait neither for the disk, as these tests end processes and not machines, nor between two probes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(predictions, "PACE_SECONDS", 0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def emulator_process(tmp_path_factory):
     with running_emulator(tmp_path_factory.mktemp("emulator")) as emulator:
-        emulator.set_timings(create=0.05, update=0.05, delete=0.05)
+        emulator.set_timings(create=0.02, update=0.02, delete=0.02)
         yield emulator
 
 
@@ -89,16 +100,21 @@ def profile_fields(emulator, project_id):
     return extra_of(emulator, project_id)
 
 
+@pytest.fixture(scope="session")
+def committed_settings():
+    return yaml.safe_load((ROOT / "include" / "recommender.yaml").read_text())
+
+
 @pytest.fixture
-def settings(tmp_path):
-    values = yaml.safe_load((ROOT / "include" / "recommender.yaml").read_text())
+def settings(tmp_path, committed_settings):
+    values = copy.deepcopy(committed_settings)
     values["storage"] = (tmp_path / "storage").as_uri()
-    values["release"]["poll_seconds"] = 0.05
-    values["probes"] |= {"known_users": 20, "unknown_users": 5, "malformed_requests": 20, "latency_requests": 5}
-    values["probes"] |= {"consecutive_answers": 8, "repeat_seconds": 0.01}
+    values["release"]["poll_seconds"] = 0.04
+    values["probes"] |= {"known_users": 6, "unknown_users": 2, "malformed_requests": 6, "latency_requests": 3}
+    values["probes"] |= {"consecutive_answers": 5, "repeat_seconds": 0.01}
     folder = tmp_path / SETTINGS_FOLDER
     shutil.copytree(ROOT / "include" / "sql", folder / "sql")
-    (folder / "recommender.yaml").write_text(yaml.safe_dump(values))
+    (folder / "recommender.yaml").write_text(yaml.dump(values, Dumper=yaml.CSafeDumper))
     return load_settings(folder / "recommender.yaml")
 
 

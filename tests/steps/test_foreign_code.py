@@ -266,7 +266,7 @@ def test_the_release_lock_is_held_while_foreign_code_is_tried(context, run, adop
     with pytest.raises(LockHeldError, match="run back"):
         run("run-3", shift=2).plan()
     assert context.ledger.read().releases["back"].require(RehearsalStarted).version == HOSTILE
-    emulator.set_timings(create=0.05)
+    emulator.set_timings(create=0.02)
     run("run-4", shift=2).plan(has_ended=lambda holder: True)
     assert living_tests(context) == [], "a takeover leaves nothing of it"
 

@@ -13,6 +13,7 @@ from recdeploy_ops.domain.events import RollbackRehearsed
 from recdeploy_ops.domain.events import TestValidated as Validated  # a class named Test... would be collected
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.oci_clients import predictions
 from recdeploy_ops.oci_clients.predictions import PACE_SECONDS, Repeats
 from recdeploy_ops.rollout import rehearsals
 from recdeploy_ops.rollout.production import find_production
@@ -135,8 +136,9 @@ def test_production_that_gives_no_answer_is_not_measured_and_a_person_must_look(
     assert tried == [503] * 5  # and not once for each request that production would have received
 
 
-def test_probes_keep_below_the_limit_of_a_tenancy(context, released):
+def test_probes_keep_below_the_limit_of_a_tenancy(context, released, monkeypatch):
     released()
+    monkeypatch.setattr(predictions, "PACE_SECONDS", PACE_SECONDS)
     ask = patient_asker(context, find_production(context).url)
     started = time.monotonic()
     for _ in range(30):

@@ -245,7 +245,7 @@ def test_a_fault_that_passes_needs_no_person(context, two_versions, emulator, mo
     emulator.fail_next("UpdateModelDeployment", status=503)
 
     assert roll_back_to(1) == 0
-    assert "It is tried again in 0.05 s (try 2 of 3)." in caplog.text
+    assert f"It is tried again in {context.settings.release.poll_seconds} s (try 2 of 3)." in caplog.text
     assert "PRODUCTION NEEDS A PERSON" not in caplog.text
     assert served(context) == 1
 

@@ -51,9 +51,12 @@ def render_page(report: Mapping[str, Any]) -> str:
 
 def clean(text: object) -> str:
     """Return a text without control, format and private characters: a direction mark could turn a line around."""
+    shown = str(text)
+    if shown.isprintable():  # as nearly every text is: looking up each character takes most of the page's time
+        return shown
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn"} else char
-        for char in str(text)
+        for char in shown
     )
 
 

@@ -62,22 +62,24 @@ class DirectoryStore:
 
     def list(self, prefix: str, *, start: str = "") -> Iterator[StoredObject]:
         """Yield the objects whose keys begin with ``prefix``, ordered by key."""
-        folder = self._root / prefix.rpartition("/")[0]
+        folder = prefix.rpartition("/")[0]
         objects: list[StoredObject] = []
-        for parent, _, names in os.walk(folder):
+        # Texts and not paths: a ledger of a year has thousands of objects, and is listed with each step.
+        beginning = len(str(self._root)) + 1
+        for parent, _, names in os.walk(self._root / folder):
             for name in names:
-                path = Path(parent, name)
-                key = path.relative_to(self._root).as_posix()
+                path = f"{parent}/{name}"
+                key = path[beginning:]
                 if key.startswith(prefix) and key >= start and not name.startswith(PARTIAL):
                     size = self._size(key, path)
                     if size is not None:
                         objects.append(StoredObject(key, size))
         yield from sorted(objects)
 
-    def _size(self, key: str, path: Path) -> int | None:
+    def _size(self, key: str, path: str) -> int | None:
         """Return the size of an object; None for a broken symbolic link."""
         try:
-            return path.stat().st_size
+            return os.stat(path).st_size  # noqa: PTH116 - see `list`
         except OSError as err:
             if err.errno in (errno.ENOENT, errno.ELOOP):
                 return None
