@@ -85,6 +85,7 @@ def test_a_promotion_is_never_reported_as_done_before_it_is(context, emulator, a
 
 
 @pytest.mark.timeout(600 + 30 * TRIES)
+@pytest.mark.more
 @pytest.mark.parametrize("lie", LIES)
 def test_a_rollback_is_never_reported_as_done_before_it_is(context, emulator, run, two_versions, take, lie):
     for number in range(TRIES):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import shutil
 import time
 from functools import partial
@@ -34,10 +33,9 @@ RUN_FILES = frozenset({SETTINGS_FOLDER, "shop.db", "storage", "home"})  # of run
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_needless_waits():
-    """Wait neither for the disk, as these tests end processes and not machines, nor between two probes."""
+def no_pace():
+    """Do not wait between two probes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda descriptor: None)
         patch.setattr(predictions, "PACE_SECONDS", 0)
         yield
 

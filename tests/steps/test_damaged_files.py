@@ -123,7 +123,7 @@ def test_a_wrong_copy_is_not_a_backup(context, champion, second, monkeypatch):
         (ModelTrained, "recommendations.csv"),
     ],
 )
-@pytest.mark.parametrize("gone", [False, True], ids=["damaged", "deleted"])
+@pytest.mark.parametrize("gone", [False, pytest.param(True, marks=pytest.mark.more)], ids=["damaged", "deleted"])
 def test_a_version_whose_files_were_damaged_after_the_approval_is_not_promoted(
     context, champion, second, kind, file, gone
 ):

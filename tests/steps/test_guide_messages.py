@@ -10,6 +10,8 @@ from recdeploy_ops.domain.errors import RecdeployError
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.rollout.production import find_own_deployments
 
+pytestmark = pytest.mark.more
+
 
 class AirflowSteps:
     """The operators' steps, up to where the guide's messages appear."""

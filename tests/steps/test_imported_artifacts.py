@@ -119,6 +119,7 @@ print(json.dumps([model_id, sorted(os.listdir(folder)), answer]))
 """
 
 
+@pytest.mark.more
 def test_an_ads_generic_model_is_saved_deployed_and_promoted(settings, context, profile_fields, emulator, tmp_path):
     """In a process of its own, for ADS changes much of the one that imports it."""
     folder = artifacts.make_artifact(tmp_path / "made", version=1)

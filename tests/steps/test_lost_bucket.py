@@ -9,6 +9,8 @@ from recdeploy_ops.domain.errors import StateMismatchError
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.rollout.production import find_production
 
+pytestmark = pytest.mark.more
+
 
 @pytest.fixture
 def open_shop(context, make_bucket):

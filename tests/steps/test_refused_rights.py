@@ -16,6 +16,8 @@ from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.steps import promote
 
+pytestmark = pytest.mark.more
+
 TEST = "product-recommender-test-v2"
 NOT_DELETED = "test deployment could not be deleted"
 NOT_TAGGED = "does not name the ledger's head"

@@ -89,6 +89,7 @@ def test_the_release_after_housekeeping_trains_only_the_candidates_side(champion
     assert find_faults(champion) == []
 
 
+@pytest.mark.more
 def test_a_side_that_is_gone_is_trained_again_and_gives_the_same_numbers(champion, run, trained, caplog):
     tidy_up(champion)
     used = evaluate(run)["quality"]
@@ -138,7 +139,7 @@ def test_what_only_judges_the_backtest_does_not_train_it_again(champion, trained
     assert trained() == []
 
 
-@pytest.mark.parametrize("file", ["lists.npz", "manifest.json"])
+@pytest.mark.parametrize("file", [pytest.param("lists.npz", marks=pytest.mark.more), "manifest.json"])
 def test_a_damaged_side_is_trained_again_and_replaced(champion, run, trained, caplog, file):
     tidy_up(champion)
     before = champion.refresh().backtests[1]
@@ -153,6 +154,7 @@ def test_a_damaged_side_is_trained_again_and_replaced(champion, run, trained, ca
     assert champion.refresh().backtests[1] == before
 
 
+@pytest.mark.more
 def test_a_side_that_holds_out_other_rows_is_trained_again(champion, run, trained, caplog, monkeypatch):
     """As after a change of the code that chooses them, which the inputs do not show."""
     with monkeypatch.context() as patched:
