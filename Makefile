@@ -14,7 +14,7 @@ BIN := .venv/bin
 # With the demo's settings and connections if there is a demo; else with the project's own.
 RECDEPLOY := $(BIN)/python -m demo run-tool $(BIN)/python -m recdeploy_ops
 ARGS ?=
-TEST_WORKERS ?= 4
+TEST_WORKERS ?= 3
 MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags include/training include/score_template \
   oci_emulator demo simulation preflight benchmarks)
 
@@ -47,7 +47,7 @@ help: ## List the targets
 #| make bench understands ARGS="--movielens FOLDER --sizes 100k,1m --parts extraction,serving": see ARGS=--help
 #| make preflight understands DATA=folder (its files separated by commas) and ARGS="--quick --out FILE": see ARGS=--help
 #| make setup understands PYTHON=/path/to/python3.12; test, test-more, test-unit and lock understand ARGS="...";
-#| test and test-more understand TEST_WORKERS=4, the number of processes.
+#| test and test-more understand TEST_WORKERS=3, the number of processes.
 
 setup: ## Make .venv from the lock (does nothing if it is up to date)
 	@./scripts/setup.sh

@@ -19,6 +19,7 @@ def release_of_an_empty_shop(installation: Installation, first_release: EndedRun
         return installation.inspect_run(run_id, installation.follow(run_id), before)
 
 
+@pytest.mark.more
 def test_an_empty_table_stops_the_run_at_the_extract_and_says_what_to_do(
     installation: Installation, release_of_an_empty_shop: EndedRun
 ) -> None:
@@ -33,6 +34,7 @@ def test_an_empty_table_stops_the_run_at_the_extract_and_says_what_to_do(
     assert "check that the table is filled" in error
 
 
+@pytest.mark.more
 def test_a_run_that_fails_is_closed_and_leaves_nothing(
     installation: Installation, release_of_an_empty_shop: EndedRun
 ) -> None:

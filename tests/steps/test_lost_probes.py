@@ -34,13 +34,17 @@ REFUSALS = (401, 404)
 
 
 @pytest.fixture
-def second(run, released):
+def second(run, released, begin_with):
     """v1 serves, and v2 is deployed to test."""
-    released()
-    second = run("run-2", shift=1)
-    second.register()
-    second.deploy_test()
-    return second
+    deploying = run("run-2", shift=1)
+
+    def make():
+        released()
+        deploying.register()
+        deploying.deploy_test()
+
+    begin_with("deployed-2", make)
+    return run("run-2", shift=1)
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)

@@ -99,6 +99,7 @@ def test_strange_ids_reach_the_lists_unchanged_and_repeatably(tmp_path: Path) ->
         assert str(tmp_path) not in (tmp_path / "a" / name).read_text(encoding="utf-8")
 
 
+@pytest.mark.more
 def test_rows_that_would_break_the_stock_operator_are_dropped(tmp_path: Path) -> None:
     users = [str(n) for n in range(30)]
     items = [str(n) for n in range(12)]
@@ -143,6 +144,7 @@ def test_the_stock_engine_gives_the_same_lists_and_measures(tmp_path: Path) -> N
     assert not full.equals(rounded)
 
 
+@pytest.mark.more
 def test_a_training_that_does_not_fit_into_memory_is_refused(tmp_path: Path) -> None:
     ratings = [(f"u{n}", f"p{n % 7}", 1.0 + n % 5) for n in range(100)]
     extract = shops.write_extract(tmp_path / "extract", ratings)
