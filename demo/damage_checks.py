@@ -76,7 +76,7 @@ def _gates(findings: Sequence[Mapping[str, Any]], verdict: Verdict) -> tuple[str
 
 
 def _is_of_first_release(finding: Mapping[str, Any]) -> bool:
-    return FIRST_RELEASE in str(finding["message"])
+    return finding.get("unmeasured") == FIRST_RELEASE
 
 
 def _list(names: Sequence[str]) -> str:

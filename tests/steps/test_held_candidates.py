@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 
@@ -19,8 +20,10 @@ from recdeploy_ops.domain.errors import (
 )
 from recdeploy_ops.domain.events import ApprovalRequested, DataChecked
 from recdeploy_ops.domain.records import Decision
+from recdeploy_ops.evaluation.champions import FIRST_RELEASE
 from recdeploy_ops.evaluation.release_report import page_key
 from recdeploy_ops.evaluation.stored_reports import read_report
+from recdeploy_ops.storage.keys import run_prefix
 
 DAG = "recommender_retrain"
 
@@ -161,3 +164,18 @@ def test_a_report_that_was_deleted_is_gone(validated):
 def test_an_answer_in_a_notebook_needs_no_comment(cells):
     cells.until_test()
     assert cells.manager.promote_to_production(comment="")["version"] == 1
+
+
+def test_every_gate_that_needs_a_champion_says_so_of_a_first_release(context, validated):
+    first = validated(1)
+    first.ask()
+    folder = run_prefix("run-1", "report")
+    [key] = [
+        stored.key for stored in context.store.list(f"{folder}/") if re.search(r"/[0-9a-f]{16}\.json$", stored.key)
+    ]
+    report = json.loads(context.store.read(key))
+
+    found = {f["gate"] for f in report["findings"] if (f["verdict"], f["unmeasured"]) == ("HOLD", FIRST_RELEASE)}
+    assert {"history_lost", "items_missing", "newest_user", "churn"} <= found
+    [sentence] = [sentence for sentence in report["not_measured"] if FIRST_RELEASE in sentence]
+    assert set(sentence.partition(": ")[0].split(", ")) == found

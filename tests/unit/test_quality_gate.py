@@ -236,6 +236,11 @@ def test_a_model_that_explains_less_is_seen(own: float | None, champion: float |
     assert judge_training(own, champion, 20_000, TrainingThresholds(), why="").verdict is verdict
 
 
+def test_without_the_champions_number_its_absence_is_the_reason() -> None:
+    finding = judge_training(0.4, None, 20_000, TrainingThresholds(), why="this is the first release")
+    assert (finding.value, finding.unmeasured) == (0.4, "this is the first release")
+
+
 @pytest.mark.parametrize(
     ("metrics", "explained"),
     [

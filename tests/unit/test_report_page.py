@@ -39,7 +39,7 @@ def sample(text: str = "p1", verdict: str = "HOLD") -> dict[str, Any]:
         "interval": [-0.04, 0.06],
         "scale": "share",
     }
-    unmeasured = {**finding, "gate": "churn", "value": None, "interval": None, "message": "Not measured: of a reason."}
+    unmeasured = {**finding, "gate": "churn", "value": None, "interval": None, "unmeasured": "of a reason"}
     report: dict[str, Any] = {
         "project": text,
         "run": text,

@@ -20,10 +20,7 @@ def render_verdict(report: Mapping[str, Any], link: str) -> str:
         link: address of its page, or where that is stored.
     """
     opened = [
-        finding
-        for finding in report["findings"]
-        if finding["verdict"] != "PASS"
-        and not (finding["value"] is None and finding["message"].startswith("Not measured: "))
+        finding for finding in report["findings"] if finding["verdict"] != "PASS" and not finding.get("unmeasured")
     ]
     reasons = [
         f"- {MARKS.get(finding['verdict'], UNKNOWN_VERDICT)} {escape_text(finding['gate'], 80)}: "

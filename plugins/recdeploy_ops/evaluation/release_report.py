@@ -114,9 +114,9 @@ def _describe_unmeasured(findings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a sentence for each reason why something was not measured, with the gates that it concerns."""
     gates: dict[str, list[str]] = {}
     for finding in findings:
-        if finding["value"] is None and finding["message"].startswith("Not measured: "):
-            gates.setdefault(finding["message"].removeprefix("Not measured: "), []).append(finding["gate"])
-    return [f"{', '.join(names)}: {reason}" for reason, names in gates.items()]
+        if reason := finding.get("unmeasured"):
+            gates.setdefault(reason, []).append(finding["gate"])
+    return [f"{', '.join(names)}: {reason}." for reason, names in gates.items()]
 
 
 def _describe_verdict(report: Mapping[str, Any]) -> dict[str, str]:

@@ -122,7 +122,7 @@ def with_advice(seen: str, value: float, bound: Most | Least, advice: str) -> st
 
 def not_measured(gate: str, why: str) -> Finding:
     """Return the HOLD of a gate that could not measure anything, with the reason."""
-    return Finding(gate, Verdict.HOLD, None, "measured", f"Not measured: {why}.", 0)
+    return Finding(gate, Verdict.HOLD, None, "measured", f"Not measured: {why}.", 0, unmeasured=why)
 
 
 def _require_finite(*numbers: float | None) -> None:

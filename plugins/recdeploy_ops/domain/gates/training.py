@@ -58,12 +58,14 @@ def judge_training(
     drop = bounds.drop.describe(plain)
     threshold = f"below the champion's: {drop}; FAIL if <= 0 where the champion's is > {bounds.explains:g}"
     if own is None or not math.isfinite(own):
-        message = "Not measured: the error is unknown, or the held-out ratings are all equal."
-        return Finding(gate, Verdict.HOLD, None, threshold, message, ratings, unit)
+        reason = "the error is unknown, or the held-out ratings are all equal"
+        return Finding(
+            gate, Verdict.HOLD, None, threshold, f"Not measured: {reason}.", ratings, unit, unmeasured=reason
+        )
     message = f"The model explains {plain(own)} of the variance of the held-out ratings"
     if champion is None:
         message += f"; the champion's is unknown: {why}"
-        return Finding(gate, Verdict.HOLD, own, threshold, message + ".", ratings, unit)
+        return Finding(gate, Verdict.HOLD, own, threshold, message + ".", ratings, unit, unmeasured=why)
     message += f"; the champion's explained {plain(champion)}"
     if own <= 0 and champion > bounds.explains:
         message += ". It learned nothing: look at training.learning_rate, training.epochs and the scale of the ratings"

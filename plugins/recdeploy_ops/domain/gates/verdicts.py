@@ -35,6 +35,7 @@ class Finding:
         unit: what ``users`` counts.
         interval: 95 % confidence interval of a sampled value.
         scale: of value, threshold and interval, which are written alike.
+        unmeasured: why what the gate judges could not be measured, without a full stop; empty if it was.
     """
 
     gate: str
@@ -46,6 +47,7 @@ class Finding:
     unit: str = "users"
     interval: tuple[float, float] | None = None
     scale: Scale = Scale.NUMBER
+    unmeasured: str = ""
 
 
 @dataclass(frozen=True)
