@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import StateMismatchError
 from recdeploy_ops.domain.remedies import ImportProduction
-from recdeploy_ops.ledger.state_file import find_foreign_state_file
+from recdeploy_ops.ledger.foreign_state_file import find_foreign_state_file
 from recdeploy_ops.oci_clients.tags import PROJECT_TAG
 from recdeploy_ops.rollout.production import find_candidates
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.records import Deployment
-    from recdeploy_ops.ledger.state_file import ForeignStateFile
+    from recdeploy_ops.ledger.foreign_state_file import ForeignStateFile
 
 IGNORE = "List those that do not serve this shop in the setting release.ignored_deployments"
 MOVE_AWAY = "Move that file away if it is of no use"

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 RESERVE_BYTES = 64 << 20  # of storage, for the ledger and a release: not used for versions that only tags vouch for
 
 
-def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) -> Outcome:
+def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool, version: int | None = None) -> Outcome:
     """Compare the ledger with OCI and, with ``apply``, record what OCI has.
 
     Args:
@@ -50,10 +50,11 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) 
         deployment_id: OCID of the deployment that is production; by default the ledger's, or the one that is tagged as
             production.
         apply: whether to record the difference; otherwise it is only shown.
+        version: the number for what production serves, if it was never imported; by default the shop's own.
 
     Raises:
         LockHeldError: a release is in progress.
-        SettingsError: more than one deployment could be production.
+        SettingsError: more than one deployment could be production, or the number is another version's.
         StateMismatchError: production belongs to another project, or is not ACTIVE and is not being updated.
         DeploymentFailedError: production does not answer as its version would.
     """
@@ -61,7 +62,7 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) 
     production = inventory.choose_production(context, ledger.state, deployment_id)
     if production is not None and production.lifecycle_state.is_updating:
         return _await_update(context, production)
-    actual = inventory.take_inventory(context, ledger.state, production)
+    actual = inventory.take_inventory(context, ledger.state, production, version)
     duplicates = inventory.find_duplicates(context, production)
     difference = [
         *_describe(ledger),
