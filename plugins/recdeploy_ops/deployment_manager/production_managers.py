@@ -88,6 +88,8 @@ class ProductionManager:
     def rollback_artifacts(self, version: int) -> bool:
         """Replace `artifact_dir` and `results_dir` by a version; production stays as it is.
 
+        If only a backup of another manager has the version, its files are restored as they are, with a warning.
+
         Returns:
             Whether storage has an undamaged copy of that version.
 
@@ -145,17 +147,20 @@ class ProductionManager:
         return "\n".join(line for line in summary.splitlines() if not line.startswith(PHASE_MARK))
 
     def list_backups(self) -> list[dict[str, Any]]:
-        """Return the complete backups, oldest first.
+        """Return the complete backups, oldest first, and those that another manager made.
 
         Returns:
-            For each: ``version``, ``timestamp``, ``backup_path``, ``files`` (how many), ``digest`` and
-            ``production_deployment`` (what served it: ``model_id``, ``deployment_id``, ``endpoint``, ...).
+            For each: ``version``, ``timestamp``, ``backup_path``, ``files`` (how many), ``digest``, ``is_verified``
+            and ``production_deployment`` (what served it: ``model_id``, ``deployment_id``, ``endpoint``, ...). Nothing
+            verifies the files of another manager's backup: its ``digest`` is empty, and its ``production_deployment``
+            is its ``metadata.json``.
 
         Raises:
             SettingsError: the storage belongs to another project.
         """
         self.context.ledger.require_project()
-        return read_backups(self.context.store)
+        self.context.refresh()
+        return read_backups(self.context.store, self.context.history())
 
     def import_existing_deployment(self, deployment_id: str) -> list[str]:
         """Import an existing deployment as production; return the changes of the ledger.

@@ -146,8 +146,11 @@ def dump_history(entries: Iterable[Entry]) -> str:
 
 
 def describe_backups(backups: Iterable[Mapping[str, object]]) -> str:
-    """Return the backups, one line each, oldest first."""
-    lines = [f"v{backup['version']:<4} {backup['files']:>4} files  {backup['prefix']}" for backup in backups]
+    """Return the backups, one line each, in their order, each with its ``note`` if it has one."""
+    lines = []
+    for backup in backups:
+        line = f"v{backup['version']:<4} {backup['files']:>4} files  {_show(backup['prefix'])}"
+        lines.append(f"{line}  {backup['note']}" if backup.get("note") else line)
     return "\n".join(lines) or "No backup yet: the first is made when a second version is released."
 
 

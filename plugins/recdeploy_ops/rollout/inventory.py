@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from recdeploy_ops.oci_clients.tags import (
     version_number,
 )
 from recdeploy_ops.rollout.imported_numbers import choose_number, highest_used, require_number
+from recdeploy_ops.rollout.old_backups import find_old_versions
 from recdeploy_ops.rollout.production import find_candidates, require_owned
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.switches import verify_serving
@@ -39,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Inventory:
-    """What OCI has, in the ledger's terms."""
+    """What OCI has, in the ledger's terms, and the versions that only a backup of the shop's own manager has."""
 
     versions: dict[int, Version]
     highest_version: int
@@ -105,12 +107,12 @@ def take_inventory(
     version = next((v for v in versions.values() if v.model_id == deployment.model_id), None)
     if version is None:
         number = choose_number(context, deployment, versions, requested)
-        highest = max(highest, number, highest_used(context))
-        version = Version(
-            number, Stage.CHAMPION, "adopted", digest="", model_id=deployment.model_id, artifact="", results=""
-        )
+        highest = max(highest, highest_used(context))
+        version = Version(number, Stage.CHAMPION, "adopted", "", deployment.model_id, artifact="", results="")
         versions[number] = version
     require_number(version, requested)
+    versions |= find_old_versions(context, versions, deployment.model_id)
+    highest = max([highest, *versions])
     verify_serving(context, deployment, version=version.number, digest=version.digest)
     serving = Serving(
         deployment_id=deployment.deployment_id,
@@ -286,11 +288,9 @@ def _previous(
 
 def _is_time(text: str | None) -> bool:
     """Return whether a tag has a time: anyone who writes the Model Catalog can set any text."""
-    try:
-        datetime.fromisoformat(text or "")
-    except ValueError:
-        return False
-    return True
+    with suppress(ValueError):
+        return bool(datetime.fromisoformat(text or ""))
+    return False
 
 
 def _since(context: ReleaseContext, state: LedgerState, deployment: Deployment) -> str:

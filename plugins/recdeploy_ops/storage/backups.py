@@ -35,13 +35,13 @@ class UnverifiedBackup:
         version: the number in its name.
         prefix: its key prefix, without a trailing slash.
         timestamp: what follows the number in its name.
-        files: the names of its files below the prefix.
+        files: the size in bytes of each file, by its name below the prefix.
     """
 
     version: int
     prefix: str
     timestamp: str
-    files: tuple[str, ...]
+    files: Mapping[str, int]
 
     def read_metadata(self, store: Store) -> str:
         """Return the text of its ``metadata.json``; empty without one."""
@@ -60,12 +60,12 @@ def list_unverified(store: Store, entries: Iterable[Entry]) -> list[UnverifiedBa
             a backup.
     """
     opened = {f"{entry.at:%Y%m%d_%H%M%S}" for entry in entries if isinstance(entry.event, ReleaseOpened)}
-    folders: dict[tuple[str, int, str], list[str]] = {}
+    folders: dict[tuple[str, int, str], dict[str, int]] = {}
     for stored in store.list(BACKUPS):
         if match := BACKUP_FILE.fullmatch(stored.key):
-            folders.setdefault((match[1], int(match[2]), match[3]), []).append(match[4])
+            folders.setdefault((match[1], int(match[2]), match[3]), {})[match[4]] = stored.size
     found = [
-        UnverifiedBackup(version, prefix, timestamp, tuple(files))
+        UnverifiedBackup(version, prefix, timestamp, files)
         for (prefix, version, timestamp), files in folders.items()
         if version and MANIFEST not in files and timestamp not in opened
     ]
