@@ -7,7 +7,7 @@ import logging
 import pytest
 from steps.factories import adopt, deploy_foreign, living, switch_by_hand, with_ignored
 
-from recdeploy_ops.domain.events import TestValidated
+from recdeploy_ops.domain import events
 from recdeploy_ops.evaluation.stored_reports import read_report
 from recdeploy_ops.rollout.production import find_production
 
@@ -19,8 +19,9 @@ def test_production_is_no_longer_named_as_a_test_deployment_once_it_is_imported(
     before = context.deployments.get(production)
 
     shown = adopt(context, production, apply=False)
-    assert f"Product Recommender API v1 (TEST) ({production}) is named as a test deployment: it becomes {NAME}" in (
-        shown["difference"]
+    assert (
+        f"Product Recommender API v1 (TEST) ({production}) is named as a test deployment: it becomes {NAME}"
+        in (shown["difference"])
     )
     assert find_production(context) is None
     adopt(context, production)
@@ -70,7 +71,7 @@ def test_answers_with_a_score_are_compared_like_those_with_a_rating(context, old
 
     first.validate()
 
-    report = read_report(context.store, context.ledger.read().releases["run-1"].require(TestValidated))
+    report = read_report(context.store, context.ledger.read().releases["run-1"].require(events.TestValidated))
     said = {finding["gate"]: finding["message"] for finding in report["findings"]}
     assert "gave no list" not in str(report)
     assert "6 of 6 lists would change" in said["changed_lists"]

@@ -200,4 +200,4 @@ class ProductionManager:
         self._session.finish(adopt_production.advance, run_id, deployment_id=deployment_id, apply=True)
         if not isinstance(shown, dict):
             return []  # production was being updated: the difference is not known
-        return [*shown["difference"], *shown.get("importable", [])]
+        return [*shown["difference"], *shown.get("importable", []), *shown.get("left", [])]

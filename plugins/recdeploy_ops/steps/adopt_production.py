@@ -62,8 +62,12 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool, 
         *differences.compare(ledger.state, actual),
     ]
     importable = _describe_importable(context, actual)
+    is_foreign = production is not None and actual.production is not None and not actual.production.digest
+    left = existing_shops.describe_leftovers(context, production) if production is not None and is_foreign else []
     for line in [*difference, *importable] or ["The ledger and OCI agree: there is nothing to adopt."]:
         log.info("%s", line)
+    for line in left:
+        log.warning("%s", line)
     if apply and difference:
         waiting = _untag_duplicates(context, ledger.state, duplicates)
         if waiting:
@@ -73,8 +77,12 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool, 
         _record(context, actual, difference)
     recorded = difference or _recorded_last(context)
     if apply and recorded:
-        return tagging.advance_tagging(context) or {"difference": recorded, "applied": True}
-    return {"difference": difference, "applied": False, **({"importable": importable} if importable else {})}
+        return tagging.advance_tagging(context) or {"difference": recorded, "applied": True, **_non_empty(left=left)}
+    return {"difference": difference, "applied": False, **_non_empty(importable=importable, left=left)}
+
+
+def _non_empty(**lists: list[str]) -> dict[str, list[str]]:
+    return {name: lines for name, lines in lists.items() if lines}
 
 
 @dataclass(frozen=True)
