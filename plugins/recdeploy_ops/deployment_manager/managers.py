@@ -11,8 +11,8 @@ from recdeploy_ops.approvals.answers import NO_TEST
 from recdeploy_ops.deployment_manager import decisions, folders, imported_artifacts
 from recdeploy_ops.deployment_manager.backup_lists import LOCAL
 from recdeploy_ops.deployment_manager.endpoints import ModelDeployment, delete_other_sizes, find_endpoint
+from recdeploy_ops.deployment_manager.import_managers import ImportManager
 from recdeploy_ops.deployment_manager.overrides import choose_size, default_params
-from recdeploy_ops.deployment_manager.production_managers import ProductionManager
 from recdeploy_ops.deployment_manager.sources import source_of
 from recdeploy_ops.domain.errors import CellOrderError, SettingsError
 from recdeploy_ops.domain.events import (
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class RecommenderDeploymentManager(ProductionManager):
+class RecommenderDeploymentManager(ImportManager):
     """Retrains, tests, promotes and rejects from a notebook. Takes the arguments of `ProductionManager`.
 
     A session makes one release at a time. It holds the release lock from `backup_current_artifacts`, `extract_data` or

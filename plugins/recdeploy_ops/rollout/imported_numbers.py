@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from recdeploy_ops.domain.errors import SettingsError
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.ledger.foreign_state_file import HIGHEST_NUMBER, find_foreign_state_file
-from recdeploy_ops.storage.backups import highest_backup, list_unverified
+from recdeploy_ops.storage.backups import highest_backup, list_foreign_folders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +81,7 @@ def _why_not(
         return f"v{number} is taken: it is the model {versions[number].model_id or 'of another version'}."
     if number <= context.state.highest_version:
         return f"v{number} is taken: a release of the ledger had that number."
-    for backup in list_unverified(context.store, context.history()):
+    for backup in list_foreign_folders(context.store, context.history()):
         if backup.version == number and deployment.model_id not in backup.read_metadata(context.store):
             return f"v{number} is taken: {backup.prefix} is a backup of another version, as far as its metadata says."
     return None

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool, version: int | None = None) -> Outcome:
+def advance(
+    context: ReleaseContext, *, deployment_id: str | None, apply: bool, version: int | None = None, note: str = ""
+) -> Outcome:
     """Compare the ledger with OCI and, with ``apply``, record what OCI has.
 
     Args:
@@ -42,6 +44,8 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool, 
             production.
         apply: whether to record the difference; otherwise it is only shown.
         version: the number for what production serves, if it was never imported; by default the shop's own.
+
+        note: what a person says about it; recorded with the difference.
 
     Raises:
         LockHeldError: a release is in progress.
@@ -61,6 +65,8 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool, 
         *differences.compare_tags(context, production, duplicates),
         *differences.compare(ledger.state, actual),
     ]
+    if difference and note:
+        difference.append(f"described as: {note}")
     importable = _describe_importable(context, actual)
     is_foreign = production is not None and actual.production is not None and not actual.production.digest
     left = existing_shops.describe_leftovers(context, production) if production is not None and is_foreign else []

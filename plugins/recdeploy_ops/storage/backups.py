@@ -52,6 +52,15 @@ class UnverifiedBackup:
 
 
 def list_unverified(store: Store, entries: Iterable[Entry]) -> list[UnverifiedBackup]:
+    """Return the folders of `list_foreign_folders` that have the parts of a backup."""
+    return [
+        folder
+        for folder in list_foreign_folders(store, entries)
+        if BACKUP_METADATA in folder.files or any(name.startswith(f"{BACKUP_ARTIFACT}/") for name in folder.files)
+    ]
+
+
+def list_foreign_folders(store: Store, entries: Iterable[Entry]) -> list[UnverifiedBackup]:
     """Return the folders named ``vN_...`` without a manifest, oldest first.
 
     Args:
