@@ -2,8 +2,8 @@
 
 Rebuilds the ledger from OCI's tags, the Model Catalog and the deployments: after the ledger was lost or damaged, after
 production was changed by hand in the console, or to import a deployment that this project did not make. To import one,
-enter its OCID as *deployment_id*: it keeps the number that its own manager has given it, unless *version* names another,
-and that manager's backups become versions that a rollback can name. Without an OCID, while nothing is in production, it
+enter its OCID as *deployment_id*: it keeps the number that its own manager gave it, unless *version* names another, and
+that manager's backups become versions that a rollback can name. Without an OCID, while nothing is in production, it
 lists what could be imported. A damaged ledger is moved to `ledger-damaged/` in the storage, and a new one is begun.
 
 **When it runs.** By hand. Run it first with *apply* off: the task's log and result show the difference, and nothing is
@@ -11,8 +11,8 @@ written. With *apply* on, the ledger gets one entry that describes what OCI has.
 change, and its name if that says that it is a test deployment.
 
 **When it fails.** A release is in progress; production is not ACTIVE or does not answer; more than one deployment is
-tagged as production (name one of them); *version* is the number of something else; the deployment or the storage belongs
-to another project.
+tagged as production (name one of them); *version* is the number of something else; the deployment or the storage
+belongs to another project.
 """
 
 from __future__ import annotations
