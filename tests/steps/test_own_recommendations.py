@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 
+import pandas as pd
 import pytest
 from shops import source_of
 from steps.factories import PRODUCTS, USERS, served_to_all, shop
@@ -63,6 +64,29 @@ def test_they_are_released_like_a_trained_model(manager, write, tmp_path, has_da
     assert served_to_all(manager.context) == {1}
     with pytest.raises(CellOrderError):
         manager.build_artifact()
+
+
+def test_a_table_in_memory_is_taken_like_a_file(manager, write):
+    table = pd.read_csv(write(), dtype={"user_id": str}, keep_default_na=False)
+    counts = manager.take_recommendations(table)
+    from_table = (manager.results_dir / "recommendations.csv").read_bytes()
+
+    assert manager.take_recommendations(write()) == counts
+    assert (manager.results_dir / "recommendations.csv").read_bytes() == from_table
+
+
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        ([1.0, 2.0], "The column user_id has floating-point numbers"),
+        (["u", None], r"1 rows of the table have no user_id \(first: row 3"),
+    ],
+)
+def test_a_table_without_usable_ids_is_refused(manager, column, says):
+    table = pd.DataFrame({"user_id": column, "product_id": [1, 2], "rating": [1, 2]})
+
+    with pytest.raises(SettingsError, match=says):
+        manager.take_recommendations(table)
 
 
 def test_without_a_first_cell_they_take_the_lock(manager, write):

@@ -33,11 +33,11 @@ SCORE = "score"  # the guide's authors' name for a rating
 FIX = "Write it with recommendations.to_csv('recommendations.csv', index=False)"
 
 
-def read_recommendations(path: str | Path, source: SourceSettings) -> pd.DataFrame:
-    """Read lists from a CSV file: a row for each recommendation, in any order.
+def read_recommendations(given: str | Path | pd.DataFrame, source: SourceSettings) -> pd.DataFrame:
+    """Read lists from a CSV file or a table: a row for each recommendation, in any order.
 
     Args:
-        path: of the file: UTF-8, with a header.
+        given: path of a file in UTF-8 with a header; or a table, whose ids are text or whole numbers.
         source: names its columns; `score` stands for the rating too. Other columns are not used.
 
     Returns:
@@ -49,10 +49,10 @@ def read_recommendations(path: str | Path, source: SourceSettings) -> pd.DataFra
             a product stands twice in one list.
     """
     columns = [source.user_column, source.item_column, source.rating_column]
-    table = _read(Path(path).expanduser(), columns)
+    table = _read(given, columns)
     user, item, rating = columns
     repeated = table.duplicated([user, item])
-    _refuse(path, table, repeated, "repeat a product in one user's list")
+    _refuse(given, table, repeated, "repeat a product in one user's list")
     order = pd.factorize(table[user])[0]
     by_rating = np.lexsort((-table[rating].to_numpy(), order))  # stable: equal ratings keep their order
     return table.iloc[by_rating].reset_index(drop=True)
@@ -64,7 +64,7 @@ def read_new_user_list(path: str | Path, source: SourceSettings) -> pd.DataFrame
     Raises:
         SettingsError: as from `read_recommendations`.
     """
-    table = _read(Path(path).expanduser(), [source.item_column, source.rating_column])
+    table = _read(path, [source.item_column, source.rating_column])
     _refuse(path, table, table.duplicated([source.item_column]), "repeat a product")
     return table
 
@@ -120,39 +120,66 @@ def longest_list(table: pd.DataFrame, source: SourceSettings) -> int:
     return int(table[source.user_column].value_counts(sort=False).max())
 
 
-def _read(path: Path, columns: list[str]) -> pd.DataFrame:
+def _read(given: str | Path | pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Return the columns of a file or a table: ids as text, and the rating, finite numbers, as the last one."""
+    name = _name(given)
+    table = _texts(given) if isinstance(given, pd.DataFrame) else _read_file(Path(given).expanduser())
+    rating, found = columns[-1], ", ".join(map(repr, table.columns)) or "none"
+    if rating not in table and SCORE in table:
+        table = table.rename(columns={SCORE: rating})
+    missing = [column for column in columns if column not in table]
+    if missing or table.empty:
+        what = f"lacks {', '.join(missing)}" if missing else "has no rows"
+        raise SettingsError(
+            f"{name} {what}; its columns are {found}. It must have {', '.join(columns)}, or {SCORE} for the last one.",
+            Remedy(FIX),
+        )
+    table = table[columns]
+    for column in columns[:-1]:
+        _refuse(given, table, table[column].str.strip().eq(""), f"have no {column}")
+        too_long = table[column].str.len() > LONGEST_ID
+        _refuse(given, table, too_long, f"have a {column} of more than {LONGEST_ID:,} characters")
+    ratings = pd.to_numeric(table[rating], errors="coerce").to_numpy(dtype=float)
+    _refuse(given, table, ~np.isfinite(ratings), f"have a {rating} that is not a finite number")
+    return table.assign(**{rating: ratings})
+
+
+def _read_file(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError as err:
         raise SettingsError(f"{path} does not exist.", Remedy(FIX)) from err
     except (OSError, ValueError) as err:  # pandas' own errors are ValueErrors
         raise SettingsError(f"{path} cannot be read: {err}.", Remedy(FIX)) from err
-    rating, found = columns[-1], ", ".join(map(repr, table.columns)) or "none"
-    if rating not in table and SCORE in table:
-        table = table.rename(columns={SCORE: rating})
-    missing = [name for name in columns if name not in table]
-    if missing or table.empty:
-        what = f"lacks {', '.join(missing)}" if missing else "has no rows"
-        raise SettingsError(
-            f"{path} {what}; its columns are {found}. It must have {', '.join(columns)}, or {SCORE} for the last one.",
-            Remedy(FIX),
-        )
-    table = table[columns]
-    for name in columns[:-1]:
-        _refuse(path, table, table[name].str.strip().eq(""), f"have no {name}")
-        _refuse(
-            path, table, table[name].str.len() > LONGEST_ID, f"have a {name} of more than {LONGEST_ID:,} characters"
-        )
-    ratings = pd.to_numeric(table[rating], errors="coerce")
-    _refuse(path, table, ~np.isfinite(ratings.to_numpy(dtype=float)), f"have a {rating} that is not a finite number")
-    return table.assign(**{rating: ratings.astype(float)})
 
 
-def _refuse(path: str | Path, table: pd.DataFrame, wrong: Any, what: str) -> None:
+def _texts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its values as text, missing ones as none.
+
+    Raises:
+        SettingsError: a column of ids has numbers with a fraction: 7 would become the user 7.0.
+    """
+    texts = {}
+    for column in table.columns:
+        values = table[column]
+        if pd.api.types.is_float_dtype(values) and str(column).endswith("_id"):
+            raise SettingsError(
+                f"The column {column} has floating-point numbers, so that 7 would become the id 7.0.",
+                Remedy(f"Read it as text, e.g. pd.read_csv(..., dtype={{{str(column)!r}: str}})"),
+            )
+        texts[column] = values.astype(str).where(values.notna(), "")
+    return pd.DataFrame(texts)
+
+
+def _name(given: str | Path | pd.DataFrame) -> str:
+    return "the table" if isinstance(given, pd.DataFrame) else str(given)
+
+
+def _refuse(given: str | Path | pd.DataFrame, table: pd.DataFrame, wrong: Any, what: str) -> None:
     rows = np.flatnonzero(np.asarray(wrong))
     if rows.size:
         first = ", ".join(f"{value!r:.80}" for value in table.iloc[int(rows[0])].tolist())
-        raise SettingsError(f"{rows.size:,} rows of {path} {what} (first: row {rows[0] + 2:,}: {first}).")
+        raise SettingsError(f"{rows.size:,} rows of {_name(given)} {what} (first: row {rows[0] + 2:,}: {first}).")
 
 
 def _rankings(lists: pd.DataFrame, source: SourceSettings) -> Iterator[tuple[str, list[tuple[str, float]]]]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pandas import DataFrame
+
     from recdeploy_ops.domain.events import StoredEvent
     from recdeploy_ops.extraction import Source
 
@@ -61,7 +63,10 @@ class TrainingManager(ImportManager):
         return dict(summary["metrics"])
 
     def take_recommendations(
-        self, recommendations: str | Path, top_k: int | None = None, new_user_csv_path: str | Path | None = None
+        self,
+        recommendations: str | Path | DataFrame,
+        top_k: int | None = None,
+        new_user_csv_path: str | Path | None = None,
     ) -> dict[str, int]:
         """Take recommendations that a person's own code has made, in place of `train_model`.
 
@@ -69,8 +74,8 @@ class TrainingManager(ImportManager):
         `extract_data` the lists are judged against the data; without it the data gate says HOLD.
 
         Args:
-            recommendations: path of a CSV file with the columns of user, product and rating that the settings name;
-                ``score`` stands for the rating too. Lists are sorted by rating.
+            recommendations: path of a CSV file, or a pandas table, with the columns of user, product and rating that
+                the settings name; ``score`` stands for the rating too. Lists are sorted by rating.
             top_k: length of the lists, from 1 to 1,000; by default that of the longest. Longer ones are cut.
             new_user_csv_path: a CSV file of products and ratings for new users, best first; by default the products
                 that are recommended most often.
