@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from steps.factories import adopt, answer_of, delete_model, find_faults, lose_ledger, reopen
+from steps.old_shops import OldShop
 
 from recdeploy_ops import __main__ as terminal
 from recdeploy_ops.deployment_manager import print_backups
@@ -187,3 +188,17 @@ def test_backups_are_found_again_after_the_ledger_was_lost(context, old_shop, ru
     versions = empty.ledger.read().versions
     assert versions[1].unverified_backup == FOLDER
     assert versions[3].stage is Stage.CHAMPION
+
+
+def test_backups_in_a_bucket_are_restored_and_imported_too(make_manager, make_bucket, emulator, tmp_path):
+    manager = make_manager(backup_root=f"{make_bucket()}/recommender/backups")
+    shop = OldShop(manager.context, emulator, tmp_path)
+    production = shop.make()
+    shop.put("v1_20261120_180119/recommender_model_artifact/../../../escaped", b"x")
+
+    assert manager.rollback_artifacts(1) is False  # an object's name may lead out of the folder
+    manager.context.store.delete("backups/v1_20261120_180119/recommender_model_artifact/../../../escaped")
+    assert manager.rollback_artifacts(1) is True
+    manager.import_existing_deployment(production)
+    assert manager.current_version == 2
+    assert manager.roll_back_production(1)["version"] == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, SettingsError
-from recdeploy_ops.rollout.old_backups import fetch_old_backup
+from recdeploy_ops.rollout.unverified_backups import fetch_unverified_backup
 from recdeploy_ops.storage.backups import list_backups, list_unverified, require_recorded
 from recdeploy_ops.storage.bundles import MANIFEST, fetch_bundle, open_bundle
 from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_RESULTS
@@ -153,7 +153,7 @@ def _fetch(context: ReleaseContext, bundles: list[tuple[Bundle, str]], folder: P
 
 def _fetch_unverified(context: ReleaseContext, backup: UnverifiedBackup, folder: Path) -> None:
     for part in (BACKUP_ARTIFACT, BACKUP_RESULTS):
-        fetch_old_backup(context, backup, folder / part, part)
+        fetch_unverified_backup(context, backup, folder / part, part)
     log.warning("%s was made by another manager: nothing verifies that its files are what served.", backup.prefix)
 
 

@@ -10,7 +10,7 @@ from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, Stora
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.rollout.catalog_artifacts import fetch_foreign, fetch_from_catalog
 from recdeploy_ops.rollout.deployable_models import is_deployable
-from recdeploy_ops.rollout.old_backups import fetch_old_backup, find_old_backup
+from recdeploy_ops.rollout.unverified_backups import fetch_unverified_backup, find_unverified_backup
 from recdeploy_ops.storage.bundles import discard_bundle, measure_files, open_bundle, store_bundle, write_manifest
 from recdeploy_ops.storage.keys import adopted_prefix
 from recdeploy_ops.workspaces import workspace
@@ -48,7 +48,7 @@ def _is_stored(context: ReleaseContext, version: Version) -> bool:
 
 
 def _fetch(context: ReleaseContext, version: Version) -> Version:
-    backup = find_old_backup(context, version)
+    backup = find_unverified_backup(context, version)
     if backup is None and not context.catalog.has_artifact(version.model_id):
         log.warning(
             "The artifact of v%s is neither in storage nor in the catalog: production cannot go back to it.",
@@ -59,7 +59,7 @@ def _fetch(context: ReleaseContext, version: Version) -> Version:
         archive, folder = scratch / "artifact.zip", scratch / "artifact"
         try:
             if backup is not None and not is_deployable(context, version.model_id):
-                fetch_old_backup(context, backup, folder)
+                fetch_unverified_backup(context, backup, folder)
             else:
                 _fetch_artifact(context, version, archive, folder)
             bundle = _store(context, version, folder)

@@ -21,10 +21,10 @@ from recdeploy_ops.oci_clients.tags import (
     version_number,
 )
 from recdeploy_ops.rollout.imported_numbers import choose_number, highest_used, require_number
-from recdeploy_ops.rollout.old_backups import find_old_versions
 from recdeploy_ops.rollout.production import find_candidates, require_owned
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.switches import verify_serving
+from recdeploy_ops.rollout.unverified_backups import find_unverified_versions
 from recdeploy_ops.storage.backups import list_artifacts
 from recdeploy_ops.storage.bundles import MANIFEST
 from recdeploy_ops.storage.keys import RESULTS, bundle_prefix, slug_prefix
@@ -111,7 +111,7 @@ def take_inventory(
         version = Version(number, Stage.CHAMPION, "adopted", "", deployment.model_id, artifact="", results="")
         versions[number] = version
     require_number(version, requested)
-    versions |= find_old_versions(context, versions, deployment.model_id)
+    versions |= find_unverified_versions(context, versions, deployment.model_id)
     highest = max([highest, *versions])
     verify_serving(context, deployment, version=version.number, digest=version.digest)
     serving = Serving(

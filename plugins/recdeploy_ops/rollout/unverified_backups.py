@@ -31,7 +31,9 @@ SCORE = f"{BACKUP_ARTIFACT}/score.py"
 BYPRODUCTS = frozenset({"__pycache__", ".ipynb_checkpoints"})
 
 
-def find_old_versions(context: ReleaseContext, versions: Mapping[int, Version], served: str) -> dict[int, Version]:
+def find_unverified_versions(
+    context: ReleaseContext, versions: Mapping[int, Version], served: str
+) -> dict[int, Version]:
     """Return the versions that only such a backup has, by number: of several backups, what the newest has.
 
     Args:
@@ -58,13 +60,13 @@ def find_old_versions(context: ReleaseContext, versions: Mapping[int, Version], 
     return found
 
 
-def find_old_backup(context: ReleaseContext, version: Version) -> UnverifiedBackup | None:
+def find_unverified_backup(context: ReleaseContext, version: Version) -> UnverifiedBackup | None:
     """Return the backup that a version comes from; None if it does not come from one, or the folder is gone."""
     backups = list_unverified(context.store, context.history()) if version.unverified_backup else []
     return next((backup for backup in backups if backup.prefix == version.unverified_backup), None)
 
 
-def fetch_old_backup(
+def fetch_unverified_backup(
     context: ReleaseContext, backup: UnverifiedBackup, folder: Path, part: str = BACKUP_ARTIFACT
 ) -> None:
     """Download a part of a backup into a folder, with a manifest of ours over its files as they are.
