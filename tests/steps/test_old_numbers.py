@@ -78,6 +78,13 @@ def with_numbers_that_are_not_numbers(shop, production):
     change_state(shop.context, production_deployment=entry, deployment_history=[], current_version="two")
 
 
+def with_a_state_file_that_is_nested_deeply(shop, production):
+    nested = production
+    for _ in range(900):
+        nested = [nested]
+    change_state(shop.context, production_deployment=nested, deployment_history=[])
+
+
 @pytest.mark.parametrize(
     ("change", "version", "following"),
     [
@@ -92,6 +99,7 @@ def with_numbers_that_are_not_numbers(shop, production):
         (with_a_state_file_that_is_not_json, 2, 3),
         (with_a_history_that_has_higher_numbers, 2, 10),
         (with_numbers_that_are_not_numbers, 2, 3),
+        (with_a_state_file_that_is_nested_deeply, 2, 3),
     ],
 )
 def test_the_number_is_that_of_the_shop_or_a_free_one(context, old_shop, run, change, version, following):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ class ForeignStateFile:
     @property
     def test_deployment_ids(self) -> tuple[str, ...]:
         """Return the OCIDs of what it calls the test deployment."""
-        return tuple(DEPLOYMENT.findall(json.dumps(self.state.get(TEST))))
+        return tuple(_named(DEPLOYMENT, self.state.get(TEST)))
 
     @property
     def highest_number(self) -> int:
@@ -64,8 +65,7 @@ class ForeignStateFile:
                 number = _number_in(entry) or (_number(self.state, CURRENT) if entry is production else None)
                 if number:
                     return number
-        text = json.dumps(production)
-        if deployment_id in DEPLOYMENT.findall(text) and MODEL.search(text):
+        if deployment_id in _named(DEPLOYMENT, production) and _named(MODEL, production):
             return None
         return _number_in(production) or _number(self.state, CURRENT)
 
@@ -95,14 +95,22 @@ def _parse(content: bytes) -> dict[str, Any]:
     return state if isinstance(state, dict) else {}
 
 
-def _entries(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield every object in a JSON value, the outer before the inner."""
-    waiting = [value]
+def _values(value: Any) -> Iterator[Any]:
+    """Yield a JSON value and every value in it, the outer before the inner, however deep they are."""
+    waiting = deque([value])
     while waiting:
-        value = waiting.pop(0)
-        if isinstance(value, dict):
-            yield value
+        value = waiting.popleft()
+        yield value
         waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _entries(value: Any) -> Iterator[dict[str, Any]]:
+    return (inner for inner in _values(value) if isinstance(inner, dict))
+
+
+def _named(pattern: re.Pattern[str], value: Any) -> list[str]:
+    """Return the OCIDs in the texts of a JSON value."""
+    return [found for inner in _values(value) if isinstance(inner, str) for found in pattern.findall(inner)]
 
 
 def _number_in(entry: Any) -> int | None:
