@@ -86,13 +86,13 @@ def _show(settings: Settings, store: Store, ledger: Ledger, options: argparse.Na
         else:
             print(_explain_nothing(store), file=sys.stderr if options.json else sys.stdout)
     else:
-        state, backups = ledger.read(), list_backups(store)
+        backups = list_backups(store)
         unverified = [
             {"version": folder.version, "files": len(folder.files), "prefix": folder.prefix, "note": UNVERIFIED}
-            for folder in list_unverified(store, ledger.entries())
+            for folder in list_unverified(store, ledger.readable_entries())
         ]
         listed = [*backups, *unverified]
-        print(describe_backups(listed) if listed or state.seq else _explain_nothing(store))
+        print(describe_backups(listed) if listed or ledger.read().seq else _explain_nothing(store))
 
 
 class _Parser(argparse.ArgumentParser):

@@ -61,6 +61,7 @@ def test_a_shop_of_the_guide_is_imported_released_over_and_rolled_back_by_the_pa
     opened = run_step(kernel, capsys, 0)
     assert f"Product Recommender API v1 (TEST) ({production}) is ACTIVE" in opened
     assert f"Storage: {context.store.uri}" in opened
+    assert f"call manager.import_existing_deployment({production!r})" in opened  # and not for the orphan
     assert "📌 Version 1 (20261120_180119)" in opened
     assert "not verified: made by another manager" in opened
 

@@ -71,7 +71,7 @@ class TestTheState:
         released()
         elsewhere = make_manager(backup_root=tmp_path / "elsewhere" / "backups")
 
-        for look in (lambda: elsewhere.state, elsewhere.get_deployment_summary):
+        for look in (lambda: elsewhere.state, elsewhere.get_deployment_summary, elsewhere.list_backups):
             with pytest.raises(StateMismatchError, match=r"the ledger at file:///.*elsewhere has no such entry"):
                 look()
 

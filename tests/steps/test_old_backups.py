@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from steps.factories import adopt, answer_of, delete_model, find_faults, lose_ledger, reopen
+from steps.factories import adopt, answer_of, damage, delete_model, find_faults, lose_ledger, reopen
 from steps.old_shops import OldShop
 
 from recdeploy_ops import __main__ as terminal
@@ -13,6 +13,7 @@ from recdeploy_ops.deployment_manager import print_backups
 from recdeploy_ops.domain.errors import SettingsError
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.storage.backups import list_unverified
+from recdeploy_ops.storage.keys import SNAPSHOT, entry_key
 
 FOLDER = "backups/v1_20261120_180119"
 
@@ -185,6 +186,24 @@ def test_backups_are_found_again_after_the_ledger_was_lost(context, old_shop, ru
     versions = empty.ledger.read().versions
     assert versions[1].unverified_backup == FOLDER
     assert versions[3].stage is Stage.CHAMPION
+
+
+def test_a_damaged_ledger_hides_no_backup_and_is_rebuilt_with_them(
+    context, manager, old_shop, run, capsys, monkeypatch
+):
+    adopt(context, old_shop.make())
+    run("run-1").release_fully()
+    monkeypatch.setenv("RECDEPLOY_SETTINGS", str(manager.settings.folder / "recommender.yaml"))
+    for key in (SNAPSHOT, entry_key(3)):
+        damage(context.store, key)
+
+    assert [backup["version"] for backup in manager.list_backups()] == [1, 2]
+    assert terminal.main(["backups"]) == 0
+    assert FOLDER in capsys.readouterr().out
+    again = reopen(context)
+    adopt(again)
+
+    assert again.ledger.read().versions[1].unverified_backup == FOLDER
 
 
 def test_backups_in_a_bucket_are_restored_and_imported_too(make_manager, make_bucket, emulator, tmp_path):

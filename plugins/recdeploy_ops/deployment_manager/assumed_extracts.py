@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.settings import SourceSettings
 
-MAX_ASSUMED = 20_000_000  # ratings: about 1 GB while they are written
+MAX_ASSUMED = 20_000_000  # ratings, which are held in memory
 
 NOT_JUDGED = GateReport(
     (

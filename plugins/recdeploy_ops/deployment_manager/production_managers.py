@@ -189,10 +189,14 @@ class ProductionManager:
 
         Raises:
             SettingsError: the storage belongs to another project.
+            StateMismatchError: there is none, and OCI has a production whose ledger is not in this storage.
         """
         self.context.ledger.require_project()
-        self.context.refresh()
-        return read_backups(self.context.store, self.context.history())
+        backups = read_backups(self.context.store, self.context.ledger.readable_entries())
+        if not backups:
+            self._compare_with_oci()
+            log.info("No backup is below %s/backups.", self.context.store.uri)
+        return backups
 
     def resume_release(self) -> str:
         """Continue the release that an ended kernel of yours has left open; return a sentence about it."""

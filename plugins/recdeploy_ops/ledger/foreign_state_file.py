@@ -43,6 +43,11 @@ class ForeignStateFile:
         return tuple(dict.fromkeys(DEPLOYMENT.findall(self.content)))
 
     @property
+    def production_ids(self) -> tuple[str, ...]:
+        """Return the OCIDs of what it calls the production deployment."""
+        return tuple(_named(DEPLOYMENT, self.state.get(PRODUCTION)))
+
+    @property
     def test_deployment_ids(self) -> tuple[str, ...]:
         """Return the OCIDs of what it calls the test deployment."""
         return tuple(_named(DEPLOYMENT, self.state.get(TEST)))

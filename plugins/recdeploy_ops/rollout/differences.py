@@ -41,7 +41,7 @@ def compare_tags(context: ReleaseContext, production: Deployment | None, duplica
     lines = [f"{d.name} ({d.deployment_id}) is tagged as production too: it loses that tag" for d in duplicates]
     if production is not None and not has_role(production.tags, context.project, Role.PRODUCTION):
         lines.append(f"{production.name} ({production.deployment_id}) is not tagged as production: it is tagged")
-    if production is not None and (name := production_name(context, production, 0)) != production.name:
+    if production is not None and (name := production_name(context, production)) != production.name:
         lines.append(f"{production.name} ({production.deployment_id}) is named as a test deployment: it becomes {name}")
     return lines
 

@@ -44,7 +44,9 @@ class ExistingShop:
     def remedy(self) -> ImportProduction:
         """Return how a person imports what serves, or declares that it does not serve this shop."""
         named = self.state_file.deployment_ids if self.state_file else ()
-        candidates = [deployment.deployment_id for deployment in self.unowned] or named
+        candidates = [deployment.deployment_id for deployment in self.unowned] or list(named)
+        if len(candidates) > 1 and self.state_file:  # production, beside its manager's test deployments
+            candidates = [candidate for candidate in candidates if candidate in self.state_file.production_ids]
         actions = [IGNORE] * bool(self.unowned) + [MOVE_AWAY] * bool(self.state_file)
         return ImportProduction(". ".join(actions), deployment_id=candidates[0] if len(candidates) == 1 else "")
 

@@ -81,7 +81,7 @@ def _why_not(
         return f"v{number} is taken: it is the model {versions[number].model_id or 'of another version'}."
     if number <= context.state.highest_version:
         return f"v{number} is taken: a release of the ledger had that number."
-    for backup in list_foreign_folders(context.store, context.history()):
+    for backup in list_foreign_folders(context.store, context.ledger.readable_entries()):
         if backup.version == number and deployment.model_id not in backup.read_metadata(context.store):
             return f"v{number} is taken: {backup.prefix} is a backup of another version, as far as its metadata says."
     return None

@@ -39,18 +39,18 @@ class ProductionCandidates:
     untagged: tuple[Deployment, ...]
 
 
-def deployment_name(project: str, role: Role, version: int) -> str:
-    """Return the display name of a deployment; production's never changes."""
+def deployment_name(project: str, role: Role, version: int | None = None) -> str:
+    """Return the display name of a deployment; production's never changes, and so has no version."""
     return f"{project}-production" if role is Role.PRODUCTION else f"{project}-test-v{version}"
 
 
-def production_name(context: ReleaseContext, production: Deployment, version: int) -> str:
+def production_name(context: ReleaseContext, production: Deployment) -> str:
     """Return the display name that production should have: its own, unless that says that it is a test deployment.
 
     The guide's manager names its test deployments ``Product Recommender API v1 (TEST)``, and so an imported production.
     """
     if TEST_NAME in production.name.casefold():
-        return deployment_name(context.project, Role.PRODUCTION, version)
+        return deployment_name(context.project, Role.PRODUCTION)
     return production.name
 
 

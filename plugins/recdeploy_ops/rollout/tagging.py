@@ -200,7 +200,7 @@ def advance_tags(
     if serving is None:
         return None
     deployment = context.deployments.get(serving.deployment_id)
-    name = production_name(context, deployment, serving.version) if rename else deployment.name
+    name = production_name(context, deployment) if rename else deployment.name
     if name == deployment.name and intended.items() <= deployment.tags.items() and LEASE_TAG not in deployment.tags:
         return None
     newest = context.deployments.newest_work_request(serving.deployment_id)

@@ -43,7 +43,7 @@ def find_unverified_versions(
     """
     known = {version.model_id for version in versions.values()} | {served}
     found = {}
-    for backup in list_unverified(context.store, context.history()):
+    for backup in list_unverified(context.store, context.ledger.readable_entries()):
         named = set(MODEL.findall(backup.read_metadata(context.store)))
         if backup.version in versions or SCORE not in backup.files or named & known:
             continue
@@ -62,7 +62,7 @@ def find_unverified_versions(
 
 def find_unverified_backup(context: ReleaseContext, version: Version) -> UnverifiedBackup | None:
     """Return the backup that a version comes from; None if it does not come from one, or the folder is gone."""
-    backups = list_unverified(context.store, context.history()) if version.unverified_backup else []
+    backups = list_unverified(context.store, context.ledger.readable_entries()) if version.unverified_backup else []
     return next((backup for backup in backups if backup.prefix == version.unverified_backup), None)
 
 

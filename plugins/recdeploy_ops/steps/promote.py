@@ -140,7 +140,7 @@ def _create_first_production(context: ReleaseContext, approved: ModelRegistered,
 def _role_switch(context: ReleaseContext, deployment_id: str, approved: ModelRegistered, goal: str) -> Switch:
     """Return the change of a test deployment's name and tags into production's; other tags stay."""
     tags = deployment_tags(context, approved.version, approved.digest, Role.PRODUCTION)
-    name = deployment_name(context.project, Role.PRODUCTION, approved.version)
+    name = deployment_name(context.project, Role.PRODUCTION)
 
     def request_update(deployment: Deployment) -> None:
         description = f"Production of {context.project}"
