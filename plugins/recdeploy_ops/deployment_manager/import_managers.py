@@ -123,7 +123,10 @@ class ImportManager(ProductionManager):
         return backups[-1]
 
     def _compare(self, deployment_id: str, model_id: str | None, endpoint: str | None) -> None:
-        """Refuse what OCI does not have."""
+        """Refuse a model or a URL that OCI does not have for a deployment."""
+        if not model_id and not endpoint:
+            return
+        self.context.ledger.require_project()
         with self._session.explaining():
             deployment = self.context.deployments.get(deployment_id)
             said = {

@@ -67,9 +67,11 @@ def _fetch(context: ReleaseContext, version: Version) -> Version:
             if not version.doubt and version.stage is not Stage.REJECTED:
                 raise
             if not isinstance(err, IntegrityError):  # which says nothing about the artifact: a disk is full
-                log.warning("The artifact of v%s is in the catalog alone: it cannot be stored: %s", version.number, err)
+                where = backup.prefix if backup else "the catalog"
+                log.warning("The artifact of v%s is in %s alone: it cannot be stored: %s", version.number, where, err)
                 return version
-            log.warning("v%s cannot be used, and production cannot go back to it: %s", version.number, err)
+            what = "in a backup that can be used" if backup else "what its tags say"
+            log.warning("v%s is not %s; production cannot go back to it: %s", version.number, what, err)
             return replace(version, stage=Stage.REJECTED)
     return replace(version, artifact=bundle.prefix)
 
