@@ -2,14 +2,17 @@
 
 Rebuilds the ledger from OCI's tags, the Model Catalog and the deployments: after the ledger was lost or damaged, after
 production was changed by hand in the console, or to import a deployment that this project did not make. To import one,
-enter its OCID as *deployment_id*. Without an OCID, while nothing is in production, it lists what could be imported. A
-damaged ledger is moved to `ledger-damaged/` in the storage, and a new one is begun.
+enter its OCID as *deployment_id*: it keeps the number that its own manager gave it, unless *version* names another, and
+that manager's backups become versions that a rollback can name. Without an OCID, while nothing is in production, it
+lists what could be imported. A damaged ledger is moved to `ledger-damaged/` in the storage, and a new one is begun.
 
 **When it runs.** By hand. Run it first with *apply* off: the task's log and result show the difference, and nothing is
-written. With *apply* on, the ledger gets one entry that describes what OCI has. Production keeps serving, unchanged.
+written. With *apply* on, the ledger gets one entry that describes what OCI has. Production keeps serving; only its tags
+change, and its name if that says that it is a test deployment.
 
 **When it fails.** A release is in progress; production is not ACTIVE or does not answer; more than one deployment is
-tagged as production (name one of them); the deployment or the storage belongs to another project.
+tagged as production (name one of them); *version* is the number of something else; the deployment or the storage
+belongs to another project.
 """
 
 from __future__ import annotations
@@ -48,6 +51,14 @@ with DAG(
             title="OCID of production",
             description_md="Empty: the ledger's, or the one with the tag `recdeploy-role: production`. Any other "
             "deployment loses that tag.",
+        ),
+        "version": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Its version number",
+            description_md="For a deployment that this project did not make. Empty: the number in the "
+            "`deployment_state.json` of its own manager, else a free one.",
         ),
     },
 ) as dag:

@@ -36,7 +36,7 @@ from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.rollbacks.terminal import DONE, NOT_DONE, TerminalRollback
 from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, Settings, load_settings
-from recdeploy_ops.storage.backups import list_backups
+from recdeploy_ops.storage.backups import list_backups, list_unverified
 from recdeploy_ops.storage.keys import LEDGER
 from recdeploy_ops.storage.roots import open_store
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.storage.stores import Store
 
 WHOLE, FAULTY, NOT_COMPARED, NOT_CHECKED = 0, 1, 2, 3
+UNVERIFIED = "not verified: made by another manager"
 INTERRUPTED = 130  # a shell's exit code after Ctrl-C
 DAMAGED = "The ledger is damaged. Run the DAG recommender_adopt to rebuild it from OCI."
 ELSEWHERE = (
@@ -86,7 +87,12 @@ def _show(settings: Settings, store: Store, ledger: Ledger, options: argparse.Na
             print(_explain_nothing(store), file=sys.stderr if options.json else sys.stdout)
     else:
         backups = list_backups(store)
-        print(describe_backups(backups) if backups or ledger.read().seq else _explain_nothing(store))
+        unverified = [
+            {"version": folder.version, "files": len(folder.files), "prefix": folder.prefix, "note": UNVERIFIED}
+            for folder in list_unverified(store, ledger.readable_entries())
+        ]
+        listed = [*backups, *unverified]
+        print(describe_backups(listed) if listed or ledger.read().seq else _explain_nothing(store))
 
 
 class _Parser(argparse.ArgumentParser):

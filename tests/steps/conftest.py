@@ -14,6 +14,7 @@ import pytest
 import yaml
 from steps.cells import Cells
 from steps.factories import Run, create_bucket, create_project, extra_of, reopen
+from steps.old_shops import OldShop
 
 from oci_emulator.testing import running_emulator
 from recdeploy_ops.context import open_context
@@ -137,6 +138,12 @@ def no_retries(monkeypatch):
 def make_bucket(emulator, profile_fields):
     """Makes a bucket of a name, and returns its URI."""
     return partial(create_bucket, emulator, open_session(profile_fields))
+
+
+@pytest.fixture
+def old_shop(context, emulator, tmp_path):
+    """A shop with a deployment manager of the guide's kind; see `OldShop`."""
+    return OldShop(context, emulator, tmp_path)
 
 
 @pytest.fixture

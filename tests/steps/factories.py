@@ -117,10 +117,10 @@ def with_ignored(context, *deployment_ids):
     return reopen(context, release=release)
 
 
-def adopt(context, deployment_id=None, *, apply=True):
+def adopt(context, deployment_id=None, *, apply=True, **how):
     """Let `recommender_adopt` run."""
     own = context.of_run("adopt")
-    return finish(own, lambda: adopt_production.advance(own, deployment_id=deployment_id, apply=apply))
+    return finish(own, lambda: adopt_production.advance(own, deployment_id=deployment_id, apply=apply, **how))
 
 
 def tidy_up(context, *, ended=False):

@@ -61,7 +61,9 @@ class TestImportedArtifacts:
     def test_a_folder_without_an_artifact_of_this_project_is_refused(self, manager, tmp_path):
         (tmp_path / "score.py").touch()
 
-        with pytest.raises(SettingsError, match=r"lacks runtime.yaml.*build_artifact\(\)"):
+        with pytest.raises(
+            SettingsError, match=r"lacks runtime.yaml.*build_artifact\(\).*docs/coming-from-the-notebook\.md"
+        ):
             save(manager, tmp_path)
         assert manager.context.ledger.read().holder is None
 

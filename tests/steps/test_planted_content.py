@@ -30,7 +30,7 @@ from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.oci_clients import predictions
 from recdeploy_ops.oci_clients.models import ModelCatalog, NewModel
 from recdeploy_ops.oci_clients.tags import SERVED_TAG, run_slug, version_tags
-from recdeploy_ops.steps import adopt_production
+from recdeploy_ops.rollout import adopted_artifacts
 from recdeploy_ops.storage.bundles import sha256_of, write_manifest
 from recdeploy_ops.storage.directories import DirectoryStore
 
@@ -215,7 +215,7 @@ def test_a_full_disk_of_the_worker_says_nothing_about_a_version(context, release
     def fill(*arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(adopt_production, "fetch_from_catalog", fill)
+    monkeypatch.setattr(adopted_artifacts, "fetch_from_catalog", fill)
 
     adopt(context)
 

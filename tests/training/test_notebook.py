@@ -220,3 +220,53 @@ def test_the_fallback_helper_gives_the_fallback_of_the_artifact(tmp_path, monkey
 
     [answer] = load_in_clean_process(folder, [{"user_id": "nobody"}])  # verifies every file against the manifest
     assert [item["product_id"] for item in answer["recommendations"]] == [item for item, _ in expected]
+
+
+@pytest.mark.parametrize("given", ["a table", "a list", "both"])
+def test_the_fallback_helper_takes_the_arguments_of_the_guides_authors(tmp_path, monkeypatch, given):
+    import artifacts
+    import pandas as pd
+
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from recommender_new_user_fallback import build_and_save_new_user_fallback
+
+    folder = artifacts.make_artifact(tmp_path, new_users=artifacts.NEW_USERS)
+    results = tmp_path / "inputs" / "results"
+    table = pd.DataFrame({"user_id": ["a", "b", "b"], "product_id": ["p4", "p4", "p1"], "score": [2.0, 4.0, 5.0]})
+    (tmp_path / "theirs.csv").write_text("product_id,score\np5,9.5\np1,8.0\n")
+    how = {"recommendations_df": table} if given != "a list" else {}
+    how |= {"new_user_csv_path": tmp_path / "theirs.csv"} if given != "a table" else {}
+
+    ranking = build_and_save_new_user_fallback(results, folder, **how)
+
+    assert ranking == ([("p4", 3.0), ("p1", 5.0)] if given == "a table" else [("p5", 9.5), ("p1", 8.0)])
+    assert build_and_save_new_user_fallback(results, folder, table) == [("p4", 3.0), ("p1", 5.0)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"recommendations_df": {"user_id": ["a"], "product_id": ["p"]}}, "the table lacks rating"),
+        ({"new_user_csv_path": "absent.csv"}, "absent.csv does not exist"),
+    ],
+)
+def test_the_fallback_helper_says_what_it_lacks(tmp_path, monkeypatch, arguments, says):
+    import pandas as pd
+
+    from recdeploy_ops.domain.errors import SettingsError
+
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from recommender_new_user_fallback import build_and_save_new_user_fallback
+
+    how = {name: pd.DataFrame(value) if isinstance(value, dict) else value for name, value in arguments.items()}
+    with pytest.raises(SettingsError, match=says):
+        build_and_save_new_user_fallback(tmp_path, tmp_path / "artifact", **how)
+
+
+def test_adss_own_command_runs_in_this_environment():
+    """As the cells of the guide's authors do: `!ads operator run -f recommender.yaml`."""
+    command = [sys.executable, "-c", "import sys, ads.cli; sys.exit(ads.cli.cli())", "operator", "run", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    assert "ModuleNotFoundError" not in done.stderr
+    assert "operator" in done.stdout + done.stderr

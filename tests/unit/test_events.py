@@ -52,7 +52,7 @@ WITH_EVERY_VARIANT = (
     opened_rollback(params=ROLLBACK),
     opened_rollback(params=replace(ROLLBACK, version=3, reason="odd", session="s")),
     rehearsed(deployment_id="ocid-test", started=START),
-    adopted(versions=(version_of(known_by_tags=True),)),
+    adopted(versions=(version_of(known_by_tags=True), version_of(2, unverified_backup="backups/v2_x"))),
 )
 
 

@@ -93,6 +93,10 @@ def test_every_type_of_event_has_words_for_the_progress_of_its_release():
     assert not any("_" in words for words in PROGRESS.values())
 
 
+def test_the_summary_has_the_title_that_a_person_gave():
+    assert "🎯 Shop (EU) - Deployment Status" in summarise(replay(()), "shop-eu", "Shop (EU)")
+
+
 def test_the_summary_has_the_guides_lines():
     text = summarise(replay(chain(*SECOND)), "product-recommender")
 
@@ -206,6 +210,7 @@ def test_the_command_line_shows_status_history_and_backups(storage, capsys):
     manifest = json.dumps({"version": 1, "files": {"metadata.json": "0"}}).encode()
     storage.create("backups/v1_20260302_030000/manifest.json", manifest)
     storage.create("backups/v1_20260301_030000/half-written.csv", b"")
+    storage.create("backups/v1_old/metadata.json", b"theirs")
 
     assert main(["status"]) == 0
     said = capsys.readouterr().out
@@ -218,7 +223,10 @@ def test_the_command_line_shows_status_history_and_backups(storage, capsys):
     assert main(["history", "--json"]) == 0
     assert [json.loads(line)["seq"] for line in capsys.readouterr().out.splitlines()] == [1, 2, 3, 4, 5, 6]
     assert main(["backups"]) == 0
-    assert capsys.readouterr().out == "v1       1 files  backups/v1_20260302_030000\n"
+    assert capsys.readouterr().out == (
+        "v1       1 files  backups/v1_20260302_030000\n"
+        "v1       1 files  backups/v1_old  not verified: made by another manager\n"
+    )
 
 
 def test_the_command_line_of_an_empty_storage(storage, capsys, tmp_path):

@@ -84,6 +84,7 @@ def test_a_rollback_to_any_other_version_is_rejected(history, wanted, error, say
 
 
 TAGGED = version_of(5, Stage.RETIRED, known_by_tags=True)
+OLD_BACKUP = version_of(5, Stage.RETIRED, digest="", unverified_backup="backups/v5_x")
 ADOPTED = (adopted(versions=(version_of(), TAGGED), highest_version=5),)
 
 
@@ -93,6 +94,30 @@ def test_a_version_known_only_by_tags_is_never_the_previous_one():
     with pytest.raises(SettingsError, match=r"served before v1\. Only tags.* v5 did.* name one by its number"):
         choose_target(state, "previous")
     assert choose_target(state, 5) == TAGGED
+
+
+def test_a_version_that_only_a_backup_of_another_manager_has_is_never_the_previous_one():
+    back = of("back", opened_rollback(5), switch_started(5), rolled_back(5), closed(Outcome.ROLLED_BACK, 5))
+    imported = (adopted(versions=(version_of(), OLD_BACKUP), highest_version=5),)
+    state = replay(chain(*imported))
+
+    with pytest.raises(SettingsError, match=r"Only backups of another manager say that v5 did.*name one by its number"):
+        choose_target(state, "previous")
+    assert choose_target(state, 5) == OLD_BACKUP
+    assert replay(chain(*imported, *back)).versions[5].unverified_backup == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "says"),
+    [
+        (version_of(5), ""),
+        (TAGGED, "Only tags in the Model Catalog say that v5 ever served."),
+        (OLD_BACKUP, "Only backups/v5_x, a backup of another manager, says that v5 ever served."),
+    ],
+)
+def test_a_doubt_that_a_version_ever_served_is_said(version, says):
+    assert version.doubt == says
+    assert version.verified().doubt == ""
 
 
 def test_a_version_known_by_tags_is_known_fully_once_it_was_verified_in_production():
@@ -112,6 +137,7 @@ def test_a_version_known_by_tags_is_known_fully_once_it_was_verified_in_producti
         (version_of(5, Stage.REJECTED, known_by_tags=True), "It never served"),
         (version_of(5, Stage.RETIRED), "A backup in storage holds the same artifact"),
         (TAGGED, "Its tags alone say that it served.*'previous' never goes to it"),
+        (OLD_BACKUP, r"backups/v5_x is a backup of another manager.*'previous' never goes to it"),
         (version_of(5, Stage.CHAMPION, digest=""), r"m5 \(digest unknown\)"),
     ],
 )

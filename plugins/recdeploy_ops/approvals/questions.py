@@ -111,8 +111,8 @@ def ask_rollback(context: ReleaseContext, *, attempt: int, notice: str | None = 
     notices = [*filter(None, [notice]), *_note_repetition(release, attempt)]
     target, serving = context.state.versions[release.version], context.state.production
     way = "forward" if serving and target.number > serving.version else "back"
-    if target.known_by_tags:
-        notices.append(f"Only tags in the Model Catalog say that v{target.number} ever served.")
+    if target.doubt:
+        notices.append(target.doubt)
     rehearsed = release.require(RollbackRehearsed)
     parts = fingerprints.read_rollback_parts(context)
     _record_question(context, attempt, target.digest, parts)

@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, SettingsError
-from recdeploy_ops.storage.backups import list_backups, require_recorded
+from recdeploy_ops.rollout.unverified_backups import fetch_unverified_backup
+from recdeploy_ops.storage.backups import list_backups, list_unverified, require_recorded
 from recdeploy_ops.storage.bundles import MANIFEST, fetch_bundle, open_bundle
 from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_RESULTS
 from recdeploy_ops.workspaces import workspace
@@ -21,11 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.versions import Version
+    from recdeploy_ops.storage.backups import UnverifiedBackup
     from recdeploy_ops.storage.bundles import Bundle
     from recdeploy_ops.storage.stores import Store
 
 log = logging.getLogger(__name__)
 
+Fetch = Callable[[Path], None]  # into a folder
 # Files that Python and ADS create beside score.py.
 BYPRODUCTS = frozenset({"__pycache__", ".model-ignore", "test_json_output.json"})
 
@@ -69,6 +75,8 @@ def fetch_folder(store: Store, bundle: Bundle, target: Path) -> None:
 def restore(context: ReleaseContext, version: int, artifact_dir: Path, results_dir: Path) -> str | None:
     """Replace the local folders by a version: from its newest undamaged backup, else from where it was built.
 
+    Of a version that this project did not make, a backup of another manager is restored too, as it is.
+
     Returns:
         The key prefix of the copy; None if no undamaged copy exists, and the folders stay as they are.
 
@@ -78,17 +86,16 @@ def restore(context: ReleaseContext, version: int, artifact_dir: Path, results_d
     for target in (artifact_dir, results_dir):
         require_replaceable(target)
     with workspace() as scratch:
-        for number, bundles in enumerate(_find_copies(context, version)):
+        for number, (prefix, fetch) in enumerate(_find_copies(context, version)):
             parts = scratch / str(number)
             try:
-                for bundle, part in bundles:
-                    fetch_bundle(context.store, bundle, parts / part)
+                fetch(parts)
             except (MissingInputError, IntegrityError) as err:
-                log.warning("%s cannot be used: %s", bundles[0][0].prefix, err)
+                log.warning("%s cannot be used: %s", prefix, err)
                 continue
             _install(parts / BACKUP_ARTIFACT, artifact_dir)
             _install(parts / BACKUP_RESULTS, results_dir)
-            return bundles[0][0].prefix
+            return prefix
     return None
 
 
@@ -103,8 +110,9 @@ def _foreign_files(folder: Path) -> list[str]:
     return sorted(name for name in present - listed if not BYPRODUCTS.intersection(Path(name).parts))
 
 
-def _find_copies(context: ReleaseContext, version: int) -> Iterator[list[tuple[Bundle, str]]]:
-    """Yield the copies of a version, the preferred first: its bundles, each with the folder for its files."""
+def _find_copies(context: ReleaseContext, version: int) -> Iterator[tuple[str, Fetch]]:
+    """Yield the copies of a version, the preferred first: its prefix, and what fetches its parts into a folder."""
+    known = context.refresh().versions.get(version)
     entries = context.history()
     for backup in reversed(list_backups(context.store)):
         if backup["version"] != version:
@@ -114,27 +122,39 @@ def _find_copies(context: ReleaseContext, version: int) -> Iterator[list[tuple[B
         except IntegrityError as err:
             log.warning("%s", err)
             continue
-        yield [(open_bundle(context.store, backup["prefix"], digest=backup["digest"], made_by="backup_production"), "")]
-    yield from _find_original(context, version)
+        bundle = open_bundle(context.store, backup["prefix"], digest=backup["digest"], made_by="backup_production")
+        yield bundle.prefix, partial(_fetch, context, [(bundle, "")])
+    if known is None or not known.digest:
+        for unverified in reversed(list_unverified(context.store, entries)):
+            if unverified.version == version:
+                yield unverified.prefix, partial(_fetch_unverified, context, unverified)
+    if known is not None:
+        yield from _find_original(context, known)
 
 
-def _find_original(context: ReleaseContext, version: int) -> Iterator[list[tuple[Bundle, str]]]:
-    known = context.refresh().versions.get(version)
-    if known is None:
-        return
+def _find_original(context: ReleaseContext, known: Version) -> Iterator[tuple[str, Fetch]]:
     try:
+        digest = known.digest or None
         bundles = [
-            (
-                open_bundle(context.store, known.artifact, digest=known.digest or None, made_by="build_artifact"),
-                BACKUP_ARTIFACT,
-            )
+            (open_bundle(context.store, known.artifact, digest=digest, made_by="build_artifact"), BACKUP_ARTIFACT)
         ]
         if known.results:
             bundles.append((open_bundle(context.store, known.results, made_by="run_ads_operator"), BACKUP_RESULTS))
     except (MissingInputError, IntegrityError) as err:
         log.warning("%s cannot be used: %s", known.artifact, err)
         return
-    yield bundles
+    yield known.artifact, partial(_fetch, context, bundles)
+
+
+def _fetch(context: ReleaseContext, bundles: list[tuple[Bundle, str]], folder: Path) -> None:
+    for bundle, part in bundles:
+        fetch_bundle(context.store, bundle, folder / part)
+
+
+def _fetch_unverified(context: ReleaseContext, backup: UnverifiedBackup, folder: Path) -> None:
+    for part in (BACKUP_ARTIFACT, BACKUP_RESULTS):
+        fetch_unverified_backup(context, backup, folder / part, part)
+    log.warning("%s was made by another manager: nothing verifies that its files are what served.", backup.prefix)
 
 
 def _install(source: Path, target: Path) -> None:

@@ -17,18 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from recdeploy_ops.artifacts.artifact import DATABASE, FALLBACK, FORMAT, read_fallback
 from recdeploy_ops.artifacts.stored_lists import open_lists
 from recdeploy_ops.artifacts.templates import is_shipped
+from recdeploy_ops.deployment_manager.assumed_extracts import store_assumed_extract
 from recdeploy_ops.domain.errors import IntegrityError, SettingsError
-from recdeploy_ops.domain.events import ArtifactBuilt, DataChecked, DataExtracted, ModelTrained
-from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
-from recdeploy_ops.evaluation.gate_runs import record_report
+from recdeploy_ops.domain.events import ArtifactBuilt, ModelTrained
 from recdeploy_ops.storage.bundles import MANIFEST, sha256_of, store_bundle, write_manifest
-from recdeploy_ops.training.recommendations import INTERACTIONS, ITEMS, RECOMMENDATIONS, USERS
+from recdeploy_ops.training.recommendations import RECOMMENDATIONS
 from recdeploy_ops.training.runs import RESULTS
 from recdeploy_ops.workspaces import workspace
 
@@ -43,20 +39,7 @@ log = logging.getLogger(__name__)
 
 FILES = ("score.py", "runtime.yaml", "README.md", DATABASE, FALLBACK)
 NEEDED = ("score.py", "runtime.yaml", DATABASE, FALLBACK)
-NOT_JUDGED = GateReport(
-    (
-        Finding(
-            gate="data",
-            verdict=Verdict.HOLD,
-            value=None,
-            threshold="an extract",
-            message=(
-                "The model was imported from a notebook without the data that it was trained on: users and products "
-                "are taken from its own lists, so the data gate and the coverage of users could not be judged."
-            ),
-        ),
-    )
-)
+COMING = "docs/coming-from-the-notebook.md"
 
 
 def folder_of(model: Any) -> Path:
@@ -78,7 +61,9 @@ def folder_of(model: Any) -> Path:
     if missing:
         raise SettingsError(
             f"{folder} is not an artifact of this project, it lacks {', '.join(missing)}: its answers would not name "
-            "their version, and a promotion could not be verified. Build it with manager.build_artifact() (Cell 8)."
+            "their version, and a promotion could not be verified. Build it with manager.build_artifact() (Cell 8), "
+            "from recommendations of your own after manager.take_recommendations('recommendations.csv'), and with "
+            f"artifact_dir another folder than this one. {COMING} has each line of the old notebook."
         )
     return folder
 
@@ -173,19 +158,16 @@ def _store_inputs(
     source = context.settings.source
     lists = _Lists(scratch / "artifact")
     extract, results = scratch / "extract", scratch / "results"
-    extract.mkdir()
-    rows = lists.write_extract(extract, source, top_k)
-    write_manifest(extract, {ModelTrained.IMPORTED: True})
-    stored = store_bundle(context.store, context.prefix("extract"), extract)
-    context.record(DataExtracted(prefix=stored.prefix, digest=stored.digest, rows=rows, newest_interaction=None))
-    record_report(context, DataChecked, NOT_JUDGED, {"extract": stored.digest})
+    products = lists.products()
+    items = list(dict.fromkeys([*products, *(item for item, _ in read_fallback(lists.folder))]))
+    digest = store_assumed_extract(context, extract, lists.rankings(), items, top_k)
     results.mkdir()
     if (results_dir / RECOMMENDATIONS).is_file():
         for name in filter(lambda name: (results_dir / name).is_file(), RESULTS):  # no other files
             shutil.copyfile(results_dir / name, results / name)
     else:
         lists.write_csv(results / RECOMMENDATIONS, source)
-    inputs = {"extract": stored.digest, "top_k": top_k, "seed": context.release.retrain_params.seed}
+    inputs = {"extract": digest, "top_k": top_k, "seed": context.release.retrain_params.seed}
     inputs[ModelTrained.IMPORTED] = True
     write_manifest(results, {"inputs": inputs, "metrics": counts})
     stored = store_bundle(context.store, context.prefix("results"), results)
@@ -203,40 +185,17 @@ class _Lists:
         with file.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow([source.user_column, source.item_column, source.rating_column])
-            for user, ranking in self._rankings():
+            for user, ranking in self.rankings():
                 writer.writerows((user, item, rating) for item, rating in ranking)
 
-    def write_extract(self, folder: Path, source: SourceSettings, top_k: int) -> dict[str, int]:
-        """Write the tables of an extract that agrees with the lists; return the number of rows of each.
-
-        A user with fewer than ``top_k`` recommendations is assumed to have rated all other products.
-        """
-        products = self._products()
-        items = list(dict.fromkeys([*products, *(item for item, _ in read_fallback(self.folder))]))
-        users: list[str] = []
-        rated: list[tuple[str, str]] = []
-        for user, ranking in self._rankings():
-            users.append(user)
-            if len(ranking) < top_k:
-                listed = {item for item, _ in ranking}
-                rated += [(user, item) for item in items if item not in listed]
-        text = pa.string()
-        interactions = {
-            source.user_column: pa.array([user for user, _ in rated], text),
-            source.item_column: pa.array([item for _, item in rated], text),
-            source.rating_column: pa.nulls(len(rated), pa.float64()),
-        }
-        pq.write_table(pa.table(interactions), folder / INTERACTIONS)
-        pq.write_table(pa.table({source.user_column: pa.array(users, text)}), folder / USERS)
-        pq.write_table(pa.table({source.item_column: pa.array(items, text)}), folder / ITEMS)
-        return {"interactions": 0, "users": len(users), "items": len(items)}
-
-    def _products(self) -> list[str]:
+    def products(self) -> list[str]:
+        """Return the products that are recommended, in the order of the database."""
         with open_lists(self.folder) as database:
             return [item for (item,) in database.execute("SELECT product_id FROM products ORDER BY position")]
 
-    def _rankings(self) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-        products = self._products()
+    def rankings(self) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+        """Yield each user with products and ratings, best first."""
+        products = self.products()
         with open_lists(self.folder) as database:
             for user, positions, ratings in database.execute("SELECT user_id, positions, ratings FROM lists"):
                 size = len(ratings) // 8

@@ -12,44 +12,33 @@ from recdeploy_ops.deployment_manager import decisions, folders, imported_artifa
 from recdeploy_ops.deployment_manager.backup_lists import LOCAL
 from recdeploy_ops.deployment_manager.endpoints import ModelDeployment, delete_other_sizes, find_endpoint
 from recdeploy_ops.deployment_manager.overrides import choose_size, default_params
-from recdeploy_ops.deployment_manager.production_managers import ProductionManager
-from recdeploy_ops.deployment_manager.sources import source_of
+from recdeploy_ops.deployment_manager.training_managers import TrainingManager
 from recdeploy_ops.domain.errors import CellOrderError, SettingsError
 from recdeploy_ops.domain.events import (
-    ArtifactBuilt,
     ModelRegistered,
-    ModelTrained,
     ProductionBackedUp,
     Promoted,
     TestDeployed,
 )
 from recdeploy_ops.rollout.planning import plan_version
 from recdeploy_ops.steps import (
-    build_artifact,
     check_candidate,
-    check_data,
     close_release,
     deploy_test,
     evaluate_candidate,
-    extract,
     register_model,
-    run_ads_operator,
     validate_test,
 )
 from recdeploy_ops.steps.deploy_test import TEST_FAILED
 from recdeploy_ops.storage.bundles import open_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from recdeploy_ops.domain.events import StoredEvent
     from recdeploy_ops.domain.ledger_state import Release
-    from recdeploy_ops.extraction import Source
 
 log = logging.getLogger(__name__)
 
 
-class RecommenderDeploymentManager(ProductionManager):
+class RecommenderDeploymentManager(TrainingManager):
     """Retrains, tests, promotes and rejects from a notebook. Takes the arguments of `ProductionManager`.
 
     A session makes one release at a time. It holds the release lock from `backup_current_artifacts`, `extract_data` or
@@ -76,9 +65,12 @@ class RecommenderDeploymentManager(ProductionManager):
             The folder, a verified local copy if the storage is remote; None on the first run.
 
         Raises:
-            SettingsError: another version is in production.
+            SettingsError: another version is in production, or `artifact_dir` or `results_dir` has files that are not
+                replaced.
             LockHeldError: another release is in progress.
         """
+        for folder in (self.artifact_dir, self.results_dir):  # not only after the training
+            folders.require_replaceable(folder)
         if version and self.current_version and version != self.current_version:
             raise SettingsError(
                 f"v{version} is not in production, v{self.current_version} is: only the version in production can be "
@@ -95,57 +87,6 @@ class RecommenderDeploymentManager(ProductionManager):
         backup = open_bundle(self.context.store, prefix, made_by="backup_production")
         folders.fetch_folder(self.context.store, backup, copy)
         return copy
-
-    def extract_data(self, connection: Mapping[str, Any] | Source, accept_change: str = "") -> dict[str, int]:
-        """Extract interactions, users and items, and judge them; return the rows of each.
-
-        Args:
-            connection: the guide's ``connection_parameters``, or a `Source`.
-            accept_change: why data and lists differ from the champion's on purpose; empty if they should not.
-
-        Raises:
-            SourceDataError: a table or column is missing, a table is empty, or a value cannot be used.
-            GateFailedError: the data gate said FAIL.
-        """
-        source: Any = connection if hasattr(connection, "batches") else source_of(connection)
-        opened = self._session.open(default_params(self.settings))
-        release = self._session.change_params(opened, accept_change=accept_change or None)
-        summary = self._session.finish(extract.advance, release.run_id, source=source)
-        self._session.finish(check_data.advance, release.run_id)
-        return {table: summary[table] for table in ("interactions", "users", "items")}
-
-    def train_model(self, top_k: int | None = None, seed: int | None = None) -> dict[str, Any]:
-        """Train with the ADS operator on the extract; leave its results in `results_dir`, return its metrics.
-
-        Args:
-            top_k: recommendations per user; by default the settings'.
-            seed: the same data and seed give the same bytes; by default the settings'.
-
-        Raises:
-            CellOrderError: nothing was extracted.
-            SettingsError: `results_dir` has other files than results of this project.
-            TrainingFailedError: the operator failed, or left outputs that cannot be used.
-        """
-        folders.require_replaceable(self.results_dir)
-        release = self._session.require_undecided("There is nothing to train on")
-        chosen = {name: value for name, value in (("top_k", top_k), ("seed", seed)) if value is not None}
-        release = self._session.change_params(release, **chosen)
-        summary = self._session.finish(run_ads_operator.advance, release.run_id)
-        self._fetch(ModelTrained, self.results_dir)
-        return dict(summary["metrics"])
-
-    def build_artifact(self) -> Path:
-        """Build the serving artifact from the results into `artifact_dir`, and return that folder.
-
-        Raises:
-            CellOrderError: nothing was trained.
-            SettingsError: `artifact_dir` has other files than an artifact of this project.
-        """
-        folders.require_replaceable(self.artifact_dir)
-        release = self._session.require_undecided("There is nothing to build an artifact from")
-        self._session.finish(build_artifact.advance, release.run_id)
-        self._fetch(ArtifactBuilt, self.artifact_dir)
-        return self.artifact_dir
 
     def save_new_model(
         self, model: Any, version: int, num_users: int, num_products: int, is_test: bool = True, accept_change: str = ""
@@ -285,10 +226,6 @@ class RecommenderDeploymentManager(ProductionManager):
         if release.is_open:
             decisions.reject_release(self._session, release.run_id, reason)
         self._session.finish(close_release.advance, release.run_id)
-
-    def _fetch(self, kind: type[StoredEvent], folder: Path) -> None:
-        release = self._session.require("The release is gone")
-        folders.fetch_folder(self.context.store, self._session.context(release.run_id).open_bundle(kind), folder)
 
     def _deploy_without_test(self, release: Release) -> ModelDeployment:
         self._session.finish(validate_test.advance, release.run_id)

@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from recdeploy_ops.domain import release_status
 from recdeploy_ops.domain.errors import SettingsError
 from recdeploy_ops.domain.params import RetrainParams
-from recdeploy_ops.settings import ServingSettings, Settings
+from recdeploy_ops.settings import ServingSettings, Settings, TrainingSettings
 
 BACKUPS = "/backups"
 
@@ -37,6 +38,11 @@ def adapt_settings(settings: Settings, project_name: str | None, backup_root: st
         return Settings.model_validate({**settings.model_dump(), **changes})
     except ValidationError as err:
         raise SettingsError(f"{', '.join(changes)} of the manager cannot be used: {_describe(err)}.") from err
+
+
+def title_of(slug: str, project_name: str | None) -> str:
+    """Return the project's name for people: as it was given, unless it was given as a slug or not at all."""
+    return project_name if project_name and project_name != slug else release_status.title_of(slug)
 
 
 def default_params(settings: Settings) -> RetrainParams:
@@ -68,6 +74,18 @@ def choose_size(settings: Settings, **chosen: Any) -> dict[str, Any]:
     except ValidationError as err:
         raise SettingsError(f"These parameters of deploy_model (Cell 10) cannot be used: {_describe(err)}.") from err
     return size
+
+
+def require_top_k(settings: Settings, top_k: int) -> int:
+    """Return the length of lists if it would be valid in the settings.
+
+    Raises:
+        SettingsError: it would not.
+    """
+    try:
+        return TrainingSettings.model_validate({**settings.training.model_dump(), "top_k": top_k}).top_k
+    except ValidationError as err:
+        raise SettingsError(f"top_k cannot be used: {_describe(err)}.") from err
 
 
 def _storage_of(backup_root: str) -> str:

@@ -1,4 +1,4 @@
-"""A notebook's methods for the current production: look at it, roll it back, repair the ledger."""
+"""A notebook's methods for the current production: look at it, list its backups, roll it back."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.context import open_context
 from recdeploy_ops.deployment_manager import folders
 from recdeploy_ops.deployment_manager.backup_lists import read_backups
+from recdeploy_ops.deployment_manager.guide_states import GuideState, describe_guide_state
 from recdeploy_ops.deployment_manager.notebook_sessions import SESSION, NotebookSession
-from recdeploy_ops.deployment_manager.overrides import adapt_settings
+from recdeploy_ops.deployment_manager.overrides import adapt_settings, title_of
 from recdeploy_ops.deployment_manager.shown_reports import read_shown_report
 from recdeploy_ops.domain.events import NOTEBOOK
 from recdeploy_ops.domain.params import RollbackParams
 from recdeploy_ops.domain.release_plan import reconcile
-from recdeploy_ops.domain.release_status import describe_progress, summarise
+from recdeploy_ops.domain.release_status import NO_PRODUCTION, describe_progress, summarise
+from recdeploy_ops.domain.remedies import Audience
 from recdeploy_ops.oci_clients.callers import name_caller
 from recdeploy_ops.oci_clients.profiles import find_profile
 from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.rollbacks.runs import switch_back
+from recdeploy_ops.rollout.existing_shops import find_existing_shop
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.settings import load_settings
-from recdeploy_ops.steps import adopt_production, close_release
+from recdeploy_ops.steps import close_release
 from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
     from recdeploy_ops.deployment_manager.shown_reports import ShownReport
+    from recdeploy_ops.domain.ledger_state import LedgerState
     from recdeploy_ops.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,7 +39,7 @@ PHASE_MARK = "🩺"  # begins the line that the guide's summary does not have
 
 
 class ProductionManager:
-    """Looks at production, lists backups, rolls back, and repairs the ledger after changes by hand.
+    """Looks at production, lists backups and rolls back.
 
     Args:
         project_name: e.g. ``Product Recommender``; by default the one in the settings.
@@ -64,6 +68,7 @@ class ProductionManager:
         session: str = SESSION,
     ) -> None:
         self.settings = adapt_settings(settings or load_settings(), project_name, backup_root)
+        self.title = title_of(self.settings.project_name, project_name)
         oci = oci or OciSession(find_profile(self.settings.connections.oci))
         self.context = open_context(self.settings, open_store(self.settings.storage, oci), oci, NOTEBOOK)
         self.artifact_dir = Path(artifact_dir or Path.home() / "recommender_model_artifact").expanduser().absolute()
@@ -87,6 +92,8 @@ class ProductionManager:
 
     def rollback_artifacts(self, version: int) -> bool:
         """Replace `artifact_dir` and `results_dir` by a version; production stays as it is.
+
+        If only a backup of another manager has the version, its files are restored as they are, with a warning.
 
         Returns:
             Whether storage has an undamaged copy of that version.
@@ -129,51 +136,67 @@ class ProductionManager:
         self._session.finish(close_release.advance, run_id)
         return done
 
+    @property
+    def state(self) -> GuideState:
+        """Return the guide's state, read from the ledger; it cannot be written. See `describe_guide_state`.
+
+        Raises:
+            StateMismatchError: as `get_deployment_summary`.
+        """
+        return describe_guide_state(self._compare_with_oci(), self.context.history())
+
     def get_deployment_summary(self) -> str:
         """Return what is in production and on TEST, in the guide's layout; log which storage it was read from.
 
+        Without a production it also says which storage that is, and what may serve the shop nevertheless.
+
         Raises:
-            StateMismatchError: production belongs to another project, or its ledger is not in this storage.
+            StateMismatchError: OCI has a production that the ledger does not know, or it belongs to another project,
+                or its ledger is not in this storage.
         """
+        state = self._compare_with_oci()
+        log.info("Reading the releases of %s in %s", self.settings.project_name, self.context.store.uri)
+        summary = summarise(state, self.settings.project_name, self.title)
+        lines = [line for line in summary.splitlines() if not line.startswith(PHASE_MARK)]
+        if state.production is None:
+            after = lines.index(NO_PRODUCTION) + 1
+            lines[after:after] = [f"   {line}" for line in self._explain_no_production()]
+        return "\n".join(lines)
+
+    def _compare_with_oci(self) -> LedgerState:
+        """Return the state of the ledger; refuse if OCI has a production that it does not know."""
         state = self.context.refresh()
         with self._session.explaining():
             production = find_production(self.context)
             if state.production is None:
                 reconcile(state, production)
-        log.info("Reading the releases of %s in %s", self.settings.project_name, self.context.store.uri)
-        summary = summarise(state, self.settings.project_name)
-        return "\n".join(line for line in summary.splitlines() if not line.startswith(PHASE_MARK))
+        return state
+
+    def _explain_no_production(self) -> list[str]:
+        """Return where the ledger was looked for, and what may serve the shop already."""
+        shop = find_existing_shop(self.context)
+        found = [*shop.describe(), shop.remedy.describe(Audience.NOTEBOOK)] if shop else []
+        return [f"Storage: {self.context.store.uri}", *found]
 
     def list_backups(self) -> list[dict[str, Any]]:
-        """Return the complete backups, oldest first.
+        """Return the complete backups, oldest first, and those that another manager made.
 
         Returns:
-            For each: ``version``, ``timestamp``, ``backup_path``, ``files`` (how many), ``digest`` and
-            ``production_deployment`` (what served it: ``model_id``, ``deployment_id``, ``endpoint``, ...).
+            For each: ``version``, ``timestamp``, ``backup_path``, ``files`` (how many), ``digest``, ``is_verified``
+            and ``production_deployment`` (what served it: ``model_id``, ``deployment_id``, ``endpoint``, ...). Nothing
+            verifies the files of another manager's backup: its ``digest`` is empty, and its ``production_deployment``
+            is its ``metadata.json``.
 
         Raises:
             SettingsError: the storage belongs to another project.
+            StateMismatchError: there is none, and OCI has a production whose ledger is not in this storage.
         """
         self.context.ledger.require_project()
-        return read_backups(self.context.store)
-
-    def import_existing_deployment(self, deployment_id: str) -> list[str]:
-        """Import an existing deployment as production; return the changes of the ledger.
-
-        Raises:
-            StateMismatchError: it is not ACTIVE.
-            LockHeldError: a release is in progress.
-        """
-        return self._adopt(deployment_id)
-
-    def repair_production_state(self) -> list[str]:
-        """Bring the ledger in line with OCI, e.g. after changes by hand; return what differed.
-
-        Raises:
-            SettingsError: more than one deployment could be production.
-            LockHeldError: a release is in progress.
-        """
-        return self._adopt(None)
+        backups = read_backups(self.context.store, self.context.ledger.readable_entries())
+        if not backups:
+            self._compare_with_oci()
+            log.info("No backup is below %s/backups.", self.context.store.uri)
+        return backups
 
     def resume_release(self) -> str:
         """Continue the release that an ended kernel of yours has left open; return a sentence about it."""
@@ -185,14 +208,3 @@ class ProductionManager:
         """Close the open release of any of your kernels, delete its test deployment; return a sentence about it."""
         release = self._session.abandon()
         return f"The release v{release.version} (run {release.run_id}) is closed, and the release lock is free."
-
-    def _adopt(self, deployment_id: str | None) -> list[str]:
-        """Record what OCI has; return the difference from the ledger."""
-        run_id = f"adopt-{self.context.now():%Y%m%dT%H%M%S}"
-        context = self._session.context(run_id)
-        with self._session.explaining():
-            shown = adopt_production.advance(context, deployment_id=deployment_id, apply=False)
-        self._session.finish(adopt_production.advance, run_id, deployment_id=deployment_id, apply=True)
-        if not isinstance(shown, dict):
-            return []  # production was being updated: the difference is not known
-        return [*shown["difference"], *shown.get("importable", [])]

@@ -117,9 +117,16 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
 def _no_previous(state: LedgerState, serving: Serving) -> SettingsError:
     served = [version for _, version in sorted(state.versions.items()) if version.stage is Stage.RETIRED]
     tagged = [f"v{version.number}" for version in served if version.known_by_tags]
-    if not tagged:
+    backups = [f"v{version.number}" for version in served if version.unverified_backup]
+    if not tagged and not backups:
         why = f"v{serving.version} is the first that ever served: nothing came before it."
         return SettingsError(why, Remedy("Name a version"))
+    if not tagged:
+        return SettingsError(
+            f"The ledger knows no version that served before v{serving.version}. Only backups of another manager say "
+            f"that {', '.join(backups)} did, and nothing verifies their files.",
+            Remedy("Look at them, and name one by its number"),
+        )
     return SettingsError(
         f"The ledger knows no version that served before v{serving.version}. Only tags in the Model Catalog say that "
         f"{', '.join(tagged)} did, and anyone who may write there can set them.",

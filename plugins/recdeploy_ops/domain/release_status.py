@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.ledger_state import LedgerState, Release
 
 RULE = "=" * 60
+NO_PRODUCTION = "⬜ PRODUCTION: No production deployment"
 SERVED = frozenset({Stage.CHAMPION, Stage.RETIRED})
 # How far a release has come, by its newest event.
 PROGRESS = {
@@ -105,9 +106,14 @@ def describe_progress(release: Release) -> str:
     return PROGRESS[release.newest_event.type]
 
 
-def summarise(state: LedgerState, project_name: str) -> str:
-    """Return the guide's deployment summary."""
-    title = project_name.replace("-", " ").title()
+def title_of(project_name: str) -> str:
+    """Return a project's name for people, e.g. ``Product Recommender`` for ``product-recommender``."""
+    return project_name.replace("-", " ").title()
+
+
+def summarise(state: LedgerState, project_name: str, title: str | None = None) -> str:
+    """Return the guide's deployment summary, with this title or else the project's name as one."""
+    title = title or title_of(project_name)
     lines = [RULE, f"🎯 {title} - Deployment Status", RULE, ""]
     if state.production:
         lines += [
@@ -118,7 +124,7 @@ def summarise(state: LedgerState, project_name: str) -> str:
             "",
         ]
     else:
-        lines += ["⬜ PRODUCTION: No production deployment", ""]
+        lines += [NO_PRODUCTION, ""]
     lines += [*_describe_test(state), ""]
     current = f"v{state.production.version}" if state.production else "none"
     served = sum(1 for version in state.versions.values() if version.stage in SERVED)
@@ -146,8 +152,11 @@ def dump_history(entries: Iterable[Entry]) -> str:
 
 
 def describe_backups(backups: Iterable[Mapping[str, object]]) -> str:
-    """Return the backups, one line each, oldest first."""
-    lines = [f"v{backup['version']:<4} {backup['files']:>4} files  {backup['prefix']}" for backup in backups]
+    """Return the backups, one line each, in their order, each with its ``note`` if it has one."""
+    lines = []
+    for backup in backups:
+        line = f"v{backup['version']:<4} {backup['files']:>4} files  {_show(backup['prefix'])}"
+        lines.append(f"{line}  {backup['note']}" if backup.get("note") else line)
     return "\n".join(lines) or "No backup yet: the first is made when a second version is released."
 
 

@@ -175,7 +175,7 @@ def _switch(event: SwitchDone, state: LedgerState, entry: Entry) -> LedgerState:
     if previous is None and isinstance(event, Promoted):  # created with the size that its run requested
         state = replace(state, applied_size=state.releases[entry.run_id].retrain_params.size)
     state = _with_stage(state, serving.version, Stage.CHAMPION)
-    champion = replace(state.versions[serving.version], known_by_tags=False)
+    champion = state.versions[serving.version].verified()
     return replace(_with_version(state, champion), production=serving)
 
 

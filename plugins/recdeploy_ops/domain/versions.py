@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recdeploy_ops.domain.stages import Stage
 
@@ -43,6 +43,8 @@ class Version:
         artifact: storage prefix of the artifact.
         results: storage prefix of the training results; empty when there are none.
         known_by_tags: whether only its tags in the Model Catalog say that it ever served.
+        unverified_backup: the folder of another deployment manager that alone says that it served, below the storage
+            root; empty once production was verified to serve it.
     """
 
     number: int
@@ -53,10 +55,27 @@ class Version:
     artifact: str
     results: str
     known_by_tags: bool = False
+    unverified_backup: str = ""
+
+    @property
+    def doubt(self) -> str:
+        """Return, in words, why it is not certain that it ever served; empty if it is."""
+        if self.unverified_backup:
+            return f"Only {self.unverified_backup}, a backup of another manager, says that v{self.number} ever served."
+        return f"Only tags in the Model Catalog say that v{self.number} ever served." if self.known_by_tags else ""
+
+    def verified(self) -> Version:
+        """Return it as a version that was verified to serve."""
+        return replace(self, known_by_tags=False, unverified_backup="")
 
 
 def describe_trust(version: Version) -> str:
     """Return how far a version that the ledger does not know is trusted, and why, in sentences."""
+    if version.unverified_backup:
+        return (
+            f"{version.unverified_backup} is a backup of another manager, and nothing verifies its files: 'previous' "
+            "never goes to it, and a rollback must name its number."
+        )
     model = f"OCI has the model {version.model_id} (digest {version.digest[:12] or 'unknown'})."
     if version.stage is Stage.CHAMPION:
         return f"{model} Production answers with it: it becomes the champion."

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Ask = Callable[[object], Reply]
 
+SCORE = "score"  # the guide's authors' name for a rating
 NEW_USER = "Recommendations for new user (popular items)"
 PROBLEMS = 3  # reported of each kind
 
@@ -64,7 +65,7 @@ def compare_latency(ask_test: Ask, ask_production: Ask | None, requests: Sequenc
             reply = asks[which](request)
             if number:
                 replies[which].append(reply)
-    seconds = [[reply.seconds for reply in side if _ranking_of(reply) is not None] for side in replies]
+    seconds = [[reply.seconds for reply in side if _served_ranking(reply) is not None] for side in replies]
     production = seconds[1] if ask_production else []
     return LatencyFacts(
         requests=len(requests),
@@ -82,7 +83,7 @@ def compare_with_production(ask_production: Ask, expected: Expectation) -> Chang
     """Compare the candidate's lists of the sampled users with production's answers for them."""
     changed, unreadable, overlaps = 0, 0, []
     for user, ranking in expected.known.items():
-        served = _ranking_of(ask_production({"user_id": user, "top_k": expected.top_k}))
+        served = _served_ranking(ask_production({"user_id": user, "top_k": expected.top_k}))
         if served is None:
             unreadable += 1
             continue
@@ -142,13 +143,19 @@ def _find_fault_in_error(probe: Probe, reply: Reply) -> str:
     return "" if has_error else f"{json.dumps(probe.request)[:80]} got no error object"
 
 
-def _ranking_of(reply: Reply) -> Ranking | None:
-    """Return the list in an answer; None when there is none."""
+def _ranking_of(reply: Reply, rating: str = "rating") -> Ranking | None:
+    """Return the list in an answer, with this field of its rows as rating; None when there is none."""
     rows = reply.body.get("recommendations") if reply.status == 200 and isinstance(reply.body, dict) else None
     try:
-        return tuple((str(row["product_id"]), row["rating"]) for row in rows)  # type: ignore[union-attr]
+        return tuple((str(row["product_id"]), row[rating]) for row in rows)  # type: ignore[union-attr]
     except (TypeError, KeyError):
         return None
+
+
+def _served_ranking(reply: Reply) -> Ranking | None:
+    """Return the list in an answer of production, which may be of another project: those call the rating `score`."""
+    ranking = _ranking_of(reply)
+    return _ranking_of(reply, SCORE) if ranking is None else ranking
 
 
 def _describe(ranking: Ranking | None) -> str:

@@ -120,6 +120,14 @@ class Ledger:
         self.read()
         return tuple(self._entries)
 
+    def readable_entries(self) -> tuple[Entry, ...]:
+        """Return all entries that are stored now; none if the ledger is damaged: for lists that need no ledger."""
+        try:
+            return self.entries()
+        except IntegrityError as err:
+            log.warning("The ledger is not used: %s", err)
+            return ()
+
     def append(self, run_id: str, event: Event, *, guard: Callable[[LedgerState], None]) -> LedgerState:
         """Append one entry, unless the release's valid event of this type equals it; return the state after it.
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import KeyNotFoundError, StorageError
+from recdeploy_ops.domain.errors import StorageError
 from recdeploy_ops.domain.events import TestDeployed
+from recdeploy_ops.ledger.foreign_state_file import find_foreign_state_file
 from recdeploy_ops.storage.bundles import canonical_json
 from recdeploy_ops.storage.keys import SNAPSHOT, STATE_FILE
 
@@ -23,21 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEPLOYMENT = re.compile(r"ocid1\.datasciencemodeldeployment\.[A-Za-z0-9._-]*[A-Za-z0-9]")
-
-
-@dataclass(frozen=True)
-class ForeignStateFile:
-    """A ``deployment_state.json`` that another deployment manager, or another project, wrote.
-
-    Attributes:
-        uri: of the file.
-        deployment_ids: OCIDs of the deployments that it names, in the file's order.
-    """
-
-    uri: str
-    deployment_ids: tuple[str, ...]
-
 
 def publish_state(ledger: Ledger, store: Store) -> None:
     """Write the ledger's snapshot and the guide's state file.
@@ -48,23 +31,6 @@ def publish_state(ledger: Ledger, store: Store) -> None:
     _write(store, SNAPSHOT, ledger.write_snapshot)
     state = ledger.state
     _write(store, STATE_FILE, lambda: _replace_state_file(store, state))
-
-
-def find_foreign_state_file(store: Store, project: str) -> ForeignStateFile | None:
-    """Return the state file if this project has not written it; None if it has, or if there is none.
-
-    Args:
-        store: the storage root.
-        project: the name of this project.
-    """
-    try:
-        content = store.read(STATE_FILE)
-    except KeyNotFoundError:
-        return None
-    if _is_written_by(project, content):
-        return None
-    named = DEPLOYMENT.findall(content.decode("utf-8", errors="replace"))
-    return ForeignStateFile(f"{store.uri}/{STATE_FILE}", tuple(dict.fromkeys(named)))
 
 
 def describe_state(state: LedgerState) -> dict[str, Any]:
@@ -102,14 +68,6 @@ def state_of_serving(serving: Serving) -> dict[str, Any]:
         "digest": serving.digest,
         "deployed_at": serving.since,
     }
-
-
-def _is_written_by(project: str, content: bytes) -> bool:
-    try:
-        state = json.loads(content)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(state, dict) and state.get("project") == project
 
 
 def _replace_state_file(store: Store, state: LedgerState) -> None:

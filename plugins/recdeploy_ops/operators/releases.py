@@ -174,7 +174,7 @@ class AdoptProductionOperator(ReleaseStepOperator):
 
     def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:  # noqa: ARG002 - as its base
         """Return the run's params."""
-        return {"deployment_id": context["params"]["deployment_id"], "apply": context["params"]["apply"]}
+        return {name: context["params"].get(name) for name in ("deployment_id", "apply", "version")}
 
 
 class HousekeepingOperator(ReleaseStepOperator):

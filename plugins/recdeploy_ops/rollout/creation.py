@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.deployment_states import Progress
 from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError
-from recdeploy_ops.domain.records import Deployment, Role
 from recdeploy_ops.domain.sizes import DEFAULT_SHAPE
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.deployments import NewDeployment
 from recdeploy_ops.oci_clients.tags import DIGEST_TAG
 from recdeploy_ops.rollout import deletion
 from recdeploy_ops.rollout.deployable_models import require_usable
-from recdeploy_ops.rollout.production import find_own_deployments
+from recdeploy_ops.rollout.production import deployment_name, find_own_deployments
 from recdeploy_ops.rollout.tagging import deployment_tags
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.events import ModelRegistered
-    from recdeploy_ops.domain.records import Shape
+    from recdeploy_ops.domain.records import Deployment, Role, Shape
 
 log = logging.getLogger(__name__)
 
@@ -125,8 +124,3 @@ def _describe(
         tags=deployment_tags(context, version, digest, role),
         token=f"{context.state.origin}/{context.run_id}/{role}/{digest}/{attempt}",
     )
-
-
-def deployment_name(project: str, role: Role, version: int) -> str:
-    """Return the display name of a deployment; production's never changes."""
-    return f"{project}-production" if role is Role.PRODUCTION else f"{project}-test-v{version}"

@@ -27,6 +27,8 @@ def make_usable(context: ReleaseContext, model_id: str) -> CatalogModel | None:
         None if only registering it again helps: it was deleted or has failed, OCI does not let us activate it, or its
         artifact is archived, which takes OCI hours to restore.
     """
+    if not model_id:  # a version that only a backup of another manager has
+        return None
     try:
         model = context.catalog.get(model_id)
         if model.is_inactive and model.can_be_used:
@@ -66,6 +68,8 @@ def require_usable(context: ReleaseContext, model_id: str, version: int) -> None
 
 def is_deployable(context: ReleaseContext, model_id: str) -> bool:
     """Return whether OCI would deploy a model, now or after activation; nothing is changed."""
+    if not model_id:
+        return False
     try:
         model = context.catalog.get(model_id)
     except CloudRefusedError as err:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.versions import describe_trust
 from recdeploy_ops.oci_clients.tags import has_role
+from recdeploy_ops.rollout.production import production_name
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -36,10 +37,12 @@ def compare(state: LedgerState, inventory: Inventory) -> list[str]:
 
 
 def compare_tags(context: ReleaseContext, production: Deployment | None, duplicates: list[Deployment]) -> list[str]:
-    """Return which deployments have a wrong production tag, one line each."""
+    """Return which deployments have a wrong production tag or are named as a test deployment, one line each."""
     lines = [f"{d.name} ({d.deployment_id}) is tagged as production too: it loses that tag" for d in duplicates]
     if production is not None and not has_role(production.tags, context.project, Role.PRODUCTION):
         lines.append(f"{production.name} ({production.deployment_id}) is not tagged as production: it is tagged")
+    if production is not None and (name := production_name(context, production)) != production.name:
+        lines.append(f"{production.name} ({production.deployment_id}) is named as a test deployment: it becomes {name}")
     return lines
 
 

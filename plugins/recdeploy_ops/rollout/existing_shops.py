@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import StateMismatchError
 from recdeploy_ops.domain.remedies import ImportProduction
-from recdeploy_ops.ledger.state_file import find_foreign_state_file
+from recdeploy_ops.ledger.foreign_state_file import find_foreign_state_file
 from recdeploy_ops.oci_clients.tags import PROJECT_TAG
-from recdeploy_ops.rollout.production import find_candidates
+from recdeploy_ops.rollout.production import TEST_NAME, find_candidates
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.records import Deployment
-    from recdeploy_ops.ledger.state_file import ForeignStateFile
+    from recdeploy_ops.ledger.foreign_state_file import ForeignStateFile
 
 IGNORE = "List those that do not serve this shop in the setting release.ignored_deployments"
 MOVE_AWAY = "Move that file away if it is of no use"
@@ -44,7 +44,9 @@ class ExistingShop:
     def remedy(self) -> ImportProduction:
         """Return how a person imports what serves, or declares that it does not serve this shop."""
         named = self.state_file.deployment_ids if self.state_file else ()
-        candidates = [deployment.deployment_id for deployment in self.unowned] or named
+        candidates = [deployment.deployment_id for deployment in self.unowned] or list(named)
+        if len(candidates) > 1 and self.state_file:  # production, beside its manager's test deployments
+            candidates = [candidate for candidate in candidates if candidate in self.state_file.production_ids]
         actions = [IGNORE] * bool(self.unowned) + [MOVE_AWAY] * bool(self.state_file)
         return ImportProduction(". ".join(actions), deployment_id=candidates[0] if len(candidates) == 1 else "")
 
@@ -65,6 +67,26 @@ def find_existing_shop(context: ReleaseContext) -> ExistingShop | None:
     )
     state_file = find_foreign_state_file(context.store, context.project)
     return ExistingShop(unowned, state_file) if unowned or state_file else None
+
+
+def describe_leftovers(context: ReleaseContext, production: Deployment) -> list[str]:
+    """Return what the shop's own manager calls a test deployment and has left, one line each, newest first.
+
+    It runs, costs, and no release of this project deletes it, as it has no owner.
+
+    Args:
+        context: of the run.
+        production: the imported production.
+    """
+    shop = find_existing_shop(context)
+    named = shop.state_file.test_deployment_ids if shop and shop.state_file else ()
+    return [
+        f"{_name(deployment)} still runs, and its own manager calls it a test deployment: delete it once nobody needs "
+        "it."
+        for deployment in (shop.unowned if shop else ())
+        if deployment.deployment_id != production.deployment_id
+        and (deployment.deployment_id in named or TEST_NAME in deployment.name.casefold())
+    ]
 
 
 def require_no_existing_shop(context: ReleaseContext) -> None:

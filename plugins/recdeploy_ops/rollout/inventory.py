@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -19,10 +20,12 @@ from recdeploy_ops.oci_clients.tags import (
     slug_of,
     version_number,
 )
+from recdeploy_ops.rollout.imported_numbers import choose_number, highest_used, require_number
 from recdeploy_ops.rollout.production import find_candidates, require_owned
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.rollout.switches import verify_serving
-from recdeploy_ops.storage.backups import highest_backup, list_artifacts
+from recdeploy_ops.rollout.unverified_backups import find_unverified_versions
+from recdeploy_ops.storage.backups import list_artifacts
 from recdeploy_ops.storage.bundles import MANIFEST
 from recdeploy_ops.storage.keys import RESULTS, bundle_prefix, slug_prefix
 
@@ -38,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Inventory:
-    """What OCI has, in the ledger's terms."""
+    """What OCI has, in the ledger's terms, and the versions that only a backup of the shop's own manager has."""
 
     versions: dict[int, Version]
     highest_version: int
@@ -80,11 +83,20 @@ def find_duplicates(context: ReleaseContext, production: Deployment | None) -> l
     return [other for other in tagged if _is_usable(other) and other.deployment_id != production.deployment_id]
 
 
-def take_inventory(context: ReleaseContext, state: LedgerState, deployment: Deployment | None) -> Inventory:
+def take_inventory(
+    context: ReleaseContext, state: LedgerState, deployment: Deployment | None, requested: int | None = None
+) -> Inventory:
     """Return what OCI has, with production verified to answer.
+
+    Args:
+        context: of the run.
+        state: of the ledger.
+        deployment: production, or None.
+        requested: the number for what production serves, if no version has it yet; by default the shop's own.
 
     Raises:
         StateMismatchError: production is not ACTIVE.
+        SettingsError: the requested number is another version's.
         DeploymentFailedError: production does not answer as its version would.
     """
     require_active(deployment)
@@ -94,11 +106,13 @@ def take_inventory(context: ReleaseContext, state: LedgerState, deployment: Depl
         return Inventory(_retire(versions, None), highest, None, None)
     version = next((v for v in versions.values() if v.model_id == deployment.model_id), None)
     if version is None:
-        highest = max(highest, highest_backup(context.store)) + 1  # the shop's own backups may have higher numbers
-        version = Version(
-            highest, Stage.CHAMPION, "adopted", digest="", model_id=deployment.model_id, artifact="", results=""
-        )
-        versions[highest] = version
+        number = choose_number(context, deployment, versions, requested)
+        highest = max(highest, highest_used(context))
+        version = Version(number, Stage.CHAMPION, "adopted", "", deployment.model_id, artifact="", results="")
+        versions[number] = version
+    require_number(version, requested)
+    versions |= find_unverified_versions(context, versions, deployment.model_id)
+    highest = max([highest, *versions])
     verify_serving(context, deployment, version=version.number, digest=version.digest)
     serving = Serving(
         deployment_id=deployment.deployment_id,
@@ -238,7 +252,7 @@ def _retire(versions: dict[int, Version], serving: int | None) -> dict[int, Vers
     staged = {}
     for number, version in versions.items():
         if number == serving:
-            staged[number] = replace(version, stage=Stage.CHAMPION, known_by_tags=False)
+            staged[number] = replace(version.verified(), stage=Stage.CHAMPION)
         elif version.stage is Stage.CHAMPION:
             staged[number] = replace(version, stage=Stage.RETIRED)
         else:
@@ -263,7 +277,7 @@ def _previous(
         for model in list_models(context)
         if _is_time(model.tags.get(SERVED_TAG)) and (number := version_number(model.tags)) in versions and number
     ]
-    trusted = ((since, v) for since, v in served if v.stage is Stage.RETIRED and not v.known_by_tags)
+    trusted = ((since, v) for since, v in served if v.stage is Stage.RETIRED and not v.doubt)
     others = sorted((since, v.number) for since, v in trusted if v.number != serving.version)
     if not others:
         return None
@@ -274,11 +288,9 @@ def _previous(
 
 def _is_time(text: str | None) -> bool:
     """Return whether a tag has a time: anyone who writes the Model Catalog can set any text."""
-    try:
-        datetime.fromisoformat(text or "")
-    except ValueError:
-        return False
-    return True
+    with suppress(ValueError):
+        return bool(datetime.fromisoformat(text or ""))
+    return False
 
 
 def _since(context: ReleaseContext, state: LedgerState, deployment: Deployment) -> str:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.records import Deployment
 
 
+TEST_NAME = "(test)"  # in the name of a test deployment of the guide's manager
+
+
 @dataclass(frozen=True)
 class ProductionCandidates:
     """The deployments that could be production, newest first.
@@ -34,6 +37,21 @@ class ProductionCandidates:
     present: tuple[Deployment, ...]
     tagged: tuple[Deployment, ...]
     untagged: tuple[Deployment, ...]
+
+
+def deployment_name(project: str, role: Role, version: int | None = None) -> str:
+    """Return the display name of a deployment; production's never changes, and so has no version."""
+    return f"{project}-production" if role is Role.PRODUCTION else f"{project}-test-v{version}"
+
+
+def production_name(context: ReleaseContext, production: Deployment) -> str:
+    """Return the display name that production should have: its own, unless that says that it is a test deployment.
+
+    The guide's manager names its test deployments ``Product Recommender API v1 (TEST)``, and so an imported production.
+    """
+    if TEST_NAME in production.name.casefold():
+        return deployment_name(context.project, Role.PRODUCTION)
+    return production.name
 
 
 def find_deployments(context: ReleaseContext, role: Role) -> list[Deployment]:

@@ -21,7 +21,7 @@ from recdeploy_ops.oci_clients.tags import (
     version_tags,
     without_lease,
 )
-from recdeploy_ops.rollout.production import find_candidates, run_tag
+from recdeploy_ops.rollout.production import find_candidates, production_name, run_tag
 from recdeploy_ops.rollout.registry import list_models
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def deployment_tags(context: ReleaseContext, version: int, digest: str, role: Ro
 def advance_tagging(context: ReleaseContext) -> Waiting | None:
     """Bring production's tags, if there is a production, in line with the ledger; other tags stay.
 
-    Tags are set in an update of their own. If OCI refuses them, a warning is logged: that does not undo a release.
+    Tags are set in an update of their own, which also renames a production that is named as a test deployment: OCI
+    lets name and tags change together. If OCI refuses them, a warning is logged: that does not undo a release.
 
     Raises:
         TransientError: trying again may help.
@@ -68,7 +69,8 @@ def advance_tagging(context: ReleaseContext) -> Waiting | None:
         return None
     seen = newest.event.seen_work_request if isinstance(newest.event, ReleaseClosed | Adopted) else None
     try:
-        return advance_tags(context, _production_tags(context, state.production), seen, since=newest.at)
+        tags = _production_tags(context, state.production)
+        return advance_tags(context, tags, seen, since=newest.at, rename=True)
     except TransientError:
         raise
     except RecdeployError as err:
@@ -178,7 +180,12 @@ def advance_etag_invalidation(
 
 
 def advance_tags(
-    context: ReleaseContext, intended: Mapping[str, str], seen_work_request: str | None, *, since: datetime
+    context: ReleaseContext,
+    intended: Mapping[str, str],
+    seen_work_request: str | None,
+    *,
+    since: datetime,
+    rename: bool = False,
 ) -> Waiting | None:
     """Set tags of production; None when it has them, when OCI could not set them, or without a production.
 
@@ -187,12 +194,14 @@ def advance_tags(
         intended: the tags; all others except a lease stay.
         seen_work_request: production's newest one before this request: OCI may accept a request and not carry it out.
         since: when that was recorded; the deadline is the timeout of a deployment later.
+        rename: whether a production that is named as a test deployment gets its own name.
     """
     serving = context.state.production
     if serving is None:
         return None
     deployment = context.deployments.get(serving.deployment_id)
-    if intended.items() <= deployment.tags.items() and LEASE_TAG not in deployment.tags:
+    name = production_name(context, deployment) if rename else deployment.name
+    if name == deployment.name and intended.items() <= deployment.tags.items() and LEASE_TAG not in deployment.tags:
         return None
     newest = context.deployments.newest_work_request(serving.deployment_id)
     minutes = context.settings.release.deployment_timeout_minutes
@@ -202,7 +211,12 @@ def advance_tags(
         log.warning("%s keeps its old tags: %s.", deployment.name, decision.reason)
         return None
     if decision.move is Move.REQUEST:
-        context.deployments.tag(deployment, {**without_lease(deployment.tags), **intended})
+        tags = {**without_lease(deployment.tags), **intended}
+        if name == deployment.name:
+            context.deployments.tag(deployment, tags)
+        else:
+            description = f"Production of {context.project}"
+            context.deployments.describe(deployment, name=name, description=description, tags=tags)
     return Waiting(deployment.deployment_id, f"{deployment.name} is being tagged", intent.deadline)
 
 

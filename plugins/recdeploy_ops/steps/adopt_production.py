@@ -10,39 +10,32 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, StorageError
+from recdeploy_ops.domain.errors import IntegrityError
 from recdeploy_ops.domain.events import Adopted
 from recdeploy_ops.domain.ledger_state import LedgerState
 from recdeploy_ops.domain.release_plan import lock_held
-from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.ledger.audits import examine
 from recdeploy_ops.oci_clients.tags import LEDGER_TAG, ROLE_TAG
 from recdeploy_ops.rollout import differences, existing_shops, inventory, tagging
-from recdeploy_ops.rollout.catalog_artifacts import fetch_foreign, fetch_from_catalog
+from recdeploy_ops.rollout.adopted_artifacts import fetch_missing
 from recdeploy_ops.rollout.production import names_unknown_ledger
 from recdeploy_ops.rollout.registry import list_models
-from recdeploy_ops.storage.bundles import discard_bundle, measure_files, open_bundle, store_bundle, write_manifest
-from recdeploy_ops.storage.keys import LEDGER, LEDGER_ASIDE, adopted_prefix
-from recdeploy_ops.workspaces import workspace
+from recdeploy_ops.storage.keys import LEDGER, LEDGER_ASIDE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.records import Deployment
-    from recdeploy_ops.domain.versions import Version
     from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.ledger.audits import Audit
     from recdeploy_ops.rollout.inventory import Inventory
-    from recdeploy_ops.storage.bundles import Bundle
 
 log = logging.getLogger(__name__)
 
-RESERVE_BYTES = 64 << 20  # of storage, for the ledger and a release: not used for versions that only tags vouch for
 
-
-def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) -> Outcome:
+def advance(
+    context: ReleaseContext, *, deployment_id: str | None, apply: bool, version: int | None = None, note: str = ""
+) -> Outcome:
     """Compare the ledger with OCI and, with ``apply``, record what OCI has.
 
     Args:
@@ -50,10 +43,13 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) 
         deployment_id: OCID of the deployment that is production; by default the ledger's, or the one that is tagged as
             production.
         apply: whether to record the difference; otherwise it is only shown.
+        version: the number for what production serves, if it was never imported; by default the shop's own.
+
+        note: what a person says about it; recorded with the difference.
 
     Raises:
         LockHeldError: a release is in progress.
-        SettingsError: more than one deployment could be production.
+        SettingsError: more than one deployment could be production, or the number is another version's.
         StateMismatchError: production belongs to another project, or is not ACTIVE and is not being updated.
         DeploymentFailedError: production does not answer as its version would.
     """
@@ -61,7 +57,7 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) 
     production = inventory.choose_production(context, ledger.state, deployment_id)
     if production is not None and production.lifecycle_state.is_updating:
         return _await_update(context, production)
-    actual = inventory.take_inventory(context, ledger.state, production)
+    actual = inventory.take_inventory(context, ledger.state, production, version)
     duplicates = inventory.find_duplicates(context, production)
     difference = [
         *_describe(ledger),
@@ -69,20 +65,30 @@ def advance(context: ReleaseContext, *, deployment_id: str | None, apply: bool) 
         *differences.compare_tags(context, production, duplicates),
         *differences.compare(ledger.state, actual),
     ]
+    if difference and note:
+        difference.append(f"described as: {note}")
     importable = _describe_importable(context, actual)
+    is_foreign = production is not None and actual.production is not None and not actual.production.digest
+    left = existing_shops.describe_leftovers(context, production) if production is not None and is_foreign else []
     for line in [*difference, *importable] or ["The ledger and OCI agree: there is nothing to adopt."]:
         log.info("%s", line)
+    for line in left:
+        log.warning("%s", line)
     if apply and difference:
         waiting = _untag_duplicates(context, ledger.state, duplicates)
         if waiting:
             return waiting
-        actual = replace(actual, versions=_fetch_missing(context, actual.versions))
+        actual = replace(actual, versions=fetch_missing(context, actual.versions))
         _set_aside(context, ledger)
         _record(context, actual, difference)
     recorded = difference or _recorded_last(context)
     if apply and recorded:
-        return tagging.advance_tagging(context) or {"difference": recorded, "applied": True}
-    return {"difference": difference, "applied": False, **({"importable": importable} if importable else {})}
+        return tagging.advance_tagging(context) or {"difference": recorded, "applied": True, **_non_empty(left=left)}
+    return {"difference": difference, "applied": False, **_non_empty(importable=importable, left=left)}
+
+
+def _non_empty(**lists: list[str]) -> dict[str, list[str]]:
+    return {name: lines for name, lines in lists.items() if lines}
 
 
 @dataclass(frozen=True)
@@ -206,78 +212,6 @@ def _recorded_last(context: ReleaseContext) -> list[str]:
         if entry.run_id == context.run_id and isinstance(entry.event, Adopted)
         for line in entry.event.difference
     ]
-
-
-def _fetch_missing(context: ReleaseContext, versions: dict[int, Version]) -> dict[int, Version]:
-    """Return the versions, with artifacts that storage lacks fetched from the catalog."""
-    return {
-        number: version if _is_stored(context, version) else _fetch(context, version)
-        for number, version in versions.items()
-    }
-
-
-def _is_stored(context: ReleaseContext, version: Version) -> bool:
-    """Return whether storage has a version's artifact with the digest that the ledger or a tag names."""
-    if not version.artifact:
-        return False
-    try:
-        open_bundle(context.store, version.artifact, digest=version.digest or None, made_by="adopt_production")
-    except (MissingInputError, IntegrityError) as err:
-        log.warning("Fetching the artifact of v%s from the catalog: %s", version.number, err.message)
-        return False
-    return True
-
-
-def _fetch(context: ReleaseContext, version: Version) -> Version:
-    if not context.catalog.has_artifact(version.model_id):
-        log.warning(
-            "The artifact of v%s is neither in storage nor in the catalog: production cannot go back to it.",
-            version.number,
-        )
-        return version
-    with workspace() as scratch:
-        archive, folder = scratch / "artifact.zip", scratch / "artifact"
-        try:
-            _fetch_artifact(context, version, archive, folder)
-            bundle = _store(context, version, folder)
-        except (IntegrityError, StorageError, OSError) as err:
-            if not version.known_by_tags and version.stage is not Stage.REJECTED:
-                raise
-            if not isinstance(err, IntegrityError):  # which says nothing about the artifact: a disk is full
-                log.warning("The artifact of v%s is in the catalog alone: it cannot be stored: %s", version.number, err)
-                return version
-            log.warning("v%s is not what its tags say; production cannot go back to it: %s", version.number, err)
-            return replace(version, stage=Stage.REJECTED)
-    return replace(version, artifact=bundle.prefix)
-
-
-def _fetch_artifact(context: ReleaseContext, version: Version, archive: Path, folder: Path) -> None:
-    """Fetch a version's artifact from the catalog, and verify its digest if it has one."""
-    if version.digest:
-        fetch_from_catalog(context, version.model_id, version.digest, archive, folder)
-        return
-    fetch_foreign(context, version.model_id, archive, folder)
-    write_manifest(folder, {"adopted": version.model_id})
-
-
-def _store(context: ReleaseContext, version: Version, folder: Path) -> Bundle:
-    """Store an artifact; what does not fit is removed again, so that there is room for the ledger.
-
-    Raises:
-        StorageError: it could not be stored or, if tags alone vouch for it, there would be too little room left.
-    """
-    parent = adopted_prefix(version.number)
-    size, free = sum(measure_files(folder).values()), context.store.free_bytes()
-    if version.known_by_tags and free is not None and free < size + RESERVE_BYTES:
-        raise StorageError(
-            f"{size:,} bytes are needed and {free:,} are free below {context.store.uri}, of which {RESERVE_BYTES:,} "
-            "are kept for the ledger and the next release."
-        )
-    try:
-        return store_bundle(context.store, parent, folder)
-    except StorageError:
-        discard_bundle(context.store, parent, folder)
-        raise
 
 
 def _require_no_release(state: LedgerState) -> None:

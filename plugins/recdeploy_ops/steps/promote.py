@@ -27,10 +27,10 @@ from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.tags import without_lease
 from recdeploy_ops.rollout import deletion
 from recdeploy_ops.rollout.catalog_artifacts import fetch_from_catalog
-from recdeploy_ops.rollout.creation import advance_creation, deployment_name
+from recdeploy_ops.rollout.creation import advance_creation
 from recdeploy_ops.rollout.current import make_current
 from recdeploy_ops.rollout.deployable_models import require_usable
-from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.rollout.production import deployment_name, find_production
 from recdeploy_ops.rollout.production_reports import reporting_production
 from recdeploy_ops.rollout.resizing import advance_resize, describe_failed_resize
 from recdeploy_ops.rollout.restoration import advance_or_restore
@@ -140,7 +140,7 @@ def _create_first_production(context: ReleaseContext, approved: ModelRegistered,
 def _role_switch(context: ReleaseContext, deployment_id: str, approved: ModelRegistered, goal: str) -> Switch:
     """Return the change of a test deployment's name and tags into production's; other tags stay."""
     tags = deployment_tags(context, approved.version, approved.digest, Role.PRODUCTION)
-    name = deployment_name(context.project, Role.PRODUCTION, approved.version)
+    name = deployment_name(context.project, Role.PRODUCTION)
 
     def request_update(deployment: Deployment) -> None:
         description = f"Production of {context.project}"

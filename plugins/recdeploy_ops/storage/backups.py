@@ -1,14 +1,22 @@
-"""The folders under ``backups/``, each committed by its manifest."""
+"""The folders under ``backups/``: ours, each committed by its manifest, and those of another deployment manager."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import IntegrityError, MissingInputError, StorageError
-from recdeploy_ops.domain.events import ProductionBackedUp
+from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError, MissingInputError, StorageError
+from recdeploy_ops.domain.events import ProductionBackedUp, ReleaseOpened
 from recdeploy_ops.storage.bundles import MANIFEST, open_bundle
-from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_MANIFEST, BACKUP_VERSION, BACKUPS
+from recdeploy_ops.storage.keys import (
+    BACKUP_ARTIFACT,
+    BACKUP_FILE,
+    BACKUP_MANIFEST,
+    BACKUP_METADATA,
+    BACKUP_VERSION,
+    BACKUPS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,6 +25,60 @@ if TYPE_CHECKING:
     from recdeploy_ops.storage.stores import Store
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class UnverifiedBackup:
+    """A folder of files that another deployment manager has left: nothing says what they must be.
+
+    Attributes:
+        version: the number in its name.
+        prefix: its key prefix, without a trailing slash.
+        timestamp: what follows the number in its name.
+        files: the size in bytes of each file, by its name below the prefix.
+    """
+
+    version: int
+    prefix: str
+    timestamp: str
+    files: Mapping[str, int]
+
+    def read_metadata(self, store: Store) -> str:
+        """Return the text of its ``metadata.json``; empty without one."""
+        try:
+            return store.read(f"{self.prefix}/{BACKUP_METADATA}").decode("utf-8", errors="replace")
+        except KeyNotFoundError:
+            return ""
+
+
+def list_unverified(store: Store, entries: Iterable[Entry]) -> list[UnverifiedBackup]:
+    """Return the folders of `list_foreign_folders` that have the parts of a backup."""
+    return [
+        folder
+        for folder in list_foreign_folders(store, entries)
+        if BACKUP_METADATA in folder.files or any(name.startswith(f"{BACKUP_ARTIFACT}/") for name in folder.files)
+    ]
+
+
+def list_foreign_folders(store: Store, entries: Iterable[Entry]) -> list[UnverifiedBackup]:
+    """Return the folders named ``vN_...`` without a manifest, oldest first.
+
+    Args:
+        store: the storage root.
+        entries: of the ledger: what a killed run of this project left, named after the time when it was opened, is not
+            a backup.
+    """
+    opened = {f"{entry.at:%Y%m%d_%H%M%S}" for entry in entries if isinstance(entry.event, ReleaseOpened)}
+    folders: dict[tuple[str, int, str], dict[str, int]] = {}
+    for stored in store.list(BACKUPS):
+        if match := BACKUP_FILE.fullmatch(stored.key):
+            folders.setdefault((match[1], int(match[2]), match[3]), {})[match[4]] = stored.size
+    found = [
+        UnverifiedBackup(version, prefix, timestamp, files)
+        for (prefix, version, timestamp), files in folders.items()
+        if version and MANIFEST not in files and timestamp not in opened
+    ]
+    return sorted(found, key=lambda backup: (backup.timestamp, backup.version))
 
 
 def list_backups(store: Store) -> list[dict[str, Any]]:

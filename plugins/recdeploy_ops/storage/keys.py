@@ -34,6 +34,9 @@ SNAPSHOT = f"{LEDGER}snapshot.jsonl"
 ENTRY = re.compile(rf"{LEDGER}\d{{8}}\.json")
 BACKUP_MANIFEST = re.compile(rf"{BACKUPS}v\d+_(\d{{8}}_\d{{6}})/manifest\.json")
 BACKUP_VERSION = re.compile(rf"{BACKUPS}v(\d{{1,9}})_", re.ASCII)  # the guide's manager names its folders so, too
+BACKUP_FILE = re.compile(
+    rf"({BACKUPS}v(\d{{1,9}})_([^/]+))/(.+)", re.ASCII
+)  # folder, version, the rest of its name, file
 BACKUP_ARTIFACT, BACKUP_RESULTS = "recommender_model_artifact", "results"  # the parts of a backup
 BACKUP_METADATA = "metadata.json"
 RESULTS = re.compile(rf"{RELEASES}[A-Za-z0-9_][A-Za-z0-9_.-]*/results/[0-9a-f]{{16}}")
