@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.events import ApprovalRequested, CandidateEvaluated, ModelTrained, TestDeployed
-from recdeploy_ops.domain.ledger_state import LedgerState
 from recdeploy_ops.domain.release_status import describe_progress, judge
 from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.stages import Stage
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from recdeploy_ops.domain.entries import Entry
-    from recdeploy_ops.domain.ledger_state import Release
+    from recdeploy_ops.domain.ledger_state import LedgerState, Release
     from recdeploy_ops.domain.versions import Version
 
 MOST = 200  # releases and periods that are shown, newest first

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.events import (
     Adopted,
     ApprovalAnswered,
-    Promoted,
     ReleaseClosed,
     ReleaseOpened,
     ReleaseRejected,
     RolledBack,
     SwitchFailed,
 )
+from recdeploy_ops.domain.ledger_state import LedgerState
 from recdeploy_ops.domain.params import RollbackParams
 from recdeploy_ops.domain.replay import replay
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from recdeploy_ops.domain.entries import Entry
+    from recdeploy_ops.domain.events import Event
+    from recdeploy_ops.domain.ledger_state import Release
     from recdeploy_ops.domain.versions import Serving
 
 
@@ -83,19 +85,15 @@ def trace_production(entries: Iterable[Entry]) -> list[Period]:
         entries: the whole ledger, in order.
     """
     periods: list[Period] = []
-    state, comments = None, dict[str, str]()
+    state = LedgerState()
     for entry in entries:
-        before = state.production if state else None
-        state = replay([entry], state)
-        if isinstance(entry.event, ApprovalAnswered):
-            comments[entry.run_id] = entry.event.comment or ""
-        if _place(state.production) == _place(before):
+        before, state = state, replay([entry], state)
+        if _place(state.production) == _place(before.production):
             continue
-        at = entry.at.isoformat()
         if periods and periods[-1].until is None:
-            periods[-1] = _ended(periods[-1], at)
+            periods[-1] = replace(periods[-1], until=entry.at.isoformat())
         if state.production:
-            by, reason = _explain(entry, comments.get(entry.run_id, ""))
+            by, reason = _explain(entry.event, state.releases.get(entry.run_id))
             periods.append(Period(state.production, None, entry.run_id, str(entry.type), by, reason))
     return periods
 
@@ -160,17 +158,11 @@ def _place(serving: Serving | None) -> tuple[str, int, str] | None:
     return (serving.deployment_id, serving.version, serving.digest) if serving else None
 
 
-def _ended(period: Period, at: str) -> Period:
-    return Period(period.serving, at, period.run_id, period.how, period.by, period.reason)
-
-
-def _explain(entry: Entry, comment: str) -> tuple[str, str]:
+def _explain(event: Event, release: Release | None) -> tuple[str, str]:
     """Return who decided a change of production, and why."""
-    event = entry.event
-    if isinstance(event, Promoted):
-        return event.approved_by, comment
-    if isinstance(event, RolledBack):
-        return "", event.reason or comment
-    if isinstance(event, Adopted):
-        return "", "; ".join(event.difference)
-    return "", comment
+    if release is None:  # an adoption opens none
+        return "", "; ".join(event.difference) if isinstance(event, Adopted) else ""
+    answer = release.get(ApprovalAnswered)
+    by = answer.by if answer else release.opened.triggered_by or ""
+    reason = event.reason if isinstance(event, RolledBack) else None
+    return by, reason or (answer.comment if answer else "")

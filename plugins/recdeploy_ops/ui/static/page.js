@@ -4,13 +4,16 @@
 // and dark, and everything from the ledger is text: React escapes it.
 (() => {
   const { React, ChakraUI, ReactRouterDOM } = globalThis;
-  const { Badge, Box, Button, Card, Code, Field, Flex, Heading, Input, Link, NativeSelect, SimpleGrid, Stack, Table, Text, Textarea } = ChakraUI;
+  const {
+    Badge, Box, Button, Card, Code, Field, Flex, Heading, Input, Link, NativeSelect, SimpleGrid, Stack, Table, Text, Textarea,
+  } = ChakraUI;
   const h = React.createElement;
   const RETRAIN = "recommender_retrain";
   const POLL_MILLISECONDS = 10_000;
   const COLOURS = { healthy: "green", progressing: "blue", paused: "orange", degraded: "red" };
   const STAGES = { champion: "green", validated: "blue", rejected: "red" };
 
+  const Id = ({ children }) => h(Code, { whiteSpace: "normal", wordBreak: "break-all" }, children);
   const address = (path) => new URL(path, document.baseURI);
   const moment = (text) => (text ? `${text.slice(0, 16).replace("T", " ")} UTC` : "");
   const short = (digest) => (digest ? digest.slice(0, 12) : "unknown");
@@ -46,7 +49,7 @@
   }
 
   const Section = ({ title, children, note }) =>
-    h(Card.Root, { as: "section", variant: "outline", "aria-label": title },
+    h(Card.Root, { as: "section", variant: "outline", role: "region", "aria-label": title },
       h(Card.Body, { gap: 3 },
         h(Heading, { as: "h2", size: "md" }, title),
         note ? h(Text, { color: "fg.muted", fontSize: "sm" }, note) : null,
@@ -73,7 +76,7 @@
   const runPath = (dagId, runId) => `/dags/${dagId}/runs/${encodeURIComponent(runId)}`;
   // A run of a notebook or a terminal has no page in Airflow.
   const Run = ({ dagId, runId }) =>
-    ["", "notebook", "terminal"].includes(dagId) ? h(Code, null, runId) : h(To, { path: runPath(dagId, runId) }, runId);
+    ["", "notebook", "terminal"].includes(dagId) ? h(Id, null, runId) : h(To, { path: runPath(dagId, runId) }, runId);
   const Report = ({ dagId, runId }) =>
     h(Link, { href: address(`recdeploy/report/${dagId}/${encodeURIComponent(runId)}`).href, target: "_blank", rel: "noopener", textDecoration: "underline" }, "Report");
 
@@ -85,10 +88,10 @@
           ? h(Facts, { rows: [
               ["Version", h(Badge, { size: "lg", colorPalette: "green" }, `v${production.version}`)],
               ["Verified since", moment(production.since)],
-              ["Endpoint", h(Code, null, `${production.url}/predict`)],
-              ["Digest", h(Code, null, short(production.digest))],
-              ["Deployment", h(Code, null, production.deployment_id)],
-              ["Model", h(Code, null, production.model_id)]] })
+              ["Endpoint", h(Id, null, `${production.url}/predict`)],
+              ["Digest", h(Id, null, short(production.digest))],
+              ["Deployment", h(Id, null, production.deployment_id)],
+              ["Model", h(Id, null, production.model_id)]] })
           : h(Text, null, "Nothing is in production.")),
       h(Section, { title: "In progress" },
         h(Flex, { gap: 2, align: "center", wrap: "wrap" },
@@ -99,7 +102,7 @@
               ["Version", `v${release.version}${release.is_rollback ? " (rollback)" : ""}`],
               ["Begun", moment(release.opened_at)],
               ["Triggered by", release.triggered_by || "the schedule"],
-              ["Test deployment", release.test ? h(Code, null, `${release.test.url}/predict`) : ""],
+              ["Test deployment", release.test ? h(Id, null, `${release.test.url}/predict`) : ""],
               ["Evidence", release.has_report ? h(Report, { dagId: release.dag_id, runId: release.run_id }) : ""],
               ["Your turn", release.is_waiting
                 ? h(To, { path: `${runPath(release.dag_id, release.run_id)}/tasks/request_approval/required_actions` }, "Answer the approval")
@@ -151,7 +154,7 @@
         columns: ["Version", "Stage", "Gates", "Digest", ...shown, "Made by"],
         rows: versions.map((version) => [
           `v${version.version}`, h(Badge, { colorPalette: STAGES[version.stage] || "gray" }, version.stage),
-          version.verdict, h(Code, null, short(version.digest)),
+          version.verdict, h(Id, null, short(version.digest)),
           ...shown.map((name) => number(version.metrics[name])),
           h(Run, { dagId: version.dag_id, runId: version.run_id })]) }));
   }
