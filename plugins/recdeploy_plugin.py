@@ -12,5 +12,20 @@ class RecdeployPlugin(AirflowPlugin):
     name = "recdeploy"
     fastapi_root_middlewares = [{"middleware": CurrentQuestions, "name": "current questions"}]  # noqa: RUF012 - Airflow's form
     fastapi_apps = [  # noqa: RUF012 - likewise
-        {"app": LazyApp("recdeploy_ops.ui.reports"), "url_prefix": "/recdeploy", "name": "recdeploy reports"}
+        {"app": LazyApp("recdeploy_ops.ui.web"), "url_prefix": "/recdeploy", "name": "recdeploy"}
+    ]
+    react_apps = [  # noqa: RUF012 - likewise; Airflow's UI keeps each under its name as a global
+        {
+            "name": "Recommender",
+            "bundle_url": "recdeploy/static/page.js",
+            "destination": "nav",
+            "nav_top_level": True,
+            "url_route": "recommender",
+        },
+        {
+            "name": "Recommender release",
+            "bundle_url": "recdeploy/static/page.js",
+            "destination": "dag_run",
+            "url_route": "recommender-release",
+        },
     ]

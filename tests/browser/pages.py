@@ -14,12 +14,12 @@ PATIENCE_MS = 60_000
 USER = "approver"
 
 
-def sign_in(page: Page, url: str) -> None:
-    """Open Airflow and sign in as the approver."""
+def sign_in(page: Page, url: str, user: str = USER) -> None:
+    """Open Airflow and sign in, by default as the approver."""
     page.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)
     page.goto(url)
-    page.get_by_label("Username").fill(USER)
-    page.get_by_label("Password").fill(USER)
+    page.get_by_label("Username").fill(user)
+    page.get_by_label("Password").fill(user)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("button", name="Browse")).to_be_visible()

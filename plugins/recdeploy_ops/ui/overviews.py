@@ -1,0 +1,22 @@
+"""What the page *Recommender* shows, as JSON: one guarded GET route, read from the ledger alone."""
+
+from typing import Annotated, Any
+
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import APIRouter, Depends, Path, Response
+
+from recdeploy_ops.context import utc_now
+from recdeploy_ops.domain.overviews import describe_overview
+from recdeploy_ops.ledger.ledger import Ledger
+from recdeploy_ops.ui.projects import opened_project
+
+router = APIRouter()
+
+
+@router.get("/api/overview/{dag_id}", dependencies=[Depends(requires_access_dag("GET"))])
+def show_overview(dag_id: Annotated[str, Path()], response: Response) -> dict[str, Any]:
+    """Return production, the release in progress, the history and the versions of a DAG's project."""
+    response.headers["Cache-Control"] = "no-store"
+    with opened_project(dag_id, "the ledger") as (settings, store):
+        entries = Ledger(store, settings.project_name, utc_now).entries()
+        return describe_overview(entries, settings.project_name, utc_now())
