@@ -9,6 +9,7 @@ from steps.conftest import (  # noqa: F401 - fixtures
     context,
     emulator,
     emulator_process,
+    no_pace,
     profile_fields,
     project_id,
     released,

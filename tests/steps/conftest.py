@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 import time
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,14 +99,14 @@ def profile_fields(emulator, project_id):
     return extra_of(emulator, project_id)
 
 
-@pytest.fixture(scope="session")
-def committed_settings():
+@cache
+def read_committed_settings():
     return yaml.safe_load((ROOT / "include" / "recommender.yaml").read_text())
 
 
 @pytest.fixture
-def settings(tmp_path, committed_settings):
-    values = copy.deepcopy(committed_settings)
+def settings(tmp_path):
+    values = copy.deepcopy(read_committed_settings())
     values["storage"] = (tmp_path / "storage").as_uri()
     values["release"]["poll_seconds"] = 0.04
     values["probes"] |= {"known_users": 6, "unknown_users": 2, "malformed_requests": 6, "latency_requests": 3}
