@@ -179,7 +179,7 @@ class FakeOracle:
 class FakeCursor:
     """Describes the columns of a query as python-oracledb does: name and type."""
 
-    def __init__(self, connection: FakeOracle) -> None:
+    def __init__(self, connection: Any) -> None:
         self.connection = connection
         self.description: list[tuple[str, Any]] = []
 
@@ -193,3 +193,43 @@ class FakeCursor:
 
     def close(self) -> None:
         """Leave the connection open."""
+
+
+class FakeOracleShop:
+    """A python-oracledb connection to given tables; remembers how it was opened and what set it up."""
+
+    def __init__(self, tables: Mapping[str, pa.Table], **opened_with: Any) -> None:
+        import oracledb
+
+        self.tables = tables
+        self.opened_with = opened_with
+        self.config_dir = oracledb.defaults.config_dir
+        self.executed: list[str] = []
+        self.closed = False
+
+    def cursor(self) -> FakeSessionCursor:
+        return FakeSessionCursor(self)
+
+    def execute(self, statement: str) -> None:
+        self.executed.append(statement)
+
+    def fetch_df_batches(self, statement: str, *_: Any, **__: Any) -> Iterator[pa.Table]:
+        yield next(table for name, table in self.tables.items() if f"FROM {name}" in statement)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeSessionCursor(FakeCursor):
+    """Also sets the session up, which has no rows."""
+
+    def __enter__(self) -> FakeSessionCursor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def execute(self, statement: str, parameters: Any = None) -> None:
+        self.connection.execute(statement)
+        if "FROM" in statement:
+            super().execute(statement, parameters)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 import shops
-from shops import FakeCursor
+from shops import FakeOracleShop
 
 from recdeploy_ops.domain.errors import SettingsError, SourceDataError, TransientError
 from recdeploy_ops.extraction import ArrowSource, CursorSource, extract_tables
@@ -20,7 +20,6 @@ from recdeploy_ops.extraction.oracle import ORACLE_SESSION
 from recdeploy_ops.hooks.sources import source_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -38,52 +37,12 @@ def define(monkeypatch: pytest.MonkeyPatch) -> Any:
     return connection
 
 
-class FakeConnection:
-    """A python-oracledb connection over tables; remembers how it was opened."""
-
-    def __init__(self, tables: dict[str, pa.Table], **opened_with: Any) -> None:
-        import oracledb
-
-        self.tables = tables
-        self.opened_with = opened_with
-        self.config_dir = oracledb.defaults.config_dir
-        self.executed: list[str] = []
-        self.closed = False
-
-    def cursor(self) -> Cursor:
-        return Cursor(self)
-
-    def execute(self, statement: str) -> None:
-        self.executed.append(statement)
-
-    def fetch_df_batches(self, statement: str, *_: Any, **__: Any) -> Iterator[pa.Table]:
-        yield next(table for name, table in self.tables.items() if f"FROM {name}" in statement)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Cursor(FakeCursor):
-    """Also sets the session up, which has no rows."""
-
-    def __enter__(self) -> Cursor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def execute(self, statement: str, parameters: Any = None) -> None:
-        self.connection.execute(statement)
-        if "FROM" in statement:
-            super().execute(statement, parameters)
-
-
 @pytest.fixture
-def oracle(monkeypatch: pytest.MonkeyPatch) -> list[FakeConnection]:
+def oracle(monkeypatch: pytest.MonkeyPatch) -> list[FakeOracleShop]:
     """Every connection that is opened to Oracle."""
     import oracledb
 
-    opened: list[FakeConnection] = []
+    opened: list[FakeOracleShop] = []
     tables = {
         "interactions": pa.table(
             {"USER_ID": ["u1"], "PRODUCT_ID": ["00420"], "RATING": [4.0], "ORDERED_AT": ["2026-01-01"]}
@@ -92,8 +51,8 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> list[FakeConnection]:
         "products": pa.table({"PRODUCT_ID": ["00420"]}),
     }
 
-    def connect(**opened_with: Any) -> FakeConnection:
-        opened.append(FakeConnection(tables, **opened_with))
+    def connect(**opened_with: Any) -> FakeOracleShop:
+        opened.append(FakeOracleShop(tables, **opened_with))
         return opened[-1]
 
     monkeypatch.setattr(oracledb, "connect", connect)
@@ -121,7 +80,7 @@ CONNECTIONS = {
 
 @pytest.mark.parametrize(("fields", "received"), CONNECTIONS.values(), ids=CONNECTIONS)
 def test_oracle_receives_what_the_connection_says(
-    fields: dict[str, Any], received: dict[str, Any], oracle: list[FakeConnection], define: Any
+    fields: dict[str, Any], received: dict[str, Any], oracle: list[FakeOracleShop], define: Any
 ) -> None:
     define(conn_type="oracle", login="shop", password="geheim", **fields)
     source = source_for("shop")
@@ -143,7 +102,7 @@ def test_oracle_receives_what_the_connection_says(
     ],
 )
 def test_the_folder_of_tnsnames_is_known_while_connecting(
-    extra: dict[str, str], searched: str | None, oracle: list[FakeConnection], define: Any
+    extra: dict[str, str], searched: str | None, oracle: list[FakeOracleShop], define: Any
 ) -> None:
     import oracledb
 
@@ -163,7 +122,7 @@ def test_a_tns_alias_is_found_in_that_folder(tmp_path: Path, define: Any, monkey
         parameters = oracledb.ConnectParams()
         parameters.parse_connect_string(dsn)
         found.append(parameters.host)
-        return FakeConnection({"users": pa.table({"USER_ID": ["u1"]})})
+        return FakeOracleShop({"users": pa.table({"USER_ID": ["u1"]})})
 
     monkeypatch.setattr(oracledb, "connect", connect)
     define(conn_type="oracle", login="shop", extra={"dsn": "shop_low", "config_dir": str(tmp_path)})
@@ -172,7 +131,7 @@ def test_a_tns_alias_is_found_in_that_folder(tmp_path: Path, define: Any, monkey
 
 
 def test_tables_come_through_the_oracle_hook_into_parquet(
-    tmp_path: Path, oracle: list[FakeConnection], define: Any
+    tmp_path: Path, oracle: list[FakeOracleShop], define: Any
 ) -> None:
     define(conn_type="oracle", login="shop", password="geheim", extra={"dsn": TCPS})
     facts = extract_tables(source_for("shop"), shops.settings_with(), tmp_path, list[str]().append)
@@ -181,14 +140,14 @@ def test_tables_come_through_the_oracle_hook_into_parquet(
 
 
 def test_a_session_that_cannot_be_set_up_is_closed(
-    oracle: list[FakeConnection], define: Any, monkeypatch: pytest.MonkeyPatch
+    oracle: list[FakeOracleShop], define: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import oracledb
 
     def refuse(*_: Any) -> None:
         raise oracledb.DatabaseError("ORA-01031: insufficient privileges")
 
-    monkeypatch.setattr(FakeConnection, "execute", refuse)
+    monkeypatch.setattr(FakeOracleShop, "execute", refuse)
     define(conn_type="oracle", login="shop", extra={"dsn": TCPS})
     with pytest.raises(SourceDataError, match="No connection to the oracle database of connection 'shop': ORA"):
         open_once()

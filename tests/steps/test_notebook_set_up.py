@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from shops import FakeOracleShop
 from steps.factories import shop
 
 from recdeploy_ops.deployment_manager.sources import source_of as source_of_parameters
@@ -111,33 +112,17 @@ class TestConnectionParameters:
     def test_oracle_gets_the_wallet_and_one_date_format(self, monkeypatch):
         import oracledb
 
-        statements = []
-
-        class Connection:
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *_):
-                pass
-
-            def close(self):
-                pass
-
-            def cursor(self):
-                return self
-
-            def execute(self, statement):
-                statements.append(statement)
-
-        given = {}
-        monkeypatch.setattr(oracledb, "connect", lambda **how: given.update(how) or Connection())
+        opened = []
+        monkeypatch.setattr(oracledb, "connect", lambda **how: opened.append(FakeOracleShop({}, **how)) or opened[-1])
 
         source = source_of_parameters(ORACLE)
 
         assert source.name == "Oracle shop_medium"
         source._connect()
-        assert (given["dsn"], given["config_dir"], given["wallet_location"]) == ("shop_medium", "/wallet", "/wallet")
-        assert "NLS_SORT = BINARY" in statements[0]
+        [session] = opened
+        how = session.opened_with
+        assert (how["dsn"], how["config_dir"], how["wallet_location"]) == ("shop_medium", "/wallet", "/wallet")
+        assert "NLS_SORT = BINARY" in session.executed[0]
 
     def test_a_url_leads_to_any_other_database(self, manager, tmp_path):
         rows = manager.extract_data({"url": f"sqlite:///{shop(tmp_path)}"})
