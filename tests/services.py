@@ -138,6 +138,10 @@ class Rest(AirflowApi):
         body = {"logical_date": None, "conf": dict(conf)}
         return self._send("POST", f"{self._dag}/dagRuns", json=body, accept=(400, 422))
 
+    def add_connection(self, **fields: Any) -> None:
+        """Define a connection, as its form does."""
+        self._send("POST", "/api/v2/connections", json=fields)
+
     def runs(self) -> list[str]:
         """Return the ids of all runs of the DAG."""
         return [run["dag_run_id"] for run in self._send("GET", f"{self._dag}/dagRuns").json()["dag_runs"]]
@@ -528,14 +532,22 @@ def wait_for(what: str, condition: Callable[[], Any], *, every: float = 0.2) -> 
 
 
 @contextmanager
-def started(folder: Path, fill: Callable[[Path], object] = fill_store) -> Iterator[Installation]:
-    """Run the emulator and Airflow on a shop while the block lasts; fail if a process outlives it."""
+def started(
+    folder: Path, fill: Callable[[Path], object] = fill_store, *, queries: Path | None = None
+) -> Iterator[Installation]:
+    """Run the emulator and Airflow on a shop while the block lasts; fail if a process outlives it.
+
+    Args:
+        folder: for everything that they write.
+        fill: writes the shop into the file of this name.
+        queries: folder of the queries that read it; by default those of the project.
+    """
     home, console = Home(folder), Console()
     services = Services(home, console)
 
     def prepare() -> None:
         fill(home.store)
-        write_settings(home, has_timestamps=True)
+        write_settings(home, has_timestamps=True, sql_folder=queries)
 
     family: list[psutil.Process] = []
     try:

@@ -5,3 +5,10 @@
 -- the shop no longer sells. Without this file the items are those of interactions.sql.
 SELECT product_id, title
 FROM products
+
+-- Where the titles are in the lines of a table of orders:
+--
+-- SELECT article_no AS product_id, MAX(article) AS title
+-- FROM orders
+-- WHERE stars IS NOT NULL
+-- GROUP BY article_no

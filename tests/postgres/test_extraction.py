@@ -3,53 +3,41 @@
 from __future__ import annotations
 
 import codecs
-import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy
+from databases import running_postgres
 from shops import extract, write_queries
 
-from benchmarks.postgres import MISSING, find_programs, server
 from recdeploy_ops.domain.errors import SourceDataError, TransientError
 from recdeploy_ops.extraction import CursorSource
 from recdeploy_ops.extraction.repeats import REPEATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-REQUIRED = "RECDEPLOY_REQUIRE_POSTGRES"
 pytestmark = pytest.mark.more
 
-# And orders as shops keep them: a row for each purchase, profile columns in it, few ratings, no table of items.
 SHOP = """
-CREATE TABLE users (user_id int PRIMARY KEY, email text, born date, valid_until timestamptz);
-INSERT INTO users VALUES (1, 'a@mail.example', '0044-03-15 BC', 'infinity'),
-  (2, 'b@mail.example', '20231-05-01', now()), (3, 'c@mail.example', 'infinity', '-infinity');
+CREATE TABLE users (user_id int PRIMARY KEY, email text, born date, valid_until timestamptz,
+  age interval);
+INSERT INTO users VALUES (1, 'a@mail.example', '0044-03-15 BC', 'infinity', '3000000 years'),
+  (2, 'b@mail.example', '20231-05-01', now(), NULL), (3, 'c@mail.example', 'infinity', '-infinity', NULL);
 CREATE TABLE products (product_id text PRIMARY KEY, title text, picture bytea, tags text[]);
 INSERT INTO products VALUES ('p1', 'Ink', '\\x00', '{a,b}'), ('p2', 'Käse', '\\x00', '{c}');
 CREATE TABLE interactions (user_id int, product_id text, rating numeric, ordered_at timestamptz);
 INSERT INTO interactions VALUES (1, 'p1', 3, '2026-05-01 12:00+02'), (1, 'p1', 5, '2026-06-01'),
   (2, 'p2', 4, '2026-05-01'), (3, 'p1', 2.5, '2026-05-03');
-CREATE TABLE orders (line serial, customer_no int, name text, article_no text, stars int, ordered_at timestamp);
-INSERT INTO orders (customer_no, name, article_no, stars, ordered_at)
-  SELECT n % 20, 'name ' || n % 20, 'a' || n % 7, CASE WHEN n % 10 < 3 THEN 1 + n % 5 END,
-    timestamp '2026-01-01' + n * interval '1 hour'
-  FROM generate_series(1, 400) AS n;
 CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0;
 """
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    if find_programs() is None:
-        if os.environ.get(REQUIRED):
-            pytest.fail(f"{MISSING} {REQUIRED} is set.")
-        pytest.skip(MISSING)
-    with tempfile.TemporaryDirectory(prefix="recdeploy-postgres-") as folder, server(Path(folder), SHOP) as url:
+    with running_postgres(SHOP) as url:
         yield url
 
 
@@ -150,17 +138,3 @@ def test_queries_of_every_spelling_run(source: CursorSource, tmp_path: Path, que
     (folder / "users.sql").write_bytes(query)
     facts = extract(tmp_path / "out", source, sql_folder=folder)
     assert facts["users"]["rows"] in {1, 3}
-
-
-def test_a_table_of_orders_needs_one_query(source: CursorSource, tmp_path: Path) -> None:
-    folder = tmp_path / "sql"
-    folder.mkdir()
-    (folder / "interactions.sql").write_text(
-        "SELECT customer_no AS user_id, article_no AS product_id, stars AS rating, ordered_at FROM orders\n"
-        "WHERE stars IS NOT NULL AND (ordered_at >= :since OR :since IS NULL)"
-    )
-    facts = extract(tmp_path / "out", source, sql_folder=folder)
-    assert facts["users"]["rows"] <= 20
-    assert facts["items"]["rows"] == 7
-    assert facts["interactions"]["merged"] > 0
-    assert facts["interactions"]["rows"] + facts["interactions"]["merged"] == 120
