@@ -80,6 +80,11 @@ SPELLINGS: dict[str, dict[str, str | bytes]] = {
     "same-number-of-columns": {"users.csv": "user_id,name;city\nm1,Änne\nm2,Bo\n"},
     "upper-case": {"users.csv": USERS.replace("user_id", "USER_ID"), "items.csv": ITEMS.replace("title", "TITLE")},
     "mixed-case": {"interactions.csv": INTERACTIONS.replace(INTERACTIONS[:35], "User_Id,Product_ID,Rating,TimeStamp")},
+    "each-file-in-a-case-of-its-own": {
+        "users.csv": USERS.replace("user_id", "USER_ID"),
+        "items.csv": ITEMS.replace("product_id", "PRODUCT_ID"),
+        "interactions.csv": INTERACTIONS.replace("user_id,product_id,rating", "User_Id,Product_Id,Rating"),
+    },
     "blanks-around-names": {
         "users.csv": " user_id , name\nm1,Änne\nm2,Bo\n",
         "interactions.csv": INTERACTIONS.replace(INTERACTIONS[:35], "user_id, product_id, rating ,\ttimestamp"),
@@ -97,6 +102,28 @@ def test_a_spelling_gives_the_store_of_the_clean_files(tmp_path: Path, files: di
 
     assert load(tmp_path).has_timestamps
     assert store(tmp_path) == STORE
+
+
+@pytest.mark.parametrize(("users", "items", "orders"), [(60, 60, 55), (20, 15, 120)])
+def test_the_row_numbers_of_pandas_are_never_ids(tmp_path: Path, users: int, items: int, orders: int) -> None:
+    customers, articles = [f"K-7{n:02}" for n in range(users)], [f"ART{n:04}" for n in range(items)]
+    bought = [(customers[n * 7 % users], articles[n * 5 % items]) for n in range(orders)]
+    rows = {
+        "users.csv": ["customer,city", *(f"{customer},X" for customer in customers)],
+        "items.csv": ["article,title", *(f"{article},Thing" for article in articles)],
+        "interactions.csv": [
+            "customer,article,rating,timestamp",
+            *(f"{customer},{article},{1 + n % 5},2026-11-01" for n, (customer, article) in enumerate(bought)),
+        ],
+    }
+    write(tmp_path, {name: index_column("\n".join(lines)) for name, lines in rows.items()})
+
+    load(tmp_path)
+
+    read = store(tmp_path)
+    assert read["users"] == [(customer,) for customer in customers]
+    assert read["products"] == [(article, "Thing") for article in articles]
+    assert [row[:2] for row in read["interactions"]] == bought
 
 
 def test_names_that_are_used_are_reported_as_each_file_spells_them(tmp_path: Path) -> None:

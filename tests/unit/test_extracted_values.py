@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shops
+from artifacts import loaded_score, make_artifact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shops import extract, listed
@@ -121,6 +122,15 @@ def test_rows_without_an_id_are_left_out_and_counted(tmp_path: Path) -> None:
     assert [facts[name]["null_ids"] for name in ("interactions", "users", "items")] == [3, 2, 0]
     assert [facts[name]["rows"] for name in ("interactions", "users", "items")] == [1, 1, 2]
     assert read_column(tmp_path / "out", "interactions", "user_id") == ["u1"]
+
+
+@pytest.mark.parametrize("user", ["", None])
+def test_an_empty_id_is_no_id_to_the_extraction_and_to_score(tmp_path: Path, user: str | None) -> None:
+    file = shops.make_shop(tmp_path / "shop.db", users=[("u1", ""), (user, "")])
+    facts = extract(tmp_path / "extract", shops.source_of(file))
+    assert (facts["users"]["rows"], facts["users"]["null_ids"]) == (1, 1)
+    with loaded_score(make_artifact(tmp_path, lists={"u1": [("p1", 1.0)]})) as score:
+        assert score.predict({"user_id": user})["error"]["code"] == "InvalidUserId"
 
 
 @pytest.mark.parametrize("batch_rows", [1, 50_000])

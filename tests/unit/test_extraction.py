@@ -147,6 +147,18 @@ def test_titles_are_found_in_any_spelling(tmp_path: Path, spelling: str) -> None
     assert pq.read_table(tmp_path / "items.parquet").to_pylist() == [{"product_id": "p1", "title": "Ink"}]
 
 
+def test_the_titles_of_a_table_with_names_in_upper_case_are_kept(tmp_path: Path) -> None:
+    file = shops.make_shop(tmp_path / "shop.db")
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("ALTER TABLE products RENAME COLUMN product_id TO PRODUCT_ID")
+        database.execute("ALTER TABLE products RENAME COLUMN title TO TITLE")
+    own = shops.write_queries(tmp_path / "sql", items="SELECT * FROM products")
+    for number, chosen in enumerate(({}, {"sql_folder": own})):
+        extract(tmp_path / str(number), shops.source_of(file), **chosen)
+        titles = pq.read_table(tmp_path / str(number) / "items.parquet").column("title").to_pylist()
+        assert titles == ["Ink", "Tea"]
+
+
 def test_a_column_for_people_that_is_not_returned_is_reported(tmp_path: Path) -> None:
     lines: list[str] = []
     extract_tables(listed(), shops.settings_with(segment_column="country"), tmp_path, lines.append)
@@ -154,13 +166,15 @@ def test_a_column_for_people_that_is_not_returned_is_reported(tmp_path: Path) ->
     assert "items.sql returns no column 'title' (source in the settings): it is shown nowhere." in lines
 
 
-def test_what_nobody_needs_does_not_leave_the_database(tmp_path: Path) -> None:
+@pytest.mark.parametrize("selects_all", [False, True])
+def test_what_nobody_needs_does_not_leave_the_database(tmp_path: Path, *, selects_all: bool) -> None:
     file = shops.make_shop(tmp_path / "shop.db")
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("ALTER TABLE users ADD password_hash TEXT DEFAULT 'secret'")
         database.execute("ALTER TABLE products ADD picture BLOB")
         database.execute("UPDATE products SET picture = zeroblob(1000000)")
-    extract(tmp_path / "out", shops.source_of(file))
+    own = shops.write_queries(tmp_path / "sql", items="SELECT * FROM products")
+    extract(tmp_path / "out", shops.source_of(file), **({"sql_folder": own} if selects_all else {}))
     for name, columns in (("users", ["user_id"]), ("items", ["product_id", "title"])):
         assert pq.read_schema(tmp_path / "out" / f"{name}.parquet").names == columns
     assert all(b"secret" not in path.read_bytes() for path in (tmp_path / "out").iterdir())

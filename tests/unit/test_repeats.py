@@ -19,11 +19,12 @@ from shops import extract, listed, settings_with
 from recdeploy_ops.domain.gates.data import judge_data
 from recdeploy_ops.evaluation.extracts import measure_data
 from recdeploy_ops.evaluation.interactions import read_all_interactions, read_interactions
+from recdeploy_ops.extraction import tables
 from recdeploy_ops.extraction.repeats import REPEATED, Merging
 from recdeploy_ops.settings import SourceSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 MAY, JUNE, JULY = (dt.datetime(2026, month, 1, tzinfo=dt.UTC) for month in (5, 6, 7))
@@ -177,6 +178,30 @@ def test_a_pair_of_any_number_of_rows_is_merged_across_batches(tmp_path: Path) -
     facts = extract(tmp_path, source, repeated="mean")
     assert (facts["interactions"]["rows"], facts["interactions"]["merged"]) == (1, 499)
     assert pq.read_table(tmp_path / "interactions.parquet").column("rating").to_pylist() == [2.0]
+
+
+def test_memory_is_bounded_while_rows_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "ROW_GROUP_ROWS", 5_000)
+    held: list[int] = []
+    before = pa.total_allocated_bytes()
+
+    def batch(number: int) -> pa.Table:
+        users = [f"u{number:03}-{row // 4:05}" for row in range(4_000)]
+        days = [f"2026-01-{row % 4 + 1:02}" for row in range(4_000)]
+        return pa.table({"user_id": users, "product_id": ["p1"] * 4_000, "rating": [1.0] * 4_000, "ordered_at": days})
+
+    class LongSource(shops.ListedSource):
+        def tables(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[pa.Table]:
+            if "FROM interactions" not in sql:
+                yield from super().tables(sql, parameters)
+                return
+            for number in range(100):
+                held.append(pa.total_allocated_bytes() - before)
+                yield batch(number)
+
+    facts = extract(tmp_path, LongSource(**listed(interactions=[batch(0).slice(0, 0)]).given))
+    assert (facts["interactions"]["rows"], facts["interactions"]["merged"]) == (100_000, 300_000)
+    assert max(held) < 400_000 * 20 / 4, "batches pile up"  # bytes of ids, rating and time
 
 
 def test_merged_rows_are_counted_for_the_approver(tmp_path: Path) -> None:

@@ -153,6 +153,16 @@ def test_a_list_of_requests_gets_a_list_of_answers_in_its_order(score: ModuleTyp
     assert [answer["count"] for answer in answers] == [len(LISTS["u2"]), 0, len(NEW_USERS), 1, 0, 0]
 
 
+def test_each_request_of_a_list_is_answered_with_its_own_top_k(tmp_path: Path) -> None:
+    lists = {"420": [("p1", 3.0), ("p2", 2.0)], "00420": [("p3", 5.0), ("p4", 4.0)]}
+    with loaded_score(make_artifact(tmp_path, lists=lists)) as score:
+        answers = score.predict('[{"user_id":"420","top_k":1},{"user_id":"00420","top_k":1}]')
+    assert [(answer["user_id"], answer["recommendations"]) for answer in answers] == [
+        ("420", rows([("p1", 3.0)])),
+        ("00420", rows([("p3", 5.0)])),
+    ]
+
+
 def test_a_hundred_requests_are_answered_and_lists_in_lists_are_not(score: ModuleType) -> None:
     assert len(score.predict([{"user_id": "u1"}] * 100)) == 100
     first, second = score.predict([[{"user_id": "u1"}, {"user_id": "u2"}], [{"user_id": "u2"}]])

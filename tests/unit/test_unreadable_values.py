@@ -143,6 +143,11 @@ def test_a_time_that_is_rather_a_date_shows_both_readings(
     )
 
 
+def test_a_date_that_is_written_as_a_text_of_digits_is_that_date(tmp_path: Path) -> None:
+    rows = pa.table({"user_id": ["u1"], "product_id": ["p1"], "rating": [1.0], "ordered_at": ["20261120"]})
+    assert extract(tmp_path, listed(interactions=[rows]))["newest_interaction"] == "2026-11-20T00:00:00+00:00"
+
+
 @pytest.mark.parametrize("value", [0, 19_999, 100_000, 20_261_320, 19_000_100, 874_724_710, 1_795_232_038])
 def test_other_numbers_are_seconds(tmp_path: Path, value: int) -> None:
     rows = pa.table({"user_id": ["u1"], "product_id": ["p1"], "rating": [1.0], "ordered_at": [value]})
