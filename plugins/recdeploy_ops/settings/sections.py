@@ -199,7 +199,7 @@ class GateSettings(Section):
     max_duplicate_share: Share = 0.0
     max_orphan_share: Share = 0.0
     max_invalid_rating_share: Share = 0.0
-    max_single_rating_share: Share = 0.95
+    max_single_rating_share: Share = 0.75
     max_age_hours: Annotated[float, Field(gt=0, le=100 * 365 * 24, allow_inf_nan=False), NUMBER] = 336
     max_future_hours: Annotated[float, Field(ge=0, le=100 * 365 * 24, allow_inf_nan=False), NUMBER] = 24
     min_user_coverage: Share = 0.999
