@@ -1,0 +1,93 @@
+"""A shop that has orders only, with the edits that README names: released from SQLite, then moved to PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import guide_shops
+import pytest
+import sqlalchemy
+import yaml
+from databases import running_postgres
+from services import started
+
+from recdeploy_ops.domain.events import DataExtracted, Promoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from services import EndedRun, Installation
+
+pytestmark = pytest.mark.more
+
+COMMENT = "there is little to compare with yet"
+CONNECTION = "orders_in_postgres"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The releases of the shop before and after its database was moved."""
+
+    installation: Installation
+    from_sqlite: EndedRun
+    from_postgres: EndedRun
+
+
+def release(installation: Installation, name: str) -> EndedRun:
+    before = installation.cloud.production()
+    run_id = installation.trigger(name)
+    outcome = installation.follow(run_id, "promote", COMMENT)
+    return installation.inspect_run(run_id, outcome, before)
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moved]:
+    folder = tmp_path_factory.mktemp("guide-shop")
+    queries = guide_shops.edit_queries(folder / "sql")
+    fill = lambda path: guide_shops.fill_orders(f"sqlite:///{path}")  # noqa: E731
+    with running_postgres() as url, started(folder / "home", fill, queries=queries) as installation:
+        first = release(installation, "sqlite")
+        guide_shops.fill_orders(url)
+        address = sqlalchemy.make_url(url)
+        installation.admin.add_connection(
+            connection_id=CONNECTION,
+            conn_type="postgres",
+            host=address.query["host"],
+            login=address.username,
+            schema=address.database,
+        )
+        file = installation.home.settings
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values["connections"]["database"] = CONNECTION
+        file.write_text(yaml.safe_dump(values), encoding="utf-8")
+        yield Moved(installation, first, release(installation, "postgres"))
+
+
+def test_both_releases_are_promoted_at_one_url(moved: Moved) -> None:
+    first, second = moved.from_sqlite, moved.from_postgres
+
+    assert (first.outcome.state, second.outcome.state) == ("success", "success")
+    assert [seen.event(Promoted).version for seen in (first, second)] == [1, 2]
+    assert first.after is not None
+    assert second.after is not None
+    assert first.after.url == second.after.url
+    assert (second.tests, second.holder) == ([], None)
+
+
+def test_both_databases_give_the_same_extract(moved: Moved) -> None:
+    first, second = (seen.event(DataExtracted) for seen in (moved.from_sqlite, moved.from_postgres))
+
+    assert first.rows == second.rows
+    assert first.rows["items"] == guide_shops.ARTICLES
+    assert first.digest == second.digest
+
+
+def test_customers_with_stars_get_a_list_of_their_own_and_others_the_popular_items(moved: Moved) -> None:
+    production = moved.installation.production()
+    known, unknown = (
+        moved.installation.cloud.recommend(production, str(user), 5) for user in (7, guide_shops.NEVER_RATES[0])
+    )
+
+    assert (known["message"], known["count"], known["model_version"]) == ("Recommendations for known user", 5, 2)
+    assert unknown["message"].startswith("Recommendations for new user")
