@@ -41,13 +41,21 @@ def release(installation: Installation, name: str) -> EndedRun:
     return installation.inspect_run(run_id, outcome, before)
 
 
+def read_from(installation: Installation, connection: str) -> None:
+    """Let the settings name a connection, and fewer probes than those of a real production."""
+    file = installation.home.settings
+    values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    values["connections"]["database"] = connection
+    values["probes"] |= {"known_users": 20, "unknown_users": 5, "latency_requests": 5, "consecutive_answers": 10}
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moved]:
     folder = tmp_path_factory.mktemp("guide-shop")
     queries = guide_shops.edit_queries(folder / "sql")
     fill = lambda path: guide_shops.fill_orders(f"sqlite:///{path}")  # noqa: E731
     with running_postgres() as url, started(folder / "home", fill, queries=queries) as installation:
-        first = release(installation, "sqlite")
         guide_shops.fill_orders(url)
         address = sqlalchemy.make_url(url)
         installation.admin.add_connection(
@@ -57,10 +65,9 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moved]:
             login=address.username,
             schema=address.database,
         )
-        file = installation.home.settings
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-        values["connections"]["database"] = CONNECTION
-        file.write_text(yaml.safe_dump(values), encoding="utf-8")
+        read_from(installation, "recommender_db")
+        first = release(installation, "sqlite")
+        read_from(installation, CONNECTION)
         yield Moved(installation, first, release(installation, "postgres"))
 
 
