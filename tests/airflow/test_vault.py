@@ -124,7 +124,7 @@ def test_a_failure_is_not_cached(vault: Any, backend: Callable[..., Any], emulat
     put_secret(vault, "airflow-variables-a", "one")
     made = backend()
     emulator.fail_next("GetSecretBundleByName", status=401)
-    with pytest.raises(CloudRefusedError):
+    with pytest.raises(CloudRefusedError, match=r"401 NotAuthenticated.*Check the credentials of the secrets backend"):
         made.get_variable("a")
     assert made.get_variable("a") == "one"
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # oci.vault.models.CreateSecretDetails.secret_name; longer names are refused.
 SECRET_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
-NOT_FOUND = 404
+UNAUTHORIZED, NOT_FOUND = 401, 404
+CREDENTIALS = GrantPolicy("Check the credentials of the secrets backend, and this machine's clock")
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class VaultSecrets:
             with calling(f"read the secret {name!r} of {self._vault_id}"):
                 bundle = self._session.secrets.get_secret_bundle_by_name(name, self._vault_id).data
         except CloudRefusedError as err:
+            if err.status == UNAUTHORIZED:
+                raise CloudRefusedError(err.message, CREDENTIALS, status=err.status, code=err.code) from err
             if err.status != NOT_FOUND:
                 raise
             self._check_is_absent(name)
