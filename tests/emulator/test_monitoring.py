@@ -228,14 +228,17 @@ def test_what_oracle_does_not_document_is_not_answered(cloud: Cloud, query: str)
 def test_metrics_survive_a_restart_and_return_with_a_snapshot(tmp_path: Path) -> None:
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
-        cloud.predict(cloud.deployment())
+        deployment = cloud.deployment()
+        cloud.predict(deployment)
         post(cloud, metric(cloud, (datetime.now(UTC), 1.0)))
         emulator.kill()
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
         emulator.snapshot("one")
         post(cloud, metric(cloud, (datetime.now(UTC), 2.0)))
+        cloud.predict(deployment)
         assert values(cloud, "coverage[1h].sum()") == [3]
+        assert values(cloud, "PredictRequestCount[1h].sum()", namespace=DEPLOYMENTS) == [2]
         emulator.restore("one")
         assert values(cloud, "coverage[1h].sum()") == [1]
         assert values(cloud, "PredictRequestCount[1h].sum()", namespace=DEPLOYMENTS) == [1]
