@@ -120,6 +120,17 @@ class OciSession:
 
         return self._client(oci.object_storage.ObjectStorageClient, "object_storage")
 
+    def project_name(self) -> str:
+        """Return the name of the profile's Data Science project, as a proof that OCI answers.
+
+        Raises:
+            CloudRefusedError: wrong credentials, or the project does not exist or may not be read.
+            CloudUnavailableError: OCI does not answer.
+            SettingsError: the credentials cannot be used.
+        """
+        with calling(f"read the project {self.profile.project_id}"):
+            return str(self.data_science.get_project(self.profile.project_id).data.display_name)
+
     @cached_property
     def secrets(self) -> Any:
         """Return the client that reads secrets of OCI Vault."""
