@@ -174,6 +174,7 @@ def airflow_environment(
         "NO_PROXY": ",".join(filter(None, [base.get("NO_PROXY"), HOST, "localhost"])),
         "no_proxy": ",".join(filter(None, [base.get("no_proxy"), HOST, "localhost"])),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": str(PROJECT / "plugins"),  # for Airflow's form of a connection of type oci
         "AIRFLOW_HOME": str(home.airflow),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),

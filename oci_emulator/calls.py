@@ -32,12 +32,17 @@ class Call:
     dropped: bool = False
     killed: int | None = None
 
+    @property
+    def deployment_id(self) -> str | None:
+        """Return the OCID of the deployment in the path, or None."""
+        deployment = _DEPLOYMENT.search(self.path)
+        return deployment.group() if deployment else None
+
     def shown(self) -> dict[str, Any]:
         """Return the call as the control plane shows it."""
         shown = asdict(self)
         shown["opc_request_id"] = shown.pop("request_id")
-        deployment = _DEPLOYMENT.search(self.path)
-        return {**shown, "deployment_id": deployment.group() if deployment else None}
+        return {**shown, "deployment_id": self.deployment_id}
 
 
 class Calls:

@@ -82,6 +82,14 @@ class ArchiveOrder(BaseModel):
     model: str
 
 
+class RetentionOrder(BaseModel):
+    """The OCID of a secret that is pending deletion."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    secret: str
+
+
 class ControlPlane:
     """The control plane of an emulator: orders and queries."""
 
@@ -104,6 +112,8 @@ class ControlPlane:
             ("DELETE", "/calls", self.delete_calls),
             ("POST", "/neighbours", self.post_neighbour),
             ("POST", "/archive", self.post_archive),
+            ("POST", "/end-retention", self.post_end_retention),
+            ("GET", "/messages", self.get_messages),
             ("POST", "/reset", self.reset),
             ("GET", "/idle", self.idle),
             ("POST", "/snapshot", self.snapshot),
@@ -174,6 +184,18 @@ class ControlPlane:
         except OciError as err:
             return _refused(str(err))
         return {}
+
+    async def post_end_retention(self, order: RetentionOrder) -> dict[str, Any] | JSONResponse:
+        """Delete a secret that is pending deletion."""
+        try:
+            self.emulator.secrets.end_retention(order.secret)
+        except OciError as err:
+            return _refused(str(err))
+        return {}
+
+    async def get_messages(self) -> list[dict[str, Any]]:
+        """Return the messages that were published, in order."""
+        return self.emulator.topics.messages()
 
     async def reset(self) -> dict[str, Any]:
         """Remove everything except the credentials."""

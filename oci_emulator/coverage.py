@@ -18,6 +18,27 @@ An operation that is not emulated answers 501 `NotImplemented` with its name. A 
 404 `NotFound`. The signature is verified before a 501, not before a 404 or 405.
 
 Model deployments are of type `SINGLE_MODEL` with the `DEFAULT` environment; other types answer 501.
+
+Secrets: the tenancy has one vault and one key. A secret is ACTIVE at once, without rules, rotation or replication. One
+that is pending deletion can be read no more, and its name stays used, as
+[clients report it](https://github.com/external-secrets/external-secrets/issues/6771); rules of names and stages are the
+SDK's.
+
+Metrics: those of
+[model deployments](https://docs.oracle.com/en-us/iaas/data-science/using/metrics-model-deploy.htm) are
+`PredictRequestCount` (`sum()`), `PredictResponse` (`count()`) and `PredictLatency`. They count the answers that the
+emulator gave, ordered faults included, but neither 401 nor a dropped connection. Other statistics of the first two
+answer 501, as OCI does not document the values behind them. Of the
+[query language](https://docs.oracle.com/en-us/iaas/Content/Monitoring/Reference/mql.htm): equal dimensions,
+`grouping()`, `groupBy()`, and `avg`, `count`, `first`, `last`, `max`, `mean`, `min`, `percentile` and `sum`. The time
+of a point is the
+[end of its window](https://docs.oracle.com/en-us/iaas/Content/Monitoring/Tasks/query-metric-interval.htm); the windows
+are counted from `startTime`, and the default resolution is `1m`, as the SDK says. Rate limits are not emulated: order a
+fault with status 429.
+
+Alarms are checked and stored; none is evaluated, fires or publishes.
+
+Notifications: topics without subscriptions. The code of a name that is used (409 `Conflict`) is not documented.
 """
 
 

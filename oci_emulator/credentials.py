@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 TENANCY = "ocid1.tenancy.oc1..emulator"
 USER = "ocid1.user.oc1..emulator"
 COMPARTMENT = "ocid1.compartment.oc1..emulator"
+VAULT = "ocid1.vault.oc1..emulator"
+KEY = "ocid1.key.oc1..emulator"
 REGION = "us-ashburn-1"
 
 

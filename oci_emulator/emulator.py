@@ -21,6 +21,12 @@ from oci_emulator.data_science.version_sets import VersionSets
 from oci_emulator.data_science.work_requests import WorkRequests
 from oci_emulator.faults import Faults
 from oci_emulator.gateway import Endpoints, Gateway
+from oci_emulator.monitoring.alarms import Alarms
+from oci_emulator.monitoring.metrics import Metrics
+from oci_emulator.monitoring.observations import Observations
+from oci_emulator.monitoring.routes import Monitoring
+from oci_emulator.notifications.routes import Notifications
+from oci_emulator.notifications.topics import Topics
 from oci_emulator.object_storage.buckets import Buckets
 from oci_emulator.object_storage.multipart import MultipartUploads
 from oci_emulator.object_storage.objects import Objects
@@ -28,8 +34,12 @@ from oci_emulator.object_storage.routes import ObjectStorage
 from oci_emulator.operations import (
     DATA_SCIENCE,
     MODEL_DEPLOYMENT,
+    MONITORING,
+    NOTIFICATIONS,
     OBJECT_STORAGE,
     RESOURCE_SEARCH,
+    VAULT,
+    VAULT_BUNDLES,
     OperationTable,
 )
 from oci_emulator.resource_search.routes import ResourceSearch
@@ -42,6 +52,9 @@ from oci_emulator.snapshots import Snapshots
 from oci_emulator.store import Store
 from oci_emulator.tenancies import Tenancy
 from oci_emulator.timings import Timings
+from oci_emulator.vault.bundles import Bundles
+from oci_emulator.vault.routes import SecretRetrieval, Vault
+from oci_emulator.vault.secrets import Secrets
 
 _FOLDERS = ("artifacts", "objects", "parts", "incoming", "deployments")
 
@@ -66,6 +79,9 @@ class Emulator:
         self.tenancy = Tenancy(tuple(self.compartments))
         self.neighbours = Neighbours(self.store, self.tenancy)
         self.catalog = Catalog(self.store, self.tenancy)
+        self.secrets = Secrets(self.catalog)
+        self.topics = Topics(self.catalog, self.url)
+        self.observations = Observations(self.store)
         self.models = Models(self.catalog, self.data_dir / "artifacts")
         self.proxy = Proxy(Supervisor())
         self.work_requests = WorkRequests(self.store, self.tenancy)
@@ -87,6 +103,7 @@ class Emulator:
             calls=self.calls,
             connections=self.connections,
             incoming=self.data_dir / "incoming",
+            observe=self.observations.observe,
         )
 
     def endpoints(self) -> Endpoints:
@@ -96,6 +113,10 @@ class Emulator:
             MODEL_DEPLOYMENT: Prediction(self.proxy).endpoints(),
             OBJECT_STORAGE: ObjectStorage(self.objects.buckets, self.objects, self.uploads).endpoints(),
             RESOURCE_SEARCH: ResourceSearch(Searches(self.store)).endpoints(),
+            VAULT: Vault(self.secrets).endpoints(),
+            VAULT_BUNDLES: SecretRetrieval(Bundles(self.secrets)).endpoints(),
+            MONITORING: Monitoring(Metrics(self.observations, self.tenancy), Alarms(self.catalog)).endpoints(),
+            NOTIFICATIONS: Notifications(self.topics).endpoints(),
         }
         return {(service, name): point for service, points in services.items() for name, point in points.items()}
 
@@ -103,6 +124,7 @@ class Emulator:
         """Remove what a killed emulator left unfinished, and serve its deployments again."""
         self.objects.remove_orphans()
         self.uploads.remove_orphans()
+        self.observations.remove_old()
         await self.rollouts.resume()
 
     async def reset(self) -> None:

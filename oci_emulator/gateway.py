@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,10 @@ Endpoints = Mapping[tuple[str, str], Endpoint]
 
 @dataclass(frozen=True)
 class Gateway:
-    """The ASGI application of all OCI services; the keys of `endpoints` are service and operation."""
+    """The ASGI application of all OCI services.
+
+    The keys of `endpoints` are service and operation; `observe` is told each answered call and its seconds.
+    """
 
     endpoints: Endpoints
     operations: OperationTable
@@ -51,12 +54,14 @@ class Gateway:
     calls: Calls
     connections: Connections
     incoming: Path
+    observe: Callable[[Call, float], None]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
         request_id = request.headers.get("opc-request-id") or uuid.uuid4().hex.upper()
         call = self.calls.add(request.method, _raw_path(scope), scope["query_string"].decode("latin-1"), request_id)
+        start = time.monotonic()
         try:
             response = await self._answer(request, call)
         except (ConnectionDroppedError, ClientDisconnect):
@@ -71,6 +76,7 @@ class Gateway:
             response = failure(InternalServerError("The emulator failed; its log has the traceback."))
         call.status = response.status_code
         self.calls.save(call)
+        self.observe(call, time.monotonic() - start)
         MutableHeaders(raw=response.raw_headers)["opc-request-id"] = request_id
         await response(scope, receive, send)
 

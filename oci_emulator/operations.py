@@ -12,8 +12,12 @@ from oci_emulator.errors import MethodNotAllowedError, NotFoundError
 
 DATA_SCIENCE = "Data Science"
 MODEL_DEPLOYMENT = "Model Deployment"
+MONITORING = "Monitoring"
+NOTIFICATIONS = "Notifications"
 OBJECT_STORAGE = "Object Storage"
 RESOURCE_SEARCH = "Resource Search"
+VAULT = "Vault"
+VAULT_BUNDLES = "Secret Retrieval"
 
 # Parameters that may contain slashes; all others end at the next slash.
 _GREEDY_PARAMETERS = frozenset({"objectName"})

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oci_emulator.serving.proxy import Proxy, Route
-from oci_emulator.store import Store
+from oci_emulator.store import STATE_TABLES, Store
 
 # Their files are written once, so that a hard link preserves them.
 FOLDERS = ("artifacts", "objects", "parts")
-_TABLES = ("resources", "objects", "retry_tokens", "versions", "settings")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Snapshots:
         self.remove(name)
         for part in FOLDERS:
             shutil.copytree(self.data_dir / part, self.folder / name / part, copy_function=os.link)
-        rows = {table: self._run(f"SELECT * FROM {table}").fetchall() for table in _TABLES}  # noqa: S608 - constants
+        rows = {table: self._run(f"SELECT * FROM {table}").fetchall() for table in STATE_TABLES}  # noqa: S608 - constants
         self._taken[name] = Snapshot(rows, self.proxy.routes())
         self._keep_servers()
 

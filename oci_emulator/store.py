@@ -48,13 +48,32 @@ CREATE TABLE IF NOT EXISTS settings (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS datapoints (
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    compartment TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    time REAL NOT NULL,
+    value REAL NOT NULL,
+    count INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS datapoints_by_metric ON datapoints (namespace, name, time);
+CREATE TABLE IF NOT EXISTS answers (
+    time REAL NOT NULL,
+    deployment TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    milliseconds REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS answers_by_time ON answers (time);
 CREATE TABLE IF NOT EXISTS calls (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     operation TEXT,
     call TEXT NOT NULL
 );
 """
-_TABLES = ("resources", "objects", "retry_tokens", "versions", "settings", "calls")
+# What a snapshot holds.
+STATE_TABLES = ("resources", "objects", "retry_tokens", "versions", "settings", "datapoints", "answers")
+_TABLES = (*STATE_TABLES, "calls")
 # Each query for now, and for an earlier moment. In the latter the bare columns belong to the row with the maximum:
 # SQLite's documented rule for a single max() in a query.
 _FIND = "SELECT kind, id, body, private, etag FROM resources WHERE id = :value"

@@ -39,9 +39,26 @@ def new_ocid(kind: str) -> str:
     return f"ocid1.{kind}.oc1.iad." + "".join(secrets.choice(_ID_ALPHABET) for _ in range(60))
 
 
-def timestamp() -> str:
-    """Return the present time in OCI's format: RFC 3339, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def timestamp(moment: datetime | None = None) -> str:
+    """Return a time, by default the present, in OCI's format: RFC 3339, UTC, milliseconds."""
+    utc = (moment or datetime.now(UTC)).astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def timestamp_of(seconds: float) -> str:
+    """Return a Unix time in OCI's format."""
+    return timestamp(datetime.fromtimestamp(seconds, UTC))
+
+
+def parse_timestamp(text: object, name: str) -> datetime:
+    """Return the time in a field of a request. Raises InvalidParameterError."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError as err:
+        raise InvalidParameterError(f"{name} is {text!r}, not a time as RFC 3339 defines it.") from err
+    if moment.tzinfo is None:
+        raise InvalidParameterError(f"{name} is {text!r}, which has no time zone.")
+    return moment
 
 
 def check_tags(body: Json) -> None:

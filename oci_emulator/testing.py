@@ -90,6 +90,15 @@ class RunningEmulator:
         """Archive a model's artifact, as a retention policy does; its lifecycle state stays."""
         self._control("POST", "archive", {"model": model_id})
 
+    def end_retention(self, secret_id: str) -> None:
+        """Delete a secret that is pending deletion, without waiting for its time of deletion."""
+        self._control("POST", "end-retention", {"secret": secret_id})
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return the messages published to topics, in order: topicId, title, body, messageId and timeStamp."""
+        messages: list[dict[str, Any]] = self._control("GET", "messages")
+        return messages
+
     def calls(self, operation: str | None = None) -> list[dict[str, Any]]:
         """Return the calls received so far, in order; those of one operation, if given."""
         calls: list[dict[str, Any]] = self._control("GET", f"calls?operation={operation}" if operation else "calls")

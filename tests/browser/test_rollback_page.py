@@ -33,7 +33,7 @@ def open_page(page: Page, weeks: Weeks, user: str = "approver") -> None:
 
 
 def section(page: Page, name: str) -> Locator:
-    return page.get_by_role("region", name=name)
+    return page.get_by_role("region", name=name, exact=True)
 
 
 def test_it_shows_what_is_in_production_and_what_was(weeks: Weeks, page: Page, tmp_path: Path) -> None:

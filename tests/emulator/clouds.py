@@ -16,9 +16,13 @@ import pytest
 from oci.circuit_breaker import NoCircuitBreakerStrategy
 from oci.data_science import DataScienceClient, models
 from oci.model_deployment import ModelDeploymentClient
+from oci.monitoring import MonitoringClient
 from oci.object_storage import ObjectStorageClient
 from oci.object_storage.models import CreateBucketDetails
+from oci.ons import NotificationControlPlaneClient, NotificationDataPlaneClient
 from oci.retry import NoneRetryStrategy
+from oci.secrets import SecretsClient
+from oci.vault import VaultsClient
 
 from oci_emulator.testing import RunningEmulator
 
@@ -171,6 +175,26 @@ class Cloud:
     @property
     def storage(self) -> Any:
         return self.shared_client(ObjectStorageClient)
+
+    @property
+    def vaults(self) -> Any:
+        return self.shared_client(VaultsClient)
+
+    @property
+    def secrets(self) -> Any:
+        return self.shared_client(SecretsClient)
+
+    @property
+    def monitoring(self) -> Any:
+        return self.shared_client(MonitoringClient)
+
+    @property
+    def topics(self) -> Any:
+        return self.shared_client(NotificationControlPlaneClient)
+
+    @property
+    def publisher(self) -> Any:
+        return self.shared_client(NotificationDataPlaneClient)
 
     @property
     def compartment(self) -> str:

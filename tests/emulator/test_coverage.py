@@ -41,7 +41,7 @@ def test_every_operation_of_oci_is_answered(cloud: Cloud) -> None:
         ("GET", "/nonsense", (404, "NotFound")),
         ("PATCH", "/20190101/models", (405, "MethodNotAllowed")),
         ("GET", "/20190101/jobs", (501, "NotImplemented")),
-        ("GET", "/20180401/alarms", (501, "NotImplemented")),
+        ("GET", "/20180401/alarms/status", (501, "NotImplemented")),
     ],
 )
 def test_a_path_without_an_emulated_operation_is_refused(

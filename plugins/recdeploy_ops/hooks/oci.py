@@ -7,7 +7,7 @@ from functools import cached_property
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.domain.errors import RecdeployError, SettingsError
 from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 
 FIELDS = (
@@ -63,3 +63,13 @@ class OciHook(BaseHook):
                 {name: extra.get(name) for name in FIELDS}, source=f"The connection {self.oci_conn_id!r}"
             )
         )
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Return whether OCI shows the project of the connection, and what a person reads: Airflow's button *Test*.
+
+        Airflow offers it only where ``[core] test_connection`` is ``Enabled``.
+        """
+        try:
+            return True, f"OCI answers: the Data Science project is {self.session.project_name()!r}."
+        except RecdeployError as err:
+            return False, str(err)

@@ -44,7 +44,11 @@ def find_profile(conn_id: str) -> OciProfile:
     file = Path(_first(CONFIG_VARIABLES) or "~/.oci/config").expanduser()
     if file.is_file():
         source = f"{file} with the variables of the session"
-        return OciProfile.from_fields({**_read_config(file), **_read_location()}, source=source, remedy=remedy)
+        return OciProfile.from_fields(
+            {**read_config(file, os.environ.get("OCI_CONFIG_PROFILE", "DEFAULT")), **_read_location()},
+            source=source,
+            remedy=remedy,
+        )
     if PRINCIPAL_VARIABLE in os.environ:
         fields = {"auth": "resource_principal", "region": os.environ.get("NB_REGION"), **_read_location()}
         source = "The notebook session's resource principal"
@@ -54,6 +58,34 @@ def find_profile(conn_id: str) -> OciProfile:
         f"this in an OCI notebook session with a resource principal; the last two need {COMPARTMENT_VARIABLES[0]} and "
         f"{PROJECT_VARIABLE} as well."
     )
+
+
+def read_config(file: Path | str, profile: str) -> dict[str, Any]:
+    """Return the fields of a profile in the SDK's configuration file, with `auth`: api_key or security_token.
+
+    Args:
+        file: as for the SDK; ``~`` is the home.
+        profile: its name, ``DEFAULT`` if the file names none.
+
+    Raises:
+        SettingsError: the file or the profile does not exist, or cannot be read.
+    """
+    parser = configparser.ConfigParser(interpolation=None)
+    path = Path(file).expanduser()
+    try:
+        with path.open(encoding="utf-8") as opened:
+            parser.read_file(opened)
+        fields = dict(parser[profile])
+    except OSError as err:
+        raise SettingsError(f"{path} cannot be read: {err.strerror}.") from err
+    except configparser.ParsingError:  # its message quotes the lines
+        raise SettingsError(f"{path} is not a configuration file of the OCI SDK.") from None
+    except (configparser.Error, KeyError, UnicodeDecodeError) as err:
+        raise SettingsError(f"{path} has no profile {profile!r} (OCI_CONFIG_PROFILE) that can be read: {err}") from err
+    for name in ("key_file", "security_token_file"):
+        if fields.get(name):
+            fields[name] = str(Path(fields[name]).expanduser())
+    return {**fields, "auth": "security_token" if fields.get("security_token_file") else "api_key"}
 
 
 def _connections_file() -> Path | None:
@@ -85,20 +117,6 @@ def _fields_of(stored: Any, source: str) -> dict[str, Any]:
     except (ValueError, AttributeError) as err:
         raise SettingsError(f"{source} is not a JSON connection: {err}") from err
     return fields
-
-
-def _read_config(file: Path) -> dict[str, Any]:
-    profile = os.environ.get("OCI_CONFIG_PROFILE", "DEFAULT")
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read(file, encoding="utf-8")
-        fields = dict(parser[profile])
-    except (configparser.Error, KeyError) as err:
-        raise SettingsError(f"{file} has no profile {profile!r} (OCI_CONFIG_PROFILE) that can be read: {err}") from err
-    for name in ("key_file", "security_token_file"):
-        if fields.get(name):
-            fields[name] = str(Path(fields[name]).expanduser())
-    return {**fields, "auth": "security_token" if fields.get("security_token_file") else "api_key"}
 
 
 def _read_location() -> dict[str, str | None]:

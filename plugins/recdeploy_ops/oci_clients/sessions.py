@@ -13,12 +13,13 @@ from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError
 from recdeploy_ops.domain.remedies import GrantPolicy, Remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 AUTHS = ("api_key", "resource_principal", "instance_principal", "workload_identity", "security_token")
 KEY_FIELDS = ("tenancy", "user", "fingerprint")
 TIMEOUTS = (10, 60)  # seconds to connect, and between two bytes of an answer
 ATTEMPTS = 4
+SECRET_SECONDS = 20  # Airflow looks secrets up in every process, also while it renders a page
 IN_AIRFLOW = Remedy("Add it to its extra in Airflow (Admin > Connections) or in its AIRFLOW_CONN_... variable")
 BUSY = frozenset({"IncorrectState", "LockConflict", "Conflict", "IfMatchFailed", "NoEtagMatch"})
 
@@ -35,8 +36,8 @@ class OciProfile:
     Attributes:
         auth: one of `AUTHS`.
         region: e.g. ``us-ashburn-1``; None if the principal knows it.
-        compartment_id: OCID of the compartment of models and deployments.
-        project_id: OCID of the Data Science project.
+        compartment_id: OCID of the compartment of models and deployments; of the secrets, if the profile is a vault's.
+        project_id: OCID of the Data Science project; empty in a vault's profile.
         key: ``tenancy``, ``user``, ``fingerprint``, ``key_file`` or ``key_content``, ``pass_phrase``,
             ``security_token_file``: those that the kind of authentication needs.
         service_endpoint: base URL that replaces OCI's own, for the emulator.
@@ -52,13 +53,21 @@ class OciProfile:
     source: str = "the OCI connection"
 
     @classmethod
-    def from_fields(cls, fields: Mapping[str, Any], *, source: str, remedy: Remedy = IN_AIRFLOW) -> OciProfile:
+    def from_fields(
+        cls,
+        fields: Mapping[str, Any],
+        *,
+        source: str,
+        remedy: Remedy = IN_AIRFLOW,
+        needed: Sequence[str] = ("compartment_id", "project_id"),
+    ) -> OciProfile:
         """Validate the fields of a connection's extra.
 
         Args:
             fields: by name.
             source: where they come from, for messages.
             remedy: where a missing one is added.
+            needed: the fields that must be there with every kind of authentication.
 
         Raises:
             SettingsError: a field is missing or unusable; names it and the connection.
@@ -66,12 +75,11 @@ class OciProfile:
         auth = fields.get("auth") or "api_key"
         if auth not in AUTHS:
             raise SettingsError(f"{source}: 'auth' is {auth!r}, must be one of {', '.join(AUTHS)}.")
-        needed = ["compartment_id", "project_id"]
-        if auth == "api_key":
-            needed += ["region", *KEY_FIELDS]
-        if auth == "security_token":
-            needed += ["region", "security_token_file", "key_file"]
-        missing = [name for name in needed if not fields.get(name)]
+        of_auth = {
+            "api_key": ("region", *KEY_FIELDS),
+            "security_token": ("region", "security_token_file", "key_file"),
+        }
+        missing = [name for name in (*needed, *of_auth.get(auth, ())) if not fields.get(name)]
         if auth == "api_key" and not (fields.get("key_file") or fields.get("key_content")):
             missing.append("key_file (or key_content)")
         if missing:
@@ -80,8 +88,8 @@ class OciProfile:
         return cls(
             auth=auth,
             region=fields.get("region"),
-            compartment_id=fields["compartment_id"],
-            project_id=fields["project_id"],
+            compartment_id=fields.get("compartment_id") or "",
+            project_id=fields.get("project_id") or "",
             key={name: fields[name] for name in key_names if fields.get(name)},
             service_endpoint=fields.get("service_endpoint") or None,
             source=source,
@@ -111,6 +119,31 @@ class OciSession:
         import oci.object_storage
 
         return self._client(oci.object_storage.ObjectStorageClient, "object_storage")
+
+    def project_name(self) -> str:
+        """Return the name of the profile's Data Science project, as a proof that OCI answers.
+
+        Raises:
+            CloudRefusedError: wrong credentials, or the project does not exist or may not be read.
+            CloudUnavailableError: OCI does not answer.
+            SettingsError: the credentials cannot be used.
+        """
+        with calling(f"read the project {self.profile.project_id}"):
+            return str(self.data_science.get_project(self.profile.project_id).data.display_name)
+
+    @cached_property
+    def secrets(self) -> Any:
+        """Return the client that reads secrets of OCI Vault."""
+        import oci.secrets
+
+        return self._client(oci.secrets.SecretsClient, "secrets", retry_strategy=_retry_strategy(SECRET_SECONDS))
+
+    @cached_property
+    def vaults(self) -> Any:
+        """Return the client that lists secrets of OCI Vault."""
+        import oci.vault
+
+        return self._client(oci.vault.VaultsClient, "vaults", retry_strategy=_retry_strategy(SECRET_SECONDS))
 
     def predictions(self, base_url: str, *, timeout_seconds: float) -> Any:
         """Return a client for deployed models, without retries and breaker: probes must see every failure.
@@ -235,10 +268,11 @@ def calling(what: str) -> Iterator[None]:
         raise CloudUnavailableError(f"OCI failed too often; not sending the request to {what}: {err}") from err
 
 
-def _retry_strategy() -> Any:
+def _retry_strategy(total_seconds: float = 120) -> Any:
     """Return the strategy for all requests: each may be repeated, as every mutation has a retry token or an etag.
 
-    Unlike the SDK's default, it does not retry 409: an update that waits for another one would overwrite it.
+    No request is repeated after `total_seconds`. Unlike the SDK's default, it does not retry 409: an update that waits
+    for another one would overwrite it.
     """
     import oci.retry
 
@@ -246,7 +280,7 @@ def _retry_strategy() -> Any:
         max_attempts_check=True,
         max_attempts=ATTEMPTS,
         total_elapsed_time_check=True,
-        total_elapsed_time_seconds=120,
+        total_elapsed_time_seconds=total_seconds,
         service_error_check=True,
         service_error_retry_on_any_5xx=True,
         service_error_retry_config={429: []},

@@ -1,0 +1,1 @@
+"""Monitoring: metrics that were posted or measured, and alarms."""

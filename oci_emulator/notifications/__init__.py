@@ -1,0 +1,1 @@
+"""Notifications: topics, and the messages that were published to them."""

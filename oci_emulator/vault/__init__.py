@@ -1,0 +1,1 @@
+"""Vault: secrets and their versions, and what is read from them."""

@@ -1,0 +1,1 @@
+"""Connections, variables and options of Airflow from OCI Vault."""
