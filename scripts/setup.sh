@@ -95,6 +95,11 @@ if [ -f "$STAMP" ] && [ "$(key_of .venv/bin/python)" = "$(cat "$STAMP")" ]; then
   fi
 fi
 
+if [ -L .venv ]; then
+  fail ".venv is a link to $(readlink .venv), which does not match this folder's lock: another checkout may use it." \
+    "Give this folder an environment of its own: rm .venv, then make setup."
+fi
+
 python=$(find_python)
 version=$(version_of "$python")
 started=$(date +%s)

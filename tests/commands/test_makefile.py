@@ -121,6 +121,23 @@ def test_an_unsuitable_python_is_named(project: Path) -> None:
     assert (project / ".venv" / ".recdeploy").exists()
 
 
+def test_an_environment_of_another_folder_is_not_changed(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other") / "environment"
+    (project / ".venv").rename(other)
+    (project / ".venv").symlink_to(other)
+    unchanged = run("/bin/sh", "scripts/setup.sh", cwd=project)
+    (project / "requirements-dev.txt").write_text("# another lock\n", encoding="utf-8")
+
+    done = run("/bin/sh", "scripts/setup.sh", cwd=project)
+
+    assert (unchanged.returncode, done.returncode) == (0, 1)
+    assert f".venv is a link to {other}" in done.stderr
+    assert "rm .venv" in done.stderr
+    assert (other / ".recdeploy").exists()
+
+
 def test_a_missing_lock_is_named(project: Path) -> None:
     (project / "requirements-dev.txt").unlink()
 
