@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shared_services
 from xdist.scheduler import LoadFileScheduling
 
 TESTS = Path(__file__).parent
@@ -35,6 +36,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         item.add_marker(getattr(pytest.mark, folder_of(item)))
     items.sort(key=lambda item: RANKS[folder_of(item)], reverse=hasattr(config, "workerinput"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the shared services after the last test that may use them: an idle Airflow needs a sixth of a core."""
+    if item.nodeid.startswith(SHARED) and not (nextitem and nextitem.nodeid.startswith(SHARED)):
+        shared_services.stop(item.config)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    shared_services.stop(session.config)  # also after an interruption
 
 
 def folder_of(item: pytest.Item) -> str:

@@ -19,6 +19,7 @@ import httpx
 import oci
 import psutil
 import pytest
+from shared_services import keep_running
 
 from demo.airflow_api import RUN_ENDED, AirflowApi, progress_of
 from demo.checks import Inspector
@@ -573,9 +574,7 @@ def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     """The `Installation` that all folders share whose ``conftest.py`` imports this."""
     stash = request.config.stash
     if INSTALLATION not in stash:
-        running = started(tmp_path_factory.mktemp("installation"))
-        stash[INSTALLATION] = running.__enter__()
-        request.session.addfinalizer(lambda: running.__exit__(None, None, None))
+        stash[INSTALLATION] = keep_running(request.config, started(tmp_path_factory.mktemp("installation")))
     return stash[INSTALLATION]
 
 

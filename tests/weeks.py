@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from services import APPROVAL, EndedRun, Installation, started
+from shared_services import keep_running
 
 from demo.homes import DAG_ID
 from demo.store import generate_store
@@ -163,7 +164,5 @@ def weeks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """The `Weeks` that all folders share whose ``conftest.py`` imports this, on an installation of their own."""
     stash = request.config.stash
     if WEEKS not in stash:
-        running = started(tmp_path_factory.mktemp("weeks"), fill_store)
-        stash[WEEKS] = Weeks(running.__enter__())
-        request.session.addfinalizer(lambda: running.__exit__(None, None, None))
+        stash[WEEKS] = Weeks(keep_running(request.config, started(tmp_path_factory.mktemp("weeks"), fill_store)))
     return stash[WEEKS]

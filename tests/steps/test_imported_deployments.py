@@ -23,6 +23,8 @@ from recdeploy_ops.domain.events import RollbackRehearsed
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.storage.backups import list_backups
 
+pytestmark = pytest.mark.more
+
 
 def test_a_deployment_that_this_project_did_not_make_is_imported(context, two_versions, tag_by_hand, tmp_path, caplog):
     """As if the guide's notebook had made it: no tags of ours anywhere."""

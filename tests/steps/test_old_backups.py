@@ -15,6 +15,8 @@ from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.storage.backups import list_unverified
 from recdeploy_ops.storage.keys import SNAPSHOT, entry_key
 
+pytestmark = pytest.mark.more
+
 FOLDER = "backups/v1_20261120_180119"
 
 

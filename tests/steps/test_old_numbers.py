@@ -10,6 +10,8 @@ from steps.factories import adopt
 from recdeploy_ops.domain.errors import SettingsError
 from recdeploy_ops.storage.keys import STATE_FILE
 
+pytestmark = pytest.mark.more
+
 
 def imported(context):
     return context.ledger.read().production.version
