@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,11 +16,11 @@ from weeks import weeks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
     from playwright.sync_api import Page
 
 __all__ = ["installation", "weeks"]
+
+HERE = Path(__file__).parent
 
 REQUIRED = "RECDEPLOY_REQUIRE_BROWSER"
 MISSING = "This test needs a browser: install one with apt-get install chromium"
@@ -41,12 +42,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Iterator[None]:
-    """Collect what Playwright leaves of its driver once nothing refers to it: Python 3.13 warns of open pipes."""
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Collect what Playwright leaves of its driver once nothing refers to it: Python 3.13 warns of open pipes.
+
+    pytest calls this for the tests of every folder. After theirs it would cost a second or two each.
+    """
     result = yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    if item.path.parent == HERE:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
     return result
 
 
