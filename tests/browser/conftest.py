@@ -16,6 +16,7 @@ from weeks import weeks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from playwright.sync_api import Page
 
 __all__ = ["installation", "weeks"]
