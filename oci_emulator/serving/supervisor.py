@@ -23,6 +23,8 @@ RESTART_SECONDS = 0.5
 DEFAULT_WORKERS = 2
 MAX_WORKERS = 16
 THREADS = 16
+# Bytes of the folder of a Unix socket: Linux takes 107 for the whole path, macOS 103.
+LONGEST_FOLDER = 103 - len("/oci-emulator-1234567890-1234567890.sock")
 _CHILD = Path(__file__).with_name("child.py")
 _MAX_REPORT_BYTES = 16 * 1024 * 1024
 # The only variables of the emulator's environment that score.py gets.
@@ -97,8 +99,7 @@ class Supervisor:
         self._watchers: set[asyncio.Task[None]] = set()
         self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
         self._numbers = count(1)
-        # Not in the data folder: the path of a Unix socket must be short.
-        self._sockets = Path(tempfile.gettempdir())
+        self._sockets = find_socket_folder()
 
     async def start(self, spec: ServerSpec) -> ModelServer:
         """Unpack the artifact, start its server and return once every worker has loaded the model.
@@ -188,6 +189,12 @@ async def _spawn() -> asyncio.subprocess.Process:
         start_new_session=True,
         limit=_MAX_REPORT_BYTES,
     )
+
+
+def find_socket_folder() -> Path:
+    """Return a folder for Unix sockets, whose paths must be short: that of temporary files, or ``/tmp``."""
+    folder = Path(tempfile.gettempdir())
+    return folder if len(os.fsencode(folder)) <= LONGEST_FOLDER else Path("/tmp")  # noqa: S108 - names have the pid
 
 
 async def _await_ready(process: asyncio.subprocess.Process, spec: ServerSpec, socket: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import stat
 import sys
+import tempfile
 import threading
 import time
 import zipfile
@@ -21,7 +22,7 @@ from oci.model_deployment import ModelDeploymentClient
 from oci_emulator.errors import InternalServerError
 from oci_emulator.serving import child
 from oci_emulator.serving.proxy import Proxy
-from oci_emulator.serving.supervisor import THREADS, ServerSpec, Supervisor
+from oci_emulator.serving.supervisor import THREADS, ServerSpec, Supervisor, find_socket_folder
 from oci_emulator.serving.unpacking import ArtifactError, ArtifactLimits, unpack
 from tests.emulator.clouds import RUNTIME, Cloud, archive, artifact, echo_score, refusal, wait_for
 
@@ -367,3 +368,13 @@ async def test_a_model_that_takes_too_long_gives_500(tmp_path: Path) -> None:
             await proxy.predict("d", "application/json", b"{}")
     finally:
         await proxy.clear()
+
+
+@pytest.mark.parametrize(("length", "is_used"), [(60, True), (64, False), (200, False)])
+def test_sockets_are_not_in_a_temporary_folder_whose_path_is_too_long(
+    length: int, is_used: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = "/" + "f" * (length - 1)
+    monkeypatch.setattr(tempfile, "tempdir", folder)
+
+    assert str(find_socket_folder()) == (folder if is_used else "/tmp")  # noqa: S108
