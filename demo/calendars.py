@@ -47,7 +47,7 @@ class Calendar:
         return self.week < WEEKS and self.day + timedelta(weeks=1) <= today
 
     def advance(self, today: date, damage: str | None) -> Calendar:
-        """Return what the next release reads: another week after a release, the same one if there is no other.
+        """Return what the next release reads: another week after a release, the same one if it is the only one.
 
         Args:
             today: in UTC.

@@ -78,7 +78,7 @@ class Table:
             origin: where the name is from, for the message.
 
         Raises:
-            DemoError: there is no such column, or several differ in case only.
+            DemoError: no column has this name, or several differ in case only.
         """
         number = self.find(column, option)
         if number is not None:

@@ -1,7 +1,7 @@
 """A shop like the one of the guide's authors: a table of orders and nothing else, in any database of SQLAlchemy's.
 
 Customers buy the same article again, most lines have no stars, and each line repeats the profile of its customer, also
-the device, which changes. There is no table of customers and none of articles.
+the device, which changes. It has neither a table of customers nor one of articles.
 """
 
 from __future__ import annotations

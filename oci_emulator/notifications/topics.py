@@ -1,4 +1,4 @@
-"""Topics and their messages. There are no subscriptions: the control plane shows what was published."""
+"""Topics and their messages. Without subscriptions: the control plane shows what was published."""
 
 import uuid
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ from oci_emulator.messages import OciRequest
 
 
 def check_preconditions(request: OciRequest, etag: str | None) -> None:
-    """Refuse a change unless the etag (None: there is no object) is as the request expects."""
+    """Refuse a change unless the etag (None: no object exists) is as the request expects."""
     expected = request.headers.get("if-match")
     if expected is not None and (etag is None or expected not in ("*", etag)):
         raise NoEtagMatchError(f"The etag is {etag or 'none (no such object)'}, not {expected}.", code="IfMatchFailed")

@@ -66,7 +66,7 @@ class Proxy:
     async def predict(self, deployment: str, content_type: str, body: bytes) -> Prediction:
         """Pass a request to the deployment's server and return the answer.
 
-        Raises ResourceNotFoundError if nothing is served, InternalServerError if there is no answer in time.
+        Raises ResourceNotFoundError if nothing is served, InternalServerError without an answer in time.
         """
         route = self._routes.get(deployment)
         if route is None:

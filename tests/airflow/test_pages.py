@@ -79,7 +79,7 @@ def test_nothing_is_shown_to_anybody_who_has_not_signed_in(get: Callable[..., Re
 @pytest.mark.parametrize("role", ROLES)
 def test_whoever_may_read_the_dag_sees_the_page(get: Callable[..., Response], role: str) -> None:
     assert get(OVERVIEW, role).status_code == 200
-    assert get(REPORT, role).status_code == 404  # there is no such run
+    assert get(REPORT, role).status_code == 404  # without such a run
     script = get(SCRIPT, role)
     assert (script.status_code, script.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
     assert b"AirflowPlugin" in script.content

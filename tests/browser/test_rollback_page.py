@@ -86,7 +86,7 @@ def test_production_is_rolled_back_from_it_with_a_reason(weeks: Weeks, page: Pag
     form = section(page, "Roll back")
     button = form.get_by_role("button")
     form.get_by_label("Version").select_option(before.version)
-    expect(button).to_be_disabled()  # there is no reason
+    expect(button).to_be_disabled()  # without a reason
     form.get_by_label("Reason").fill(REASON)
     expect(button).to_have_text(f"Roll production back to v{before.version}")
     button.focus()

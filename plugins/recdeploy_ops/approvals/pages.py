@@ -27,7 +27,7 @@ def find_page(store: Store, project: str, dag_id: str, run_id: str) -> bytes:
         run_id: the run.
 
     Raises:
-        MissingInputError: there is no such run, or it has no page yet.
+        MissingInputError: the ledger does not have the run, or it has no page yet.
         KeyNotFoundError: the page was deleted.
     """
     release = Ledger(store, project, utc_now).read().releases.get(run_id)

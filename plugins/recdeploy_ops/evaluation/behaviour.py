@@ -164,8 +164,8 @@ def judge_behaviour(
         measured: the candidate's.
         champion_floor: the champion's noise floor; None if it is unknown.
         bounds: of the settings.
-        no_twins: the reason if there are no twins.
-        no_champion: the reason if there are no lists of a champion.
+        no_twins: why twins are missing.
+        no_champion: why a champion's lists are missing.
     """
     twins = measured.twins
     return (

@@ -50,7 +50,7 @@ class Champion:
 
 @dataclass(frozen=True)
 class Unknown:
-    """There is no champion to compare with.
+    """Nothing to compare with: the champion is missing or unknown.
 
     Attributes:
         why: the reason, as a clause.

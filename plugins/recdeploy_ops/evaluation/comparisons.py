@@ -33,7 +33,7 @@ class Comparison:
     Attributes:
         twins: the lists of each twin, with the users and items of the candidate's extract.
         quality: the backtest; None if there is none.
-        why: the reason if there is no backtest.
+        why: why the backtest is missing.
         seconds: how long it took, without the champion's side.
     """
 

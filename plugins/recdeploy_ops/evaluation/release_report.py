@@ -34,7 +34,7 @@ NEVER_MEASURED = (
     "The order within a list: sets of items are compared, and two items that change places are below the noise.",
     "Whether the newest interactions are complete: where their number varies from week to week, half of them may be "
     "missing.",
-    "A bot that is no more active than the most active users of earlier weeks.",
+    "A bot that is at most as active as the most active users of earlier weeks.",
     "Sales, clicks and satisfaction: offline evidence says what people did without these lists.",
     "This very model on what people do next: it has seen everything up to now. The backtest judges its recipe and its "
     "data, and the twins say that it is one of their kind.",

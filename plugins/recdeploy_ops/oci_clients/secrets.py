@@ -41,7 +41,7 @@ class VaultSecrets:
         self._has_explained = False
 
     def read(self, name: str) -> str | None:
-        """Return the text of a secret's CURRENT version; None if there is no such secret, or it is being deleted.
+        """Return the text of a secret's CURRENT version; None if it does not exist or is being deleted.
 
         Args:
             name: as OCI allows it; another name is not looked up and counts as absent.

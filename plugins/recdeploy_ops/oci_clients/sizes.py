@@ -114,5 +114,5 @@ def _read_autoscaling(policy: Any) -> Autoscaling | None:
 
 
 def _read_threshold(rule: Any, name: str) -> int | None:
-    """Return a bound of a rule; None if there is no such rule or bound, or it is of another kind."""
+    """Return a bound of a rule; None without such a rule or bound, or if it is of another kind."""
     return getattr(getattr(rule, name, None), "threshold", None)

@@ -27,7 +27,7 @@ def opened_project(dag_id: str, what: str) -> Iterator[tuple[Settings, Store]]:
         what: is read, for the message, e.g. ``the report``.
 
     Raises:
-        HTTPException: 404 if there is no such DAG, 503 if its project cannot be read at present.
+        HTTPException: 404 for an impossible name, 503 if its project cannot be read at present.
     """
     if not DAG_ID.fullmatch(dag_id):
         raise HTTPException(404, "There is no such DAG.")

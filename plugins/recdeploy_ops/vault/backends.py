@@ -94,7 +94,7 @@ class OciVaultBackend(BaseSecretsBackend):
         """Return a connection, or None.
 
         Raises:
-            RecdeployError: it could not be read, or its secret is no connection; says why, without the secret.
+            RecdeployError: it could not be read, or its secret is not a connection; says why, without the secret.
         """
         value = self.get_conn_value(conn_id, team_name)
         if value is None:

@@ -123,7 +123,7 @@ def judge_twins(facts: TwinFacts | None, bounds: ListThresholds, *, why: str) ->
     """Judge whether the candidate is what its recipe gives.
 
     Args:
-        facts: as measured; None if there are no twins.
+        facts: as measured; None without twins.
         bounds: of the settings.
         why: the reason if ``facts`` is None.
     """

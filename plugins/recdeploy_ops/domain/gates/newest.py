@@ -127,7 +127,7 @@ def judge_newest(facts: NewestFacts | None, bounds: NewestThresholds, *, why: st
     """Judge whether the newest interactions look like those before.
 
     Args:
-        facts: as measured; None if there is no approved extract with timestamps.
+        facts: as measured; None without an approved extract with timestamps.
         bounds: of the settings.
         why: the reason if ``facts`` is None.
     """
