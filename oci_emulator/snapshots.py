@@ -40,7 +40,7 @@ class Snapshots:
         self.remove(name)
         for part in FOLDERS:
             shutil.copytree(self.data_dir / part, self.folder / name / part, copy_function=os.link)
-        rows = {table: self._run(f"SELECT * FROM {table}").fetchall() for table in STATE_TABLES}  # noqa: S608 - constants
+        rows = {table: self._run(f"SELECT * FROM {table}").fetchall() for table in STATE_TABLES}  # noqa: S608 - names of `STATE_TABLES`
         self._taken[name] = Snapshot(rows, self.proxy.routes())
         self._keep_servers()
 
@@ -49,10 +49,10 @@ class Snapshots:
         snapshot = self._taken[name]
         with self.store.transaction():
             for table, rows in snapshot.rows.items():
-                self._run(f"DELETE FROM {table}")  # noqa: S608 - constants
+                self._run(f"DELETE FROM {table}")  # noqa: S608 - names of `STATE_TABLES`
                 if rows:
                     marks = ", ".join("?" * len(rows[0]))
-                    statement = f"INSERT INTO {table} VALUES ({marks})"  # noqa: S608 - constants
+                    statement = f"INSERT INTO {table} VALUES ({marks})"  # noqa: S608 - names of `STATE_TABLES`
                     self.store.connection.executemany(statement, rows)
         for part in FOLDERS:
             shutil.rmtree(self.data_dir / part)

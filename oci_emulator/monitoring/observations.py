@@ -77,7 +77,7 @@ class Observations:
     def remove_old(self) -> None:
         """Remove what is older than 90 days: so long does OCI keep metrics."""
         for table in ("datapoints", "answers"):
-            query = f"DELETE FROM {table} WHERE time < ?"  # noqa: S608 - the two above
+            query = f"DELETE FROM {table} WHERE time < ?"  # noqa: S608 - a table's name cannot be a bind variable
             self.store.connection.execute(query, (time.time() - KEEP_SECONDS,))
 
     def between(self, namespace: str, metric: str, compartment: str, start: float, end: float) -> list[Observation]:

@@ -194,7 +194,7 @@ async def _spawn() -> asyncio.subprocess.Process:
 def find_socket_folder() -> Path:
     """Return a folder for Unix sockets, whose paths must be short: that of temporary files, or ``/tmp``."""
     folder = Path(tempfile.gettempdir())
-    return folder if len(os.fsencode(folder)) <= LONGEST_FOLDER else Path("/tmp")  # noqa: S108 - names have the pid
+    return folder if len(os.fsencode(folder)) <= LONGEST_FOLDER else Path("/tmp")  # noqa: S108 - no other process takes a name with this pid
 
 
 async def _await_ready(process: asyncio.subprocess.Process, spec: ServerSpec, socket: Path) -> None:

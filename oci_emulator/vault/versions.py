@@ -49,11 +49,11 @@ class Versions:
 
     def make_current(self, number: object) -> None:
         """Mark a version CURRENT, and the one before PREVIOUS. Raises InvalidParameterError for an unknown number."""
-        if number not in range(1, len(self.stored["versions"]) + 1):
+        if not isinstance(number, int) or number not in range(1, len(self.stored["versions"]) + 1):
             raise InvalidParameterError(f"The secret has no version {number!r}.")
         if number != self.stored["current"]:
             self.stored.update({"current": number, "previous": self.stored["current"]})
-        self.stored["versions"][number - 1]["is_pending"] = False  # type: ignore[operator] # an int: checked above
+        self.stored["versions"][number - 1]["is_pending"] = False
 
     def find(self, *, number: int | None, name: str | None, stage: str) -> tuple[int, Version, list[str]] | None:
         """Return number, version and stages of the newest match, or None; `stage` counts without number and name."""

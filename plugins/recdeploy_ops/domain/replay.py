@@ -143,7 +143,7 @@ def _register(event: ModelRegistered, state: LedgerState, entry: Entry) -> Ledge
 
 
 @_apply.register
-def _backtest(event: ChampionBacktested, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - dispatched
+def _backtest(event: ChampionBacktested, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - all rules are called alike
     """Remember the side of a version: it belongs to no release, as it serves all that follow."""
     return replace(state, backtests=MappingProxyType({**state.backtests, event.version: event}))
 
@@ -204,7 +204,7 @@ def _restore_model(event: ModelRestored, state: LedgerState, entry: Entry) -> Le
 
 
 @_apply.register
-def _adopt(event: Adopted, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - dispatched
+def _adopt(event: Adopted, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - all rules are called alike
     """Replace versions and production by what OCI has: the only event that says what is, not what was done."""
     return replace(
         state,
@@ -216,7 +216,7 @@ def _adopt(event: Adopted, state: LedgerState, entry: Entry) -> LedgerState:  # 
 
 
 @_apply.register
-def _reject(event: ReleaseRejected, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - dispatched
+def _reject(event: ReleaseRejected, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - all rules are called alike
     state = _note(state, entry)
     version = state.versions.get(state.releases[entry.run_id].version)
     if version is None or version.stage in (Stage.CHAMPION, Stage.RETIRED):

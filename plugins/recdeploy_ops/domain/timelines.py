@@ -118,39 +118,45 @@ def summarise_releases(entries: Iterable[Entry]) -> list[ReleaseSummary]:
     Args:
         entries: the whole ledger, in order.
     """
-    found: dict[str, dict[str, object]] = {}
+    found: dict[str, ReleaseSummary] = {}
     for entry in entries:
-        event = entry.event
-        if isinstance(event, ReleaseOpened):
-            opened = found.setdefault(entry.run_id, {"opened_at": entry.at.isoformat(), "decided_by": "", "reason": ""})
-            opened |= {
-                "run_id": entry.run_id,
-                "dag_id": event.dag_id,
-                "purpose": str(event.purpose),
-                "version": event.version,
-                "closed_at": None,
-                "outcome": None,
-                "triggered_by": event.triggered_by or "",
-            }
-            if isinstance(event.params, RollbackParams):
-                opened["reason"] = event.params.reason or ""
-        elif entry.run_id in found:
-            found[entry.run_id] |= _change(entry)
-    return [ReleaseSummary(**values) for values in found.values()]  # type: ignore[arg-type]  # the keys are its fields
+        known = found.get(entry.run_id)
+        if isinstance(entry.event, ReleaseOpened):
+            found[entry.run_id] = _open(known, entry.run_id, entry.event, entry.at.isoformat())
+        elif known:
+            found[entry.run_id] = _advance(known, entry)
+    return list(found.values())
 
 
-def _change(entry: Entry) -> dict[str, object]:
-    """Return what an entry changes in the summary of its release."""
+def _open(known: ReleaseSummary | None, run_id: str, event: ReleaseOpened, at: str) -> ReleaseSummary:
+    """Return the summary of a release that is opened, again if it is known."""
+    reason = event.params.reason or "" if isinstance(event.params, RollbackParams) else None
+    return ReleaseSummary(
+        run_id=run_id,
+        dag_id=event.dag_id,
+        purpose=str(event.purpose),
+        version=event.version,
+        opened_at=known.opened_at if known else at,
+        closed_at=None,
+        outcome=None,
+        triggered_by=event.triggered_by or "",
+        decided_by=known.decided_by if known else "",
+        reason=reason if reason is not None else known.reason if known else "",
+    )
+
+
+def _advance(summary: ReleaseSummary, entry: Entry) -> ReleaseSummary:
+    """Return the summary of a release after one of its later entries."""
     event = entry.event
     if isinstance(event, ApprovalAnswered):
-        return {"decided_by": event.by, "reason": event.comment or ""}
+        return replace(summary, decided_by=event.by, reason=event.comment or "")
     if isinstance(event, ReleaseRejected):
-        return {"decided_by": event.by, "reason": event.reason}
+        return replace(summary, decided_by=event.by, reason=event.reason)
     if isinstance(event, SwitchFailed):
-        return {"reason": event.reason}
+        return replace(summary, reason=event.reason)
     if isinstance(event, ReleaseClosed):
-        return {"closed_at": entry.at.isoformat(), "outcome": str(event.outcome), "version": event.version}
-    return {}
+        return replace(summary, closed_at=entry.at.isoformat(), outcome=str(event.outcome), version=event.version)
+    return summary
 
 
 def _place(serving: Serving | None) -> tuple[str, int, str] | None:

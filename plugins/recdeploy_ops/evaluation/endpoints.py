@@ -147,7 +147,7 @@ def _ranking_of(reply: Reply, rating: str = "rating") -> Ranking | None:
     """Return the list in an answer, with this field of its rows as rating; None when there is none."""
     rows = reply.body.get("recommendations") if reply.status == 200 and isinstance(reply.body, dict) else None
     try:
-        return tuple((str(row["product_id"]), row[rating]) for row in rows)  # type: ignore[union-attr]
+        return None if rows is None else tuple((str(row["product_id"]), row[rating]) for row in rows)
     except (TypeError, KeyError):
         return None
 

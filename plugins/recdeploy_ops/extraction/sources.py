@@ -19,8 +19,8 @@ ADVICE = (
 )
 
 
-# What drivers raise for a value that they cannot convert, beside their own errors. An OSError is none of these: the
-# connection was lost, and another try may help.
+# Drivers raise these for a value that they cannot convert, beside their own errors: trying again gives the same. With
+# an OSError the connection was lost, so that another try may help.
 CONVERSION_ERRORS = (ValueError, TypeError, ArithmeticError, NotImplementedError)
 
 

@@ -30,7 +30,7 @@ def opened_project(dag_id: str, what: str) -> Iterator[tuple[Settings, Store]]:
         HTTPException: 404 for an impossible name, 503 if its project cannot be read at present.
     """
     if not DAG_ID.fullmatch(dag_id):
-        raise HTTPException(404, "There is no such DAG.")
+        raise HTTPException(404, "This is not the id of a DAG.")
     try:
         settings = load_settings(find_settings(name_settings(dag_id)))
         session = OciHook(settings.connections.oci).session if settings.storage.startswith("oci://") else None

@@ -1,4 +1,4 @@
-// The page Recommender in Airflow's own UI: what is in production, what is in progress, what was, and the way back.
+// The page Recommender in Airflow's own UI: what is in production, what is in progress, the history, and rollback.
 //
 // Airflow loads this file and shares React, its router and Chakra UI as globals. It draws in Airflow's colours, in light
 // and dark, and everything from the ledger is text: React escapes it.
@@ -182,7 +182,7 @@
     }
     return h(Section, { title: "Roll back", note: "Production goes back to an earlier version at the same URL. Airflow checks your right to trigger the DAG and keeps its audit log." },
       choices.length === 0
-        ? h(Text, null, "There is no earlier version to go back to.")
+        ? h(Text, null, "Production has no earlier version to go back to.")
         : h("form", { onSubmit: submit },
             h(Stack, { gap: 3, maxW: "40rem" },
               h(Field.Root, { required: true },
