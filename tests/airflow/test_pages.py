@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from events import opened
+from events import chain, complete, opened
 
 from recdeploy_ops.context import utc_now
 from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.settings import load_settings
+from recdeploy_ops.storage.keys import entry_key
 from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("airflow_database")
 DAG = "recommender_retrain"
 OVERVIEW, SCRIPT, REPORT = f"/api/overview/{DAG}", "/static/page.js", f"/report/{DAG}/run-1"
+PERIOD = f"/api/period/{DAG}?at=2026-03-02T04:00:00Z"
 # What FastAPI would add unasked, and what does not exist.
 ABSENT = ("/docs", "/redoc", "/openapi.json", "/static/", "/static/../web.py", "/static/web.py", "/api", "/")
 ROLES = ("viewer", "user", "op", "admin")
@@ -68,10 +70,15 @@ def paths_of(app: Any) -> set[str]:
 def test_every_route_is_tested_here() -> None:
     from recdeploy_ops.ui.web import app
 
-    assert paths_of(app) == {"/api/overview/{dag_id}", "/report/{dag_id}/{run_id:path}", "/static/{name}"}
+    assert paths_of(app) == {
+        "/api/overview/{dag_id}",
+        "/api/period/{dag_id}",
+        "/report/{dag_id}/{run_id:path}",
+        "/static/{name}",
+    }
 
 
-@pytest.mark.parametrize("path", [OVERVIEW, SCRIPT, REPORT])
+@pytest.mark.parametrize("path", [OVERVIEW, PERIOD, SCRIPT, REPORT])
 def test_nothing_is_shown_to_anybody_who_has_not_signed_in(get: Callable[..., Response], path: str) -> None:
     assert get(path, None).status_code == 401
 
@@ -79,6 +86,7 @@ def test_nothing_is_shown_to_anybody_who_has_not_signed_in(get: Callable[..., Re
 @pytest.mark.parametrize("role", ROLES)
 def test_whoever_may_read_the_dag_sees_the_page(get: Callable[..., Response], role: str) -> None:
     assert get(OVERVIEW, role).status_code == 200
+    assert (get(PERIOD, role).status_code, get(PERIOD, role).json()) == (200, None)
     assert get(REPORT, role).status_code == 404  # without such a run
     script = get(SCRIPT, role)
     assert (script.status_code, script.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
@@ -92,7 +100,7 @@ def test_nothing_else_is_served(get: Callable[..., Response], path: str, role: s
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-@pytest.mark.parametrize("path", [OVERVIEW, SCRIPT, REPORT])
+@pytest.mark.parametrize("path", [OVERVIEW, PERIOD, SCRIPT, REPORT])
 def test_nothing_can_be_changed(get: Callable[..., Response], path: str, method: str) -> None:
     assert get(path, "admin", method).status_code == 405
 
@@ -106,6 +114,23 @@ def test_an_empty_storage_has_an_empty_page(get: Callable[..., Response]) -> Non
     overview = get(OVERVIEW, "viewer").json()
 
     assert (overview["project"], overview["production"], overview["entries"]) == ("product-recommender", None, 0)
+
+
+@pytest.mark.parametrize(("at", "version"), [("2026-03-02T03:05:00Z", 1), ("2026-03-02T05:10:00%2B02:00", 2)])
+def test_what_was_in_production_at_a_moment_is_answered(
+    get: Callable[..., Response], surroundings: Any, at: str, version: int
+) -> None:
+    settings = load_settings()
+    store = open_store(settings.storage, None)
+    for entry in chain(*complete(1), *complete(2)):
+        store.create(entry_key(entry.seq), entry.encode())
+
+    assert get(f"/api/period/{DAG}?at={at}", "viewer").json()["serving"]["version"] == version
+
+
+@pytest.mark.parametrize("at", ["", "yesterday", "2026-03-02T03:05:00"])
+def test_a_moment_needs_a_time_zone(get: Callable[..., Response], at: str) -> None:
+    assert get(f"/api/period/{DAG}?at={at}", "viewer").status_code == 422
 
 
 def test_a_ledger_that_cannot_be_read_is_an_error_without_details(

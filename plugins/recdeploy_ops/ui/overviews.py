@@ -1,12 +1,15 @@
-"""What the page *Recommender* shows, as JSON: one guarded GET route, read from the ledger alone."""
+"""What the page *Recommender* shows, as JSON: guarded GET routes, read from the ledger alone."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from airflow.api_fastapi.core_api.security import requires_access_dag
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import AwareDatetime
 
 from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.overviews import describe_overview
+from recdeploy_ops.domain.timelines import find_period, trace_production
 from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.ui.projects import opened_project
 
@@ -20,3 +23,14 @@ def show_overview(dag_id: Annotated[str, Path()], response: Response) -> dict[st
     with opened_project(dag_id, "the ledger") as (settings, store):
         entries = Ledger(store, settings.project_name, utc_now).entries()
         return describe_overview(entries, settings.project_name, utc_now())
+
+
+@router.get("/api/period/{dag_id}", dependencies=[Depends(requires_access_dag("GET"))])
+def show_period(
+    dag_id: Annotated[str, Path()], at: Annotated[AwareDatetime, Query()], response: Response
+) -> dict[str, Any] | None:
+    """Return what was in production at a moment, however long ago; null if nothing is known of it."""
+    response.headers["Cache-Control"] = "no-store"
+    with opened_project(dag_id, "the ledger") as (settings, store):
+        period = find_period(trace_production(Ledger(store, settings.project_name, utc_now).entries()), at)
+        return asdict(period) if period else None

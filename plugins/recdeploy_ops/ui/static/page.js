@@ -110,17 +110,24 @@
           : null));
   }
 
-  function Then({ periods }) {
+  const describePeriod = (period) => period
+    ? `v${period.serving.version} (${short(period.serving.digest)}), from ${moment(period.serving.since)} to ${moment(period.until) || "now"}`
+    : "Nothing was known to be in production then.";
+
+  function Then({ dagId, periods }) {
     const [text, setText] = React.useState("");
-    const wanted = text ? Date.parse(`${text}Z`) : NaN;
-    const found = periods.find((period) => Date.parse(period.serving.since) <= wanted);
-    const isOver = found && found.until && Date.parse(found.until) <= wanted;
-    let answer = "";
-    if (!Number.isNaN(wanted)) {
-      answer = found && !isOver
-        ? `v${found.serving.version} (${short(found.serving.digest)}), from ${moment(found.serving.since)} to ${moment(found.until) || "now"}`
-        : "Nothing was known to be in production then.";
-    }
+    const [answer, setAnswer] = React.useState("");
+    React.useEffect(() => {
+      let isCurrent = true; // an answer to an earlier question may come later
+      const show = (said) => { if (isCurrent) setAnswer(said); };
+      if (text) {
+        request(`recdeploy/api/period/${dagId}?at=${encodeURIComponent(`${text}Z`)}`)
+          .then((period) => show(describePeriod(period)), (error) => show(error.message));
+      } else {
+        show("");
+      }
+      return () => { isCurrent = false; };
+    }, [dagId, text]);
     return h(Section, { title: "What was in production when" },
       h(Field.Root, { maxW: "20rem" },
         h(Field.Label, null, "At (UTC)"),
@@ -228,7 +235,7 @@
         overview
           ? [h(Now, { key: "now", overview }),
              h(RollBack, { key: `roll-back-${shown}`, dagId: shown, overview, reload }),
-             h(Then, { key: "then", periods: overview.periods }),
+             h(Then, { key: "then", dagId: shown, periods: overview.periods }),
              h(History, { key: "history", releases: overview.releases }),
              h(Versions, { key: "versions", versions: overview.versions })]
           : error ? null : h(Text, { role: "status" }, "Loading")));
