@@ -367,6 +367,7 @@ def test_no_connection_by_arrow_is_a_clear_error(tmp_path: Path) -> None:
     message = failure(tmp_path, ArrowSource(connect, "the oracle database"))
     assert message.startswith("No connection to the oracle database: ORA-01017")
     assert "Check host, user and password" in message
+    assert not re.search("airflow|worker", message, re.IGNORECASE)  # a notebook shows it as well
 
 
 def test_no_connection_by_cursor_is_a_clear_error_without_the_password(tmp_path: Path) -> None:

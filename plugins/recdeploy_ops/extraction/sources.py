@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-ADVICE = (
-    "Check host, user and password of this Airflow connection, and that the database can be reached from the workers."
-)
+# For Airflow and the notebook alike: the worker, or the notebook session, is where the query runs.
+ADVICE = "Check host, user and password of this connection, and that the database can be reached from where this runs."
 
 
 # Drivers raise these for a value that they cannot convert, beside their own errors: trying again gives the same. With
