@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import pytest
-from steps.factories import USERS, damage, event_types, reopen, served
+from steps.factories import USERS, damage, delete_stored, event_types, reopen, served
 
 from recdeploy_ops.approvals.fingerprints import PAGE_PART
 from recdeploy_ops.approvals.pages import find_page
@@ -110,6 +110,44 @@ def test_a_failed_gate_leaves_a_report_and_asks_nobody(run, released):
     assert "v2 is rejected" in page
     assert "approved interactions" in page
     assert "approval_requested" not in event_types(second.context, second.run_id)
+
+
+def read_findings(release):
+    report = read_report(release.context.store, release.context.release.require(DataChecked))
+    return {finding["gate"]: finding for finding in report["findings"]}
+
+
+@pytest.mark.parametrize("lose", [lambda run: None, lose_users], ids=["whole", "rows lost"])
+def test_rows_are_compared_by_their_hashes_when_the_champions_extract_is_gone(run, released, lose, caplog):
+    released()
+    delete_stored(run("run-1").context, f"{run_prefix('run-1', 'extract')}/")
+    second = run("run-2", shift=1)
+    lose(second)
+    second.plan()
+    with pytest.raises(GateFailedError) if lose is lose_users else nullcontext():
+        second.extract()
+
+    found = read_findings(second)
+    assert found["history_lost"]["verdict"] == ("FAIL" if lose is lose_users else "PASS")
+    assert found["items_renamed"]["verdict"] == "PASS"
+    assert found["newest_rows"]["unmeasured"].startswith("the data of the champion v1 cannot be read")
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_without_extract_and_hashes_nothing_is_compared(run, released, damaged):
+    released()
+    context = run("run-1").context
+    delete_stored(context, f"{run_prefix('run-1', 'extract')}/")
+    hashes = f"{run_prefix('run-1', 'row-hashes')}/"
+    if damaged:
+        for stored in list(context.store.list(hashes)):
+            damage(context.store, stored.key)
+    else:
+        delete_stored(context, hashes)
+    second = run("run-2", shift=1)
+    second.plan()
+    second.extract()
+    assert read_findings(second)["history_lost"]["unmeasured"].startswith("the data of the champion v1 cannot be read")
 
 
 def test_an_intended_change_is_held_and_named(run, released):

@@ -83,7 +83,7 @@ def test_the_release_after_housekeeping_trains_only_the_candidates_side(champion
     used = evaluate(run)["quality"]
 
     assert trained() == [TWINS + SMALL.seeds]
-    assert used["seeds"] == SMALL.seeds
+    assert used["candidate_trainings"] == SMALL.seeds
     assert event_types(champion, "housekeeping") == ["champion_backtested"]
     assert "champion_backtested" not in event_types(champion, "run-2")
     assert find_faults(champion) == []

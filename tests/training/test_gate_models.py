@@ -126,7 +126,7 @@ def test_twins_are_of_one_kind_with_the_candidate_and_not_the_same(
 def test_the_backtest_asks_both_sides_for_the_champions_last_interactions(comparison: Comparison) -> None:
     quality = comparison.quality
     assert quality is not None
-    assert (quality.users, quality.seeds, quality.depth) == (80, 5, 10)
+    assert (quality.users, quality.champion_trainings, quality.candidate_trainings, quality.depth) == (80, 5, 5, 10)
     assert quality.low <= quality.relative <= quality.high
     assert quality.champion > quality.random > 0
     assert quality.popularity > 0

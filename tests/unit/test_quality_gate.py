@@ -52,7 +52,8 @@ FACTS = QualityFacts(
     random=0.02,
     popularity=0.16,
     depth=100,
-    seeds=5,
+    champion_trainings=5,
+    candidate_trainings=5,
 )
 
 

@@ -168,8 +168,8 @@ def compare_quality(
 
     Users vary, and so do seeds, which move all users at once. So the variance of the difference is
     ``Var(d) / n + s_A^2 / K_A + s_B^2 / K_B``: d is the difference of a user's means over the trainings, s^2 the
-    variance over trainings of the mean over users. The interval is Student's, with the degrees of freedom of Welch and
-    Satterthwaite.
+    variance over trainings of the mean over users, of which a deterministic recipe has none. The interval is Student's,
+    with the degrees of freedom of Welch and Satterthwaite.
 
     Args:
         champion: the lists of each training.
@@ -195,7 +195,8 @@ def compare_quality(
         random=baselines[0],
         popularity=baselines[1],
         depth=depth,
-        seeds=len(champion),
+        champion_trainings=len(champion),
+        candidate_trainings=len(candidate),
     )
 
 

@@ -184,7 +184,7 @@ def measure_twins(
 
     Args:
         candidate: a row per user.
-        twins: at least two, with the same users and item numbers.
+        twins: with the same users and item numbers; one if the recipe is deterministic, else at least two.
         slices: of the users; None without any.
         fewest_in_slice: smaller slices are not looked at.
 

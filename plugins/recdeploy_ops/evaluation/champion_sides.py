@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recdeploy_ops.domain.recipes import recipe_of
 from recdeploy_ops.evaluation.backtests import (
     HeldOut,
     collect_held_out,
@@ -139,7 +140,8 @@ def train_champion_side(
     backtest = plan_backtest(read_interactions(champion.extract, settings.source), bounds)
     if not backtest.held_out.users:
         return ChampionSide(backtest, [])
-    models = plan_models(CHAMPION, seed, bounds.seeds, backtest.depth)
+    count = recipe_of(champion.recipe).trainings(bounds.seeds)
+    models = plan_models(CHAMPION, seed, count, backtest.depth)
     trained = train_gate_models(
         work, {CHAMPION: champion}, models, backtest.held_out.pairs, settings=settings, report=report
     )

@@ -54,9 +54,11 @@ class Unknown:
 
     Attributes:
         why: the reason, as a clause.
+        unreadable: the champion whose files are gone or damaged; None if it is another reason.
     """
 
     why: str
+    unreadable: int | None = None
 
 
 def find_champion(context: ReleaseContext) -> Champion | Unknown:
@@ -82,7 +84,7 @@ def find_version(context: ReleaseContext, number: int) -> Champion | Unknown:
         return Unknown(f"the data that the champion v{number} was trained on are unknown: it was imported")
     if trained.is_imported:
         return Unknown(f"the champion v{number} was imported from a notebook without its data")
-    source = _read_source(context, maker.opened.settings.key)
+    source = read_source(context, maker.opened.settings.key)
     renamed = [name for name in COLUMNS if name in source and source[name] != getattr(context.settings.source, name)]
     if renamed:
         return Unknown(f"the champion v{number} was trained on other columns: {', '.join(renamed)} was changed since")
@@ -98,7 +100,7 @@ def find_version(context: ReleaseContext, number: int) -> Champion | Unknown:
             floor=_read_floor(context, maker.get(CandidateEvaluated)),
         )
     except (MissingInputError, IntegrityError) as err:
-        return Unknown(f"the data of the champion v{number} cannot be read: {err.message}")
+        return Unknown(f"the data of the champion v{number} cannot be read: {err.message}", unreadable=number)
 
 
 def fetch_champion(context: ReleaseContext, champion: Champion, bundle: Bundle, folder: Path) -> Unknown | None:
@@ -107,11 +109,12 @@ def fetch_champion(context: ReleaseContext, champion: Champion, bundle: Bundle, 
     try:
         fetch_bundle(context.store, bundle, folder, names)
     except (IntegrityError, KeyNotFoundError) as err:
-        return Unknown(f"the data of the champion v{champion.version} cannot be read: {err}")
+        why = f"the data of the champion v{champion.version} cannot be read: {err}"
+        return Unknown(why, unreadable=champion.version)
     return None
 
 
-def _read_source(context: ReleaseContext, key: str) -> Mapping[str, Any]:
+def read_source(context: ReleaseContext, key: str) -> Mapping[str, Any]:
     """Return the section ``source`` of a release's settings; empty if they are gone."""
     try:
         source: Mapping[str, Any] = json.loads(context.store.read(key))["source"]

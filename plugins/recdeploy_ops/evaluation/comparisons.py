@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recdeploy_ops.domain.gates.quality import QualityFacts
+from recdeploy_ops.domain.recipes import recipe_of
 from recdeploy_ops.evaluation.backtests import compare_quality
 from recdeploy_ops.evaluation.champion_sides import CANDIDATE, SEEDS, lists_of, plan_models
 from recdeploy_ops.training.gate_models import GateModel, Side, train_gate_models
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.evaluation.list_matrix import Matrix
     from recdeploy_ops.settings import Settings
 
-TWINS = 2
+TWINS = 2  # of a recipe whose lists depend on the seed
 FIRST_TWIN = 1  # from the candidate's seed
 TWIN_FILE = "twins.npz"
 
@@ -88,17 +89,17 @@ def train_comparison(
         TrainingFailedError: the training failed.
     """
     started = time.monotonic()
-    bounds = settings.gates.quality
+    bounds, recipe = settings.gates.quality, recipe_of(candidate.recipe)
     models = [
         GateModel(f"twin-{n}", CANDIDATE, (seed + FIRST_TWIN + n) % SEEDS, top_k, is_backtest=False)
-        for n in range(TWINS)
+        for n in range(recipe.trainings(TWINS))
     ]
     backtest = champion.backtest if champion and champion.lists else None
     if backtest:
-        models += plan_models(CANDIDATE, seed, bounds.seeds, backtest.depth)
+        models += plan_models(CANDIDATE, seed, recipe.trainings(bounds.seeds), backtest.depth)
     pairs = backtest.held_out.pairs if backtest else []
     trained = train_gate_models(work, {CANDIDATE: candidate}, models, pairs, settings=settings, report=report)
-    twins = [trained.lists[model.name] for model in models[:TWINS]]
+    twins = [trained.lists[model.name] for model in models if not model.is_backtest]
     if champion is None or backtest is None:
         if champion:
             why = f"no user of the champion's extract has {bounds.fewest_interactions} interactions"

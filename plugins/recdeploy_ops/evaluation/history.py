@@ -82,7 +82,7 @@ def _measure_history(extracts: Extracts, approved: Interactions, today: Interact
         approved = Interactions(approved.users, approved.items, approved.ratings, None)
         today = Interactions(today.users, today.items, today.ratings, None)
     cut = int(approved.times.max()) if approved.times is not None and len(approved) else None
-    approved, today = _since(approved, extracts.since), _since(today, extracts.approved_since)
+    approved, today = take_since(approved, extracts.since), take_since(today, extracts.approved_since)
     then, now = hash_rows(approved), hash_rows(today)
     distinct, first, counts = np.unique(then, return_index=True, return_counts=True)
     lost = first[~np.isin(distinct, now)]
@@ -91,13 +91,13 @@ def _measure_history(extracts: Extracts, approved: Interactions, today: Interact
         before = np.flatnonzero(today.times <= cut)
         added = before[~np.isin(now[before], distinct)]
         added = added[~np.isin(hash_pairs(today)[added], hash_pairs(approved))]  # changed ones count as lost
-        copies = _find_copies(now[before], distinct, counts)
+        copies = find_copies(now[before], distinct, counts)
         added = np.sort(np.append(added, before[copies]))
-        late = Differences(len(added), _name_rows(today, added))
+        late = Differences(len(added), name_rows(today, added))
     missing, kept, renamed = _compare_items(extracts)
     return HistoryFacts(
         approved=len(distinct),
-        lost=Differences(len(lost), _name_rows(approved, np.sort(lost))),
+        lost=Differences(len(lost), name_rows(approved, np.sort(lost))),
         late=late,
         approved_items=missing[0],
         missing=missing[1],
@@ -106,7 +106,7 @@ def _measure_history(extracts: Extracts, approved: Interactions, today: Interact
     )
 
 
-def _find_copies(hashes: NDArray[np.uint64], known: NDArray[np.uint64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def find_copies(hashes: NDArray[np.uint64], known: NDArray[np.uint64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the rows that are there more often than approved: all but the first ``counts`` of each known hash.
 
     Args:
@@ -114,6 +114,8 @@ def _find_copies(hashes: NDArray[np.uint64], known: NDArray[np.uint64], counts: 
         known: different hashes in ascending order.
         counts: how often each was approved.
     """
+    if not len(known):
+        return np.empty(0, np.int64)
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     place = np.minimum(np.searchsorted(known, ordered), len(known) - 1)
@@ -122,14 +124,15 @@ def _find_copies(hashes: NDArray[np.uint64], known: NDArray[np.uint64], counts: 
     return copies
 
 
-def _since(interactions: Interactions, day: datetime | None) -> Interactions:
+def take_since(interactions: Interactions, day: datetime | None) -> Interactions:
     """Return the interactions from a day on: what a window that moves leaves behind was not lost."""
     if day is None or interactions.times is None:
         return interactions
     return interactions.take(interactions.times >= int(day.timestamp() * 1e6))
 
 
-def _name_rows(interactions: Interactions, rows: NDArray[np.int64]) -> tuple[str, ...]:
+def name_rows(interactions: Interactions, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return the user and item of the first of these rows, in words."""
     return tuple(interactions.name(int(row)) for row in rows[:EXAMPLES])
 
 

@@ -120,8 +120,11 @@ def measure_concentration(lists: Matrix) -> Concentration:
 
 
 def mean_over_pairs(matrices: list[Matrix]) -> tuple[NDArray[np.float64], float]:
-    """Return each user's mean Jaccard index over neighbouring matrices, and the share of users who share nothing."""
-    pairs = list(pairwise(matrices))
+    """Return each user's mean Jaccard index over neighbouring matrices, and the share of users who share nothing.
+
+    A single matrix stands for a recipe without chance: another training would give the same lists.
+    """
+    pairs = list(pairwise(matrices)) or [(matrices[0], matrices[0])]
     agreement = np.mean([jaccard(one, other) for one, other in pairs], axis=0)
     strangers = float(np.mean([(count_shared(one, other) == 0).mean() for one, other in pairs]))
     return agreement, strangers

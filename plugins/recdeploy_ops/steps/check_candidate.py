@@ -7,10 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.events import CandidateChecked, ModelTrained
+from recdeploy_ops.domain.gates.applicability import leave_out
 from recdeploy_ops.domain.gates.endpoint import judge_endpoint
 from recdeploy_ops.domain.gates.lists import judge_lists
 from recdeploy_ops.domain.gates.training import explained_variance, judge_training
 from recdeploy_ops.domain.gates.verdicts import GateReport
+from recdeploy_ops.domain.recipes import recipe_of
 from recdeploy_ops.evaluation.candidates import fetch_candidate
 from recdeploy_ops.evaluation.champions import Champion, Unknown, find_champion
 from recdeploy_ops.evaluation.endpoints import probe_artifact
@@ -49,6 +51,7 @@ def advance(context: ReleaseContext) -> Outcome:
     answer_report = judge_endpoint(answers)
     training = _judge_training(context)
     report = GateReport((training, *list_report.findings, *answer_report.findings))
+    report = leave_out(report, recipe_of(release.require(ModelTrained).inputs.get("model", {})))
     details = {"digest": candidate.digest, "lists": asdict(lists)}
     return record_report(context, CandidateChecked, report, details)
 

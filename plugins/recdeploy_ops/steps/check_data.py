@@ -6,14 +6,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.events import DataChecked, DataExtracted
+from recdeploy_ops.domain.gates.applicability import leave_out
 from recdeploy_ops.domain.gates.data import judge_data
 from recdeploy_ops.domain.gates.history import judge_history
 from recdeploy_ops.domain.gates.newest import judge_newest
 from recdeploy_ops.domain.gates.verdicts import GateReport, Verdict
+from recdeploy_ops.domain.recipes import recipe_of
 from recdeploy_ops.evaluation.champions import Champion, Unknown, fetch_champion, find_champion
 from recdeploy_ops.evaluation.extracts import measure_data
 from recdeploy_ops.evaluation.gate_runs import record_report
 from recdeploy_ops.evaluation.history import Extracts, measure_history, parse_day
+from recdeploy_ops.evaluation.stored_rows import ROW_HASHES, measure_stored_rows, store_row_hashes
 from recdeploy_ops.storage.bundles import fetch_bundle
 from recdeploy_ops.workspaces import workspace
 
@@ -40,12 +43,19 @@ def advance(context: ReleaseContext) -> Outcome:
         measured = measure_data(folder / "today", context.settings, bundle.facts)
         # The time of the release, so that another try gives the same verdict; reopening the release updates it.
         now = datetime.fromisoformat(release.last_opened_at)
-        report = judge_data(measured, context.settings.gates, now)
+        recipe = recipe_of(context.settings.training.model_dump(mode="json"))
+        report = leave_out(judge_data(measured, context.settings.gates, now), recipe)
         can_compare = report.verdict is not Verdict.FAIL
         champion = find_champion(context) if can_compare else Unknown(NOT_READ)
         findings = _compare(context, champion, folder)
-    details = {"extract": bundle.digest, "champion": champion.version if isinstance(champion, Champion) else None}
-    return record_report(context, DataChecked, GateReport(report.findings + findings), details)
+        stored = store_row_hashes(context, folder / "today") if can_compare else None
+    details = {
+        "extract": bundle.digest,
+        "champion": champion.version if isinstance(champion, Champion) else None,
+        ROW_HASHES: stored,
+    }
+    report = leave_out(GateReport(report.findings + findings), recipe)
+    return record_report(context, DataChecked, report, details)
 
 
 def _compare(context: ReleaseContext, champion: Champion | Unknown, folder: Path) -> tuple[Finding, ...]:
@@ -57,7 +67,8 @@ def _compare(context: ReleaseContext, champion: Champion | Unknown, folder: Path
     )
     if unknown is not None or isinstance(champion, Unknown):
         why = unknown.why if unknown else ""
-        return (*judge_history(None, gates.history, why=why), *judge_newest(None, gates.newest, why=why))
+        hashed = measure_stored_rows(context, unknown, folder) if unknown else None
+        return (*judge_history(hashed, gates.history, why=why), *judge_newest(None, gates.newest, why=why))
     extracts = Extracts(
         today=folder / "today",
         approved=folder / "approved",

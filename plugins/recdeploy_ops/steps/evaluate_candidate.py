@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError
 from recdeploy_ops.domain.events import CandidateEvaluated, DataExtracted, GateModelsTrained, ModelTrained
+from recdeploy_ops.domain.gates.applicability import leave_out
 from recdeploy_ops.domain.gates.quality import judge_quality
 from recdeploy_ops.domain.gates.verdicts import GateReport
+from recdeploy_ops.domain.recipes import recipe_of
 from recdeploy_ops.evaluation.behaviour import Folders, judge_behaviour, measure_files
 from recdeploy_ops.evaluation.champion_sides import ChampionSide
 from recdeploy_ops.evaluation.champions import Champion, Unknown, fetch_champion, find_champion
@@ -49,7 +51,8 @@ def advance(context: ReleaseContext) -> Outcome:
         champion = _fetch(context, champion, folder)
         comparison = _compare(context, champion, folder)
         report, details = _judge(context, champion, comparison, folder)
-    return record_report(context, CandidateEvaluated, report, details)
+    recipe = recipe_of(context.release.require(ModelTrained).inputs.get("model", {}))
+    return record_report(context, CandidateEvaluated, leave_out(report, recipe), details)
 
 
 def _fetch(context: ReleaseContext, champion: Champion | Unknown, folder: Path) -> Champion | Unknown:

@@ -4,8 +4,8 @@
 
     ledger/{seq:08d}.json                 one entry each; ledger/snapshot.jsonl is a copy for quick reading
     ledger-damaged/{YYYYMMDD_HHMMSS}/     what recommender_adopt has set aside
-    releases/{run}/{what}/{digest}/       extract, results, artifact, gate-models of one run, and backtests of what it
-                                          has made: immutable bundles
+    releases/{run}/{what}/{digest}/       extract, row-hashes, results, artifact, gate-models of one run, and
+                                          backtests of what it has made: immutable bundles
     releases/{run}/reports/, settings/    its gate reports and the settings that it works with
     backups/v{N}_{YYYYMMDD_HHMMSS}/       recommender_model_artifact/, results/, metadata.json, manifest.json
     backups/deployment_state.json         the guide's state file, derived from the ledger

@@ -77,7 +77,8 @@ class QualityFacts:
         random: of random lists.
         popularity: of the most popular items that a user has not rated, the same for everyone.
         depth: length of a list.
-        seeds: trainings of each side.
+        champion_trainings: of its side; one if its recipe is deterministic.
+        candidate_trainings: likewise.
     """
 
     users: int
@@ -91,7 +92,8 @@ class QualityFacts:
     random: float
     popularity: float
     depth: int
-    seeds: int
+    champion_trainings: int
+    candidate_trainings: int
 
     def to_plain(self) -> dict[str, Any]:
         """Return the facts as plain values; a number that is not finite is None, as JSON has no NaN."""
@@ -163,9 +165,9 @@ def _describe(facts: QualityFacts) -> str:
     return (
         f"On interactions held out of the champion's data, today's recipe ranks {facts.relative:+.1%} (95 % interval "
         f"{facts.low:+.1%} to {facts.high:+.1%}) relative to the champion's: NDCG@{facts.depth} "
-        f"{plain(facts.candidate)} against {plain(facts.champion)}, {facts.seeds} trainings a side, {facts.users:,} "
-        f"users, {facts.hits:,} with a hit. Random lists reach {plain(facts.random)}, the most popular items "
-        f"{plain(facts.popularity)}."
+        f"{plain(facts.candidate)} against {plain(facts.champion)}, {facts.candidate_trainings} and "
+        f"{facts.champion_trainings} trainings, {facts.users:,} users, {facts.hits:,} with a hit. Random lists reach "
+        f"{plain(facts.random)}, the most popular items {plain(facts.popularity)}."
     )
 
 

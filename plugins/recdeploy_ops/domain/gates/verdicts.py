@@ -36,6 +36,7 @@ class Finding:
         interval: 95 % confidence interval of a sampled value.
         scale: of value, threshold and interval, which are written alike.
         unmeasured: why what the gate judges could not be measured, without a full stop; empty if it was.
+        inapplicable: why the gate does not apply to the candidate's recipe; empty if it does. Its verdict is then PASS.
     """
 
     gate: str
@@ -48,6 +49,7 @@ class Finding:
     interval: tuple[float, float] | None = None
     scale: Scale = Scale.NUMBER
     unmeasured: str = ""
+    inapplicable: str = ""
 
 
 @dataclass(frozen=True)

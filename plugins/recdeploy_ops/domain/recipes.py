@@ -1,0 +1,44 @@
+"""The recipes by which a model can be made, as far as gates have to tell them apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A kind of model.
+
+    Attributes:
+        name: as the settings and the ledger have it.
+        is_deterministic: whether equal rows and settings give equal lists, whatever the seed.
+        predicts_ratings: whether it predicts ratings, whose error can be measured, and not only an order.
+    """
+
+    name: str
+    is_deterministic: bool
+    predicts_ratings: bool
+
+    def trainings(self, seeds: int) -> int:
+        """Return how many trainings show all that chance does: one where there is no chance."""
+        return 1 if self.is_deterministic else seeds
+
+
+SVD = Recipe("svd", is_deterministic=False, predicts_ratings=True)
+RECIPES = {recipe.name: recipe for recipe in (SVD,)}
+
+
+def recipe_of(model: Mapping[str, object]) -> Recipe:
+    """Return the recipe of a model.
+
+    Args:
+        model: its settings, as the ledger has them; without a name of a recipe it is ADS's, SVD.
+
+    Raises:
+        KeyError: a later version of this project made it, by a recipe that this one does not know.
+    """
+    return RECIPES[str(model.get("recipe", SVD.name))]
