@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import battery, extraction, gates, goals, serving, training
+from benchmarks import battery, blast_radius, extraction, gates, goals, serving, training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,7 @@ SIZED: dict[str, Callable[[str, Path | None], dict[str, Any]]] = {"training": tr
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "battery": lambda _: battery.measure(),
     "extraction": lambda arguments: extraction.measure(arguments.rows),
+    "lists": lambda arguments: blast_radius.measure(arguments.users),
     "serving": lambda arguments: serving.measure(arguments.users),
 }
 
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--movielens", type=Path, help="folder of MovieLens-100k as CSV, for the size 100k")
     parser.add_argument("--parts", help="parts to measure, of: training, gates, " + ", ".join(PARTS))
     parser.add_argument("--rows", type=int, default=3_000_000, help="rows for extraction")
-    parser.add_argument("--users", type=int, default=1_000_000, help="users for serving")
+    parser.add_argument("--users", type=int, default=1_000_000, help="users for serving and lists")
     parser.add_argument("--out", type=Path, help="a file for all figures, as JSON")
     arguments = parser.parse_args()
     chosen = _chosen(arguments)

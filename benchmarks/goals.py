@@ -92,7 +92,16 @@ def _gates_rows(figures: dict[str, Any], size: str) -> list[Row]:
     ]
 
 
+def _lists_rows(figures: dict[str, Any], _: str) -> list[Row]:
+    data = f"{figures['users']:,} users x {figures['top_k']}, champion against candidate"
+    return [
+        (f"{data}: list gates and blast radius with reading, CPU", f"{figures['cpu_seconds']:.1f} s", "<= 20 s"),
+        (f"{data}: peak memory", f"{figures['peak_mb']:.0f} MB", "<= 1,500 MB"),
+    ]
+
+
 ROWS = {
+    "lists": _lists_rows,
     "gates": _gates_rows,
     "battery": _battery_rows,
     "training": _training_rows,

@@ -162,17 +162,17 @@ def hash_rows(interactions: Interactions) -> NDArray[np.uint64]:
     the same hash with a probability of 3 in a million.
     """
     hashes = _hash_ids(interactions.users.ids)[interactions.users.codes]
-    hashes = _mix(hashes) ^ _hash_ids(interactions.items.ids)[interactions.items.codes]
-    hashes = _mix(hashes) ^ (interactions.ratings + 0.0).view(np.uint64)  # + 0.0: -0.0 is 0.0
+    hashes = mix(hashes) ^ _hash_ids(interactions.items.ids)[interactions.items.codes]
+    hashes = mix(hashes) ^ (interactions.ratings + 0.0).view(np.uint64)  # + 0.0: -0.0 is 0.0
     if interactions.times is not None:
-        hashes = _mix(hashes) ^ interactions.times.view(np.uint64)
-    return _mix(hashes)
+        hashes = mix(hashes) ^ interactions.times.view(np.uint64)
+    return mix(hashes)
 
 
 def hash_pairs(interactions: Interactions) -> NDArray[np.uint64]:
     """Return a 64-bit hash of each row's user and item; shape (rows,)."""
     hashes = _hash_ids(interactions.users.ids)[interactions.users.codes]
-    return _mix(_mix(hashes) ^ _hash_ids(interactions.items.ids)[interactions.items.codes])
+    return mix(mix(hashes) ^ _hash_ids(interactions.items.ids)[interactions.items.codes])
 
 
 def hash_text(text: str) -> int:
@@ -184,7 +184,7 @@ def _hash_ids(ids: pa.Array) -> NDArray[np.uint64]:
     return np.fromiter(map(hash_text, ids.to_pylist()), np.uint64, len(ids))
 
 
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return splitmix64 of each value: every bit of the input changes half of those of the output."""
     values = values + STEP
     values = (values ^ (values >> np.uint64(30))) * FIRST
