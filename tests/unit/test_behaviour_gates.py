@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from artifacts import SETTINGS, write_results
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recdeploy_ops.domain.gates.behaviour import ListThresholds, Slice, TwinFacts, judge_twins
 from recdeploy_ops.domain.gates.changes import (
@@ -198,6 +200,13 @@ def test_agreement_is_the_jaccard_index(one: list[int], other: list[int], shared
 def test_concentration_counts_items_reach_and_equal_lists() -> None:
     lists = np.array([[1, 2], [2, 1], [1, 3], [4, -1]], np.int32)
     assert measure_concentration(lists) == Concentration(distinct_items=4, top_share=0.75, shared=0.5)
+
+
+@given(st.lists(st.lists(st.integers(0, 4), max_size=3, unique=True), min_size=1, max_size=12))
+def test_lists_with_the_same_items_in_any_order_are_shared(items: list[list[int]]) -> None:
+    lists = np.array([[*row, -1, -1, -1][:3] for row in [[0], *items]], np.int32)
+    sets = [frozenset(row[row >= 0].tolist()) for row in lists]
+    assert measure_concentration(lists).shared == sum(sets.count(own) > 1 for own in sets) / len(sets)
 
 
 def test_only_users_with_both_lists_are_compared() -> None:
