@@ -24,6 +24,13 @@ RANKS = {
     "browser": 7,
 }
 SHARED = ("tests/scheduler/", "tests/browser/")
+# Files of these folders with an installation of their own; those of the same name share it.
+OTHER_INSTALLATIONS = {
+    "tests/scheduler/test_weeks.py": "weeks",
+    "tests/browser/test_report.py": "weeks",
+    "tests/browser/test_rollback_page.py": "weeks",
+    "tests/scheduler/test_guide_shop.py": "guide shop",
+}
 # No request goes through a proxy. Without this, each one searches all variables for a proxy, a tenth of its time.
 os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
 
@@ -54,10 +61,11 @@ def folder_of(item: pytest.Item) -> str:
 
 
 class InstallationScheduling(LoadFileScheduling):
-    """Keep the tests of a file in one process, and all tests that share the installation of Airflow."""
+    """Keep the tests of a file in one process, and all tests that share an installation of Airflow."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "installation" if nodeid.startswith(SHARED) else str(super()._split_scope(nodeid))
+        file = str(super()._split_scope(nodeid))
+        return OTHER_INSTALLATIONS.get(file, "installation") if file.startswith(SHARED) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
