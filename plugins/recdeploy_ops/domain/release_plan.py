@@ -95,7 +95,7 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
         wanted: a version number, or ``previous``.
 
     Raises:
-        SettingsError: no such version exists.
+        SettingsError: no such version exists, or the previous one was rolled back.
         IllegalTransitionError: it never served, or serves now.
     """
     if state.production is None:
@@ -104,6 +104,7 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
         if state.previous_champion is None:
             raise _no_previous(state, state.production)
         wanted = state.previous_champion.version
+        _require_not_rolled_back(state, wanted)
     version = state.versions.get(wanted) if isinstance(wanted, int) else None
     if version is None:
         known = ", ".join(f"v{number}" for number, v in sorted(state.versions.items()) if v.stage is Stage.RETIRED)
@@ -112,6 +113,23 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
     if version.stage is not Stage.RETIRED:
         raise IllegalTransitionError(version.stage, Stage.CHAMPION)
     return version
+
+
+def _require_not_rolled_back(state: LedgerState, previous: int) -> None:
+    """Refuse to take `PREVIOUS` as a version that was rolled back: only a person who names it can want it."""
+    if not state.versions[previous].was_rolled_back:
+        return
+    others = sorted(
+        number
+        for number, version in state.versions.items()
+        if version.stage is Stage.RETIRED and not version.was_rolled_back
+    )
+    known = ", ".join(f"v{number}" for number in others)
+    raise SettingsError(
+        f"The version that served before is v{previous}, and it was rolled back: {PREVIOUS!r} never goes to it. "
+        f"Others that have served: {known or 'none'}.",
+        Remedy("Name a version by its number"),
+    )
 
 
 def _no_previous(state: LedgerState, serving: Serving) -> SettingsError:

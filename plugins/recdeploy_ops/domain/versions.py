@@ -45,6 +45,7 @@ class Version:
         known_by_tags: whether only its tags in the Model Catalog say that it ever served.
         unverified_backup: the folder of another deployment manager that alone says that it served, below the storage
             root; empty once production was verified to serve it.
+        was_rolled_back: whether production has left it for an earlier version, and has not served it since.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Version:
     results: str
     known_by_tags: bool = False
     unverified_backup: str = ""
+    was_rolled_back: bool = False
 
     @property
     def doubt(self) -> str:
@@ -66,7 +68,7 @@ class Version:
 
     def verified(self) -> Version:
         """Return it as a version that was verified to serve."""
-        return replace(self, known_by_tags=False, unverified_backup="")
+        return replace(self, known_by_tags=False, unverified_backup="", was_rolled_back=False)
 
 
 def describe_trust(version: Version) -> str:
