@@ -27,6 +27,7 @@ from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, Endpoint
 from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
 from recdeploy_ops.domain.release_plan import reconcile
 from recdeploy_ops.domain.remedies import Audience
+from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.evaluation.release_report import build_report, page_key, store_report
 from recdeploy_ops.evaluation.stored_reports import read_report
 from recdeploy_ops.rollout.freezes import current_freezes
@@ -207,12 +208,13 @@ def _judge_size(parts: Mapping[str, str]) -> list[dict[str, Any]]:
 def _note_freezes(context: ReleaseContext) -> list[str]:
     """Return what to know before an answer: that promotions are frozen, and that the version was rolled back."""
     notes = []
-    version, freezes = context.state.versions[context.release.version], current_freezes(context)
+    freezes, serving = current_freezes(context), context.state.production
     if freezes:
         remedy = find_remedy(freezes).describe(Audience.AIRFLOW)
         notes += [f"When this was asked, promotions were frozen {freeze}." for freeze in freezes]
         notes.append(f"Promote is refused while they are. {remedy}")
-    if version.was_rolled_back:
+    version = context.state.versions[context.release.version]
+    if version.stage is Stage.RETIRED and serving and serving.version < version.number:
         notes.append(f"v{version.number} was in production and was rolled back: the history says why.")
     return notes
 

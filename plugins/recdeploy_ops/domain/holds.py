@@ -6,7 +6,6 @@ The hold is a consequence of the rollback's own entry in the ledger: no crash ca
 from __future__ import annotations
 
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.events import ApprovalAnswered, Promoted, RolledBack
@@ -42,11 +41,7 @@ def after_switch(state: LedgerState, event: SwitchDone, previous: Serving | None
         by=_find_decider(state.releases[entry.run_id]),
         since=entry.at.isoformat(),
     )
-    state = replace(state, freezes=(*state.freezes, freeze))
-    if previous is None or previous.version <= event.version:
-        return state
-    left_version = replace(state.versions[previous.version], was_rolled_back=True)
-    return replace(state, versions=MappingProxyType({**state.versions, left_version.number: left_version}))
+    return replace(state, freezes=(*state.freezes, freeze))
 
 
 def _find_decider(release: Release) -> str:

@@ -104,7 +104,8 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
         if state.previous_champion is None:
             raise _no_previous(state, state.production)
         wanted = state.previous_champion.version
-        _require_not_rolled_back(state, wanted)
+        if wanted > state.production.version:
+            raise _rolled_back(state, wanted, state.production.version)
     version = state.versions.get(wanted) if isinstance(wanted, int) else None
     if version is None:
         known = ", ".join(f"v{number}" for number, v in sorted(state.versions.items()) if v.stage is Stage.RETIRED)
@@ -115,20 +116,13 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
     return version
 
 
-def _require_not_rolled_back(state: LedgerState, previous: int) -> None:
-    """Refuse to take `PREVIOUS` as a version that was rolled back: only a person who names it can want it."""
-    if not state.versions[previous].was_rolled_back:
-        return
-    others = sorted(
-        number
-        for number, version in state.versions.items()
-        if version.stage is Stage.RETIRED and not version.was_rolled_back
-    )
-    known = ", ".join(f"v{number}" for number in others)
-    raise SettingsError(
-        f"The version that served before is v{previous}, and it was rolled back: {PREVIOUS!r} never goes to it. "
-        f"Others that have served: {known or 'none'}.",
-        Remedy("Name a version by its number"),
+def _rolled_back(state: LedgerState, previous: int, serving: int) -> SettingsError:
+    """Return the error for `PREVIOUS` after a rollback: a version that was rolled back is never offered by itself."""
+    others = [f"v{n}" for n, v in sorted(state.versions.items()) if v.stage is Stage.RETIRED and n != previous]
+    return SettingsError(
+        f"v{serving} serves because production was rolled back from v{previous}: {PREVIOUS!r} never goes forward. "
+        f"Others that have served: {', '.join(others) or 'none'}.",
+        Remedy(f"Name a version by its number, v{previous} too"),
     )
 
 

@@ -45,7 +45,6 @@ class Version:
         known_by_tags: whether only its tags in the Model Catalog say that it ever served.
         unverified_backup: the folder of another deployment manager that alone says that it served, below the storage
             root; empty once production was verified to serve it.
-        was_rolled_back: whether production has left it for an earlier version, and has not served it since.
     """
 
     number: int
@@ -57,7 +56,6 @@ class Version:
     results: str
     known_by_tags: bool = False
     unverified_backup: str = ""
-    was_rolled_back: bool = False
 
     @property
     def doubt(self) -> str:
@@ -68,7 +66,7 @@ class Version:
 
     def verified(self) -> Version:
         """Return it as a version that was verified to serve."""
-        return replace(self, known_by_tags=False, unverified_backup="", was_rolled_back=False)
+        return replace(self, known_by_tags=False, unverified_backup="")
 
 
 def describe_trust(version: Version) -> str:

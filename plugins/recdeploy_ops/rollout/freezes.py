@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from recdeploy_ops.domain.errors import PromotionsFrozenError, SettingsError, TransientError
 from recdeploy_ops.domain.events import PromotionsFrozen, PromotionsResumed
 from recdeploy_ops.domain.freezes import FreezeCause, describe_freezes, find_freezes, require_not_frozen
-from recdeploy_ops.domain.remedies import Remedy, TryAgain
+from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.rollout.tagging import tag_model
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def resume(context: ReleaseContext, *, reason: str, by: str, asked_at: datetime)
         if later:
             raise PromotionsFrozenError(
                 f"Promotions stay frozen: after you asked to resume them, {describe_freezes(later)}.",
-                TryAgain("Look at that"),
+                Remedy("Look at that, then resume promotions again"),
             )
 
     if context.refresh().freezes:
