@@ -120,7 +120,7 @@ def _rolled_back(state: LedgerState, previous: int, serving: int) -> SettingsErr
     """Return the error for `PREVIOUS` after a rollback: a version that was rolled back is never offered by itself."""
     others = [f"v{n}" for n, v in sorted(state.versions.items()) if v.stage is Stage.RETIRED and n != previous]
     return SettingsError(
-        f"v{serving} serves because production was rolled back from v{previous}: {PREVIOUS!r} never goes forward. "
+        f"v{serving} serves since production went back from v{previous}: {PREVIOUS!r} never goes forward. "
         f"Others that have served: {', '.join(others) or 'none'}.",
         Remedy(f"Name a version by its number, v{previous} too"),
     )
