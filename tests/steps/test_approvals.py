@@ -203,6 +203,7 @@ def test_the_approval_of_a_rollback_does_not_cover_another_production(context, r
     second = run("run-2", shift=1)
     second.plan()
     second.back_up()
+    run("resume").resume()
     second.promote_fully(attempt=2)
 
     with pytest.raises(ApprovalError, match=r"This run rolled back to v1 before.*Trigger a new rollback"):
