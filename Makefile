@@ -18,7 +18,7 @@ TEST_WORKERS ?= 3
 MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags include/training include/score_template \
   oci_emulator demo simulation preflight benchmarks)
 
-.PHONY: help setup demo stop test test-more test-unit test-chaos coverage lint format bench preflight status history verify backups rollback predict clean lock
+.PHONY: help setup demo stop test test-more test-unit test-chaos coverage lint format bench preflight status history verify backups rollback freeze resume predict clean lock
 
 help: ## List the targets
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
@@ -44,6 +44,7 @@ help: ## List the targets
 #|   VERSION=                 a number, or previous
 #|   REASON=                  why; shown in the history
 #|   ARGS=--yes               do not ask before anything is changed; see ARGS=--help
+#| make freeze and make resume understand REASON=
 #| make bench understands ARGS="--movielens FOLDER --sizes 100k,1m --parts extraction,serving": see ARGS=--help
 #| make preflight understands DATA=folder (its files separated by commas) and ARGS="--quick --out FILE": see ARGS=--help
 #| make setup understands PYTHON=/path/to/python3.12; test, test-more, test-unit and lock understand ARGS="...";
@@ -111,6 +112,12 @@ backups: setup ## List the backups (of the demo if there is one)
 rollback: setup ## Bring an earlier version back without Airflow (VERSION=number|previous REASON="...")
 	@$(RECDEPLOY) rollback $(if $(filter command line,$(origin VERSION)),--version "$$VERSION") \
 	  $(if $(filter command line,$(origin REASON)),--reason "$$REASON") $(ARGS)
+
+freeze: setup ## Promote nothing until somebody resumes; a rollback is always possible (REASON="...")
+	@$(RECDEPLOY) freeze $(if $(filter command line,$(origin REASON)),--reason "$$REASON") $(ARGS)
+
+resume: setup ## Resume promotions after a freeze or a rollback (REASON="...")
+	@$(RECDEPLOY) resume $(if $(filter command line,$(origin REASON)),--reason "$$REASON") $(ARGS)
 
 predict: setup ## Request recommendations from the running demo's production (USER=id)
 	@$(BIN)/python -m demo predict $(if $(filter command line,$(origin USER)),"$$USER")

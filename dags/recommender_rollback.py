@@ -3,8 +3,10 @@
 Production goes back to an earlier version at the same URL: from the Model Catalog or, if the model there is gone, from
 a verified backup. Before the switch, the version is fetched, verified, loaded and probed.
 
-**When it runs.** By hand, at any time: it preempts a release that only waits for an approval; that approval can then no
-longer be given. *Trigger* shows its params.
+**When it runs.** By hand, at any time, also while promotions are frozen: it preempts a release that only waits for an
+approval; that approval can then no longer be given. *Trigger* shows its params.
+
+**Afterwards promotions hold**, until a person resumes them by `recommender_freeze`.
 
 **When it fails.** The version never served, or no undamaged copy of it is left; a release in progress is past its
 approval. If the rollback cannot be verified, it restores the champion and says so. If only `close_release` fails, a
@@ -53,7 +55,8 @@ with DAG(
             minimum=1,
             examples=["previous"],  # without examples, Airflow's form shows a JSON field for several types
             title="Version",
-            description_md="A number, or `previous`: what production served before.",
+            description_md="A number, or `previous`: what production served before. After a rollback that would be the "
+            "version that was rolled back: name a number.",
         ),
         "reason": Param("", type=["null", "string"], maxLength=2000, title="Reason"),
         "require_approval": Param(False, type="boolean", title="Ask a person first"),

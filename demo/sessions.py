@@ -82,6 +82,7 @@ class Session:
     def _release(self, running: Running) -> Report:
         inspector = Inspector(running.cloud, self._home)
         before = running.cloud.production()
+        self._require_promotable(inspector)
         if self._options.damage and before is None:
             self._console.step(FIRST_WITH_DAMAGE)
         with (
@@ -135,6 +136,19 @@ class Session:
         self._shop.note_release()
         self._console.step(f"triggered the release {run_id}")
         return watch.follow(run_id, decision, comment)
+
+    def _require_promotable(self, inspector: Inspector) -> None:
+        """Require that DECISION=promote would not be refused, so that nobody waits for a release in vain.
+
+        Raises:
+            DemoError: promotions are frozen, e.g. after a rollback.
+        """
+        freezes = inspector.state().freezes
+        if self._options.decision == "promote" and freezes:
+            raise DemoError(
+                f"Promotions are frozen {freezes[-1]}. DECISION=promote would be refused. To resume them: "
+                'make resume REASON="..."'
+            )
 
     def _require_plantable(self, unfinished: list[str]) -> None:
         """Require that no release in progress reads a store without the wanted damage.

@@ -29,6 +29,8 @@ from recdeploy_ops.domain.events import (
     ProductionFailed,
     ProductionLost,
     Promoted,
+    PromotionsFrozen,
+    PromotionsResumed,
     Purpose,
     RehearsalStarted,
     ReleaseClosed,
@@ -97,6 +99,8 @@ switch_failed = variants_of(SwitchFailed("no capacity"))
 production_lost = variants_of(ProductionLost(PRODUCTION))
 production_failed = variants_of(ProductionFailed(PRODUCTION, "out of host capacity"))
 resized = variants_of(Resized("VM.Standard.E4.Flex", 2.0, 32.0, 1))
+frozen = variants_of(PromotionsFrozen("Black Friday", "ann"))
+resumed = variants_of(PromotionsResumed("it is over", "bo"))
 takeover_started = variants_of(TakeoverStarted("run-9", "wr-1", START))
 
 
@@ -277,6 +281,8 @@ SAMPLES: tuple[Event, ...] = (
     takeover_started(),
     rejected(),
     closed(),
+    frozen(),
+    resumed(),
 )
 
 

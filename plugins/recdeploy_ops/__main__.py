@@ -1,6 +1,7 @@
-"""Show the releases in a shell, and roll production back without Airflow.
+"""Show the releases in a shell; roll production back, freeze promotions or resume them without Airflow.
 
-``python -m recdeploy_ops status | history | backups | verify | rollback --version N --reason TEXT``
+``python -m recdeploy_ops status | history | backups | verify | rollback --version N --reason TEXT |
+freeze --reason TEXT | resume --reason TEXT``
 
 It reads the storage of the settings file that ``RECDEPLOY_SETTINGS`` names. Exit codes: 0; 1 if the ledger is damaged
 or, for ``verify``, does not exist; 2 if ``verify`` finds the entries whole but cannot compare them with the tags in
@@ -24,6 +25,7 @@ from recdeploy_ops.context import open_context, utc_now
 from recdeploy_ops.domain.codec import escaped
 from recdeploy_ops.domain.errors import IntegrityError, RecdeployError
 from recdeploy_ops.domain.events import TERMINAL
+from recdeploy_ops.domain.freezes import find_freezes
 from recdeploy_ops.domain.release_plan import PREVIOUS
 from recdeploy_ops.domain.release_status import describe_backups, describe_history, dump_history, summarise
 from recdeploy_ops.domain.remedies import Audience
@@ -33,6 +35,7 @@ from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.oci_clients.callers import name_caller
 from recdeploy_ops.oci_clients.profiles import find_profile
 from recdeploy_ops.oci_clients.sessions import OciSession
+from recdeploy_ops.rollbacks.freeze_switches import turn_switch
 from recdeploy_ops.rollbacks.terminal import DONE, NOT_DONE, TerminalRollback
 from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, Settings, load_settings
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.storage.stores import Store
 
 WHOLE, FAULTY, NOT_COMPARED, NOT_CHECKED = 0, 1, 2, 3
+FREEZE, RESUME = "freeze", "resume"
 UNVERIFIED = "not verified: made by another manager"
 INTERRUPTED = 130  # a shell's exit code after Ctrl-C
 DAMAGED = "The ledger is damaged. Run the DAG recommender_adopt to rebuild it from OCI."
@@ -61,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings()
         if options.command == "rollback":
             return _roll_back(settings, options)
+        if options.command in {FREEZE, RESUME}:
+            return _switch_promotions(settings, options)
         store = _open(settings)
         ledger = Ledger(store, settings.project_name, utc_now)
         ledger.require_project()
@@ -78,7 +84,8 @@ def _show(settings: Settings, store: Store, ledger: Ledger, options: argparse.Na
     if options.command == "status":
         print(_describe_project(settings, store))
         state = ledger.read()
-        print(summarise(state, settings.project_name) if state.seq else _explain_nothing(store))
+        freezes = find_freezes(state.freezes, settings.release.freeze_windows, utc_now())
+        print(summarise(state, settings.project_name, freezes=freezes) if state.seq else _explain_nothing(store))
     elif options.command == "history":
         entries = list(ledger.entries())
         if entries:
@@ -121,6 +128,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="a run that holds the release lock and has certainly ended, e.g. because its Airflow is gone",
     )
+    freeze = commands.add_parser(FREEZE, help="promote nothing until a person resumes; a rollback is always possible")
+    resume = commands.add_parser(RESUME, help="end every freeze by a person, and the hold after a rollback")
+    for command in (freeze, resume):
+        command.add_argument(
+            "--reason", required=True, type=_reason, help="why; shown to the approver and in the history"
+        )
     return parser
 
 
@@ -170,6 +183,17 @@ def _roll_back(settings: Settings, options: argparse.Namespace) -> int:
     if done["left"]:
         print(f"The rollback is done. Left to do: {done['left']}", file=sys.stderr)
     return DONE
+
+
+def _switch_promotions(settings: Settings, options: argparse.Namespace) -> int:
+    """Freeze promotions or resume them, and show what freezes them, before and after."""
+    session = OciSession(find_profile(settings.connections.oci))
+    context = open_context(settings, open_store(settings.storage, session), session, TERMINAL)
+    print(_describe_project(settings, context.store))
+    caller = name_caller(session.profile.key)
+    for line in turn_switch(context, freeze=options.command == FREEZE, reason=options.reason, caller=caller):
+        print(line)
+    return WHOLE
 
 
 def _show_progress() -> None:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from recdeploy_ops.domain.errors import SwitchUnderWayError
+from recdeploy_ops.domain.events import SwitchStarted
+from recdeploy_ops.domain.freezes import require_not_frozen
 from recdeploy_ops.domain.ledger_state import require_lock
 from recdeploy_ops.domain.switching import WHILE_SWITCHING
 from recdeploy_ops.domain.tries import ONLY_TRY, Tries
@@ -106,6 +108,7 @@ class ReleaseContext:
             MissingInputError: the run was never planned, or is closed.
             LockHeldError: another run has taken over the lock.
             SwitchUnderWayError: production is being switched, and the event would change what the switch rests on.
+            PromotionsFrozenError: a promotion would begin, but promotions have just been frozen in the ledger.
         """
 
         def guard(state: LedgerState) -> None:
@@ -114,6 +117,9 @@ class ReleaseContext:
                 raise SwitchUnderWayError(
                     release.open_switch.goal, task="plan_rollback" if release.is_rollback else "plan_release"
                 )
+            is_promotion = isinstance(event, SwitchStarted) and event.version == release.version
+            if is_promotion and release.open_switch is None and not release.is_rollback:
+                require_not_frozen(release.version, state.freezes)
 
         return self.ledger.append(self.run_id, event, guard=guard).releases[self.run_id]
 

@@ -56,7 +56,7 @@ print(json.dumps({"seconds": seconds, "modules": sorted(set(sys.modules) - befor
 
 # A step that only moves files and sends requests to OCI needs none of the packages that read tables.
 LIGHT = ["plan_release", "backup_production", "register_model", "deploy_test", "request_approval", "promote", "reject"]
-LIGHT += ["close_release", "plan_rollback", "rehearse_rollback", "roll_back", "housekeeping"]
+LIGHT += ["close_release", "plan_rollback", "rehearse_rollback", "roll_back", "housekeeping", "freeze_promotions"]
 IMPORT = """
 import json, sys, recdeploy_ops.steps.{step}
 print(json.dumps(sorted(sys.modules)))
@@ -201,7 +201,7 @@ def test_every_task_is_tried_again_and_describes_itself(dag: Any, task_id: str) 
 
 def test_every_task_that_an_error_tells_to_clear_exists(dag: Any) -> None:
     tasks = {event.task for event in EVENTS.values()}
-    others = {"rehearse_rollback", "roll_back", "adopt_production"}  # of the other DAGs
+    others = {"rehearse_rollback", "roll_back", "adopt_production", "freeze_promotions"}  # of the other DAGs
     assert tasks - others <= set(dag.task_ids)
 
 
@@ -264,6 +264,21 @@ def test_a_rollback_goes_to_a_number_its_text_or_previous(
     for value in (0, -1, 1.5, True, None, "", "0", "03", "v3", "3 ", "Previous", [3]):
         with pytest.raises(ParamValidationError, match="version"):
             validated(dag, "version", value)
+
+
+def test_a_freeze_needs_a_reason(load_dag: Callable[..., Any], committed_settings: None) -> None:
+    dag = load_dag("recommender_freeze")
+    given = copy.deepcopy(dag.params)
+
+    with pytest.raises(ParamValidationError, match="reason"):
+        given.validate()
+    given.update({"reason": "Black Friday"})
+    assert given.validate() == {"freeze": True, "reason": "Black Friday"}
+    for value in ("yes", 1, None):
+        with pytest.raises(ParamValidationError, match="freeze"):
+            validated(dag, "freeze", value)
+    assert "**When it runs.**" in dag.doc_md
+    assert "**When it fails.**" in dag.doc_md
 
 
 def validated(dag: Any, name: str, value: Any) -> Any:

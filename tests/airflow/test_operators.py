@@ -58,6 +58,7 @@ STEPS = {
     "roll_back": releases.RollBackOperator,
     "adopt_production": releases.AdoptProductionOperator,
     "housekeeping": releases.HousekeepingOperator,
+    "freeze_promotions": releases.FreezePromotionsOperator,
 }
 ERRORS = [
     found
@@ -126,9 +127,10 @@ def context_of(task_instance: Any = None) -> Any:
             "approval_timeout_hours": 0.5,
             "deployment_id": None,
             "apply": False,
+            "freeze": True,
         },
         "ti": task_instance or Pushed(),
-        "dag_run": SimpleNamespace(dag_id="recommender_retrain", triggering_user_name="ann"),
+        "dag_run": SimpleNamespace(dag_id="recommender_retrain", triggering_user_name="ann", run_after=ANSWERED_AT),
     }
 
 
@@ -167,6 +169,14 @@ def show(monkeypatch: pytest.MonkeyPatch, *looks: bool) -> None:
     """Set whether each look at the deployment shows that OCI has finished; the last holds for all that follow."""
     left = list(looks)
     monkeypatch.setattr(waits, "is_finished", lambda deployments, ocid: left.pop(0) if len(left) > 1 else left[0])
+
+
+def test_the_switch_of_promotions_knows_who_turns_it_and_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = step(monkeypatch, "freeze_promotions", {})
+    operator_of("freeze_promotions").execute(context_of())
+
+    [(_, arguments)] = calls
+    assert arguments == {"freeze": True, "reason": None, "by": "ann", "asked_at": ANSWERED_AT}
 
 
 @pytest.mark.parametrize("task_id", STEPS)

@@ -79,6 +79,8 @@ STEPS: Mapping[str, Callable[[Run], Any]] = {
     "plan_rollback": Run.plan_rollback,
     "rehearse_rollback": Run.rehearse,
     "roll_back": Run.switch_back,
+    "freeze": Run.freeze,
+    "resume": Run.resume,
 }
 # The steps between those: they are not crashed, as they change nothing in OCI, or a gate judges what TEST answers.
 BETWEEN: Mapping[str, Callable[[Run], Any]] = {
@@ -89,7 +91,7 @@ BETWEEN: Mapping[str, Callable[[Run], Any]] = {
 
 def roll_back_from_terminal(run: Run) -> None:
     """Go back as the command does, once the person has agreed."""
-    request = RollbackRequest("previous", "it looks odd")
+    request = RollbackRequest(2, "it looks odd")
     planned = plan_terminal_rollback(run.context.refresh(), request)
     terminal.TerminalRollback(run.context, request, planned, "ann").run()
 
@@ -129,7 +131,8 @@ BACK_FROM_TERMINAL = Scenario(
     2,
     crashes=("killed before", "killed after", "response lost", "503"),
 )
-SCENARIOS = (FIRST_WITHOUT_TEST, FIRST, REJECTION, PROMOTION, BACK, BACK_FROM_TERMINAL)
+SWITCH_OF_PROMOTIONS = Scenario("freeze and resume", "switch", ("freeze", "resume"), 2)
+SCENARIOS = (FIRST_WITHOUT_TEST, FIRST, REJECTION, PROMOTION, BACK, BACK_FROM_TERMINAL, SWITCH_OF_PROMOTIONS)
 
 
 @dataclass(frozen=True)
@@ -267,6 +270,9 @@ class Worker:
             raise AssertionError("The promotion with a new size did not resize production.")
         self._record(BACK)
         self._record(BACK_FROM_TERMINAL)
+        if len(self.expected[BACK_FROM_TERMINAL.name][-1]["state"]["freezes"]) != len((BACK, BACK_FROM_TERMINAL)):
+            raise AssertionError("The rollbacks do not hold promotions.")
+        self._record(SWITCH_OF_PROMOTIONS)
 
     def _record(self, scenario: Scenario) -> None:
         calls = self.recorded[scenario.name] = []
@@ -446,6 +452,7 @@ class Worker:
                 "previous champion": _serving(state.previous_champion),
                 "stages": {number: str(version.stage) for number, version in state.versions.items()},
                 "highest version": state.highest_version,
+                "freezes": [[freeze.cause, freeze.reason, freeze.by] for freeze in state.freezes],
                 "holder": state.holder,
                 "outcomes": {run_id: release.outcome for run_id, release in state.releases.items()},
             },

@@ -1,4 +1,4 @@
-"""Random histories of retrain, promote, reject, roll back, crash, adopt and housekeeping keep the invariants.
+"""Random histories of retrain, promote, reject, roll back, freeze, crash, adopt and housekeeping keep the invariants.
 
 `make test` takes two short ones, `make test-chaos` many long ones (CHAOS_HISTORIES, CHAOS_STEPS); their events are
 printed.
@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 from steps.factories import USERS, Run, adopt, lose_ledger, reopen, tidy_up
 
-from recdeploy_ops.domain.errors import PromotionFailedError, SettingsError
+from recdeploy_ops.domain.errors import AnswerRefusedError, PromotionFailedError, SettingsError
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.oci_clients.tags import PROJECT_TAG, ROLE_TAG
@@ -37,7 +37,7 @@ HISTORIES = int(os.environ.get("CHAOS_HISTORIES", "2"))
 STEPS = int(os.environ.get("CHAOS_STEPS", "8"))
 SHOP = "shop-"  # begins the name of each history's project
 # Events that are repeated only after another event.
-SEEN = frozenset({"keep house", "adopt", "roll back", "deactivate", "throttle"})
+SEEN = frozenset({"keep house", "adopt", "roll back", "deactivate", "throttle", "freeze"})
 EVENTS = {
     "retrain",
     "promote",
@@ -48,6 +48,8 @@ EVENTS = {
     "crash while production is rolled back",
     "roll back",
     "roll back without a previous version",
+    "freeze",
+    "promote, which is refused while frozen",
     "keep house",
     "keep house after a crash",
     "adopt",
@@ -92,7 +94,9 @@ class Shop(RuleBasedStateMachine):
         self.run.validate()
 
     def end_promoted(self):
-        self.run.promote_fully()
+        self.answer_promote()
+        self.run.promote()
+        self.run.close()
         self.verified.add(self.context.ledger.read().production.version)
         self.run = None
 
@@ -109,6 +113,23 @@ class Shop(RuleBasedStateMachine):
         self.note("retrain")
         self.begin()
 
+    def answer_promote(self):
+        """Let a person promote; while promotions are frozen, first in vain."""
+        self.run.ask(attempt=1)
+        if self.context.refresh().freezes:
+            self.note("promote, which is refused while frozen")
+            with pytest.raises(AnswerRefusedError):
+                self.run.record_answer(Decision.PROMOTE)
+            self.next_run().resume()
+        self.run.record_answer(Decision.PROMOTE)
+
+    @precondition(lambda self: "freeze" in self.unseen and self.context.refresh().production is not None)
+    @rule()
+    def freeze(self):
+        self.note("freeze")
+        self.unseen.remove("freeze")
+        self.next_run().freeze()
+
     @precondition(lambda self: self.run is not None)
     @rule(failing=st.booleans())
     def promote(self, failing):
@@ -116,7 +137,7 @@ class Shop(RuleBasedStateMachine):
         if not failing:
             self.end_promoted()
             return
-        self.run.answer(Decision.PROMOTE)
+        self.answer_promote()
         self.emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
         with pytest.raises(PromotionFailedError):
             self.run.promote()
@@ -136,7 +157,7 @@ class Shop(RuleBasedStateMachine):
         """The run dies: before its approval, or just after it requested the switch."""
         self.note("crash while production is switched" if switching else "crash before the approval")
         if switching:
-            self.run.answer(Decision.PROMOTE)
+            self.answer_promote()
             promote.advance(self.run.context)
         self.dead.add(self.run.run_id)
         self.run = None
@@ -144,9 +165,9 @@ class Shop(RuleBasedStateMachine):
     @precondition(lambda self: self.run is None and "roll back" in self.unseen)
     @rule(crashing=st.booleans())
     def roll_back(self, crashing):
-        previous = self.context.ledger.read().previous_champion
-        back = self.next_run()
-        if previous is None:
+        state = self.context.ledger.read()
+        previous, back = state.previous_champion, self.next_run()
+        if previous is None or previous.version > state.production.version:  # or it was rolled back
             self.note("roll back without a previous version")
             self.unseen.remove("roll back")
             with pytest.raises(SettingsError):
@@ -159,7 +180,9 @@ class Shop(RuleBasedStateMachine):
         else:
             self.note("roll back")
             back.roll_back(has_ended=self.has_ended)
-            assert self.context.ledger.read().production.version == previous.version
+            state = self.context.ledger.read()
+            assert state.production.version == previous.version
+            assert state.freezes, "promotions hold"
 
     @precondition(lambda self: "keep house" in self.unseen)
     @rule()
@@ -279,6 +302,9 @@ TOUR = (
     lambda shop: shop.retrain(),
     lambda shop: shop.crash(switching=True),
     lambda shop: shop.roll_back(crashing=False),
+    lambda shop: shop.retrain(),
+    lambda shop: shop.promote(failing=False),
+    lambda shop: shop.freeze(),
     lambda shop: shop.adopt(losing=True),
     lambda shop: shop.retrain(),
     lambda shop: shop.deactivate_models(),

@@ -13,10 +13,12 @@ import pytest
 from demo.checks import Check
 from demo.console import Console
 from demo.damage_checks import check_damage
+from demo.errors import DemoError
 from demo.options import Options
 from demo.releases import Outcome
 from demo.reports import Report, make_report
 from demo.sessions import Session
+from recdeploy_ops.domain.freezes import Freeze, FreezeCause
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.evaluation.champions import FIRST_RELEASE
 
@@ -225,3 +227,24 @@ def test_a_first_release_with_damage_is_announced(
     session._release(running)
 
     assert ("there is no champion to compare with" in capsys.readouterr().out) == says
+
+
+@pytest.mark.parametrize(("decision", "is_refused"), [("promote", True), ("reject", False), (None, False)])
+def test_a_promotion_is_not_begun_in_vain_while_promotions_are_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decision: Decision | None, *, is_refused: bool
+) -> None:
+    session = Session(Options(home=tmp_path, decision=decision), Console())
+    for name in ("AirflowApi", "ReleaseRun", "make_report"):
+        monkeypatch.setattr(f"demo.sessions.{name}", MagicMock())
+    follow = MagicMock()
+    monkeypatch.setattr(session, "_follow", follow)
+    freeze = Freeze(FreezeCause.ROLLBACK, "production went from v2 to v1", "ann", "2026-03-02T03:12:00+00:00")
+    inspector = SimpleNamespace(state=lambda: SimpleNamespace(freezes=(freeze,)))
+    monkeypatch.setattr("demo.sessions.Inspector", lambda cloud, home: inspector)
+
+    if is_refused:
+        with pytest.raises(DemoError, match=r"production went from v2 to v1\..*make resume REASON="):
+            session._release(MagicMock())
+    else:
+        session._release(MagicMock())
+    assert follow.called != is_refused

@@ -25,7 +25,7 @@ from scheduler.releases import (
     kill_training,
     question_after,
 )
-from scheduler.rollbacks import ROLLBACK, RolledBack, housekeeping, roll_back
+from scheduler.rollbacks import ROLLBACK, RolledBack, housekeeping, resume, roll_back
 from services import (
     APPROVAL,
     AWAITING,
@@ -82,6 +82,7 @@ def plain_rollback(installation: Installation, next_release: Switched) -> Switch
     with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
         run_id = rollbacks.trigger("back", reason="it looks odd", require_approval=False)
         outcome = rollbacks.follow(run_id)
+    resume(installation)
     return Switched(rollbacks.inspect_run(run_id, outcome, before), poller)
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from demo.cloud import Endpoint
     from demo.releases import Outcome
 
-ROLLBACK, HOUSEKEEPING = "recommender_rollback", "recommender_housekeeping"
+ROLLBACK, HOUSEKEEPING, FREEZE = "recommender_rollback", "recommender_housekeeping", "recommender_freeze"
+RESUMED = "the next release is looked at"
 HOSTILE_REASON = "<img src=x onerror=alert(1)> [x](javascript:1)"
 COMMENT = "the new lists are worse"
 
@@ -96,6 +97,15 @@ def housekeeping(installation: Installation, *, beside: str) -> HousekeepingRun:
     )
 
 
+def resume(installation: Installation) -> None:
+    """Let a person resume promotions, which hold after a rollback: other tests promote again."""
+    switch = installation.of(FREEZE)
+    run_id = switch.trigger("resume", freeze=False, reason=RESUMED)
+    outcome = switch.follow(run_id)
+    if outcome.state != "success":
+        raise AssertionError(switch.admin.error_of(run_id, "freeze_promotions", 1))
+
+
 def make_orphan(installation: Installation) -> str:
     """Deploy to TEST for a run that the ledger does not know, with a lease that is over; returns the OCID."""
     production = installation.production()
@@ -132,6 +142,7 @@ def roll_back(installation: Installation, waiting: str, housekeeping: Housekeepi
         installation.approver.respond(waiting, "Promote", "too late").raise_for_status()
         refused = installation.follow(waiting)
         seen = rollbacks.inspect_run(run_id, rollbacks.follow(run_id), before)
+    resume(installation)
     return RolledBack(
         seen=seen,
         poller=poller,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scheduler.rollbacks import RESUMED
 from services import SPECIAL_USERS
 
-from recdeploy_ops.domain.events import Promoted
+from recdeploy_ops.domain.events import Promoted, PromotionsResumed
 
 if TYPE_CHECKING:
     from scheduler.releases import Switched
@@ -45,3 +46,13 @@ def test_the_earlier_version_answers_at_the_same_url_without_an_approval(plain_r
     plain_rollback.require_rolled_back()
     assert seen.outcome.tasks["request_approval"].state == "success"
     assert "approval_requested" not in seen.kinds
+
+
+def test_promotions_hold_after_it_until_a_person_resumes_them_in_airflow(
+    installation: Installation, plain_rollback: Switched
+) -> None:
+    history = installation.releases().history()
+    rolled_back = next(entry.seq for entry in history if entry.run_id == plain_rollback.seen.run_id)
+    resumed = next(entry.event for entry in history[rolled_back:] if isinstance(entry.event, PromotionsResumed))
+
+    assert resumed == PromotionsResumed(reason=RESUMED, by="admin")

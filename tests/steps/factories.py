@@ -34,6 +34,7 @@ from recdeploy_ops.steps import (
     deploy_test,
     evaluate_candidate,
     extract,
+    freeze_promotions,
     housekeeping,
     plan_release,
     plan_rollback,
@@ -381,6 +382,15 @@ class Run:
 
     def close(self):
         return self._take(close_release)
+
+    def freeze(self, reason="Black Friday", *, by="bo"):
+        """Let a person freeze promotions, as this run; returns the task's summary."""
+        return self._take(freeze_promotions, freeze=True, reason=reason, by=by, asked_at=self.context.now())
+
+    def resume(self, reason="it is over", *, by="bo", asked_at=None):
+        """Let a person resume promotions, as this run; returns the task's summary."""
+        asked_at = asked_at or self.context.now()
+        return self._take(freeze_promotions, freeze=False, reason=reason, by=by, asked_at=asked_at)
 
     def release_fully(self):
         """Take the run from its plan to a verified production."""

@@ -74,6 +74,7 @@ def test_a_lost_ledger_is_rebuilt_from_oci(context, two_versions, tmp_path):
     assert adopt(reopen(empty), apply=False) == {"difference": [], "applied": False}
 
     assert Run(empty, "back", tmp_path).roll_back()["version"] == 1
+    Run(empty, "resume", tmp_path).resume()
     Run(empty, "run-3", tmp_path, shift=2).release_fully()
     assert empty.ledger.read().production.version == 3
 

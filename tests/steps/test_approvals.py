@@ -92,6 +92,7 @@ def test_a_version_that_was_rolled_back_can_be_promoted_after_asking_again(conte
     second = run("run-2", shift=1)
     second.plan()
     second.back_up()  # the rollback target is another one now
+    run("resume").resume()
     second.promote_fully(attempt=2)
 
     assert served(context) == 2
@@ -140,7 +141,7 @@ def asked_rollback(run, two_versions):
 def test_the_question_about_a_rollback_to_a_newer_version_does_not_say_back(run, two_versions):
     run("back").roll_back()
     forward = run("forward")
-    forward.rehearse_rollback(require_approval=True)
+    forward.rehearse_rollback(2, require_approval=True)
     question = forward.ask_rollback()
 
     assert question.subject == "Roll product-recommender forward to v2?"
@@ -202,6 +203,7 @@ def test_the_approval_of_a_rollback_does_not_cover_another_production(context, r
     second = run("run-2", shift=1)
     second.plan()
     second.back_up()
+    run("resume").resume()
     second.promote_fully(attempt=2)
 
     with pytest.raises(ApprovalError, match=r"This run rolled back to v1 before.*Trigger a new rollback"):

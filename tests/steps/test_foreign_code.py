@@ -162,6 +162,7 @@ def preempt_for_it(context, run, make_manager, emulator):
 
 def retrain_and_promote_over_it(context, run, make_manager, emulator):
     go_to_its_number(context, run, make_manager, emulator)
+    run("resume").resume()
     run("run-3", shift=2).release_fully()
     assert served(context) == HOSTILE + 1
     assert context.ledger.read().previous_champion.version == HOSTILE, "it has served: now the ledger knows it"
@@ -173,6 +174,7 @@ def restore_it_after_a_switch_that_failed(context, run, make_manager, emulator):
     go_to_its_number(context, run, make_manager, emulator)
     third = run("run-3", shift=2)
     third.validate()
+    run("resume").resume()
     third.answer(Decision.PROMOTE)
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity")
     with pytest.raises(PromotionFailedError, match="v50 serves"):
@@ -186,6 +188,7 @@ def use_a_notebook(context, run, make_manager, emulator):
     manager.repair_production_state()
     manager.roll_back_production(HOSTILE)
     assert served(context) == HOSTILE
+    run("resume").resume()
     Cells(manager, run("x").database.parent, shift=1).release()
     assert served(context) == HOSTILE + 1
     assert manager.rollback_artifacts(version=HOSTILE) is True
@@ -347,6 +350,7 @@ def test_a_lost_bucket_leaves_a_rollback_by_number_and_the_next_release(context,
         Run(empty, "back-1", tmp_path).roll_back()
     assert Run(empty, "back-2", tmp_path).roll_back(1)["version"] == 1
     assert empty.ledger.read().releases["back-2"].get(RehearsalStarted) is None, "its code is ours: a worker loads it"
+    Run(empty, "resume", tmp_path).resume()
     Run(empty, "run-3", tmp_path, shift=2).release_fully()
     assert Run(empty, "back-3", tmp_path).roll_back()["version"] == 1
 

@@ -91,6 +91,7 @@ def test_an_imported_version_is_tried_on_a_test_deployment_deleted_before_the_sw
     assert context.deployments.get(rehearsed.deployment_id).lifecycle_state.is_deleted
     assert back.switch_back()["version"] == 2
     back.close()
+    run("resume").resume()
     run("run-4", shift=3).release_fully()  # its backup probes production, as no worker loads that code
     assert context.ledger.read().releases["run-4"].require(RollbackRehearsed).deployment_id is None
     assert run("back-again").roll_back()["version"] == 2

@@ -140,7 +140,7 @@ def test_production_goes_to_it_by_its_number_and_comes_back(context, old_shop, r
     assert "model_version" not in answer_of(context)
     assert [row["product_id"] for row in answer_of(context)["recommendations"]][:1] == ["p-2"]
     assert context.ledger.read().versions[1].unverified_backup == ""
-    assert run("forward").roll_back()["version"] == 2
+    assert run("forward").roll_back(2)["version"] == 2
     assert run("again").roll_back()["version"] == 1  # it was verified
     assert find_faults(context) == []
 

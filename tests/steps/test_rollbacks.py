@@ -118,6 +118,7 @@ def test_a_version_without_a_whole_copy_is_refused_with_production_untouched(con
 
 def test_a_rollback_backs_up_the_version_that_it_replaces(context, run, two_versions):
     run("back").roll_back(1)
+    run("resume").resume()
     run("run-3", shift=2).release_fully()
 
     backups = list_backups(context.store)

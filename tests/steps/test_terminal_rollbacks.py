@@ -93,8 +93,9 @@ def test_the_same_command_given_again_changes_nothing(context, two_versions, cap
     assert "v1 serves already" in capsys.readouterr().out
     assert (served(context), len(own_releases(context.ledger.read()))) == (1, 1)
 
-    assert roll_back_to("previous", reason="it was right before") == 0
-    assert served(context) == 2
+    assert roll_back_to("previous", reason="it was right before") == 1
+    assert "'previous' never goes forward" in capsys.readouterr().err
+    assert served(context) == 1
 
 
 def test_a_version_that_serves_already_is_verified_before_the_command_says_so(two_versions, emulator, capsys):

@@ -22,6 +22,7 @@ from recdeploy_ops.domain.remedies import (
     GrantPolicy,
     ImportProduction,
     Remedy,
+    ResumePromotions,
     RunTask,
     TryAgain,
 )
@@ -53,6 +54,9 @@ REMEDIES = (
     ChangeSetting("Let another person answer, or allow it", setting="release.self_approval"),
     ImportProduction(),
     ImportProduction("Move that file away", deployment_id="ocid1.datasciencemodeldeployment.oc1.x"),
+    ResumePromotions(),
+    ResumePromotions(task="plan_release"),
+    ResumePromotions(is_recorded=False, until="2026-12-01 05:00 UTC", setting="release.freeze_windows"),
     GrantPolicy("Add the policy 'manage data-science-models'"),
 )
 OF_NOTEBOOKS = re.compile(r"\bcells?\b|\bmanager\.", re.IGNORECASE)
@@ -157,6 +161,29 @@ CALL_IMPORT = "To import the one that is production, call manager.import_existin
             f"{TRIGGER_IMPORT.format('ocid1.x')} Move that file away.",
         ),
         (ImportProduction(), *[text.format("OCID") for text in (TRIGGER_IMPORT, CALL_IMPORT, TRIGGER_IMPORT)]),
+        (
+            ResumePromotions(task="plan_release"),
+            "Trigger recommender_freeze with freeze off and a reason, then clear the task 'plan_release' of this run "
+            "(with its downstream).",
+            "Run `python -m recdeploy_ops resume --reason TEXT`, then run this cell again.",
+            "Run `python -m recdeploy_ops resume --reason TEXT`, then run this command again.",
+        ),
+        (
+            ResumePromotions(is_recorded=False, until="noon", setting="s"),
+            "Wait until noon (or change the setting s), then answer again.",
+            "Wait until noon (or change the setting s), then run this cell again.",
+            "Wait until noon (or change the setting s), then run this command again.",
+        ),
+        (
+            ResumePromotions(until="noon", setting="s"),
+            "Trigger recommender_freeze with freeze off and a reason and wait until noon (or change the setting s), "
+            "then answer again.",
+            *[
+                "Run `python -m recdeploy_ops resume --reason TEXT` and wait until noon (or change the setting s), "
+                f"then run this {again} again."
+                for again in ("cell", "command")
+            ],
+        ),
         (GrantPolicy("Add a policy"), *["Add a policy."] * 3),
         (Remedy("Delete it"), *["Delete it."] * 3),
     ],
@@ -227,6 +254,7 @@ def test_the_audience_of_an_error_is_airflow_by_default() -> None:
 
 # Tasks that a remedy may name without a cell of the notebook, with the reason.
 WITHOUT_CELL = {
+    "freeze_promotions": "no step needs it, and a remedy names the command for a terminal",
     "adopt_production": "a notebook calls manager.repair_production_state(), and the step needs nothing made before",
 }
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.domain.freezes import Repeats
 from recdeploy_ops.domain.records import Autoscaling
 from recdeploy_ops.domain.sizes import NO_REQUEST, SizeRequest
 from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, GateSettings, ProbeSettings, load_settings
@@ -99,6 +100,8 @@ def test_the_variable_names_another_file(write, monkeypatch):
         ("release.poll_seconds", float("inf"), "release.poll_seconds: .*finite number"),
         ("release.deployment_timeout_minutes", 1e15, "release.deployment_timeout_minutes: .*than or equal to 1440"),
         ("release.approval_timeout_hours", 721, "release.approval_timeout_hours: .*less than or equal to 720"),
+        ("release.approval_max_age_hours", 0, "release.approval_max_age_hours: .*greater than 0"),
+        ("release.freeze_windows", [{"start": "2026-11-26", "end": "2026-12-01"}], ".*reason: Field required"),
         ("gates.max_age_hours", float("nan"), "gates.max_age_hours: .*finite number"),
         ("gates.max_future_hours", -1, "gates.max_future_hours: .*greater than or equal to 0"),
         ("gates.max_latency_ratio", 0.9, "gates.max_latency_ratio: .*greater than or equal to 1"),
@@ -122,6 +125,39 @@ def test_a_bad_setting_is_rejected_with_its_file_and_name(write, name, value, me
 
     with pytest.raises(SettingsError, match=f"{re.escape(str(path))}: {message}"):
         load_settings(path)
+
+
+def with_windows(write, text):
+    """Return the path of the settings with this YAML as windows, as a person writes it: times are not quoted."""
+    path = write("release.freeze_windows", "HERE")
+    path.write_text(path.read_text().replace("HERE", text))
+    return path
+
+
+def test_the_windows_in_the_comments_of_the_committed_file_are_valid(write):
+    examples = re.findall(r"^  #   - (\{reason.*\})$", DEFAULT_PATH.read_text(), re.MULTILINE)
+    windows = load_settings(with_windows(write, f"[{', '.join(examples)}]")).release.freeze_windows
+
+    assert [(window.reason, str(window.start), window.time_zone, window.repeats) for window in windows] == [
+        ("Black Friday", "2026-11-26 18:00:00", "Europe/Berlin", None),
+        ("weekend", "2026-01-02 16:00:00", "Europe/Berlin", Repeats.WEEKLY),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        ("start: 2026-11-26 18:00:00Z, end: 2026-12-01", "start has an offset or is a number"),
+        ("start: 2026, end: 2026-12-01", "start has an offset or is a number"),
+        ("start: 2026-12-01, end: 2026-11-26", "which is not after its start"),
+        ("start: 2026-11-26, end: 2026-12-01, time_zone: Berlin", "time_zone is 'Berlin': it must be a name such as"),
+        ("start: 2026-11-26, end: 2026-12-01, until: 2026-12-02", "0.until is not a setting"),
+        ("start: 2026-11-26, end: 2026-12-01, repeats: daily", "0.repeats: .*'weekly' or 'yearly'"),
+    ],
+)
+def test_a_bad_window_is_rejected_with_its_field(write, window, message):
+    with pytest.raises(SettingsError, match=f"release.freeze_windows.*{message}"):
+        load_settings(with_windows(write, f"[{{reason: sale, {window}}}]"))
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,10 @@ def test_the_plan_of_a_new_rollback_has_both_versions_and_the_reason(version):
     )
 
 
-@pytest.mark.parametrize("version", ["previous", 2])
-def test_the_plan_of_a_rollback_to_a_newer_version_does_not_go_back(version):
+def test_the_plan_of_a_rollback_to_a_newer_version_does_not_go_back():
     rolled = of("back", opened_rollback(1), rolled_back(1), closed(Outcome.ROLLED_BACK, 1))
 
-    planned = plan(*TWICE, *rolled, version=version)
+    planned = plan(*TWICE, *rolled, version=2)
 
     assert planned.version == 2
     assert planned.summary == (
@@ -120,13 +119,7 @@ def test_the_same_command_does_not_roll_back_twice(version, reason):
     ("history", "request_", "is_done"),
     [
         pytest.param((), {"version": 2}, True, id="a rollback to the version that serves is done"),
-        pytest.param((*begun(), *DONE), {"reason": "another"}, False, id="another reason is another rollback"),
-        pytest.param(
-            (*begun(1), *of("terminal-1", rolled_back(1))),
-            {"version": "previous"},
-            False,
-            id="previous is not an open rollback to a number that is verified",
-        ),
+        pytest.param((*begun(), *DONE), {"version": 2}, False, id="a number is another rollback"),
     ],
 )
 def test_a_rollback_to_version_2_does_not_continue_one_to_version_1(history, request_, is_done):
@@ -136,9 +129,15 @@ def test_a_rollback_to_version_2_does_not_continue_one_to_version_1(history, req
 
 
 @pytest.mark.parametrize(
-    "since",
-    [of("terminal-1", closed(Outcome.FAILED, 1)), (*DONE, *complete(3)), (*DONE, *of("run-3", opened(3)))],
+    ("since", "reason"),
+    [(DONE, "another reason"), ((*DONE, *of("run-3", opened(3))), REASON), (of("terminal-1", rolled_back(1)), REASON)],
 )
+def test_previous_never_goes_forward_to_a_version_that_was_rolled_back(since, reason):
+    with pytest.raises(SettingsError, match=r"'previous' never goes forward\..*Name a version by its number"):
+        plan(*TWICE, *begun(1), *since, reason=reason)
+
+
+@pytest.mark.parametrize("since", [of("terminal-1", closed(Outcome.FAILED, 1)), (*DONE, *complete(3))])
 def test_a_rollback_that_failed_or_has_a_later_release_is_not_done(since):
     planned = plan(*TWICE, *begun(), *since)
 

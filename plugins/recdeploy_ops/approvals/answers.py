@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.approvals import fingerprints
@@ -11,11 +12,13 @@ from recdeploy_ops.approvals.questions import tag_question
 from recdeploy_ops.domain import stages
 from recdeploy_ops.domain.errors import AnswerRefusedError, ApprovalError, MissingInputError, SelfApprovalError
 from recdeploy_ops.domain.events import ApprovalAnswered, ApprovalRequested, ModelRegistered, TestDeployed
+from recdeploy_ops.domain.freezes import describe_freezes, find_remedy
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import CHANGING_DECISIONS, Decision
 from recdeploy_ops.domain.release_plan import ASK_AGAIN
 from recdeploy_ops.domain.remedies import ChangeSetting, Remedy
 from recdeploy_ops.domain.stages import Stage
+from recdeploy_ops.rollout.freezes import current_freezes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -58,7 +61,8 @@ def record_answer(context: ReleaseContext, answer: Answer, *, attempt: int) -> A
         MissingInputError: nobody was asked, or the subject of the question was made again since.
         ApprovalError: the answer is to an earlier try.
         SelfApprovalError: the requester has approved their own run, which the settings forbid.
-        AnswerRefusedError: a HOLD was promoted without a comment, or the settings forbid to promote it.
+        AnswerRefusedError: promotions are frozen; or a HOLD was promoted without a comment, or the settings forbid to
+            promote it.
     """
     release = context.confirm_lock()
     question = release.require(ApprovalRequested)
@@ -69,8 +73,10 @@ def record_answer(context: ReleaseContext, answer: Answer, *, attempt: int) -> A
     is_own = answer.by == release.opened.triggered_by
     if answer.decision in CHANGING_DECISIONS and is_own and not context.settings.release.self_approval:
         raise self_approval(f"{answer.by} triggered this run and may not approve it")
-    if answer.decision is Decision.PROMOTE and question.verdict is not Verdict.PASS:
-        _require_reason(context, answer)
+    if answer.decision is Decision.PROMOTE:
+        _refuse_while_frozen(context)
+        if question.verdict is not Verdict.PASS:
+            _require_reason(context, answer)
     recorded = context.record(
         ApprovalAnswered(
             decision=answer.decision,
@@ -88,6 +94,15 @@ def record_answer(context: ReleaseContext, answer: Answer, *, attempt: int) -> A
     tag_question(context)
     log.info("%s answered %s for v%s (%s).", answered.by, answer.decision, question.version, question.digest[:12])
     return answered
+
+
+def _refuse_while_frozen(context: ReleaseContext) -> None:
+    """Refuse to promote while promotions are frozen; the question stays, with its evidence, and can be rejected."""
+    freezes = current_freezes(context)
+    if freezes:
+        raise AnswerRefusedError(
+            f"Refusing to promote v{context.release.version}: {describe_freezes(freezes)}.", find_remedy(freezes)
+        )
 
 
 def _require_reason(context: ReleaseContext, answer: Answer) -> None:
@@ -116,7 +131,7 @@ def require_promotion_approved(context: ReleaseContext) -> ModelRegistered:
     """Return the approved model, after comparing it with storage and catalog.
 
     Raises:
-        ApprovalError: nobody approved it, it has changed since, or the approval was used before.
+        ApprovalError: nobody approved it, it has changed since, or the approval is too old or was used before.
         IllegalTransitionError: the version was not validated.
     """
     release = context.release
@@ -126,6 +141,8 @@ def require_promotion_approved(context: ReleaseContext) -> ModelRegistered:
     answer = release.require(ApprovalAnswered)
     if answer.decision is not Decision.PROMOTE:
         raise ApprovalError(f"v{release.version} was not approved: {answer.by} answered {answer.decision}.", ASK_AGAIN)
+    if release.open_switch is None:  # a switch that has begun is finished
+        _require_recent(context, answer)
     question, parts = release.require(ApprovalRequested), fingerprints.read_parts(context)
     if fingerprints.PAGE_PART in question.parts:
         parts |= fingerprints.read_page(context, question.parts[fingerprints.PAGE_PART])
@@ -135,6 +152,21 @@ def require_promotion_approved(context: ReleaseContext) -> ModelRegistered:
     if stage is not Stage.CHAMPION:  # the champion may be approved again, and is verified again
         stages.advance(stage, Stage.CHAMPION)
     return registered
+
+
+def _require_recent(context: ReleaseContext, answer: ApprovalAnswered) -> None:
+    """Refuse an approval that is older than the settings allow: shop and production have moved on.
+
+    Raises:
+        ApprovalError: it is.
+    """
+    hours = context.settings.release.approval_max_age_hours
+    if context.now() - answer.at > timedelta(hours=hours):
+        raise ApprovalError(
+            f"Refusing to promote v{context.release.version}: {answer.by} approved it at {answer.at:%Y-%m-%d %H:%M} "
+            f"UTC, more than {hours:g} hours ago (setting release.approval_max_age_hours).",
+            ASK_AGAIN,
+        )
 
 
 def require_rollback_approved(context: ReleaseContext) -> None:

@@ -50,6 +50,7 @@ def read_parts(context: ReleaseContext) -> dict[str, str]:
         "registered artifact": registered.tags.get(DIGEST_TAG, "none"),
         "extract": context.open_bundle(DataExtracted).digest,
         "settings": _sha256(context, release.opened.settings.key),
+        "policy": name_policy(context),
         "seed": str(results.facts["inputs"]["seed"]),
         "code": registered.metadata.get(CODE_METADATA, "none"),
         "production": _name_production(context),
@@ -104,6 +105,13 @@ def read_rollback_parts(context: ReleaseContext) -> dict[str, str]:
         "production": _name_production(context),
         "settings": _sha256(context, release.opened.settings.key),
     }
+
+
+def name_policy(context: ReleaseContext) -> str:
+    """Return the sha256 of the settings by which a candidate is judged and approved, as they are now."""
+    settings = context.settings
+    policy = {"gates": settings.gates.model_dump(mode="json"), "self_approval": settings.release.self_approval}
+    return hashlib.sha256(canonical_json(policy)).hexdigest()
 
 
 def fingerprint_of(parts: Mapping[str, str]) -> str:

@@ -22,11 +22,15 @@ from recdeploy_ops.domain.events import (
     RollbackRehearsed,
     TestValidated,
 )
+from recdeploy_ops.domain.freezes import find_remedy
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
 from recdeploy_ops.domain.release_plan import reconcile
+from recdeploy_ops.domain.remedies import Audience
+from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.evaluation.release_report import build_report, page_key, store_report
 from recdeploy_ops.evaluation.stored_reports import read_report
+from recdeploy_ops.rollout.freezes import current_freezes
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.resizing import RESIZE_PART
 from recdeploy_ops.rollout.tagging import tag_with_head
@@ -74,6 +78,7 @@ def ask(context: ReleaseContext, *, attempt: int, notice: str | None = None, lin
     notices = [*filter(None, [notice]), *_note_repetition(release, attempt)]
     if release.retrain_params.skip_test_deployment:
         notices.append("TEST was skipped (skip_test_deployment): nothing was served before this approval.")
+    notices += _note_freezes(context)
     parts = fingerprints.read_parts(context)
     report = build_report(context, _judge_size(parts))
     page = store_report(context, report)
@@ -198,6 +203,20 @@ def _judge_size(parts: Mapping[str, str]) -> list[dict[str, Any]]:
         return []
     finding = Finding("size", Verdict.HOLD, None, "stays", f"Once promoted, production is resized {resize}.")
     return [{"run": "production", **asdict(finding), "value": "changes"}]
+
+
+def _note_freezes(context: ReleaseContext) -> list[str]:
+    """Return what to know before an answer: that promotions are frozen, and that the version was rolled back."""
+    notes = []
+    freezes, serving = current_freezes(context), context.state.production
+    if freezes:
+        remedy = find_remedy(freezes).describe(Audience.AIRFLOW)
+        notes += [f"When this was asked, promotions were frozen {freeze}." for freeze in freezes]
+        notes.append(f"Promote is refused while they are. {remedy}")
+    version = context.state.versions[context.release.version]
+    if version.stage is Stage.RETIRED and serving and serving.version < version.number:
+        notes.append(f"v{version.number} was in production and was rolled back: the history says why.")
+    return notes
 
 
 def _note_repetition(release: Release, attempt: int) -> list[str]:

@@ -18,6 +18,7 @@
     ├── LockHeldError               another release or rollback is in progress
     ├── SwitchUnderWayError         this run is switching production: that must end first
     ├── ApprovalError               no approval covers the present state
+    │   ├── PromotionsFrozenError   nothing is promoted now: says until when; a rollback is always possible
     │   └── AnswerRefusedError      this answer does not count; the person is asked again
     │       └── SelfApprovalError   the requester may not approve their own run
     ├── StateMismatchError          OCI runs something that the ledger does not know
@@ -162,6 +163,10 @@ class SwitchUnderWayError(RecdeployError):
 
 class ApprovalError(RecdeployError):
     """No approval covers what a promotion or rollback would change."""
+
+
+class PromotionsFrozenError(ApprovalError):
+    """Nothing is promoted now: a person froze promotions, production was rolled back, or a window of the settings."""
 
 
 class AnswerRefusedError(ApprovalError):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from recdeploy_ops.domain.events import ChangeStarted
+    from recdeploy_ops.domain.freezes import Freeze
     from recdeploy_ops.domain.params import Params
     from recdeploy_ops.domain.versions import Serving, Version
 
@@ -158,6 +159,7 @@ class LedgerState:
         applied_size: the size that releases last applied to production, by creating or resizing it.
         origin: sha256 of the first entry, which tells two ledgers of one project apart; empty without entries.
         backtests: the newest stored side of a backtest of each version that was champion.
+        freezes: what freezes promotions until a person resumes them, oldest first.
     """
 
     seq: int = 0
@@ -172,6 +174,7 @@ class LedgerState:
     applied_size: SizeRequest = NO_REQUEST
     origin: str = ""
     backtests: Mapping[int, ChampionBacktested] = field(default_factory=lambda: MappingProxyType({}))
+    freezes: tuple[Freeze, ...] = ()
 
     @property
     def holding_release(self) -> Release | None:

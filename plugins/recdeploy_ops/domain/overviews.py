@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.events import ApprovalRequested, CandidateEvaluated, ModelTrained, TestDeployed
+from recdeploy_ops.domain.freezes import find_freezes
 from recdeploy_ops.domain.release_status import describe_progress, judge
 from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.stages import Stage
@@ -16,23 +17,28 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from recdeploy_ops.domain.entries import Entry
+    from recdeploy_ops.domain.freezes import FreezeWindow
     from recdeploy_ops.domain.ledger_state import LedgerState, Release
     from recdeploy_ops.domain.versions import Version
 
 MOST = 200  # releases and periods that are shown, newest first
 
 
-def describe_overview(entries: Sequence[Entry], project: str, now: datetime) -> dict[str, Any]:
+def describe_overview(
+    entries: Sequence[Entry], project: str, now: datetime, windows: Sequence[FreezeWindow] = ()
+) -> dict[str, Any]:
     """Return what is in production, what is in progress, the history and the versions.
 
     Args:
         entries: the whole ledger, in order; may be empty.
         project: name of the project.
         now: UTC.
+        windows: in which the settings freeze promotions.
 
     Returns:
-        plain values: ``project``, ``now``, ``status``, ``production``, ``release``, ``periods`` and ``releases``
-        (newest first, at most `MOST`), ``versions`` (newest first), ``entries`` (their number).
+        plain values: ``project``, ``now``, ``status``, ``production``, ``release``, ``freeze`` (what freezes promotions
+        now, each with ``cause``, ``reason``, ``by``, ``since`` and ``until``), ``periods`` and ``releases`` (newest
+        first, at most `MOST`), ``versions`` (newest first), ``entries`` (their number).
     """
     state = replay(entries)
     status = judge(state)
@@ -43,6 +49,7 @@ def describe_overview(entries: Sequence[Entry], project: str, now: datetime) -> 
         "status": {"phase": str(status.phase), "message": status.message},
         "production": asdict(state.production) if state.production else None,
         "release": _describe_release(state.holding_release) if state.holding_release else None,
+        "freeze": [asdict(freeze) for freeze in find_freezes(state.freezes, windows, now)],
         "periods": [asdict(period) for period in periods[: -MOST - 1 : -1]],
         "releases": [asdict(release) for release in releases[: -MOST - 1 : -1]],
         "versions": [

@@ -95,7 +95,7 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
         wanted: a version number, or ``previous``.
 
     Raises:
-        SettingsError: no such version exists.
+        SettingsError: no such version exists, or the previous one was rolled back.
         IllegalTransitionError: it never served, or serves now.
     """
     if state.production is None:
@@ -104,6 +104,8 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
         if state.previous_champion is None:
             raise _no_previous(state, state.production)
         wanted = state.previous_champion.version
+        if wanted > state.production.version:
+            raise _rolled_back(state, wanted, state.production.version)
     version = state.versions.get(wanted) if isinstance(wanted, int) else None
     if version is None:
         known = ", ".join(f"v{number}" for number, v in sorted(state.versions.items()) if v.stage is Stage.RETIRED)
@@ -112,6 +114,16 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
     if version.stage is not Stage.RETIRED:
         raise IllegalTransitionError(version.stage, Stage.CHAMPION)
     return version
+
+
+def _rolled_back(state: LedgerState, previous: int, serving: int) -> SettingsError:
+    """Return the error for `PREVIOUS` after a rollback: a version that was rolled back is never offered by itself."""
+    others = [f"v{n}" for n, v in sorted(state.versions.items()) if v.stage is Stage.RETIRED and n != previous]
+    return SettingsError(
+        f"v{serving} serves since production went back from v{previous}: {PREVIOUS!r} never goes forward. "
+        f"Others that have served: {', '.join(others) or 'none'}.",
+        Remedy(f"Name a version by its number, v{previous} too"),
+    )
 
 
 def _no_previous(state: LedgerState, serving: Serving) -> SettingsError:

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.domain.entries import Entry
     from recdeploy_ops.domain.events import Event
+    from recdeploy_ops.domain.freezes import Freeze
     from recdeploy_ops.domain.ledger_state import LedgerState, Release
 
 RULE = "=" * 60
+FROZEN_MARK = "🧊"
 NO_PRODUCTION = "⬜ PRODUCTION: No production deployment"
 SERVED = frozenset({Stage.CHAMPION, Stage.RETIRED})
 # How far a release has come, by its newest event.
@@ -65,6 +67,8 @@ PROGRESS = {
     EventType.ADOPTED: "has recorded what OCI has",
     EventType.RELEASE_REJECTED: "is rejected, and to be closed",
     EventType.RELEASE_CLOSED: "is closed",
+    EventType.PROMOTIONS_FROZEN: "has frozen promotions",
+    EventType.PROMOTIONS_RESUMED: "has resumed promotions",
 }
 
 
@@ -111,8 +115,15 @@ def title_of(project_name: str) -> str:
     return project_name.replace("-", " ").title()
 
 
-def summarise(state: LedgerState, project_name: str, title: str | None = None) -> str:
-    """Return the guide's deployment summary, with this title or else the project's name as one."""
+def summarise(state: LedgerState, project_name: str, title: str | None = None, freezes: Iterable[Freeze] = ()) -> str:
+    """Return the guide's deployment summary.
+
+    Args:
+        state: of the ledger.
+        project_name: as in the settings.
+        title: of the summary; by default the project's name for people.
+        freezes: what freezes promotions now; each adds a line.
+    """
     title = title or title_of(project_name)
     lines = [RULE, f"🎯 {title} - Deployment Status", RULE, ""]
     if state.production:
@@ -133,6 +144,7 @@ def summarise(state: LedgerState, project_name: str, title: str | None = None) -
         f"📊 Current Version: {current}",
         f"📦 Total Deployments: {served}",
         f"🩺 {status.phase}: {status.message}",
+        *(f"{FROZEN_MARK} Promotions are frozen {_printable(str(freeze))}" for freeze in freezes),
     ]
     return "\n".join([*lines, RULE])
 
@@ -196,6 +208,11 @@ def _show(value: object) -> str:
     text = str(value)
     if not text.isprintable() or any(character in ' ="\\' for character in text):
         text = json.dumps(text, ensure_ascii=False)
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
+    """Return a text without characters that a terminal would obey or not show."""
     return "".join(_escape(character) for character in text)
 
 

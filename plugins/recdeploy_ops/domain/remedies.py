@@ -113,6 +113,41 @@ class ChangeSetting(Remedy):
 
 
 @dataclass(frozen=True)
+class ResumePromotions(Remedy):
+    """End what freezes promotions, or wait for its end, and then go on.
+
+    Attributes:
+        is_recorded: whether the ledger has a freeze or a hold, which a person ends.
+        until: when the last window of the settings has ended, in words; empty if there is none.
+        setting: the setting of the windows.
+        task: the Airflow task to run again then; None for an answer that is to be given again.
+    """
+
+    action: str = ""
+    is_recorded: bool = True
+    until: str = ""
+    setting: str = ""
+    task: str | None = None
+
+    def describe(self, audience: Audience) -> str:
+        """Return the remedy as a sentence."""
+        ways = []
+        if self.is_recorded and audience is Audience.AIRFLOW:
+            ways.append("trigger recommender_freeze with freeze off and a reason")
+        elif self.is_recorded:
+            ways.append("run `python -m recdeploy_ops resume --reason TEXT`")
+        if self.until:
+            ways.append(f"wait until {self.until} (or change the setting {self.setting})")
+        again = "answer again"
+        if self.task and audience is Audience.AIRFLOW:
+            again = f"clear the task {self.task!r} of this run (with its downstream)"
+        elif audience is not Audience.AIRFLOW:
+            again = AGAIN[audience]
+        text = " and ".join(ways)
+        return f"{text[0].upper()}{text[1:]}, then {again}."
+
+
+@dataclass(frozen=True)
 class ImportProduction(Remedy):
     """Import as production a deployment that this project did not make, or ignore it; `action` comes last.
 

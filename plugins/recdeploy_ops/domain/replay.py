@@ -21,6 +21,8 @@ from recdeploy_ops.domain.events import (
     ModelRegistered,
     ModelRestored,
     Promoted,
+    PromotionsFrozen,
+    PromotionsResumed,
     Purpose,
     ReleaseClosed,
     ReleaseOpened,
@@ -30,7 +32,9 @@ from recdeploy_ops.domain.events import (
     SwitchStarted,
     TestValidated,
 )
+from recdeploy_ops.domain.freezes import Freeze, FreezeCause
 from recdeploy_ops.domain.gates.verdicts import Verdict
+from recdeploy_ops.domain.holds import after_switch
 from recdeploy_ops.domain.ledger_state import LedgerState, Release
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.domain.stages import Stage, advance
@@ -176,7 +180,8 @@ def _switch(event: SwitchDone, state: LedgerState, entry: Entry) -> LedgerState:
         state = replace(state, applied_size=state.releases[entry.run_id].retrain_params.size)
     state = _with_stage(state, serving.version, Stage.CHAMPION)
     champion = state.versions[serving.version].verified()
-    return replace(_with_version(state, champion), production=serving)
+    state = replace(_with_version(state, champion), production=serving)
+    return after_switch(state, event, previous, entry)
 
 
 @_apply.register
@@ -230,6 +235,17 @@ def _close(event: ReleaseClosed, state: LedgerState, entry: Entry) -> LedgerStat
     release = replace(state.releases[entry.run_id], is_open=False, outcome=event.outcome)
     holder = None if state.holder == entry.run_id else state.holder
     return replace(_with_release(state, release), holder=holder)
+
+
+@_apply.register
+def _freeze(event: PromotionsFrozen, state: LedgerState, entry: Entry) -> LedgerState:
+    freeze = Freeze(FreezeCause.PERSON, event.reason, event.by, entry.at.isoformat())
+    return replace(state, freezes=(*state.freezes, freeze))
+
+
+@_apply.register
+def _resume(event: PromotionsResumed, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - all rules are called alike
+    return replace(state, freezes=())
 
 
 def _merged(release: Release, entry: Entry) -> Mapping[EventType, Event]:

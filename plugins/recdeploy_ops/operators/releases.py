@@ -202,16 +202,33 @@ class HousekeepingOperator(ReleaseStepOperator):
         return summary
 
 
+class FreezePromotionsOperator(ReleaseStepOperator):
+    """Freezes promotions, or resumes them, as the person who triggered the run asks."""
+
+    step = "freeze_promotions"
+
+    def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:  # noqa: ARG002 - as its base
+        """Return the run's params, who triggered it, and when."""
+        run: Any = context["dag_run"]
+        chosen = {name: context["params"][name] for name in ("freeze", "reason")}
+        return {**chosen, "by": _name_requester(run), "asked_at": run.run_after}
+
+
+def _name_requester(run: Any) -> str | None:
+    """Return who triggered a run, as Airflow has recorded it; None for the schedule."""
+    requester: str | None = getattr(run, "triggering_user_name", None)
+    return escaped(requester) if requester else None
+
+
 def _opening(
     release: ReleaseContext, context: Context, kind: type[RetrainParams] | type[RollbackParams], **more: object
 ) -> Opening:
     """Return who triggered this run, with the params of its form and more."""
     run: Any = context["dag_run"]
-    requester: str | None = getattr(run, "triggering_user_name", None)
     return Opening(
         dag_id=run.dag_id,
         params=read_params(kind, {**context["params"], **more}),
-        triggered_by=escaped(requester) if requester else None,
+        triggered_by=_name_requester(run),
         has_ended=lambda holder: has_ended(release, context, holder),
     )
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from recdeploy_ops.domain.freezes import FreezeWindow
 from recdeploy_ops.domain.gates.behaviour import ListThresholds
 from recdeploy_ops.domain.gates.history import HistoryThresholds
 from recdeploy_ops.domain.gates.newest import NewestThresholds
@@ -168,10 +169,12 @@ class ServingSettings(Section):
 
 
 class ReleaseSettings(Section):
-    """Deadlines of a release."""
+    """Deadlines of a release, and when nothing is promoted."""
 
     approval_timeout_hours: Annotated[float, Field(gt=0, le=30 * 24, allow_inf_nan=False), NUMBER] = 72
+    approval_max_age_hours: Annotated[float, Field(gt=0, le=30 * 24, allow_inf_nan=False), NUMBER] = 24
     self_approval: bool = True
+    freeze_windows: tuple[FreezeWindow, ...] = ()
     test_lease_hours: Annotated[float, Field(gt=0, le=365 * 24, allow_inf_nan=False), NUMBER] = 96
     deployment_timeout_minutes: Annotated[float, Field(gt=0, le=24 * 60, allow_inf_nan=False), NUMBER] = 60
     poll_seconds: Seconds = 30

@@ -30,6 +30,7 @@ from recdeploy_ops.rollout.catalog_artifacts import fetch_from_catalog
 from recdeploy_ops.rollout.creation import advance_creation
 from recdeploy_ops.rollout.current import make_current
 from recdeploy_ops.rollout.deployable_models import require_usable
+from recdeploy_ops.rollout.freezes import require_promotions_allowed
 from recdeploy_ops.rollout.production import deployment_name, find_production
 from recdeploy_ops.rollout.production_reports import reporting_production
 from recdeploy_ops.rollout.resizing import advance_resize, describe_failed_resize
@@ -52,6 +53,7 @@ def advance(context: ReleaseContext) -> Outcome:
 
     Raises:
         ApprovalError: the approval does not cover what would be promoted.
+        PromotionsFrozenError: nothing is promoted now; says until when.
         MissingInputError: a required result is gone; says which task to run again.
         PromotionFailedError: the switch failed; says what production serves now.
         SwitchInterruptedError: trying again may help; says what state production is in.
@@ -78,6 +80,7 @@ def _switch(context: ReleaseContext) -> Waiting | Deployment:
     approved = require_promotion_approved(context)
     champion = context.state.production
     if context.release.open_switch is None:
+        require_promotions_allowed(context)
         reconcile(context.state, find_production(context))
         fingerprints.require_whole(context)
         _require_registered_artifact(context, approved)

@@ -22,7 +22,7 @@ def show_overview(dag_id: Annotated[str, Path()], response: Response) -> dict[st
     response.headers["Cache-Control"] = "no-store"
     with opened_project(dag_id, "the ledger") as (settings, store):
         entries = Ledger(store, settings.project_name, utc_now).entries()
-        return describe_overview(entries, settings.project_name, utc_now())
+        return describe_overview(entries, settings.project_name, utc_now(), settings.release.freeze_windows)
 
 
 @router.get("/api/period/{dag_id}", dependencies=[Depends(requires_access_dag("GET"))])

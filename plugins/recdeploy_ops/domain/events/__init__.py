@@ -46,6 +46,8 @@ from recdeploy_ops.domain.events.releases import (
     TERMINAL,
     Adopted,
     LedgerStarted,
+    PromotionsFrozen,
+    PromotionsResumed,
     Purpose,
     ReleaseClosed,
     ReleaseOpened,
@@ -90,6 +92,8 @@ _CLASSES: tuple[type[Event], ...] = (
     TakeoverStarted,
     ReleaseRejected,
     ReleaseClosed,
+    PromotionsFrozen,
+    PromotionsResumed,
 )
 EVENTS: Mapping[EventType, type[Event]] = {event.type: event for event in _CLASSES}
 
@@ -123,6 +127,8 @@ __all__ = [
     "ProductionFailed",
     "ProductionLost",
     "Promoted",
+    "PromotionsFrozen",
+    "PromotionsResumed",
     "Purpose",
     "RehearsalStarted",
     "ReleaseClosed",

@@ -44,6 +44,8 @@ class EventType(StrEnum):
     TAKEOVER_STARTED = "takeover_started"
     RELEASE_REJECTED = "release_rejected"
     RELEASE_CLOSED = "release_closed"
+    PROMOTIONS_FROZEN = "promotions_frozen"
+    PROMOTIONS_RESUMED = "promotions_resumed"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Events of the ledger itself, and of a release's beginning and end."""
+"""Events of the ledger itself, of a release's beginning and end, and of freezes, which belong to no release."""
 
 from __future__ import annotations
 
@@ -154,3 +154,25 @@ class Adopted(Event):
     highest_version: int
     production: Serving | None
     previous_champion: Serving | None
+
+
+@dataclass(frozen=True)
+class PromotionsFrozen(Event):
+    """A person froze promotions. A rollback does so by its own event, `RolledBack`."""
+
+    type: ClassVar = EventType.PROMOTIONS_FROZEN
+    task: ClassVar = "freeze_promotions"
+
+    reason: FreeText
+    by: FreeText
+
+
+@dataclass(frozen=True)
+class PromotionsResumed(Event):
+    """A person ended every freeze of the ledger, the hold after a rollback included."""
+
+    type: ClassVar = EventType.PROMOTIONS_RESUMED
+    task: ClassVar = "freeze_promotions"
+
+    reason: FreeText
+    by: FreeText

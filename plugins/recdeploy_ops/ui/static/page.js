@@ -110,6 +110,18 @@
           : null));
   }
 
+  const freezeOf = (dagId) => dagId.replace(/_retrain$/, "_freeze");
+  const CAUSES = { person: "Frozen by a person", rollback: "Held after a rollback", window: "A window of the settings" };
+
+  const Frozen = ({ dagId, freezes }) =>
+    h(Section, { title: "Promotions are frozen", note: "Releases train, validate and ask; nothing is promoted. A rollback is always possible." },
+      ...freezes.map((freeze, index) => h(Facts, { key: index, rows: [
+        [CAUSES[freeze.cause] || freeze.cause, freeze.reason],
+        ["By", freeze.by || "an automatic rollback"],
+        ["Since", moment(freeze.since)],
+        ["Until", moment(freeze.until) || "a person resumes them"]] })),
+      freezes.some((freeze) => !freeze.until) ? h(To, { path: `/dags/${freezeOf(dagId)}` }, "Resume promotions") : null);
+
   const describePeriod = (period) => period
     ? `v${period.serving.version} (${short(period.serving.digest)}), from ${moment(period.serving.since)} to ${moment(period.until) || "now"}`
     : "Nothing was known to be in production then.";
@@ -216,7 +228,7 @@
   }
 
   function Page({ dagId }) {
-    const fixed = dagId ? dagId.replace(/_(rollback|adopt|housekeeping)$/, "_retrain") : null;
+    const fixed = dagId ? dagId.replace(/_(rollback|adopt|freeze|housekeeping)$/, "_retrain") : null;
     const recommenders = useRecommenders(fixed);
     const [chosen, setChosen] = React.useState(null);
     const shown = fixed || chosen || recommenders[0] || RETRAIN;
@@ -233,7 +245,8 @@
             : null),
         error ? h(Text, { role: "alert", color: "fg.error" }, error) : null,
         overview
-          ? [h(Now, { key: "now", overview }),
+          ? [overview.freeze.length ? h(Frozen, { key: "frozen", dagId: shown, freezes: overview.freeze }) : null,
+             h(Now, { key: "now", overview }),
              h(RollBack, { key: `roll-back-${shown}`, dagId: shown, overview, reload }),
              h(Then, { key: "then", dagId: shown, periods: overview.periods }),
              h(History, { key: "history", releases: overview.releases }),
