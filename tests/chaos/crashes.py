@@ -219,7 +219,7 @@ class Worker:
         """Return settings with storage in the emulator and few probes."""
         values = yaml.safe_load((INCLUDE / "recommender.yaml").read_text())
         values["storage"] = f"oci://shop@{self.emulator.namespace}/{PREFIX}"
-        values["release"]["poll_seconds"] = 0.02
+        values["release"] |= {"poll_seconds": 0.02, "bake_minutes": 0}
         values["probes"] |= {"known_users": 6, "unknown_users": 2, "malformed_requests": 2, "latency_requests": 2}
         values["probes"] |= {"consecutive_answers": 2, "repeat_seconds": 0.01}
         values["source"]["sql_folder"] = str(INCLUDE / "sql")

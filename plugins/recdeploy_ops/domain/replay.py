@@ -233,7 +233,7 @@ def _close(event: ReleaseClosed, state: LedgerState, entry: Entry) -> LedgerStat
 
 
 def _merged(release: Release, entry: Entry) -> Mapping[EventType, Event]:
-    void = find_voided(entry.type)
+    void = find_voided(entry.type, release.events)
     valid = {kind: event for kind, event in release.events.items() if kind not in void}
     return MappingProxyType({**valid, entry.type: entry.event})
 

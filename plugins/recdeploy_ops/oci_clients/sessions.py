@@ -145,6 +145,23 @@ class OciSession:
 
         return self._client(oci.vault.VaultsClient, "vaults", retry_strategy=_retry_strategy(SECRET_SECONDS))
 
+    @cached_property
+    def monitoring(self) -> Any:
+        """Return the Monitoring client that reads metrics, and lists and changes alarms."""
+        import oci.monitoring
+
+        return self._client(oci.monitoring.MonitoringClient, "monitoring")
+
+    @cached_property
+    def metrics_ingestion(self) -> Any:
+        """Return the Monitoring client that posts metrics: OCI takes them at an endpoint of their own."""
+        import oci.monitoring
+
+        client = self._client(oci.monitoring.MonitoringClient, "metrics_ingestion")
+        base = client.base_client
+        base.endpoint = base.endpoint.replace("://telemetry.", "://telemetry-ingestion.", 1)
+        return client
+
     def predictions(self, base_url: str, *, timeout_seconds: float) -> Any:
         """Return a client for deployed models, without retries and breaker: probes must see every failure.
 

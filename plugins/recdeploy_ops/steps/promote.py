@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.approvals import fingerprints
@@ -16,6 +17,7 @@ from recdeploy_ops.domain.errors import (
 )
 from recdeploy_ops.domain.events import (
     ApprovalAnswered,
+    BaselineMeasured,
     Promoted,
     RollbackRehearsed,
     SwitchStarted,
@@ -24,6 +26,8 @@ from recdeploy_ops.domain.events import (
 from recdeploy_ops.domain.records import Deployment, Role
 from recdeploy_ops.domain.release_plan import reconcile, require_unused
 from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.evaluation.served_lists import expect_served
+from recdeploy_ops.evaluation.watching import count_probes, measure_baseline, plan_watch, probe_production
 from recdeploy_ops.oci_clients.tags import without_lease
 from recdeploy_ops.rollout import deletion
 from recdeploy_ops.rollout.catalog_artifacts import fetch_from_catalog
@@ -41,10 +45,12 @@ from recdeploy_ops.workspaces import workspace
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.events import ModelRegistered
-    from recdeploy_ops.domain.versions import Serving
+    from recdeploy_ops.domain.versions import Serving, Version
     from recdeploy_ops.domain.waiting import Outcome
 
 log = logging.getLogger(__name__)
+
+BASELINE_WINDOWS = 2  # as many probes as so many windows: docs/watching.md says what fewer would miss
 
 
 def advance(context: ReleaseContext) -> Outcome:
@@ -85,6 +91,8 @@ def _switch(context: ReleaseContext) -> Waiting | Deployment:
         return _make_first_production(context, approved)
     if champion.version != approved.version:
         _require_rollback_rehearsed(context, champion)
+    if context.release.open_switch is None and champion.version != approved.version:
+        _measure_champion(context, champion, context.state.versions[approved.version])
     version = context.state.versions[approved.version]
     switch = model_switch(context, champion.deployment_id, version, approved.model_id)
     return advance_switch(context, SwitchStarted, switch)
@@ -110,6 +118,25 @@ def _require_rollback_rehearsed(context: ReleaseContext, champion: Serving) -> N
         raise MissingInputError(
             f"v{champion.version} serves, and this run has not rehearsed a rollback to it", task="backup_production"
         )
+
+
+def _measure_champion(context: ReleaseContext, champion: Serving, approved: Version) -> None:
+    """Probe what serves before the switch, for the bake to compare with: with the same users, and twice as often.
+
+    Probes that are lost do not stop a promotion: then the bake has nothing to compare with, and holds.
+    """
+    if not context.settings.release.bake_minutes or context.release.get(BaselineMeasured):
+        return
+    probes = BASELINE_WINDOWS * context.settings.watch.requests
+    known, unknown, _ = count_probes(probes)
+    seed = context.release.retrain_params.seed
+    expected = expect_served(context, approved, known=known, unknown=unknown, seed=seed)
+    send = context.deployments.sender(champion.url, timeout_seconds=context.settings.probes.timeout_seconds)
+    ends = context.now() + timedelta(minutes=BASELINE_WINDOWS * context.settings.watch.window_minutes)
+    planned = plan_watch(expected, probes, seed=seed)
+    answers = probe_production(send, planned, expected, is_over=lambda: context.now() >= ends)
+    context.record(BaselineMeasured(champion.version, measure_baseline(answers)))
+    log.info("v%s was probed before the switch: %s answers, %s lost.", champion.version, answers.answered, answers.lost)
 
 
 def _make_first_production(context: ReleaseContext, approved: ModelRegistered) -> Waiting | Deployment:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from recdeploy_ops.domain.events.baking import BakeEnded, BakeStarted, BaselineMeasured, WindowJudged
 from recdeploy_ops.domain.events.base import Event, EventType
 from recdeploy_ops.domain.events.candidates import (
     ApprovalAnswered,
@@ -33,6 +34,7 @@ from recdeploy_ops.domain.events.production import (
     Resized,
     ResizeStarted,
     RestoreStarted,
+    RollbackCause,
     RollbackRehearsed,
     RolledBack,
     SwitchDone,
@@ -73,6 +75,7 @@ _CLASSES: tuple[type[Event], ...] = (
     TestValidated,
     ApprovalRequested,
     ApprovalAnswered,
+    BaselineMeasured,
     SwitchStarted,
     SwitchFailed,
     Promoted,
@@ -83,6 +86,9 @@ _CLASSES: tuple[type[Event], ...] = (
     ProductionFailed,
     ResizeStarted,
     Resized,
+    BakeStarted,
+    WindowJudged,
+    BakeEnded,
     RehearsalStarted,
     RollbackRehearsed,
     ModelRestored,
@@ -104,6 +110,9 @@ __all__ = [
     "ApprovalRequested",
     "ArtifactBuilt",
     "BackupFailed",
+    "BakeEnded",
+    "BakeStarted",
+    "BaselineMeasured",
     "CandidateChecked",
     "CandidateEvaluated",
     "ChampionBacktested",
@@ -132,6 +141,7 @@ __all__ = [
     "ResizeStarted",
     "Resized",
     "RestoreStarted",
+    "RollbackCause",
     "RollbackRehearsed",
     "RolledBack",
     "StoredEvent",
@@ -142,4 +152,5 @@ __all__ = [
     "TakeoverStarted",
     "TestDeployed",
     "TestValidated",
+    "WindowJudged",
 ]
