@@ -1,9 +1,10 @@
 """A promoted version is watched: it passes, is held, or goes back to the previous champion by itself, once."""
 
 import pytest
-from steps.bakes import baking, baking_run, finish_at_once, serve_secretly
-from steps.factories import Run, answer_of, served, tidy_up
+from steps.bakes import LEAST, REQUESTS, baking_run, serve_secretly
+from steps.factories import answer_of, served, tidy_up
 
+from recdeploy_ops.domain import baking
 from recdeploy_ops.domain.baking import BakeResult, Health
 from recdeploy_ops.domain.errors import ApprovalError, BakeHeldError, LockHeldError, PromotionFailedError
 from recdeploy_ops.domain.events import (
@@ -25,11 +26,22 @@ from recdeploy_ops.steps import bake
 DEGRADED = Health.DEGRADED
 
 
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch):
+    monkeypatch.setattr(baking, "LEAST_REQUESTS", LEAST)
+
+
 @pytest.fixture
-def promoted(context, approved, tmp_path):
+def promoted(context, validated, begin_with, tmp_path):
     """v2 was promoted over v1, and is to be watched."""
+
+    def make():
+        validated(2).answer(Decision.PROMOTE)
+        baking_run(context, "run-2", tmp_path).promote()
+
+    begin_with("promoted-and-to-bake", make)
     second = baking_run(context, "run-2", tmp_path)
-    second.promote()
+    second.context.refresh()
     return second
 
 
@@ -43,7 +55,7 @@ def test_a_version_that_answers_as_it_should_passes(context, promoted):
     assert promoted.bake() == {"bake": "passed", "version": 2}
     windows = judged(promoted.context)
     assert [window.health for window in windows] == [Health.HEALTHY] * 3
-    assert all(window.found.requests >= 200 for window in windows)
+    assert all(window.found.requests >= REQUESTS for window in windows)
     assert [len(window.windows) for window in windows] == [1, 2, 3]
     promoted.close()
     release = promoted.context.refresh().releases["run-2"]
@@ -56,7 +68,7 @@ def test_the_champion_is_measured_before_the_switch_with_twice_the_requests(prom
     order = list(release.events)
     measured = release.require(BaselineMeasured)
     assert order.index(BaselineMeasured.type) < order.index(SwitchStarted.type)
-    assert (measured.version, measured.baseline.requests) == (1, 400)
+    assert (measured.version, measured.baseline.requests) == (1, 2 * REQUESTS)
     assert measured.baseline.is_measured
 
 
@@ -156,7 +168,7 @@ def test_without_requests_the_bake_holds_and_the_version_stays(context, promoted
     emulator.fail_next("Predict", "status", status=429, times=None)
     with pytest.raises(
         BakeHeldError,
-        match=r"v2 stays in production, but its bake could not be passed: .* 3 missing; 0 requests were seen, 200 are needed",
+        match=r"v2 stays in production, but its bake could not be passed: .* 3 missing; 0 requests were seen, 40 are needed",
     ):
         promoted.bake()
     emulator.clear_faults()
@@ -169,8 +181,8 @@ def test_without_requests_the_bake_holds_and_the_version_stays(context, promoted
 
 
 def test_server_errors_are_counted_and_a_champion_that_serves_well_comes_back(context, promoted, emulator):
-    emulator.fail_next("Predict", "status", status=503, times=600)
-    with pytest.raises(PromotionFailedError, match="200 of 200 requests ended in a server error"):
+    emulator.fail_next("Predict", "status", status=503, times=3 * REQUESTS)
+    with pytest.raises(PromotionFailedError, match="48 of 48 requests ended in a server error"):
         promoted.bake()
     assert served(context) == 1
 
@@ -184,7 +196,7 @@ def test_customers_requests_count_beside_the_probes(context, promoted, emulator)
     promoted.context.now.reach(waiting.deadline)
     bake.advance(promoted.context)
     found = promoted.context.release.require(WindowJudged).found
-    assert (found.requests, found.errors.count) == (230, 7)
+    assert (found.requests, found.errors.count) == (REQUESTS + 30, 7)
 
 
 def test_a_first_production_cannot_go_back_and_is_held(context, validated, emulator, tmp_path):
@@ -192,7 +204,7 @@ def test_a_first_production_cannot_go_back_and_is_held(context, validated, emula
     first.answer(Decision.PROMOTE)
     first = baking_run(context, "run-1", tmp_path)
     first.promote()
-    emulator.fail_next("Predict", "status", status=500, times=600)
+    emulator.fail_next("Predict", "status", status=500, times=3 * REQUESTS)
     with pytest.raises(BakeHeldError, match="there is no previous champion to go back to"):
         first.bake()
     first.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.oci_clients.sessions import calling
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 DEPLOYMENTS = "oci_datascience_modeldeploy"  # OCI's namespace of the metrics of model deployments
 NAMESPACE = "recdeploy"  # of this project's metrics
 SERVER_ERROR = "5XX"
+MINUTE = timedelta(minutes=1)
 PENDING = "PT5M"  # how long a rule must hold before an alarm fires
 
 
@@ -73,9 +75,9 @@ class Monitoring:
             CloudUnavailableError: Monitoring does not answer.
         """
         where = f'{{resourceId = "{deployment_id}"}}'
-        requests = self._points(f"PredictRequestCount[1m]{where}.grouping().sum()", start, end)
+        requests = self._per_minute(f"PredictRequestCount[1m]{where}.grouping().sum()", start, end)
         failed = f'{{resourceId = "{deployment_id}", statusFamily = "{SERVER_ERROR}"}}'
-        errors = self._points(f"PredictResponse[1m]{failed}.grouping().count()", start, end)
+        errors = self._per_minute(f"PredictResponse[1m]{failed}.grouping().count()", start, end)
         total = int(sum(requests))
         return Counts(total, min(int(sum(errors)), total), self._read_p95(deployment_id, start, end))
 
@@ -172,22 +174,27 @@ class Monitoring:
             self._session.monitoring.update_alarm(alarm_id, sdk.UpdateAlarmDetails(**wanted))
 
     def _read_p95(self, deployment_id: str, start: datetime, end: datetime) -> float | None:
-        """Return the percentile over the whole time; None without successful answers, or for less than a minute."""
-        minutes = min(int((end - start).total_seconds() // 60), 60)
+        """Return the percentile over the last hour at most; None without successful answers, or for under a minute."""
+        minutes = min(int((end - start) / MINUTE), 60)
         if minutes < 1:
             return None
         query = (
             f'PredictLatency[{minutes}m]{{resourceId = "{deployment_id}", result = "Success"}}'
             ".grouping().percentile(0.95)"
         )
-        points = self._points(query, start, end)
+        points = self._points(query, end, end + MINUTE)
         return points[-1] if points else None
 
-    def _points(self, query: str, start: datetime, end: datetime) -> Sequence[float]:
+    def _per_minute(self, query: str, start: datetime, end: datetime) -> Sequence[float]:
+        """Return the values of the minutes from start to end: OCI names a window by the moment at which it ends."""
+        return self._points(query, start + MINUTE, end + MINUTE)
+
+    def _points(self, query: str, first: datetime, until: datetime) -> Sequence[float]:
+        """Return the values of the windows that end from the first moment on, until before the other, a minute apart."""
         import oci.monitoring.models as sdk
 
         details = sdk.SummarizeMetricsDataDetails(
-            namespace=DEPLOYMENTS, query=query, start_time=start, end_time=end, resolution="1m"
+            namespace=DEPLOYMENTS, query=query, start_time=first, end_time=until, resolution="1m"
         )
         with calling(f"read {query}"):
             streams = self._session.monitoring.summarize_metrics_data(self._compartment, details).data
