@@ -12,7 +12,7 @@ from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.rollout import waits
 from recdeploy_ops.rollout.production import find_production
 
-REQUESTS = 48  # in a window; twice as many before the switch are enough for a 95th percentile
+REQUESTS = 48  # in a window; three times as many before the switch are enough for a 95th percentile
 LEAST = 40  # that count, in place of 200, which would take long
 
 

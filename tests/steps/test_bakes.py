@@ -63,12 +63,12 @@ def test_a_version_that_answers_as_it_should_passes(context, promoted):
     assert served(context) == 2
 
 
-def test_the_champion_is_measured_before_the_switch_with_twice_the_requests(promoted):
+def test_the_champion_is_measured_before_the_switch_with_three_times_the_requests(promoted):
     release = promoted.context.release
     order = list(release.events)
     measured = release.require(BaselineMeasured)
     assert order.index(BaselineMeasured.type) < order.index(SwitchStarted.type)
-    assert (measured.version, measured.baseline.requests) == (1, 2 * REQUESTS)
+    assert (measured.version, measured.baseline.requests) == (1, 3 * REQUESTS)
     assert measured.baseline.is_measured
 
 

@@ -110,7 +110,7 @@ class Measurements:
         wrong_release: of the probes, answered with another version or digest.
         wrong_lists: of the probes for known users, answered with another list than the artifact's.
         fallbacks: of the probes for known users, answered as for a new user.
-        latency: of the probes for known users that got a list.
+        latency: of the probes for users that got a list.
     """
 
     requests: int

@@ -40,7 +40,7 @@ class Answers:
         known: answers for known users.
         wrong_lists: of them, with another list than the artifact's.
         fallbacks: of them, as for a new user.
-        seconds: of the answers for known users.
+        seconds: of the answers for known and unknown users.
         problems: the first faults, in words.
     """
 
@@ -105,7 +105,7 @@ def tally(pairs: Sequence[tuple[Probe, Reply]], expected: Expectation) -> Answer
         known=facts.known.asked,
         wrong_lists=facts.known.asked - facts.known.agreed,
         fallbacks=sum(_is_fallback(reply) for reply in of_known),
-        seconds=tuple(reply.seconds for reply in of_known),
+        seconds=tuple(reply.seconds for probe, reply in good if probe.user_id is not None),
         problems=(*facts.known.problems, *facts.unknown.problems, *facts.malformed.problems),
     )
 

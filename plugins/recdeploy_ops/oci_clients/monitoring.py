@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.oci_clients.sessions import calling
@@ -65,7 +66,18 @@ class Monitoring:
 
     def __init__(self, session: OciSession) -> None:
         self._session = session
-        self._compartment = session.profile.compartment_id
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._session.monitoring(posts=False)
+
+    @cached_property
+    def _posting_client(self) -> Any:
+        return self._session.monitoring(posts=True)
+
+    @property
+    def _compartment(self) -> str:
+        return self._session.profile.compartment_id
 
     def count_answers(self, deployment_id: str, start: datetime, end: datetime) -> Counts:
         """Return what OCI has counted of a deployment's answers from start to end; it counts with a delay of minutes.
@@ -107,7 +119,7 @@ class Monitoring:
         ]
         details = sdk.PostMetricDataDetails(metric_data=metrics, batch_atomicity="ATOMIC")
         with calling(f"post the metrics {', '.join(values)}"):
-            self._session.metrics_ingestion.post_metric_data(details)
+            self._posting_client.post_metric_data(details)
 
     def keep_alarm(self, alarm: Alarm, *, project: str, topic_id: str) -> str:
         """Create an alarm, or update it where it differs; return ``created``, ``updated`` or ``kept``.
@@ -144,13 +156,13 @@ class Monitoring:
     def _find_alarm(self, name: str) -> Any | None:
         """Return the alarm with a display name in full; None if there is none."""
         with calling(f"list the alarms named {name!r}"):
-            found = self._session.monitoring.list_alarms(
+            found = self._client.list_alarms(
                 self._compartment, display_name=name, lifecycle_state="ACTIVE"
             ).data
         if not found:
             return None
         with calling(f"read the alarm {name!r}"):
-            return self._session.monitoring.get_alarm(found[0].id).data
+            return self._client.get_alarm(found[0].id).data
 
     def _create_alarm(self, wanted: Mapping[str, Any], project: str) -> None:
         import oci.monitoring.models as sdk
@@ -165,13 +177,13 @@ class Monitoring:
         # The SDK's own retry token, new each time: with a constant one, an alarm that somebody deletes would stay away
         # for a day.
         with calling(f"create the alarm {wanted['display_name']!r}"):
-            self._session.monitoring.create_alarm(details)
+            self._client.create_alarm(details)
 
     def _update_alarm(self, alarm_id: str, wanted: Mapping[str, Any]) -> None:
         import oci.monitoring.models as sdk
 
         with calling(f"update the alarm {wanted['display_name']!r}"):
-            self._session.monitoring.update_alarm(alarm_id, sdk.UpdateAlarmDetails(**wanted))
+            self._client.update_alarm(alarm_id, sdk.UpdateAlarmDetails(**wanted))
 
     def _read_p95(self, deployment_id: str, start: datetime, end: datetime) -> float | None:
         """Return the percentile over the last hour at most; None without successful answers, or for under a minute."""
@@ -197,5 +209,5 @@ class Monitoring:
             namespace=DEPLOYMENTS, query=query, start_time=first, end_time=until, resolution="1m"
         )
         with calling(f"read {query}"):
-            streams = self._session.monitoring.summarize_metrics_data(self._compartment, details).data
+            streams = self._client.summarize_metrics_data(self._compartment, details).data
         return [point.value for stream in streams for point in stream.aggregated_datapoints]

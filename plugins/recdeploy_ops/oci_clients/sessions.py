@@ -145,21 +145,14 @@ class OciSession:
 
         return self._client(oci.vault.VaultsClient, "vaults", retry_strategy=_retry_strategy(SECRET_SECONDS))
 
-    @cached_property
-    def monitoring(self) -> Any:
-        """Return the Monitoring client that reads metrics, and lists and changes alarms."""
+    def monitoring(self, *, posts: bool) -> Any:
+        """Return a Monitoring client; one that posts metrics has OCI's endpoint for that."""
         import oci.monitoring
 
-        return self._client(oci.monitoring.MonitoringClient, "monitoring")
-
-    @cached_property
-    def metrics_ingestion(self) -> Any:
-        """Return the Monitoring client that posts metrics: OCI takes them at an endpoint of their own."""
-        import oci.monitoring
-
-        client = self._client(oci.monitoring.MonitoringClient, "metrics_ingestion")
-        base = client.base_client
-        base.endpoint = base.endpoint.replace("://telemetry.", "://telemetry-ingestion.", 1)
+        client = self._client(oci.monitoring.MonitoringClient, f"monitoring-{posts}")
+        if posts:
+            base = client.base_client
+            base.endpoint = base.endpoint.replace("://telemetry.", "://telemetry-ingestion.", 1)
         return client
 
     def predictions(self, base_url: str, *, timeout_seconds: float) -> Any:

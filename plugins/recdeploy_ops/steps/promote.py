@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BASELINE_WINDOWS = 2  # as many probes as so many windows: docs/watching.md says what fewer would miss
+BASELINE_WINDOWS = 3  # as many probes as so many windows: docs/watching.md says what fewer would miss
 
 
 def advance(context: ReleaseContext) -> Outcome:
@@ -121,7 +121,7 @@ def _require_rollback_rehearsed(context: ReleaseContext, champion: Serving) -> N
 
 
 def _measure_champion(context: ReleaseContext, champion: Serving, approved: Version) -> None:
-    """Probe what serves before the switch, for the bake to compare with: with the same users, and twice as often.
+    """Probe what serves before the switch, for the bake to compare with: with the same users, and more often.
 
     Probes that are lost do not stop a promotion: then the bake has nothing to compare with, and holds.
     """
