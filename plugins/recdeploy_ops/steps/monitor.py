@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import CloudRefusedError, StateMismatchError
@@ -53,7 +54,8 @@ def advance(context: ReleaseContext) -> Outcome:
         context.monitoring.post(values, dimensions, context.now())
         alarms = _keep_alarms(context, serving)
     except CloudRefusedError as err:
-        raise CloudRefusedError(err.message, err.remedy or POST_POLICY, status=err.status, code=err.code) from err
+        remedy = POST_POLICY if err.status == HTTPStatus.NOT_FOUND else err.remedy
+        raise CloudRefusedError(err.message, remedy, status=err.status, code=err.code) from err
     log.info("Published: %s", ", ".join(f"{name} {value:g}" for name, value in values.items()))
     if is_compared:
         _require_right(context, serving, answers)
