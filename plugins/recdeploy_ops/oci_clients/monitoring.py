@@ -156,9 +156,7 @@ class Monitoring:
     def _find_alarm(self, name: str) -> Any | None:
         """Return the alarm with a display name in full; None if there is none."""
         with calling(f"list the alarms named {name!r}"):
-            found = self._client.list_alarms(
-                self._compartment, display_name=name, lifecycle_state="ACTIVE"
-            ).data
+            found = self._client.list_alarms(self._compartment, display_name=name, lifecycle_state="ACTIVE").data
         if not found:
             return None
         with calling(f"read the alarm {name!r}"):

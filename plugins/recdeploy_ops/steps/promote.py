@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.approvals import fingerprints
@@ -26,8 +25,6 @@ from recdeploy_ops.domain.events import (
 from recdeploy_ops.domain.records import Deployment, Role
 from recdeploy_ops.domain.release_plan import reconcile, require_unused
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.evaluation.served_lists import expect_served
-from recdeploy_ops.evaluation.watching import count_probes, measure_baseline, plan_watch, probe_production
 from recdeploy_ops.oci_clients.tags import without_lease
 from recdeploy_ops.rollout import deletion
 from recdeploy_ops.rollout.catalog_artifacts import fetch_from_catalog
@@ -49,8 +46,6 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.waiting import Outcome
 
 log = logging.getLogger(__name__)
-
-BASELINE_WINDOWS = 3  # as many probes as so many windows: docs/watching.md says what fewer would miss
 
 
 def advance(context: ReleaseContext) -> Outcome:
@@ -121,22 +116,12 @@ def _require_rollback_rehearsed(context: ReleaseContext, champion: Serving) -> N
 
 
 def _measure_champion(context: ReleaseContext, champion: Serving, approved: Version) -> None:
-    """Probe what serves before the switch, for the bake to compare with: with the same users, and more often.
-
-    Probes that are lost do not stop a promotion: then the bake has nothing to compare with, and holds.
-    """
+    """Record how the champion behaves before the switch, for the bake to compare with; nothing without a bake."""
     if not context.settings.release.bake_minutes or context.release.get(BaselineMeasured):
         return
-    probes = BASELINE_WINDOWS * context.settings.watch.requests
-    known, unknown, _ = count_probes(probes)
-    seed = context.release.retrain_params.seed
-    expected = expect_served(context, approved, known=known, unknown=unknown, seed=seed)
-    send = context.deployments.sender(champion.url, timeout_seconds=context.settings.probes.timeout_seconds)
-    ends = context.now() + timedelta(minutes=BASELINE_WINDOWS * context.settings.watch.window_minutes)
-    planned = plan_watch(expected, probes, seed=seed)
-    answers = probe_production(send, planned, expected, is_over=lambda: context.now() >= ends)
-    context.record(BaselineMeasured(champion.version, measure_baseline(answers)))
-    log.info("v%s was probed before the switch: %s answers, %s lost.", champion.version, answers.answered, answers.lost)
+    from recdeploy_ops.evaluation.baselines import measure_champion  # pyarrow and scipy: only a bake needs them
+
+    context.record(BaselineMeasured(champion.version, measure_champion(context, champion, approved)))
 
 
 def _make_first_production(context: ReleaseContext, approved: ModelRegistered) -> Waiting | Deployment:
