@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from recdeploy_ops.domain.baking import Baseline, BakeResult, Health, Measurements, Percentile, Rate
+from recdeploy_ops.domain.baking import BakeResult, Baseline, Health, Measurements, Percentile, Rate
 from recdeploy_ops.domain.entries import FORMAT, Entry
 from recdeploy_ops.domain.events import (
     Adopted,

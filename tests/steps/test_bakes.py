@@ -6,7 +6,13 @@ from steps.factories import answer_of, served, tidy_up
 
 from recdeploy_ops.domain import baking
 from recdeploy_ops.domain.baking import BakeResult, Health
-from recdeploy_ops.domain.errors import ApprovalError, BakeHeldError, LockHeldError, PromotionFailedError
+from recdeploy_ops.domain.errors import (
+    ApprovalError,
+    BakeHeldError,
+    LockHeldError,
+    PromotionFailedError,
+    StateMismatchError,
+)
 from recdeploy_ops.domain.events import (
     BakeEnded,
     BakeStarted,
@@ -168,7 +174,7 @@ def test_without_requests_the_bake_holds_and_the_version_stays(context, promoted
     emulator.fail_next("Predict", "status", status=429, times=None)
     with pytest.raises(
         BakeHeldError,
-        match=r"v2 stays in production, but its bake could not be passed: .* 3 missing; 0 requests were seen, 40 are needed",
+        match=r"v2 stays in production, but its bake could not be passed: .* 3 missing; 0 requests were seen",
     ):
         promoted.bake()
     emulator.clear_faults()
@@ -276,10 +282,11 @@ def test_an_automatic_rollback_whose_run_has_ended_goes_on_to_the_previous_champ
 def test_an_automatic_rollback_that_fails_restores_what_served_and_calls_a_person(context, promoted, emulator):
     serve_secretly(promoted.context, emulator, 1)
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed", message="No capacity")
-    with pytest.raises(
-        PromotionFailedError,
-        match=r"^PRODUCTION NEEDS A PERSON\. The automatic rollback failed: v2 is degraded, and could not be rolled back to v1: v2 serves at .*, verified\. Why: (?s:.)*No capacity",
-    ):
+    failed = (
+        r"^PRODUCTION NEEDS A PERSON\. The automatic rollback failed: v2 is degraded, and could not be rolled back to "
+        r"v1: v2 serves at .*, verified\. Why: (?s:.)*No capacity"
+    )
+    with pytest.raises(PromotionFailedError, match=failed):
         promoted.bake()
     promoted.close()
     state = promoted.context.refresh()
@@ -293,6 +300,6 @@ def test_a_change_by_hand_during_a_bake_is_not_overwritten(context, promoted, em
         context.deployments.get(promoted.context.state.production.deployment_id), context.refresh().versions[1].model_id
     )
     emulator.wait_until_idle()
-    with pytest.raises(Exception, match="somebody changed .* by hand"):
+    with pytest.raises(StateMismatchError, match=r"somebody changed .* by hand"):
         promoted.bake()
     assert promoted.context.refresh().releases["run-2"].get(RolledBack) is None

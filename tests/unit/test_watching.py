@@ -24,11 +24,8 @@ EXPECTED = Expectation(2, "digest", 2, {f"u{n}": LIST for n in range(4)}, ("nobo
 
 def answer(request, *, version=2, digest="digest", ranking=None, is_known=None):
     user = request.get("user_id") if isinstance(request, dict) else None
-    if (
-        not isinstance(user, str)
-        or "top_k" in request
-        and request["top_k"] is not True
-        and request["top_k"] in (0, -1, 2.5)
+    if not isinstance(user, str) or (
+        "top_k" in request and request["top_k"] is not True and request["top_k"] in (0, -1, 2.5)
     ):
         return Reply(200, {"error": {"code": "MalformedRequest", "message": "no"}}, 0.1)
     known = user in EXPECTED.known if is_known is None else is_known

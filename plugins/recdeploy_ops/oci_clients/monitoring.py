@@ -200,7 +200,7 @@ class Monitoring:
         return self._points(query, start + MINUTE, end + MINUTE)
 
     def _points(self, query: str, first: datetime, until: datetime) -> Sequence[float]:
-        """Return the values of the windows that end from the first moment on, until before the other, a minute apart."""
+        """Return the values of the windows that end from the first moment on and before the other, a minute apart."""
         import oci.monitoring.models as sdk
 
         details = sdk.SummarizeMetricsDataDetails(
