@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from simulation.traffic import Traffic
 
-REPORTING, TUNING = 20_000, 10_000  # seeds: the bounds were chosen on those of tuning alone
+REPORTING, TUNING = 30_000, 10_000  # seeds: the bounds were chosen on those of tuning alone
 HEALTHY_WINDOWS, RUNS, LONGEST = 10_000, 1_000, 5
 LEAST_ROLLED_BACK = 0.95
 SIZES = (200, 500, 1_000)

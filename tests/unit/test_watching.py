@@ -120,25 +120,25 @@ def test_without_answers_a_rate_has_no_interval() -> None:
     assert (measure_rate(0, 0).low, measure_rate(0, 0).high) == (None, None)
 
 
-@pytest.mark.parametrize("count", [72, 200, 333, 1000])
+@pytest.mark.parametrize("count", [90, 200, 333, 1000])
 def test_a_95th_percentile_has_the_interval_of_quantile_test(count) -> None:
     seconds = np.random.default_rng(count).lognormal(size=count)
-    interval = quantile_test(seconds, p=0.95).confidence_interval(0.95)
+    interval = quantile_test(seconds, p=0.95).confidence_interval(0.98)
     found = measure_p95(seconds.tolist())
     assert (found.low, found.high) == (interval.low, interval.high)
     assert found.low <= found.seconds <= found.high
 
 
-@pytest.mark.parametrize(("count", "known"), [(0, (False, False)), (1, (False, False)), (71, (True, False))])
+@pytest.mark.parametrize(("count", "known"), [(0, (False, False)), (1, (False, False)), (89, (True, False))])
 def test_few_answers_leave_bounds_unknown(count, known) -> None:
     found = measure_p95([0.1] * count)
     assert (found.low is not None, found.high is not None) == known
 
 
-def test_the_interval_of_the_percentile_holds_the_true_one_in_19_of_20_cases() -> None:
+def test_the_interval_of_the_percentile_holds_the_true_one_in_49_of_50_cases() -> None:
     rng = np.random.default_rng(5)
     held = 0
     for _ in range(400):
         found = measure_p95(rng.random(200).tolist())
         held += found.low <= 0.95 <= found.high
-    assert held >= 370
+    assert held >= 382

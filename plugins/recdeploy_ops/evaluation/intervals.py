@@ -15,7 +15,10 @@ from recdeploy_ops.domain.gates.endpoint import percentile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CONFIDENCE = 0.95  # of each interval, two-sided
+CONFIDENCE = 0.95  # of a rate's interval, two-sided
+# Of a percentile's. One measurement of the champion is compared with every window of a bake: with 0.95 an unlucky one
+# rolled back healthy versions, 2 in 10,000 windows of 500 requests.
+P95_CONFIDENCE = 0.98
 P95 = 0.95
 
 
@@ -36,7 +39,7 @@ def measure_rate(count: int, of: int) -> Rate:
 def measure_p95(seconds: Sequence[float]) -> Percentile:
     """Return the 95th percentile with the interval of order statistics, which assumes no distribution.
 
-    A bound is None if there are too few values for it: fewer than 72 have no upper bound.
+    A bound is None if there are too few values for it: fewer than 90 have no upper bound.
 
     Args:
         seconds: of answers, in any order.
@@ -55,7 +58,7 @@ def measure_p95(seconds: Sequence[float]) -> Percentile:
 @lru_cache(maxsize=4096)
 def _bounds(count: int) -> tuple[int | None, int | None]:
     """Return the ranks, from 1, of the values that are the bounds: they depend on the number of values alone."""
-    interval = quantile_test(np.arange(1.0, count + 1), q=1.0, p=P95).confidence_interval(CONFIDENCE)
+    interval = quantile_test(np.arange(1.0, count + 1), q=1.0, p=P95).confidence_interval(P95_CONFIDENCE)
     return _rank(interval.low), _rank(interval.high)
 
 
