@@ -16,6 +16,7 @@ from events import (
     complete,
     of,
     opened,
+    opened_rollback,
     promoted,
     registered,
     rehearsed,
@@ -28,7 +29,7 @@ from events import (
 )
 
 from recdeploy_ops.domain.baking import BakeResult
-from recdeploy_ops.domain.errors import ApprovalError
+from recdeploy_ops.domain.errors import ApprovalError, SettingsError
 from recdeploy_ops.domain.events import (
     BakeEnded,
     BakeStarted,
@@ -40,7 +41,7 @@ from recdeploy_ops.domain.events import (
     SwitchFailed,
     WindowJudged,
 )
-from recdeploy_ops.domain.release_plan import lock_held, require_unused
+from recdeploy_ops.domain.release_plan import choose_target, find_withdrawn, lock_held, require_unused
 from recdeploy_ops.domain.release_status import Phase, judge
 from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.terminal_rollbacks import RollbackRequest, plan_rollback
@@ -120,6 +121,20 @@ def test_it_does_not_count_again_when_the_release_is_reopened_either() -> None:
     assert state.releases[RUN].get(BakeStarted) is None
     with pytest.raises(ApprovalError):
         require_unused(state, state.releases[RUN])
+
+
+def test_previous_never_means_a_version_that_was_rolled_back_automatically() -> None:
+    state = state_of(*GONE_BACK, closed(ReleaseOutcome.ROLLED_BACK, version=2))
+    with pytest.raises(SettingsError, match=r"'previous' is v2, which was degraded and was rolled back automatically"):
+        choose_target(state, "previous")
+    assert choose_target(state, 2).number == 2, "a person may name it"
+
+
+def test_previous_means_it_again_once_a_person_has_approved_it_again() -> None:
+    again = (*GONE_BACK, asked(2), answered(version=2), switch_started(2), promoted(2))
+    state = replay(chain(*complete(1), *of(RUN, *again), *of("back", opened_rollback(1), rolled_back(1))))
+    assert find_withdrawn(state) == frozenset()
+    assert choose_target(state, "previous").number == 2
 
 
 def test_a_release_that_was_rolled_back_ends_so() -> None:

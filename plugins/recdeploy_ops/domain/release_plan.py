@@ -13,7 +13,7 @@ from recdeploy_ops.domain.errors import (
     SettingsError,
     StateMismatchError,
 )
-from recdeploy_ops.domain.events import ApprovalRequested, Promoted, RolledBack
+from recdeploy_ops.domain.events import ApprovalRequested, Promoted, RollbackCause, RolledBack
 from recdeploy_ops.domain.remedies import ChangeSetting, Remedy, RunTask, TryAgain
 from recdeploy_ops.domain.stages import Stage
 
@@ -104,6 +104,12 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
         if state.previous_champion is None:
             raise _no_previous(state, state.production)
         wanted = state.previous_champion.version
+        if wanted in find_withdrawn(state):
+            raise SettingsError(
+                f"'previous' is v{wanted}, which was degraded and was rolled back automatically: it never serves again "
+                "by itself.",
+                Remedy("Name a version; also that one, if it is to serve nevertheless"),
+            )
     version = state.versions.get(wanted) if isinstance(wanted, int) else None
     if version is None:
         known = ", ".join(f"v{number}" for number, v in sorted(state.versions.items()) if v.stage is Stage.RETIRED)
@@ -112,6 +118,15 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
     if version.stage is not Stage.RETIRED:
         raise IllegalTransitionError(version.stage, Stage.CHAMPION)
     return version
+
+
+def find_withdrawn(state: LedgerState) -> frozenset[int]:
+    """Return the versions that a bake has rolled back and that nobody has approved again."""
+    return frozenset(
+        release.version
+        for release in state.releases.values()
+        if (done := release.get(RolledBack)) is not None and done.cause is RollbackCause.AUTOMATIC
+    )
 
 
 def _no_previous(state: LedgerState, serving: Serving) -> SettingsError:
