@@ -19,6 +19,10 @@ what its recipe gives and with the champion. FAIL rejects without asking. HOLD a
 links to, and say in the comment why it may be promoted. If data or lists change on purpose, say why in *Accept an
 intended change*.
 
+**The bake.** After the switch, `bake` watches production for `release.bake_minutes`. If the version is degraded,
+production goes back to the previous champion at the same URL, once, and the task fails and says why. A version that
+could not be judged stays, and the task fails too. A rollback that a person triggers preempts the bake.
+
 **When it fails.** Each task says what is wrong, with what, and what to do. Whatever fails, `close_release` deletes
 this run's TEST deployment and frees the lock, and production serves what it served before. A gate that says FAIL
 rejects the candidate without asking anyone. If nobody answers in time, the candidate is rejected.
@@ -39,6 +43,7 @@ from airflow.sdk import DAG, Param
 from recdeploy_ops.operators.approvals import RequestApprovalOperator
 from recdeploy_ops.operators.releases import (
     BackupProductionOperator,
+    BakeReleaseOperator,
     BuildArtifactOperator,
     CheckCandidateOperator,
     CheckDataOperator,
@@ -165,6 +170,7 @@ with DAG(
         task_id="request_approval", promote_task_id="promote", reject_task_id="reject"
     )
     promote = PromoteReleaseOperator(task_id="promote")
+    bake = BakeReleaseOperator(task_id="bake")
     reject = RejectReleaseOperator(task_id="reject")
     close_release = CloseReleaseOperator(task_id="close_release").as_teardown(setups=plan_release)
 
@@ -182,5 +188,6 @@ with DAG(
         >> validate_test
         >> request_approval
         >> [promote, reject]
-        >> close_release
     )
+    promote >> bake
+    [bake, reject] >> close_release

@@ -148,7 +148,8 @@ def write_settings(
             settings["source"]["repeated"] = None
     settings["gates"]["max_age_hours"] += lag_hours
     settings["source"]["segment_column"] = settings["source"].get("segment_column") or segment_column
-    settings["release"].update(poll_seconds=1, deployment_timeout_minutes=10)
+    settings["release"].update(poll_seconds=1, deployment_timeout_minutes=10, bake_minutes=0)
+    settings["watch"]["schedule"] = None
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     home.path.mkdir(parents=True, exist_ok=True)
     _replace(home.settings, f"# Written by make demo from include/recommender.yaml: edit that file.\n{text}")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from recdeploy_ops.domain.baking import BakeResult, Baseline, Health, Measurements, Percentile, Rate
 from recdeploy_ops.domain.entries import FORMAT, Entry
 from recdeploy_ops.domain.events import (
     Adopted,
@@ -14,6 +15,9 @@ from recdeploy_ops.domain.events import (
     ApprovalRequested,
     ArtifactBuilt,
     BackupFailed,
+    BakeEnded,
+    BakeStarted,
+    BaselineMeasured,
     CandidateChecked,
     CandidateEvaluated,
     ChampionBacktested,
@@ -48,6 +52,7 @@ from recdeploy_ops.domain.events import (
     TakeoverStarted,
     TestDeployed,
     TestValidated,
+    WindowJudged,
 )
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.ledger_state import NO_ENTRY
@@ -246,6 +251,15 @@ def closed(outcome: ReleaseOutcome = ReleaseOutcome.PROMOTED, version: int = 1, 
     return replace(ReleaseClosed(outcome, version, None, None), **changes)
 
 
+GOOD = Rate(0, 800, 0.0, 0.005)
+LATENCY = Percentile(0.25, 0.24, 0.26)
+MEASURED = Measurements(1000, Rate(1, 1000, 0.0002, 0.006), GOOD, GOOD, GOOD, LATENCY)
+
+baseline_measured = variants_of(BaselineMeasured(1, Baseline(2000, Rate(0, 2000, 0.0, 0.002), LATENCY)))
+bake_started = variants_of(BakeStarted(2, 1, 6, 5.0, START))
+window_judged = variants_of(WindowJudged(START + timedelta(minutes=5), MEASURED, Health.HEALTHY, (), (Health.HEALTHY,)))
+bake_ended = variants_of(BakeEnded(BakeResult.PASSED, "6 windows were judged"))
+
 SAMPLES: tuple[Event, ...] = (
     started(),
     opened(),
@@ -264,6 +278,7 @@ SAMPLES: tuple[Event, ...] = (
     validated(),
     asked(),
     answered(),
+    baseline_measured(),
     switch_started(),
     switch_failed(),
     promoted(),
@@ -274,6 +289,9 @@ SAMPLES: tuple[Event, ...] = (
     production_failed(),
     resize_started(),
     resized(),
+    bake_started(),
+    window_judged(),
+    bake_ended(),
     rehearsal_started(),
     rehearsed(),
     model_restored(),

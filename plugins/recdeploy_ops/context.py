@@ -16,6 +16,7 @@ from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.ledger.state_file import publish_state
 from recdeploy_ops.oci_clients.deployments import ModelDeployments
 from recdeploy_ops.oci_clients.models import ModelCatalog
+from recdeploy_ops.oci_clients.monitoring import Monitoring
 from recdeploy_ops.storage.bundles import Bundle, open_bundle
 from recdeploy_ops.storage.keys import run_prefix
 
@@ -50,6 +51,7 @@ class ReleaseContext:
         ledger: the record of releases, in storage.
         catalog: OCI's Model Catalog.
         deployments: OCI's model deployments.
+        monitoring: OCI's metrics and alarms.
         now: the clock, UTC.
         run_id: the run whose release the step advances.
         tries: which try this is, and who continues if the last one fails.
@@ -60,6 +62,7 @@ class ReleaseContext:
     ledger: Ledger
     catalog: ModelCatalog
     deployments: ModelDeployments
+    monitoring: Monitoring
     now: Callable[[], datetime] = field(repr=False)
     run_id: str
     tries: Tries = ONLY_TRY
@@ -164,6 +167,7 @@ def open_context(
         ledger=Ledger(store, settings.project_name, now),
         catalog=ModelCatalog(session),
         deployments=ModelDeployments(session),
+        monitoring=Monitoring(session),
         now=now,
         run_id=run_id,
     )

@@ -89,7 +89,7 @@ def surroundings(tmp_path: Path, emulator: RunningEmulator, monkeypatch: pytest.
     )
     found.settings["storage"] = found.storage.as_uri()
     found.settings["source"]["sql_folder"] = str(ROOT / "include" / "sql")
-    found.settings["release"]["poll_seconds"] = 0.1
+    found.settings["release"] |= {"poll_seconds": 0.1, "bake_minutes": 0}
     fill_store(found.shop)
 
     def apply() -> None:

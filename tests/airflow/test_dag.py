@@ -41,7 +41,7 @@ STEPS = [
     "validate_test",
     "request_approval",
 ]
-ENDS = ["promote", "reject", "close_release"]
+ENDS = ["promote", "bake", "reject", "close_release"]
 
 # Airflow's own imports do not count. Processor time, as the machine may be busy.
 PARSE = """
@@ -124,6 +124,7 @@ def test_its_steps_follow_each_other(dag: Any) -> None:
     for before, after in itertools.pairwise(STEPS):
         assert dag.get_task(before).downstream_task_ids - {"close_release"} == {after}
     assert dag.get_task("request_approval").downstream_task_ids == {"promote", "reject"}
+    assert dag.get_task("promote").downstream_task_ids == {"bake"}
 
 
 def test_the_teardown_follows_both_branches_and_its_setup_is_the_plan(dag: Any) -> None:
@@ -133,7 +134,7 @@ def test_the_teardown_follows_both_branches_and_its_setup_is_the_plan(dag: Any) 
     assert [task.task_id for task in dag.tasks if task.is_teardown] == ["close_release"]
     assert [task.task_id for task in dag.tasks if task.is_setup] == ["plan_release"]
     # Below the branch itself it would be skipped with the branch that is not taken.
-    assert teardown.upstream_task_ids == {"promote", "reject", "plan_release"}
+    assert teardown.upstream_task_ids == {"bake", "reject", "plan_release"}
     assert teardown.downstream_task_ids == set()
 
 
@@ -141,7 +142,7 @@ def test_the_teardown_follows_both_branches_and_its_setup_is_the_plan(dag: Any) 
 @pytest.mark.parametrize(
     ("failing", "answer", "state"),
     [
-        *((step, "Promote", "failed") for step in ("backup_production", "extract", "validate_test", "promote")),
+        *((step, "Promote", "failed") for step in ("backup_production", "extract", "validate_test", "promote", "bake")),
         ("reject", "Reject", "failed"),
         # The decision stands: see the manual.
         ("close_release", "Promote", "success"),

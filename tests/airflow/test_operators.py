@@ -51,6 +51,8 @@ STEPS = {
     "deploy_test": releases.DeployTestOperator,
     "validate_test": releases.ValidateTestOperator,
     "promote": releases.PromoteReleaseOperator,
+    "bake": releases.BakeReleaseOperator,
+    "monitor": releases.MonitorOperator,
     "reject": releases.RejectReleaseOperator,
     "close_release": releases.CloseReleaseOperator,
     "plan_rollback": releases.PlanRollbackOperator,

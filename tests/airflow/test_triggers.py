@@ -88,6 +88,22 @@ async def test_it_fires_at_its_deadline_which_the_step_judges(
     assert looks == []
 
 
+async def test_without_a_deployment_it_fires_at_the_moment_and_never_asks_oci(
+    monkeypatch: pytest.MonkeyPatch, looks: list[str]
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(deployments.asyncio, "sleep", sleep)
+    trigger = WorkRequestFinishedTrigger(**{**ARGUMENTS, "deployment_id": None, "deadline": LATER})
+
+    assert [event.payload async for event in trigger.run()] == [{"deployment_id": None}]
+    assert looks == []
+    assert 3500 < slept[-1] <= 3600
+
+
 async def test_it_fires_without_a_connection_which_the_step_reports(
     monkeypatch: pytest.MonkeyPatch, looks: list[str]
 ) -> None:

@@ -31,11 +31,15 @@ import oci
 import oci.retry.retry
 import yaml
 from neighbours import OURS, add_neighbours
+from steps.bakes import baking, serve_secretly
 from steps.factories import USERS, Run, create_bucket, create_project, extra_of
 
 from oci_emulator.testing import RunningEmulator, running_emulator
 from recdeploy_ops.context import ReleaseContext, open_context
-from recdeploy_ops.domain.errors import KeyNotFoundError, RecdeployError, TransientError
+from recdeploy_ops.domain import baking as bakes
+from recdeploy_ops.domain.baking import BakeResult
+from recdeploy_ops.domain.errors import KeyNotFoundError, PromotionFailedError, RecdeployError, TransientError
+from recdeploy_ops.domain.events import BakeEnded
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.terminal_rollbacks import RollbackRequest
 from recdeploy_ops.domain.terminal_rollbacks import plan_rollback as plan_terminal_rollback
@@ -68,6 +72,8 @@ CHILD_SECONDS = 300  # the last resort: a try takes a second, and many where the
 CLIENT_SECONDS = 0.4  # a client's patience at the call that is slow
 SLOW_SECONDS = 0.6
 PATIENT_SECONDS = 10
+FEW_PROBES = 12  # in a window of a bake
+LEAST_PROBES = 6  # that count, in place of 200
 
 STEPS: Mapping[str, Callable[[Run], Any]] = {
     "plan_release": Run.plan,
@@ -75,6 +81,7 @@ STEPS: Mapping[str, Callable[[Run], Any]] = {
     "deploy_test": Run.deploy_test,
     "promote": Run.promote,
     "reject": Run.reject,
+    "bake": lambda run: bake_quickly(run),
     "close_release": Run.close,
     "plan_rollback": Run.plan_rollback,
     "rehearse_rollback": Run.rehearse,
@@ -94,6 +101,17 @@ def roll_back_from_terminal(run: Run) -> None:
     request = RollbackRequest(2, "it looks odd")
     planned = plan_terminal_rollback(run.context.refresh(), request)
     terminal.TerminalRollback(run.context, request, planned, "ann").run()
+
+
+def bake_quickly(run: Run) -> None:
+    """Bake with a clock that jumps over every wait; an automatic rollback ends the task with an error, and is done."""
+    own = Run(baking(run.context, requests=FEW_PROBES), run.run_id, run.database.parent, finish=run.finish)
+    try:
+        own.bake()
+    except PromotionFailedError:
+        ended = own.context.refresh().releases[run.run_id].get(BakeEnded)
+        if ended is None or ended.result is not BakeResult.ROLLED_BACK:
+            raise
 
 
 # Several steps in one process, which a terminal's command takes.
@@ -123,6 +141,8 @@ FIRST = Scenario(
 REJECTION = Scenario("rejection", "run-2", ("reject", "close_release"), 1)
 PROMOTION = Scenario("promotion over a champion, with a new size", "run-2", RELEASE, 2)
 BACK = Scenario("rollback", "back", ("plan_rollback", "rehearse_rollback", "roll_back", "close_release"), 1)
+# Not statuses: a probe that gets one is what a bake counts, and it judges one window more.
+IN_A_BAKE = ("killed before", "killed after", "response lost", "timeout")
 # The steps of a rollback in one process: only the way in which the command goes on may differ.
 BACK_FROM_TERMINAL = Scenario(
     "rollback from a terminal",
@@ -132,7 +152,19 @@ BACK_FROM_TERMINAL = Scenario(
     crashes=("killed before", "killed after", "response lost", "503"),
 )
 SWITCH_OF_PROMOTIONS = Scenario("freeze and resume", "switch", ("freeze", "resume"), 2)
-SCENARIOS = (FIRST_WITHOUT_TEST, FIRST, REJECTION, PROMOTION, BACK, BACK_FROM_TERMINAL, SWITCH_OF_PROMOTIONS)
+BAKE = Scenario("bake that passes", "run-2", ("bake", "close_release"), 2, crashes=IN_A_BAKE)
+BAKE_BACK = Scenario("bake that rolls back", "run-2", ("bake", "close_release"), 1, crashes=IN_A_BAKE)
+SCENARIOS = (
+    FIRST_WITHOUT_TEST,
+    FIRST,
+    REJECTION,
+    PROMOTION,
+    BAKE,
+    BAKE_BACK,
+    BACK,
+    BACK_FROM_TERMINAL,
+    SWITCH_OF_PROMOTIONS,
+)
 
 
 @dataclass(frozen=True)
@@ -222,7 +254,7 @@ class Worker:
         """Return settings with storage in the emulator and few probes."""
         values = yaml.safe_load((INCLUDE / "recommender.yaml").read_text())
         values["storage"] = f"oci://shop@{self.emulator.namespace}/{PREFIX}"
-        values["release"]["poll_seconds"] = 0.02
+        values["release"] |= {"poll_seconds": 0.02, "bake_minutes": 0}
         values["probes"] |= {"known_users": 6, "unknown_users": 2, "malformed_requests": 2, "latency_requests": 2}
         values["probes"] |= {"consecutive_answers": 2, "repeat_seconds": 0.01}
         values["source"]["sql_folder"] = str(INCLUDE / "sql")
@@ -249,6 +281,7 @@ class Worker:
     def record(self) -> None:
         """Bring every scenario to its start, take its steps undisturbed, and keep their calls and their results."""
         self.emulator.set_timings(create=0, update=0, delete=0)
+        bakes.LEAST_REQUESTS = LEAST_PROBES
         context = self.context()
         self.emulator.snapshot("empty")
         first = Run(context, "run-1", self.folder, skip_test_deployment=True)
@@ -265,9 +298,20 @@ class Worker:
         self._record(REJECTION)
         self.emulator.restore("asked")
         Run(self.context(), "run-2", self.folder).record_answer(Decision.PROMOTE)
+        self.emulator.snapshot("promotable")
         self._record(PROMOTION)
         if "run-2: resized" not in self.expected[PROMOTION.name][-1]["events"]:
             raise AssertionError("The promotion with a new size did not resize production.")
+        self.emulator.snapshot("promoted")
+        self.emulator.restore("promotable")
+        Run(self.context("run-2"), "run-2", self.folder, ocpus=2, memory_gb=32).promote()
+        self.emulator.wait_until_idle()
+        self.emulator.snapshot("to-bake")
+        self._record(BAKE)
+        self.emulator.restore("to-bake")
+        serve_secretly(self.context(), self.emulator, 1)
+        self._record(BAKE_BACK)
+        self.emulator.restore("promoted")
         self._record(BACK)
         self._record(BACK_FROM_TERMINAL)
         if len(self.expected[BACK_FROM_TERMINAL.name][-1]["state"]["freezes"]) != len((BACK, BACK_FROM_TERMINAL)):
@@ -381,6 +425,9 @@ class Worker:
     def _finish(self, context: ReleaseContext, advance: Callable[[], Any]) -> Any:
         """Advance a step until it is done, with the same number of looks on a busy machine as on an idle one."""
         while isinstance(outcome := advance(), Waiting):
+            if outcome.deployment_id is None:
+                context.now.reach(outcome.deadline)
+                continue
             self.emulator.wait_until_idle()
             while not waits._look(context.deployments, outcome.deployment_id):
                 time.sleep(self.settings.release.poll_seconds)

@@ -108,7 +108,7 @@ def read_committed_settings():
 def settings(tmp_path):
     values = copy.deepcopy(read_committed_settings())
     values["storage"] = (tmp_path / "storage").as_uri()
-    values["release"]["poll_seconds"] = 0.04
+    values["release"] |= {"poll_seconds": 0.04, "bake_minutes": 0}
     values["probes"] |= {"known_users": 6, "unknown_users": 2, "malformed_requests": 6, "latency_requests": 3}
     values["probes"] |= {"consecutive_answers": 5, "repeat_seconds": 0.01}
     folder = tmp_path / SETTINGS_FOLDER

@@ -27,6 +27,7 @@ from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import (
     adopt_production,
     backup_production,
+    bake,
     build_artifact,
     check_candidate,
     check_data,
@@ -376,6 +377,9 @@ class Run:
 
     def switch_back(self):
         return self._take(roll_back)
+
+    def bake(self):
+        return self._take(bake)
 
     def reject(self):
         return self._take(reject)

@@ -12,6 +12,7 @@ from recdeploy_ops.domain.freezes import Repeats
 from recdeploy_ops.domain.records import Autoscaling
 from recdeploy_ops.domain.sizes import NO_REQUEST, SizeRequest
 from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, GateSettings, ProbeSettings, load_settings
+from recdeploy_ops.settings.sections import WatchSettings
 
 ROOT = Path(__file__).parents[2]
 SCALED = {"minimum": 2, "maximum": 6, "initial": 3}
@@ -54,6 +55,33 @@ def test_every_threshold_is_in_the_committed_file_and_in_the_page_about_gates():
 
     assert committed == GateSettings().model_dump()
     assert [name for name in committed if f"`{name}`" not in page] == []
+
+
+def test_every_setting_of_the_watch_is_in_the_committed_file_and_in_its_page():
+    committed = yaml.safe_load(DEFAULT_PATH.read_text())
+    page = (ROOT / "docs" / "watching.md").read_text()
+
+    assert committed["watch"] == WatchSettings().model_dump()
+    assert [name for name in committed["watch"] if f"`watch.{name}`" not in page] == []
+    assert committed["release"]["bake_minutes"] == 30
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("release.bake_minutes", -1),
+        ("release.bake_minutes", 481),  # the lease of a notebook's release has a day for everything
+        ("watch.requests", 199),
+        ("watch.window_minutes", 0),
+        ("watch.window_minutes", 61),
+        ("watch.max_latency_ratio", 0.9),
+        ("watch.max_error_rate", 1.1),
+        ("watch.topic_id", "a topic"),
+    ],
+)
+def test_a_bake_that_could_not_judge_is_refused(write, name, value):
+    with pytest.raises(SettingsError, match=name.replace(".", r"\W+")):
+        load_settings(write(name, value))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "plugins" / "recdeploy_ops" / "domain" / "gates").glob("*.py")))

@@ -6,7 +6,10 @@ memory of its reader.
 
 from __future__ import annotations
 
+import heapq
+import random
 import sqlite3
+import struct
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -54,3 +57,39 @@ def sample_users(folder: Path, count: int) -> list[str]:
             "SELECT user_id FROM lists WHERE length(user_id) <= ? LIMIT ?", (LONGEST_SAMPLED, count)
         )
         return [str(user) for (user,) in users]
+
+
+def sample_lists(folder: Path, count: int, *, seed: int) -> dict[str, tuple[tuple[str, float], ...]]:
+    """Return the lists of up to ``count`` users of an artifact, best first, drawn at random.
+
+    The same artifact and seed give the same users. Users whose list is empty are never drawn.
+
+    Raises:
+        IntegrityError: as `open_lists` does; or a list names a product that is not there.
+    """
+    draw = random.Random(seed).random  # noqa: S311 - a sample, not a secret
+    with open_lists(folder) as database:
+        users = database.execute(
+            "SELECT user_id FROM lists WHERE length(positions) > 0 AND length(user_id) <= ?", (LONGEST_SAMPLED,)
+        )
+        drawn = [str(user) for _, user in heapq.nsmallest(count, ((draw(), user) for (user,) in users))]
+        return {user: _read_list(database, user) for user in drawn}
+
+
+def _read_list(database: sqlite3.Connection, user: str) -> tuple[tuple[str, float], ...]:
+    row = database.execute("SELECT positions, ratings FROM lists WHERE user_id = ?", (user,)).fetchone()
+    try:
+        positions = [position for (position,) in struct.iter_unpack("<I", row[0])]
+        ratings = [rating for (rating,) in struct.iter_unpack("<d", row[1])]
+        return tuple(
+            (_read_product(database, position), rating) for position, rating in zip(positions, ratings, strict=True)
+        )
+    except (struct.error, TypeError, ValueError) as err:
+        raise IntegrityError(f"The list of {user!r} in {DATABASE} cannot be read: {err}") from err
+
+
+def _read_product(database: sqlite3.Connection, position: int) -> str:
+    row = database.execute("SELECT product_id FROM products WHERE position = ?", (position,)).fetchone()
+    if row is None:
+        raise ValueError(f"there is no product at {position}")
+    return str(row[0])

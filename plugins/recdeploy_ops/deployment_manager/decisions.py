@@ -10,6 +10,7 @@ from recdeploy_ops.approvals.answers import Answer, record_answer, self_approval
 from recdeploy_ops.deployment_manager.notebook_sessions import has_begun_promotion
 from recdeploy_ops.deployment_manager.shown_reports import log_report, read_shown_report
 from recdeploy_ops.domain.errors import (
+    BakeHeldError,
     DeploymentFailedError,
     PromotionFailedError,
     RecdeployError,
@@ -21,7 +22,7 @@ from recdeploy_ops.domain.records import CHANGING_DECISIONS, Decision
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.oci_clients.callers import are_same_person
 from recdeploy_ops.rollout.rejection import reject_candidate
-from recdeploy_ops.steps import close_release, promote, reject, validate_test
+from recdeploy_ops.steps import bake, close_release, promote, reject, validate_test
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -44,7 +45,8 @@ def ask(session: NotebookSession, run_id: str) -> questions.Question:
 def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict[str, Any]:
     """Validate the test deployment if necessary, record the caller's approval, promote, close the release.
 
-    An interrupted promotion continues with the approval that it has.
+    An interrupted promotion continues with the approval that it has. The call returns after the bake: it takes as long
+    as the setting ``release.bake_minutes`` says.
 
     Returns:
         ``version``, ``url`` and ``digest`` of what production serves.
@@ -57,7 +59,8 @@ def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict
         _answer(session, run_id, Decision.PROMOTE, comment)
     try:
         done = dict(session.finish(promote.advance, run_id))
-    except (PromotionFailedError, DeploymentFailedError):
+        session.finish(bake.advance, run_id)
+    except (PromotionFailedError, DeploymentFailedError, BakeHeldError):
         with suppress(RecdeployError):  # the promotion's own error says more
             session.finish(close_release.advance, run_id)
         raise

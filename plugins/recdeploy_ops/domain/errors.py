@@ -24,6 +24,7 @@
     ├── StateMismatchError          OCI runs something that the ledger does not know
     ├── DeploymentFailedError       OCI did not do what was requested; quotes its work-request logs
     ├── PromotionFailedError        production did not verify; the champion serves again
+    ├── BakeHeldError               what was promoted could not be judged: it serves, and a person must look
     ├── CloudRefusedError           OCI refused for good: credentials, compartment, limits
     ├── StorageError                the storage root is wrong, or not writable
     │   ├── KeyNotFoundError        nothing is stored there
@@ -187,6 +188,10 @@ class DeploymentFailedError(RecdeployError):
 
 class PromotionFailedError(RecdeployError):
     """The switch of production did not verify; says what production serves now."""
+
+
+class BakeHeldError(RecdeployError):
+    """A promoted version could not be judged while it was watched; it stays in production."""
 
 
 class CloudRefusedError(RecdeployError):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from recdeploy_ops.domain.events import EventType
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 # Recording a step again voids what was built on its earlier event: the release's events of every later type are
 # dropped from the state, never from the ledger.
@@ -19,6 +24,7 @@ BUILT_ON_EACH_OTHER = (
     EventType.TEST_VALIDATED,
     EventType.APPROVAL_REQUESTED,
     EventType.APPROVAL_ANSWERED,
+    EventType.BASELINE_MEASURED,
     EventType.SWITCH_STARTED,
     EventType.SWITCH_FAILED,
     EventType.RESTORE_STARTED,
@@ -29,7 +35,22 @@ BUILT_ON_EACH_OTHER = (
     EventType.ROLLED_BACK,
     EventType.RESIZE_STARTED,
     EventType.RESIZED,
+    EventType.BAKE_STARTED,
+    EventType.WINDOW_JUDGED,
+    EventType.BAKE_ENDED,
     EventType.RELEASE_REJECTED,
+)
+
+# An automatic rollback switches production a second time in the same release. It rests on the bake, so that the
+# promotion and the bake stay valid: an approval counts once.
+OF_AN_AUTOMATIC_ROLLBACK = (
+    EventType.SWITCH_STARTED,
+    EventType.SWITCH_FAILED,
+    EventType.RESTORE_STARTED,
+    EventType.CHAMPION_RESTORED,
+    EventType.PRODUCTION_LOST,
+    EventType.PRODUCTION_FAILED,
+    EventType.ROLLED_BACK,
 )
 
 # What a reopened release must do again: everything after the person's answer, except what has changed production.
@@ -51,10 +72,21 @@ PRODUCTION_AT_REST = frozenset(
 )
 
 
-def find_voided(recorded: EventType) -> frozenset[EventType]:
-    """Return the types of a release's events that no longer count when one of this type is recorded."""
+def find_voided(recorded: EventType, valid: Collection[EventType] = ()) -> frozenset[EventType]:
+    """Return the types of a release's events that no longer count when one of this type is recorded.
+
+    Args:
+        recorded: the type.
+        valid: the types of the release's valid events.
+    """
+    if EventType.BAKE_STARTED in valid and recorded in OF_AN_AUTOMATIC_ROLLBACK:
+        return _after(recorded, OF_AN_AUTOMATIC_ROLLBACK)
     if recorded is EventType.RELEASE_OPENED:
         return VOID_WHEN_REOPENED
     if recorded not in BUILT_ON_EACH_OTHER:
         return frozenset()
-    return frozenset(BUILT_ON_EACH_OTHER[BUILT_ON_EACH_OTHER.index(recorded) + 1 :])
+    return _after(recorded, BUILT_ON_EACH_OTHER)
+
+
+def _after(recorded: EventType, order: tuple[EventType, ...]) -> frozenset[EventType]:
+    return frozenset(order[order.index(recorded) + 1 :])

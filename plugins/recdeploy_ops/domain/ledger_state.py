@@ -17,12 +17,15 @@ from recdeploy_ops.domain.events import (
     TERMINAL,
     ApprovalAnswered,
     ApprovalRequested,
+    BakeEnded,
+    BakeStarted,
     ChampionBacktested,
     Event,
     EventType,
     Purpose,
     ReleaseOpened,
     ReleaseOutcome,
+    RolledBack,
 )
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams
 from recdeploy_ops.domain.remedies import Remedy
@@ -140,6 +143,17 @@ class Release:
     def is_waiting_for_approval(self) -> bool:
         """Return whether it only waits for a person's answer."""
         return bool(self.get(ApprovalRequested)) and not self.get(ApprovalAnswered) and self.open_switch is None
+
+    @property
+    def is_baking(self) -> bool:
+        """Return whether its version serves and is only being watched."""
+        is_over = self.get(BakeEnded) or self.get(RolledBack)
+        return bool(self.get(BakeStarted)) and not is_over and self.open_switch is None
+
+    @property
+    def is_rolling_back(self) -> bool:
+        """Return whether its bake is taking production back to the previous champion."""
+        return bool(self.get(BakeStarted)) and self.open_switch is not None
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,8 @@ def lock_held(holder: Release) -> LockHeldError:
     """Return the error that says who holds the lock, since when, what it is doing and how to end it."""
     waits = isinstance(holder.newest_event, ApprovalRequested)
     doing = "waits for an approval" if waits else f"is past {holder.newest_event.type}"
+    if holder.is_baking:
+        doing = "is being watched in production"
     if holder.is_from_notebook:
         action = "End it there with Cell 12 (promote) or 13 (reject), or with manager.abandon_release()"
     elif holder.is_from_terminal:

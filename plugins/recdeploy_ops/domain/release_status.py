@@ -50,6 +50,7 @@ PROGRESS = {
     EventType.TEST_VALIDATED: "is validated on its test deployment",
     EventType.APPROVAL_REQUESTED: "waits for an approval",
     EventType.APPROVAL_ANSWERED: "has its approval answered",
+    EventType.BASELINE_MEASURED: "has measured the champion before the switch",
     EventType.SWITCH_STARTED: "is on its way into production",
     EventType.PROMOTED: "is verified in production, and to be closed",
     EventType.SWITCH_FAILED: "did not reach production",
@@ -60,6 +61,9 @@ PROGRESS = {
     EventType.CHAMPION_RESTORED: "was withdrawn from production",
     EventType.RESIZE_STARTED: "is being resized in production",
     EventType.RESIZED: "is resized in production",
+    EventType.BAKE_STARTED: "is in production and being watched",
+    EventType.WINDOW_JUDGED: "is in production and being watched",
+    EventType.BAKE_ENDED: "has ended its bake, and is to be closed",
     EventType.REHEARSAL_STARTED: "is being tried on a test deployment",
     EventType.ROLLBACK_REHEARSED: "is rehearsed",
     EventType.MODEL_RESTORED: "is in the Model Catalog again",
@@ -96,6 +100,10 @@ def judge(state: LedgerState) -> Status:
         newest = list(state.releases.values())[-1:]
         if newest and newest[0].outcome is ReleaseOutcome.FAILED:
             return Status(Phase.DEGRADED, f"The newest release (v{newest[0].version}) failed; {serving}.")
+        if newest and newest[0].outcome is ReleaseOutcome.ROLLED_BACK and not newest[0].is_rollback:
+            return Status(
+                Phase.DEGRADED, f"v{newest[0].version} was degraded and rolled back automatically; {serving}."
+            )
         return Status(Phase.HEALTHY, f"No release is in progress; {serving}.")
     if release.get(SwitchFailed) and not release.get(ChampionRestored):
         what = "rollback to" if release.is_rollback else "promotion of"

@@ -36,6 +36,7 @@ CELLS = {
     "validate_test": 11,
     "request_approval": 12,
     "promote": 12,
+    "bake": 12,
     "reject": 13,
     "close_release": 13,
     "plan_rollback": 15,

@@ -249,7 +249,7 @@ def _resume(event: PromotionsResumed, state: LedgerState, entry: Entry) -> Ledge
 
 
 def _merged(release: Release, entry: Entry) -> Mapping[EventType, Event]:
-    void = find_voided(entry.type)
+    void = find_voided(entry.type, release.events)
     valid = {kind: event for kind, event in release.events.items() if kind not in void}
     return MappingProxyType({**valid, entry.type: entry.event})
 

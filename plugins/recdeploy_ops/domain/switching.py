@@ -32,6 +32,7 @@ WHILE_SWITCHING = frozenset(
         EventType.PRODUCTION_LOST,
         EventType.PRODUCTION_FAILED,
         EventType.MODEL_RESTORED,
+        EventType.BAKE_ENDED,
         EventType.RELEASE_REJECTED,
         EventType.RELEASE_CLOSED,
     }

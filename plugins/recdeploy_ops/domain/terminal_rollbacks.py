@@ -138,7 +138,7 @@ def _describe_holder(state: LedgerState, request: RollbackRequest) -> tuple[str,
     holder = state.holding_release
     if holder is None:
         return ()
-    if holder.is_waiting_for_approval:
+    if holder.is_waiting_for_approval or holder.is_baking:
         fate = "The rollback preempts it."
     elif holder.run_id == request.ended_run:
         fate = "It has ended, as --ended-run says: it is closed first."

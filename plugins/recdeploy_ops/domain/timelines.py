@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from recdeploy_ops.domain.events import (
     Adopted,
@@ -12,6 +12,7 @@ from recdeploy_ops.domain.events import (
     ReleaseClosed,
     ReleaseOpened,
     ReleaseRejected,
+    RollbackCause,
     RolledBack,
     SwitchFailed,
 )
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.events import Event
     from recdeploy_ops.domain.ledger_state import Release
     from recdeploy_ops.domain.versions import Serving
+
+
+AUTOMATIC = "recdeploy"  # decides an automatic rollback
 
 
 @dataclass(frozen=True)
@@ -152,11 +156,17 @@ def _advance(summary: ReleaseSummary, entry: Entry) -> ReleaseSummary:
         return replace(summary, decided_by=event.by, reason=event.comment or "")
     if isinstance(event, ReleaseRejected):
         return replace(summary, decided_by=event.by, reason=event.reason)
+    if _is_automatic(event):
+        return replace(summary, reason=event.reason or "")
     if isinstance(event, SwitchFailed):
         return replace(summary, reason=event.reason)
     if isinstance(event, ReleaseClosed):
         return replace(summary, closed_at=entry.at.isoformat(), outcome=str(event.outcome), version=event.version)
     return summary
+
+
+def _is_automatic(event: Event) -> TypeGuard[RolledBack]:
+    return isinstance(event, RolledBack) and event.cause is RollbackCause.AUTOMATIC
 
 
 def _place(serving: Serving | None) -> tuple[str, int, str] | None:
@@ -168,6 +178,8 @@ def _explain(event: Event, release: Release | None) -> tuple[str, str]:
     """Return who decided a change of production, and why."""
     if release is None:  # an adoption opens none
         return "", "; ".join(event.difference) if isinstance(event, Adopted) else ""
+    if _is_automatic(event):
+        return AUTOMATIC, event.reason or ""
     answer = release.get(ApprovalAnswered)
     by = answer.by if answer else release.opened.triggered_by or ""
     reason = event.reason if isinstance(event, RolledBack) else None

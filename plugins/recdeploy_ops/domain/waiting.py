@@ -17,15 +17,15 @@ FIRST_SECONDS, GROWTH = 1.0, 1.4
 
 @dataclass(frozen=True)
 class Waiting:
-    """A step's result while OCI is still working.
+    """A step's result while OCI is still working, or until a moment.
 
     Attributes:
-        deployment_id: the model deployment whose change is awaited.
+        deployment_id: the model deployment whose change is awaited; None if only the moment is.
         reason: one sentence for the log.
-        deadline: when the wait has failed, UTC.
+        deadline: when the wait has failed, or the moment, UTC.
     """
 
-    deployment_id: str
+    deployment_id: str | None
     reason: str
     deadline: datetime
 

@@ -207,6 +207,18 @@ class ModelDeployments:
         """
         return self._predictions.asker(url, timeout_seconds=timeout_seconds, fresh=fresh, repeats=repeats)
 
+    def sender(self, url: str, *, timeout_seconds: float) -> Callable[[object], Reply]:
+        """Return a function that sends a request to a deployment's URL once, as a customer does.
+
+        A request that never reached the model is returned as well, with a status of `predictions.LOST`. Each request
+        opens a connection of its own, so that the load balancer spreads them over all replicas.
+
+        Args:
+            url: of the deployment, without ``/predict``.
+            timeout_seconds: longest time to wait for an answer.
+        """
+        return self._predictions.sender(url, timeout_seconds=timeout_seconds, fresh=True)
+
     @property
     def _client(self) -> Any:
         return self._session.data_science

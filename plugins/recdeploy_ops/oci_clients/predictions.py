@@ -75,12 +75,13 @@ class Predictions:
     session: OciSession
     _next: float = field(default=0.0, init=False)
 
-    def asker(self, url: str, *, timeout_seconds: float, fresh: bool, repeats: Repeats) -> Callable[[object], Reply]:
-        """Return a function that sends a request to a URL and returns the answer; see `ModelDeployments.asker`."""
+    def sender(self, url: str, *, timeout_seconds: float, fresh: bool) -> Callable[[object], Reply]:
+        """Return a function that sends a request to a URL once; a lost one is an answer with a status of `LOST`."""
         base_url, _, name = url.rpartition("/")
         client = self.session.predictions(base_url, timeout_seconds=timeout_seconds)
 
-        def send(body: str) -> Reply:
+        def send(request: object) -> Reply:
+            body = request if isinstance(request, str) else json.dumps(request, ensure_ascii=True)
             if fresh:
                 client.base_client.session.close()
             self._keep_pace()
@@ -88,16 +89,21 @@ class Predictions:
             status, answer = _predict(client, name, body, url)
             return Reply(status, answer, time.perf_counter() - started)
 
+        return send
+
+    def asker(self, url: str, *, timeout_seconds: float, fresh: bool, repeats: Repeats) -> Callable[[object], Reply]:
+        """Return a function that sends a request to a URL and returns the answer; see `ModelDeployments.asker`."""
+        send = self.sender(url, timeout_seconds=timeout_seconds, fresh=fresh)
+
         def ask(request: object) -> Reply:
-            body = request if isinstance(request, str) else json.dumps(request, ensure_ascii=True)
-            reply, lost = send(body), []
+            reply, lost = send(request), []
             for seconds in repeats.delays():
                 if reply.status not in LOST:
                     break
                 log.warning("%s did not answer; sending the request again in %.1f s: %s", url, seconds, reply.body)
                 lost.append(reply.status)
                 time.sleep(seconds)
-                reply = send(body)
+                reply = send(request)
             if reply.status in LOST:
                 raise _lost(url, reply, len(lost) + 1)
             return replace(reply, lost=tuple(lost))

@@ -145,6 +145,16 @@ class OciSession:
 
         return self._client(oci.vault.VaultsClient, "vaults", retry_strategy=_retry_strategy(SECRET_SECONDS))
 
+    def monitoring(self, *, posts: bool) -> Any:
+        """Return a Monitoring client; one that posts metrics has OCI's endpoint for that."""
+        import oci.monitoring
+
+        client = self._client(oci.monitoring.MonitoringClient, f"monitoring-{posts}")
+        if posts:
+            base = client.base_client
+            base.endpoint = base.endpoint.replace("://telemetry.", "://telemetry-ingestion.", 1)
+        return client
+
     def predictions(self, base_url: str, *, timeout_seconds: float) -> Any:
         """Return a client for deployed models, without retries and breaker: probes must see every failure.
 

@@ -82,7 +82,7 @@ class ReleaseStepOperator(BaseOperator):
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Continue after waiting: the step reads the deployment's state itself."""
-        self.log.info("OCI has finished with %s, or the deadline has passed.", event["deployment_id"])
+        self.log.info("OCI has finished with %s, or the deadline has passed.", event["deployment_id"] or "nothing")
         return self.execute(context)
 
     def _tries(self, context: Context) -> Tries:

@@ -130,6 +130,14 @@ class PromoteReleaseOperator(ReleaseStepOperator):
     ui_color = "#dff0d8"
 
 
+class BakeReleaseOperator(ReleaseStepOperator):
+    """Watches the promoted version, and takes production back if it is degraded."""
+
+    step = "bake"
+    afterwards = "The task close_release continues"
+    ui_color = "#dff0d8"
+
+
 class RejectReleaseOperator(ReleaseStepOperator):
     """Rejects the candidate; production stays as it is."""
 
@@ -165,6 +173,12 @@ class RollBackOperator(ReleaseStepOperator):
     step = "roll_back"
     afterwards = "The task close_release continues: it restores the champion"
     ui_color = "#dff0d8"
+
+
+class MonitorOperator(ReleaseStepOperator):
+    """Probes production, reads OCI's metrics of it, publishes its own, and keeps the alarms."""
+
+    step = "monitor"
 
 
 class AdoptProductionOperator(ReleaseStepOperator):

@@ -22,7 +22,7 @@ from recdeploy_ops.domain.events import (
 )
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import Decision
-from recdeploy_ops.rollout import deletion, rejection, restoration, tagging
+from recdeploy_ops.rollout import automatic_rollbacks, deletion, rejection, restoration, tagging
 from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON, reporting_production
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def _bring_to_rest(context: ReleaseContext, release: Release) -> tuple[Waiting |
     waiting = problem = None
     try:
         if release.is_open:
-            waiting = restoration.advance_restoration(context)
+            waiting = automatic_rollbacks.advance_interrupted_rollback(context)
+            waiting = waiting or restoration.advance_restoration(context)
         waiting = waiting or deletion.advance_test_deletion(context)
     except (TransientError, PromotionFailedError):
         raise
@@ -111,11 +112,12 @@ def _close(context: ReleaseContext) -> ReleaseOutcome:
 
 def decide_outcome(state: LedgerState, release: Release) -> ReleaseOutcome:
     """Return the outcome of a release that is about to be closed."""
-    serves = state.production is not None and state.production.version == release.version
-    if serves and release.get(Promoted):
-        return ReleaseOutcome.PROMOTED
-    if serves and release.get(RolledBack):
+    serving = state.production.version if state.production else None
+    back = release.get(RolledBack)  # of a release that was promoted, if its bake has rolled it back
+    if back and back.version == serving:
         return ReleaseOutcome.ROLLED_BACK
+    if release.get(Promoted) and release.version == serving:
+        return ReleaseOutcome.PROMOTED
     answer = release.get(ApprovalAnswered)
     was_kept = release.is_rollback and answer is not None and answer.decision is Decision.KEEP
     return ReleaseOutcome.REJECTED if was_kept or release.get(ReleaseRejected) else ReleaseOutcome.FAILED

@@ -84,9 +84,14 @@ def open_again(context: ReleaseContext, params: Params) -> Release:
 
 
 def can_be_preempted(state: LedgerState, run_id: str) -> bool:
-    """Return whether another run holds the lock and only waits for an approval."""
+    """Return whether another run holds the lock and only waits for an approval, or only bakes."""
     holder = state.holding_release
-    return holder is not None and holder.run_id != run_id and holder.is_waiting_for_approval
+    return holder is not None and holder.run_id != run_id and is_preemptable(holder)
+
+
+def is_preemptable(holder: Release) -> bool:
+    """Return whether a rollback may close a release that holds the lock."""
+    return holder.is_waiting_for_approval or holder.is_baking
 
 
 def lease_end(release: Release, settings: Settings) -> datetime:

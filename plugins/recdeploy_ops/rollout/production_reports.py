@@ -148,9 +148,10 @@ def _describe_switched(context: ReleaseContext, release: Release) -> str:
     """Return the state of what is being switched: production, or without a champion, the first production."""
     known = context.ledger.last_known
     champion = known.production if known is not None else None
+    goal = release.open_switch.version if release.open_switch else release.version
     if champion is not None:
         state = describe_production(context, champion.deployment_id, champion.url)
-        return f"{champion.url}, which served v{champion.version}, is to serve v{release.version}; {state}"
+        return f"{champion.url}, which served v{champion.version}, is to serve v{goal}; {state}"
     created = release.open_switch.deployment_id if release.open_switch else None
     if created is None:
         return f"v{release.version} is to be the first production; OCI may be creating its deployment"

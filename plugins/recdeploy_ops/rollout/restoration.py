@@ -147,7 +147,7 @@ def _restore(context: ReleaseContext, champion: Serving) -> Waiting | None:
             return None
         _void_restoration(context, err)
         raise DeploymentFailedError(
-            f"The switch to v{context.release.version} failed, and v{champion.version} could not be restored or "
+            f"The switch to v{_goal_of(context)} failed, and v{champion.version} could not be restored or "
             f"verified at {champion.url}: {err.message}",
             err.remedy or TryAgain(f"Set the deployment's model to {champion.model_id} in the OCI console"),
         ) from err
@@ -156,6 +156,12 @@ def _restore(context: ReleaseContext, champion: Serving) -> Waiting | None:
     context.record(ChampionRestored(champion.version, model_id, champion.deployment_id))
     log.info("v%s serves again at %s, verified.", champion.version, champion.url)
     return None
+
+
+def _goal_of(context: ReleaseContext) -> int:
+    """Return the version that production was to serve: a release whose bake failed goes back from its own."""
+    switch = context.release.open_switch
+    return switch.version if switch else context.release.version
 
 
 def _void_restoration(context: ReleaseContext, err: RecdeployError) -> None:

@@ -1,4 +1,4 @@
-"""Take over the release lock from a run that has ended, or that only waits for an approval."""
+"""Take over the release lock from a run that has ended, or that a rollback may preempt."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from recdeploy_ops.domain.release_plan import find_ended_holder, lock_held
 from recdeploy_ops.domain.remedies import TryAgain
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.tags import run_slug
-from recdeploy_ops.rollout import deletion, restoration, tagging
+from recdeploy_ops.rollout import automatic_rollbacks, deletion, restoration, tagging
 from recdeploy_ops.rollout.closing import advance_closing
-from recdeploy_ops.rollout.locks import can_be_preempted
+from recdeploy_ops.rollout.locks import can_be_preempted, is_preemptable
 from recdeploy_ops.rollout.production import find_own_deployments
 from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON, reporting_production
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def advance_takeover(context: ReleaseContext, *, has_ended: HasEnded, preempting: bool = False) -> Waiting | None:
-    """Free the lock of a run that has ended or, with ``preempting``, of one that only waits for an approval.
+    """Free the lock of a run that has ended or, with ``preempting``, of one that only waits for an approval or bakes.
 
     Returns:
         What to wait for, or None when the lock is free or this run's own.
@@ -61,7 +61,8 @@ def advance_return(context: ReleaseContext) -> Waiting | None:
         return None
     log.warning("This run was switching production: the champion is restored before its tasks are run again.")
     with reporting_production(context):
-        waiting = restoration.advance_restoration(context)
+        waiting = automatic_rollbacks.advance_interrupted_rollback(context)
+        waiting = waiting or restoration.advance_restoration(context)
     if waiting:
         return waiting
     champion = context.state.production
@@ -106,21 +107,29 @@ def _invalidate_etag(context: ReleaseContext, ended: str) -> Waiting | None:
 
 
 def _preempt(context: ReleaseContext, holder: Release) -> None:
-    """Close a release that waits for an approval, unless it was answered meanwhile; a later answer is refused."""
+    """Close a release that waits for an approval or bakes, unless it went on meanwhile.
+
+    An approval that was not answered cannot be answered any more. A version that was being watched stays promoted:
+    its bake ends without a result.
+    """
 
     def require_waiting(state: LedgerState) -> None:
         current = state.releases[holder.run_id]
-        if state.holder != holder.run_id or not current.is_waiting_for_approval:
+        if state.holder != holder.run_id or not is_preemptable(current) or current.is_baking != holder.is_baking:
             raise lock_held(state.holding_release or current)
 
     closing = ReleaseClosed(
-        outcome=ReleaseOutcome.PREEMPTED, version=holder.version, seen_work_request=None, by=context.run_id
+        outcome=ReleaseOutcome.PROMOTED if holder.is_baking else ReleaseOutcome.PREEMPTED,
+        version=holder.version,
+        seen_work_request=tagging.newest_change(context, context.state.production) if holder.is_baking else None,
+        by=context.run_id,
     )
     context.ledger.append(holder.run_id, closing, guard=require_waiting)
     log.warning(
-        "The release of v%s (run %s) only waited for an approval: this rollback preempts it.",
+        "The release of v%s (run %s) %s: this rollback preempts it.",
         holder.version,
         holder.run_id,
+        "was being watched" if holder.is_baking else "only waited for an approval",
     )
     try:
         for deployment in find_own_deployments(context.of_run(holder.run_id), Role.TEST):

@@ -73,9 +73,13 @@ def _watch(context: ReleaseContext, waiting: Waiting, patience: float) -> float:
             break
         time.sleep(seconds)
         spent += seconds
-        if context.now() >= waiting.deadline or _look(context.deployments, waiting.deployment_id):
+        if context.now() >= waiting.deadline or _is_done(context, waiting):
             return spent
     return patience
+
+
+def _is_done(context: ReleaseContext, waiting: Waiting) -> bool:
+    return waiting.deployment_id is not None and _look(context.deployments, waiting.deployment_id)
 
 
 def _look(deployments: ModelDeployments, deployment_id: str) -> bool:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from recdeploy_ops.domain.baking import LEAST_REQUESTS
 from recdeploy_ops.domain.freezes import FreezeWindow
 from recdeploy_ops.domain.gates.behaviour import ListThresholds
 from recdeploy_ops.domain.gates.history import HistoryThresholds
@@ -175,6 +176,7 @@ class ReleaseSettings(Section):
     approval_max_age_hours: Annotated[float, Field(gt=0, le=30 * 24, allow_inf_nan=False), NUMBER] = 24
     self_approval: bool = True
     freeze_windows: tuple[FreezeWindow, ...] = ()
+    bake_minutes: Annotated[float, Field(ge=0, le=8 * 60, allow_inf_nan=False), NUMBER] = 30
     test_lease_hours: Annotated[float, Field(gt=0, le=365 * 24, allow_inf_nan=False), NUMBER] = 96
     deployment_timeout_minutes: Annotated[float, Field(gt=0, le=24 * 60, allow_inf_nan=False), NUMBER] = 60
     poll_seconds: Seconds = 30
@@ -192,6 +194,22 @@ class ProbeSettings(Section):
     timeout_seconds: Seconds = 60
     repeats: Annotated[int, Field(ge=0, le=10), NUMBER] = 4
     repeat_seconds: Seconds = 0.5
+
+
+class WatchSettings(Section):
+    """How production is watched: by `recommender_monitor`, and in a bake; ``docs/watching.md`` says what each does."""
+
+    schedule: str | None = "*/5 * * * *"
+    topic_id: Ocid | None = None
+    window_minutes: Annotated[float, Field(ge=1, le=60, allow_inf_nan=False), NUMBER] = 5
+    requests: Annotated[int, Field(ge=LEAST_REQUESTS, le=100_000), NUMBER] = 1000
+    monitor_requests: Requests = 60
+    max_error_rate: Share = 0.005
+    max_wrong_share: Share = 0.001
+    max_latency_ratio: Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False), NUMBER] = 1.1
+    max_latency_excess_ms: Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False), NUMBER] = 25
+    alarm_p95_ms: Annotated[float, Field(gt=0, le=3_600_000, allow_inf_nan=False), NUMBER] = 1000
+    alarm_error_rate: Share = 0.02
 
 
 class GateSettings(Section):
@@ -232,6 +250,7 @@ class Settings(Section):
     serving: ServingSettings
     release: ReleaseSettings = ReleaseSettings()
     probes: ProbeSettings = ProbeSettings()
+    watch: WatchSettings = WatchSettings()
     gates: GateSettings = GateSettings()
 
     @field_validator("storage")

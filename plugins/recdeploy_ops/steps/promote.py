@@ -16,6 +16,7 @@ from recdeploy_ops.domain.errors import (
 )
 from recdeploy_ops.domain.events import (
     ApprovalAnswered,
+    BaselineMeasured,
     Promoted,
     RollbackRehearsed,
     SwitchStarted,
@@ -42,7 +43,7 @@ from recdeploy_ops.workspaces import workspace
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.events import ModelRegistered
-    from recdeploy_ops.domain.versions import Serving
+    from recdeploy_ops.domain.versions import Serving, Version
     from recdeploy_ops.domain.waiting import Outcome
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ def _switch(context: ReleaseContext) -> Waiting | Deployment:
         return _make_first_production(context, approved)
     if champion.version != approved.version:
         _require_rollback_rehearsed(context, champion)
+    if context.release.open_switch is None and champion.version != approved.version:
+        _measure_champion(context, champion, context.state.versions[approved.version])
     version = context.state.versions[approved.version]
     switch = model_switch(context, champion.deployment_id, version, approved.model_id)
     return advance_switch(context, SwitchStarted, switch)
@@ -113,6 +116,15 @@ def _require_rollback_rehearsed(context: ReleaseContext, champion: Serving) -> N
         raise MissingInputError(
             f"v{champion.version} serves, and this run has not rehearsed a rollback to it", task="backup_production"
         )
+
+
+def _measure_champion(context: ReleaseContext, champion: Serving, approved: Version) -> None:
+    """Record how the champion behaves before the switch, for the bake to compare with; nothing without a bake."""
+    if not context.settings.release.bake_minutes or context.release.get(BaselineMeasured):
+        return
+    from recdeploy_ops.evaluation.baselines import measure_champion  # pyarrow and scipy: only a bake needs them
+
+    context.record(BaselineMeasured(champion.version, measure_champion(context, champion, approved)))
 
 
 def _make_first_production(context: ReleaseContext, approved: ModelRegistered) -> Waiting | Deployment:

@@ -26,17 +26,19 @@ FIRST_LOOK_SECONDS = 5.0
 class WorkRequestFinishedTrigger(BaseTrigger):
     """Fires when OCI has finished all changes of a deployment, or the deadline has passed.
 
+    Without a deployment it fires at the deadline.
+
     The event has no verdict: the resumed step reads the deployment's state itself.
 
     Args:
-        deployment_id: OCID of the model deployment.
+        deployment_id: OCID of the model deployment; None to wait for the deadline alone.
         deadline: ISO 8601, UTC.
         poll_seconds: longest pause between two looks; the first pauses are shorter.
         settings_name: name of the settings file with the connection to OCI, for `find_settings`.
     """
 
     def __init__(
-        self, *, deployment_id: str, deadline: str, poll_seconds: float, settings_name: str = DEFAULT_NAME
+        self, *, deployment_id: str | None, deadline: str, poll_seconds: float, settings_name: str = DEFAULT_NAME
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow does not annotate it
         self.deployment_id = deployment_id
@@ -60,12 +62,20 @@ class WorkRequestFinishedTrigger(BaseTrigger):
         """Look until OCI has finished."""
         await asyncio.sleep(FIRST_LOOK_SECONDS)
         try:
-            await self._watch()
+            if self.deployment_id is None:
+                await self._wait()
+            else:
+                await self._watch(self.deployment_id)
         except RecdeployError as err:  # the step decides what it means for the release
             self.log.warning("Leaving the check to the step: %s", err)
         yield TriggerEvent({"deployment_id": self.deployment_id})
 
-    async def _watch(self) -> None:
+    async def _wait(self) -> None:
+        """Return once the deadline has passed."""
+        left = datetime.fromisoformat(self.deadline) - datetime.now(UTC)
+        await asyncio.sleep(max(left.total_seconds(), 0))
+
+    async def _watch(self, deployment_id: str) -> None:
         """Return once OCI has finished, or the deadline has passed."""
         deployments = await asyncio.to_thread(lambda: ModelDeployments(ReleasesHook(self.settings_name).session))
         deadline = datetime.fromisoformat(self.deadline)
@@ -73,7 +83,7 @@ class WorkRequestFinishedTrigger(BaseTrigger):
             if datetime.now(UTC) >= deadline:
                 return
             try:
-                if await asyncio.to_thread(is_finished, deployments, self.deployment_id):
+                if await asyncio.to_thread(is_finished, deployments, deployment_id):
                     return
             except TransientError as err:
                 self.log.warning("Looking again in %.1f s: %s", seconds, err)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from recdeploy_ops.domain.events.baking import BakeEnded, BakeStarted, BaselineMeasured, WindowJudged
 from recdeploy_ops.domain.events.base import Event, EventType
 from recdeploy_ops.domain.events.candidates import (
     ApprovalAnswered,
@@ -33,6 +34,7 @@ from recdeploy_ops.domain.events.production import (
     Resized,
     ResizeStarted,
     RestoreStarted,
+    RollbackCause,
     RollbackRehearsed,
     RolledBack,
     SwitchDone,
@@ -75,6 +77,7 @@ _CLASSES: tuple[type[Event], ...] = (
     TestValidated,
     ApprovalRequested,
     ApprovalAnswered,
+    BaselineMeasured,
     SwitchStarted,
     SwitchFailed,
     Promoted,
@@ -85,6 +88,9 @@ _CLASSES: tuple[type[Event], ...] = (
     ProductionFailed,
     ResizeStarted,
     Resized,
+    BakeStarted,
+    WindowJudged,
+    BakeEnded,
     RehearsalStarted,
     RollbackRehearsed,
     ModelRestored,
@@ -108,6 +114,9 @@ __all__ = [
     "ApprovalRequested",
     "ArtifactBuilt",
     "BackupFailed",
+    "BakeEnded",
+    "BakeStarted",
+    "BaselineMeasured",
     "CandidateChecked",
     "CandidateEvaluated",
     "ChampionBacktested",
@@ -138,6 +147,7 @@ __all__ = [
     "ResizeStarted",
     "Resized",
     "RestoreStarted",
+    "RollbackCause",
     "RollbackRehearsed",
     "RolledBack",
     "StoredEvent",
@@ -148,4 +158,5 @@ __all__ = [
     "TakeoverStarted",
     "TestDeployed",
     "TestValidated",
+    "WindowJudged",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import ClassVar
 
 from recdeploy_ops.domain.codec import FreeText
@@ -168,14 +169,27 @@ class Promoted(SwitchDone):
     approved_by: FreeText
 
 
+class RollbackCause(StrEnum):
+    """Who decided a rollback."""
+
+    REQUESTED = "requested"
+    AUTOMATIC = "automatic"
+
+
 @dataclass(frozen=True)
 class RolledBack(SwitchDone):
-    """Production serves an earlier version again, verified."""
+    """Production serves an earlier version again, verified.
+
+    Attributes:
+        reason: why; None if the requester gave no reason.
+        cause: a person requested it, or the bake of the version that served decided it.
+    """
 
     type: ClassVar = EventType.ROLLED_BACK
     task: ClassVar = "roll_back"
 
     reason: FreeText | None
+    cause: RollbackCause = RollbackCause.REQUESTED
 
 
 @dataclass(frozen=True)
