@@ -25,10 +25,10 @@ from recdeploy_ops.domain.events import (
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
 from recdeploy_ops.domain.release_plan import reconcile
+from recdeploy_ops.domain.sizes import RESIZE_PART
 from recdeploy_ops.evaluation.release_report import build_report, page_key, store_report
 from recdeploy_ops.evaluation.stored_reports import read_report
 from recdeploy_ops.rollout.production import find_production
-from recdeploy_ops.rollout.resizing import RESIZE_PART
 from recdeploy_ops.rollout.tagging import tag_with_head
 
 if TYPE_CHECKING:
