@@ -1,6 +1,6 @@
 """What *Promote* does in OCI: each request that changes something, in order, before it is sent and afterwards.
 
-`steps/promote.py` chooses its way with `choose_way` too. Reading, waiting and what is written to storage are not listed.
+`steps/promote.py` chooses its way with `choose_way` too. Reads, waits and what is written to storage are not listed.
 """
 
 from __future__ import annotations
@@ -167,25 +167,21 @@ def list_calls(
 
 
 def _tag_answered(trace: _Trace, registered: ModelRegistered) -> Call:
-    call = Call(TAG_MODEL, registered.model_id, "request_approval", "tag the model with the ledger's newest entry")
+    call = Call(TAG_MODEL, registered.model_id, ApprovalAnswered.task, "tag the model with the ledger's newest entry")
     return _observe_tags(trace, call, ApprovalAnswered)
 
 
 def _switch(trace: _Trace, registered: ModelRegistered, tested: TestDeployed) -> list[Call]:
     """Return the change of production and its verification."""
     version = registered.version
-    match choose_way(trace.champion, tested):
-        case Way.MODEL:
-            operation, target = UPDATE, trace.champion.deployment_id if trace.champion else ""
-            what = f"let production serve v{version}: its model becomes {registered.model_id}, and nothing else changes"
-        case Way.ROLE:
-            operation, target = UPDATE, tested.deployment_id or ""
-            what = "turn the test deployment into production: its name, description and tags change"
-        case Way.CREATION:
-            promoted = trace.release.get(Promoted)
-            operation, target = CREATE, promoted.deployment_id if promoted else ""
-            what = f"create production with v{version}"
-    calls = [Call(operation, target, "promote", what), _probe(trace, registered, target)]
+    way, target = choose_way(trace.champion, tested), _find_production(trace, tested)
+    whats = {
+        Way.MODEL: f"let production serve v{version}: its model becomes {registered.model_id}, nothing else changes",
+        Way.ROLE: "turn the test deployment into production: its name, description and tags change",
+        Way.CREATION: f"create production with v{version}",
+    }
+    operation = CREATE if way is Way.CREATION else UPDATE
+    calls = [Call(operation, target, Promoted.task, whats[way]), _probe(trace, registered, target)]
     failed = trace.release.get(SwitchFailed)
     if done := trace.when(Promoted):
         return [replace(call, state=CallState.DONE, at=done) for call in calls]
@@ -200,15 +196,14 @@ def _switch(trace: _Trace, registered: ModelRegistered, tested: TestDeployed) ->
 
 def _finish(trace: _Trace, registered: ModelRegistered, tested: TestDeployed) -> list[Call]:
     """Return what follows once production is verified."""
-    champion, resize = trace.champion, _find_resize(trace)
-    promoted = trace.release.get(Promoted)
-    created = promoted.deployment_id if promoted else ""
-    production = champion.deployment_id if champion else tested.deployment_id or created
+    resize, production = _find_resize(trace), _find_production(trace, tested)
     calls = []
     if resize:
-        calls.append(_resize(trace, Call(UPDATE, production, "promote", f"resize production {resize}")))
-    if champion is not None and tested.deployment_id is not None:
-        calls.append(_delete_test(trace, Call(DELETE, tested.deployment_id, "promote", "delete the test deployment")))
+        calls.append(_resize(trace, Call(UPDATE, production, Promoted.task, f"resize production {resize}")))
+    if trace.champion is not None and tested.deployment_id is not None:
+        calls.append(
+            _delete_test(trace, Call(DELETE, tested.deployment_id, Promoted.task, "delete the test deployment"))
+        )
     if resize:
         calls.append(_resize(trace, _probe(trace, registered, production)))
     what = "tag the model with when it was verified to serve, and with the ledger's newest entry"
@@ -216,7 +211,8 @@ def _finish(trace: _Trace, registered: ModelRegistered, tested: TestDeployed) ->
     what = "tag production with what it serves, and with the ledger's newest entry"
     tag_production = Call(UPDATE, production, ReleaseClosed.task, what)
     calls += [_observe_tags(trace, call, ReleaseClosed) for call in (tag_model, tag_production)]
-    return calls if promoted or not trace.release.get(SwitchFailed) else [_not_sent(call) for call in calls]
+    has_ended = trace.release.get(SwitchFailed) or not trace.release.is_open
+    return [_not_sent(call) for call in calls] if has_ended and not trace.release.get(Promoted) else calls
 
 
 def _restore(trace: _Trace) -> list[Call]:
@@ -224,10 +220,18 @@ def _restore(trace: _Trace) -> list[Call]:
     started = trace.release.get(RestoreStarted)
     if started is None:
         return []
-    call = Call(UPDATE, started.deployment_id or "", "promote", f"restore the champion: {started.goal}")
+    call = Call(UPDATE, started.deployment_id or "", Promoted.task, f"restore the champion: {started.goal}")
     if done := trace.when(ChampionRestored):
         return [replace(call, state=CallState.DONE, at=done, note="verified by its answers")]
     return [replace(call, state=CallState.BEGUN, at=trace.when(RestoreStarted))]
+
+
+def _find_production(trace: _Trace, tested: TestDeployed) -> str:
+    """Return the OCID of production during the promotion; empty while OCI has not created it."""
+    if trace.champion is not None:
+        return trace.champion.deployment_id
+    promoted = trace.release.get(Promoted)
+    return tested.deployment_id or (promoted.deployment_id if promoted else "")
 
 
 def _probe(trace: _Trace, registered: ModelRegistered, target: str) -> Call:
@@ -235,7 +239,7 @@ def _probe(trace: _Trace, registered: ModelRegistered, target: str) -> Call:
         f"{trace.answers} answers in a row of production's URL must carry v{registered.version} and the digest "
         f"{registered.digest[:12]}"
     )
-    return Call(PREDICT, target, "promote", what)
+    return Call(PREDICT, target, Promoted.task, what)
 
 
 def _find_resize(trace: _Trace) -> str | None:

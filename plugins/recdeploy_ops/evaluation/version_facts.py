@@ -98,4 +98,6 @@ def _report(store: Store, event: GateEvent) -> dict[str, Any]:
 
 
 def _texts(values: Any) -> dict[str, str]:
-    return {name: Scale.NUMBER.show(value) if isinstance(value, float) else str(value) for name, value in values.items()}
+    return {
+        name: Scale.NUMBER.show(value) if isinstance(value, float) else str(value) for name, value in values.items()
+    }

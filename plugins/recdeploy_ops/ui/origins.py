@@ -2,8 +2,8 @@
 
 Airflow 3.3.2 signs people in with a cookie, and does not look at where a request comes from. The cookie is
 ``SameSite=Lax``, which keeps other sites out, but not other servers of the same site: another port, or another name of
-the same company. This middleware of the API server looks at what browsers themselves say: ``Sec-Fetch-Site``, which they
-send to https and localhost, or else ``Origin``. A request with a token in ``Authorization`` is not a browser's.
+the same company. This middleware of the API server looks at what browsers themselves say: ``Sec-Fetch-Site``, which
+they send to https and localhost, or else ``Origin``. A request with a token in ``Authorization`` is not a browser's.
 
 It reads nothing, and other DAGs are not its business.
 """

@@ -1,6 +1,6 @@
 // What "Promote" does in OCI: the calls in their order, before the click, and afterwards with what happened to each.
 
-import { Id, Mark, Rows, Run, Section, Waiting, h, moment } from "./parts.js";
+import { Mark, Name, Rows, Run, Section, Waiting, h, moment } from "./parts.js";
 import { useLoaded, usePolled } from "./requests.js";
 
 const { React, ChakraUI } = globalThis;
@@ -15,8 +15,8 @@ export const CallRows = ({ calls }) =>
     caption: "Requests to OCI, in their order.",
     columns: ["Step", "Request", "Of", "What it does", "State"],
     rows: calls.map((call, index) => [
-      index + 1, h(Id, null, call.operation),
-      call.target ? h("span", { title: call.target }, h(Id, null, tail(call.target))) : "a new deployment", call.what,
+      index + 1, h(Name, null, call.operation),
+      call.target ? h("span", { title: call.target }, h(Name, null, tail(call.target))) : "a new deployment", call.what,
       h(Stack, { gap: 1 }, h("span", null, h(Mark, null, call.state)), h(Text, { fontSize: "sm", color: "fg.muted" }, moment(call.at), call.at && call.note ? ": " : "", call.note))]) });
 
 function Shown({ loaded, dagId, runId }) {

@@ -28,6 +28,7 @@ export function duration(from, to) {
 }
 
 export const Id = ({ children }) => h(Code, { whiteSpace: "normal", wordBreak: "break-all" }, children);
+export const Name = ({ children }) => h(Code, { whiteSpace: "nowrap" }, children);
 export const Mark = ({ children, size = "sm" }) =>
   children ? h(Badge, { size, colorPalette: COLOURS[children] || "gray" }, children) : null;
 

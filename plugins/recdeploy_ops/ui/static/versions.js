@@ -42,8 +42,8 @@ export function Measure({ overview }) {
     return { label: `v${version.version}`, value: version.metrics[name] ?? null, isMarked: when !== "", note: when ? `in production from ${when}` : "" };
   });
   return h(Section, { title: "One measure over all versions" },
-    h(Choice, { label: "Measure", value: name, set: setChosen, options: names.map((one) => [one, one]) }),
-    h(Plot, { title: `${name} of each version`, columns: ["Version", name, "In production"], points, marked: "On a band: was or is in production." }));
+    h(Flex, null, h(Choice, { label: "Measure", value: name, set: setChosen, options: names.map((one) => [one, one]) })),
+    h(Plot, { title: `${name} of each version`, columns: ["Version", name, "In production"], points, marked: "A bar: it was or is in production." }));
 }
 
 export function SideBySide({ dagId, versions }) {
@@ -67,9 +67,9 @@ export function SideBySide({ dagId, versions }) {
             h(Heading, { as: "h3", size: "sm" }, section.title),
             section.rows.length
               ? h(Rows, {
-                  caption: `${section.title}: ${section.rows.length} differ, ${section.equal} are equal.`,
+                  caption: `${section.title} that differ: ${section.rows.length} of ${section.rows.length + section.equal}.`,
                   columns: ["Name", `v${comparison.one}`, `v${comparison.other}`],
                   rows: section.rows.map((row) => [row.name, row.one, row.other]) })
-              : h(Text, { color: "fg.muted" }, section.equal ? `No difference in ${section.equal}.` : "Nothing is recorded."))) : null)
+              : h(Text, { color: "fg.muted" }, section.equal ? `None of ${section.equal} differs.` : "Nothing is recorded."))) : null)
       : h(Text, null, "There are no two versions yet."));
 }
