@@ -175,13 +175,13 @@ def _switch(trace: _Trace, registered: ModelRegistered, tested: TestDeployed) ->
     """Return the change of production and its verification."""
     version = registered.version
     way, target = choose_way(trace.champion, tested), _find_production(trace, tested)
-    whats = {
+    effects = {
         Way.MODEL: f"let production serve v{version}: its model becomes {registered.model_id}, nothing else changes",
         Way.ROLE: "turn the test deployment into production: its name, description and tags change",
         Way.CREATION: f"create production with v{version}",
     }
     operation = CREATE if way is Way.CREATION else UPDATE
-    calls = [Call(operation, target, Promoted.task, whats[way]), _probe(trace, registered, target)]
+    calls = [Call(operation, target, Promoted.task, effects[way]), _probe(trace, registered, target)]
     failed = trace.release.get(SwitchFailed)
     if done := trace.when(Promoted):
         return [replace(call, state=CallState.DONE, at=done) for call in calls]

@@ -10,7 +10,6 @@ from pydantic import AwareDatetime
 from recdeploy_ops.approvals.pages import find_page_key
 from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.overviews import describe_overview
-from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.timelines import find_period, trace_production
 from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.ui.projects import opened_project
@@ -23,9 +22,9 @@ def show_overview(dag_id: Annotated[str, Path()], response: Response) -> dict[st
     """Return production, the release in progress, the history and the versions of a DAG's project."""
     response.headers["Cache-Control"] = "no-store"
     with opened_project(dag_id, "the ledger") as (settings, store):
-        entries = Ledger(store, settings.project_name, utc_now).entries()
-        overview = describe_overview(entries, settings.project_name, utc_now())
-        releases = replay(entries).releases.values()
+        ledger = Ledger(store, settings.project_name, utc_now)
+        overview = describe_overview(ledger.entries(), settings.project_name, utc_now())
+        releases = ledger.state.releases.values()
         return {**overview, "reports": [release.run_id for release in releases if find_page_key(release)]}
 
 

@@ -15,7 +15,6 @@ from recdeploy_ops.domain.errors import MissingInputError, RecdeployError
 from recdeploy_ops.domain.events import Promoted
 from recdeploy_ops.domain.promotions import Call, list_calls
 from recdeploy_ops.domain.release_status import describe_progress
-from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.timelines import summarise_releases
 from recdeploy_ops.evaluation.release_report import RUNS
 from recdeploy_ops.evaluation.version_facts import read_facts
@@ -34,8 +33,9 @@ def show_release(dag_id: Annotated[str, Path()], run_id: Annotated[str, Path()],
     """Return what a release did, its gates, and the calls of its promotion, planned or with what happened."""
     response.headers["Cache-Control"] = "no-store"
     with opened_project(dag_id, "the ledger") as (settings, store):
-        entries = Ledger(store, settings.project_name, utc_now).entries()
-        release = replay(entries).releases.get(run_id)
+        ledger = Ledger(store, settings.project_name, utc_now)
+        entries = ledger.entries()
+        release = ledger.state.releases.get(run_id)
         if release is None or release.opened.dag_id != dag_id:
             raise HTTPException(404, "The ledger has no release of this run.")
         calls = list_calls(entries, run_id, answers=settings.probes.consecutive_answers)

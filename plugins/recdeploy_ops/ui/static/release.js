@@ -10,7 +10,7 @@ const { Box, Flex, Stack, Text } = ChakraUI;
 const OF_A_RELEASE = /_(retrain|rollback)$/;
 
 function Release({ dagId, runId }) {
-  const [release, error] = usePolled(releasePath(dagId, runId));
+  const [release, error] = usePolled(releasePath(dagId, runId), (one) => !one.is_open);
   if (!release) return h(Waiting, { value: release, error });
   const facts = [
     ["Your turn", release.is_waiting ? h(Answer, { dagId, runId }) : ""],

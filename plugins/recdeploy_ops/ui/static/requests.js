@@ -48,13 +48,15 @@ export function useLoaded(path) {
   return [isCurrent ? shown.value : null, isCurrent ? shown.error : "", load, isBusy];
 }
 
-// Load a path now and again while the page is visible; otherwise as `useLoaded`.
-export function usePolled(path) {
+// Load a path now and again while the page is visible, until what it gives is over; otherwise as `useLoaded`.
+export function usePolled(path, isOver = () => false) {
   const loaded = useLoaded(path);
-  const load = loaded[2];
+  const [value, , load] = loaded;
+  const isDone = value !== null && isOver(value);
   React.useEffect(() => {
+    if (isDone) return undefined;
     const timer = setInterval(() => { if (document.visibilityState === "visible") load(); }, POLL_MILLISECONDS);
     return () => clearInterval(timer);
-  }, [load]);
+  }, [load, isDone]);
   return loaded;
 }
