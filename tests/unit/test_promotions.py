@@ -183,3 +183,11 @@ def test_a_switch_that_was_left_open_has_failed() -> None:
     found = calls(*complete(1), *second(answered(version=2), switch_started(2), closed(ReleaseOutcome.FAILED, 2)))
 
     assert states(found) == ["not recorded", "failed", *["not sent"] * 4]
+
+
+def test_of_a_release_that_was_reopened_the_switch_is_planned_again() -> None:
+    failed = (answered(version=2), switch_started(2), switch_failed(), champion_restored(1))
+    found = calls(*complete(1), *second(*failed, closed(ReleaseOutcome.FAILED, 2), opened(2)))
+
+    assert states(found) == ["not recorded", *["planned"] * 5]
+    assert found[1].target == PRODUCTION

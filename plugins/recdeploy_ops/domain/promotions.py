@@ -140,22 +140,24 @@ def list_calls(
         if the release ended without a promotion.
     """
     own = [entry for entry in entries if entry.run_id == run_id]
-    switches = [entry.seq for entry in own if isinstance(entry.event, SwitchStarted)]
     state = replay(entries)
-    before = replay(entries[: switches[-1] - 1]) if switches else state
+    release = state.releases[run_id]
+    # Reopening a release voids its switch, but not a promotion.
+    has_switched = release.get(SwitchStarted) is not None or release.get(Promoted) is not None
+    begun = max((entry.seq for entry in own if isinstance(entry.event, SwitchStarted)), default=1)
+    before = replay(entries[: begun - 1]) if has_switched else state
     trace = _Trace(
-        release=state.releases[run_id],
+        release=release,
         champion=before.production,
         answers=answers,
         times={entry.type: entry.at.isoformat() for entry in own},
         numbers={entry.type: entry.seq for entry in own},
         observed=observed or Observed(),
     )
-    release = trace.release
     tested, registered = release.get(TestDeployed), release.get(ModelRegistered)
     if release.is_rollback or tested is None or registered is None:
         return ()
-    if not release.is_open and not switches:
+    if not release.is_open and not has_switched:
         return ()
     calls = [
         _tag_answered(trace, registered),
