@@ -178,7 +178,7 @@ def _switch(trace: _Trace, registered: ModelRegistered, tested: TestDeployed) ->
     version = registered.version
     way, target = choose_way(trace.champion, tested), _find_production(trace, tested)
     effects = {
-        Way.MODEL: f"let production serve v{version}: its model becomes {registered.model_id}, nothing else changes",
+        Way.MODEL: f"let production serve v{version}: its model becomes that of v{version}, and nothing else changes",
         Way.ROLE: "turn the test deployment into production: its name, description and tags change",
         Way.CREATION: f"create production with v{version}",
     }

@@ -68,7 +68,7 @@ export function Rows({ caption, columns, rows }) {
           ...columns.map((column) => h(Table.ColumnHeader, { key: column, scope: "col" }, column)))),
         h(Table.Body, null, ...shown.map((cells, index) => h(Table.Row, { key: index },
           ...cells.map((cell, at) => h(Table.Cell, {
-            key: at, overflowWrap: "anywhere", verticalAlign: "top",
+            key: at, overflowWrap: "anywhere", minW: "6.5rem", verticalAlign: "top",
             ...(at === 0 ? { as: "th", scope: "row", textAlign: "start", fontWeight: "medium" } : {}),
           }, cell))))))),
     rows.length > MOST_ROWS
