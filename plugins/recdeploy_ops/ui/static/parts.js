@@ -51,7 +51,7 @@ export const Waiting = ({ value, error }) =>
   error ? h(Text, { role: "alert", color: "fg.error" }, error) : value ? null : h(Text, { role: "status" }, "Loading");
 
 export const Facts = ({ rows }) =>
-  h(Box, { as: "dl", display: "grid", gridTemplateColumns: "max-content 1fr", columnGap: 4, rowGap: 1 },
+  h(Box, { as: "dl", display: "grid", gridTemplateColumns: { base: "1fr", md: "max-content 1fr" }, columnGap: 4, rowGap: 1 },
     ...rows.filter(([, value]) => value !== "" && value != null).flatMap(([name, value]) => [
       h(Text, { as: "dt", key: `${name}-name`, color: "fg.muted" }, name),
       h(Box, { as: "dd", key: `${name}-value`, overflowWrap: "anywhere" }, value)]));
