@@ -19,9 +19,10 @@ from recdeploy_ops.domain.events import (
 )
 from recdeploy_ops.domain.release_plan import ASK_AGAIN
 from recdeploy_ops.domain.remedies import TryAgain
+from recdeploy_ops.domain.sizes import RESIZE_PART
 from recdeploy_ops.evaluation.release_report import page_key
 from recdeploy_ops.oci_clients.tags import CODE_METADATA, DIGEST_TAG
-from recdeploy_ops.rollout.resizing import RESIZE_PART, find_resize
+from recdeploy_ops.rollout.resizing import find_resize
 from recdeploy_ops.storage.bundles import SIZES, canonical_json, verify_bundle
 
 if TYPE_CHECKING:

@@ -27,12 +27,12 @@ from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, Endpoint
 from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
 from recdeploy_ops.domain.release_plan import reconcile
 from recdeploy_ops.domain.remedies import Audience
+from recdeploy_ops.domain.sizes import RESIZE_PART
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.evaluation.release_report import build_report, page_key, store_report
 from recdeploy_ops.evaluation.stored_reports import read_report
 from recdeploy_ops.rollout.freezes import current_freezes
 from recdeploy_ops.rollout.production import find_production
-from recdeploy_ops.rollout.resizing import RESIZE_PART
 from recdeploy_ops.rollout.tagging import tag_with_head
 
 if TYPE_CHECKING:

@@ -90,6 +90,7 @@ def _describe_version(version: Version, state: LedgerState) -> dict[str, Any]:
         "model_id": version.model_id,
         "run_id": version.run_id,
         "dag_id": release.opened.dag_id if release else "",
+        "made_at": release.opened_at if release else None,
         "verdict": str(evaluated.verdict) if evaluated else "",
         "metrics": {name: value for name, value in metrics.items() if isinstance(value, int | float)},
         "can_be_restored": version.stage is Stage.RETIRED,

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from recdeploy_ops.domain.records import Autoscaling, Shape
 
+RESIZE_PART = "size of production"  # name of the part that an approval covers
 DEFAULT_SHAPE = Shape("VM.Standard.E4.Flex", ocpus=1.0, memory_gb=16.0, instance_count=1)
 
 V = TypeVar("V")

@@ -14,7 +14,7 @@ from recdeploy_ops.domain.errors import (
 )
 from recdeploy_ops.domain.events import ApprovalRequested, Resized, ResizeStarted
 from recdeploy_ops.domain.remedies import Remedy
-from recdeploy_ops.domain.sizes import describe_change, describe_shape
+from recdeploy_ops.domain.sizes import RESIZE_PART, describe_change, describe_shape
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON, describe_production
 from recdeploy_ops.rollout.switches import Switch, advance_switch, verify_serving
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.sizes import SizeRequest
 
 log = logging.getLogger(__name__)
-
-RESIZE_PART = "size of production"  # name of the part that an approval covers
 
 
 def find_resize(context: ReleaseContext) -> str | None:

@@ -22,6 +22,7 @@ from recdeploy_ops.domain.events import (
     SwitchStarted,
     TestDeployed,
 )
+from recdeploy_ops.domain.promotions import Way, choose_way
 from recdeploy_ops.domain.records import Deployment, Role
 from recdeploy_ops.domain.release_plan import reconcile, require_unused
 from recdeploy_ops.domain.waiting import Waiting
@@ -131,7 +132,7 @@ def _make_first_production(context: ReleaseContext, approved: ModelRegistered) -
     """Turn the test deployment into the first production, or create one if the test was skipped."""
     tested = context.release.require(TestDeployed)
     goal = f"production with v{approved.version}"
-    if tested.deployment_id is None:
+    if choose_way(context.state.production, tested) is Way.CREATION or tested.deployment_id is None:
         return _create_first_production(context, approved, goal)
     deployment = context.deployments.get(tested.deployment_id)
     if deployment.lifecycle_state.is_gone:

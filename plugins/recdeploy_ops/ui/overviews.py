@@ -7,6 +7,7 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import AwareDatetime
 
+from recdeploy_ops.approvals.pages import find_page_key
 from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.overviews import describe_overview
 from recdeploy_ops.domain.timelines import find_period, trace_production
@@ -21,8 +22,11 @@ def show_overview(dag_id: Annotated[str, Path()], response: Response) -> dict[st
     """Return production, the release in progress, the history and the versions of a DAG's project."""
     response.headers["Cache-Control"] = "no-store"
     with opened_project(dag_id, "the ledger") as (settings, store):
-        entries = Ledger(store, settings.project_name, utc_now).entries()
-        return describe_overview(entries, settings.project_name, utc_now(), settings.release.freeze_windows)
+        ledger = Ledger(store, settings.project_name, utc_now)
+        windows = settings.release.freeze_windows
+        overview = describe_overview(ledger.entries(), settings.project_name, utc_now(), windows)
+        releases = ledger.state.releases.values()
+        return {**overview, "reports": [release.run_id for release in releases if find_page_key(release)]}
 
 
 @router.get("/api/period/{dag_id}", dependencies=[Depends(requires_access_dag("GET"))])

@@ -1,18 +1,30 @@
-"""The script of the page *Recommender*, which Airflow's own UI loads."""
+"""The scripts of the page *Recommender*, which Airflow's own UI loads.
 
-from pathlib import Path
-from typing import Literal
+Their address has a hash of all of them, so that a browser keeps them until one changes, and never mixes two versions.
+"""
+
+from typing import Annotated
 
 from airflow.api_fastapi.core_api.security import requires_access_dag
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Response
 
-FOLDER = Path(__file__).parent / "static"
-HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+from recdeploy_ops.ui.static import SCRIPTS, SCRIPTS_HASH
+
+HEADERS = {"X-Content-Type-Options": "nosniff"}
+KEEP = "private, max-age=31536000, immutable"
+# Another web server may have another version while they are replaced one by one.
+ASK_AGAIN = "no-cache"
 
 router = APIRouter()
 
 
-@router.get("/static/{name}", dependencies=[Depends(requires_access_dag("GET", param_dag_id="recommender_retrain"))])
-def send_script(name: Literal["page.js"]) -> Response:
+@router.get(
+    "/static/{digest}/{name}", dependencies=[Depends(requires_access_dag("GET", param_dag_id="recommender_retrain"))]
+)
+def send_script(digest: Annotated[str, Path()], name: Annotated[str, Path()]) -> Response:
     """Return a script; a route and not a mount, which would be open to everybody."""
-    return Response((FOLDER / name).read_bytes(), media_type="text/javascript; charset=utf-8", headers=HEADERS)
+    script = SCRIPTS.get(name)
+    if script is None:
+        raise HTTPException(404, "There is no such script.")
+    headers = {**HEADERS, "Cache-Control": KEEP if digest == SCRIPTS_HASH else ASK_AGAIN}
+    return Response(script, media_type="text/javascript; charset=utf-8", headers=headers)

@@ -1,13 +1,26 @@
 """The routes that this project adds to Airflow's web server, below ``/recdeploy``.
 
 None is open: each checks whether the user may read the DAG that it is about. No mounts, no docs and no schema, as these
-would pass by the check.
+would pass by the check; whatever else is asked for needs the same right, so that nobody learns what exists.
 """
 
-from fastapi import FastAPI
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import Depends, FastAPI, HTTPException
 
-from recdeploy_ops.ui import overviews, reports, scripts
+from recdeploy_ops.ui import overviews, releases, reports, scripts, tenancies
 
-app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-for routes in (overviews, reports, scripts):
+METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
+
+app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+for routes in (overviews, releases, reports, scripts, tenancies):
     app.include_router(routes.router)
+
+
+@app.api_route(
+    "/{path:path}",
+    methods=METHODS,
+    dependencies=[Depends(requires_access_dag("GET", param_dag_id="recommender_retrain"))],
+)
+def refuse() -> None:
+    """Answer whatever else is asked for; also every change, as nothing can be changed here."""
+    raise HTTPException(404, "There is nothing here.")
