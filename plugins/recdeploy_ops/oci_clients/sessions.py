@@ -145,6 +145,15 @@ class OciSession:
 
         return self._client(oci.vault.VaultsClient, "vaults", retry_strategy=_retry_strategy(SECRET_SECONDS))
 
+    @cached_property
+    def notifications(self) -> Any:
+        """Return the client that publishes messages; it does not repeat them, as nothing tells a second one apart."""
+        import oci.ons
+        import oci.retry
+
+        client = oci.ons.NotificationDataPlaneClient
+        return self._client(client, "notifications", retry_strategy=oci.retry.NoneRetryStrategy())
+
     def predictions(self, base_url: str, *, timeout_seconds: float) -> Any:
         """Return a client for deployed models, without retries and breaker: probes must see every failure.
 
