@@ -69,6 +69,7 @@ RELEASE = SimpleNamespace(
     settings=SimpleNamespace(release=SimpleNamespace(poll_seconds=3), serving=SimpleNamespace(size=NO_REQUEST)),
     now=lambda: DEADLINE - timedelta(hours=1),
     deployments="the deployments",
+    state=SimpleNamespace(production=None),
 )
 RETRAIN_PARAMS = {
     "top_k": 3,
