@@ -36,14 +36,14 @@ class ConsoleLink(BaseOperatorLink):
     name = "Deployment in the OCI console"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address in the console; an empty text, without a button, if there is no deployment in OCI."""
+        """Return the address in the console; an empty text, without a button, if there is none."""
         task: Any = operator
         state = task.release.ledger.last_known if task.release else None
         deployment_id = _find_deployment(state, ti_key.run_id, task.role) if state else None
-        profile = task.hook.session.profile
-        if deployment_id is None or profile.service_endpoint:  # the emulator has no console
+        if deployment_id is None:
             return ""
-        return console_address(deployment_id, profile.region)
+        profile = task.hook.session.profile
+        return "" if profile.service_endpoint else console_address(deployment_id, profile.region)
 
 
 def _find_deployment(state: LedgerState, run_id: str, role: Role) -> str | None:
