@@ -69,12 +69,18 @@ class Children:
     """What other processes of this machine could read about the children of this process.
 
     Attributes:
-        environments: of each, as the system shows it.
-        commands: of each.
+        environments: of each, as it was given and as the system shows it while it runs.
+        commands: of each, likewise.
     """
 
     environments: list[bytes] = field(default_factory=list)
     commands: list[bytes] = field(default_factory=list)
+
+    def pairs(self) -> list[tuple[bytes, bytes]]:
+        """Return each command with what can be read about it."""
+        return [
+            (command, command + b"\0" + seen) for command, seen in zip(self.commands, self.environments, strict=True)
+        ]
 
 
 @contextmanager
@@ -83,11 +89,12 @@ def observed_children(monkeypatch: pytest.MonkeyPatch) -> Iterator[Children]:
     seen = Children()
 
     class Observed(subprocess.Popen[Any]):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)  # returns once the program runs
-            process = Path("/proc") / str(self.pid)
-            seen.environments.append((process / "environ").read_bytes())
-            seen.commands.append((process / "cmdline").read_bytes())
+        def __init__(self, args: Any, *others: Any, **options: Any) -> None:
+            given = options.get("env")
+            super().__init__(args, *others, **options)  # returns once the program runs
+            variables = "\0".join(f"{name}={value}" for name, value in (os.environ if given is None else given).items())
+            seen.environments += [variables.encode(), _read(self.pid, "environ")]
+            seen.commands += [os.fsencode(str(args)), _read(self.pid, "cmdline")]
 
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", Observed)
@@ -96,7 +103,11 @@ def observed_children(monkeypatch: pytest.MonkeyPatch) -> Iterator[Children]:
 
 def environment_of(pid: int) -> bytes:
     """Return the environment of a process as the system shows it; empty if it has ended."""
+    return _read(pid, "environ")
+
+
+def _read(pid: int, name: str) -> bytes:
     try:
-        return (Path("/proc") / str(pid) / "environ").read_bytes()
+        return (Path("/proc") / str(pid) / name).read_bytes()
     except OSError:
-        return os.fsencode("")
+        return b""
