@@ -70,7 +70,7 @@ def test_every_variable_that_the_code_reads_is_on_the_page() -> None:
         name
         for source in sources
         if "os.environ" in source
-        for name in re.findall(r'"((?:RECDEPLOY|OCI|NB|PROJECT|USER|NUMBA|MPLCONFIG|XDG)[A-Z_]+)"', source)
+        for name in re.findall(r'"((?:RECDEPLOY|OCI|NB|PROJECT|USER|NUMBA|MPLCONFIG|XDG_CACHE)[A-Z_]+)"', source)
     }
     assert {"RECDEPLOY_SETTINGS", "NB_REGION", "XDG_CACHE_HOME"} <= read
     assert read - set(ENVIRONMENT) == set()

@@ -118,7 +118,7 @@ def test_the_variable_names_another_file(write, monkeypatch):
         ("storage", "file:////", "storage: .*names no folder"),
         ("storage", "file:///tmp/x\n", "storage: .*is neither"),
         ("messages.reminder_hours", 0, "messages.reminder_hours: .*greater than 0"),
-        ("messages.chanels", {}, "messages.chanels is not a setting"),
+        ("messages.channel", {}, "messages.channel is not a setting"),
         ("messages.channels", {"Mail!": {"notifier": "smtp"}}, "messages.channels.Mail!.*pattern"),
         ("messages.channels", {"mail": {"notifier": "smtp"}}, "messages.channels.mail: .*arguments has no 'to'"),
         ("messages.channels", {"mail": {"notifier": "mail", "arguments": {"to": "x"}}}, ".*mail.notifier: .*pattern"),
