@@ -39,7 +39,7 @@ def encrypted(pem: bytes) -> str:
 
 @pytest.fixture
 def canaries(monkeypatch: pytest.MonkeyPatch) -> dict[str, Canaries]:
-    """Move the connection to OCI into its vault, with its key, and give the database's a password."""
+    """Move the connection to OCI into its vault, with its key, and plant a database's password."""
     planted: dict[str, Canaries] = {}
     original = services.airflow_environment
 
@@ -58,8 +58,9 @@ def canaries(monkeypatch: pytest.MonkeyPatch) -> dict[str, Canaries]:
         endpoint = oci["service_endpoint"]
         backend = {"vault_id": VAULT, "config_file": str(folder / "config"), "service_endpoint": endpoint}
         environment["AIRFLOW__SECRETS__BACKEND_KWARGS"] = json.dumps(backend)
-        shop = json.loads(environment["AIRFLOW_CONN_RECOMMENDER_DB"])
-        environment["AIRFLOW_CONN_RECOMMENDER_DB"] = json.dumps({**shop, "login": "ADMIN", "password": PASSWORD})
+        # Beside the shop's own: SQLite takes no password.
+        other = {"conn_type": "oracle", "login": "ADMIN", "password": PASSWORD}
+        environment["AIRFLOW_CONN_OTHER_DB"] = json.dumps(other)
         token, jwt = (folder / "token").read_text(), environment["AIRFLOW__API_AUTH__JWT_SECRET"]
         planted["anywhere"] = Canaries.of(key=pem.decode(), password=PASSWORD, token=token, jwt=jwt)
         planted["outside the vault"] = Canaries.of(encrypted_key=content, pass_phrase=PASS_PHRASE)

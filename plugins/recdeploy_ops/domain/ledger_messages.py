@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.events import (
@@ -114,13 +115,13 @@ def _remind(news: _News) -> Message | None:
 
 def _first_asking(entry: Entry, release: Release, news: _News) -> str:
     """Return the key of a question: that of its first asking, where a task that was killed asks the same again."""
-    first, asked = entry, release.require(ApprovalRequested)
+    asked = release.require(ApprovalRequested)
+
+    def is_same(before: Entry) -> bool:
+        return isinstance(before.event, ApprovalRequested) and before.event.fingerprint == asked.fingerprint
+
     earlier = [e for e in news.entries[: entry.seq - 1] if e.run_id == entry.run_id]
-    for before in reversed(earlier):
-        if not isinstance(before.event, ApprovalRequested) or before.event.fingerprint != asked.fingerprint:
-            break
-        first = before
-    return _key(first)
+    return _key([entry, *takewhile(is_same, reversed(earlier))][-1])
 
 
 def _describe_question(asked: Entry, release: Release, news: _News) -> list[str]:
