@@ -18,12 +18,12 @@ TEST_WORKERS ?= 3
 MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags include/training include/score_template \
   oci_emulator demo simulation preflight benchmarks)
 
-.PHONY: help setup demo stop test test-more test-unit test-chaos coverage lint format bench preflight status history verify backups rollback freeze resume predict clean lock
+.PHONY: help setup demo stop test test-more test-unit test-chaos coverage lint format bench preflight status history verify backups rollback freeze resume predict clean lock configuration
 
 help: ## List the targets
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) \
-	  | while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+	  | while IFS='|' read -r name text; do printf '  %-13s %s\n' "$$name" "$$text"; done
 	@sed -n 's/^#| \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 #|
@@ -126,6 +126,9 @@ clean: ## Stop the demo, then remove it and all caches; .venv stays
 	@if [ -x $(BIN)/python ] && [ -e "$(DEMO_HOME)" ]; then $(BIN)/python -m demo clean; fi
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist
 	@find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+configuration: setup ## Write docs/configuration.md from the settings' model and the comments of include/recommender.yaml
+	PYTHONPATH=plugins $(BIN)/python -m recdeploy_ops.settings.reference > docs/configuration.md
 
 lock: setup ## Resolve pyproject.toml into the two locks (needs uv; ARGS=--upgrade for newer versions)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

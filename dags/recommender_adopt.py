@@ -22,6 +22,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
+from recdeploy_ops.notifications.releases import message_callbacks
 from recdeploy_ops.operators.releases import AdoptProductionOperator
 from recdeploy_ops.settings import name_settings
 
@@ -41,6 +42,7 @@ with DAG(
         "retries": 2,
         "retry_delay": timedelta(seconds=30),
         "settings_name": SETTINGS_NAME,
+        **message_callbacks(SETTINGS_NAME),
     },
     params={
         "apply": Param(False, type="boolean", title="Write it", description_md="Off: only the difference is shown."),

@@ -40,6 +40,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
+from recdeploy_ops.notifications.releases import message_callbacks
 from recdeploy_ops.operators.approvals import RequestApprovalOperator
 from recdeploy_ops.operators.releases import (
     BackupProductionOperator,
@@ -86,6 +87,7 @@ with DAG(
         "retries": 2,
         "retry_delay": timedelta(seconds=30),
         "settings_name": SETTINGS_NAME,
+        **message_callbacks(SETTINGS_NAME),
     },
     params={
         "top_k": Param(

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
+from recdeploy_ops.notifications.releases import message_callbacks
 from recdeploy_ops.operators.approvals import RequestRollbackApprovalOperator
 from recdeploy_ops.operators.releases import (
     CloseReleaseOperator,
@@ -46,6 +47,7 @@ with DAG(
         "retries": 2,
         "retry_delay": timedelta(seconds=30),
         "settings_name": SETTINGS_NAME,
+        **message_callbacks(SETTINGS_NAME),
     },
     params={
         "version": Param(

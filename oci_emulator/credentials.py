@@ -1,7 +1,8 @@
-"""The only API key of the emulated tenancy, stored in the data folder."""
+"""The only API key of the emulated tenancy, and a session token for it, stored in the data folder."""
 
 import hashlib
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,15 @@ REGION = "us-ashburn-1"
 
 @dataclass(frozen=True)
 class Credentials:
-    """A user's API key, and the configuration file that lets the SDK sign with it."""
+    """A user's API key, and the configuration file that lets the SDK sign with it.
+
+    `session_key_id` is the same key's id as ``oci session authenticate`` leaves it: profile SESSION of that file. OCI's
+    token is a JWT that expires; this one is any text, and never does.
+    """
 
     config_file: Path
     key_id: str
+    session_key_id: str
     public_key: rsa.RSAPublicKey
 
 
@@ -33,9 +39,13 @@ def load_credentials(folder: Path) -> Credentials:
     fingerprint = _fingerprint(key.public_key())
     config_file = folder.resolve() / "config"
     lines = ["[DEFAULT]", f"user={USER}", f"fingerprint={fingerprint}", f"tenancy={TENANCY}"]
-    lines += [f"region={REGION}", f"key_file={key_file}", ""]
+    token_file = folder.resolve() / "token"
+    if not token_file.exists():
+        _write_private(token_file, secrets.token_urlsafe(32).encode())
+    lines += [f"region={REGION}", f"key_file={key_file}", "", "[SESSION]", f"security_token_file={token_file}", ""]
     _write_private(config_file, "\n".join(lines).encode())
-    return Credentials(config_file, f"{TENANCY}/{USER}/{fingerprint}", key.public_key())
+    token = token_file.read_text(encoding="utf-8")
+    return Credentials(config_file, f"{TENANCY}/{USER}/{fingerprint}", f"ST${token}", key.public_key())
 
 
 def _read_key(path: Path) -> rsa.RSAPrivateKey:

@@ -96,7 +96,9 @@ class Emulator:
         return Gateway(
             endpoints=self.endpoints(),
             operations=OperationTable(),
-            signatures=SignatureVerifier({self.credentials.key_id: self.credentials.public_key}),
+            signatures=SignatureVerifier(
+                dict.fromkeys((self.credentials.key_id, self.credentials.session_key_id), self.credentials.public_key)
+            ),
             retry_tokens=RetryTokens(self.store),
             store=self.store,
             faults=self.faults,

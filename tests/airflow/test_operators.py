@@ -36,7 +36,7 @@ from recdeploy_ops.storage.roots import open_store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from recdeploy_ops.domain.ledger_state import Release
+    from recdeploy_ops.domain.ledger_state import LedgerState, Release
 
 STEPS = {
     "plan_release": releases.PlanReleaseOperator,
@@ -72,6 +72,7 @@ RELEASE = SimpleNamespace(
     settings=SimpleNamespace(release=SimpleNamespace(poll_seconds=3), serving=SimpleNamespace(size=NO_REQUEST)),
     now=lambda: DEADLINE - timedelta(hours=1),
     deployments="the deployments",
+    state=SimpleNamespace(production=None),
 )
 RETRAIN_PARAMS = {
     "top_k": 3,
@@ -290,6 +291,10 @@ class Held:
         params = RetrainParams(**RETRAIN_PARAMS, approval_timeout_hours=200)
         opened = ReleaseOpened(Purpose.RETRAIN, 1, dag_id, params, None, StoredFile("settings", "sha256"), None, 1)
         self.ledger.append("run-0", opened, guard=lambda state: None)
+
+    @property
+    def state(self) -> LedgerState:
+        return self.ledger.state
 
     @property
     def holder(self) -> Release:

@@ -75,7 +75,7 @@ def test_the_package_has_the_projects_version() -> None:
     assert found.version == project["version"]
 
 
-def test_airflow_finds_the_form_the_hook_and_the_backend(tmp_path: Path) -> None:
+def test_airflow_finds_the_form_the_hook_the_notifier_and_the_backend(tmp_path: Path) -> None:
     code = """
 import json
 from airflow.providers_manager import ProvidersManager
@@ -88,14 +88,16 @@ print(json.dumps([
     sorted(name for name, widget in form.items() if widget.is_sensitive),
     manager.field_behaviours["oci"]["hidden_fields"],
     "recdeploy_ops.vault.backends.OciVaultBackend" in manager.secrets_backend_class_names,
+    "recdeploy_ops.notifications.topics.OciNotifier" in manager.notification,
 ]))
 """
-    name, fields, sensitive, hidden, has_backend = run_airflow(code, tmp_path)
+    name, fields, sensitive, hidden, has_backend, has_notifier = run_airflow(code, tmp_path)
     assert name == "Oracle Cloud Infrastructure"
     assert fields == sorted(FIELDS)
     assert sensitive == ["key_content", "pass_phrase"]
     assert hidden == ["host", "port", "schema", "login", "password"]
     assert has_backend
+    assert has_notifier
 
 
 def test_the_api_server_describes_the_form(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ ALLOWED = {
         *("ads", "joblib", "llvmlite", "numba", "numpy", "pandas", "plotly", "pyarrow", "report_creator", "surprise"),
         "include.training",
     },
-    "dags": {"airflow.sdk", "recdeploy_ops.operators", "recdeploy_ops.settings"},
+    "dags": {"airflow.sdk", "recdeploy_ops.notifications", "recdeploy_ops.operators", "recdeploy_ops.settings"},
 }
 
 

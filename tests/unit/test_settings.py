@@ -9,12 +9,14 @@ import yaml
 
 from recdeploy_ops.domain.errors import SettingsError
 from recdeploy_ops.domain.freezes import Repeats
+from recdeploy_ops.domain.messages import MessageKind
 from recdeploy_ops.domain.records import Autoscaling
 from recdeploy_ops.domain.sizes import NO_REQUEST, SizeRequest
 from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, GateSettings, ProbeSettings, load_settings
 from recdeploy_ops.settings.sections import WatchSettings
 
 ROOT = Path(__file__).parents[2]
+MAIL = {"notifier": "smtp", "arguments": {"to": "team@example.com"}}
 SCALED = {"minimum": 2, "maximum": 6, "initial": 3}
 
 
@@ -146,6 +148,16 @@ def test_the_variable_names_another_file(write, monkeypatch):
         ("storage", "file:///tmp/a%00b", "storage: .*control character"),
         ("storage", "file:////", "storage: .*names no folder"),
         ("storage", "file:///tmp/x\n", "storage: .*is neither"),
+        ("messages.reminder_hours", 0, "messages.reminder_hours: .*greater than 0"),
+        ("messages.channel", {}, "messages.channel is not a setting"),
+        ("messages.channels", {"Mail!": {"notifier": "smtp"}}, "messages.channels.Mail!.*pattern"),
+        ("messages.channels", {"mail": {"notifier": "smtp"}}, "messages.channels.mail: .*arguments has no 'to'"),
+        ("messages.channels", {"mail": {"notifier": "mail", "arguments": {"to": "x"}}}, ".*mail.notifier: .*pattern"),
+        ("messages.channels", {"mail": {**MAIL, "kinds": []}}, "messages.channels.mail.kinds: .*at least 1 item"),
+        ("messages.channels", {"mail": {**MAIL, "kinds": ["bad"]}}, "messages.channels.mail.kinds.0: .*'approval'"),
+        ("messages.channels", {"mail": {**MAIL, "to": "x"}}, "messages.channels.mail.to is not a setting"),
+        ("messages.channels", {"alarms": {"notifier": "oci", "arguments": {"topic_id": "x"}}}, ".*has no 'topic_id'"),
+        ("messages.channels", {"chat": {"notifier": "a.B", "arguments": {"text": "x"}}}, ".*no argument uses the mes"),
     ],
 )
 def test_a_bad_setting_is_rejected_with_its_file_and_name(write, name, value, message):
@@ -203,6 +215,14 @@ def test_a_bad_window_is_rejected_with_its_field(write, window, message):
 def test_a_bad_autoscaling_policy_is_rejected_with_its_field(write, policy, message):
     with pytest.raises(SettingsError, match=f"serving.autoscaling.{message}"):
         load_settings(write("serving.autoscaling", policy))
+
+
+def test_nobody_is_told_anything_until_a_channel_is_added(write):
+    assert load_settings(DEFAULT_PATH).messages.channels == {}
+    chat = {"notifier": "somebody.else.Notifier", "arguments": {"text": "{{ message.body }}"}, "kinds": ["failed"]}
+    messages = load_settings(write("messages.channels", {"mail": MAIL, "chat": chat})).messages
+    assert messages.channels["mail"].kinds == tuple(MessageKind)
+    assert messages.channels["chat"].kinds == (MessageKind.FAILED,)
 
 
 def test_the_committed_settings_leave_the_size_of_production_alone():

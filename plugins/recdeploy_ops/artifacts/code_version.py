@@ -11,6 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 CODE = ("plugins", "include")
+# What git needs to find itself and its configuration; Airflow's connections and keys are none of its business.
+PASSED_ON = ("PATH", "HOME", "XDG_CONFIG_HOME")
 COMMIT_VARIABLE = "RECDEPLOY_GIT_COMMIT"  # set in the image, which has no repository
 
 
@@ -50,11 +52,13 @@ def _without_credentials(url: str) -> str:
 
 
 def _git(*arguments: str) -> str | None:
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     try:
         answer = subprocess.run(
             ["git", "-C", str(ROOT), *arguments],  # noqa: S607 - git is where the worker's PATH says
             capture_output=True,
             text=True,
+            env=environment,
             timeout=10,
             check=False,
         )

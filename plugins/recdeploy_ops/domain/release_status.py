@@ -109,13 +109,18 @@ def judge(state: LedgerState) -> Status:
         what = "rollback to" if release.is_rollback else "promotion of"
         return Status(Phase.DEGRADED, f"The {what} v{release.version} failed and the champion is not restored yet.")
     if release.get(ApprovalRequested) and not release.get(ApprovalAnswered):
-        return Status(Phase.PAUSED, f"{_name(release)} waits for an approval; {serving}.")
-    return Status(Phase.PROGRESSING, f"{_name(release)} {describe_progress(release)}; {serving}.")
+        return Status(Phase.PAUSED, f"{name_release(release)} waits for an approval; {serving}.")
+    return Status(Phase.PROGRESSING, f"{name_release(release)} {describe_progress(release)}; {serving}.")
 
 
 def describe_progress(release: Release) -> str:
     """Return how far an open release has come, e.g. ``has checked its data``."""
     return PROGRESS[release.newest_event.type]
+
+
+def name_release(release: Release) -> str:
+    """Return what a release is called at the beginning of a sentence: ``v4``, or ``The rollback to v4``."""
+    return f"The rollback to v{release.version}" if release.is_rollback else f"v{release.version}"
 
 
 def title_of(project_name: str) -> str:
@@ -178,10 +183,6 @@ def describe_backups(backups: Iterable[Mapping[str, object]]) -> str:
         line = f"v{backup['version']:<4} {backup['files']:>4} files  {_show(backup['prefix'])}"
         lines.append(f"{line}  {backup['note']}" if backup.get("note") else line)
     return "\n".join(lines) or "No backup yet: the first is made when a second version is released."
-
-
-def _name(release: Release) -> str:
-    return f"The rollback to v{release.version}" if release.is_rollback else f"v{release.version}"
 
 
 def _describe_test(state: LedgerState) -> list[str]:

@@ -1,4 +1,4 @@
-"""This project as a provider of Airflow: the form of a connection of type ``oci``, and the secrets backend.
+"""This project as a provider of Airflow: connections of type ``oci``, a notifier, and a secrets backend.
 
 Airflow finds this through ``plugins/recdeploy-*.dist-info`` where PYTHONPATH names ``plugins/``, in every process:
 nothing is imported here but the standard library.
@@ -17,7 +17,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "recdeploy",
         "name": "Recommender on OCI",
-        "description": "Connections of type oci, and secrets from OCI Vault.",
+        "description": "Connections of type oci, messages to OCI Notifications, and secrets from OCI Vault.",
         "connection-types": [
             {
                 "connection-type": "oci",
@@ -27,6 +27,7 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": _fields(),
             }
         ],
+        "notifications": ["recdeploy_ops.notifications.topics.OciNotifier"],
         "secrets-backends": ["recdeploy_ops.vault.backends.OciVaultBackend"],
     }
 

@@ -6,11 +6,11 @@ import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError, SettingsError
 from recdeploy_ops.domain.remedies import GrantPolicy, Remedy
+from recdeploy_ops.oci_clients.signing import identify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -155,6 +155,15 @@ class OciSession:
             base.endpoint = base.endpoint.replace("://telemetry.", "://telemetry-ingestion.", 1)
         return client
 
+    @cached_property
+    def notifications(self) -> Any:
+        """Return the client that publishes messages; it does not repeat them, as nothing tells a second one apart."""
+        import oci.ons
+        import oci.retry
+
+        client = oci.ons.NotificationDataPlaneClient
+        return self._client(client, "notifications", retry_strategy=oci.retry.NoneRetryStrategy())
+
     def predictions(self, base_url: str, *, timeout_seconds: float) -> Any:
         """Return a client for deployed models, without retries and breaker: probes must see every failure.
 
@@ -177,51 +186,7 @@ class OciSession:
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
-        """Return the SDK's config and the signer."""
-        try:
-            return self._api_key() if self.profile.auth == "api_key" else self._principal()
-        except (OSError, ValueError) as err:
-            raise SettingsError(f"{self.profile.source}: cannot sign requests as {self.profile.auth}: {err}") from err
-
-    def _api_key(self) -> dict[str, Any]:
-        import oci.config
-        import oci.exceptions
-        import oci.signer
-
-        key = self.profile.key
-        config = {**key, "region": self.profile.region}
-        try:
-            oci.config.validate_config(config)
-            signer = oci.signer.Signer(
-                key["tenancy"],
-                key["user"],
-                key["fingerprint"],
-                private_key_file_location=key.get("key_file"),
-                pass_phrase=key.get("pass_phrase"),
-                private_key_content=key.get("key_content"),
-            )
-        except oci.exceptions.InvalidConfig as err:
-            raise SettingsError(f"{self.profile.source}: {err}") from err
-        except (oci.exceptions.InvalidPrivateKey, oci.exceptions.MissingPrivateKeyPassphrase) as err:
-            raise SettingsError(f"{self.profile.source}: the private key cannot be used: {err}") from err
-        return {"config": config, "signer": signer}
-
-    def _principal(self) -> dict[str, Any]:
-        import oci.auth.signers as signers
-        import oci.signer
-
-        match self.profile.auth:
-            case "resource_principal":
-                signer = signers.get_resource_principals_signer()
-            case "instance_principal":
-                signer = signers.InstancePrincipalsSecurityTokenSigner()
-            case "workload_identity":
-                signer = signers.get_oke_workload_identity_resource_principal_signer()
-            case _:
-                token = Path(self.profile.key["security_token_file"]).expanduser().read_text(encoding="utf-8").strip()
-                private_key = oci.signer.load_private_key_from_file(self.profile.key["key_file"])
-                signer = signers.SecurityTokenSigner(token, private_key)
-        return {"config": {"region": self.profile.region} if self.profile.region else {}, "signer": signer}
+        return identify(self.profile)
 
     def _client(self, client_class: Any, name: str, **options: Any) -> Any:
         import oci.circuit_breaker

@@ -14,14 +14,16 @@ from recdeploy_ops.domain.codec import escaped, to_plain
 from recdeploy_ops.domain.errors import AnswerRefusedError
 from recdeploy_ops.domain.records import PROMOTION_DECISIONS, ROLLBACK_DECISIONS, Decision
 from recdeploy_ops.hooks.releases import ReleasesHook
+from recdeploy_ops.operators.links import PageLink
 from recdeploy_ops.operators.release_steps import failing_for_good
 from recdeploy_ops.operators.report_links import ReportLink, find_report
 from recdeploy_ops.settings import DEFAULT_NAME
 from recdeploy_ops.steps import request_approval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
+    from airflow.sdk import BaseOperatorLink
     from airflow.sdk.definitions.context import Context
 
 
@@ -39,6 +41,8 @@ class ReleaseApprovalOperator(HITLBranchOperator):
         cautious: the decision that leaves production unchanged.
         settings_name: name of the settings file, for `find_settings`.
     """
+
+    operator_extra_links: Collection[BaseOperatorLink] = (PageLink(),)
 
     def __init__(
         self,
@@ -117,7 +121,7 @@ class RequestApprovalOperator(ReleaseApprovalOperator):
         has_report: whether the button *Report* has something to open.
     """
 
-    operator_extra_links = (ReportLink(),)
+    operator_extra_links = (ReportLink(), PageLink())
     has_report = True
 
     def __init__(self, *, promote_task_id: str, reject_task_id: str, **kwargs: Any) -> None:

@@ -14,13 +14,16 @@ from recdeploy_ops.domain.errors import RecdeployError, TransientError
 from recdeploy_ops.domain.tries import Tries
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.hooks.releases import ReleasesHook
+from recdeploy_ops.operators.assets import production_outlet, update_asset
+from recdeploy_ops.operators.links import PageLink
 from recdeploy_ops.rollout.waits import advance_patiently
 from recdeploy_ops.settings import DEFAULT_NAME
 from recdeploy_ops.triggers.deployments import WorkRequestFinishedTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
+    from airflow.sdk import BaseOperatorLink
     from airflow.sdk.definitions.context import Context
 
     from recdeploy_ops.context import ReleaseContext
@@ -42,14 +45,20 @@ class ReleaseStepOperator(BaseOperator):
         step: the module of `recdeploy_ops.steps` to run. Only a running task imports it: Airflow parses DAG files
             continuously, and steps import pyarrow and more.
         afterwards: who continues with production if the last try fails during a switch.
+        may_change_production: whether Airflow's asset of production is updated after the step.
+        release: what the step works with, once it has begun.
     """
 
     step: ClassVar[str]
     afterwards: ClassVar[str] = "recommender_housekeeping tries again, every day at 05:30 UTC"
+    may_change_production: ClassVar[bool] = False
+    release: ReleaseContext | None = None
+    operator_extra_links: Collection[BaseOperatorLink] = (PageLink(),)
     ui_color = "#f0ede4"
 
     def __init__(self, *, settings_name: str = DEFAULT_NAME, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        outlets = {"outlets": [production_outlet(settings_name)]} if self.may_change_production else {}
+        super().__init__(**{**outlets, **kwargs})
         self.settings_name = settings_name
 
     @cached_property
@@ -64,10 +73,12 @@ class ReleaseStepOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; defer if OCI needs longer than `PATIENCE_SECONDS`."""
         with failing_for_good():
-            release = self.hook.context(context["run_id"], self._tries(context))
+            self.release = release = self.hook.context(context["run_id"], self._tries(context))
             outcome = advance_patiently(release, self._bind(release, context), patience=PATIENCE_SECONDS)
             if not isinstance(outcome, Waiting):
-                return self.complete(dict(outcome), release, context)
+                done = self.complete(dict(outcome), release, context)
+                self._update_asset(release, context)
+                return done
         self._defer(outcome, release.settings.release.poll_seconds)
         return {}  # never reached: deferring raises
 
@@ -93,6 +104,11 @@ class ReleaseStepOperator(BaseOperator):
             delay=self.retry_delay,
             afterwards=self.afterwards,
         )
+
+    def _update_asset(self, release: ReleaseContext, context: Context) -> None:
+        serving = release.state.production if self.may_change_production else None
+        if serving:
+            update_asset(production_outlet(self.settings_name), release.project, serving, context)
 
     def _bind(self, release: ReleaseContext, context: Context) -> Callable[[], Outcome]:
         module = import_module(f"recdeploy_ops.steps.{self.step}")

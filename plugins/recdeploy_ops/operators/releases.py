@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
 
 from recdeploy_ops.domain.codec import escaped, to_plain
 from recdeploy_ops.domain.errors import GateFailedError, LockHeldError, SettingsError
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams, read_params
+from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.remedies import Remedy
+from recdeploy_ops.operators.links import ConsoleLink, PageLink
 from recdeploy_ops.operators.release_steps import ReleaseStepOperator
 from recdeploy_ops.operators.report_links import ReportLink
 from recdeploy_ops.rollout.locks import Opening, has_lease_ended, require_lease_over
@@ -62,7 +64,7 @@ class GateOperator(ReleaseStepOperator):
         has_report: whether that button has something to open.
     """
 
-    operator_extra_links = (ReportLink(),)
+    operator_extra_links = (ReportLink(), PageLink())
     has_report = False
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -72,6 +74,17 @@ class GateOperator(ReleaseStepOperator):
         except AirflowFailException as err:
             self.has_report = isinstance(err.__cause__, GateFailedError)
             raise
+
+
+class DeploymentOperator(ReleaseStepOperator):
+    """Works on a model deployment: its page in Airflow has a button that opens it in the OCI console.
+
+    Attributes:
+        role: which deployment.
+    """
+
+    operator_extra_links = (ConsoleLink(), PageLink())
+    role: ClassVar[Role]
 
 
 class CheckDataOperator(GateOperator):
@@ -110,9 +123,10 @@ class RegisterModelOperator(ReleaseStepOperator):
     step = "register_model"
 
 
-class DeployTestOperator(ReleaseStepOperator):
+class DeployTestOperator(DeploymentOperator):
     """Creates the test deployment."""
 
+    role = Role.TEST
     step = "deploy_test"
 
 
@@ -122,10 +136,12 @@ class ValidateTestOperator(GateOperator):
     step = "validate_test"
 
 
-class PromoteReleaseOperator(ReleaseStepOperator):
+class PromoteReleaseOperator(DeploymentOperator):
     """Switches production to the approved version, and verifies it."""
 
+    role = Role.PRODUCTION
     step = "promote"
+    may_change_production = True
     afterwards = "The task close_release continues: it restores the champion, or deletes a first production"
     ui_color = "#dff0d8"
 
@@ -149,6 +165,7 @@ class CloseReleaseOperator(ReleaseStepOperator):
     """Cleans up after the run and frees the release lock."""
 
     step = "close_release"
+    may_change_production = True
 
 
 class PlanRollbackOperator(ReleaseStepOperator):
@@ -167,10 +184,12 @@ class RehearseRollbackOperator(ReleaseStepOperator):
     step = "rehearse_rollback"
 
 
-class RollBackOperator(ReleaseStepOperator):
+class RollBackOperator(DeploymentOperator):
     """Switches production to the earlier version at the same URL, and verifies it."""
 
+    role = Role.PRODUCTION
     step = "roll_back"
+    may_change_production = True
     afterwards = "The task close_release continues: it restores the champion"
     ui_color = "#dff0d8"
 
@@ -185,6 +204,7 @@ class AdoptProductionOperator(ReleaseStepOperator):
     """Compares the ledger with OCI and, with the param ``apply``, records what OCI has."""
 
     step = "adopt_production"
+    may_change_production = True
 
     def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:  # noqa: ARG002 - as its base
         """Return the run's params."""
@@ -195,6 +215,7 @@ class HousekeepingOperator(ReleaseStepOperator):
     """Closes the release of an ended run and deletes orphans."""
 
     step = "housekeeping"
+    may_change_production = True
 
     def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:
         """Return a function that says whether a run has ended."""

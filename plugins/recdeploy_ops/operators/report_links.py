@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink, conf
+
+from recdeploy_ops.domain.addresses import AirflowAddresses
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -27,14 +28,13 @@ class ReportLink(BaseOperatorLink):
         """
         if not getattr(operator, "has_report", False):
             return ""
-        return find_report(ti_key.dag_id, ti_key.run_id) or _locate(ti_key.dag_id, ti_key.run_id)
+        return AirflowAddresses(_base()).report(ti_key.dag_id, ti_key.run_id)
 
 
 def find_report(dag_id: str, run_id: str) -> str | None:
     """Return the address of the report of a run; None if Airflow does not know its own (``api.base_url``)."""
-    base = conf.get("api", "base_url", fallback="")
-    return f"{base.rstrip('/')}/{_locate(dag_id, run_id)}" if base else None
+    return AirflowAddresses(_base()).report(dag_id, run_id) if _base() else None
 
 
-def _locate(dag_id: str, run_id: str) -> str:
-    return f"recdeploy/report/{dag_id}/{quote(run_id, safe='')}"
+def _base() -> str:
+    return str(conf.get("api", "base_url", fallback=""))

@@ -9,6 +9,7 @@ from recdeploy_ops.settings.loading import (
     load_settings,
     name_settings,
 )
+from recdeploy_ops.settings.messages import ChannelSettings, MessageSettings
 from recdeploy_ops.settings.sections import (
     AutoscalingSettings,
     CondaEnvironment,
@@ -27,9 +28,11 @@ __all__ = [
     "DEFAULT_PATH",
     "SETTINGS_VARIABLE",
     "AutoscalingSettings",
+    "ChannelSettings",
     "CondaEnvironment",
     "ConnectionNames",
     "GateSettings",
+    "MessageSettings",
     "ProbeSettings",
     "ReleaseSettings",
     "ServingSettings",

@@ -20,6 +20,7 @@ from recdeploy_ops.domain.gates.quality import QualityThresholds
 from recdeploy_ops.domain.gates.training import TrainingThresholds
 from recdeploy_ops.domain.records import Autoscaling
 from recdeploy_ops.domain.sizes import SizeRequest
+from recdeploy_ops.settings.messages import MessageSettings
 from recdeploy_ops.settings.types import (
     BOUNDS,
     NUMBER,
@@ -252,6 +253,7 @@ class Settings(Section):
     probes: ProbeSettings = ProbeSettings()
     watch: WatchSettings = WatchSettings()
     gates: GateSettings = GateSettings()
+    messages: MessageSettings = MessageSettings()
 
     @field_validator("storage")
     @classmethod

@@ -10,6 +10,7 @@
     backups/v{N}_{YYYYMMDD_HHMMSS}/       recommender_model_artifact/, results/, metadata.json, manifest.json
     backups/deployment_state.json         the guide's state file, derived from the ledger
     adopted/v{N}/{digest}/                artifacts that recommender_adopt fetched from the catalog
+    messages/{key}/{channel}.json         which message went to which channel, so that none goes there twice
     current/manifest.json                 which artifact and results are current: rewritten when that changes
 """
 
@@ -28,8 +29,9 @@ LEDGER_ASIDE = "ledger-damaged/"
 RELEASES = "releases/"
 BACKUPS = "backups/"
 ADOPTED = "adopted/"
+MESSAGES = "messages/"
 POINTERS = "current/"
-FOLDERS = (LEDGER, LEDGER_ASIDE, RELEASES, BACKUPS, ADOPTED, POINTERS)
+FOLDERS = (LEDGER, LEDGER_ASIDE, RELEASES, BACKUPS, ADOPTED, MESSAGES, POINTERS)
 SNAPSHOT = f"{LEDGER}snapshot.jsonl"
 ENTRY = re.compile(rf"{LEDGER}\d{{8}}\.json")
 BACKUP_MANIFEST = re.compile(rf"{BACKUPS}v\d+_(\d{{8}}_\d{{6}})/manifest\.json")
@@ -77,6 +79,11 @@ def names_bundle(prefix: str, digest: str) -> bool:
 def backup_prefix(version: int, at: datetime) -> str:
     """Return the prefix of a backup of a version."""
     return f"{BACKUPS}v{version}_{at:%Y%m%d_%H%M%S}"
+
+
+def message_key(message: str, channel: str) -> str:
+    """Return the key of the mark that a message, by its own key, went to a channel."""
+    return f"{MESSAGES}{message}/{channel}.json"
 
 
 def adopted_prefix(version: int) -> str:
