@@ -18,9 +18,11 @@ from recdeploy_ops.domain.events import (
     CandidateEvaluated,
     ChampionBacktested,
     ChampionRestored,
+    CustomerErased,
     DataChecked,
     DataExtracted,
     GateModelsTrained,
+    HousekeepingStarted,
     LedgerStarted,
     ModelRegistered,
     ModelRestored,
@@ -35,9 +37,11 @@ from recdeploy_ops.domain.events import (
     ReleaseOpened,
     ReleaseOutcome,
     ReleaseRejected,
+    ReplacedModel,
     Resized,
     ResizeStarted,
     RestoreStarted,
+    Rewritten,
     RollbackRehearsed,
     RolledBack,
     StoredFile,
@@ -46,6 +50,8 @@ from recdeploy_ops.domain.events import (
     TakeoverStarted,
     TestDeployed,
     TestValidated,
+    VersionPinned,
+    VersionUnpinned,
 )
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.ledger_state import NO_ENTRY
@@ -242,6 +248,32 @@ def closed(outcome: ReleaseOutcome = ReleaseOutcome.PROMOTED, version: int = 1, 
     return replace(ReleaseClosed(outcome, version, None, None), **changes)
 
 
+def pinned(version: int = 1, **changes: Any) -> VersionPinned:
+    return replace(VersionPinned(version, "ann", "the audit needs it"), **changes)
+
+
+def unpinned(version: int = 1, **changes: Any) -> VersionUnpinned:
+    return replace(VersionUnpinned(version, "ann", "the audit is over"), **changes)
+
+
+def pruned(*versions: int, **changes: Any) -> HousekeepingStarted:
+    event = HousekeepingStarted(
+        deployments=(TEST,), models=("m1",), folders=("releases/r/extract/e",), versions=versions, size=10, instances=1
+    )
+    return replace(event, **changes)
+
+
+erased = variants_of(
+    CustomerErased(
+        by="ann",
+        reason="request 7",
+        rewritten=(Rewritten("releases/r/extract/e", SHA256, "releases/r/extract/f", "6" * 64),),
+        removed=("releases/r/backtests/b",),
+        models=(ReplacedModel(1, "m1", "m1-again"),),
+    )
+)
+
+
 SAMPLES: tuple[Event, ...] = (
     started(),
     opened(),
@@ -277,6 +309,10 @@ SAMPLES: tuple[Event, ...] = (
     takeover_started(),
     rejected(),
     closed(),
+    pinned(),
+    unpinned(),
+    pruned(1),
+    erased(),
 )
 
 

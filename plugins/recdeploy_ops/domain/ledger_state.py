@@ -23,6 +23,7 @@ from recdeploy_ops.domain.events import (
     Purpose,
     ReleaseOpened,
     ReleaseOutcome,
+    VersionPinned,
 )
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams
 from recdeploy_ops.domain.remedies import Remedy
@@ -158,6 +159,7 @@ class LedgerState:
         applied_size: the size that releases last applied to production, by creating or resizing it.
         origin: sha256 of the first entry, which tells two ledgers of one project apart; empty without entries.
         backtests: the newest stored side of a backtest of each version that was champion.
+        pinned: the versions that a person wants to be kept, by number.
     """
 
     seq: int = 0
@@ -172,6 +174,7 @@ class LedgerState:
     applied_size: SizeRequest = NO_REQUEST
     origin: str = ""
     backtests: Mapping[int, ChampionBacktested] = field(default_factory=lambda: MappingProxyType({}))
+    pinned: Mapping[int, VersionPinned] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def holding_release(self) -> Release | None:

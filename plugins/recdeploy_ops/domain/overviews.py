@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.domain.events import ApprovalRequested, CandidateEvaluated, ModelTrained, TestDeployed
 from recdeploy_ops.domain.release_status import describe_progress, judge
 from recdeploy_ops.domain.replay import replay
-from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.timelines import summarise_releases, trace_production
 
 if TYPE_CHECKING:
@@ -85,5 +84,5 @@ def _describe_version(version: Version, state: LedgerState) -> dict[str, Any]:
         "dag_id": release.opened.dag_id if release else "",
         "verdict": str(evaluated.verdict) if evaluated else "",
         "metrics": {name: value for name, value in metrics.items() if isinstance(value, int | float)},
-        "can_be_restored": version.stage is Stage.RETIRED,
+        "can_be_restored": version.can_be_restored,
     }

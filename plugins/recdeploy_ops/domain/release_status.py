@@ -65,6 +65,10 @@ PROGRESS = {
     EventType.ADOPTED: "has recorded what OCI has",
     EventType.RELEASE_REJECTED: "is rejected, and to be closed",
     EventType.RELEASE_CLOSED: "is closed",
+    EventType.VERSION_PINNED: "has pinned a version",
+    EventType.VERSION_UNPINNED: "has unpinned a version",
+    EventType.HOUSEKEEPING_STARTED: "is deleting what the policy does not keep",
+    EventType.CUSTOMER_ERASED: "has erased a customer",
 }
 
 

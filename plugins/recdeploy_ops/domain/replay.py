@@ -15,8 +15,10 @@ from recdeploy_ops.domain.events import (
     ArtifactBuilt,
     ChampionBacktested,
     ChampionRestored,
+    CustomerErased,
     Event,
     EventType,
+    HousekeepingStarted,
     LedgerStarted,
     ModelRegistered,
     ModelRestored,
@@ -29,10 +31,13 @@ from recdeploy_ops.domain.events import (
     SwitchDone,
     SwitchStarted,
     TestValidated,
+    VersionPinned,
+    VersionUnpinned,
 )
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.ledger_state import LedgerState, Release
 from recdeploy_ops.domain.remedies import Remedy
+from recdeploy_ops.domain.rewritten_states import rewrite_state
 from recdeploy_ops.domain.stages import Stage, advance
 from recdeploy_ops.domain.versions import Serving, Version
 
@@ -200,7 +205,9 @@ def _restore_champion(event: ChampionRestored, state: LedgerState, entry: Entry)
 
 @_apply.register
 def _restore_model(event: ModelRestored, state: LedgerState, entry: Entry) -> LedgerState:
-    return _with_version(_note(state, entry), replace(state.versions[event.version], model_id=event.model_id))
+    if entry.run_id in state.releases:  # housekeeping restores a model without a release
+        state = _note(state, entry)
+    return _with_version(state, replace(state.versions[event.version], model_id=event.model_id))
 
 
 @_apply.register
@@ -230,6 +237,29 @@ def _close(event: ReleaseClosed, state: LedgerState, entry: Entry) -> LedgerStat
     release = replace(state.releases[entry.run_id], is_open=False, outcome=event.outcome)
     holder = None if state.holder == entry.run_id else state.holder
     return replace(_with_release(state, release), holder=holder)
+
+
+@_apply.register
+def _pin(event: VersionPinned, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - all rules are called alike
+    return replace(state, pinned=MappingProxyType({**state.pinned, event.version: event}))
+
+
+@_apply.register
+def _unpin(event: VersionUnpinned, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - all rules are called alike
+    pinned = {number: pin for number, pin in state.pinned.items() if number != event.version}
+    return replace(state, pinned=MappingProxyType(pinned))
+
+
+@_apply.register
+def _prune(event: HousekeepingStarted, state: LedgerState, entry: Entry) -> LedgerState:
+    for number in event.versions:
+        state = _with_version(state, replace(state.versions[number], pruned_at=entry.at.isoformat()))
+    return state
+
+
+@_apply.register
+def _erase(event: CustomerErased, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - all rules are called alike
+    return rewrite_state(state, event)
 
 
 def _merged(release: Release, entry: Entry) -> Mapping[EventType, Event]:

@@ -17,14 +17,18 @@ from recdeploy_ops.domain.gates.newest import NewestThresholds
 from recdeploy_ops.domain.gates.quality import QualityThresholds
 from recdeploy_ops.domain.gates.training import TrainingThresholds
 from recdeploy_ops.domain.records import Autoscaling
+from recdeploy_ops.domain.retention import RetentionPolicy
+from recdeploy_ops.domain.savings import Prices
 from recdeploy_ops.domain.sizes import SizeRequest
 from recdeploy_ops.settings.types import (
     BOUNDS,
     NUMBER,
+    Days,
     Instances,
     Name,
     Ocid,
     Percent,
+    Price,
     Requests,
     Seconds,
     Share,
@@ -191,6 +195,41 @@ class ProbeSettings(Section):
     repeat_seconds: Seconds = 0.5
 
 
+class RetentionPrices(Section):
+    """What OCI bills, to show what housekeeping saves; None leaves that part out."""
+
+    storage_gb_month: Price | None = None
+    test_hour: Price | None = None
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+
+    @property
+    def prices(self) -> Prices:
+        """Return the prices."""
+        return Prices(self.storage_gb_month, self.test_hour, self.currency)
+
+
+class RetentionSettings(Section):
+    """What housekeeping keeps, besides what it never deletes."""
+
+    versions: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 5
+    days: Days = 90
+    customer_days: Days = 30
+    prices: RetentionPrices = RetentionPrices()
+
+    @field_validator("customer_days")
+    @classmethod
+    def _check_customer_days(cls, value: float, info: ValidationInfo) -> float:
+        days = info.data.get("days", value)
+        if value > days:
+            raise ValueError(f"customers' data must not be kept longer than the rest, which is days: {days:g}")
+        return value
+
+    @property
+    def policy(self) -> RetentionPolicy:
+        """Return how long things are kept."""
+        return RetentionPolicy(self.versions, self.days, self.customer_days)
+
+
 class GateSettings(Section):
     """Thresholds; ``docs/gates.md`` says what each means."""
 
@@ -230,6 +269,7 @@ class Settings(Section):
     release: ReleaseSettings = ReleaseSettings()
     probes: ProbeSettings = ProbeSettings()
     gates: GateSettings = GateSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @field_validator("storage")
     @classmethod

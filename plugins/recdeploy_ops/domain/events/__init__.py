@@ -54,6 +54,14 @@ from recdeploy_ops.domain.events.releases import (
     StoredFile,
     TakeoverStarted,
 )
+from recdeploy_ops.domain.events.retention import (
+    CustomerErased,
+    HousekeepingStarted,
+    ReplacedModel,
+    Rewritten,
+    VersionPinned,
+    VersionUnpinned,
+)
 
 _CLASSES: tuple[type[Event], ...] = (
     LedgerStarted,
@@ -90,6 +98,10 @@ _CLASSES: tuple[type[Event], ...] = (
     TakeoverStarted,
     ReleaseRejected,
     ReleaseClosed,
+    VersionPinned,
+    VersionUnpinned,
+    HousekeepingStarted,
+    CustomerErased,
 )
 EVENTS: Mapping[EventType, type[Event]] = {event.type: event for event in _CLASSES}
 
@@ -109,12 +121,14 @@ __all__ = [
     "ChampionBacktested",
     "ChampionRestored",
     "ChangeStarted",
+    "CustomerErased",
     "DataChecked",
     "DataExtracted",
     "Event",
     "EventType",
     "GateEvent",
     "GateModelsTrained",
+    "HousekeepingStarted",
     "LedgerStarted",
     "ModelRegistered",
     "ModelRestored",
@@ -129,9 +143,11 @@ __all__ = [
     "ReleaseOpened",
     "ReleaseOutcome",
     "ReleaseRejected",
+    "ReplacedModel",
     "ResizeStarted",
     "Resized",
     "RestoreStarted",
+    "Rewritten",
     "RollbackRehearsed",
     "RolledBack",
     "StoredEvent",
@@ -142,4 +158,6 @@ __all__ = [
     "TakeoverStarted",
     "TestDeployed",
     "TestValidated",
+    "VersionPinned",
+    "VersionUnpinned",
 ]

@@ -44,6 +44,10 @@ class EventType(StrEnum):
     TAKEOVER_STARTED = "takeover_started"
     RELEASE_REJECTED = "release_rejected"
     RELEASE_CLOSED = "release_closed"
+    VERSION_PINNED = "version_pinned"
+    VERSION_UNPINNED = "version_unpinned"
+    HOUSEKEEPING_STARTED = "housekeeping_started"
+    CUSTOMER_ERASED = "customer_erased"
 
 
 @dataclass(frozen=True)
