@@ -225,7 +225,7 @@ class _Rule:
         if release is None or release.is_open:
             return False
         made = {version.number for version in self._made.get(release.run_id, ())}
-        if made & self.protected.keys():
+        if (made | {release.version}) & self.protected.keys():
             return False
         began = datetime.fromisoformat(release.last_opened_at)
         if made and made <= gone:
