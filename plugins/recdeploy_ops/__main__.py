@@ -1,6 +1,8 @@
 """Show the releases in a shell, and roll production back without Airflow.
 
 ``python -m recdeploy_ops status | history | backups | verify | rollback --version N --reason TEXT``
+``python -m recdeploy_ops housekeeping [--apply] | pin --version N --reason TEXT | unpin --version N --reason TEXT``
+``python -m recdeploy_ops erase --user ID [--apply --reason TEXT]``
 
 It reads the storage of the settings file that ``RECDEPLOY_SETTINGS`` names. Exit codes: 0; 1 if the ledger is damaged
 or, for ``verify``, does not exist; 2 if ``verify`` finds the entries whole but cannot compare them with the tags in
@@ -10,6 +12,8 @@ storage of another project, an unknown command).
 Exit codes of ``rollback``: 0 if production was verified to serve the version; 1 if it was not rolled back and
 production is what it was, verified if its switch had begun; 2 if PRODUCTION NEEDS A PERSON; 3 as above; 130 if it was
 interrupted: the same command continues.
+
+``housekeeping`` and ``erase`` print a plan, and change something only with ``--apply``.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import argparse
 import logging
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from recdeploy_ops.context import open_context, utc_now
@@ -39,6 +44,7 @@ from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, Settings, lo
 from recdeploy_ops.storage.backups import list_backups, list_unverified
 from recdeploy_ops.storage.keys import LEDGER
 from recdeploy_ops.storage.roots import open_store
+from recdeploy_ops.upkeep.commands import COMMANDS, add_commands, run_command
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -61,6 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings()
         if options.command == "rollback":
             return _roll_back(settings, options)
+        if options.command in COMMANDS:
+            return _keep(settings, options)
         store = _open(settings)
         ledger = Ledger(store, settings.project_name, utc_now)
         ledger.require_project()
@@ -121,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="a run that holds the release lock and has certainly ended, e.g. because its Airflow is gone",
     )
+    add_commands(commands.add_parser, _reason)
     return parser
 
 
@@ -134,6 +143,17 @@ def _reason(text: str) -> str:
     if text.strip():
         return escaped(text.strip())
     raise argparse.ArgumentTypeError("must not be empty: the history shows it")
+
+
+def _keep(settings: Settings, options: argparse.Namespace) -> int:
+    """Run a command of what is kept."""
+    _show_progress()
+    session = OciSession(find_profile(settings.connections.oci))
+    store = open_store(settings.storage, session)
+    print(_describe_project(settings, store))
+    context = open_context(settings, store, session, TERMINAL)
+    context.ledger.require_project()
+    return run_command(context, options, name_caller(session.profile.key), partial(print, flush=True))
 
 
 def _roll_back(settings: Settings, options: argparse.Namespace) -> int:

@@ -44,7 +44,7 @@ def rewrite_state(state: LedgerState, event: CustomerErased) -> LedgerState:
     )
 
 
-def list_backups(entries: Iterable[Entry]) -> Mapping[str, str]:
+def recorded_backups(entries: Iterable[Entry]) -> Mapping[str, str]:
     """Return the digest of each backup that the ledger has, by its present prefix.
 
     Args:

@@ -24,7 +24,7 @@ from recdeploy_ops.rollout.deletion import find_unverified
 from recdeploy_ops.rollout.production import find_deployments, run_tag
 from recdeploy_ops.rollout.registry import list_models, model_name
 from recdeploy_ops.storage.bundles import MANIFEST
-from recdeploy_ops.storage.keys import ADOPTED, BACKUPS, RELEASES
+from recdeploy_ops.storage.keys import ADOPTED, BACKUP_NAME, BACKUPS, RELEASES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -40,7 +40,7 @@ ABANDONED_AFTER = timedelta(days=1)  # no writer takes that long
 KINDS = "|".join((FolderKind.EXTRACT, FolderKind.GATE_MODELS, FolderKind.BACKTESTS, FolderKind.RESULTS, "artifact"))
 OF_A_RUN = re.compile(rf"({RELEASES}([^/]+)/({KINDS})/[0-9a-f]{{16}})/.+", re.ASCII)
 ADOPTED_FOLDER = re.compile(rf"({ADOPTED}v(\d{{1,9}})/[0-9a-f]{{16}})/.+", re.ASCII)
-BACKUP_FOLDER = re.compile(rf"({BACKUPS}v(\d{{1,9}})_\d{{8}}_\d{{6}}(?:_[0-9a-f]{{8}})?)/.+", re.ASCII)
+BACKUP_FOLDER = re.compile(rf"({BACKUPS}{BACKUP_NAME})/.+", re.ASCII)
 
 
 def make_plan(context: ReleaseContext) -> HousekeepingPlan:
