@@ -73,7 +73,7 @@ def _user(text: str) -> str:
 
 
 def _keep_house(context: ReleaseContext, options: argparse.Namespace, show: Callable[[str], None]) -> int:
-    """Show the plan; with ``--apply`` do it. A release in progress stays open: only Airflow knows whether it has ended."""
+    """Show the plan; with ``--apply`` do it. A release in progress stays: only Airflow knows if it has ended."""
     retention = context.settings.retention
     show(describe_plan(make_plan(context), retention.policy, retention.prices.prices))
     if options.apply:

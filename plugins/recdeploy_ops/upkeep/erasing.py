@@ -88,10 +88,10 @@ def _record(context: ReleaseContext, event: CustomerErased, seq: int) -> None:
 def _delete_former(context: ReleaseContext, prefixes: tuple[str, ...]) -> None:
     """Delete what was replaced or removed: folders, their manifest first, reports, and models."""
     for prefix in prefixes:
-        context.store.delete(f"{prefix}/{MANIFEST}")
-        for stored in list(context.store.list(prefix)):
-            if stored.key == prefix or stored.key.startswith(f"{prefix}/"):
-                context.store.delete(stored.key)
+        manifest = f"{prefix}/{MANIFEST}"
+        keys = [stored.key for stored in context.store.list(prefix) if f"{stored.key}/".startswith(f"{prefix}/")]
+        for key in sorted(keys, key=lambda key: (key != manifest, key)):
+            context.store.delete(key)
     for model_id, users in find_replaced_models(context, find_leftovers(context.history())).items():
         if not users:
             context.catalog.delete(model_id, {PROJECT_TAG: context.project})
