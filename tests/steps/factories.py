@@ -382,6 +382,10 @@ class Run:
     def close(self):
         return self._take(close_release)
 
+    def keep_house(self):
+        """Take the run as one of housekeeping, while no run has ended."""
+        return self._take(housekeeping, has_ended=lambda holder: False)
+
     def release_fully(self):
         """Take the run from its plan to a verified production."""
         self.validate()
