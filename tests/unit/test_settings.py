@@ -9,8 +9,17 @@ import yaml
 
 from recdeploy_ops.domain.errors import SettingsError
 from recdeploy_ops.domain.records import Autoscaling
+from recdeploy_ops.domain.retention import RetentionPolicy
+from recdeploy_ops.domain.savings import Prices
 from recdeploy_ops.domain.sizes import NO_REQUEST, SizeRequest
-from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, GateSettings, ProbeSettings, load_settings
+from recdeploy_ops.settings import (
+    DEFAULT_PATH,
+    SETTINGS_VARIABLE,
+    GateSettings,
+    ProbeSettings,
+    RetentionSettings,
+    load_settings,
+)
 
 ROOT = Path(__file__).parents[2]
 SCALED = {"minimum": 2, "maximum": 6, "initial": 3}
@@ -53,6 +62,15 @@ def test_every_threshold_is_in_the_committed_file_and_in_the_page_about_gates():
 
     assert committed == GateSettings().model_dump()
     assert [name for name in committed if f"`{name}`" not in page] == []
+
+
+def test_the_committed_retention_is_the_default_and_gives_the_policy_and_the_prices():
+    committed = yaml.safe_load(DEFAULT_PATH.read_text())["retention"]
+    retention = load_settings(DEFAULT_PATH).retention
+
+    assert committed == RetentionSettings().model_dump()
+    assert retention.policy == RetentionPolicy(versions=5, days=90, customer_days=30)
+    assert retention.prices.prices == Prices(None, None, "EUR")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "plugins" / "recdeploy_ops" / "domain" / "gates").glob("*.py")))
@@ -110,6 +128,12 @@ def test_the_variable_names_another_file(write, monkeypatch):
         ("serving.workers", True, "serving.workers: .*not true or false"),
         ("source.parameters", {"since": float("nan")}, "source.parameters: .*since is nan"),
         ("source.parameters", {"since": True}, "source.parameters: .*since is True"),
+        ("retention.versions", 0, "retention.versions: .*greater than or equal to 1"),
+        ("retention.days", -1, "retention.days: .*greater than or equal to 0"),
+        ("retention.customer_days", 91, "retention.customer_days: .*not be kept longer than the rest.*days: 90"),
+        ("retention.customer_days", True, "retention.customer_days: .*not true or false"),
+        ("retention.prices.test_hour", -0.1, "retention.prices.test_hour: .*greater than or equal to 0"),
+        ("retention.prices.currency", "euro", "retention.prices.currency: .*match"),
         ("storage", "file:///tmp/a#b", "storage: .*write '#' as %23"),
         ("storage", "file:///tmp/a?b=c", "storage: .*write '#' as %23"),
         ("storage", "file:///tmp/a%00b", "storage: .*control character"),
