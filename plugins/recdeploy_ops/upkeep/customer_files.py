@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+CHUNK = 1 << 20
 TEXTS = frozenset({".json", ".html", ".yaml", ".yml", ".md", ".txt", ".log"})
 # Of lists without ids, or of items: nothing in them names a customer.
 WITHOUT_USERS = frozenset({".npz", ".npy", ".pkl", ".py"})
@@ -51,6 +52,18 @@ def names_customer(path: Path, customer: Customer) -> bool:
         IntegrityError: a recommendation database is damaged or is not one of this project's.
     """
     return _HANDLERS.get(PurePosixPath(path.name).suffix, _TextFile)(path, customer).names_customer()
+
+
+def has_bytes_of(path: Path, customer: Customer) -> bool:
+    """Return whether a file of any kind has the bytes of the id: one of another manager, such as a pickle."""
+    wanted = customer.user.encode("utf-8", "surrogateescape")
+    kept = b""
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            if wanted in kept + chunk:
+                return True
+            kept = chunk[-len(wanted) :]
+    return False
 
 
 def remove_customer(path: Path, customer: Customer) -> int | None:

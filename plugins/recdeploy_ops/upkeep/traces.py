@@ -16,7 +16,7 @@ from recdeploy_ops.rollout.holdings import find_folders
 from recdeploy_ops.rollout.registry import list_models
 from recdeploy_ops.storage.backups import list_foreign_folders
 from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, LEDGER_ASIDE, RELEASES, REPORT_FILE
-from recdeploy_ops.upkeep.customer_files import Customer, names_customer
+from recdeploy_ops.upkeep.customer_files import Customer, has_bytes_of, names_customer
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
@@ -141,9 +141,12 @@ def _find_serving(context: ReleaseContext, decisions: Iterable[Decision]) -> Ite
 
 
 def _find_unexamined(context: ReleaseContext, folders: Iterable[StoredFolder]) -> Iterator[str]:
-    """Yield the versions whose artifact only the catalog has: it is not downloaded."""
+    """Yield the versions whose artifact only the catalog has, or that another project made: they are not searched."""
     stored = {folder.prefix for folder in folders}
     for version in context.state.versions.values():
+        if not version.digest:
+            yield f"v{version.number} was made by another project: its artifact was not searched, and may have them."
+            continue
         if version.artifact not in stored and version.model_id and not version.pruned_at:
             yield (
                 f"v{version.number} is not in storage, and its model {version.model_id} was not examined: it may have "
@@ -166,7 +169,7 @@ def _find_foreign(context: ReleaseContext, customer: Customer) -> Iterator[str]:
             with workspace() as scratch:
                 try:
                     path = fetch(context.store, f"{folder.prefix}/{name}", scratch / name.rpartition("/")[2])
-                    is_found = names_customer(path, customer)
+                    is_found = names_customer(path, customer) or has_bytes_of(path, customer)
                 except IntegrityError:
                     is_found = True  # not a file that this project understands
             if is_found:
