@@ -23,7 +23,7 @@ from pathlib import Path
 from airflow.sdk import DAG, Param
 
 from recdeploy_ops.notifications.releases import message_callbacks
-from recdeploy_ops.operators.releases import AdoptProductionOperator
+from recdeploy_ops.operators.upkeep import AdoptProductionOperator
 from recdeploy_ops.settings import name_settings
 
 SETTINGS_NAME = name_settings(__file__)  # a link to this file has the settings of another recommender

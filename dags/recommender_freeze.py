@@ -20,7 +20,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
-from recdeploy_ops.operators.releases import FreezePromotionsOperator
+from recdeploy_ops.operators.upkeep import FreezePromotionsOperator
 from recdeploy_ops.settings import name_settings
 
 SETTINGS_NAME = name_settings(__file__)  # a link to this file has the settings of another recommender

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
-from recdeploy_ops.operators.releases import MonitorOperator
+from recdeploy_ops.operators.upkeep import MonitorOperator
 from recdeploy_ops.settings import find_settings, load_settings, name_settings
 
 SETTINGS_NAME = name_settings(__file__)  # a link to this file has the settings of another recommender

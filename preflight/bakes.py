@@ -20,7 +20,7 @@ import numpy as np
 from recdeploy_ops.domain.baking import BakeMove, Health, decide, judge_window
 from recdeploy_ops.evaluation.baselines import BASELINE_WINDOWS
 from recdeploy_ops.evaluation.watching import Answers, count_probes, measure, measure_baseline
-from recdeploy_ops.settings.sections import WatchSettings
+from recdeploy_ops.settings import WatchSettings
 from simulation.traffic import DEGRADATIONS, HEALTHY, draw_window
 
 if TYPE_CHECKING:

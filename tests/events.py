@@ -22,9 +22,11 @@ from recdeploy_ops.domain.events import (
     CandidateEvaluated,
     ChampionBacktested,
     ChampionRestored,
+    CustomerErased,
     DataChecked,
     DataExtracted,
     GateModelsTrained,
+    HousekeepingStarted,
     LedgerStarted,
     ModelRegistered,
     ModelRestored,
@@ -41,9 +43,11 @@ from recdeploy_ops.domain.events import (
     ReleaseOpened,
     ReleaseOutcome,
     ReleaseRejected,
+    ReplacedModel,
     Resized,
     ResizeStarted,
     RestoreStarted,
+    Rewritten,
     RollbackRehearsed,
     RolledBack,
     StoredFile,
@@ -52,6 +56,8 @@ from recdeploy_ops.domain.events import (
     TakeoverStarted,
     TestDeployed,
     TestValidated,
+    VersionPinned,
+    VersionUnpinned,
     WindowJudged,
 )
 from recdeploy_ops.domain.gates.verdicts import Verdict
@@ -260,6 +266,33 @@ bake_started = variants_of(BakeStarted(2, 1, 6, 5.0, START))
 window_judged = variants_of(WindowJudged(START + timedelta(minutes=5), MEASURED, Health.HEALTHY, (), (Health.HEALTHY,)))
 bake_ended = variants_of(BakeEnded(BakeResult.PASSED, "6 windows were judged"))
 
+
+def pinned(version: int = 1, **changes: Any) -> VersionPinned:
+    return replace(VersionPinned(version, "ann", "the audit needs it"), **changes)
+
+
+def unpinned(version: int = 1, **changes: Any) -> VersionUnpinned:
+    return replace(VersionUnpinned(version, "ann", "the audit is over"), **changes)
+
+
+def pruned(*versions: int, **changes: Any) -> HousekeepingStarted:
+    event = HousekeepingStarted(
+        deployments=(TEST,), models=("m1",), folders=("releases/r/extract/e",), versions=versions, size=10, instances=1
+    )
+    return replace(event, **changes)
+
+
+erased = variants_of(
+    CustomerErased(
+        by="ann",
+        reason="request 7",
+        rewritten=(Rewritten("releases/r/extract/e", SHA256, "releases/r/extract/f", "6" * 64),),
+        removed=("releases/r/backtests/b",),
+        models=(ReplacedModel(1, "m1", "m1-again"),),
+    )
+)
+
+
 SAMPLES: tuple[Event, ...] = (
     started(),
     opened(),
@@ -301,6 +334,10 @@ SAMPLES: tuple[Event, ...] = (
     closed(),
     frozen(),
     resumed(),
+    pinned(),
+    unpinned(),
+    pruned(1),
+    erased(),
 )
 
 

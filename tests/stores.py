@@ -22,6 +22,14 @@ from recdeploy_ops.storage.bundles import (
 )
 
 
+def sweep(store, before):
+    """Discard what writers left unfinished before a time, and return the names."""
+    unfinished = store.find_unfinished(before)
+    for one in unfinished:
+        store.discard(one)
+    return [one.name for one in unfinished]
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Write a local folder with two files and their manifest."""
@@ -115,7 +123,7 @@ class StoreContract:
     def test_sweeping_leaves_complete_bundles(self, store, folder):
         bundle = store_bundle(store, "x", folder)
 
-        assert list(store.sweep(datetime.now(UTC) + timedelta(hours=1))) == []
+        assert sweep(store, datetime.now(UTC) + timedelta(hours=1)) == []
         verify_bundle(store, bundle)
 
     def test_a_bundle_is_fetched_as_it_was_stored(self, store, folder, tmp_path):

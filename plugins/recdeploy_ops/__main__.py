@@ -1,7 +1,7 @@
 """Show the releases in a shell; roll production back, freeze promotions or resume them without Airflow.
 
-``python -m recdeploy_ops status | history | backups | verify | rollback --version N --reason TEXT |
-freeze --reason TEXT | resume --reason TEXT``
+``python -m recdeploy_ops status | history | backups | verify | rollback | freeze | resume | housekeeping | pin | unpin |
+erase``, each with ``--help``.
 
 It reads the storage of the settings file that ``RECDEPLOY_SETTINGS`` names. Exit codes: 0; 1 if the ledger is damaged
 or, for ``verify``, does not exist; 2 if ``verify`` finds the entries whole but cannot compare them with the tags in
@@ -11,6 +11,8 @@ storage of another project, an unknown command).
 Exit codes of ``rollback``: 0 if production was verified to serve the version; 1 if it was not rolled back and
 production is what it was, verified if its switch had begun; 2 if PRODUCTION NEEDS A PERSON; 3 as above; 130 if it was
 interrupted: the same command continues.
+
+``housekeeping`` and ``erase`` print a plan, and change something only with ``--apply``.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import argparse
 import logging
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from recdeploy_ops.context import open_context, utc_now
@@ -42,6 +45,7 @@ from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, Settings, lo
 from recdeploy_ops.storage.backups import list_backups, list_unverified
 from recdeploy_ops.storage.keys import LEDGER
 from recdeploy_ops.storage.roots import open_store
+from recdeploy_ops.upkeep.commands import COMMANDS, add_commands, run_command
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -67,6 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _roll_back(settings, options)
         if options.command in {FREEZE, RESUME}:
             return _switch_promotions(settings, options)
+        if options.command in COMMANDS:
+            return _keep(settings, options)
         store = _open(settings)
         ledger = Ledger(store, settings.project_name, utc_now)
         ledger.require_project()
@@ -134,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--reason", required=True, type=_reason, help="why; shown to the approver and in the history"
         )
+    add_commands(commands.add_parser, _reason)
     return parser
 
 
@@ -149,14 +156,19 @@ def _reason(text: str) -> str:
     raise argparse.ArgumentTypeError("must not be empty: the history shows it")
 
 
+def _keep(settings: Settings, options: argparse.Namespace) -> int:
+    """Run a command of what is kept."""
+    _show_progress()
+    context, caller = _open_context(settings)
+    context.ledger.require_project()
+    return run_command(context, options, caller, partial(print, flush=True))
+
+
 def _roll_back(settings: Settings, options: argparse.Namespace) -> int:
     """Show what will happen, ask for confirmation, and do it."""
     _show_progress()
-    session = OciSession(find_profile(settings.connections.oci))
-    store = open_store(settings.storage, session)
-    context = open_context(settings, store, session, TERMINAL)
+    context, caller = _open_context(settings)
     state = context.refresh()
-    print(_describe_project(settings, store))
     request = RollbackRequest(options.version, options.reason, options.ended_run)
     try:
         plan = plan_rollback(state, request)
@@ -169,7 +181,7 @@ def _roll_back(settings: Settings, options: argparse.Namespace) -> int:
     if plan != plan_rollback(context.refresh(), request):
         print("Nothing was changed: the ledger changed meanwhile. Run this command again.", file=sys.stderr)
         return NOT_DONE
-    rollback = TerminalRollback(context, request, plan, name_caller(session.profile.key))
+    rollback = TerminalRollback(context, request, plan, caller)
     try:
         done = rollback.run()
     except RecdeployError as err:
@@ -187,10 +199,7 @@ def _roll_back(settings: Settings, options: argparse.Namespace) -> int:
 
 def _switch_promotions(settings: Settings, options: argparse.Namespace) -> int:
     """Freeze promotions or resume them, and show what freezes them, before and after."""
-    session = OciSession(find_profile(settings.connections.oci))
-    context = open_context(settings, open_store(settings.storage, session), session, TERMINAL)
-    print(_describe_project(settings, context.store))
-    caller = name_caller(session.profile.key)
+    context, caller = _open_context(settings)
     for line in turn_switch(context, freeze=options.command == FREEZE, reason=options.reason, caller=caller):
         print(line)
     return WHOLE
@@ -280,6 +289,14 @@ def _explain_nothing(store: Store) -> str:
         "or a notebook; where a shop is served already, the DAG recommender_adopt. If you expected a ledger, check "
         f"whether this is the right settings file: {path}"
     )
+
+
+def _open_context(settings: Settings) -> tuple[ReleaseContext, str]:
+    """Return the context of a command that may change something, and who runs it; shows the project first."""
+    session = OciSession(find_profile(settings.connections.oci))
+    context = open_context(settings, open_store(settings.storage, session), session, TERMINAL)
+    print(_describe_project(settings, context.store))
+    return context, name_caller(session.profile.key)
 
 
 def _open(settings: Settings) -> Store:

@@ -32,14 +32,14 @@ DAGS = f"""
 from datetime import datetime, UTC
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset
-from recdeploy_ops.operators import releases
+from recdeploy_ops.operators import releases, upkeep
 
 always = dict(start_date=datetime(2026, 1, 1, tzinfo=UTC), is_paused_upon_creation=False)
 for name in ("Promote", "Close"):
     with DAG(f"with_{{name}}", schedule=None, **always):
         getattr(releases, f"{{name}}ReleaseOperator")(task_id="task")
 with DAG("with_Housekeeping", schedule=None, **always):
-    releases.HousekeepingOperator(task_id="task")
+    upkeep.HousekeepingOperator(task_id="task")
 with DAG("waits", schedule=[Asset("{URI}")], **always):
     EmptyOperator(task_id="begin")
 """

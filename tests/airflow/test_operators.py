@@ -27,7 +27,7 @@ from recdeploy_ops.domain.sizes import NO_REQUEST, SizeRequest
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.hooks.oci import OciHook
 from recdeploy_ops.ledger.ledger import Ledger
-from recdeploy_ops.operators import approvals, releases
+from recdeploy_ops.operators import approvals, releases, upkeep
 from recdeploy_ops.operators.release_steps import PATIENCE_SECONDS, failing_for_good
 from recdeploy_ops.rollout import waits
 from recdeploy_ops.settings import load_settings
@@ -52,15 +52,15 @@ STEPS = {
     "validate_test": releases.ValidateTestOperator,
     "promote": releases.PromoteReleaseOperator,
     "bake": releases.BakeReleaseOperator,
-    "monitor": releases.MonitorOperator,
+    "monitor": upkeep.MonitorOperator,
     "reject": releases.RejectReleaseOperator,
     "close_release": releases.CloseReleaseOperator,
     "plan_rollback": releases.PlanRollbackOperator,
     "rehearse_rollback": releases.RehearseRollbackOperator,
     "roll_back": releases.RollBackOperator,
-    "adopt_production": releases.AdoptProductionOperator,
-    "housekeeping": releases.HousekeepingOperator,
-    "freeze_promotions": releases.FreezePromotionsOperator,
+    "adopt_production": upkeep.AdoptProductionOperator,
+    "housekeeping": upkeep.HousekeepingOperator,
+    "freeze_promotions": upkeep.FreezePromotionsOperator,
 }
 ERRORS = [
     found
@@ -361,7 +361,7 @@ def test_housekeeping_leaves_a_run_that_this_airflow_does_not_know_alone(
     held: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = step(monkeypatch, "housekeeping", {})
-    operator = with_hook(releases.HousekeepingOperator(task_id="housekeeping"), held)
+    operator = with_hook(upkeep.HousekeepingOperator(task_id="housekeeping"), held)
 
     operator.execute(context_of(instance(get_dagrun_state=unknown)))
 
@@ -379,7 +379,7 @@ def test_housekeeping_fails_where_the_named_run_could_not_be_closed(
     held: Any, monkeypatch: pytest.MonkeyPatch, named: str, said: str
 ) -> None:
     step(monkeypatch, "housekeeping", {})
-    operator = with_hook(releases.HousekeepingOperator(task_id="housekeeping"), held)
+    operator = with_hook(upkeep.HousekeepingOperator(task_id="housekeeping"), held)
     context = context_of(instance(get_dagrun_state=lambda dag_id, run_id: "running"))
     context["params"]["ended_run"] = named
 

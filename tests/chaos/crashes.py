@@ -39,7 +39,7 @@ from recdeploy_ops.context import ReleaseContext, open_context
 from recdeploy_ops.domain import baking as bakes
 from recdeploy_ops.domain.baking import BakeResult
 from recdeploy_ops.domain.errors import KeyNotFoundError, PromotionFailedError, RecdeployError, TransientError
-from recdeploy_ops.domain.events import BakeEnded
+from recdeploy_ops.domain.events import BakeEnded, ReleaseClosed, ReleaseOutcome
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.terminal_rollbacks import RollbackRequest
 from recdeploy_ops.domain.terminal_rollbacks import plan_rollback as plan_terminal_rollback
@@ -88,6 +88,7 @@ STEPS: Mapping[str, Callable[[Run], Any]] = {
     "roll_back": Run.switch_back,
     "freeze": Run.freeze,
     "resume": Run.resume,
+    "housekeeping": lambda run: run.keep_house(),
 }
 # The steps between those: they are not crashed, as they change nothing in OCI, or a gate judges what TEST answers.
 BETWEEN: Mapping[str, Callable[[Run], Any]] = {
@@ -128,6 +129,7 @@ class Scenario:
     steps: tuple[str, ...]
     version: int
     crashes: tuple[str, ...] = ()  # by name; all of them if it names none
+    pruned: tuple[int, ...] = ()  # versions that are not in the catalog afterwards
 
 
 RELEASE = ("promote", "close_release")
@@ -143,6 +145,9 @@ PROMOTION = Scenario("promotion over a champion, with a new size", "run-2", RELE
 BACK = Scenario("rollback", "back", ("plan_rollback", "rehearse_rollback", "roll_back", "close_release"), 1)
 # Not statuses: a probe that gets one is what a bake counts, and it judges one window more.
 IN_A_BAKE = ("killed before", "killed after", "response lost", "timeout")
+# A release that failed has left its test deployment, whose model is pruned once that is gone; so is v1, which is
+# neither the champion nor the one before.
+HOUSEKEEPING = Scenario("housekeeping", "housekeeping", ("housekeeping",), 3, pruned=(1, 4))
 # The steps of a rollback in one process: only the way in which the command goes on may differ.
 BACK_FROM_TERMINAL = Scenario(
     "rollback from a terminal",
@@ -164,6 +169,7 @@ SCENARIOS = (
     BACK,
     BACK_FROM_TERMINAL,
     SWITCH_OF_PROMOTIONS,
+    HOUSEKEEPING,
 )
 
 
@@ -257,6 +263,7 @@ class Worker:
         values["release"] |= {"poll_seconds": 0.02, "bake_minutes": 0}
         values["probes"] |= {"known_users": 6, "unknown_users": 2, "malformed_requests": 2, "latency_requests": 2}
         values["probes"] |= {"consecutive_answers": 2, "repeat_seconds": 0.01}
+        values["retention"] |= {"versions": 1, "days": 0, "customer_days": 0}
         values["source"]["sql_folder"] = str(INCLUDE / "sql")
         path = self.folder / "recommender.yaml"
         path.write_text(yaml.safe_dump(values))
@@ -317,6 +324,20 @@ class Worker:
         if len(self.expected[BACK_FROM_TERMINAL.name][-1]["state"]["freezes"]) != len((BACK, BACK_FROM_TERMINAL)):
             raise AssertionError("The rollbacks do not hold promotions.")
         self._record(SWITCH_OF_PROMOTIONS)
+        self.emulator.restore("asked")
+        self._leave_a_test_deployment()
+        self._record(HOUSEKEEPING)
+
+    def _leave_a_test_deployment(self) -> None:
+        """Release v2 and v3, and let v4 end as if its teardown had not deleted its test deployment."""
+        second = Run(self.context(), "run-2", self.folder)
+        second.record_answer(Decision.PROMOTE)
+        second.promote()
+        second.close()
+        Run(self.context(), "run-3", self.folder, shift=2).release_fully()
+        fourth = Run(self.context(), "run-4", self.folder, shift=3)
+        fourth.validate()
+        fourth.context.record(ReleaseClosed(ReleaseOutcome.FAILED, 4, None, None))
 
     def _record(self, scenario: Scenario) -> None:
         calls = self.recorded[scenario.name] = []
@@ -532,7 +553,7 @@ def broken_rules(found: Mapping[str, Any], scenario: Scenario) -> list[str]:
     if versions != {scenario.version}:
         wrong.append(f"production answers with {versions} instead of v{scenario.version}")
     numbers = [model[0] for model in found["models"]]
-    if numbers != [str(number) for number in range(1, len(numbers) + 1)]:
+    if numbers != [str(n) for n in range(1, len(numbers) + len(scenario.pruned) + 1) if n not in scenario.pruned]:
         wrong.append(f"the catalog's versions are {numbers}")
     if found["audit"]:
         wrong.append(f"the ledger is not whole: {found['audit']}")

@@ -396,6 +396,10 @@ class Run:
         asked_at = asked_at or self.context.now()
         return self._take(freeze_promotions, freeze=False, reason=reason, by=by, asked_at=asked_at)
 
+    def keep_house(self):
+        """Take the run as one of housekeeping, while no run has ended."""
+        return self._take(housekeeping, has_ended=lambda holder: False)
+
     def release_fully(self):
         """Take the run from its plan to a verified production."""
         self.validate()

@@ -7,7 +7,7 @@ import oci
 import pytest
 from steps.conftest import open_session
 from steps.factories import Run, reopen
-from stores import StoreContract, folder  # noqa: F401 - a fixture of the contract
+from stores import StoreContract, folder, sweep  # noqa: F401 - a fixture of the contract
 
 from recdeploy_ops.domain.errors import StorageError
 from recdeploy_ops.storage.roots import open_store
@@ -76,8 +76,8 @@ class TestBucketStoreInParts(StoreContract):
             client.create_multipart_upload(emulator.namespace, "shop", details(object=name))
         now = datetime.now(UTC)
 
-        assert list(store.sweep(now - timedelta(hours=1))) == []
-        assert list(store.sweep(now + timedelta(hours=1))) == [ours]
+        assert sweep(store, now - timedelta(hours=1)) == []
+        assert sweep(store, now + timedelta(hours=1)) == [ours]
         left = client.list_multipart_uploads(emulator.namespace, "shop").data
         assert sorted(upload.object for upload in left) == others
 
@@ -86,7 +86,7 @@ class TestBucketStoreInParts(StoreContract):
         session.object_storage.create_multipart_upload(emulator.namespace, "shop", details)
         emulator.fail_next("AbortMultipartUpload", kind="drop_after")
 
-        assert list(store.sweep(datetime.now(UTC) + timedelta(hours=1))) == ["pre fix/x/releases/ours"]
+        assert sweep(store, datetime.now(UTC) + timedelta(hours=1)) == ["pre fix/x/releases/ours"]
         assert session.object_storage.list_multipart_uploads(emulator.namespace, "shop").data == []
 
 

@@ -24,6 +24,7 @@ from steps.factories import (
     served,
 )
 from steps.test_hostile_models import SCORE
+from stores import sweep
 
 from recdeploy_ops.domain.errors import IntegrityError, PromotionFailedError, StorageError
 from recdeploy_ops.domain.records import Decision
@@ -326,4 +327,4 @@ def test_names_of_others_are_one_line_in_log_and_error(context, emulator, projec
 
 def test_a_sweep_removes_only_what_the_store_itself_left(context, released):
     released()
-    assert context.store.sweep(context.now() + timedelta(days=1)) == []
+    assert sweep(context.store, context.now() + timedelta(days=1)) == []

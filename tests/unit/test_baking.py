@@ -19,7 +19,7 @@ from recdeploy_ops.domain.baking import (
     decide,
     judge_window,
 )
-from recdeploy_ops.settings.sections import WatchSettings
+from recdeploy_ops.settings import WatchSettings
 
 H, D, M = Health.HEALTHY, Health.DEGRADED, Health.MISSING
 BOUNDS = WatchSettings()

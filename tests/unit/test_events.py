@@ -120,6 +120,7 @@ ACCEPTED = {
     "str": {"text"},
     "FreeText": {"text"},
     "tuple[FreeText, ...]": {"list of texts"},
+    "tuple[str, ...]": {"list of texts"},
     "Mapping[str, str]": {"object of texts"},
     "Mapping[str, Any]": {"object of texts"},
 }

@@ -11,9 +11,18 @@ from recdeploy_ops.domain.errors import SettingsError
 from recdeploy_ops.domain.freezes import Repeats
 from recdeploy_ops.domain.messages import MessageKind
 from recdeploy_ops.domain.records import Autoscaling
+from recdeploy_ops.domain.retention import RetentionPolicy
+from recdeploy_ops.domain.savings import Prices
 from recdeploy_ops.domain.sizes import NO_REQUEST, SizeRequest
-from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, GateSettings, ProbeSettings, load_settings
-from recdeploy_ops.settings.sections import WatchSettings
+from recdeploy_ops.settings import (
+    DEFAULT_PATH,
+    SETTINGS_VARIABLE,
+    GateSettings,
+    ProbeSettings,
+    RetentionSettings,
+    WatchSettings,
+    load_settings,
+)
 
 ROOT = Path(__file__).parents[2]
 MAIL = {"notifier": "smtp", "arguments": {"to": "team@example.com"}}
@@ -86,6 +95,15 @@ def test_a_bake_that_could_not_judge_is_refused(write, name, value):
         load_settings(write(name, value))
 
 
+def test_the_committed_retention_is_the_default_and_gives_the_policy_and_the_prices():
+    committed = yaml.safe_load(DEFAULT_PATH.read_text())["retention"]
+    retention = load_settings(DEFAULT_PATH).retention
+
+    assert committed == RetentionSettings().model_dump()
+    assert retention.policy == RetentionPolicy(versions=5, days=90, customer_days=30)
+    assert retention.prices.prices == Prices(None, None, "EUR")
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "plugins" / "recdeploy_ops" / "domain" / "gates").glob("*.py")))
 def test_a_gate_has_no_threshold_of_its_own(path):
     """No shop could change a number at the top of a module."""
@@ -143,6 +161,12 @@ def test_the_variable_names_another_file(write, monkeypatch):
         ("serving.workers", True, "serving.workers: .*not true or false"),
         ("source.parameters", {"since": float("nan")}, "source.parameters: .*since is nan"),
         ("source.parameters", {"since": True}, "source.parameters: .*since is True"),
+        ("retention.versions", 0, "retention.versions: .*greater than or equal to 1"),
+        ("retention.days", -1, "retention.days: .*greater than or equal to 0"),
+        ("retention.customer_days", 91, "retention.customer_days: .*not be kept longer than the rest.*days: 90"),
+        ("retention.customer_days", True, "retention.customer_days: .*not true or false"),
+        ("retention.prices.test_hour", -0.1, "retention.prices.test_hour: .*greater than or equal to 0"),
+        ("retention.prices.currency", "euro", "retention.prices.currency: .*match"),
         ("storage", "file:///tmp/a#b", "storage: .*write '#' as %23"),
         ("storage", "file:///tmp/a?b=c", "storage: .*write '#' as %23"),
         ("storage", "file:///tmp/a%00b", "storage: .*control character"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from events import backed_up, chain, opened
-from stores import StoreContract, folder  # noqa: F401 - a fixture of the contract
+from stores import StoreContract, folder, sweep  # noqa: F401 - a fixture of the contract
 
 from recdeploy_ops.domain.errors import IntegrityError, SettingsError, StorageError
 from recdeploy_ops.storage.backups import list_backups, require_recorded
@@ -102,8 +102,8 @@ def test_old_partial_files_of_killed_writers_are_swept(store):
     partial = store._path("folder/.partial-abc")
     partial.write_bytes(b"half")
 
-    assert list(store.sweep(datetime.now(UTC) - timedelta(hours=1))) == []
-    assert list(store.sweep(in_an_hour())) == ["folder/.partial-abc"]
+    assert sweep(store, datetime.now(UTC) - timedelta(hours=1)) == []
+    assert sweep(store, in_an_hour()) == ["folder/.partial-abc"]
     assert not partial.exists()
 
 
@@ -119,7 +119,7 @@ def test_a_sweep_ignores_a_writer_that_finishes_meanwhile(store, monkeypatch):
         return lstat(path)
 
     monkeypatch.setattr(Path, "lstat", finish_and_lstat)
-    assert list(store.sweep(in_an_hour())) == ["folder/.partial-killed"]
+    assert sweep(store, in_an_hour()) == ["folder/.partial-killed"]
 
 
 def test_a_sweep_that_may_not_delete_is_an_error_with_a_remedy(store, monkeypatch):
@@ -130,8 +130,8 @@ def test_a_sweep_that_may_not_delete_is_an_error_with_a_remedy(store, monkeypatc
         raise PermissionError(errno.EACCES, "no", str(path))
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(StorageError, match=r"Cannot remove 'folder/.partial-abc'.*make the folder accessible"):
-        store.sweep(in_an_hour())
+    with pytest.raises(StorageError, match=r"Cannot delete 'folder/.partial-abc'.*make the folder accessible"):
+        sweep(store, in_an_hour())
 
 
 def test_a_listing_ignores_symbolic_links_that_lead_nowhere(store, tmp_path):

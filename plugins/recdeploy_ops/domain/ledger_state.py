@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,6 +26,7 @@ from recdeploy_ops.domain.events import (
     ReleaseOpened,
     ReleaseOutcome,
     RolledBack,
+    VersionPinned,
 )
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams
 from recdeploy_ops.domain.remedies import Remedy
@@ -174,6 +175,7 @@ class LedgerState:
         origin: sha256 of the first entry, which tells two ledgers of one project apart; empty without entries.
         backtests: the newest stored side of a backtest of each version that was champion.
         freezes: what freezes promotions until a person resumes them, oldest first.
+        pinned: the versions that a person wants to be kept, by number.
     """
 
     seq: int = 0
@@ -189,6 +191,15 @@ class LedgerState:
     origin: str = ""
     backtests: Mapping[int, ChampionBacktested] = field(default_factory=lambda: MappingProxyType({}))
     freezes: tuple[Freeze, ...] = ()
+    pinned: Mapping[int, VersionPinned] = field(default_factory=lambda: MappingProxyType({}))
+
+    def with_release(self, release: Release) -> LedgerState:
+        """Return the state with a release added, or in place of its earlier one."""
+        return replace(self, releases=MappingProxyType({**self.releases, release.run_id: release}))
+
+    def with_version(self, version: Version) -> LedgerState:
+        """Return the state with a version added, or in place of its earlier one."""
+        return replace(self, versions=MappingProxyType({**self.versions, version.number: version}))
 
     @property
     def holding_release(self) -> Release | None:

@@ -9,7 +9,6 @@ from recdeploy_ops.domain.events import ApprovalRequested, CandidateEvaluated, M
 from recdeploy_ops.domain.freezes import find_freezes
 from recdeploy_ops.domain.release_status import describe_progress, judge
 from recdeploy_ops.domain.replay import replay
-from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.timelines import summarise_releases, trace_production
 
 if TYPE_CHECKING:
@@ -93,5 +92,5 @@ def _describe_version(version: Version, state: LedgerState) -> dict[str, Any]:
         "made_at": release.opened_at if release else None,
         "verdict": str(evaluated.verdict) if evaluated else "",
         "metrics": {name: value for name, value in metrics.items() if isinstance(value, int | float)},
-        "can_be_restored": version.stage is Stage.RETIRED,
+        "can_be_restored": version.can_be_restored,
     }

@@ -108,11 +108,12 @@ def choose_target(state: LedgerState, wanted: int | str) -> Version:
             raise _rolled_back(state, wanted, state.production.version)
     version = state.versions.get(wanted) if isinstance(wanted, int) else None
     if version is None:
-        known = ", ".join(f"v{number}" for number, v in sorted(state.versions.items()) if v.stage is Stage.RETIRED)
+        known = _name_targets(state)
         raise SettingsError(f"Version {wanted!r} does not exist. Versions that served before: {known or 'none'}.")
     stages.advance(version.stage, Stage.CHAMPION)
     if version.stage is not Stage.RETIRED:
         raise IllegalTransitionError(version.stage, Stage.CHAMPION)
+    require_kept(state, version)
     return version
 
 
@@ -124,6 +125,28 @@ def _rolled_back(state: LedgerState, previous: int, serving: int) -> SettingsErr
         f"Others that have served: {', '.join(others) or 'none'}.",
         Remedy(f"Name a version by its number, v{previous} too"),
     )
+
+
+def require_kept(state: LedgerState, version: Version) -> None:
+    """Refuse a version whose files housekeeping has deleted, or is deleting.
+
+    Raises:
+        SettingsError: it was pruned; names the versions that are kept.
+    """
+    if version.pruned_at:
+        raise SettingsError(
+            f"v{version.number} was pruned at {version.pruned_at[:16]} UTC: its model and its files are deleted by the "
+            "policy of the settings (retention).",
+            Remedy(
+                f"Name a version that is kept ({_name_targets(state) or 'there is none'}), or release again; "
+                "`python -m recdeploy_ops pin` keeps a version from then on"
+            ),
+        )
+
+
+def _name_targets(state: LedgerState) -> str:
+    """Return the versions that production can go back to."""
+    return ", ".join(f"v{number}" for number, v in sorted(state.versions.items()) if v.can_be_restored)
 
 
 def _no_previous(state: LedgerState, serving: Serving) -> SettingsError:

@@ -73,6 +73,10 @@ PROGRESS = {
     EventType.RELEASE_CLOSED: "is closed",
     EventType.PROMOTIONS_FROZEN: "has frozen promotions",
     EventType.PROMOTIONS_RESUMED: "has resumed promotions",
+    EventType.VERSION_PINNED: "has pinned a version",
+    EventType.VERSION_UNPINNED: "has unpinned a version",
+    EventType.HOUSEKEEPING_STARTED: "is deleting what the policy does not keep",
+    EventType.CUSTOMER_ERASED: "has erased a customer",
 }
 
 

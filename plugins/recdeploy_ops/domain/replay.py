@@ -15,8 +15,10 @@ from recdeploy_ops.domain.events import (
     ArtifactBuilt,
     ChampionBacktested,
     ChampionRestored,
+    CustomerErased,
     Event,
     EventType,
+    HousekeepingStarted,
     LedgerStarted,
     ModelRegistered,
     ModelRestored,
@@ -31,12 +33,15 @@ from recdeploy_ops.domain.events import (
     SwitchDone,
     SwitchStarted,
     TestValidated,
+    VersionPinned,
+    VersionUnpinned,
 )
 from recdeploy_ops.domain.freezes import Freeze, FreezeCause
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.holds import after_switch
 from recdeploy_ops.domain.ledger_state import LedgerState, Release
 from recdeploy_ops.domain.remedies import Remedy
+from recdeploy_ops.domain.rewritten_states import rewrite_state
 from recdeploy_ops.domain.stages import Stage, advance
 from recdeploy_ops.domain.versions import Serving, Version
 
@@ -126,7 +131,7 @@ def _note(state: LedgerState, entry: Entry) -> LedgerState:
 def _build(event: ArtifactBuilt, state: LedgerState, entry: Entry) -> LedgerState:
     state = _note(state, entry)
     release = replace(state.releases[entry.run_id], version=event.version)
-    return replace(_with_release(state, release), highest_version=max(state.highest_version, event.version))
+    return replace(state.with_release(release), highest_version=max(state.highest_version, event.version))
 
 
 @_apply.register
@@ -143,7 +148,7 @@ def _register(event: ModelRegistered, state: LedgerState, entry: Entry) -> Ledge
         artifact=event.artifact,
         results=event.results,
     )
-    return _with_version(state, version)
+    return state.with_version(version)
 
 
 @_apply.register
@@ -180,7 +185,7 @@ def _switch(event: SwitchDone, state: LedgerState, entry: Entry) -> LedgerState:
         state = replace(state, applied_size=state.releases[entry.run_id].retrain_params.size)
     state = _with_stage(state, serving.version, Stage.CHAMPION)
     champion = state.versions[serving.version].verified()
-    state = replace(_with_version(state, champion), production=serving)
+    state = replace(state.with_version(champion), production=serving)
     return after_switch(state, event, previous, entry)
 
 
@@ -192,7 +197,7 @@ def _resize(event: Resized, state: LedgerState, entry: Entry) -> LedgerState:
 @_apply.register
 def _start_switch(event: SwitchStarted, state: LedgerState, entry: Entry) -> LedgerState:
     state = _note(state, entry)
-    return _with_release(state, replace(state.releases[entry.run_id], open_switch=event))
+    return state.with_release(replace(state.releases[entry.run_id], open_switch=event))
 
 
 @_apply.register
@@ -205,7 +210,9 @@ def _restore_champion(event: ChampionRestored, state: LedgerState, entry: Entry)
 
 @_apply.register
 def _restore_model(event: ModelRestored, state: LedgerState, entry: Entry) -> LedgerState:
-    return _with_version(_note(state, entry), replace(state.versions[event.version], model_id=event.model_id))
+    if entry.run_id in state.releases:  # housekeeping restores a model without a release
+        state = _note(state, entry)
+    return state.with_version(replace(state.versions[event.version], model_id=event.model_id))
 
 
 @_apply.register
@@ -234,7 +241,7 @@ def _close(event: ReleaseClosed, state: LedgerState, entry: Entry) -> LedgerStat
     state = _note(state, entry)
     release = replace(state.releases[entry.run_id], is_open=False, outcome=event.outcome)
     holder = None if state.holder == entry.run_id else state.holder
-    return replace(_with_release(state, release), holder=holder)
+    return replace(state.with_release(release), holder=holder)
 
 
 @_apply.register
@@ -248,6 +255,29 @@ def _resume(event: PromotionsResumed, state: LedgerState, entry: Entry) -> Ledge
     return replace(state, freezes=())
 
 
+@_apply.register
+def _pin(event: VersionPinned, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - all rules are called alike
+    return replace(state, pinned=MappingProxyType({**state.pinned, event.version: event}))
+
+
+@_apply.register
+def _unpin(event: VersionUnpinned, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - all rules are called alike
+    pinned = {number: pin for number, pin in state.pinned.items() if number != event.version}
+    return replace(state, pinned=MappingProxyType(pinned))
+
+
+@_apply.register
+def _prune(event: HousekeepingStarted, state: LedgerState, entry: Entry) -> LedgerState:
+    for number in event.versions:
+        state = state.with_version(replace(state.versions[number], pruned_at=entry.at.isoformat()))
+    return state
+
+
+@_apply.register
+def _erase(event: CustomerErased, state: LedgerState, entry: Entry) -> LedgerState:  # noqa: ARG001 - all rules are called alike
+    return rewrite_state(state, event)
+
+
 def _merged(release: Release, entry: Entry) -> Mapping[EventType, Event]:
     void = find_voided(entry.type, release.events)
     valid = {kind: event for kind, event in release.events.items() if kind not in void}
@@ -256,19 +286,11 @@ def _merged(release: Release, entry: Entry) -> Mapping[EventType, Event]:
 
 def _with_event(state: LedgerState, release: Release, entry: Entry) -> LedgerState:
     open_switch = None if entry.type in PRODUCTION_AT_REST else release.open_switch
-    return _with_release(state, replace(release, events=_merged(release, entry), open_switch=open_switch))
-
-
-def _with_release(state: LedgerState, release: Release) -> LedgerState:
-    return replace(state, releases=MappingProxyType({**state.releases, release.run_id: release}))
-
-
-def _with_version(state: LedgerState, version: Version) -> LedgerState:
-    return replace(state, versions=MappingProxyType({**state.versions, version.number: version}))
+    return state.with_release(replace(release, events=_merged(release, entry), open_switch=open_switch))
 
 
 def _with_stage(state: LedgerState, number: int, stage: Stage) -> LedgerState:
     version = state.versions[number]
     if version.stage is stage:
         return state
-    return _with_version(state, replace(version, stage=advance(version.stage, stage)))
+    return state.with_version(replace(version, stage=advance(version.stage, stage)))

@@ -45,6 +45,7 @@ class Version:
         known_by_tags: whether only its tags in the Model Catalog say that it ever served.
         unverified_backup: the folder of another deployment manager that alone says that it served, below the storage
             root; empty once production was verified to serve it.
+        pruned_at: when housekeeping began to delete its files, ISO 8601; empty while they are kept.
     """
 
     number: int
@@ -56,6 +57,12 @@ class Version:
     results: str
     known_by_tags: bool = False
     unverified_backup: str = ""
+    pruned_at: str = ""
+
+    @property
+    def can_be_restored(self) -> bool:
+        """Return whether production can go back to it: it served, and its files are kept."""
+        return self.stage is Stage.RETIRED and not self.pruned_at
 
     @property
     def doubt(self) -> str:
@@ -66,7 +73,7 @@ class Version:
 
     def verified(self) -> Version:
         """Return it as a version that was verified to serve."""
-        return replace(self, known_by_tags=False, unverified_backup="")
+        return replace(self, known_by_tags=False, unverified_backup="", pruned_at="")
 
 
 def describe_trust(version: Version) -> str:

@@ -162,6 +162,25 @@ class ModelCatalog:
             etag = self._client.get_model(model_id).headers.get("etag")
             self._client.activate_model(model_id, if_match=etag)
 
+    def delete(self, model_id: str, tags: Mapping[str, str]) -> bool:
+        """Delete a model and its artifact, unless it was changed; one that is gone already counts as deleted.
+
+        Args:
+            model_id: OCID.
+            tags: that it must still have.
+
+        Returns:
+            False if its tags have changed: it is another model now, and stays.
+        """
+        with calling(f"delete the model {model_id}"):
+            answer = self._client.get_model(model_id)
+            if answer.data.lifecycle_state == "DELETED":
+                return True
+            if not tags.items() <= (answer.data.freeform_tags or {}).items():
+                return False
+            self._client.delete_model(model_id, if_match=answer.headers.get("etag"))
+            return True
+
     def download_artifact(self, model_id: str, path: Path) -> None:
         """Write the model's artifact, a zip, to a file.
 

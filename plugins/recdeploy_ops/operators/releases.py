@@ -1,4 +1,4 @@
-"""The steps of a release as Airflow operators: each names its step and the step's further arguments."""
+"""The steps of a release or rollback as Airflow operators: each names its step and the step's further arguments."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
 
 from recdeploy_ops.domain.codec import escaped, to_plain
-from recdeploy_ops.domain.errors import GateFailedError, LockHeldError, SettingsError
+from recdeploy_ops.domain.errors import GateFailedError
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams, read_params
 from recdeploy_ops.domain.records import Role
-from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.operators.links import ConsoleLink, PageLink
 from recdeploy_ops.operators.release_steps import ReleaseStepOperator
 from recdeploy_ops.operators.report_links import ReportLink
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
     from recdeploy_ops.context import ReleaseContext
-    from recdeploy_ops.domain.ledger_state import LedgerState, Release
+    from recdeploy_ops.domain.ledger_state import Release
 
 log = logging.getLogger(__name__)
 
@@ -194,62 +193,7 @@ class RollBackOperator(DeploymentOperator):
     ui_color = "#dff0d8"
 
 
-class MonitorOperator(ReleaseStepOperator):
-    """Probes production, reads OCI's metrics of it, publishes its own, and keeps the alarms."""
-
-    step = "monitor"
-
-
-class AdoptProductionOperator(ReleaseStepOperator):
-    """Compares the ledger with OCI and, with the param ``apply``, records what OCI has."""
-
-    step = "adopt_production"
-    may_change_production = True
-
-    def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:  # noqa: ARG002 - as its base
-        """Return the run's params."""
-        return {name: context["params"].get(name) for name in ("deployment_id", "apply", "version")}
-
-
-class HousekeepingOperator(ReleaseStepOperator):
-    """Closes the release of an ended run and deletes orphans."""
-
-    step = "housekeeping"
-    may_change_production = True
-
-    def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:
-        """Return a function that says whether a run has ended."""
-
-        def is_known_to_have_ended(holder: Release) -> bool:
-            try:
-                return has_ended(release, context, holder)
-            except LockHeldError as err:  # the release stays open; the rest of housekeeping is still done
-                self.log.warning("%s", err)
-                return False
-
-        return {"has_ended": is_known_to_have_ended}
-
-    def complete(self, summary: dict[str, Any], release: ReleaseContext, context: Context) -> dict[str, Any]:
-        """Fail the task if ``ended_run`` does not match a release that could be closed."""
-        ended_run = context["params"].get("ended_run")
-        if ended_run:
-            _require_closed(release.refresh(), ended_run)
-        return summary
-
-
-class FreezePromotionsOperator(ReleaseStepOperator):
-    """Freezes promotions, or resumes them, as the person who triggered the run asks."""
-
-    step = "freeze_promotions"
-
-    def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:  # noqa: ARG002 - as its base
-        """Return the run's params, who triggered it, and when."""
-        run: Any = context["dag_run"]
-        chosen = {name: context["params"][name] for name in ("freeze", "reason")}
-        return {**chosen, "by": _name_requester(run), "asked_at": run.run_after}
-
-
-def _name_requester(run: Any) -> str | None:
+def name_requester(run: Any) -> str | None:
     """Return who triggered a run, as Airflow has recorded it; None for the schedule."""
     requester: str | None = getattr(run, "triggering_user_name", None)
     return escaped(requester) if requester else None
@@ -263,7 +207,7 @@ def _opening(
     return Opening(
         dag_id=run.dag_id,
         params=read_params(kind, {**context["params"], **more}),
-        triggered_by=_name_requester(run),
+        triggered_by=name_requester(run),
         has_ended=lambda holder: has_ended(release, context, holder),
     )
 
@@ -297,24 +241,3 @@ def has_ended(release: ReleaseContext, context: Context, holder: Release) -> boo
         "the requester of this run says so" if is_named else "its lease is over",
     )
     return True
-
-
-def _require_closed(state: LedgerState, ended_run: str) -> None:
-    """Fail the task if ``ended_run`` does not match a release that could be closed.
-
-    Raises:
-        SettingsError: no such run exists, or it is in progress.
-    """
-    release = state.releases.get(ended_run)
-    if release is None:
-        holder = f"the run {state.holder} holds" if state.holder else "no run holds"
-        raise SettingsError(
-            f"ended_run is {ended_run!r}, which the ledger does not know: {holder} the release lock.",
-            Remedy("Name a run that make status shows"),
-        )
-    if release.is_open:
-        raise SettingsError(
-            f"ended_run is {ended_run!r}, which is in progress in this Airflow, a notebook or a terminal: its release "
-            "stays open.",
-            Remedy("Mark that run as failed, or end it in its notebook or terminal"),
-        )

@@ -17,7 +17,7 @@ from recdeploy_ops.domain.errors import LockHeldError
 from recdeploy_ops.domain.events import Purpose, ReleaseOpened, StoredFile
 from recdeploy_ops.domain.leases import end_of_lease
 from recdeploy_ops.domain.ledger_state import Release
-from recdeploy_ops.domain.release_plan import lock_held
+from recdeploy_ops.domain.release_plan import lock_held, require_kept
 from recdeploy_ops.storage.bundles import canonical_json
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def open_release(context: ReleaseContext, opening: Opening, *, purpose: Purpose,
 
     Raises:
         LockHeldError: another run holds the lock.
+        SettingsError: the version to go back to was pruned.
     """
     before = context.state.releases.get(context.run_id)
     production = context.state.production
@@ -131,6 +132,8 @@ def _take(context: ReleaseContext, opened: ReleaseOpened) -> Release:
         holder = state.holding_release
         if holder is not None and holder.run_id != context.run_id:
             raise lock_held(holder)
+        if opened.purpose is Purpose.ROLLBACK:  # housekeeping may have pruned it since it was chosen
+            require_kept(state, state.versions[opened.version])
 
     return context.ledger.append(context.run_id, opened, guard=require_free).releases[context.run_id]
 

@@ -32,6 +32,7 @@ from recdeploy_ops.rollout.switches import PROBE, verify_serving
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from recdeploy_ops.context import ReleaseContext
@@ -102,28 +103,49 @@ def require_rollback_target(context: ReleaseContext, version: Version) -> None:
         _try_artifact(context, version, scratch / "artifact")
 
 
-def find_or_restore(context: ReleaseContext, version: Version) -> CatalogModel:
+def find_or_restore(
+    context: ReleaseContext, version: Version, record: Callable[[ModelRestored], object] | None = None
+) -> CatalogModel:
     """Return a version's catalog model, ready for deployment.
 
     A deactivated model is activated. A model that is gone, or whose artifact is archived or another one, is registered
     again from storage or a backup.
+
+    Args:
+        context: of the run.
+        version: to deploy.
+        record: records that another model takes its place; by default as an event of the run's release.
     """
     model = make_deployable(context, version.model_id)
     if model is not None and has_own_model(context, version):
         return model
     with workspace() as scratch:
-        folder, archive = scratch / "artifact", scratch / "artifact.zip"
+        folder = scratch / "artifact"
         fetch_copy(context, version, folder)
         if not version.digest:
             restore_foreign_names(folder)
-        zip_artifact(folder, archive)
-        registration = find_registration(context, version.number, version.digest)
-        model = choose_registered(context, version, registration.models)
-        if model is None:
-            model = context.catalog.create(_describe(context, version, unusable=registration.unusable))
-        require_artifact(context, version, model.model_id, archive)
-    context.record(ModelRestored(version=version.number, model_id=model.model_id, replaces=version.model_id))
+        model = register_again(context, version, folder)
+    restored = ModelRestored(version=version.number, model_id=model.model_id, replaces=version.model_id)
+    (record or context.record)(restored)
     log.warning("The catalog's model of v%s cannot be used: %s takes its place.", version.number, model.model_id)
+    return model
+
+
+def register_again(context: ReleaseContext, version: Version, folder: Path) -> CatalogModel:
+    """Return a usable catalog model with a version's artifact: that of an earlier try, or a new one.
+
+    Args:
+        context: of the run.
+        version: with the digest of the artifact.
+        folder: with its files; the zip is written beside it.
+    """
+    archive = folder.with_name(f"{folder.name}.zip")
+    zip_artifact(folder, archive)
+    registration = find_registration(context, version.number, version.digest)
+    model = choose_registered(context, version, registration.models)
+    if model is None:
+        model = context.catalog.create(_describe(context, version, unusable=registration.unusable))
+    require_artifact(context, version, model.model_id, archive)
     return model
 
 

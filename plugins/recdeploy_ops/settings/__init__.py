@@ -22,6 +22,7 @@ from recdeploy_ops.settings.sections import (
     SourceSettings,
     TrainingSettings,
 )
+from recdeploy_ops.settings.upkeep import RetentionSettings, WatchSettings
 
 __all__ = [
     "DEFAULT_NAME",
@@ -35,10 +36,12 @@ __all__ = [
     "MessageSettings",
     "ProbeSettings",
     "ReleaseSettings",
+    "RetentionSettings",
     "ServingSettings",
     "Settings",
     "SourceSettings",
     "TrainingSettings",
+    "WatchSettings",
     "find_settings",
     "limits",
     "load_settings",

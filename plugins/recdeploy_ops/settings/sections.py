@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from recdeploy_ops.domain.baking import LEAST_REQUESTS
 from recdeploy_ops.domain.freezes import FreezeWindow
 from recdeploy_ops.domain.gates.behaviour import ListThresholds
 from recdeploy_ops.domain.gates.history import HistoryThresholds
@@ -30,14 +29,10 @@ from recdeploy_ops.settings.types import (
     Percent,
     Requests,
     Seconds,
+    Section,
     Share,
 )
-
-
-class Section(BaseModel):
-    """A section of the file: unknown keys are errors, values are immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from recdeploy_ops.settings.upkeep import RetentionSettings, WatchSettings
 
 
 class ConnectionNames(Section):
@@ -197,22 +192,6 @@ class ProbeSettings(Section):
     repeat_seconds: Seconds = 0.5
 
 
-class WatchSettings(Section):
-    """How production is watched: by `recommender_monitor`, and in a bake; ``docs/watching.md`` says what each does."""
-
-    schedule: str | None = "*/5 * * * *"
-    topic_id: Ocid | None = None
-    window_minutes: Annotated[float, Field(ge=1, le=60, allow_inf_nan=False), NUMBER] = 5
-    requests: Annotated[int, Field(ge=LEAST_REQUESTS, le=100_000), NUMBER] = 1000
-    monitor_requests: Requests = 60
-    max_error_rate: Share = 0.005
-    max_wrong_share: Share = 0.001
-    max_latency_ratio: Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False), NUMBER] = 1.1
-    max_latency_excess_ms: Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False), NUMBER] = 25
-    alarm_p95_ms: Annotated[float, Field(gt=0, le=3_600_000, allow_inf_nan=False), NUMBER] = 1000
-    alarm_error_rate: Share = 0.02
-
-
 class GateSettings(Section):
     """Thresholds; ``docs/gates.md`` says what each means."""
 
@@ -254,6 +233,7 @@ class Settings(Section):
     watch: WatchSettings = WatchSettings()
     gates: GateSettings = GateSettings()
     messages: MessageSettings = MessageSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @field_validator("storage")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _refuse_bool(value: object) -> object:
@@ -28,6 +28,14 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NUMBER]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 Ocid = Annotated[str, Field(pattern=r"^ocid1\.[a-z0-9]+\.")]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False), NUMBER]
+Days = Annotated[float, Field(ge=0, le=100 * 365, allow_inf_nan=False), NUMBER]
+Price = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False), NUMBER]
 Instances = Annotated[int, Field(ge=1, le=100), NUMBER]
 Percent = Annotated[int, Field(ge=1, le=99), NUMBER]
 Requests = Annotated[int, Field(gt=0, le=100_000), NUMBER]
+
+
+class Section(BaseModel):
+    """A section of the file: unknown keys are errors, values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,35 +1,28 @@
-"""Housekeeping: close releases whose run has ended, delete orphans and unfinished files, train for the next backtest.
+"""Housekeeping: close releases whose run has ended, delete what nobody needs, train for the next backtest.
 
-A failure of that training is only logged: the next release trains what is missing.
+What is deleted follows a plan, which is logged before its first call (`recdeploy_ops.domain.retention`). A failure of
+the training is only logged: the next release trains what is missing.
 """
 
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import RecdeployError
-from recdeploy_ops.domain.records import Role
+from recdeploy_ops.domain.savings import describe_plan, summarise_done
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.oci_clients.tags import RUN_TAG, is_lease_over
-from recdeploy_ops.rollout import deletion
 from recdeploy_ops.rollout.closing import advance_closing
-from recdeploy_ops.rollout.production import find_deployments, run_tag
+from recdeploy_ops.rollout.holdings import find_left_deployments, find_tests, make_plan
+from recdeploy_ops.rollout.pruning import execute, started_by
 from recdeploy_ops.workspaces import sweep_workspaces
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from recdeploy_ops.context import ReleaseContext
-    from recdeploy_ops.domain.ledger_state import LedgerState
-    from recdeploy_ops.domain.records import Deployment
     from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.rollout.locks import HasEnded
 
 log = logging.getLogger(__name__)
-
-ABANDONED_AFTER = timedelta(days=1)  # no writer takes that long
 
 
 def advance(context: ReleaseContext, *, has_ended: HasEnded) -> Outcome:
@@ -40,8 +33,12 @@ def advance(context: ReleaseContext, *, has_ended: HasEnded) -> Outcome:
         has_ended: returns whether the run of the release that holds the lock has ended.
 
     Returns:
-        What to wait for; else the names of the test deployments that stay, because they are needed or unknown, and
-        under ``backtest`` whether the champion's side was trained or failed, unless it was there.
+        What to wait for; else the names of the test deployments that stay, because they are needed or unknown; under
+        ``pruned`` what this run has deleted, unless that is nothing; and under ``backtest`` whether the champion's side
+        was trained or failed, unless it was there.
+
+    Raises:
+        LedgerConflictError: another run has recorded something while the plan was executed.
     """
     holder = context.refresh().holding_release
     if holder is not None and has_ended(holder):
@@ -49,16 +46,18 @@ def advance(context: ReleaseContext, *, has_ended: HasEnded) -> Outcome:
         closed = advance_closing(context.of_run(holder.run_id))
         if isinstance(closed, Waiting):
             return closed
-    for name in context.store.sweep(context.now() - ABANDONED_AFTER):
-        log.warning("Removed %s: its writer was killed before it was complete.", name)
     sweep_workspaces()
-    tests = [d for d in find_deployments(context, Role.TEST) if not d.lifecycle_state.is_deleted]
-    orphans = [d for d in tests if _is_orphan(d, context.state, context.now())]
-    waiting = deletion.advance_deletion(context, [*orphans, *deletion.find_unverified(context)])
+    plan, retention = make_plan(context), context.settings.retention
+    log.info("%s", describe_plan(plan, retention.policy, retention.prices.prices))
+    waiting = execute(context, plan)
     if waiting:
         return waiting
+    left = {deployment.deployment_id for deployment in find_left_deployments(context)}
+    summary = {"left": [test.name for test in find_tests(context) if test.deployment_id not in left]}
+    started = started_by(context)
+    pruned = {"pruned": summarise_done(started, retention.prices.prices)} if started else {}
     done = _train_ahead(context)
-    return {"left": [d.name for d in tests if d not in orphans], **({"backtest": done} if done else {})}
+    return {**summary, **pruned, **({"backtest": done} if done else {})}
 
 
 def _train_ahead(context: ReleaseContext) -> str | None:
@@ -73,13 +72,3 @@ def _train_ahead(context: ReleaseContext) -> str | None:
     except (RecdeployError, OSError) as err:
         log.error("The next release must train the champion's side of the backtest itself: %s", err)
         return "failed"
-
-
-def _is_orphan(deployment: Deployment, state: LedgerState, now: datetime) -> bool:
-    """Return whether a test deployment's release is closed, or its release is unknown and its lease is over."""
-    made_by = deployment.tags.get(RUN_TAG)
-    if state.holder is not None and run_tag(state, state.holder) == made_by:
-        return False
-    if any(run_tag(state, run_id) == made_by for run_id in state.releases):
-        return True
-    return is_lease_over(deployment.tags, now)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError, MissingInputError, StorageError
-from recdeploy_ops.domain.events import ProductionBackedUp, ReleaseOpened
+from recdeploy_ops.domain.events import ReleaseOpened
+from recdeploy_ops.domain.rewritten_states import recorded_backups
 from recdeploy_ops.storage.bundles import MANIFEST, open_bundle
 from recdeploy_ops.storage.keys import (
     BACKUP_ARTIFACT,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from recdeploy_ops.storage.stores import Store
 
 log = logging.getLogger(__name__)
+
+LENGTH_OF_TIME = len("YYYYMMDD_HHMMSS")  # in the name of a folder
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def list_foreign_folders(store: Store, entries: Iterable[Entry]) -> list[Unverif
     found = [
         UnverifiedBackup(version, prefix, timestamp, files)
         for (prefix, version, timestamp), files in folders.items()
-        if version and MANIFEST not in files and timestamp not in opened
+        if version and MANIFEST not in files and timestamp[:LENGTH_OF_TIME] not in opened
     ]
     return sorted(found, key=lambda backup: (backup.timestamp, backup.version))
 
@@ -126,8 +129,7 @@ def require_recorded(backup: Mapping[str, Any], entries: Iterable[Entry]) -> Non
     Raises:
         IntegrityError: no entry names it with this digest.
     """
-    events = [entry.event for entry in entries if isinstance(entry.event, ProductionBackedUp)]
-    recorded = {event.prefix: event.digest for event in events if event.prefix}
+    recorded = recorded_backups(entries)
     digest = recorded.get(backup["prefix"])
     if digest != backup["digest"]:
         what = f"the ledger says {digest}: it was changed" if digest else "the ledger has no such backup"

@@ -18,7 +18,7 @@ from recdeploy_ops.domain.errors import (
 )
 from recdeploy_ops.oci_clients.sessions import calling
 from recdeploy_ops.storage.keys import FOLDERS
-from recdeploy_ops.storage.stores import StoredObject
+from recdeploy_ops.storage.stores import StoredObject, Unfinished
 from recdeploy_ops.storage.uploads import Uploads, md5_of
 
 if TYPE_CHECKING:
@@ -119,19 +119,21 @@ class BucketStore:
         with suppress(KeyNotFoundError), self._calling("delete", key):
             self._client.delete_object(self._namespace, self._bucket, self._name(key))
 
-    def sweep(self, before: datetime) -> Sequence[str]:
-        """Abort the multipart uploads that began before a time and never finished."""
+    def find_unfinished(self, before: datetime) -> Sequence[Unfinished]:
+        """Return the multipart uploads that began before a time and never finished."""
         import oci.pagination
 
         with self._calling("list the unfinished uploads of", ""):
-            unfinished = oci.pagination.list_call_get_all_results(
+            uploads = oci.pagination.list_call_get_all_results(
                 self._client.list_multipart_uploads, self._namespace, self._bucket
             ).data
-        stale = [upload for upload in unfinished if self._is_ours(upload.object) and upload.time_created < before]
-        for upload in stale:
-            with suppress(KeyNotFoundError), self._calling("abort the upload of", upload.object):
-                self._client.abort_multipart_upload(self._namespace, self._bucket, upload.object, upload.upload_id)
-        return [upload.object for upload in stale]
+        stale = (upload for upload in uploads if self._is_ours(upload.object) and upload.time_created < before)
+        return [Unfinished(upload.object, upload.upload_id) for upload in stale]
+
+    def discard(self, unfinished: Unfinished) -> None:
+        """Abort a multipart upload, or nothing."""
+        with suppress(KeyNotFoundError), self._calling("abort the upload of", unfinished.name):
+            self._client.abort_multipart_upload(self._namespace, self._bucket, unfinished.name, unfinished.upload_id)
 
     def _is_ours(self, name: str) -> bool:
         """Return whether an object is in a folder of this project; a bucket may have other objects, too."""

@@ -9,13 +9,13 @@ import os
 import secrets
 import shutil
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from recdeploy_ops.domain.errors import IntegrityError, KeyExistsError, KeyNotFoundError, StorageError
-from recdeploy_ops.storage.stores import StoredObject
+from recdeploy_ops.storage.stores import StoredObject, Unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -136,24 +136,22 @@ class DirectoryStore:
         except OSError as err:
             raise self._error("delete", key, err) from err
 
-    def sweep(self, before: datetime) -> Sequence[str]:
-        """Remove temporary files from before a time, whose writers were killed.
+    def find_unfinished(self, before: datetime) -> Sequence[Unfinished]:
+        """Return the temporary files from before a time, whose writers were killed.
 
         A file that its writer finishes meanwhile is skipped.
         """
-        swept = []
+        found = []
         for parent, _, names in os.walk(self._root):
             for path in [Path(parent, name) for name in names if name.startswith(PARTIAL)]:
-                key = path.relative_to(self._root).as_posix()
-                try:
+                with suppress(FileNotFoundError):
                     if path.lstat().st_mtime < before.timestamp():
-                        path.unlink()
-                        swept.append(key)
-                except FileNotFoundError:
-                    continue
-                except OSError as err:
-                    raise self._error("remove", key, err) from err
-        return swept
+                        found.append(Unfinished(path.relative_to(self._root).as_posix()))
+        return sorted(found)
+
+    def discard(self, unfinished: Unfinished) -> None:
+        """Remove a temporary file, or nothing."""
+        self.delete(unfinished.name)
 
     def free_bytes(self) -> int | None:
         """Return how much can still be stored; None if that is unknown."""

@@ -7,7 +7,8 @@
     releases/{run}/{what}/{digest}/       extract, row-hashes, results, artifact, gate-models of one run, and
                                           backtests of what it has made: immutable bundles
     releases/{run}/reports/, settings/    its gate reports and the settings that it works with
-    backups/v{N}_{YYYYMMDD_HHMMSS}/       recommender_model_artifact/, results/, metadata.json, manifest.json
+    backups/v{N}_{YYYYMMDD_HHMMSS}/       recommender_model_artifact/, results/, metadata.json, manifest.json; with
+                                          _{8 digits of its digest} if it was stored again without a customer
     backups/deployment_state.json         the guide's state file, derived from the ledger
     adopted/v{N}/{digest}/                artifacts that recommender_adopt fetched from the catalog
     messages/{key}/{channel}.json         which message went to which channel, so that none goes there twice
@@ -34,7 +35,8 @@ POINTERS = "current/"
 FOLDERS = (LEDGER, LEDGER_ASIDE, RELEASES, BACKUPS, ADOPTED, MESSAGES, POINTERS)
 SNAPSHOT = f"{LEDGER}snapshot.jsonl"
 ENTRY = re.compile(rf"{LEDGER}\d{{8}}\.json")
-BACKUP_MANIFEST = re.compile(rf"{BACKUPS}v\d+_(\d{{8}}_\d{{6}})/manifest\.json")
+BACKUP_NAME = r"v(\d{1,9})_(\d{8}_\d{6})(?:_[0-9a-f]{8})?"  # with digits of its digest if it was stored again
+BACKUP_MANIFEST = re.compile(rf"{BACKUPS}{BACKUP_NAME}/manifest\.json", re.ASCII)
 BACKUP_VERSION = re.compile(rf"{BACKUPS}v(\d{{1,9}})_", re.ASCII)  # the guide's manager names its folders so, too
 BACKUP_FILE = re.compile(
     rf"({BACKUPS}v(\d{{1,9}})_([^/]+))/(.+)", re.ASCII
@@ -42,6 +44,7 @@ BACKUP_FILE = re.compile(
 BACKUP_ARTIFACT, BACKUP_RESULTS = "recommender_model_artifact", "results"  # the parts of a backup
 BACKUP_METADATA = "metadata.json"
 RESULTS = re.compile(rf"{RELEASES}[A-Za-z0-9_][A-Za-z0-9_.-]*/results/[0-9a-f]{{16}}")
+REPORT_FILE = re.compile(rf"{RELEASES}[^/]+/(reports?)/[^/]+", re.ASCII)
 STATE_FILE = f"{BACKUPS}deployment_state.json"
 CURRENT = f"{POINTERS}manifest.json"
 
@@ -84,6 +87,17 @@ def backup_prefix(version: int, at: datetime) -> str:
 def message_key(message: str, channel: str) -> str:
     """Return the key of the mark that a message, by its own key, went to a channel."""
     return f"{MESSAGES}{message}/{channel}.json"
+
+
+def is_page(key: str) -> bool:
+    """Return whether a key of `REPORT_FILE` is a page for people, or its JSON: gate reports are in another folder."""
+    return key.split("/")[2] == "report"
+
+
+def rewritten_backup_prefix(prefix: str, digest: str) -> str:
+    """Return the prefix of a backup that is stored again with another content."""
+    name = re.fullmatch(rf"({BACKUPS}v\d+_\d{{8}}_\d{{6}}).*", prefix)
+    return f"{name[1] if name else prefix}_{digest[:8]}"
 
 
 def adopted_prefix(version: int) -> str:

@@ -18,6 +18,13 @@ class StoredObject(NamedTuple):
     size: int
 
 
+class Unfinished(NamedTuple):
+    """A write whose writer was killed: the name of its object or temporary file, and the id of an upload in parts."""
+
+    name: str
+    upload_id: str = ""
+
+
 class Store(Protocol):
     """Immutable objects under slash-separated keys.
 
@@ -72,8 +79,12 @@ class Store(Protocol):
         """Remove an object, if it exists: for leftovers and incomplete content only."""
         ...
 
-    def sweep(self, before: datetime) -> Sequence[str]:
-        """Remove unfinished writes from before a time, for housekeeping only; return their names."""
+    def find_unfinished(self, before: datetime) -> Sequence[Unfinished]:
+        """Return the writes that began before a time and were never finished."""
+        ...
+
+    def discard(self, unfinished: Unfinished) -> None:
+        """Remove an unfinished write, if it still exists."""
         ...
 
     def free_bytes(self) -> int | None:

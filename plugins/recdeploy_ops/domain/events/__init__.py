@@ -58,6 +58,14 @@ from recdeploy_ops.domain.events.releases import (
     StoredFile,
     TakeoverStarted,
 )
+from recdeploy_ops.domain.events.retention import (
+    CustomerErased,
+    HousekeepingStarted,
+    ReplacedModel,
+    Rewritten,
+    VersionPinned,
+    VersionUnpinned,
+)
 
 _CLASSES: tuple[type[Event], ...] = (
     LedgerStarted,
@@ -100,6 +108,10 @@ _CLASSES: tuple[type[Event], ...] = (
     ReleaseClosed,
     PromotionsFrozen,
     PromotionsResumed,
+    VersionPinned,
+    VersionUnpinned,
+    HousekeepingStarted,
+    CustomerErased,
 )
 EVENTS: Mapping[EventType, type[Event]] = {event.type: event for event in _CLASSES}
 
@@ -122,12 +134,14 @@ __all__ = [
     "ChampionBacktested",
     "ChampionRestored",
     "ChangeStarted",
+    "CustomerErased",
     "DataChecked",
     "DataExtracted",
     "Event",
     "EventType",
     "GateEvent",
     "GateModelsTrained",
+    "HousekeepingStarted",
     "LedgerStarted",
     "ModelRegistered",
     "ModelRestored",
@@ -144,9 +158,11 @@ __all__ = [
     "ReleaseOpened",
     "ReleaseOutcome",
     "ReleaseRejected",
+    "ReplacedModel",
     "ResizeStarted",
     "Resized",
     "RestoreStarted",
+    "Rewritten",
     "RollbackCause",
     "RollbackRehearsed",
     "RolledBack",
@@ -158,5 +174,7 @@ __all__ = [
     "TakeoverStarted",
     "TestDeployed",
     "TestValidated",
+    "VersionPinned",
+    "VersionUnpinned",
     "WindowJudged",
 ]

@@ -50,6 +50,10 @@ class EventType(StrEnum):
     RELEASE_CLOSED = "release_closed"
     PROMOTIONS_FROZEN = "promotions_frozen"
     PROMOTIONS_RESUMED = "promotions_resumed"
+    VERSION_PINNED = "version_pinned"
+    VERSION_UNPINNED = "version_unpinned"
+    HOUSEKEEPING_STARTED = "housekeeping_started"
+    CUSTOMER_ERASED = "customer_erased"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What a person does in a terminal beside releases: housekeeping, pins, erasing a customer."""
