@@ -21,7 +21,7 @@ from events import (
     rolled_back,
     validated,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recdeploy_ops.domain.errors import PromotionsFrozenError
@@ -174,6 +174,7 @@ def test_the_freeze_of_a_window_says_when_it_ends_in_utc():
     )
 
 
+@settings(max_examples=150, deadline=None)
 @given(
     now=st.datetimes(LOCAL_START, LOCAL_START + timedelta(days=3650)).map(lambda moment: moment.replace(tzinfo=UTC)),
     zone=st.sampled_from([BERLIN, "America/New_York", "Asia/Kolkata", "Pacific/Auckland", "UTC"]),
