@@ -1,7 +1,7 @@
 """Show the releases in a shell; roll production back, freeze promotions or resume them without Airflow.
 
-``python -m recdeploy_ops status | history | backups | verify | rollback | freeze | resume | housekeeping | pin | unpin |
-erase``, each with ``--help``.
+``python -m recdeploy_ops status | history | backups | verify | rollback | freeze | resume | housekeeping | pin |
+unpin | erase``, each with ``--help``.
 
 It reads the storage of the settings file that ``RECDEPLOY_SETTINGS`` names. Exit codes: 0; 1 if the ledger is damaged
 or, for ``verify``, does not exist; 2 if ``verify`` finds the entries whole but cannot compare them with the tags in
@@ -39,7 +39,7 @@ from recdeploy_ops.oci_clients.callers import name_caller
 from recdeploy_ops.oci_clients.profiles import find_profile
 from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.rollbacks.freeze_switches import turn_switch
-from recdeploy_ops.rollbacks.terminal import DONE, NOT_DONE, TerminalRollback
+from recdeploy_ops.rollbacks.terminal import DONE, NOT_DONE, TerminalRollback, explain_interruption
 from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, Settings, load_settings
 from recdeploy_ops.storage.backups import list_backups, list_unverified
@@ -189,7 +189,7 @@ def _roll_back(settings: Settings, options: argparse.Namespace) -> int:
         print(message, file=sys.stderr)
         return code
     except KeyboardInterrupt:
-        print(_explain_interruption(context, state.production.version if state.production else None), file=sys.stderr)
+        print(explain_interruption(context, state.production.version if state.production else None), file=sys.stderr)
         return INTERRUPTED
     print(f"v{done['version']} serves at {done['url']}, verified.")
     if done["left"]:
@@ -227,20 +227,6 @@ def _is_confirmed() -> bool:
         return True
     print("Nothing was changed.", file=sys.stderr)
     return False
-
-
-def _explain_interruption(context: ReleaseContext, served_before: int | None) -> str:
-    """Return what an interrupted rollback has left behind, according to the ledger as last read."""
-    holder, serving = context.state.holding_release, context.state.production
-    if holder is not None and holder.open_switch is not None:
-        left = f"the run {holder.run_id} is switching production, and what it serves is not verified"
-    elif holder is not None and holder.is_from_terminal:
-        left = "this rollback holds the release lock"
-    elif serving is not None and serving.version != served_before:
-        left = f"v{serving.version} serves, verified; its tags may be missing"
-    else:
-        return "Interrupted: production was not changed by this command."
-    return f"Interrupted: {left}. Run the same command again to continue."
 
 
 def _verify(settings: Settings, store: Store) -> int:

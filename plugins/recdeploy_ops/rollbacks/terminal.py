@@ -189,3 +189,17 @@ class TerminalRollback:
 def _addressed(err: RecdeployError) -> RecdeployError:
     err.audience = Audience.TERMINAL
     return err
+
+
+def explain_interruption(context: ReleaseContext, served_before: int | None) -> str:
+    """Return what an interrupted rollback has left behind, according to the ledger as last read."""
+    holder, serving = context.state.holding_release, context.state.production
+    if holder is not None and holder.open_switch is not None:
+        left = f"the run {holder.run_id} is switching production, and what it serves is not verified"
+    elif holder is not None and holder.is_from_terminal:
+        left = "this rollback holds the release lock"
+    elif serving is not None and serving.version != served_before:
+        left = f"v{serving.version} serves, verified; its tags may be missing"
+    else:
+        return "Interrupted: production was not changed by this command."
+    return f"Interrupted: {left}. Run the same command again to continue."
