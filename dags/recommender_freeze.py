@@ -20,6 +20,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
+from recdeploy_ops.notifications.releases import message_callbacks
 from recdeploy_ops.operators.upkeep import FreezePromotionsOperator
 from recdeploy_ops.settings import name_settings
 
@@ -39,6 +40,7 @@ with DAG(
         "retries": 2,
         "retry_delay": timedelta(seconds=30),
         "settings_name": SETTINGS_NAME,
+        **message_callbacks(SETTINGS_NAME),
     },
     params={
         "freeze": Param(

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
+from recdeploy_ops.notifications.releases import message_callbacks
 from recdeploy_ops.operators.upkeep import MonitorOperator
 from recdeploy_ops.settings import find_settings, load_settings, name_settings
 
@@ -39,6 +40,7 @@ with DAG(
         "retries": 1,
         "retry_delay": timedelta(seconds=30),
         "settings_name": SETTINGS_NAME,
+        **message_callbacks(SETTINGS_NAME),
     },
 ) as dag:
     MonitorOperator(task_id="monitor")

@@ -12,26 +12,32 @@ from events import (
     START,
     answered,
     asked,
+    bake_ended,
+    bake_started,
     candidate_checked,
     chain,
     champion_restored,
     closed,
     complete,
+    frozen,
     of,
     opened,
     opened_rollback,
     production_lost,
     promoted,
+    pruned,
     registered,
     rejected,
     rolled_back,
     switch_failed,
     switch_started,
     validated,
+    window_judged,
 )
 
 from recdeploy_ops.domain.addresses import AirflowAddresses, console_address
-from recdeploy_ops.domain.events import ReleaseOutcome
+from recdeploy_ops.domain.baking import BakeResult
+from recdeploy_ops.domain.events import ReleaseOutcome, RollbackCause
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.ledger_messages import NEWS, find_messages
 from recdeploy_ops.domain.messages import (
@@ -39,10 +45,7 @@ from recdeploy_ops.domain.messages import (
     MessageKind,
     Newsroom,
     quote_person,
-    tell_baking,
-    tell_expired_lease,
     tell_failed_task,
-    tell_frozen,
 )
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.replay import replay
@@ -170,7 +173,7 @@ def test_a_rollback_says_why_and_who_requested_it() -> None:
     events = (opened_rollback(1), rolled_back(1), closed(ReleaseOutcome.ROLLED_BACK))
     message = newest(chain(*complete(1), *complete(2), *of("back", *events)))
     assert message.subject == "[product-recommender] production went back to v1"
-    assert "Reason: it looks odd\nRequested by: bo" in message.body
+    assert "Reason: it looks odd\nRequested by: bo\nNothing is promoted until" in message.body
 
 
 def test_a_rejection_says_by_whom_and_why() -> None:
@@ -310,18 +313,52 @@ def test_a_failure_without_a_readable_ledger_is_told_and_one_after_a_preemption_
     assert tell_failed_task(preempted, room_at(), **FAILURE) is None
 
 
-def test_a_bake_a_freeze_and_an_expired_lease_have_their_words() -> None:
-    room = room_at()
-    baking = tell_baking(room, 2, START, key="00000007")
-    assert baking.subject == "[product-recommender] v2 is watched in production"
-    assert "until 2026-03-02 03:00 UTC" in baking.body
-    assert baking.key == "00000007/baking"
-    frozen = tell_frozen(room, "ann", "Black Friday", key="00000008")
-    assert "frozen by ann" in frozen.body
-    assert "Reason: Black Friday" in frozen.body
-    expired = tell_expired_lease(room, "shop-test", START, key="00000009")
-    assert "the test deployment shop-test ended at 2026-03-02 03:00 UTC" in expired.body
-    assert f"Page: {AIRFLOW}/plugin/recommender" in expired.body
+def test_a_watch_is_told_while_it_lasts() -> None:
+    watched = (*QUESTION, answered(version=2), switch_started(2), promoted(2), bake_started())
+    message = newest(chain(*complete(1), *of("run-2", *watched)))
+    assert (message.kind, message.subject) == (MessageKind.BAKING, "[product-recommender] v2 is watched in production")
+    assert "until 2026-03-02 03:30 UTC" in message.body
+    passed = chain(*complete(1), *of("run-2", *watched, bake_ended()))
+    assert newest(passed).kind is MessageKind.PROMOTED
+
+
+def test_a_watch_that_could_not_be_passed_needs_a_person() -> None:
+    held = (promoted(2), bake_started(), bake_ended(result=BakeResult.HELD))
+    message = newest(chain(*complete(1), *of("run-2", *QUESTION, answered(version=2), switch_started(2), *held)))
+    assert message.kind is MessageKind.BAKING
+    assert "a person must look" in message.body
+
+
+def test_an_automatic_rollback_was_requested_by_nobody_and_quotes_no_machine() -> None:
+    watched = (*QUESTION, answered(version=2), switch_started(2), promoted(2), bake_started(), window_judged())
+    back = rolled_back(1, cause=RollbackCause.AUTOMATIC, reason="fallbacks for user u1")
+    message = newest(chain(*complete(1), *of("run-2", *watched, switch_started(1), back)))
+    assert message.kind is MessageKind.ROLLED_BACK
+    assert "Requested by: nobody: the version before was degraded" in message.body
+    assert "Nothing is promoted until a person resumes promotions." in message.body
+    assert "u1" not in message.body
+
+
+def test_a_freeze_is_told_with_its_reason() -> None:
+    message = newest(chain(*complete(1), *of("switch", frozen(by="ann", reason="Black Friday"))))
+    assert message.kind is MessageKind.FROZEN
+    assert "frozen by ann" in message.body
+    assert "Reason: Black Friday" in message.body
+
+
+@pytest.mark.parametrize(
+    ("deployments", "words"),
+    [(("ocid1.a",), "a test deployment outlived its lease"), (("ocid1.a", "ocid1.b"), "2 test deployments outlived")],
+)
+def test_test_deployments_past_their_lease_are_named(deployments: tuple[str, ...], words: str) -> None:
+    message = newest(chain(*complete(1), *of("housekeeping", pruned(deployments=deployments))))
+    assert message.kind is MessageKind.LEASE_EXPIRED
+    assert words in message.subject
+    assert message.body.splitlines()[1:-1] == list(deployments)
+
+
+def test_housekeeping_that_only_prunes_is_not_told() -> None:
+    assert newest(chain(*complete(1), *of("housekeeping", pruned(deployments=())))).kind is MessageKind.PROMOTED
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,23 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.baking import BakeResult
 from recdeploy_ops.domain.events import (
     ApprovalAnswered,
     ApprovalRequested,
+    BakeEnded,
+    BakeStarted,
     ChampionRestored,
     GateEvent,
+    HousekeepingStarted,
     ProductionFailed,
     ProductionLost,
     Promoted,
+    PromotionsFrozen,
     ReleaseClosed,
     ReleaseOutcome,
     ReleaseRejected,
+    RollbackCause,
     RolledBack,
     SwitchFailed,
 )
@@ -29,6 +35,10 @@ from recdeploy_ops.domain.messages import (
     describe_production,
     format_moment,
     quote_person,
+    tell_baking,
+    tell_expired_leases,
+    tell_frozen,
+    tell_held_bake,
 )
 from recdeploy_ops.domain.release_status import name_release
 from recdeploy_ops.domain.replay import replay
@@ -71,6 +81,11 @@ def find_messages(entries: Sequence[Entry], room: Newsroom) -> list[Message]:
 
 def _tell(entry: Entry, news: _News) -> Message | None:
     """Return the message about an entry; None if there is nothing to tell, or its event is void by now."""
+    if isinstance(entry.event, PromotionsFrozen):
+        return tell_frozen(news.room, entry.event.by, entry.event.reason, key=_key(entry))
+    if isinstance(entry.event, HousekeepingStarted):
+        leftovers = entry.event.deployments
+        return tell_expired_leases(news.room, leftovers, key=_key(entry)) if leftovers else None
     release = news.state.releases.get(entry.run_id)
     teller = TELLERS.get(type(entry.event))
     if teller is None or release is None or release.events.get(entry.type) != entry.event:
@@ -155,8 +170,26 @@ def _tell_promotion(entry: Entry, release: Release, news: _News) -> Message:
     )
 
 
+def _tell_bake(entry: Entry, release: Release, news: _News) -> Message | None:
+    """Tell that a version is watched, while it is."""
+    started = release.require(BakeStarted)
+    if not release.is_baking:
+        return None
+    until = started.at + timedelta(minutes=started.windows * started.window_minutes)
+    return tell_baking(news.room, started.version, until, key=_key(entry))
+
+
+def _tell_end_of_bake(entry: Entry, release: Release, news: _News) -> Message | None:
+    """Tell that a watch could not be passed; a rollback has a message of its own."""
+    if release.require(BakeEnded).result is not BakeResult.HELD:
+        return None
+    return tell_held_bake(news.room, release.version, key=_key(entry))
+
+
 def _tell_rollback(entry: Entry, release: Release, news: _News) -> Message:
     done = release.require(RolledBack)
+    is_automatic = done.cause is RollbackCause.AUTOMATIC
+    by = "nobody: the version before was degraded" if is_automatic else quote_person(release.opened.triggered_by or "")
     return compose(
         MessageKind.ROLLED_BACK,
         _key(entry),
@@ -164,8 +197,9 @@ def _tell_rollback(entry: Entry, release: Release, news: _News) -> Message:
         f"production went back to v{done.version}",
         [
             f"Production serves v{done.version} again, verified.",
-            f"Reason: {quote_person(done.reason or '')}",
-            f"Requested by: {quote_person(release.opened.triggered_by or '')}",
+            *([] if is_automatic else [f"Reason: {quote_person(done.reason or '')}"]),
+            f"Requested by: {by}",
+            "Nothing is promoted until a person resumes promotions.",
             f"URL: {done.url}",
             f"Page: {news.room.addresses.page()}",
         ],
@@ -234,9 +268,12 @@ def _key(entry: Entry) -> str:
     return f"{entry.seq:08d}"
 
 
+# Of the events of a release.
 TELLERS: dict[type, Callable[[Entry, Release, _News], Message | None]] = {
     ApprovalRequested: _tell_question,
     Promoted: _tell_promotion,
+    BakeStarted: _tell_bake,
+    BakeEnded: _tell_end_of_bake,
     RolledBack: _tell_rollback,
     ReleaseClosed: _tell_closing,
 }

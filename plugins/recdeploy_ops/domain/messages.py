@@ -15,7 +15,7 @@ from recdeploy_ops.domain.codec import shorten
 from recdeploy_ops.domain.events import Promoted, ReleaseOutcome, RolledBack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime, timedelta
 
     from recdeploy_ops.domain.addresses import AirflowAddresses
@@ -120,6 +120,21 @@ def tell_baking(room: Newsroom, version: int, until: datetime, *, key: str) -> M
     )
 
 
+def tell_held_bake(room: Newsroom, version: int, *, key: str) -> Message:
+    """Return the message that a watch could not show a version to be healthy; `key` tells this watch from others."""
+    return compose(
+        MessageKind.BAKING,
+        key,
+        room,
+        f"whether v{version} is healthy in production is not known",
+        [
+            f"v{version} stays in production, but its watch could not be passed: a person must look. The log of the task "
+            "bake says what was missing.",
+            f"Page: {room.addresses.page()}",
+        ],
+    )
+
+
 def tell_frozen(room: Newsroom, by: str, reason: str, *, key: str) -> Message:
     """Return the message that nothing is promoted any more; `key` tells this freeze from others."""
     return compose(
@@ -135,16 +150,19 @@ def tell_frozen(room: Newsroom, by: str, reason: str, *, key: str) -> Message:
     )
 
 
-def tell_expired_lease(room: Newsroom, deployment: str, lease: datetime, *, key: str) -> Message:
-    """Return the message that a test deployment outlived its lease; `key` tells it from others."""
+def tell_expired_leases(room: Newsroom, deployments: Sequence[str], *, key: str) -> Message:
+    """Return the message that test deployments, by their OCIDs, outlived their lease; `key` tells them from others."""
+    several = len(deployments) > 1
     return compose(
         MessageKind.LEASE_EXPIRED,
         key,
         room,
-        "a test deployment outlived its lease",
+        f"{len(deployments)} test deployments outlived their lease"
+        if several
+        else "a test deployment outlived its lease",
         [
-            f"The lease of the test deployment {quote_person(deployment)} ended at {format_moment(lease)}: "
-            "housekeeping deletes it, as it costs money and nothing needs it.",
+            f"Housekeeping deletes {'them' if several else 'it'}, as nothing rests on {'them' if several else 'it'}:",
+            *deployments,
             f"Page: {room.addresses.page()}",
         ],
     )
