@@ -348,7 +348,7 @@ def test_a_freeze_is_told_with_its_reason() -> None:
 
 @pytest.mark.parametrize(
     ("deployments", "words"),
-    [(("ocid1.a",), "a test deployment outlived its lease"), (("ocid1.a", "ocid1.b"), "2 test deployments outlived")],
+    [(("ocid1.a",), "a test deployment outlived the lease"), (("ocid1.a", "ocid1.b"), "2 test deployments outlived")],
 )
 def test_test_deployments_past_their_lease_are_named(deployments: tuple[str, ...], words: str) -> None:
     message = newest(chain(*complete(1), *of("housekeeping", pruned(deployments=deployments))))

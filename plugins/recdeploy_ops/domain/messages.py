@@ -128,8 +128,8 @@ def tell_held_bake(room: Newsroom, version: int, *, key: str) -> Message:
         room,
         f"whether v{version} is healthy in production is not known",
         [
-            f"v{version} stays in production, but its watch could not be passed: a person must look. The log of the task "
-            "bake says what was missing.",
+            f"v{version} stays in production, but its watch could not be passed: a person must look. The log of the "
+            "task bake says what was missing.",
             f"Page: {room.addresses.page()}",
         ],
     )
@@ -152,16 +152,15 @@ def tell_frozen(room: Newsroom, by: str, reason: str, *, key: str) -> Message:
 
 def tell_expired_leases(room: Newsroom, deployments: Sequence[str], *, key: str) -> Message:
     """Return the message that test deployments, by their OCIDs, outlived their lease; `key` tells them from others."""
-    several = len(deployments) > 1
+    count = len(deployments)
+    what, them = ("a test deployment", "it") if count == 1 else (f"{count} test deployments", "them")
     return compose(
         MessageKind.LEASE_EXPIRED,
         key,
         room,
-        f"{len(deployments)} test deployments outlived their lease"
-        if several
-        else "a test deployment outlived its lease",
+        f"{what} outlived the lease",
         [
-            f"Housekeeping deletes {'them' if several else 'it'}, as nothing rests on {'them' if several else 'it'}:",
+            f"Housekeeping deletes {them}, as nothing rests on {them}:",
             *deployments,
             f"Page: {room.addresses.page()}",
         ],
