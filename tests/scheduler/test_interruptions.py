@@ -41,7 +41,7 @@ def test_a_promotion_killed_before_it_is_recorded_requests_the_switch_once(inter
 
     assert interrupted_release.promoting[-1] == "switch_started"
     assert (task.state, task.attempt) == ("success", 2)
-    assert seen.kinds[-4:] == ["approval_answered", "switch_started", "promoted", "release_closed"]
+    assert seen.kinds[-4:] == ["switch_started", "promoted", "bake_ended", "release_closed"]
     assert interrupted_release.updates == 1
 
 

@@ -33,6 +33,7 @@ STEPS = [
     "approval_answered",
     "switch_started",
     "promoted",
+    "bake_ended",
     "release_closed",
 ]
 

@@ -48,6 +48,7 @@ def test_the_first_release_of_a_notebook_takes_every_step_of_the_operators(manag
         "approval_answered",
         "switch_started",
         "promoted",
+        "bake_ended",
         "release_closed",
     ]
     state = manager.context.ledger.read()
