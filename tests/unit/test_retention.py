@@ -11,6 +11,7 @@ from events import (
     chain,
     closed,
     extracted,
+    model_restored,
     of,
     opened,
     opened_rollback,
@@ -23,7 +24,7 @@ from events import (
     unpinned,
     validated,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recdeploy_ops.domain.errors import SettingsError
@@ -166,6 +167,7 @@ def histories(draw: st.DrawFn) -> History:
     return history
 
 
+@settings(deadline=None)  # a machine may be busy
 @given(
     history=histories(),
     policy=st.builds(
@@ -272,6 +274,13 @@ def test_production_cannot_go_back_to_a_pruned_version_until_it_is_registered_ag
 
     again = chain(*released(1), *released(2), *released(3), ("housekeeping", pruned(1)), ("run-1", registered(1)))
     assert choose_target(replay(again), 1).number == 1
+
+
+def test_housekeeping_restores_the_model_of_a_version_without_a_release() -> None:
+    state = replay(chain(*released(1), *released(2), ("housekeeping", model_restored(1))))
+
+    assert state.versions[1].model_id == "m1-again"
+    assert "housekeeping" not in state.releases
 
 
 def test_where_every_version_was_pruned_the_remedy_is_a_release() -> None:
