@@ -228,7 +228,6 @@ def test_the_audience_of_an_error_is_airflow_by_default() -> None:
 # Tasks that a remedy may name without a cell of the notebook, with the reason.
 WITHOUT_CELL = {
     "adopt_production": "a notebook calls manager.repair_production_state(), and the step needs nothing made before",
-    "housekeeping": "a notebook has no housekeeping, and no step needs what it, a pin or erasing a customer records",
 }
 
 

@@ -42,7 +42,7 @@ from recdeploy_ops.domain.release_plan import choose_target
 from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.retention import Operation, RetentionPolicy, plan_housekeeping
 from recdeploy_ops.domain.savings import Prices, describe_plan, describe_savings, summarise_done
-from recdeploy_ops.domain.timelines import trace_production
+from recdeploy_ops.domain.timelines import find_last_served, trace_production
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.entries import Entry
@@ -185,7 +185,7 @@ def test_whatever_the_history_nothing_protected_is_ever_touched(
     folders = everything_of(*numbers)
     if strangers:  # of runs that the ledger does not know
         folders += tuple(folder(kind, 77) for kind in FolderKind)
-    served = {period.serving.version: entries[-1].at for period in trace_production(entries)}
+    served = find_last_served(trace_production(entries), entries[-1].at)
     models = tuple(model(number, deployed_by=("a demo",) if number in deployed else ()) for number in numbers)
     holdings = Holdings(folders=folders, models=models, last_served=served)
     plan = plan_of(entries, holdings, days=days, policy=policy)
