@@ -256,7 +256,6 @@ def test_the_audience_of_an_error_is_airflow_by_default() -> None:
 WITHOUT_CELL = {
     "freeze_promotions": "no step needs it, and a remedy names the command for a terminal",
     "adopt_production": "a notebook calls manager.repair_production_state(), and the step needs nothing made before",
-    "housekeeping": "a notebook has no housekeeping, and no step needs what it, a pin or erasing a customer records",
 }
 
 

@@ -11,6 +11,7 @@ from events import (
     chain,
     closed,
     extracted,
+    model_restored,
     of,
     opened,
     opened_rollback,
@@ -23,7 +24,7 @@ from events import (
     unpinned,
     validated,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recdeploy_ops.domain.errors import SettingsError
@@ -41,7 +42,7 @@ from recdeploy_ops.domain.release_plan import choose_target
 from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.retention import Operation, RetentionPolicy, plan_housekeeping
 from recdeploy_ops.domain.savings import Prices, describe_plan, describe_savings, summarise_done
-from recdeploy_ops.domain.timelines import trace_production
+from recdeploy_ops.domain.timelines import find_last_served, trace_production
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.entries import Entry
@@ -166,6 +167,7 @@ def histories(draw: st.DrawFn) -> History:
     return history
 
 
+@settings(deadline=None)  # a machine may be busy
 @given(
     history=histories(),
     policy=st.builds(
@@ -183,7 +185,7 @@ def test_whatever_the_history_nothing_protected_is_ever_touched(
     folders = everything_of(*numbers)
     if strangers:  # of runs that the ledger does not know
         folders += tuple(folder(kind, 77) for kind in FolderKind)
-    served = {period.serving.version: entries[-1].at for period in trace_production(entries)}
+    served = find_last_served(trace_production(entries), entries[-1].at)
     models = tuple(model(number, deployed_by=("a demo",) if number in deployed else ()) for number in numbers)
     holdings = Holdings(folders=folders, models=models, last_served=served)
     plan = plan_of(entries, holdings, days=days, policy=policy)
@@ -272,6 +274,13 @@ def test_production_cannot_go_back_to_a_pruned_version_until_it_is_registered_ag
 
     again = chain(*released(1), *released(2), *released(3), ("housekeeping", pruned(1)), ("run-1", registered(1)))
     assert choose_target(replay(again), 1).number == 1
+
+
+def test_housekeeping_restores_the_model_of_a_version_without_a_release() -> None:
+    state = replay(chain(*released(1), *released(2), ("housekeeping", model_restored(1))))
+
+    assert state.versions[1].model_id == "m1-again"
+    assert "housekeeping" not in state.releases
 
 
 def test_where_every_version_was_pruned_the_remedy_is_a_release() -> None:

@@ -116,6 +116,20 @@ def find_period(periods: Sequence[Period], moment: datetime) -> Period | None:
     return None
 
 
+def find_last_served(periods: Iterable[Period], now: datetime) -> dict[int, datetime]:
+    """Return when each version was last in production, UTC.
+
+    Args:
+        periods: as `trace_production` returns them.
+        now: UTC; what serves now has served until then.
+    """
+    served: dict[int, datetime] = {}
+    for period in periods:
+        until = datetime.fromisoformat(period.until) if period.until else now
+        served[period.serving.version] = max(until, served.get(period.serving.version, until))
+    return served
+
+
 def summarise_releases(entries: Iterable[Entry]) -> list[ReleaseSummary]:
     """Return what each release did, in the order in which they were opened.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.events import CustomerErased, ModelRegistered, ModelRestored, ReleaseOpened
@@ -17,7 +17,7 @@ from recdeploy_ops.domain.holdings import (
 )
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.retention import plan_housekeeping
-from recdeploy_ops.domain.timelines import trace_production
+from recdeploy_ops.domain.timelines import find_last_served, trace_production
 from recdeploy_ops.oci_clients.tags import RUN_TAG, is_lease_over, run_slug, version_number
 from recdeploy_ops.rollout.current import read_current
 from recdeploy_ops.rollout.deletion import find_unverified
@@ -28,6 +28,7 @@ from recdeploy_ops.storage.keys import ADOPTED, BACKUP_NAME, BACKUPS, RELEASES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
 
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.entries import Entry
@@ -87,7 +88,7 @@ def find_holdings(context: ReleaseContext) -> Holdings:
         broken=tuple(_find_broken(context, models)),
         unfinished=tuple(one.name for one in context.store.find_unfinished(context.now() - ABANDONED_AFTER)),
         current=frozenset(str(value) for value in (read_current(context.store) or {}).values()),
-        last_served=_find_last_served(entries, context.now()),
+        last_served=find_last_served(trace_production(entries), context.now()),
     )
 
 
@@ -177,11 +178,3 @@ def _find_broken(context: ReleaseContext, models: Iterable[CatalogModel]) -> Ite
         if model is None or not has_artifact or not model.is_usable:
             name = model_name(context.project, number)
             yield BrokenTarget(number, version.model_id, name, can_be_activated=has_artifact)
-
-
-def _find_last_served(entries: Iterable[Entry], now: datetime) -> dict[int, datetime]:
-    served: dict[int, datetime] = {}
-    for period in trace_production(entries):
-        until = datetime.fromisoformat(period.until) if period.until else now
-        served[period.serving.version] = max(until, served.get(period.serving.version, until))
-    return served

@@ -60,7 +60,7 @@ class Rewriting:
         if folder.kind is FolderKind.BACKUP:
             self._rewrite_backup(decision)
             return
-        bundle = open_bundle(self.context.store, folder.prefix, made_by="housekeeping")
+        bundle = open_bundle(self.context.store, folder.prefix, made_by="extract")
         with workspace() as scratch:
             target = scratch / "bundle"
             fetch_bundle(self.context.store, bundle, target)

@@ -20,7 +20,6 @@ class VersionPinned(Event):
     """
 
     type: ClassVar = EventType.VERSION_PINNED
-    task: ClassVar = "housekeeping"
 
     version: int
     by: FreeText
@@ -32,7 +31,6 @@ class VersionUnpinned(Event):
     """The policy counts for a version again; its fields are those of `VersionPinned`."""
 
     type: ClassVar = EventType.VERSION_UNPINNED
-    task: ClassVar = "housekeeping"
 
     version: int
     by: FreeText
@@ -55,7 +53,6 @@ class HousekeepingStarted(Event):
     """
 
     type: ClassVar = EventType.HOUSEKEEPING_STARTED
-    task: ClassVar = "housekeeping"
 
     deployments: tuple[str, ...]
     models: tuple[str, ...]
@@ -113,7 +110,6 @@ class CustomerErased(Event):
     """
 
     type: ClassVar = EventType.CUSTOMER_ERASED
-    task: ClassVar = "housekeeping"
 
     by: FreeText
     reason: FreeText
