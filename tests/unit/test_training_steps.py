@@ -151,8 +151,11 @@ def test_a_timeout_kills_the_process_and_its_children(tmp_path: Path) -> None:
         print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
         time.sleep(60)
     """
-    with pytest.raises(TrainingFailedError, match=r"took longer than 0.00\d+ minutes and was killed"):
-        child(tmp_path, code, timeout_seconds=0.4, report=heard.append)
+    for seconds in (0.4, 4, 40):  # longer where the machine is too busy for it to begin
+        with pytest.raises(TrainingFailedError, match=r"took longer than 0\.\d+ minutes and was killed"):
+            child(tmp_path, code, timeout_seconds=seconds, report=heard.append)
+        if heard:
+            break
     assert gone(int(heard[0]))
 
 

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.gates.verdicts import GateReport
 
 
+NEEDS_A_PERSON = "PRODUCTION NEEDS A PERSON"  # so begins an error after which production is not known to be at rest
+
+
 class RecdeployError(Exception):
     """Base of every error that the project raises on purpose: what happened to which thing, and the remedy.
 

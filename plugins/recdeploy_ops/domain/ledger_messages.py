@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.baking import BakeResult
+from recdeploy_ops.domain.errors import NEEDS_A_PERSON
 from recdeploy_ops.domain.events import (
     ApprovalAnswered,
     ApprovalRequested,
@@ -29,7 +30,6 @@ from recdeploy_ops.domain.events import (
 )
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.messages import (
-    NEEDS_A_PERSON,
     MessageKind,
     compose,
     describe_production,

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.codec import shorten
+from recdeploy_ops.domain.errors import NEEDS_A_PERSON
 from recdeploy_ops.domain.events import Promoted, ReleaseOutcome, RolledBack
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 LONGEST_QUOTE = 500  # characters of a person's words
 TEARDOWN = "close_release"
-NEEDS_A_PERSON = "PRODUCTION NEEDS A PERSON"
 
 
 class MessageKind(StrEnum):

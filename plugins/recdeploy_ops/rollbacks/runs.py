@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import RecdeployError
-from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON
+from recdeploy_ops.domain.errors import NEEDS_A_PERSON, RecdeployError
 from recdeploy_ops.steps import close_release, rehearse_rollback, roll_back
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.codec import storable
 from recdeploy_ops.domain.errors import (
+    NEEDS_A_PERSON,
     DeploymentFailedError,
     LockHeldError,
     RecdeployError,
@@ -29,7 +30,7 @@ from recdeploy_ops.domain.tries import Tries
 from recdeploy_ops.rollbacks.runs import switch_back
 from recdeploy_ops.rollout import locks, takeovers
 from recdeploy_ops.rollout.production import find_production
-from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON, reporting_production
+from recdeploy_ops.rollout.production_reports import reporting_production
 from recdeploy_ops.rollout.switches import verify_switched
 from recdeploy_ops.rollout.waits import finish
 from recdeploy_ops.steps import close_release, plan_rollback

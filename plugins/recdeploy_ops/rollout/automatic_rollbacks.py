@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import PromotionFailedError
+from recdeploy_ops.domain.errors import NEEDS_A_PERSON, PromotionFailedError
 from recdeploy_ops.domain.events import BakeStarted, RollbackCause, RolledBack, SwitchStarted, WindowJudged
 from recdeploy_ops.domain.release_plan import reconcile
 from recdeploy_ops.domain.remedies import TryAgain
@@ -13,7 +13,6 @@ from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.rollout import rehearsals
 from recdeploy_ops.rollout.current import make_current
 from recdeploy_ops.rollout.production import find_production
-from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON
 from recdeploy_ops.rollout.restoration import advance_or_restore
 from recdeploy_ops.rollout.switches import advance_switch, model_switch
 

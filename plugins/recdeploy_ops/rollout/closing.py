@@ -5,7 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import DeploymentFailedError, PromotionFailedError, RecdeployError, TransientError
+from recdeploy_ops.domain.errors import (
+    NEEDS_A_PERSON,
+    DeploymentFailedError,
+    PromotionFailedError,
+    RecdeployError,
+    TransientError,
+)
 from recdeploy_ops.domain.events import (
     CHANGED_PRODUCTION,
     ApprovalAnswered,
@@ -23,7 +29,7 @@ from recdeploy_ops.domain.events import (
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.rollout import automatic_rollbacks, deletion, rejection, restoration, tagging
-from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON, reporting_production
+from recdeploy_ops.rollout.production_reports import reporting_production
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import (
+    NEEDS_A_PERSON,
     LockHeldError,
     PromotionFailedError,
     RecdeployError,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NEEDS_A_PERSON = "PRODUCTION NEEDS A PERSON"
 ONCE_IT_ANSWERS = TryAgain("See that OCI and the storage answer")
 
 

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import (
+    NEEDS_A_PERSON,
     CloudRefusedError,
     DeploymentFailedError,
     RecdeployError,
@@ -16,7 +17,7 @@ from recdeploy_ops.domain.events import ApprovalRequested, Resized, ResizeStarte
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.domain.sizes import RESIZE_PART, describe_change, describe_shape
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON, describe_production
+from recdeploy_ops.rollout.production_reports import describe_production
 from recdeploy_ops.rollout.switches import Switch, advance_switch, verify_serving
 
 if TYPE_CHECKING:

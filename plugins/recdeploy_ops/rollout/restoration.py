@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import (
+    NEEDS_A_PERSON,
     CloudRefusedError,
     DeploymentFailedError,
     IntegrityError,
@@ -25,7 +26,6 @@ from recdeploy_ops.domain.remedies import TryAgain
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.tags import run_slug
 from recdeploy_ops.rollout import deletion, rehearsals, tagging
-from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON
 from recdeploy_ops.rollout.switches import advance_switch, deadline_of, describe_answer, model_switch
 
 if TYPE_CHECKING:

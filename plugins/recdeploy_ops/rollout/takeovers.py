@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import DeploymentFailedError, LockHeldError, RecdeployError
+from recdeploy_ops.domain.errors import NEEDS_A_PERSON, DeploymentFailedError, LockHeldError, RecdeployError
 from recdeploy_ops.domain.events import ReleaseClosed, ReleaseOutcome, TakeoverStarted
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.release_plan import find_ended_holder, lock_held
@@ -16,7 +16,7 @@ from recdeploy_ops.rollout import automatic_rollbacks, deletion, restoration, ta
 from recdeploy_ops.rollout.closing import advance_closing
 from recdeploy_ops.rollout.locks import can_be_preempted, is_preemptable
 from recdeploy_ops.rollout.production import find_own_deployments
-from recdeploy_ops.rollout.production_reports import NEEDS_A_PERSON, reporting_production
+from recdeploy_ops.rollout.production_reports import reporting_production
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext

@@ -53,7 +53,7 @@ class SourceSettings(Section):
     title_column: str | None = "title"
     segment_column: str | None = None
     repeated: Literal["latest", "mean", "max", "sum", "refuse"] | None = None
-    parameters: dict[str, str | int | float | None] = Field(default_factory=dict)
+    parameters: dict[str, str | int | float | None] = {}  # noqa: RUF012 - each instance gets a copy
     batch_rows: Annotated[int, Field(ge=1, le=1_000_000), NUMBER] = 50_000
 
     @property
