@@ -5,10 +5,10 @@ Deletes TEST deployments whose release is closed or whose lease is over, and fir
 never served. What a release in progress needs is kept. While none is in progress, trains the champion's side of the
 next backtest if it is not stored; if that fails, the log says why, and the next release trains it.
 
-Then prunes models, artifacts, results, backups and customers' data by the settings *retention*: the log has the plan with
-each call before the first is made, and the task's result what was deleted and the money that it saves. Never anything of the
-champion, the previous champion, a pinned version or a release in progress. `python -m recdeploy_ops housekeeping` shows the
-plan at any time.
+Then prunes models, artifacts, results, backups and customers' data by the settings *retention*: the log has the plan
+with each call before the first is made, and the task's result has what was deleted and the money that it saves. Never
+anything of the champion, the previous champion, a pinned version or a release in progress.
+`python -m recdeploy_ops housekeeping` shows the plan at any time.
 
 **When it runs.** Every day at 05:30 UTC, and by hand.
 
