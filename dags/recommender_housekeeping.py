@@ -6,7 +6,7 @@ never served. What a release in progress needs is kept. While none is in progres
 next backtest if it is not stored; if that fails, the log says why, and the next release trains it.
 
 Then prunes models, artifacts, results, backups and customers' data by the settings *retention*: the log has the plan
-with each call before the first is made, and the task's result what was deleted and the money that it saves. Never
+with each call before the first is made, and the task's result has what was deleted and the money that it saves. Never
 anything of the champion, the previous champion, a pinned version or a release in progress.
 `python -m recdeploy_ops housekeeping` shows the plan at any time.
 
@@ -26,8 +26,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
-from recdeploy_ops.notifications.releases import message_callbacks
-from recdeploy_ops.operators.upkeep import HousekeepingOperator
+from recdeploy_ops.operators.releases import HousekeepingOperator
 from recdeploy_ops.settings import name_settings
 
 SETTINGS_NAME = name_settings(__file__)  # a link to this file has the settings of another recommender
@@ -46,7 +45,6 @@ with DAG(
         "retries": 2,
         "retry_delay": timedelta(seconds=30),
         "settings_name": SETTINGS_NAME,
-        **message_callbacks(SETTINGS_NAME),
     },
     params={
         "ended_run": Param(

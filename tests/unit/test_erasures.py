@@ -159,6 +159,7 @@ def test_a_backup_is_recorded_under_the_digest_that_it_has_now() -> None:
         (folder(FolderKind.EXTRACT, prefix="releases/run-1/extract/superseded"), None, Fate.REMOVE),
         (folder(FolderKind.GATE_MODELS), None, Fate.REMOVE),
         (folder(FolderKind.BACKTESTS), None, Fate.REMOVE),
+        (folder(FolderKind.ROW_HASHES), None, Fate.REMOVE),
         (replace(folder(FolderKind.EXTRACT), keys=("releases/run-1/extract/e/data",)), None, Fate.REMOVE),
         (replace(backup(1), keys=()), None, Fate.REMOVE),
     ],

@@ -126,7 +126,7 @@ def test_a_sweep_that_may_not_delete_is_an_error_with_a_remedy(store, monkeypatc
     store._path("folder").mkdir(parents=True)
     store._path("folder/.partial-abc").write_bytes(b"half")
 
-    def refuse(path, missing_ok=False):
+    def refuse(path, *, missing_ok):
         raise PermissionError(errno.EACCES, "no", str(path))
 
     monkeypatch.setattr(Path, "unlink", refuse)

@@ -23,8 +23,9 @@ BEYOND = (
 )
 
 
-# Their rows are those of an extract by position. They are not needed again: housekeeping trains what a release needs.
-OF_TRAINING = frozenset({FolderKind.GATE_MODELS, FolderKind.BACKTESTS})
+# Their rows are those of an extract, by position or hashed. They are not needed again: housekeeping trains what a
+# release needs, and hashes only stand in for an extract that is gone.
+FROM_AN_EXTRACT = frozenset({FolderKind.GATE_MODELS, FolderKind.BACKTESTS, FolderKind.ROW_HASHES})
 
 
 class Fate(StrEnum):
@@ -126,7 +127,7 @@ def decide(state: LedgerState, trace: Trace, leftovers: Leftovers) -> Decision:
     """Return what happens to a folder that names the customer."""
     folder = trace.folder
     is_whole = folder.keys[:1] == (f"{folder.prefix}/manifest.json",)
-    if not is_whole or folder.prefix in leftovers.prefixes or folder.kind in OF_TRAINING:
+    if not is_whole or folder.prefix in leftovers.prefixes or folder.kind in FROM_AN_EXTRACT:
         return Decision(trace, others=Fate.REMOVE)
     if folder.kind is FolderKind.BACKUP:
         version = state.versions.get(folder.version or 0)

@@ -16,6 +16,7 @@ class FolderKind(StrEnum):
     """What a folder in storage holds. Settings and reports are evidence and in none of these: they stay."""
 
     EXTRACT = "extract"
+    ROW_HASHES = "row-hashes"
     GATE_MODELS = "gate-models"
     BACKTESTS = "backtests"
     RESULTS = "results"

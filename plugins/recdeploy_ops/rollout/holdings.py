@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.events import CustomerErased, ModelRegistered, ModelRestored, ReleaseOpened
 from recdeploy_ops.domain.holdings import (
+    NAMED_AFTER_A_VERSION,
     BrokenTarget,
     FolderKind,
     Holdings,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.storage.stores import StoredObject
 
 ABANDONED_AFTER = timedelta(days=1)  # no writer takes that long
-KINDS = "|".join((FolderKind.EXTRACT, FolderKind.GATE_MODELS, FolderKind.BACKTESTS, FolderKind.RESULTS, "artifact"))
+KINDS = "|".join(kind for kind in FolderKind if kind not in NAMED_AFTER_A_VERSION)
 OF_A_RUN = re.compile(rf"({RELEASES}([^/]+)/({KINDS})/[0-9a-f]{{16}})/.+", re.ASCII)
 ADOPTED_FOLDER = re.compile(rf"({ADOPTED}v(\d{{1,9}})/[0-9a-f]{{16}})/.+", re.ASCII)
 BACKUP_FOLDER = re.compile(rf"({BACKUPS}{BACKUP_NAME})/.+", re.ASCII)

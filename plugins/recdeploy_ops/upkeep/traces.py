@@ -7,7 +7,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.erasures import OF_TRAINING, ErasurePlan, Fate, Trace, decide, find_leftovers
+from recdeploy_ops.domain.erasures import FROM_AN_EXTRACT, ErasurePlan, Fate, Trace, decide, find_leftovers
 from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError
 from recdeploy_ops.domain.holdings import FolderKind
 from recdeploy_ops.domain.release_plan import lock_held
@@ -20,7 +20,7 @@ from recdeploy_ops.upkeep.customer_files import Customer, has_bytes_of, names_cu
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from recdeploy_ops.context import ReleaseContext
@@ -102,9 +102,10 @@ def is_in_artifact(folder: StoredFolder, key: str) -> bool:
 
 
 def _find_traces(
-    context: ReleaseContext, customer: Customer, folders: Iterable[StoredFolder], leftovers: Leftovers
+    context: ReleaseContext, customer: Customer, folders: Sequence[StoredFolder], leftovers: Leftovers
 ) -> Iterator[Trace]:
-    affected = set()  # runs whose data have the customer, and so what was trained on them
+    affected = set()  # runs whose data have the customer, and so what was made from them
+    extracts = {folder.prefix.split("/")[1] for folder in folders if folder.kind is FolderKind.EXTRACT}
     for folder in sorted(folders, key=lambda folder: folder.kind is not FolderKind.EXTRACT):
         in_artifact = in_others = False
         for key in folder.keys:
@@ -115,8 +116,9 @@ def _find_traces(
         run = folder.prefix.split("/")[1]
         if folder.kind is FolderKind.EXTRACT and in_others:
             affected.add(run)
-        is_trained = folder.kind in OF_TRAINING and run in affected
-        if in_artifact or in_others or is_trained or folder.prefix in leftovers.prefixes:
+        is_hashed = folder.kind is FolderKind.ROW_HASHES and run not in extracts  # nobody can tell of whom
+        is_affected = (folder.kind in FROM_AN_EXTRACT and run in affected) or is_hashed
+        if in_artifact or in_others or is_affected or folder.prefix in leftovers.prefixes:
             log.info("%s has the customer", folder.prefix)
             yield Trace(folder, in_artifact, in_others)
 
