@@ -26,7 +26,8 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
-from recdeploy_ops.operators.releases import HousekeepingOperator
+from recdeploy_ops.notifications.releases import message_callbacks
+from recdeploy_ops.operators.upkeep import HousekeepingOperator
 from recdeploy_ops.settings import name_settings
 
 SETTINGS_NAME = name_settings(__file__)  # a link to this file has the settings of another recommender
@@ -45,6 +46,7 @@ with DAG(
         "retries": 2,
         "retry_delay": timedelta(seconds=30),
         "settings_name": SETTINGS_NAME,
+        **message_callbacks(SETTINGS_NAME),
     },
     params={
         "ended_run": Param(

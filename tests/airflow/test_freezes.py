@@ -10,7 +10,7 @@ from events import chain, complete, frozen, of
 from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.events import PromotionsResumed
 from recdeploy_ops.ledger.ledger import Ledger
-from recdeploy_ops.operators import releases
+from recdeploy_ops.operators import upkeep
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.storage.keys import entry_key
 from recdeploy_ops.storage.roots import open_store
@@ -60,7 +60,7 @@ def test_the_person_who_triggered_a_run_resumes_them(ledger: Ledger, load_dag: C
 def test_a_run_that_nobody_triggered_does_not_resume_them(
     ledger: Ledger, load_dag: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(releases, "_name_requester", lambda run: None)  # as of a run that another DAG has triggered
+    monkeypatch.setattr(upkeep, "name_requester", lambda run: None)  # as of a run that another DAG has triggered
 
     assert run(load_dag, freeze=False, reason="it is over") == "failed"
     assert len(ledger.read().freezes) == 1
