@@ -17,19 +17,33 @@ class Recipe:
         name: as the settings and the ledger have it.
         is_deterministic: whether equal rows and settings give equal lists, whatever the seed.
         predicts_ratings: whether it predicts ratings, whose error can be measured, and not only an order.
+        settings: the names of those that determine a model, besides its rows, its seed and the length of its lists.
     """
 
     name: str
     is_deterministic: bool
     predicts_ratings: bool
+    settings: tuple[str, ...]
 
     def trainings(self, seeds: int) -> int:
         """Return how many trainings show all that chance does: one where there is no chance."""
         return 1 if self.is_deterministic else seeds
 
 
-SVD = Recipe("svd", is_deterministic=False, predicts_ratings=True)
-RECIPES = {recipe.name: recipe for recipe in (SVD,)}
+SVD = Recipe(
+    "svd",
+    is_deterministic=False,
+    predicts_ratings=True,
+    settings=("engine", "refit", "factors", "epochs", "learning_rate", "regularization"),
+)
+EASE = Recipe("ease", is_deterministic=True, predicts_ratings=False, settings=("implicit",))
+ALS = Recipe(
+    "als",
+    is_deterministic=False,
+    predicts_ratings=False,
+    settings=("factors", "epochs", "regularization", "weight", "implicit"),
+)
+RECIPES = {recipe.name: recipe for recipe in (SVD, EASE, ALS)}
 
 
 def recipe_of(model: Mapping[str, object]) -> Recipe:

@@ -16,6 +16,7 @@ from recdeploy_ops.domain.gates.history import HistoryThresholds
 from recdeploy_ops.domain.gates.newest import NewestThresholds
 from recdeploy_ops.domain.gates.quality import QualityThresholds
 from recdeploy_ops.domain.gates.training import TrainingThresholds
+from recdeploy_ops.domain.recipes import RECIPES
 from recdeploy_ops.domain.records import Autoscaling
 from recdeploy_ops.domain.sizes import SizeRequest
 from recdeploy_ops.settings.types import (
@@ -54,6 +55,7 @@ class SourceSettings(Section):
     timestamp_column: str | None = "ordered_at"
     title_column: str | None = "title"
     segment_column: str | None = None
+    implicit: bool = False
     repeated: Literal["latest", "mean", "max", "sum", "refuse"] | None = None
     parameters: dict[str, str | int | float | None] = {}
     batch_rows: Annotated[int, Field(ge=1, le=1_000_000), NUMBER] = 50_000
@@ -61,7 +63,11 @@ class SourceSettings(Section):
     @property
     def merging(self) -> str:
         """Return what happens to a user's repeated interactions with an item."""
-        return self.repeated or ("latest" if self.timestamp_column else "refuse")
+        if self.repeated:
+            return self.repeated
+        if self.implicit:
+            return "sum"
+        return "latest" if self.timestamp_column else "refuse"
 
     @model_validator(mode="after")
     def _check_repeated(self) -> Self:
@@ -81,9 +87,19 @@ class SourceSettings(Section):
         return {name: str(value) if isinstance(value, date) else value for name, value in values.items()}
 
 
+class AlsSettings(Section):
+    """Hyper-parameters of the recipe ``als``."""
+
+    factors: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 64
+    epochs: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 15
+    regularization: Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False), NUMBER] = 10
+    weight: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False), NUMBER] = 5
+
+
 class TrainingSettings(Section):
     """How the ADS operator is run."""
 
+    recipe: Literal["svd", "ease", "als"] = "svd"
     top_k: Annotated[int, Field(ge=1, le=1000), NUMBER] = 10
     seed: Annotated[int, Field(ge=0, le=2**32 - 1), NUMBER] = 42
     engine: Literal["stock", "exact"] = "exact"
@@ -92,7 +108,16 @@ class TrainingSettings(Section):
     epochs: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 20
     learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NUMBER] = 0.005
     regularization: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NUMBER] = 0.02
+    als: AlsSettings = AlsSettings()
     timeout_minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False), NUMBER] = 240
+
+    @field_validator("engine")
+    @classmethod
+    def _check_engine(cls, value: str, info: ValidationInfo) -> str:
+        recipe = info.data.get("recipe", "svd")
+        if value == "stock" and recipe != "svd":
+            raise ValueError(f"stock is ADS's own model, the recipe svd, and training.recipe is {recipe}: set exact")
+        return value
 
     @field_validator("refit")
     @classmethod
@@ -241,6 +266,24 @@ class Settings(Section):
         if value.startswith("file:") and not Path(unquote(value.removeprefix("file://"))).parts[1:]:
             raise ValueError(f"{value!r} names no folder: write file:///folder")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check_implicit(self) -> Self:
+        if self.source.implicit and self.training.recipe == "svd":
+            raise ValueError(
+                "source.implicit is true, but training.recipe svd predicts ratings: set training.recipe to ease or "
+                "als, or source.implicit to false"
+            )
+        return self
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """Return what determines a model besides its rows, its seed and the length of its lists, for the ledger."""
+        training = self.training
+        own = {**training.model_dump(mode="json"), "implicit": self.source.implicit}
+        if training.recipe == "als":
+            own |= training.als.model_dump(mode="json")
+        return {name: own[name] for name in ("recipe", *RECIPES[training.recipe].settings)}
 
     @property
     def sql_folder(self) -> Path:

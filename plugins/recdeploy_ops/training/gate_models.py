@@ -38,8 +38,8 @@ class Side:
 
     Attributes:
         extract: folder of the extract.
-        recipe: as a model's ``inputs`` have it under ``model``: ``factors``, ``epochs``, ``learning_rate``,
-            ``regularization`` and ``refit``; the engine does not matter.
+        recipe: the settings of its model, as a model's ``inputs`` have them under ``model``: ``recipe`` and what
+            `Recipe.settings` names; the engine does not matter. Without ``recipe`` it is ADS's.
     """
 
     extract: Path
@@ -73,12 +73,12 @@ class TrainedModels:
         inputs: the operator's inputs of each side.
         lists: by model: positions in the items of the side's inputs, int32 of shape (users, depth), -1 where a list is
             shorter. The users are those of the inputs or, of a backtest, the held-out ones.
-        measures: by model: ``rmse``, ``mae`` and ``variance`` of the ratings that ADS holds out.
+        measures: by model: what its recipe measures.
     """
 
     inputs: Mapping[str, Inputs]
     lists: Mapping[str, NDArray[np.int32]]
-    measures: Mapping[str, Mapping[str, float]]
+    measures: Mapping[str, Mapping[str, Any]]
 
 
 def train_gate_models(
@@ -91,7 +91,7 @@ def train_gate_models(
     report: Callable[[str], None],
     stop: StopSignal | None = None,
 ) -> TrainedModels:
-    """Train models by the exact engine: equal rows, recipe and seed give the lists that the operator would write.
+    """Train models in one process: equal rows, recipe and seed give the lists that the operator would write.
 
     Args:
         work: an empty folder.
@@ -135,12 +135,8 @@ def train_gate_models(
 
 def _describe_job(sides: Mapping[str, Side], models: Sequence[GateModel], settings: Settings) -> dict[str, Any]:
     source = settings.source
-    names = ("factors", "epochs", "learning_rate", "regularization")
     return {
         "columns": {"user": source.user_column, "item": source.item_column, "rating": source.rating_column},
-        "sides": {
-            name: {"parameters": {key: side.recipe[key] for key in names}, "refit": bool(side.recipe["refit"])}
-            for name, side in sides.items()
-        },
+        "sides": {name: dict(side.recipe) for name, side in sides.items()},
         "models": [asdict(model) for model in models],
     }
