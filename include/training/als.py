@@ -61,7 +61,7 @@ def fit_als(
         alpha=parameters.weight,
         iterations=parameters.epochs,
         num_threads=threads,
-        random_state=random,
+        random_state=int(random.randint(2**31 - 1)),  # it refuses a RandomState
     )
     known, users = evidence.known, np.flatnonzero(~evidence.silent_users)
     taken = evidence.matrix[users][:, known].astype(np.float32)

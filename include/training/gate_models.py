@@ -8,6 +8,7 @@ per rank. With the same rows, recipe and seed the lists are those that the opera
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from include.training.memory import Size, require_memory
+from include.training.memory import Size, require_memory, require_time
 from include.training.progress import Progress, tell
 from include.training.recipes import trainer_of
 from include.training.scoring import usable_cpus
@@ -129,7 +130,7 @@ def train_models(job: dict[str, Any], folder: Path) -> None:
         folder: has a folder for each side and, for backtests, `HELD_OUT`: columns of users and items.
 
     Raises:
-        TooLargeError: the data do not fit into memory.
+        TooLargeError: the data do not fit into memory, or take longer than ``most_minutes`` of a side allows.
     """
     columns, models = Columns(**job["columns"]), [Model(**model) for model in job["models"]]
     held_out = pd.DataFrame(columns=[columns.user, columns.item])
@@ -142,7 +143,7 @@ def train_models(job: dict[str, Any], folder: Path) -> None:
     for name, how in job["sides"].items():
         of_side = [model for model in models if model.side == name]
         trainer = trainer_of(how)
-        _require_memory(folder / name, of_side, how.get("recipe", "svd"), trainer.factors)
+        _require_room(folder / name, of_side, how, trainer.factors)
         side = Side(folder / name, columns, trainer)
         rest = side.rest(held_out) if any(model.is_backtest for model in of_side) else None
         for model in of_side:
@@ -155,11 +156,13 @@ def train_models(job: dict[str, Any], folder: Path) -> None:
     (folder / MEASURES).write_text(json.dumps(measures), encoding="utf-8")
 
 
-def _require_memory(folder: Path, models: Iterable[Model], recipe: str, factors: int) -> None:
+def _require_room(folder: Path, models: Iterable[Model], how: Mapping[str, Any], factors: int) -> None:
     rows = {name: pq.read_metadata(folder / f"{name}.parquet").num_rows for name in ("interactions", "users", "items")}
     depth = max((model.depth for model in models if not model.is_backtest), default=0)
     size = Size(rows["interactions"], rows["users"], rows["items"], factors, depth)
-    tell(require_memory(size, "exact" if recipe == "svd" else recipe))
+    kind = {"svd": "exact"}.get(how.get("recipe", "svd"), how.get("recipe", ""))
+    require_time(size, kind, how.get("most_minutes", math.inf))
+    tell(require_memory(size, kind))
 
 
 def _read_ids(path: Path, column: str) -> pd.Index[Any]:

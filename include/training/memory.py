@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 GIGABYTE = 1e9
 # In bytes: the peaks that benchmarks/training.py measures, rounded up.
 FIXED = 0.65e9  # libraries, and the blocks of scores that threads work on
-PER_INTERACTION = {"exact": 64, "stock": 400, "ease": 100, "als": 100}
+PER_INTERACTION = {"exact": 64, "stock": 400, "ease": 100, "als": 100, "popularity": 100}
 PER_ID = 400
-PER_RECOMMENDATION = {"exact": 110, "stock": 600, "ease": 130, "als": 130}
+PER_RECOMMENDATION = {"exact": 110, "stock": 600, "ease": 130, "als": 130, "popularity": 130}
 OTHER_FACTORS = 100  # of the recipes that are named where EASE does not fit
 PER_PAIR_OF_ITEMS = 12  # of EASE: the Gram matrix in float64, and the weights in float32
 # Floating-point operations of EASE's solution for each number of the items' cube, and how many a core does in a second.
@@ -86,6 +86,19 @@ def require_memory(size: Size, kind: str, root: Path = Path("/")) -> str:
             f"rows (its bind variable since), or {_remedy(size, kind, available)}."
         )
     return f"{line}; about {size.ease_seconds / 60:,.1f} minutes of CPU" if kind == "ease" else line
+
+
+def require_time(size: Size, kind: str, most_minutes: float) -> None:
+    """Check that a training is not longer than allowed; only EASE's grows faster than its data.
+
+    Raises:
+        TooLargeError: it takes longer.
+    """
+    if kind == "ease" and size.ease_seconds > most_minutes * 60:
+        raise TooLargeError(
+            f"With {size.items:,} items the recipe ease takes about {size.ease_seconds / 60:,.0f} minutes, more than "
+            f"the {most_minutes:g} of training.challenger_minutes"
+        )
 
 
 def _remedy(size: Size, kind: str, available: float) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 
 from include.training.als import AlsParameters, fit_als
 from include.training.ease_models import GRID, PARTS, choose_regularization, fit_ease
-from include.training.evidence import collect_evidence
+from include.training.evidence import Evidence, collect_evidence
+from include.training.evidence_scoring import EvidenceScorer
 from include.training.factors import Hyperparameters
 from include.training.learning import Recipe, learn
 from include.training.popularity import Shelf, ShelfRanker, scale_of
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from include.training.evidence import Evidence
     from include.training.popularity import Ranker
     from include.training.trainsets import Ratings
 
@@ -119,6 +119,28 @@ class EaseTrainer:
 
 
 @dataclass(frozen=True)
+class PopularityTrainer:
+    """The most popular items that a user does not have, the same for everyone: what recipes are compared with."""
+
+    implicit: bool
+    factors: int = 0
+
+    def train(
+        self,
+        ratings: Ratings,
+        catalogue: pd.Index[Any],
+        longest: int,
+        random: np.random.RandomState,  # noqa: ARG002 - equal rows give an equal model
+    ) -> Trained:
+        """Train; see `Trainer`."""
+        evidence = collect_evidence(ratings, implicit=self.implicit)
+        shelf = Shelf.arrange(evidence, ratings.item_ids, catalogue, longest)
+        nothing = Evidence(evidence.matrix, np.zeros_like(evidence.popularity))
+        scorer = EvidenceScorer(nothing, np.zeros((0, len(shelf.positions)), np.float32), shelf.columns)
+        return Trained(_ranker(scorer, shelf, evidence, ratings, implicit=self.implicit), {"finite": True})
+
+
+@dataclass(frozen=True)
 class AlsTrainer:
     """ALS for implicit feedback."""
 
@@ -153,12 +175,14 @@ def trainer_of(model: Mapping[str, Any]) -> Trainer:
     name, implicit = model.get("recipe", "svd"), bool(model.get("implicit", False))
     if name == "ease":
         return EaseTrainer(implicit)
+    if name == "popularity":
+        return PopularityTrainer(implicit)
     if name == "als":
         return AlsTrainer(_chosen(AlsParameters, model), implicit)
     if name == "svd":
         parameters = _chosen(Hyperparameters, model)
         return SvdTrainer(Recipe(parameters, bool(model.get("refit", False)), choose_fit(parameters)))
-    raise ValueError(f"{name!r} is not a recipe: svd, ease or als.")
+    raise ValueError(f"{name!r} is not a recipe: svd, ease, als or popularity.")
 
 
 def _chosen(kind: Any, model: Mapping[str, Any]) -> Any:

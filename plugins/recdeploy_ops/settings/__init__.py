@@ -19,8 +19,8 @@ from recdeploy_ops.settings.sections import (
     ServingSettings,
     Settings,
     SourceSettings,
-    TrainingSettings,
 )
+from recdeploy_ops.settings.training import TrainingSettings
 
 __all__ = [
     "DEFAULT_NAME",

@@ -14,7 +14,7 @@ from recdeploy_ops.domain.texts import decode_text
 from recdeploy_ops.settings.sections import Settings
 
 if TYPE_CHECKING:
-    from recdeploy_ops.settings.sections import Section
+    from recdeploy_ops.settings.types import Section
 
 SETTINGS_VARIABLE = "RECDEPLOY_SETTINGS"
 DEFAULT_NAME = "recommender"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from recdeploy_ops.domain.gates.behaviour import ListThresholds
 from recdeploy_ops.domain.gates.history import HistoryThresholds
@@ -19,6 +19,7 @@ from recdeploy_ops.domain.gates.training import TrainingThresholds
 from recdeploy_ops.domain.recipes import RECIPES
 from recdeploy_ops.domain.records import Autoscaling
 from recdeploy_ops.domain.sizes import SizeRequest
+from recdeploy_ops.settings.training import TrainingSettings
 from recdeploy_ops.settings.types import (
     BOUNDS,
     NUMBER,
@@ -28,14 +29,9 @@ from recdeploy_ops.settings.types import (
     Percent,
     Requests,
     Seconds,
+    Section,
     Share,
 )
-
-
-class Section(BaseModel):
-    """A section of the file: unknown keys are errors, values are immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ConnectionNames(Section):
@@ -57,7 +53,7 @@ class SourceSettings(Section):
     segment_column: str | None = None
     implicit: bool = False
     repeated: Literal["latest", "mean", "max", "sum", "refuse"] | None = None
-    parameters: dict[str, str | int | float | None] = {}
+    parameters: dict[str, str | int | float | None] = Field(default_factory=dict)
     batch_rows: Annotated[int, Field(ge=1, le=1_000_000), NUMBER] = 50_000
 
     @property
@@ -85,46 +81,6 @@ class SourceSettings(Section):
                 raise ValueError(f"{name} is {value!r}: it must be a text, a finite number or null")
         # YAML reads 2026-01-31 without quotes as a date; the queries get its text.
         return {name: str(value) if isinstance(value, date) else value for name, value in values.items()}
-
-
-class AlsSettings(Section):
-    """Hyper-parameters of the recipe ``als``."""
-
-    factors: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 64
-    epochs: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 15
-    regularization: Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False), NUMBER] = 10
-    weight: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False), NUMBER] = 5
-
-
-class TrainingSettings(Section):
-    """How the ADS operator is run."""
-
-    recipe: Literal["svd", "ease", "als"] = "svd"
-    top_k: Annotated[int, Field(ge=1, le=1000), NUMBER] = 10
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1), NUMBER] = 42
-    engine: Literal["stock", "exact"] = "exact"
-    refit: bool = False
-    factors: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 100
-    epochs: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 20
-    learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NUMBER] = 0.005
-    regularization: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NUMBER] = 0.02
-    als: AlsSettings = AlsSettings()
-    timeout_minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False), NUMBER] = 240
-
-    @field_validator("engine")
-    @classmethod
-    def _check_engine(cls, value: str, info: ValidationInfo) -> str:
-        recipe = info.data.get("recipe", "svd")
-        if value == "stock" and recipe != "svd":
-            raise ValueError(f"stock is ADS's own model, the recipe svd, and training.recipe is {recipe}: set exact")
-        return value
-
-    @field_validator("refit")
-    @classmethod
-    def _check_refit(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and info.data.get("engine") == "stock":
-            raise ValueError("the stock engine cannot refit on all ratings; set training.engine to exact")
-        return value
 
 
 class CondaEnvironment(Section):
@@ -279,11 +235,14 @@ class Settings(Section):
     @property
     def model(self) -> dict[str, Any]:
         """Return what determines a model besides its rows, its seed and the length of its lists, for the ledger."""
-        training = self.training
-        own = {**training.model_dump(mode="json"), "implicit": self.source.implicit}
-        if training.recipe == "als":
-            own |= training.als.model_dump(mode="json")
-        return {name: own[name] for name in ("recipe", *RECIPES[training.recipe].settings)}
+        return self.model_of(self.training.recipe)
+
+    def model_of(self, recipe: str) -> dict[str, Any]:
+        """Return the same of another recipe than the configured one."""
+        own = {**self.training.model_dump(mode="json"), "implicit": self.source.implicit}
+        if recipe == "als":
+            own |= self.training.als.model_dump(mode="json")
+        return {"recipe": recipe, **{name: own[name] for name in RECIPES[recipe].settings}}
 
     @property
     def sql_folder(self) -> Path:

@@ -1,10 +1,10 @@
-"""The types of single settings, with their bounds."""
+"""The base of sections, and the types of single settings with their bounds."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _refuse_bool(value: object) -> object:
@@ -31,3 +31,9 @@ Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False), NUMBER]
 Instances = Annotated[int, Field(ge=1, le=100), NUMBER]
 Percent = Annotated[int, Field(ge=1, le=99), NUMBER]
 Requests = Annotated[int, Field(gt=0, le=100_000), NUMBER]
+
+
+class Section(BaseModel):
+    """A section of the file: unknown keys are errors, values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -30,8 +30,11 @@ def leave_out(report: GateReport, recipe: Recipe) -> GateReport:
 
 
 def _leave_out(finding: Finding, why: str) -> Finding:
-    if not why:
-        return finding
+    return not_applicable(finding, why) if why else finding
+
+
+def not_applicable(finding: Finding, why: str) -> Finding:
+    """Return a finding that neither passes nor holds, with the reason as a clause."""
     return replace(
         finding,
         verdict=Verdict.PASS,
