@@ -8,9 +8,10 @@ and c is 1 (Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedba
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from include.training.factors import Factors
 
@@ -55,7 +56,19 @@ def fit_als(
     """
     from implicit.cpu.als import AlternatingLeastSquares  # only here: it takes half a second
 
-    model = AlternatingLeastSquares(
+    with threadpool_limits(1, "blas"):  # the order of a summation is part of the result
+        return _fit(AlternatingLeastSquares, evidence, parameters, random, threads, advance)
+
+
+def _fit(
+    library: Any,
+    evidence: Evidence,
+    parameters: AlsParameters,
+    random: np.random.RandomState,
+    threads: int,
+    advance: Advance,
+) -> Factors:
+    model = library(
         factors=parameters.factors,
         regularization=parameters.regularization,
         alpha=parameters.weight,

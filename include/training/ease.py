@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.linalg import lapack
+from threadpoolctl import threadpool_limits
 
 from include.training.kernels import compiled
 
@@ -57,12 +58,13 @@ def solve(gram: NDArray[np.float64], regularization: float, advance: Callable[[]
         SingularError: an overflow, or no positive regularization.
     """
     gram[np.diag_indices_from(gram)] += regularization
-    _, status = lapack.dpotrf(gram, lower=True, clean=False, overwrite_a=True)
-    _require(status)
-    advance()
-    _, status = lapack.dpotri(gram, lower=True, overwrite_c=True)
-    _require(status)
-    advance()
+    with threadpool_limits(1, "blas"):  # the order of a summation is part of the result
+        _, status = lapack.dpotrf(gram, lower=True, clean=False, overwrite_a=True)
+        _require(status)
+        advance()
+        _, status = lapack.dpotri(gram, lower=True, overwrite_c=True)
+        _require(status)
+        advance()
     weights = np.empty(gram.shape, np.float32)
     divide_by_diagonal(gram.T, weights)  # the transposed is in C's order
     advance()

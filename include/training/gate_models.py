@@ -126,7 +126,8 @@ def train_models(job: dict[str, Any], folder: Path) -> None:
     """Train every model of a job, and write its lists to ``{name}.npy`` and all measures to `MEASURES`.
 
     Args:
-        job: ``columns``, ``sides`` (the settings of each side's model by the name of its folder) and ``models``.
+        job: ``columns``, ``sides`` (the settings of each side's model by the name of its folder), ``models``, and their
+            ``purpose``, in lines of progress.
         folder: has a folder for each side and, for backtests, `HELD_OUT`: columns of users and items.
 
     Raises:
@@ -137,8 +138,8 @@ def train_models(job: dict[str, Any], folder: Path) -> None:
     if any(model.is_backtest for model in models):
         held_out = pq.read_table(folder / HELD_OUT).to_pandas()
     asked = pd.Index(held_out[columns.user].unique())
-    progress = Progress("Trained", len(models), "models for the gates")
-    tell(f"Training {len(models)} models for the gates")
+    progress = Progress("Trained", len(models), f"models {job['purpose']}")
+    tell(f"Training {len(models)} models {job['purpose']}")
     measures = {}
     for name, how in job["sides"].items():
         of_side = [model for model in models if model.side == name]

@@ -24,7 +24,7 @@ ALLOWED = {
     "include/score_template": set[str](),
     "include/training": {
         *("ads", "implicit", "joblib", "llvmlite", "numba", "numpy", "pandas", "plotly", "pyarrow", "report_creator"),
-        *("scipy", "surprise"),
+        *("scipy", "surprise", "threadpoolctl"),
         "include.training",
     },
     "dags": {"airflow.sdk", "recdeploy_ops.operators", "recdeploy_ops.settings"},

@@ -148,7 +148,9 @@ def _rank(
     work.mkdir()
     lists, why = {}, ""
     try:
-        trained = train_gate_models(work, sides, models, backtest.held_out.pairs, settings=settings, report=report)
+        trained = train_gate_models(
+            work, sides, models, backtest.held_out.pairs, settings=settings, report=report, purpose="to compare with"
+        )
         lists = {name: lists_of(trained, models, name, backtest.held_out)[0] for name in sides}
     except TrainingFailedError as err:
         why = str(err).splitlines()[-1].strip().rstrip(".")
