@@ -31,7 +31,8 @@ def of_recipe(context, recipe, run_id, folder):
 
 
 def findings_of(run, event):
-    report = read_report(run.context.store, run.context.release.require(event))
+    release = run.context.refresh().releases[run.run_id]
+    report = read_report(run.context.store, release.require(event))
     return {finding["gate"]: finding for finding in report["findings"]}, report["details"]
 
 

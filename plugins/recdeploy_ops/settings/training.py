@@ -31,6 +31,7 @@ class TrainingSettings(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NUMBER] = 0.005
     regularization: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NUMBER] = 0.02
     als: AlsSettings = AlsSettings()
+    new_users: Literal["operator", "popularity"] = "operator"
     challenger: Literal["ease", "als", "none"] = "ease"
     challenger_minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False), NUMBER] = 30
     timeout_minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False), NUMBER] = 240

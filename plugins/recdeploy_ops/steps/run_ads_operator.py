@@ -32,6 +32,7 @@ def advance(context: ReleaseContext) -> Outcome:
         "top_k": params.top_k,
         "seed": params.seed,
         "model": context.settings.model,
+        "new_users": context.settings.training.new_users,
     }
     trained = _reuse(context, inputs) or _train(context, extract, inputs)
     metrics = trained.facts["metrics"]

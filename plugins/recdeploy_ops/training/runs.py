@@ -17,6 +17,7 @@ import yaml
 from recdeploy_ops.domain.recipes import RECIPES
 from recdeploy_ops.training.inputs import prepare_inputs
 from recdeploy_ops.training.outputs import read_measures, verify_new_users, verify_outputs
+from recdeploy_ops.training.popular_items import write_popular_items
 from recdeploy_ops.training.processes import run_process
 from recdeploy_ops.training.recommendations import NEW_USERS, RECOMMENDATIONS
 from recdeploy_ops.training.reports import write_new_users
@@ -195,7 +196,14 @@ def _complete_new_users(
     last_lines: list[str],
     report: Callable[[str], None],
 ) -> None:
-    """Verify the list for new users, or read it from the report, which is where the stock engine writes it."""
+    """Verify the list for new users, or read it from the report, which is where the stock engine writes it.
+
+    If the settings ask for the most popular items, these replace it.
+    """
+    if settings.training.new_users == "popularity":
+        write_popular_items(
+            outputs.parent / "interactions.parquet", outputs / NEW_USERS, inputs, settings.source, top_k
+        )
     rows = verify_new_users(outputs, inputs, settings.source, top_k, last_lines)
     if rows is None:
         write_new_users(outputs / "report.html", outputs / NEW_USERS, inputs, settings.source, top_k, report)

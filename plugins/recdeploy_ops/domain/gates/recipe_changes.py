@@ -34,7 +34,7 @@ def allow_another_recipe(
         candidate: that of the candidate; if it is the same, the report is returned as it is.
         quality: the backtest of both; None if there is none.
     """
-    if champion == candidate:
+    if champion.name == candidate.name:
         return report
     change = f"the recipe changes from {champion.name} to {candidate.name}"
     message = (
