@@ -284,6 +284,7 @@ def test_results_are_complete_and_have_metrics(tmp_path: Path, run: Run) -> None
         "recommendations": 5,
         "top_k": 2,
         "seed": 7,
+        "recipe": "svd",
         "engine": "exact",
     }
     assert str(tmp_path) not in (out / "recommender.yaml").read_text()

@@ -52,7 +52,7 @@ def read_measures(work: Path, last_lines: Sequence[str], recipe: Recipe) -> dict
         measures: dict[str, Any] = json.loads((work / "measures.json").read_text(encoding="utf-8"))
     except FileNotFoundError as err:
         raise _failed("measured nothing.", last_lines) from err
-    is_finite = measures.pop("finite")
+    is_finite = measures.pop("finite", False)
     if recipe.predicts_ratings:
         errors = {name: float(measures[name]) for name in ("rmse", "mae", "variance")}
         if not all(map(math.isfinite, errors.values())):
