@@ -36,7 +36,7 @@ SVD = Recipe(
     "svd",
     is_deterministic=False,
     predicts_ratings=True,
-    settings=("engine", "refit", "factors", "epochs", "learning_rate", "regularization"),
+    settings=("engine", "factors", "epochs", "learning_rate", "regularization", "refit"),
 )
 EASE = Recipe("ease", is_deterministic=True, predicts_ratings=False, settings=("implicit",))
 ALS = Recipe(
