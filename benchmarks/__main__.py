@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import battery, blast_radius, extraction, gates, goals, serving, training
+from benchmarks import battery, blast_radius, extraction, gates, goals, recipes, serving, training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "battery": lambda _: battery.measure(),
     "extraction": lambda arguments: extraction.measure(arguments.rows),
     "lists": lambda arguments: blast_radius.measure(arguments.users),
+    "recipes": lambda arguments: recipes.measure(arguments.movielens),
     "serving": lambda arguments: serving.measure(arguments.users),
 }
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str]
 
+LEAST_NDCG = {"ease, 75/25 within users": ">= 0.475"}
 GATES_CPU = {"100k": 5, "1m": 30, "10m": 300}  # seconds, at most
 BUILD_FASTER = {"100k": 60, "1m": 300, "10m": 2_000}
 
@@ -100,7 +101,27 @@ def _lists_rows(figures: dict[str, Any], _: str) -> list[Row]:
     ]
 
 
+def _recipes_rows(figures: dict[str, Any], _: str) -> list[Row]:
+    quality = figures["quality"]
+    rows: list[Row] = [
+        (f"MovieLens-100k: NDCG@10, {name}", f"{found['ndcg']:.3f}", LEAST_NDCG.get(name, ""))
+        for name, found in quality.items()
+    ]
+    if quality:
+        ratio = quality["ease, last 10"]["ndcg"] / quality["svd, last 10"]["ndcg"]
+        rows.append(("MovieLens-100k: NDCG@10, last 10, ease / svd", f"{ratio:.1f}", ">= 4"))
+    for shape, recipes in figures["cost"].items():
+        for name, cost in recipes.items():
+            memory = f"<= {cost['announced_mb']:,} MB"
+            rows.append(
+                (f"{shape}: {name}, training and lists, CPU", f"{cost['train_cpu'] + cost['lists_cpu']:.1f} s", "")
+            )
+            rows.append((f"{shape}: {name}, peak memory", f"{cost['peak_mb']:,} MB", memory))
+    return rows
+
+
 ROWS = {
+    "recipes": _recipes_rows,
     "lists": _lists_rows,
     "gates": _gates_rows,
     "battery": _battery_rows,

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from recdeploy_ops.training.gate_models import TrainedModels
     from simulation.shops import Shop
 
-MODEL_SETTINGS = ("factors", "epochs", "learning_rate", "regularization", "refit")
 CHAMPION, CANDIDATE = "champion", "candidate"
 # Kinds of models: whose lists are served, of a backtest, and both with every unrated item in order.
 SERVED, BACKTEST, FULL_SERVED, FULL_BACKTEST = "served", "backtest", "full-served", "full-backtest"
@@ -158,7 +157,7 @@ def train_pairs(
 
 
 def _train_pair(before: Week, now: Week, number: int, plan: Plan, folder: Path, settings: Settings) -> Pair:
-    recipe = settings.training.model_dump(mode="json", include=set(MODEL_SETTINGS))
+    recipe = settings.model
     approved = read_interactions(before.extract, settings.source)
     held_out = collect_held_out(approved, hold_out_last(approved, settings.gates.quality))
     sides = {CHAMPION: Side(before.extract, recipe), CANDIDATE: Side(now.extract, recipe)}

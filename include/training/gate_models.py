@@ -1,4 +1,4 @@
-"""The models that the gates compare with: the exact engine in one process, without ADS's operator and its report.
+"""The models that the gates compare with: all in one process, without ADS's operator and its report.
 
 A job names up to two sides, the candidate's and the champion's: a folder with the operator's inputs, and a recipe. Each
 model is one training on one side with a seed of its own. Its lists are stored as a matrix, a row per user and a column
@@ -8,32 +8,31 @@ per rank. With the same rows, recipe and seed the lists are those that the opera
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from include.training.factors import Hyperparameters
-from include.training.learning import Recipe, learn
-from include.training.memory import Size, require_memory
+from include.training.memory import Size, require_memory, require_time
 from include.training.progress import Progress, tell
-from include.training.scoring import Scorer, usable_cpus
-from include.training.sgd import choose_fit
+from include.training.recipes import trainer_of
+from include.training.scoring import usable_cpus
 from include.training.tables import read_interactions
 from include.training.trainsets import encode_ratings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from include.training.recipes import Trainer
     from include.training.scoring import Lists
     from include.training.trainsets import Ratings
 
-TEST_SHARE = 0.2  # what ADS holds out
 HELD_OUT = "held_out.parquet"
 MEASURES = "gate_models.json"
 
@@ -69,16 +68,15 @@ class Model:
 class Side:
     """The rows and the recipe of one side."""
 
-    def __init__(self, folder: Path, columns: Columns, parameters: Hyperparameters, *, refit: bool) -> None:
+    def __init__(self, folder: Path, columns: Columns, trainer: Trainer) -> None:
         """Read the operator's inputs.
 
         Args:
             folder: has ``interactions.parquet``, ``users.parquet`` and ``items.parquet``.
             columns: their names.
-            parameters: of the SGD.
-            refit: whether to train on all ratings in the end.
+            trainer: of the recipe.
         """
-        self._recipe = Recipe(parameters, refit, choose_fit(parameters))
+        self._trainer = trainer
         names = [columns.user, columns.item]
         interactions = read_interactions(str(folder / "interactions.parquet"), names, columns.rating)
         self._ratings = encode_ratings(interactions, columns.user, columns.item, columns.rating)
@@ -101,7 +99,9 @@ class Side:
             values=self._ratings.values[kept],
         )
 
-    def train(self, model: Model, rest: Ratings | None, asked: pd.Index[Any] | None) -> tuple[NDArray[np.int32], Any]:
+    def train(
+        self, model: Model, rest: Ratings | None, asked: pd.Index[Any] | None
+    ) -> tuple[NDArray[np.int32], Mapping[str, Any]]:
         """Train a model and return its lists and its measures.
 
         Args:
@@ -110,58 +110,60 @@ class Side:
             asked: the users who get lists; None for all.
 
         Returns:
-            Positions in the table of items, int32 of shape (users, depth), -1 where a list is shorter; and the
-            measures on the ratings that ADS holds out.
+            Positions in the table of items, int32 of shape (users, depth), -1 where a list is shorter; and what the
+            recipe measures.
         """
         ratings = self._ratings if rest is None else rest
         users = self._users if asked is None else asked
         random = np.random.RandomState(model.seed)
-        with np.errstate(all="ignore"):  # a diverged model is judged, not an error
-            factors, measures = learn(ratings, self._recipe, random, TEST_SHARE, lambda: lambda: None)
-            scorer = Scorer(ratings, factors, self._items)
-            codes = ratings.user_ids.get_indexer(users).astype(np.int32)
-            lists = scorer.recommend(codes, model.depth, usable_cpus())
-        return _as_matrix(lists, len(users), model.depth), measures
+        trained = self._trainer.train(ratings, self._items, model.depth, random)
+        codes = ratings.user_ids.get_indexer(users).astype(np.int32)
+        lists = trained.ranker.recommend(codes, model.depth, usable_cpus())
+        return _as_matrix(lists, len(users), model.depth), trained.measures
 
 
 def train_models(job: dict[str, Any], folder: Path) -> None:
     """Train every model of a job, and write its lists to ``{name}.npy`` and all measures to `MEASURES`.
 
     Args:
-        job: ``columns``, ``sides`` (``parameters`` and ``refit`` by the name of their folder) and ``models``.
+        job: ``columns``, ``sides`` (the settings of each side's model by the name of its folder), ``models``, and their
+            ``purpose``, in lines of progress.
         folder: has a folder for each side and, for backtests, `HELD_OUT`: columns of users and items.
 
     Raises:
-        TooLargeError: the data do not fit into memory.
+        TooLargeError: the data do not fit into memory, or take longer than ``most_minutes`` of a side allows.
     """
     columns, models = Columns(**job["columns"]), [Model(**model) for model in job["models"]]
     held_out = pd.DataFrame(columns=[columns.user, columns.item])
     if any(model.is_backtest for model in models):
         held_out = pq.read_table(folder / HELD_OUT).to_pandas()
     asked = pd.Index(held_out[columns.user].unique())
-    progress = Progress("Trained", len(models), "models for the gates")
-    tell(f"Training {len(models)} models for the gates")
+    progress = Progress("Trained", len(models), f"models {job['purpose']}")
+    tell(f"Training {len(models)} models {job['purpose']}")
     measures = {}
     for name, how in job["sides"].items():
         of_side = [model for model in models if model.side == name]
-        _require_memory(folder / name, of_side, Hyperparameters(**how["parameters"]))
-        side = Side(folder / name, columns, Hyperparameters(**how["parameters"]), refit=how["refit"])
+        trainer = trainer_of(how)
+        _require_room(folder / name, of_side, how, trainer.factors)
+        side = Side(folder / name, columns, trainer)
         rest = side.rest(held_out) if any(model.is_backtest for model in of_side) else None
         for model in of_side:
             backtest = (rest, asked) if model.is_backtest else (None, None)
             lists, measured = side.train(model, *backtest)
             np.save(folder / f"{model.name}.npy", lists)
-            measures[model.name] = {key: float(value) for key, value in asdict(measured).items()}
+            measures[model.name] = dict(measured)
             progress.advance()
         del side, rest  # large, before those of the next side are read
     (folder / MEASURES).write_text(json.dumps(measures), encoding="utf-8")
 
 
-def _require_memory(folder: Path, models: Iterable[Model], parameters: Hyperparameters) -> None:
+def _require_room(folder: Path, models: Iterable[Model], how: Mapping[str, Any], factors: int) -> None:
     rows = {name: pq.read_metadata(folder / f"{name}.parquet").num_rows for name in ("interactions", "users", "items")}
     depth = max((model.depth for model in models if not model.is_backtest), default=0)
-    size = Size(rows["interactions"], rows["users"], rows["items"], parameters.factors, depth)
-    tell(require_memory(size, "exact"))
+    size = Size(rows["interactions"], rows["users"], rows["items"], factors, depth)
+    kind = {"svd": "exact"}.get(how.get("recipe", "svd"), how.get("recipe", ""))
+    require_time(size, kind, how.get("most_minutes", math.inf))
+    tell(require_memory(size, kind))
 
 
 def _read_ids(path: Path, column: str) -> pd.Index[Any]:

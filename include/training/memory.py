@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 GIGABYTE = 1e9
 # In bytes: the peaks that benchmarks/training.py measures, rounded up.
 FIXED = 0.65e9  # libraries, and the blocks of scores that threads work on
-PER_INTERACTION = {"exact": 64, "stock": 400}
+PER_INTERACTION = {"exact": 64, "stock": 400, "ease": 100, "als": 100, "popularity": 100}
 PER_ID = 400
-PER_RECOMMENDATION = {"exact": 110, "stock": 600}
+PER_RECOMMENDATION = {"exact": 110, "stock": 600, "ease": 130, "als": 130, "popularity": 130}
+OTHER_FACTORS = 100  # of the recipes that are named where EASE does not fit
+PER_PAIR_OF_ITEMS = 12  # of EASE: the Gram matrix in float64, and the weights in float32
+# Floating-point operations of EASE's solution for each number of the items' cube, and how many a core does in a second.
+OPERATIONS, PER_SECOND = 1.0, 2e10
 
 
 class TooLargeError(Exception):
@@ -39,44 +43,71 @@ class Size:
     factors: int
     top_k: int
 
-    def needed_bytes(self, engine: str) -> float:
+    def needed_bytes(self, kind: str) -> float:
         """Return an upper estimate of the memory that training takes.
 
         Args:
-            engine: ``exact`` or ``stock``.
+            kind: ``exact`` or ``stock``, the engines of ADS's recipe, or another recipe: ``ease`` or ``als``.
         """
         return (
             FIXED
-            + PER_INTERACTION[engine] * self.interactions
+            + PER_INTERACTION[kind] * self.interactions
             + (PER_ID + 8 * self.factors) * (self.users + self.items)
             + 4 * self.factors * self.items
-            + PER_RECOMMENDATION[engine] * self.users * min(self.top_k, self.items)
+            + PER_RECOMMENDATION[kind] * self.users * min(self.top_k, self.items)
+            + (PER_PAIR_OF_ITEMS * self.items**2 if kind == "ease" else 0)
         )
 
+    @property
+    def ease_seconds(self) -> float:
+        """Return about how long EASE's solution takes, which grows with the cube of the number of items."""
+        return OPERATIONS * float(self.items) ** 3 / PER_SECOND
 
-def require_memory(size: Size, engine: str, root: Path = Path("/")) -> str:
-    """Return a line on the memory needed and available.
+
+def require_memory(size: Size, kind: str, root: Path = Path("/")) -> str:
+    """Return a line on the memory needed and available, and on the time where it can be long.
 
     Args:
         size: of the training.
-        engine: ``exact`` or ``stock``.
+        kind: ``exact`` or ``stock``, the engines of ADS's recipe, or another recipe: ``ease`` or ``als``.
         root: the folder of ``proc`` and ``sys``.
 
     Raises:
         TooLargeError: more is needed than available.
     """
-    needed, (available, limited_by) = size.needed_bytes(engine), available_bytes(root)
+    needed, (available, limited_by) = size.needed_bytes(kind), available_bytes(root)
     line = (
         f"{size.interactions:,} interactions of {size.users:,} users with {size.items:,} items need about "
         f"{needed / GIGABYTE:.1f} GB of memory; {available / GIGABYTE:.1f} GB are available ({limited_by})"
     )
     if needed > available:
-        hint = "" if engine == "exact" else ", or set training.engine to exact"
         raise TooLargeError(
             f"Training would not fit: {line}. Give the worker more memory, let interactions.sql return fewer "
-            f"rows (its bind variable since), or lower training.factors{hint}."
+            f"rows (its bind variable since), or {_remedy(size, kind, available)}."
         )
-    return line
+    return f"{line}; about {size.ease_seconds / 60:,.1f} minutes of CPU" if kind == "ease" else line
+
+
+def require_time(size: Size, kind: str, most_minutes: float) -> None:
+    """Check that a training is not longer than allowed; only EASE's grows faster than its data.
+
+    Raises:
+        TooLargeError: it takes longer.
+    """
+    if kind == "ease" and size.ease_seconds > most_minutes * 60:
+        raise TooLargeError(
+            f"With {size.items:,} items the recipe ease takes about {size.ease_seconds / 60:,.0f} minutes, more than "
+            f"the {most_minutes:g} of training.challenger_minutes"
+        )
+
+
+def _remedy(size: Size, kind: str, available: float) -> str:
+    """Return what else helps."""
+    if kind != "ease":
+        return "lower training.factors" + (", or set training.engine to exact" if kind == "stock" else "")
+    other = replace(size, factors=OTHER_FACTORS)
+    fits = [recipe for recipe, how in (("als", "als"), ("svd", "exact")) if other.needed_bytes(how) <= available]
+    return f"set training.recipe to {' or '.join(fits) or 'als'}, which need no matrix of all pairs of items"
 
 
 def available_bytes(root: Path = Path("/")) -> tuple[float, str]:

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from include.training.factors import Hyperparameters
+    from collections.abc import Mapping
 
 HOME = Path(__file__).resolve().parents[2]
+RECIPES = ("svd", "ease", "als")
 ENGINES = ("exact", "stock")
 
 
@@ -31,34 +32,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="the operator's recommender.yaml; its paths start in the current folder")
     parser.add_argument("--seed", type=int, required=True, help="the same data and seed give the same bytes")
-    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="stock: ADS's own; exact: the same bytes")
-    parser.add_argument("--factors", type=int, default=100, help="per user and per item")
-    parser.add_argument("--epochs", type=int, default=20, help="how often SGD goes over the ratings")
-    parser.add_argument("--learning-rate", type=float, default=0.005, help="of SGD")
-    parser.add_argument("--regularization", type=float, default=0.02, help="of SGD")
+    parser.add_argument("--recipe", choices=RECIPES, default=RECIPES[0], help="svd: ADS's own")
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="of svd: ADS's own, or the same bytes")
+    parser.add_argument("--factors", type=int, help="per user and per item, of svd and als")
+    parser.add_argument("--epochs", type=int, help="how often svd or als goes over the ratings")
+    parser.add_argument("--learning-rate", type=float, help="of svd")
+    parser.add_argument("--regularization", type=float, help="of svd and als; ease chooses its own")
+    parser.add_argument("--weight", type=float, help="of als: confidence of one interaction")
+    parser.add_argument("--implicit", action="store_true", help="ratings are counts of purchases, for ease and als")
     parser.add_argument("--refit", action="store_true", help="train on all ratings once the metrics are measured")
     parser.add_argument("--end-with-parent", action="store_true", help="end when standard input is closed")
     arguments = parser.parse_args()
     if arguments.refit and arguments.engine == "stock":
         parser.error("--refit needs --engine exact: the stock model is never trained on all ratings")
+    if arguments.implicit and arguments.recipe == "svd":
+        parser.error("--implicit needs --recipe ease or als: svd predicts ratings")
     if arguments.end_with_parent:
         end_with_parent()
     sys.path.append(str(HOME))
-    from include.training.factors import Hyperparameters
-
-    parameters = Hyperparameters(arguments.factors, arguments.epochs, arguments.learning_rate, arguments.regularization)
-    run_operator(arguments.config, arguments.seed, arguments.engine, parameters, refit=arguments.refit)
+    run_operator(arguments.config, arguments.seed, vars(arguments))
 
 
-def run_operator(config_file: str, seed: int, engine: str, parameters: Hyperparameters, *, refit: bool) -> None:
+def run_operator(config_file: str, seed: int, model: Mapping[str, Any]) -> None:
     """Run the operator's own ``operate`` and write its metrics to ``measures.json``.
 
     Args:
         config_file: path of the operator's configuration.
-        seed: of Python's and numpy's random numbers, from which scikit-surprise draws.
-        engine: ``stock`` for ADS's own model, ``exact`` for the same result from arrays.
-        parameters: of the SGD.
-        refit: whether to train on all ratings once the metrics are measured.
+        seed: of Python's and numpy's random numbers, from which scikit-surprise and ALS draw.
+        model: the recipe and its settings, by the names of the command line.
 
     Raises:
         SystemExit: the data do not fit into memory.
@@ -66,7 +67,7 @@ def run_operator(config_file: str, seed: int, engine: str, parameters: Hyperpara
     started = time.monotonic()
     # Importing creates millions of objects that stay: collecting garbage among them takes a fifth of the time.
     gc.disable()
-    from include.training.models import ExactModel, StockModel, registered  # first, see there
+    from include.training.models import registered  # first, see there
 
     from ads.opctl.operator.lowcode.recommender.__main__ import operate  # isort: skip
     from ads.opctl.operator.lowcode.recommender.operator_config import RecommenderOperatorConfig  # isort: skip
@@ -76,23 +77,37 @@ def run_operator(config_file: str, seed: int, engine: str, parameters: Hyperpara
     gc.enable()
     gc.freeze()
     config = RecommenderOperatorConfig.from_yaml(uri=config_file)
+    recipe = model["recipe"]
     tell(
         f"ADS is loaded ({time.monotonic() - started:.1f} s, {time.process_time():.1f} s of CPU since the start); "
-        f"training with the seed {seed}, engine {engine}"
+        f"training with the seed {seed}, recipe {recipe}" + (f", engine {model['engine']}" if recipe == "svd" else "")
     )
-    _require_memory(config.spec, engine, parameters.factors)
+    registration = _choose_model(config.spec, model)
     _seed(seed)
-    if engine == "stock":
-        with registered(StockModel, parameters):
-            operate(config)
-    else:
+    if model["engine"] == "exact":
         preload_interactions(config.spec)
-        with registered(ExactModel, parameters, refit=refit):
-            operate(config)
+    with registered(**registration):
+        operate(config)
     tell(f"The operator has ended after {time.monotonic() - started:.1f} s")
 
 
-def _require_memory(spec: Any, engine: str, factors: int) -> None:
+def _choose_model(spec: Any, model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with which ADS's factory gets the model, once it is known to fit into memory."""
+    from include.training.evidence_models import EvidenceModel
+    from include.training.models import ExactModel, StockModel
+    from include.training.recipes import SvdTrainer, trainer_of
+
+    trainer, recipe = trainer_of(model), model["recipe"]
+    _require_memory(spec, model["engine"] if recipe == "svd" else recipe, trainer.factors)
+    if not isinstance(trainer, SvdTrainer):
+        return {"model": EvidenceModel, "name": recipe, "recipe": recipe, "trainer": trainer}
+    settings = trainer.recipe
+    if model["engine"] == "stock":
+        return {"model": StockModel, "parameters": settings.parameters}
+    return {"model": ExactModel, "parameters": settings.parameters, "refit": settings.refit, "fit": settings.fit}
+
+
+def _require_memory(spec: Any, kind: str, factors: int) -> None:
     from include.training.memory import TooLargeError, require_memory
     from include.training.progress import tell
     from include.training.tables import size_of
@@ -101,7 +116,7 @@ def _require_memory(spec: Any, engine: str, factors: int) -> None:
     if size is None:
         return
     try:
-        tell(require_memory(size, engine))
+        tell(require_memory(size, kind))
     except TooLargeError as err:
         sys.exit(str(err))
 

@@ -19,7 +19,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.integer[Any]]
+
+Buffers = TypeVar("Buffers")
 
 # Scores of a block: many, as BLAS rearranges the factors of all items for each block.
 BLOCK_SCORES = 1 << 23
@@ -68,16 +70,19 @@ class Lists:
 class Scorer:
     """Scores the catalogue for users, without what they have rated."""
 
-    def __init__(self, ratings: Ratings, factors: Factors, catalogue: pd.Index[Any]) -> None:
+    def __init__(
+        self, ratings: Ratings, factors: Factors, catalogue: pd.Index[Any], *, predicts_ratings: bool = True
+    ) -> None:
         """Prepare the data that all users share.
 
         Args:
             ratings: all of them, also those that were held out: no user is recommended an item that they have rated.
             factors: learned.
             catalogue: distinct item ids; their order decides between equal scores.
+            predicts_ratings: whether scores are clipped to the ratings' bounds.
         """
         self._factors = factors
-        self._bounds = float(ratings.lowest), float(ratings.highest)
+        self._bounds = (float(ratings.lowest), float(ratings.highest)) if predicts_ratings else (-np.inf, np.inf)
         codes = ratings.item_ids.get_indexer(catalogue)
         self._inner_items = _look_up(factors.inner_items, codes)
         columns = np.full(len(ratings.item_ids), -1, np.int32)
@@ -98,29 +103,15 @@ class Scorer:
             advance: called after each block with its number of users.
         """
         items = self._weights.shape[1]
-        if not len(users) or not items:
-            return _joined([])
-        size = min(len(users), max(FEWEST_ROWS, min(BLOCK_SCORES // items, MOST_ROWS)))
-        # A thread costs more than the scores of a fraction of a block.
-        threads = max(1, min(threads, len(users) * items // BLOCK_SCORES))
-        free_buffers = SimpleQueue[_Buffers]()
-        for _ in range(threads):
-            free_buffers.put(_Buffers(size, self._weights.shape))
 
-        def work(start: int) -> Lists:
-            buffers = free_buffers.get()
-            try:
-                with np.errstate(over="ignore", invalid="ignore"):  # _approximate does not trust overflows
-                    return self._recommend_block(start, users[start : start + size], min(top_k, items), buffers)
-            finally:
-                free_buffers.put(buffers)
+        def make_buffers(size: int) -> _Buffers:
+            return _Buffers(size, self._weights.shape)
 
-        blocks = []
-        for block in _in_order(work, range(0, len(users), size), threads):
-            blocks.append(block)
-            if advance is not None:
-                advance(min(size, len(users) - size * (len(blocks) - 1)))
-        return _joined(blocks)
+        def work(start: int, block: NDArray[np.int32], buffers: _Buffers) -> Lists:
+            with np.errstate(over="ignore", invalid="ignore"):  # _approximate does not trust overflows
+                return self._recommend_block(start, block, min(top_k, items), buffers)
+
+        return recommend_in_blocks(users, items, threads, make_buffers, work, advance)
 
     def _item_weights(self) -> tuple[NDArray[np.float32], float, float]:
         """Return the factors and biases of the catalogue's items, and the largest norm and bias of an item."""
@@ -161,7 +152,8 @@ class Scorer:
         base = np.full(len(inner), self._factors.mean)
         base[known] += self._factors.user_biases[inner[known]]
         norms, scores = _norms(factors), buffers.scores[: len(inner)]
-        largest = (norms.max(), np.abs(base).max(), self._largest_norm, self._largest_bias, abs(lowest), abs(highest))
+        limits = [abs(bound) for bound in self._bounds if np.isfinite(bound)]
+        largest = (norms.max(), np.abs(base).max(), self._largest_norm, self._largest_bias, *limits)
         if not np.max(largest) < LARGEST:
             scores[:] = 0
             bounds = np.zeros(len(inner)), np.full(len(inner), float(lowest < highest))
@@ -171,8 +163,50 @@ class Scorer:
         np.matmul(operands, self._weights, out=scores)
         terms = len(self._weights)
         margins = (terms + 8) * SINGLE * (norms * self._largest_norm + self._largest_bias + TINY)
-        margins += 8 * DOUBLE * (np.abs(base) + abs(lowest) + abs(highest))
+        margins += 8 * DOUBLE * (np.abs(base) + sum(limits))
         return scores, margins, lowest - base, highest - base
+
+
+def recommend_in_blocks(
+    users: NDArray[np.int32],
+    items: int,
+    threads: int,
+    make_buffers: Callable[[int], Buffers],
+    work: Callable[[int, NDArray[np.int32], Buffers], Lists],
+    advance: Callable[[int], None] | None,
+) -> Lists:
+    """Return the lists of users, block after block; the size of blocks does not depend on the number of threads.
+
+    Args:
+        users: their codes.
+        items: of the catalogue.
+        threads: the most blocks in progress at a time.
+        make_buffers: makes what one thread works with, for a number of users.
+        work: returns the lists of a block: its first row, its users, and buffers.
+        advance: called after each block with its number of users.
+    """
+    if not len(users) or not items:
+        return _joined([])
+    size = min(len(users), max(FEWEST_ROWS, min(BLOCK_SCORES // items, MOST_ROWS)))
+    # A thread costs more than the scores of a fraction of a block.
+    threads = max(1, min(threads, len(users) * items // BLOCK_SCORES))
+    free_buffers = SimpleQueue[Any]()
+    for _ in range(threads):
+        free_buffers.put(make_buffers(size))
+
+    def work_on(start: int) -> Lists:
+        buffers = free_buffers.get()
+        try:
+            return work(start, users[start : start + size], buffers)
+        finally:
+            free_buffers.put(buffers)
+
+    blocks = []
+    for block in _in_order(work_on, range(0, len(users), size), threads):
+        blocks.append(block)
+        if advance is not None:
+            advance(min(size, len(users) - size * (len(blocks) - 1)))
+    return _joined(blocks)
 
 
 class _Buffers:

@@ -59,6 +59,7 @@ def test_the_engine_is_recorded_with_its_settings_and_equal_ones_are_not_trained
     first = run_ads_operator.advance(context)
 
     assert context.release.require(ModelTrained).inputs["model"] == {
+        "recipe": "svd",
         "engine": "exact",
         "refit": False,
         "factors": 100,
@@ -70,7 +71,9 @@ def test_the_engine_is_recorded_with_its_settings_and_equal_ones_are_not_trained
     assert count() == 1
 
 
-@pytest.mark.parametrize("changed", [{"engine": "stock"}, {"refit": True}, {"factors": 50}, {"learning_rate": 0.01}])
+@pytest.mark.parametrize(
+    "changed", [{"engine": "stock"}, {"refit": True}, {"recipe": "ease"}, {"factors": 50}, {"learning_rate": 0.01}]
+)
 def test_changed_settings_of_the_model_train_it_again(extracted, count, changed):
     run_ads_operator.advance(extracted.context)
     run_ads_operator.advance(with_training(extracted.context, **changed))

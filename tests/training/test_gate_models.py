@@ -132,6 +132,39 @@ def test_the_backtest_asks_both_sides_for_the_champions_last_interactions(compar
     assert quality.popularity > 0
 
 
+def test_the_recipe_is_ranked_beside_popular_items_and_a_challenger(comparison: Comparison) -> None:
+    rankings = comparison.rankings
+    assert rankings is not None
+    assert rankings.configured.name == "svd"
+    assert [ranked.name for ranked in rankings.others] == ["popularity", "ease", "random"]
+    assert comparison.quality is not None
+    assert rankings.configured.quality == comparison.quality.candidate
+    ease = rankings.others[1]
+    assert ease.low is not None
+    assert ease.high is not None
+    assert ease.relative is not None
+    assert ease.low < ease.relative < ease.high
+
+
+def test_a_challenger_that_would_take_too_long_is_left_out_and_named(
+    extracts: tuple[Path, Path], side: ChampionSide, tmp_path: Path
+) -> None:
+    training = SETTINGS.training.model_copy(update={"challenger_minutes": 1e-9})
+    compared = train_comparison(
+        tmp_path,
+        Side(extracts[0], recipe()),
+        side,
+        SETTINGS.model_copy(update={"training": training}),
+        top_k=TOP_K,
+        seed=SEED,
+        why="",
+        report=lambda line: None,
+    )
+    assert compared.quality is not None
+    assert compared.rankings is not None
+    assert "more than the 1e-09 of training.challenger_minutes" in compared.rankings.why
+
+
 def test_a_side_is_read_as_it_was_written(side: ChampionSide, tmp_path: Path) -> None:
     again = ChampionSide.read(tmp_path, side.write(tmp_path))
     held_out, known = again.backtest.held_out, side.backtest.held_out
@@ -195,6 +228,8 @@ def test_without_a_champion_only_twins_are_trained(extracts: tuple[Path, Path], 
         report=lambda line: None,
     )
     assert (first.quality, first.why) == (None, "of a reason")
+    assert first.rankings is not None  # on its own data
+    assert first.rankings.users == 80
     assert [twin.shape for twin in first.twins] == [(80, TOP_K)] * 2
 
 
@@ -223,6 +258,7 @@ def test_too_little_history_is_not_asked_about(extracts: tuple[Path, Path], tmp_
 def test_a_comparison_is_read_as_it_was_written(comparison: Comparison, tmp_path: Path) -> None:
     again = Comparison.read(tmp_path, comparison.write(tmp_path))
     assert again.quality == comparison.quality
+    assert again.rankings == comparison.rankings
     assert all((one == other).all() for one, other in zip(again.twins, comparison.twins, strict=True))
 
 

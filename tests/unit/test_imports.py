@@ -23,7 +23,8 @@ ALLOWED = {
     "plugins/recdeploy_ops/domain": {"recdeploy_ops.domain"},
     "include/score_template": set[str](),
     "include/training": {
-        *("ads", "joblib", "llvmlite", "numba", "numpy", "pandas", "plotly", "pyarrow", "report_creator", "surprise"),
+        *("ads", "implicit", "joblib", "llvmlite", "numba", "numpy", "pandas", "plotly", "pyarrow", "report_creator"),
+        *("scipy", "surprise", "threadpoolctl"),
         "include.training",
     },
     "dags": {"airflow.sdk", "recdeploy_ops.notifications", "recdeploy_ops.operators", "recdeploy_ops.settings"},

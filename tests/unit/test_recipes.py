@@ -53,6 +53,13 @@ def test_a_gate_that_does_not_apply_neither_rejects_nor_holds(gate: str, make: C
     assert left_out.inapplicable in left_out.message
 
 
+def test_counts_have_no_range() -> None:
+    report = GateReport((failing("newest_range"),))
+    assert leave_out(report, recipe_of({"recipe": "ease", "implicit": False})) == report
+    [left_out] = leave_out(report, recipe_of({"recipe": "ease", "implicit": True})).findings
+    assert left_out.inapplicable.startswith("counts of purchases have no range")
+
+
 @pytest.mark.parametrize("gate", ["quality", "churn", "list_unrated", "twin_agreement"])
 def test_every_other_gate_applies_to_every_recipe(gate: str) -> None:
     report = GateReport((failing(gate),))

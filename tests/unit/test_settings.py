@@ -300,3 +300,39 @@ def test_a_file_that_is_missing_or_not_a_mapping_is_rejected(tmp_path, content, 
 
     with pytest.raises(SettingsError, match=message):
         load_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("source.implicit", True, "set training.recipe to ease or als, or source.implicit to false"),
+        ("training.recipe", "svd++", "training.recipe: Input should be 'svd', 'ease' or 'als'"),
+        ("training.als", {"factors": 0}, "training.als.factors: Input should be greater than or equal to 1"),
+    ],
+)
+def test_settings_that_no_recipe_can_follow_are_refused(write, name, value, problem):
+    with pytest.raises(SettingsError, match=re.escape(problem)):
+        load_settings(write(name, value))
+
+
+def test_the_stock_engine_is_of_adss_recipe(write):
+    path = write("training.recipe", "ease")
+    path.write_text(path.read_text().replace("engine: exact", "engine: stock"))
+    with pytest.raises(SettingsError, match=r"stock is ADS's own model, the recipe svd, and training\.recipe is ease"):
+        load_settings(path)
+
+
+def test_a_model_is_described_by_the_settings_of_its_recipe():
+    settings = load_settings(DEFAULT_PATH)
+    assert settings.model == settings.model_of("svd")
+    assert settings.model["recipe"] == "svd"
+    assert settings.model_of("ease") == {"recipe": "ease", "implicit": False}
+    als = {"factors": 64, "epochs": 15, "regularization": 10, "weight": 5, "implicit": False}
+    assert settings.model_of("als") == {"recipe": "als", **als}
+
+
+def test_counts_of_repeated_purchases_are_added_up():
+    source = load_settings(DEFAULT_PATH).source
+    assert source.merging == "latest"
+    assert source.model_copy(update={"implicit": True}).merging == "sum"
+    assert source.model_copy(update={"implicit": True, "repeated": "max"}).merging == "max"

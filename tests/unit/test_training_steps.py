@@ -287,6 +287,7 @@ def test_results_are_complete_and_have_metrics(tmp_path: Path, run: Run) -> None
         "recommendations": 5,
         "top_k": 2,
         "seed": 7,
+        "recipe": "svd",
         "engine": "exact",
     }
     assert str(tmp_path) not in (out / "recommender.yaml").read_text()
@@ -451,7 +452,7 @@ def operator_call(run: Run, **training: Any) -> tuple[str, dict[str, str]]:
 
 def test_engine_and_hyperparameters_are_on_the_command_line(run: Run) -> None:
     usual = "--factors 100 --epochs 20 --learning-rate 0.005 --regularization 0.02"
-    assert operator_call(run)[0] == f"--seed 7 --engine exact {usual} --end-with-parent"
+    assert operator_call(run)[0] == f"--seed 7 --recipe svd --engine exact {usual} --end-with-parent"
     other = {"engine": "exact", "refit": True, "factors": 8, "epochs": 3, "learning_rate": 0.1, "regularization": 1e-05}
     line, _ = operator_call(run, **other)
     assert "--factors 8 --epochs 3 --learning-rate 0.1 --regularization 1e-05 --refit" in line

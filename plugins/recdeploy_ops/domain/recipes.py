@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,19 +17,35 @@ class Recipe:
         name: as the settings and the ledger have it.
         is_deterministic: whether equal rows and settings give equal lists, whatever the seed.
         predicts_ratings: whether it predicts ratings, whose error can be measured, and not only an order.
+        settings: the names of those that determine a model, besides its rows, its seed and the length of its lists.
+        reads_counts: whether its rows have counts of purchases, clicks or plays instead of ratings.
     """
 
     name: str
     is_deterministic: bool
     predicts_ratings: bool
+    settings: tuple[str, ...]
+    reads_counts: bool = False
 
     def trainings(self, seeds: int) -> int:
         """Return how many trainings show all that chance does: one where there is no chance."""
         return 1 if self.is_deterministic else seeds
 
 
-SVD = Recipe("svd", is_deterministic=False, predicts_ratings=True)
-RECIPES = {recipe.name: recipe for recipe in (SVD,)}
+SVD = Recipe(
+    "svd",
+    is_deterministic=False,
+    predicts_ratings=True,
+    settings=("engine", "factors", "epochs", "learning_rate", "regularization", "refit"),
+)
+EASE = Recipe("ease", is_deterministic=True, predicts_ratings=False, settings=("implicit",))
+ALS = Recipe(
+    "als",
+    is_deterministic=False,
+    predicts_ratings=False,
+    settings=("factors", "epochs", "regularization", "weight", "implicit"),
+)
+RECIPES = {recipe.name: recipe for recipe in (SVD, EASE, ALS)}
 
 
 def recipe_of(model: Mapping[str, object]) -> Recipe:
@@ -41,4 +57,5 @@ def recipe_of(model: Mapping[str, object]) -> Recipe:
     Raises:
         KeyError: a later version of this project made it, by a recipe that this one does not know.
     """
-    return RECIPES[str(model.get("recipe", SVD.name))]
+    recipe = RECIPES[str(model.get("recipe", SVD.name))]
+    return replace(recipe, reads_counts=True) if model.get("implicit") else recipe

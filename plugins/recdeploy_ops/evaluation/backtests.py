@@ -10,9 +10,12 @@ import pyarrow.compute as pc
 from scipy import stats
 
 from recdeploy_ops.domain.gates.quality import QualityFacts
+from recdeploy_ops.domain.rankings import RANDOM, Ranked, Rankings
 from recdeploy_ops.evaluation.interactions import hash_rows, hash_text, positions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -198,6 +201,30 @@ def compare_quality(
         champion_trainings=len(champion),
         candidate_trainings=len(candidate),
     )
+
+
+def rank_recipes(
+    configured: tuple[str, list[Matrix]], others: Mapping[str, Matrix], held_out: HeldOut, random: float, why: str
+) -> Rankings:
+    """Compare a recipe with others, each trained once. Lists have the item numbers of ``held_out``.
+
+    Args:
+        configured: the name of the recipe, and the lists of each training.
+        others: lists by the name of the recipe.
+        held_out: what was asked for.
+        random: NDCG of random lists.
+        why: why the challenger is missing; empty if it is there.
+    """
+    name, own_lists = configured
+    own = np.array([ndcg(held_out.hits(lists), held_out.counts) for lists in own_lists])
+    base = float(own.mean())
+    rows = []
+    for other, lists in others.items():
+        scores = ndcg(held_out.hits(lists), held_out.counts)[None]
+        difference = [number if np.isfinite(number) else None for number in relative_difference(own, scores)]
+        rows.append(Ranked(other, float(scores.mean()), *difference))
+    rows.append(Ranked(RANDOM, random, random / base - 1 if base > 0 else None))
+    return Rankings(Ranked(name, base), tuple(rows), own_lists[0].shape[1], held_out.users, why)
 
 
 def relative_difference(champion: Floats, candidate: Floats) -> tuple[float, float, float]:

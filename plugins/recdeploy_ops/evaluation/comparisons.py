@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recdeploy_ops.domain.errors import TrainingFailedError
 from recdeploy_ops.domain.gates.quality import QualityFacts
+from recdeploy_ops.domain.rankings import POPULARITY, Rankings
 from recdeploy_ops.domain.recipes import recipe_of
-from recdeploy_ops.evaluation.backtests import compare_quality
-from recdeploy_ops.evaluation.champion_sides import CANDIDATE, SEEDS, lists_of, plan_models
+from recdeploy_ops.evaluation.backtests import compare_quality, rank_recipes
+from recdeploy_ops.evaluation.champion_sides import CANDIDATE, SEEDS, lists_of, plan_backtest, plan_models
+from recdeploy_ops.evaluation.interactions import read_interactions
 from recdeploy_ops.training.gate_models import GateModel, Side, train_gate_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from recdeploy_ops.evaluation.champion_sides import ChampionSide
+    from recdeploy_ops.evaluation.champion_sides import Backtest, ChampionSide
     from recdeploy_ops.evaluation.list_matrix import Matrix
     from recdeploy_ops.settings import Settings
 
 TWINS = 2  # of a recipe whose lists depend on the seed
 FIRST_TWIN = 1  # from the candidate's seed
 TWIN_FILE = "twins.npz"
+CHALLENGER = "challenger"
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,14 @@ class Comparison:
         quality: the backtest; None if there is none.
         why: why the backtest is missing.
         seconds: how long it took, without the champion's side.
+        rankings: the recipe beside others on the same backtest, for information; None without a backtest.
     """
 
     twins: list[Matrix]
     quality: QualityFacts | None
     why: str
     seconds: float
+    rankings: Rankings | None = None
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write the twins' lists into a folder, and return the rest as plain values."""
@@ -50,6 +56,7 @@ class Comparison:
             "quality": self.quality.to_plain() if self.quality else None,
             "why": self.why,
             "seconds": round(self.seconds, 1),
+            "rankings": self.rankings.to_plain() if self.rankings else None,
         }
 
     @classmethod
@@ -58,7 +65,8 @@ class Comparison:
         with np.load(folder / TWIN_FILE, allow_pickle=False) as stored:
             twins = [stored[name] for name in stored.files]
         quality = QualityFacts.from_plain(facts["quality"]) if facts["quality"] else None
-        return cls(twins, quality, facts["why"], facts["seconds"])
+        rankings = Rankings.from_plain(facts["rankings"]) if facts.get("rankings") else None
+        return cls(twins, quality, facts["why"], facts["seconds"], rankings)
 
 
 def train_comparison(
@@ -94,16 +102,57 @@ def train_comparison(
         GateModel(f"twin-{n}", CANDIDATE, (seed + FIRST_TWIN + n) % SEEDS, top_k, is_backtest=False)
         for n in range(recipe.trainings(TWINS))
     ]
-    backtest = champion.backtest if champion and champion.lists else None
-    if backtest:
-        models += plan_models(CANDIDATE, seed, recipe.trainings(bounds.seeds), backtest.depth)
-    pairs = backtest.held_out.pairs if backtest else []
-    trained = train_gate_models(work, {CANDIDATE: candidate}, models, pairs, settings=settings, report=report)
-    twins = [trained.lists[model.name] for model in models if not model.is_backtest]
-    if champion is None or backtest is None:
+    backtest = champion.backtest if champion else _plan_own(candidate, settings)
+    if not backtest.held_out.users:
+        trained = train_gate_models(work, {CANDIDATE: candidate}, models, [], settings=settings, report=report)
         if champion:
             why = f"no user of the champion's extract has {bounds.fewest_interactions} interactions"
-        return Comparison(twins, None, why, time.monotonic() - started)
+        return Comparison([trained.lists[model.name] for model in models], None, why, time.monotonic() - started)
+    models += plan_models(CANDIDATE, seed, recipe.trainings(bounds.seeds), backtest.depth)
+    pairs = backtest.held_out.pairs
+    trained = train_gate_models(work, {CANDIDATE: candidate}, models, pairs, settings=settings, report=report)
+    twins = [trained.lists[model.name] for model in models if not model.is_backtest]
     own = lists_of(trained, models, CANDIDATE, backtest.held_out)
-    quality = compare_quality(champion.lists, own, backtest.held_out, (backtest.random, backtest.popularity))
-    return Comparison(twins, quality, "", time.monotonic() - started)
+    rankings = _rank(work / CHALLENGER, candidate, own, backtest, settings, seed, report)
+    quality = None
+    if champion:
+        baselines = (backtest.random, backtest.popularity)
+        quality, why = compare_quality(champion.lists, own, backtest.held_out, baselines), ""
+    return Comparison(twins, quality, why, time.monotonic() - started, rankings)
+
+
+def _plan_own(candidate: Side, settings: Settings) -> Backtest:
+    """Return a backtest on the candidate's own data, on which a first release's recipe is compared with others."""
+    return plan_backtest(read_interactions(candidate.extract, settings.source), settings.gates.quality)
+
+
+def _rank(
+    work: Path,
+    candidate: Side,
+    own: list[Matrix],
+    backtest: Backtest,
+    settings: Settings,
+    seed: int,
+    report: Callable[[str], None],
+) -> Rankings:
+    """Return the configured recipe beside a challenger and the most popular items, which are trained here.
+
+    They are for information: if they cannot be trained, that is what is said.
+    """
+    configured, challenger = recipe_of(candidate.recipe).name, settings.training.challenger
+    sides = {POPULARITY: Side(candidate.extract, {"recipe": POPULARITY, "implicit": settings.source.implicit})}
+    if challenger not in {"none", configured}:
+        model = {**settings.model_of(challenger), "most_minutes": settings.training.challenger_minutes}
+        sides[challenger] = Side(candidate.extract, model)
+    models = [GateModel(name, name, seed, backtest.depth, is_backtest=True) for name in sides]
+    work.mkdir()
+    lists, why = {}, ""
+    try:
+        trained = train_gate_models(
+            work, sides, models, backtest.held_out.pairs, settings=settings, report=report, purpose="to compare with"
+        )
+        lists = {name: lists_of(trained, models, name, backtest.held_out)[0] for name in sides}
+    except TrainingFailedError as err:
+        why = str(err).splitlines()[-1].strip().rstrip(".")
+        report(f"The recipe is not compared with others: {why}.")
+    return rank_recipes((configured, own), lists, backtest.held_out, backtest.random, why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.events import (
@@ -15,6 +16,7 @@ from recdeploy_ops.domain.events import (
     TestValidated,
 )
 from recdeploy_ops.domain.gates.verdicts import SEVERITY, Verdict
+from recdeploy_ops.domain.rankings import Rankings
 from recdeploy_ops.evaluation.pages import render_page
 from recdeploy_ops.evaluation.report_numbers import describe_numbers
 from recdeploy_ops.evaluation.stored_reports import read_report
@@ -73,6 +75,7 @@ def build_report(context: ReleaseContext, more: Sequence[Mapping[str, Any]] = ()
         "findings": findings,
         "margin": context.settings.gates.quality.margin,
         "quality": lists.get("quality"),
+        "recipes": _describe_recipes(lists.get("recipes")),
         "twins": lists.get("twins"),
         "own": lists.get("own"),
         "champion": lists.get("champion"),
@@ -117,6 +120,16 @@ def _describe_unmeasured(findings: Sequence[Mapping[str, Any]]) -> list[str]:
         if reason := finding.get("unmeasured"):
             gates.setdefault(reason, []).append(finding["gate"])
     return [f"{', '.join(names)}: {reason}." for reason, names in gates.items()]
+
+
+def _describe_recipes(plain: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return how recipes rank, as plain values with titles, and what follows from it as sentences."""
+    if plain is None:
+        return None
+    rankings = Rankings.from_plain(plain)
+    rows = [{**asdict(ranked), "title": ranked.title} for ranked in (rankings.configured, *rankings.others)]
+    numbers = {"depth": rankings.depth, "users": rankings.users}
+    return {**numbers, "rows": rows, "sentences": list(rankings.describe())}
 
 
 def _describe_verdict(report: Mapping[str, Any]) -> dict[str, str]:

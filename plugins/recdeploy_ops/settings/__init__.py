@@ -20,8 +20,8 @@ from recdeploy_ops.settings.sections import (
     ServingSettings,
     Settings,
     SourceSettings,
-    TrainingSettings,
 )
+from recdeploy_ops.settings.training import TrainingSettings
 from recdeploy_ops.settings.upkeep import RetentionSettings, WatchSettings
 
 __all__ = [

@@ -17,9 +17,11 @@ from recdeploy_ops.domain.gates.history import HistoryThresholds
 from recdeploy_ops.domain.gates.newest import NewestThresholds
 from recdeploy_ops.domain.gates.quality import QualityThresholds
 from recdeploy_ops.domain.gates.training import TrainingThresholds
+from recdeploy_ops.domain.recipes import RECIPES
 from recdeploy_ops.domain.records import Autoscaling
 from recdeploy_ops.domain.sizes import SizeRequest
 from recdeploy_ops.settings.messages import MessageSettings
+from recdeploy_ops.settings.training import TrainingSettings
 from recdeploy_ops.settings.types import (
     BOUNDS,
     NUMBER,
@@ -52,6 +54,7 @@ class SourceSettings(Section):
     timestamp_column: str | None = "ordered_at"
     title_column: str | None = "title"
     segment_column: str | None = None
+    implicit: bool = False
     repeated: Literal["latest", "mean", "max", "sum", "refuse"] | None = None
     parameters: dict[str, str | int | float | None] = {}  # noqa: RUF012 - each instance gets a copy
     batch_rows: Annotated[int, Field(ge=1, le=1_000_000), NUMBER] = 50_000
@@ -59,7 +62,11 @@ class SourceSettings(Section):
     @property
     def merging(self) -> str:
         """Return what happens to a user's repeated interactions with an item."""
-        return self.repeated or ("latest" if self.timestamp_column else "refuse")
+        if self.repeated:
+            return self.repeated
+        if self.implicit:
+            return "sum"
+        return "latest" if self.timestamp_column else "refuse"
 
     @model_validator(mode="after")
     def _check_repeated(self) -> Self:
@@ -77,27 +84,6 @@ class SourceSettings(Section):
                 raise ValueError(f"{name} is {value!r}: it must be a text, a finite number or null")
         # YAML reads 2026-01-31 without quotes as a date; the queries get its text.
         return {name: str(value) if isinstance(value, date) else value for name, value in values.items()}
-
-
-class TrainingSettings(Section):
-    """How the ADS operator is run."""
-
-    top_k: Annotated[int, Field(ge=1, le=1000), NUMBER] = 10
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1), NUMBER] = 42
-    engine: Literal["stock", "exact"] = "exact"
-    refit: bool = False
-    factors: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 100
-    epochs: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 20
-    learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NUMBER] = 0.005
-    regularization: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NUMBER] = 0.02
-    timeout_minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False), NUMBER] = 240
-
-    @field_validator("refit")
-    @classmethod
-    def _check_refit(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and info.data.get("engine") == "stock":
-            raise ValueError("the stock engine cannot refit on all ratings; set training.engine to exact")
-        return value
 
 
 class CondaEnvironment(Section):
@@ -245,6 +231,27 @@ class Settings(Section):
         if value.startswith("file:") and not Path(unquote(value.removeprefix("file://"))).parts[1:]:
             raise ValueError(f"{value!r} names no folder: write file:///folder")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check_implicit(self) -> Self:
+        if self.source.implicit and self.training.recipe == "svd":
+            raise ValueError(
+                "source.implicit is true, but training.recipe svd predicts ratings: set training.recipe to ease or "
+                "als, or source.implicit to false"
+            )
+        return self
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """Return what determines a model besides its rows, its seed and the length of its lists, for the ledger."""
+        return self.model_of(self.training.recipe)
+
+    def model_of(self, recipe: str) -> dict[str, Any]:
+        """Return the same of another recipe than the configured one."""
+        own = {**self.training.model_dump(mode="json"), "implicit": self.source.implicit}
+        if recipe == "als":
+            own |= self.training.als.model_dump(mode="json")
+        return {"recipe": recipe, **{name: own[name] for name in RECIPES[recipe].settings}}
 
     @property
     def sql_folder(self) -> Path:

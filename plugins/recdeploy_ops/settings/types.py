@@ -1,4 +1,4 @@
-"""The types of single settings, with their bounds."""
+"""The base of sections, and the types of single settings with their bounds."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def advance(context: ReleaseContext) -> Outcome:
         measured = measure_data(folder / "today", context.settings, bundle.facts)
         # The time of the release, so that another try gives the same verdict; reopening the release updates it.
         now = datetime.fromisoformat(release.last_opened_at)
-        recipe = recipe_of(context.settings.training.model_dump(mode="json"))
+        recipe = recipe_of(context.settings.model)
         report = leave_out(judge_data(measured, context.settings.gates, now), recipe)
         can_compare = report.verdict is not Verdict.FAIL
         champion = find_champion(context) if can_compare else Unknown(NOT_READ)

@@ -10,6 +10,7 @@ from recdeploy_ops.domain.errors import IntegrityError, MissingInputError
 from recdeploy_ops.domain.events import CandidateEvaluated, DataExtracted, GateModelsTrained, ModelTrained
 from recdeploy_ops.domain.gates.applicability import leave_out
 from recdeploy_ops.domain.gates.quality import judge_quality
+from recdeploy_ops.domain.gates.recipe_changes import allow_another_recipe
 from recdeploy_ops.domain.gates.verdicts import GateReport
 from recdeploy_ops.domain.recipes import recipe_of
 from recdeploy_ops.evaluation.behaviour import Folders, judge_behaviour, measure_files
@@ -52,7 +53,11 @@ def advance(context: ReleaseContext) -> Outcome:
         comparison = _compare(context, champion, folder)
         report, details = _judge(context, champion, comparison, folder)
     recipe = recipe_of(context.release.require(ModelTrained).inputs.get("model", {}))
-    return record_report(context, CandidateEvaluated, leave_out(report, recipe), details)
+    report = leave_out(report, recipe)
+    if isinstance(champion, Champion) and "model" in champion.inputs:
+        quality = comparison.quality if comparison else None
+        report = allow_another_recipe(report, recipe_of(champion.inputs["model"]), recipe, quality)
+    return record_report(context, CandidateEvaluated, report, details)
 
 
 def _fetch(context: ReleaseContext, champion: Champion | Unknown, folder: Path) -> Champion | Unknown:
@@ -165,6 +170,7 @@ def _judge(
         **asdict(measured),
         "blast_radius": asdict(radius) if radius else None,
         "quality": quality.to_plain() if quality else None,
+        "recipes": comparison.rankings.to_plain() if comparison and comparison.rankings else None,
         "returning_users": asdict(returning) if returning else None,
         "compared_with": known.version if known else None,
     }

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The training settings that determine the model, besides the release's top_k and seed.
-MODEL_SETTINGS = ("engine", "refit", "factors", "epochs", "learning_rate", "regularization")
-
 
 def advance(context: ReleaseContext) -> Outcome:
     """Train on the extract, unless that was already done with the same seed and settings.
@@ -34,7 +31,8 @@ def advance(context: ReleaseContext) -> Outcome:
         "extract": extract.digest,
         "top_k": params.top_k,
         "seed": params.seed,
-        "model": context.settings.training.model_dump(mode="json", include=set(MODEL_SETTINGS)),
+        "model": context.settings.model,
+        "new_users": context.settings.training.new_users,
     }
     trained = _reuse(context, inputs) or _train(context, extract, inputs)
     metrics = trained.facts["metrics"]

@@ -38,8 +38,8 @@ class Side:
 
     Attributes:
         extract: folder of the extract.
-        recipe: as a model's ``inputs`` have it under ``model``: ``factors``, ``epochs``, ``learning_rate``,
-            ``regularization`` and ``refit``; the engine does not matter.
+        recipe: the settings of its model, as a model's ``inputs`` have them under ``model``: ``recipe`` and what
+            `Recipe.settings` names; the engine does not matter. Without ``recipe`` it is ADS's.
     """
 
     extract: Path
@@ -73,12 +73,12 @@ class TrainedModels:
         inputs: the operator's inputs of each side.
         lists: by model: positions in the items of the side's inputs, int32 of shape (users, depth), -1 where a list is
             shorter. The users are those of the inputs or, of a backtest, the held-out ones.
-        measures: by model: ``rmse``, ``mae`` and ``variance`` of the ratings that ADS holds out.
+        measures: by model: what its recipe measures.
     """
 
     inputs: Mapping[str, Inputs]
     lists: Mapping[str, NDArray[np.int32]]
-    measures: Mapping[str, Mapping[str, float]]
+    measures: Mapping[str, Mapping[str, Any]]
 
 
 def train_gate_models(
@@ -89,9 +89,10 @@ def train_gate_models(
     *,
     settings: Settings,
     report: Callable[[str], None],
+    purpose: str = "for the gates",
     stop: StopSignal | None = None,
 ) -> TrainedModels:
-    """Train models by the exact engine: equal rows, recipe and seed give the lists that the operator would write.
+    """Train models in one process: equal rows, recipe and seed give the lists that the operator would write.
 
     Args:
         work: an empty folder.
@@ -100,6 +101,7 @@ def train_gate_models(
         held_out: the pairs of user and item that backtests leave out.
         settings: names the columns and the timeout.
         report: called with each line of progress.
+        purpose: of the models, in these lines.
         stop: ends the training when it is set.
 
     Raises:
@@ -113,10 +115,10 @@ def train_gate_models(
     users, items = (pa.array([pair[part] for pair in held_out], pa.string()) for part in range(2))
     columns = {settings.source.user_column: users, settings.source.item_column: items}
     pq.write_table(pa.table(columns), work / HELD_OUT)
-    (work / JOB).write_text(json.dumps(_describe_job(sides, models, settings)), encoding="utf-8")
+    (work / JOB).write_text(json.dumps(_describe_job(sides, models, settings, purpose)), encoding="utf-8")
     last_lines = run_process(
         [sys.executable, "-P", "-X", "utf8", str(SCRIPT), JOB, "--end-with-parent"],
-        name="The training of the models for the gates",
+        name=f"The training of the models {purpose}",
         folder=work,
         environment=training_environment(work),
         timeout_seconds=settings.training.timeout_minutes * 60 * len(models),
@@ -128,19 +130,18 @@ def train_gate_models(
         measures = json.loads((work / MEASURES).read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
         raise TrainingFailedError(
-            f"The training of the models for the gates left no lists ({err}). {quoted(last_lines)}"
+            f"The training of the models {purpose} left no lists ({err}). {quoted(last_lines)}"
         ) from err
     return TrainedModels(inputs, lists, measures)
 
 
-def _describe_job(sides: Mapping[str, Side], models: Sequence[GateModel], settings: Settings) -> dict[str, Any]:
+def _describe_job(
+    sides: Mapping[str, Side], models: Sequence[GateModel], settings: Settings, purpose: str
+) -> dict[str, Any]:
     source = settings.source
-    names = ("factors", "epochs", "learning_rate", "regularization")
     return {
         "columns": {"user": source.user_column, "item": source.item_column, "rating": source.rating_column},
-        "sides": {
-            name: {"parameters": {key: side.recipe[key] for key in names}, "refit": bool(side.recipe["refit"])}
-            for name, side in sides.items()
-        },
+        "sides": {name: dict(side.recipe) for name, side in sides.items()},
+        "purpose": purpose,
         "models": [asdict(model) for model in models],
     }

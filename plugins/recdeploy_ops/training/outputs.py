@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,9 +20,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from recdeploy_ops.domain.recipes import Recipe
     from recdeploy_ops.settings import SourceSettings
     from recdeploy_ops.training.inputs import Inputs
     from recdeploy_ops.training.recommendations import RankedLists
+
+# Why a recipe learns numbers that are not finite, and what to do.
+NOT_FINITE = {
+    "svd": "SGD has diverged, and every score is a guess. Lower training.learning_rate, or let interactions.sql scale "
+    "the ratings down.",
+    "ease": "the counts overflow. Let interactions.sql scale the ratings down.",
+    "als": "the counts overflow. Let interactions.sql scale the ratings down, or raise training.als.regularization.",
+}
 
 
 @dataclass(frozen=True)
@@ -33,26 +42,24 @@ class Counts:
     users: int
 
 
-def read_measures(work: Path, last_lines: Sequence[str]) -> dict[str, float]:
-    """Return ``rmse``, ``mae`` and ``variance``, that of the held-out ratings.
+def read_measures(work: Path, last_lines: Sequence[str], recipe: Recipe) -> dict[str, Any]:
+    """Return what the recipe measured; with ratings ``rmse``, ``mae`` and ``variance``, that of the held-out ratings.
 
     Raises:
-        TrainingFailedError: the operator measured nothing, or a measure or a learned factor is not a finite number.
+        TrainingFailedError: the operator measured nothing, or a measure or a learned number is not finite.
     """
     try:
-        measures = json.loads((work / "measures.json").read_text(encoding="utf-8"))
+        measures: dict[str, Any] = json.loads((work / "measures.json").read_text(encoding="utf-8"))
     except FileNotFoundError as err:
         raise _failed("measured nothing.", last_lines) from err
-    errors = {name: float(measures[name]) for name in ("rmse", "mae", "variance")}
-    if not all(map(math.isfinite, errors.values())):
-        raise _failed(f"measured {errors}, which are not numbers.", last_lines)
-    if not measures["finite"]:
-        raise _failed(
-            "learned factors that are not finite numbers: SGD has diverged, and every score is a guess. "
-            "Lower training.learning_rate, or let interactions.sql scale the ratings down.",
-            last_lines,
-        )
-    return errors
+    is_finite = measures.pop("finite", False)
+    if recipe.predicts_ratings:
+        errors = {name: float(measures[name]) for name in ("rmse", "mae", "variance")}
+        if not all(map(math.isfinite, errors.values())):
+            raise _failed(f"measured {errors}, which are not numbers.", last_lines)
+    if not is_finite:
+        raise _failed(f"learned factors that are not finite numbers: {NOT_FINITE[recipe.name]}", last_lines)
+    return measures
 
 
 def verify_outputs(outputs: Path, inputs: Inputs, source: SourceSettings, last_lines: Sequence[str]) -> Counts:

@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from recdeploy_ops.domain.recipes import RECIPES
 from recdeploy_ops.training.inputs import prepare_inputs
 from recdeploy_ops.training.outputs import read_measures, verify_new_users, verify_outputs
+from recdeploy_ops.training.popular_items import write_popular_items
 from recdeploy_ops.training.processes import run_process
 from recdeploy_ops.training.recommendations import NEW_USERS, RECOMMENDATIONS
 from recdeploy_ops.training.reports import write_new_users
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from recdeploy_ops.settings import Settings, TrainingSettings
+    from recdeploy_ops.settings import Settings
     from recdeploy_ops.training.inputs import Inputs
     from recdeploy_ops.training.processes import StopSignal
 
@@ -72,9 +74,11 @@ def train(
         stop: ends the training when it is set.
 
     Returns:
-        The content of ``metrics.json``: ``rmse`` and ``mae`` on the fifth of the interactions that ADS holds
-        out, their ``variance``, ``users``, ``items``, ``interactions``, ``dropped`` (rows left out, by reason),
-        ``users_without_list``, ``recommendations`` (rows), ``top_k``, ``seed``, ``engine`` and ``seconds``.
+        The content of ``metrics.json``: what the recipe measures, ``users``, ``items``, ``interactions``, ``dropped``
+        (rows left out, by reason), ``users_without_list``, ``recommendations`` (rows), ``top_k``, ``seed``, ``recipe``,
+        ``engine`` (of svd) and ``seconds``. A recipe that predicts ratings measures ``rmse`` and ``mae`` on the fifth
+        of the interactions that ADS holds out, and their ``variance``; EASE its ``regularization`` and how it was
+        chosen.
 
     Raises:
         SourceDataError: the data cannot be trained on.
@@ -91,7 +95,7 @@ def train(
         inputs = prepare_inputs(extract_folder, work, settings.source, report)
         _write_config(work / CONFIG, settings, top_k)
         last_lines = run_process(
-            [sys.executable, "-P", "-X", "utf8", str(OPERATOR), CONFIG, *_arguments(settings.training, seed)],
+            [sys.executable, "-P", "-X", "utf8", str(OPERATOR), CONFIG, *_arguments(settings.model, seed)],
             name="The ADS operator",
             folder=work,
             environment=training_environment(work),
@@ -100,7 +104,8 @@ def train(
             stop=stop,
         )
         metrics = _verified(work, inputs, settings, last_lines, report)
-        metrics |= {"top_k": top_k, "seed": seed, "engine": settings.training.engine}
+        metrics |= {"top_k": top_k, "seed": seed, "recipe": settings.training.recipe}
+        metrics |= {name: value for name, value in settings.model.items() if name == "engine"}
         metrics |= {"seconds": round(time.monotonic() - started, 1)}
         _complete_new_users(work / OUTPUTS, settings, inputs, top_k, last_lines, report)
         _write_results(work, metrics)
@@ -129,18 +134,16 @@ def _write_config(path: Path, settings: Settings, top_k: int) -> None:
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def _arguments(training: TrainingSettings, seed: int) -> list[str]:
-    """Return the operator's arguments, with the hyper-parameters, which ADS's configuration does not have."""
-    options = {
-        "--seed": seed,
-        "--engine": training.engine,
-        "--factors": training.factors,
-        "--epochs": training.epochs,
-        "--learning-rate": training.learning_rate,
-        "--regularization": training.regularization,
-    }
-    chosen = [text for name, value in options.items() for text in (name, str(value))]
-    return [*chosen, *(["--refit"] if training.refit else []), "--end-with-parent"]
+def _arguments(model: Mapping[str, Any], seed: int) -> list[str]:
+    """Return the operator's arguments, with the settings of the model, which ADS's configuration does not have."""
+    arguments = ["--seed", str(seed)]
+    for name, value in model.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            arguments += [option] if value else []
+        else:
+            arguments += [option, str(value)]
+    return [*arguments, "--end-with-parent"]
 
 
 def training_environment(work: Path) -> dict[str, str]:
@@ -170,7 +173,7 @@ def _cache_folder(work: Path) -> Path:
 def _verified(
     work: Path, inputs: Inputs, settings: Settings, last_lines: list[str], report: Callable[[str], None]
 ) -> dict[str, Any]:
-    measures = read_measures(work, last_lines)
+    measures = read_measures(work, last_lines, RECIPES[settings.training.recipe])
     counts = verify_outputs(work / OUTPUTS, inputs, settings.source, last_lines)
     if missing := len(inputs.users) - counts.users:
         report(f"{missing:,} users get no list: they have rated every item of the catalogue.")
@@ -193,7 +196,14 @@ def _complete_new_users(
     last_lines: list[str],
     report: Callable[[str], None],
 ) -> None:
-    """Verify the list for new users, or read it from the report, which is where the stock engine writes it."""
+    """Verify the list for new users, or read it from the report, which is where the stock engine writes it.
+
+    If the settings ask for the most popular items, these replace it.
+    """
+    if settings.training.new_users == "popularity":
+        write_popular_items(
+            outputs.parent / "interactions.parquet", outputs / NEW_USERS, inputs, settings.source, top_k
+        )
     rows = verify_new_users(outputs, inputs, settings.source, top_k, last_lines)
     if rows is None:
         write_new_users(outputs / "report.html", outputs / NEW_USERS, inputs, settings.source, top_k, report)

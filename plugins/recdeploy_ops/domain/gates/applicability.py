@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 # Every other gate applies to every recipe.
 OF_RATINGS = {"rating_spread", "newest_correlation", "explained_variance"}
 OF_CHANCE = {"noise_floor"}
+OF_A_SCALE = {"newest_range"}
 
 
 def why_not(gate: str, recipe: Recipe) -> str:
     """Return why a gate does not apply to a recipe, as a clause; empty if it applies."""
     if gate in OF_RATINGS and not recipe.predicts_ratings:
         return f"the recipe {recipe.name} ranks items and predicts no ratings"
+    if gate in OF_A_SCALE and recipe.reads_counts:
+        return "counts of purchases have no range: the next customer may buy more than any before"
     if gate in OF_CHANCE and recipe.is_deterministic:
         return f"two trainings of the recipe {recipe.name} on the same data give the same lists"
     return ""
@@ -30,8 +33,11 @@ def leave_out(report: GateReport, recipe: Recipe) -> GateReport:
 
 
 def _leave_out(finding: Finding, why: str) -> Finding:
-    if not why:
-        return finding
+    return not_applicable(finding, why) if why else finding
+
+
+def not_applicable(finding: Finding, why: str) -> Finding:
+    """Return a finding that neither passes nor holds, with the reason as a clause."""
     return replace(
         finding,
         verdict=Verdict.PASS,

@@ -231,8 +231,8 @@ def _rating_spread(facts: DataFacts, gates: DataThresholds) -> Finding:
     if facts.distinct_ratings == 1:
         message = (
             f"Every interaction has the rating {rating:g}, so a model of ratings learns nothing and recommends the "
-            "same items to everyone: let interactions.sql return a rating that differs, such as stars, or how "
-            "often the user bought the item"
+            "same items to everyone: let interactions.sql return a rating that differs, such as stars, or, for "
+            "purchases, set training.recipe to ease and source.implicit to true"
         )
         return Finding("rating_spread", Verdict.FAIL, share, bound, message + ".")
     message = (

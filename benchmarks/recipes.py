@@ -1,0 +1,176 @@
+"""Measure the recipes: how they rank what people took, and what their training costs.
+
+    PYTHONPATH=plugins python -m benchmarks.recipes --movielens folder/with/interactions.csv --shapes 943x1682x100000
+
+Prints one JSON object. Quality is NDCG@10 with binary relevance on MovieLens-100k, where every rating counts; lists
+have no item of the training part, and users without items in the test part are left out. Cost is that of one training
+with the lists of all users, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from benchmarks.processes import peak_mb, run_part
+from benchmarks.training_data import COLUMNS, TOP_K, Shape, generate
+from include.training.memory import Size
+from include.training.recipes import trainer_of
+from include.training.scoring import usable_cpus
+from include.training.tables import read_interactions
+from include.training.trainsets import encode_ratings
+from recdeploy_ops.settings import DEFAULT_PATH, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RECIPES = ("svd", "popularity", "ease", "als")
+SPLITS = 5  # and trainings of a recipe whose lists depend on the seed
+LAST = 10  # interactions of each user
+SHARE = 0.25  # of each user's interactions
+SHAPES = "943x1682x100000,10000x5000x1000000,100000x20000x10000000"
+CATALOGUES = (10_000, 20_000, 30_000)  # of EASE, with a million interactions
+# Published for a 75/25 split of MovieLens-100k, k = 10: https://github.com/recommenders-team/recommenders, README.
+PUBLISHED = {
+    "BiVAE": 0.475,
+    "BPR": 0.442,
+    "LightGCN": 0.420,
+    "NCF": 0.396,
+    "SAR": 0.382,
+    "SVD": 0.096,
+    "ALS": 0.044,
+}
+
+
+def main() -> None:
+    """Measure and print the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--movielens", type=Path, help="folder of MovieLens-100k as CSV; without it, cost only")
+    parser.add_argument("--shapes", default=SHAPES, help="USERSxITEMSxINTERACTIONS,... of generated data, for the cost")
+    parser.add_argument("--catalogues", action="store_true", help="the cost of ease for large catalogues, too")
+    parser.add_argument("--part", choices=["train"], help=argparse.SUPPRESS)
+    parser.add_argument("--where", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    figures = _train(given.where) if given.part else measure(given.movielens, given.shapes, catalogues=given.catalogues)
+    sys.stdout.write("\n" + json.dumps(figures, indent=1) + "\n")
+
+
+def measure(movielens: Path | None, shapes: str = SHAPES, *, catalogues: bool = True) -> dict[str, Any]:
+    """Return quality, if there is MovieLens-100k, and cost.
+
+    Args:
+        movielens: a folder with ``interactions.csv``: user, item, rating, time.
+        shapes: ``USERSxITEMSxINTERACTIONS`` of generated data, with commas.
+        catalogues: whether to train EASE with `CATALOGUES`.
+    """
+    sizes = [_shape_of(text) for text in shapes.split(",") if text]
+    if catalogues:
+        sizes += [Shape(10_000, items, 1_000_000, 0) for items in CATALOGUES]
+    costs = {f"{size.users}x{size.items}x{size.interactions}": _costs(size) for size in sizes}
+    return {"published": PUBLISHED, "quality": _qualities(movielens) if movielens else {}, "cost": costs}
+
+
+def _shape_of(text: str) -> Shape:
+    users, items, interactions = map(int, text.split("x"))
+    return Shape(users, items, interactions, 0)
+
+
+def _qualities(movielens: Path) -> dict[str, Any]:
+    """Return mean NDCG@10 and CPU seconds of each recipe and way of splitting, over splits or seeds."""
+    rows = pd.read_csv(movielens / "interactions.csv", dtype={0: str, 1: str})
+    rows = rows.set_axis([*COLUMNS, "time"], axis=1).sort_values([COLUMNS[0], "time", COLUMNS[1]])
+    figures: dict[str, Any] = {}
+    for name in RECIPES:
+        for way, split in (("last 10", _last), ("75/25 within users", _random)):
+            has_chance = split is _random or name in {"svd", "als"}
+            runs = [_rank(name, seed, *split(rows, seed)) for seed in range(SPLITS if has_chance else 1)]
+            ndcg, seconds = (np.array(part) for part in zip(*runs, strict=True))
+            figures[f"{name}, {way}"] = {
+                "ndcg": round(float(ndcg.mean()), 4),
+                "least": round(float(ndcg.min()), 4),
+                "most": round(float(ndcg.max()), 4),
+                "cpu_seconds": round(float(np.median(seconds)), 2),
+            }
+    return figures
+
+
+def _last(rows: pd.DataFrame, _: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    test = rows.groupby(COLUMNS[0]).tail(LAST)
+    return rows.drop(test.index), test
+
+
+def _random(rows: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    drawn = pd.Series(np.random.default_rng(seed).random(len(rows)), rows.index).groupby(rows[COLUMNS[0]])
+    is_test = drawn.rank(method="first") <= (drawn.transform("size") * SHARE).round()
+    return rows[~is_test], rows[is_test]
+
+
+def _rank(name: str, seed: int, train: pd.DataFrame, test: pd.DataFrame) -> tuple[float, float]:
+    """Return NDCG@10, and the CPU seconds of training and listing."""
+    catalogue = pd.Index(sorted({*train[COLUMNS[1]], *test[COLUMNS[1]]}))
+    ratings = encode_ratings(train, *COLUMNS)
+    asked = pd.Index(test[COLUMNS[0]].unique())
+    started = time.process_time()
+    trained = trainer_of(_model(name)).train(ratings, catalogue, TOP_K, np.random.RandomState(seed))
+    lists = trained.ranker.recommend(ratings.user_ids.get_indexer(asked).astype(np.int32), TOP_K, usable_cpus())
+    seconds = time.process_time() - started
+    relevant = set(zip(test[COLUMNS[0]], test[COLUMNS[1]], strict=True))
+    listed = zip(asked[lists.users], catalogue[lists.items], strict=True)
+    ranks = np.arange(len(lists.users)) - np.searchsorted(lists.users, lists.users)
+    discounts = 1 / np.log2(np.arange(2, TOP_K + 2))
+    gains = np.bincount(lists.users, [(pair in relevant) for pair in listed] * discounts[ranks], len(asked))
+    counts = test[COLUMNS[0]].value_counts().reindex(asked).to_numpy().clip(max=TOP_K)
+    return float(np.mean(gains / np.cumsum(discounts)[counts - 1])), seconds
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"recipe": name} if name == "popularity" else load_settings(DEFAULT_PATH).model_of(name)
+
+
+def _costs(shape: Shape) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as folder:
+        generate(Path(folder), shape)
+        return {name: run_part(__file__, "train", f"{folder}:{name}") for name in _affordable(shape)}
+
+
+def _affordable(shape: Shape) -> Iterator[str]:
+    """Yield the recipes to train; large catalogues are for EASE alone."""
+    is_large = shape.interactions == 1_000_000 and shape.items in CATALOGUES
+    yield from ("ease",) if is_large else ("svd", "ease", "als")
+
+
+def _train(where: str) -> dict[str, Any]:
+    """Train once in this process, with lists for all users."""
+    name, _, recipe = where.rpartition(":")
+    folder, trainer = Path(name), trainer_of(_model(recipe))
+    ratings = encode_ratings(read_interactions(str(folder / "interactions.parquet"), COLUMNS[:2], COLUMNS[2]), *COLUMNS)
+    users, items = (
+        pd.Index(pq.read_table(folder / f"{table}.parquet").column(0).to_pandas()) for table in ("users", "items")
+    )
+    size = Size(len(ratings), len(users), len(items), trainer.factors, TOP_K)
+    started = time.process_time()
+    trained = trainer.train(ratings, items, TOP_K, np.random.RandomState(1))
+    trained_at = time.process_time()
+    trained.ranker.recommend(ratings.user_ids.get_indexer(users).astype(np.int32), TOP_K, usable_cpus())
+    kind = "exact" if recipe == "svd" else recipe
+    return {
+        **asdict(size),
+        "train_cpu": round(trained_at - started, 1),
+        "lists_cpu": round(time.process_time() - trained_at, 1),
+        "peak_mb": round(peak_mb()),
+        "announced_mb": round(size.needed_bytes(kind) / 1e6),
+    }
+
+
+if __name__ == "__main__":
+    main()

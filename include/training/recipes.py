@@ -1,0 +1,194 @@
+"""The recipes by name: each trains a ranker from ratings, for the operator and for the models of the gates alike."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from include.training.als import AlsParameters, fit_als
+from include.training.ease_models import GRID, PARTS, choose_regularization, fit_ease
+from include.training.evidence import Evidence, collect_evidence
+from include.training.evidence_scoring import EvidenceScorer
+from include.training.factors import Hyperparameters
+from include.training.learning import Recipe, learn
+from include.training.popularity import Shelf, ShelfRanker, scale_of
+from include.training.progress import Progress, tell
+from include.training.scoring import Scorer, usable_cpus
+from include.training.sgd import choose_fit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from include.training.popularity import Ranker
+    from include.training.trainsets import Ratings
+
+TEST_SHARE = 0.2  # what ADS holds out
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model.
+
+    Attributes:
+        ranker: lists the items of the catalogue.
+        measures: what was measured, as numbers or text.
+    """
+
+    ranker: Ranker
+    measures: Mapping[str, Any]
+
+
+class Trainer(Protocol):
+    """A recipe with its settings."""
+
+    @property
+    def factors(self) -> int:
+        """Return the number of factors per user and item; 0 if there are none."""
+        ...
+
+    def train(self, ratings: Ratings, catalogue: pd.Index[Any], longest: int, random: np.random.RandomState) -> Trained:
+        """Train.
+
+        Args:
+            ratings: all of them.
+            catalogue: distinct item ids; their order decides between items that are equally good and equally popular.
+            longest: the most places of a list.
+            random: the source of random numbers.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SvdTrainer:
+    """ADS's recipe, by the exact engine."""
+
+    recipe: Recipe
+
+    @property
+    def factors(self) -> int:
+        """Return the number of factors per user and item."""
+        return self.recipe.parameters.factors
+
+    def train(
+        self,
+        ratings: Ratings,
+        catalogue: pd.Index[Any],
+        longest: int,  # noqa: ARG002 - as all recipes
+        random: np.random.RandomState,
+    ) -> Trained:
+        """Train; see `Trainer`."""
+        with np.errstate(all="ignore"):  # a diverged model is judged, not an error
+            factors, measures = learn(ratings, self.recipe, random, TEST_SHARE, lambda: lambda: None)
+            return Trained(
+                Scorer(ratings, factors, catalogue), {name: float(value) for name, value in asdict(measures).items()}
+            )
+
+
+@dataclass(frozen=True)
+class EaseTrainer:
+    """EASE; its regularization is chosen anew in each training, as the rows decide about it."""
+
+    implicit: bool
+    factors: int = 0
+
+    def train(
+        self,
+        ratings: Ratings,
+        catalogue: pd.Index[Any],
+        longest: int,
+        random: np.random.RandomState,  # noqa: ARG002 - equal rows give an equal model
+    ) -> Trained:
+        """Train; see `Trainer`."""
+        evidence = collect_evidence(ratings, implicit=self.implicit)
+        shelf = Shelf.arrange(evidence, ratings.item_ids, catalogue, longest)
+        choice = choose_regularization(evidence, Progress("Tried", len(GRID), "regularizations").advance)
+        tell(f"Regularization {choice.regularization:g}, chosen with {choice.users:,} users")
+        parts = Progress("Solved", PARTS, "parts of the item-item matrix")
+        scorer = fit_ease(evidence, shelf, choice.regularization, parts.advance)
+        measures = {
+            "finite": scorer.is_finite,
+            "regularization": choice.regularization,
+            "choice_users": choice.users,
+            "choice_ndcg": {f"{tried:g}": quality for tried, quality in choice.quality.items()},
+        }
+        return Trained(_ranker(scorer, shelf, evidence, ratings, implicit=self.implicit), measures)
+
+
+@dataclass(frozen=True)
+class PopularityTrainer:
+    """The most popular items that a user does not have, the same for everyone: what recipes are compared with."""
+
+    implicit: bool
+    factors: int = 0
+
+    def train(
+        self,
+        ratings: Ratings,
+        catalogue: pd.Index[Any],
+        longest: int,
+        random: np.random.RandomState,  # noqa: ARG002 - equal rows give an equal model
+    ) -> Trained:
+        """Train; see `Trainer`."""
+        evidence = collect_evidence(ratings, implicit=self.implicit)
+        shelf = Shelf.arrange(evidence, ratings.item_ids, catalogue, longest)
+        nothing = Evidence(evidence.matrix, np.zeros_like(evidence.popularity))
+        scorer = EvidenceScorer(nothing, np.zeros((0, len(shelf.positions)), np.float32), shelf.columns)
+        return Trained(_ranker(scorer, shelf, evidence, ratings, implicit=self.implicit), {"finite": True})
+
+
+@dataclass(frozen=True)
+class AlsTrainer:
+    """ALS for implicit feedback."""
+
+    parameters: AlsParameters
+    implicit: bool
+
+    @property
+    def factors(self) -> int:
+        """Return the number of factors per user and item."""
+        return self.parameters.factors
+
+    def train(self, ratings: Ratings, catalogue: pd.Index[Any], longest: int, random: np.random.RandomState) -> Trained:
+        """Train; see `Trainer`."""
+        evidence = collect_evidence(ratings, implicit=self.implicit)
+        shelf = Shelf.arrange(evidence, ratings.item_ids, catalogue, longest)
+        epochs = Progress("Fitted", self.parameters.epochs, "epochs")
+        factors = fit_als(evidence, self.parameters, random, usable_cpus(), epochs.advance)
+        scorer = Scorer(ratings, factors, catalogue[shelf.positions], predicts_ratings=False)
+        finite = all(bool(np.isfinite(np.sum(values))) for values in factors.learned())
+        return Trained(_ranker(scorer, shelf, evidence, ratings, implicit=self.implicit), {"finite": finite})
+
+
+def trainer_of(model: Mapping[str, Any]) -> Trainer:
+    """Return the trainer of a model.
+
+    Args:
+        model: its settings, as the ledger has them; without the name of a recipe it is ADS's.
+
+    Raises:
+        ValueError: the recipe is unknown.
+    """
+    name, implicit = model.get("recipe", "svd"), bool(model.get("implicit", False))
+    if name == "ease":
+        return EaseTrainer(implicit)
+    if name == "popularity":
+        return PopularityTrainer(implicit)
+    if name == "als":
+        return AlsTrainer(_chosen(AlsParameters, model), implicit)
+    if name == "svd":
+        parameters = _chosen(Hyperparameters, model)
+        return SvdTrainer(Recipe(parameters, bool(model.get("refit", False)), choose_fit(parameters)))
+    raise ValueError(f"{name!r} is not a recipe: svd, ease, als or popularity.")
+
+
+def _chosen(kind: Any, model: Mapping[str, Any]) -> Any:
+    names = kind.__dataclass_fields__
+    return kind(**{name: model[name] for name in names if model.get(name) is not None})
+
+
+def _ranker(scorer: Ranker, shelf: Shelf, evidence: Evidence, ratings: Ratings, *, implicit: bool) -> ShelfRanker:
+    return ShelfRanker(scorer, shelf, evidence, scale_of(ratings, implicit=implicit))
