@@ -7,6 +7,7 @@ from steps.factories import answer_of, served, tidy_up
 from recdeploy_ops.domain import baking
 from recdeploy_ops.domain.baking import BakeResult, Health
 from recdeploy_ops.domain.errors import (
+    AnswerRefusedError,
     ApprovalError,
     BakeHeldError,
     LockHeldError,
@@ -156,13 +157,16 @@ def test_an_approval_is_used_up_by_an_automatic_rollback(promoted, emulator):
         promoted.promote()
 
 
-def test_a_version_that_was_rolled_back_can_be_promoted_once_a_person_approves_it_again(context, promoted, emulator):
+def test_a_version_that_was_rolled_back_is_promoted_again_only_by_a_person(context, promoted, emulator, run):
     serve_secretly(promoted.context, emulator, 1)
     with pytest.raises(PromotionFailedError):
         promoted.bake()
     promoted.close()
     promoted.plan()
-    promoted.answer(Decision.PROMOTE, attempt=2)
+    with pytest.raises(AnswerRefusedError, match="frozen since .* by an automatic rollback"):
+        promoted.answer(Decision.PROMOTE, attempt=2)
+    run("resume").resume()
+    promoted.answer(Decision.PROMOTE, attempt=3)
     promoted.promote()
     assert promoted.bake() == {"bake": "passed", "version": 2}
     promoted.close()

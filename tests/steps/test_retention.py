@@ -23,7 +23,7 @@ from recdeploy_ops.domain.errors import (
     SettingsError,
 )
 from recdeploy_ops.domain.events import ReleaseClosed, ReleaseOutcome, VersionPinned
-from recdeploy_ops.domain.holdings import FolderKind
+from recdeploy_ops.domain.holdings import CUSTOMERS_DATA, FolderKind
 from recdeploy_ops.domain.retention import Operation
 from recdeploy_ops.rollout.holdings import find_folders, make_plan
 from recdeploy_ops.rollout.pruning import execute
@@ -103,7 +103,7 @@ def test_customers_data_is_pruned_sooner_and_never_that_of_the_champion_and_the_
     released(3)
     tidy_up(later(context, 31))
 
-    assert kinds_of(context, 1) == {FolderKind.RESULTS, FolderKind.ARTIFACT, FolderKind.BACKUP}
+    assert kinds_of(context, 1) == set(FolderKind) - CUSTOMERS_DATA - {FolderKind.ADOPTED}
     assert FolderKind.EXTRACT in kinds_of(context, 2) & kinds_of(context, 3)
 
 
