@@ -163,9 +163,9 @@ def test_a_version_that_was_rolled_back_is_promoted_again_only_by_a_person(conte
         promoted.bake()
     promoted.close()
     promoted.plan()
-    with pytest.raises(AnswerRefusedError, match="frozen since .* by an automatic rollback"):
+    with pytest.raises(AnswerRefusedError, match=r"frozen since .* by an automatic rollback"):
         promoted.answer(Decision.PROMOTE, attempt=2)
-    run("resume").resume()
+    run("resume").resume(asked_at=promoted.context.now())
     promoted.answer(Decision.PROMOTE, attempt=3)
     promoted.promote()
     assert promoted.bake() == {"bake": "passed", "version": 2}
