@@ -56,7 +56,7 @@ def check_damage(name: str, findings: Sequence[Mapping[str, Any]], *, is_complet
         return DamageCheck(name, verdict, held, is_expected=True, text=text)
     is_first = any(_is_of_first_release(finding) for finding in findings)
     if is_first:
-        why = "this was a first release, so there was no champion to compare with."
+        why = "this was a first release, without a champion to compare with."
     elif DAMAGES[name].is_missed:
         why = "it is one that they may miss."
     else:

@@ -34,7 +34,7 @@ class EvidenceScorer:
         """Prepare the data that all users share.
 
         Args:
-            evidence: of all users; items without a row in ``weights`` are no evidence.
+            evidence: of all users; items without a row in ``weights`` do not count.
             weights: of each item that anyone has, in the order of `Evidence.known`, for each column of the catalogue.
             columns: of each item code in the catalogue, -1 for none; their order decides between equal scores.
         """

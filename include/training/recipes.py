@@ -90,7 +90,7 @@ class SvdTrainer:
 
 @dataclass(frozen=True)
 class EaseTrainer:
-    """EASE; its regularization is chosen anew in each training, as the rows decide about it."""
+    """EASE; its regularization is chosen again in each training, as the rows decide about it."""
 
     implicit: bool
     factors: int = 0

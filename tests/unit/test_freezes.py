@@ -174,6 +174,13 @@ def test_the_freeze_of_a_window_says_when_it_ends_in_utc():
     )
 
 
+def test_a_yearly_window_over_the_end_of_february_ends_on_its_day_in_leap_years_too() -> None:
+    wall = datetime.fromisoformat
+    planned = FreezeWindow(wall("2026-02-26"), wall("2026-03-01"), "stocktaking", "UTC", Repeats.YEARLY)
+    ends = [planned.find_freeze(at(f"{year}-02-27 00:00")).until[:10] for year in (2027, 2028)]
+    assert ends == ["2027-03-01", "2028-03-01"]
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     now=st.datetimes(LOCAL_START, LOCAL_START + timedelta(days=3650)).map(lambda moment: moment.replace(tzinfo=UTC)),
@@ -192,7 +199,8 @@ def test_the_freeze_of_a_window_contains_the_moment_and_lasts_as_long_as_the_win
         return
     since, until = datetime.fromisoformat(freeze.since), datetime.fromisoformat(freeze.until)
     assert since <= now < until
-    assert abs(until - since - timedelta(hours=hours)) <= timedelta(hours=1)
+    leap = timedelta(days=1 if repeats is Repeats.YEARLY else 0)  # from a day of February to one of March
+    assert -timedelta(hours=1) <= until - since - timedelta(hours=hours) <= timedelta(hours=1) + leap
     assert repeats or abs(since - start.replace(tzinfo=ZoneInfo(zone))) <= timedelta(hours=1)
 
 

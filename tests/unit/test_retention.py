@@ -276,6 +276,16 @@ def test_production_cannot_go_back_to_a_pruned_version_until_it_is_registered_ag
     assert choose_target(replay(again), 1).number == 1
 
 
+def test_an_unpinned_version_is_pruned_like_any_other() -> None:
+    served, holdings = (
+        (*released(1), *released(2), *released(3)),
+        Holdings(folders=everything_of(1), models=(model(1),)),
+    )
+    kept = plan_of(chain(*served, ("pin", pinned(1))), holdings)
+    assert (kept.versions, kept.models) == ((), ())
+    assert plan_of(chain(*served, ("pin", pinned(1)), ("pin", unpinned(1))), holdings).versions == (1,)
+
+
 def test_housekeeping_restores_the_model_of_a_version_without_a_release() -> None:
     state = replay(chain(*released(1), *released(2), ("housekeeping", model_restored(1))))
 

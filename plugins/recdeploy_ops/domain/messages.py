@@ -1,6 +1,6 @@
 """Messages to people, as plain text: no ids of customers, no secrets, nothing that a gate measured.
 
-The same facts give the same message under the same key, whoever asks and however often. Words of people, such as the
+The same facts give the same message under the same key, however often they are asked for. Words of people, such as the
 reason of a rollback, are quoted; words of machines are not, as an answer of an endpoint may name a user.
 `recdeploy_ops.domain.ledger_messages` has those about the ledger's entries.
 """

@@ -28,7 +28,7 @@ class Recipe:
     reads_counts: bool = False
 
     def trainings(self, seeds: int) -> int:
-        """Return how many trainings show all that chance does: one where there is no chance."""
+        """Return how many trainings show all that chance does: one for a deterministic recipe."""
         return 1 if self.is_deterministic else seeds
 
 

@@ -108,7 +108,7 @@ def _require_ledger(state: LedgerState) -> None:
     """Refuse to begin a ledger with a freeze: nothing can be promoted there, and it may be the wrong storage.
 
     Raises:
-        SettingsError: there is no entry.
+        SettingsError: the ledger is empty.
     """
     if state.seq == 0:
         raise SettingsError(

@@ -25,6 +25,6 @@ def send_script(digest: Annotated[str, Path()], name: Annotated[str, Path()]) ->
     """Return a script; a route and not a mount, which would be open to everybody."""
     script = SCRIPTS.get(name)
     if script is None:
-        raise HTTPException(404, "There is no such script.")
+        raise HTTPException(404, "This script does not exist.")
     headers = {**HEADERS, "Cache-Control": KEEP if digest == SCRIPTS_HASH else ASK_AGAIN}
     return Response(script, media_type="text/javascript; charset=utf-8", headers=headers)

@@ -49,6 +49,6 @@ export function Backups({ dagId }) {
             caption: "Newest first. One without a digest was made by another manager, and is not verified.",
             columns: ["Backup", "Version", "Files", "Digest"],
             rows: backups.map((backup) => [h(Id, null, backup.prefix), `v${backup.version}`, backup.files, backup.digest ? h(Id, null, short(backup.digest)) : "none"]) })
-        : h(Text, null, "There is no backup yet: the first is made before a version is replaced.")
+        : h(Text, null, "No backup yet: the first is made before a version is replaced.")
       : null);
 }

@@ -71,5 +71,5 @@ export function SideBySide({ dagId, versions }) {
                   columns: ["Name", `v${comparison.one}`, `v${comparison.other}`],
                   rows: section.rows.map((row) => [row.name, row.one, row.other]) })
               : h(Text, { color: "fg.muted" }, section.equal ? `None of ${section.equal} differs.` : "Nothing is recorded."))) : null)
-      : h(Text, null, "There are no two versions yet."));
+      : h(Text, null, "Two versions are needed."));
 }
