@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from recdeploy_ops.ui.origins import SameOrigin, is_from_here
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+DAGS = Path(__file__).parents[2] / "dags"
 TRIGGER = "/api/v2/dags/recommender_rollback/dagRuns"
 COOKIE = {"cookie": "_token=x", "host": "airflow.example"}
 PUBLIC = "https://airflow.example/team"
@@ -42,6 +44,11 @@ def status_of(path: str, method: str = "POST", headers: Mapping[str, str] = COOK
     }
     asyncio.run(SameOrigin(airflow)(scope, receive, send))
     return int(sent[0]["status"])
+
+
+@pytest.mark.parametrize("dag_id", sorted(path.stem for path in DAGS.glob("recommender_*.py")))
+def test_every_dag_of_this_project_is_guarded(dag_id: str) -> None:
+    assert status_of(f"/api/v2/dags/{dag_id}/dagRuns") == 403
 
 
 @pytest.mark.parametrize(

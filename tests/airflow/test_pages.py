@@ -48,7 +48,7 @@ TRAVERSALS = ("/static/../web.py", "/static/x/../../web.py", "/static/x/%2e%2e%2
 ROLES = ("viewer", "user", "op", "admin")
 CHANGES = ("POST", "PUT", "PATCH", "DELETE")
 BASES = {"": "http://testserver", "/team/airflow": "https://airflow.example/team/airflow"}
-TRIGGER = "/api/v2/dags/recommender_rollback/dagRuns"
+TRIGGER = "/api/v2/dags/absent_rollback/dagRuns"
 at_both = pytest.mark.parametrize("web", BASES, indirect=True, ids=["at the root", "below a path"])
 
 
@@ -161,7 +161,7 @@ def test_a_rollback_needs_the_right_to_trigger_it_and_a_page_of_this_airflow(
     send: Callable[..., Response], web: Any
 ) -> None:
     own = "/".join(BASES[web[2]].split("/")[:3])
-    allowed = {None: 401, "viewer": 403, "user": 404, "op": 404, "admin": 404}  # 404: this Airflow has no DAGs
+    allowed = {None: 401, "viewer": 403, "user": 404, "op": 404, "admin": 404}  # 404: this Airflow does not have it
     for role, status in allowed.items():
         for origin in (own, EVIL, "null"):
             answer = send(TRIGGER, role, "POST", origin=origin, json={"logical_date": None})

@@ -97,11 +97,13 @@ async def test_without_a_deployment_it_fires_at_the_moment_and_never_asks_oci(
         slept.append(seconds)
 
     monkeypatch.setattr(deployments.asyncio, "sleep", sleep)
-    trigger = WorkRequestFinishedTrigger(**{**ARGUMENTS, "deployment_id": None, "deadline": LATER})
+    moment = datetime.now(UTC) + timedelta(hours=1)
+    trigger = WorkRequestFinishedTrigger(**{**ARGUMENTS, "deployment_id": None, "deadline": moment.isoformat()})
 
     assert [event.payload async for event in trigger.run()] == [{"deployment_id": None}]
     assert looks == []
-    assert 3500 < slept[-1] <= 3600
+    left = (moment - datetime.now(UTC)).total_seconds()
+    assert left <= slept[-1] <= 3600
 
 
 async def test_it_fires_without_a_connection_which_the_step_reports(

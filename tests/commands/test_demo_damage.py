@@ -59,7 +59,7 @@ FIRST = finding("HOLD", "quality", run="lists") | {"unmeasured": FIRST_RELEASE}
         (SEEN, [FIRST, HELD], True, "HOLD", ["churn"], True, "HOLD of churn"),
         (SEEN, [PASSED], True, "PASS", [], False, f"No gate saw {PLANTED}: all of them passed the release."),
         (SEEN, [PASSED, SLOW], True, "PASS", [], False, "all of them passed"),
-        (SEEN, [PASSED, FIRST], True, "PASS", [], True, "no champion to compare with"),
+        (SEEN, [PASSED, FIRST], True, "PASS", [], True, "without a champion to compare with"),
         (MISSED, [PASSED], True, "PASS", [], True, "they may miss"),
         (MISSED, [HELD], True, "HOLD", ["churn"], True, "asked a person about the damage week-half"),
         (SEEN, [], False, "PASS", [], False, "failed before all gates had judged"),

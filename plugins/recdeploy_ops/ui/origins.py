@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # Triggering, clearing, answering an approval, pausing; "~" stands for any DAG. Below any base URL.
 ROUTE = re.compile(
-    r".*/api/v2/dags(/?|/(~|[A-Za-z0-9_-]+_(retrain|rollback|adopt|housekeeping|monitor))(/.*)?)", re.DOTALL
+    r".*/api/v2/dags(/?|/(~|[A-Za-z0-9_-]+_(retrain|rollback|adopt|freeze|housekeeping|monitor))(/.*)?)", re.DOTALL
 )
 REFUSAL = "This change was not sent by a page of this Airflow, and is refused."
 PORTS = {"http": 80, "https": 443}
