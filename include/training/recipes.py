@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -66,12 +67,18 @@ class Trainer(Protocol):
 class SvdTrainer:
     """ADS's recipe, by the exact engine."""
 
-    recipe: Recipe
+    parameters: Hyperparameters
+    refit: bool
 
     @property
     def factors(self) -> int:
         """Return the number of factors per user and item."""
-        return self.recipe.parameters.factors
+        return self.parameters.factors
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """Return the recipe; the choice of how to learn factors tries it, so memory must have been checked before."""
+        return Recipe(self.parameters, self.refit, choose_fit(self.parameters))
 
     def train(
         self,
@@ -180,8 +187,7 @@ def trainer_of(model: Mapping[str, Any]) -> Trainer:
     if name == "als":
         return AlsTrainer(_chosen(AlsParameters, model), implicit)
     if name == "svd":
-        parameters = _chosen(Hyperparameters, model)
-        return SvdTrainer(Recipe(parameters, bool(model.get("refit", False)), choose_fit(parameters)))
+        return SvdTrainer(_chosen(Hyperparameters, model), bool(model.get("refit", False)))
     raise ValueError(f"{name!r} is not a recipe: svd, ease, als or popularity.")
 
 

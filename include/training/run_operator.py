@@ -101,9 +101,9 @@ def _choose_model(spec: Any, model: Mapping[str, Any]) -> dict[str, Any]:
     _require_memory(spec, model["engine"] if recipe == "svd" else recipe, trainer.factors)
     if not isinstance(trainer, SvdTrainer):
         return {"model": EvidenceModel, "name": recipe, "recipe": recipe, "trainer": trainer}
-    settings = trainer.recipe
     if model["engine"] == "stock":
-        return {"model": StockModel, "parameters": settings.parameters}
+        return {"model": StockModel, "parameters": trainer.parameters}
+    settings = trainer.recipe
     return {"model": ExactModel, "parameters": settings.parameters, "refit": settings.refit, "fit": settings.fit}
 
 
