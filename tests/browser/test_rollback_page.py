@@ -41,7 +41,7 @@ COLOUR = "getComputedStyle(document.querySelector('h1')).color"
 def open_page(page: Page, weeks: Weeks, user: str = "approver") -> None:
     """Sign in, and follow the entry of Airflow's navigation."""
     sign_in(page, weeks.installation.running.airflow_url, user)
-    page.get_by_role("link", name="Recommender").click()
+    page.get_by_role("link", name="Recommender", exact=True).click()
     expect(page.get_by_role("heading", name="product-recommender")).to_be_visible()
 
 
