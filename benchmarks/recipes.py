@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from benchmarks.processes import peak_mb, run_part
 from benchmarks.training_data import COLUMNS, TOP_K, Shape, generate
 from include.training.memory import Size
-from include.training.recipes import trainer_of
+from include.training.recipes import Task, trainer_of
 from include.training.scoring import usable_cpus
 from include.training.tables import read_interactions
 from include.training.trainsets import encode_ratings
@@ -121,7 +121,7 @@ def _rank(name: str, seed: int, train: pd.DataFrame, test: pd.DataFrame) -> tupl
     ratings = encode_ratings(train, *COLUMNS)
     asked = pd.Index(test[COLUMNS[0]].unique())
     started = time.process_time()
-    trained = trainer_of(_model(name)).train(ratings, catalogue, TOP_K, np.random.RandomState(seed))
+    trained = trainer_of(_model(name)).train(Task(ratings, catalogue, TOP_K, np.random.RandomState(seed)))
     lists = trained.ranker.recommend(ratings.user_ids.get_indexer(asked).astype(np.int32), TOP_K, usable_cpus())
     seconds = time.process_time() - started
     relevant = set(zip(test[COLUMNS[0]], test[COLUMNS[1]], strict=True))
@@ -159,7 +159,7 @@ def _train(where: str) -> dict[str, Any]:
     )
     size = Size(len(ratings), len(users), len(items), trainer.factors, TOP_K)
     started = time.process_time()
-    trained = trainer.train(ratings, items, TOP_K, np.random.RandomState(1))
+    trained = trainer.train(Task(ratings, items, TOP_K, np.random.RandomState(1)))
     trained_at = time.process_time()
     trained.ranker.recommend(ratings.user_ids.get_indexer(users).astype(np.int32), TOP_K, usable_cpus())
     kind = "exact" if recipe == "svd" else recipe

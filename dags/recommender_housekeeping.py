@@ -21,12 +21,12 @@ A PERSON. Or no undamaged copy of a version exists to which a rollback may go: n
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
-from recdeploy_ops.notifications.releases import message_callbacks
+from recdeploy_ops.operators.defaults import task_defaults
 from recdeploy_ops.operators.upkeep import HousekeepingOperator
 from recdeploy_ops.settings import name_settings
 
@@ -41,13 +41,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["recommender"],
-    default_args={
-        "owner": "recommender",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=30),
-        "settings_name": SETTINGS_NAME,
-        **message_callbacks(SETTINGS_NAME),
-    },
+    default_args=task_defaults(SETTINGS_NAME),
     params={
         "ended_run": Param(
             None,

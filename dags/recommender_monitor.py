@@ -14,12 +14,12 @@ or OCI refuses to read or take metrics. It changes nothing in production.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow.sdk import DAG
 
-from recdeploy_ops.notifications.releases import message_callbacks
+from recdeploy_ops.operators.defaults import task_defaults
 from recdeploy_ops.operators.upkeep import MonitorOperator
 from recdeploy_ops.settings import find_settings, load_settings, name_settings
 
@@ -35,12 +35,6 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["recommender"],
-    default_args={
-        "owner": "recommender",
-        "retries": 1,
-        "retry_delay": timedelta(seconds=30),
-        "settings_name": SETTINGS_NAME,
-        **message_callbacks(SETTINGS_NAME),
-    },
+    default_args=task_defaults(SETTINGS_NAME, retries=1),
 ) as dag:
     MonitorOperator(task_id="monitor")

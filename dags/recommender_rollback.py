@@ -15,13 +15,13 @@ verified rollback stands and the run is successful: the task's error says what a
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow.sdk import DAG, Param
 
-from recdeploy_ops.notifications.releases import message_callbacks
 from recdeploy_ops.operators.approvals import RequestRollbackApprovalOperator
+from recdeploy_ops.operators.defaults import task_defaults
 from recdeploy_ops.operators.releases import (
     CloseReleaseOperator,
     PlanRollbackOperator,
@@ -42,13 +42,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["recommender"],
-    default_args={
-        "owner": "recommender",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=30),
-        "settings_name": SETTINGS_NAME,
-        **message_callbacks(SETTINGS_NAME),
-    },
+    default_args=task_defaults(SETTINGS_NAME),
     params={
         "version": Param(
             "previous",

@@ -138,7 +138,7 @@ class Session:
         return watch.follow(run_id, decision, comment)
 
     def _require_promotable(self, inspector: Inspector) -> None:
-        """Require that DECISION=promote would not be refused, so that nobody waits for a release in vain.
+        """Require that DECISION=promote would not be refused: nobody then waits for a release that it cannot promote.
 
         Raises:
             DemoError: promotions are frozen, e.g. after a rollback.

@@ -8,6 +8,7 @@ import report_creator as rc
 from surprise.utils import get_rng
 
 from include.training.models import ArrayModel
+from include.training.recipes import Task
 
 if TYPE_CHECKING:
     from include.training.popularity import Ranker
@@ -41,7 +42,7 @@ class EvidenceModel(ArrayModel):
         self._name, self._trainer = recipe, trainer
 
     def _train(self) -> tuple[Ranker, dict[str, Any]]:
-        trained = self._trainer.train(self._ratings, self._catalogue, self.spec.top_k, get_rng(None))
+        trained = self._trainer.train(Task(self._ratings, self._catalogue, self.spec.top_k, get_rng(None)))
         self._write_measures(trained.measures)
         shown = {name: value for name, value in trained.measures.items() if isinstance(value, int | float)}
         return trained.ranker, {"RMSE": "does not apply", "MAE": "does not apply", **shown}

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from include.training.memory import Size, require_memory, require_time
 from include.training.progress import Progress, tell
-from include.training.recipes import trainer_of
+from include.training.recipes import Task, trainer_of
 from include.training.scoring import usable_cpus
 from include.training.tables import read_interactions
 from include.training.trainsets import encode_ratings
@@ -116,7 +116,7 @@ class Side:
         ratings = self._ratings if rest is None else rest
         users = self._users if asked is None else asked
         random = np.random.RandomState(model.seed)
-        trained = self._trainer.train(ratings, self._items, model.depth, random)
+        trained = self._trainer.train(Task(ratings, self._items, model.depth, random))
         codes = ratings.user_ids.get_indexer(users).astype(np.int32)
         lists = trained.ranker.recommend(codes, model.depth, usable_cpus())
         return _as_matrix(lists, len(users), model.depth), trained.measures

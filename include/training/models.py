@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import sys
+from abc import abstractmethod
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,9 +188,9 @@ class ArrayModel(OperatorModel):
         datasets.interactions = self.interactions  # for the report
         self._catalogue = pd.Index(self.items[self.item_id].unique())
 
+    @abstractmethod
     def _train(self) -> tuple[Ranker, dict[str, Any]]:
         """Train, and return what lists items, and the metrics for the report."""
-        raise NotImplementedError
 
     def generate_report(self) -> None:
         """Build the model, and the report if it is requested."""

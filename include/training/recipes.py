@@ -43,6 +43,28 @@ class Trained:
     measures: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Task:
+    """What a training is given.
+
+    Attributes:
+        ratings: all of them.
+        catalogue: distinct item ids; their order decides between items that are equally good and equally popular.
+        longest: the most places of a list.
+        random: the source of random numbers; recipes without chance draw none.
+    """
+
+    ratings: Ratings
+    catalogue: pd.Index[Any]
+    longest: int
+    random: np.random.RandomState
+
+    def collect(self, *, implicit: bool) -> tuple[Evidence, Shelf]:
+        """Return what users took, and the catalogue by popularity, for a recipe that ranks."""
+        evidence = collect_evidence(self.ratings, implicit=implicit)
+        return evidence, Shelf.arrange(evidence, self.ratings.item_ids, self.catalogue, self.longest)
+
+
 class Trainer(Protocol):
     """A recipe with its settings."""
 
@@ -51,15 +73,8 @@ class Trainer(Protocol):
         """Return the number of factors per user and item; 0 if there are none."""
         ...
 
-    def train(self, ratings: Ratings, catalogue: pd.Index[Any], longest: int, random: np.random.RandomState) -> Trained:
-        """Train.
-
-        Args:
-            ratings: all of them.
-            catalogue: distinct item ids; their order decides between items that are equally good and equally popular.
-            longest: the most places of a list.
-            random: the source of random numbers.
-        """
+    def train(self, task: Task) -> Trained:
+        """Train."""
         ...
 
 
@@ -80,19 +95,12 @@ class SvdTrainer:
         """Return the recipe; the choice of how to learn factors tries it, so memory must have been checked before."""
         return Recipe(self.parameters, self.refit, choose_fit(self.parameters))
 
-    def train(
-        self,
-        ratings: Ratings,
-        catalogue: pd.Index[Any],
-        longest: int,  # noqa: ARG002 - as all recipes
-        random: np.random.RandomState,
-    ) -> Trained:
+    def train(self, task: Task) -> Trained:
         """Train; see `Trainer`."""
         with np.errstate(all="ignore"):  # a diverged model is judged, not an error
-            factors, measures = learn(ratings, self.recipe, random, TEST_SHARE, lambda: lambda: None)
-            return Trained(
-                Scorer(ratings, factors, catalogue), {name: float(value) for name, value in asdict(measures).items()}
-            )
+            factors, measures = learn(task.ratings, self.recipe, task.random, TEST_SHARE, lambda: lambda: None)
+            ranker = Scorer(task.ratings, factors, task.catalogue)
+        return Trained(ranker, {name: float(value) for name, value in asdict(measures).items()})
 
 
 @dataclass(frozen=True)
@@ -102,16 +110,9 @@ class EaseTrainer:
     implicit: bool
     factors: int = 0
 
-    def train(
-        self,
-        ratings: Ratings,
-        catalogue: pd.Index[Any],
-        longest: int,
-        random: np.random.RandomState,  # noqa: ARG002 - equal rows give an equal model
-    ) -> Trained:
+    def train(self, task: Task) -> Trained:
         """Train; see `Trainer`."""
-        evidence = collect_evidence(ratings, implicit=self.implicit)
-        shelf = Shelf.arrange(evidence, ratings.item_ids, catalogue, longest)
+        evidence, shelf = task.collect(implicit=self.implicit)
         choice = choose_regularization(evidence, Progress("Tried", len(GRID), "regularizations").advance)
         tell(f"Regularization {choice.regularization:g}, chosen with {choice.users:,} users")
         parts = Progress("Solved", PARTS, "parts of the item-item matrix")
@@ -122,7 +123,7 @@ class EaseTrainer:
             "choice_users": choice.users,
             "choice_ndcg": {f"{tried:g}": quality for tried, quality in choice.quality.items()},
         }
-        return Trained(_ranker(scorer, shelf, evidence, ratings, implicit=self.implicit), measures)
+        return Trained(_ranker(scorer, shelf, evidence, task.ratings, implicit=self.implicit), measures)
 
 
 @dataclass(frozen=True)
@@ -132,19 +133,12 @@ class PopularityTrainer:
     implicit: bool
     factors: int = 0
 
-    def train(
-        self,
-        ratings: Ratings,
-        catalogue: pd.Index[Any],
-        longest: int,
-        random: np.random.RandomState,  # noqa: ARG002 - equal rows give an equal model
-    ) -> Trained:
+    def train(self, task: Task) -> Trained:
         """Train; see `Trainer`."""
-        evidence = collect_evidence(ratings, implicit=self.implicit)
-        shelf = Shelf.arrange(evidence, ratings.item_ids, catalogue, longest)
+        evidence, shelf = task.collect(implicit=self.implicit)
         nothing = Evidence(evidence.matrix, np.zeros_like(evidence.popularity))
         scorer = EvidenceScorer(nothing, np.zeros((0, len(shelf.positions)), np.float32), shelf.columns)
-        return Trained(_ranker(scorer, shelf, evidence, ratings, implicit=self.implicit), {"finite": True})
+        return Trained(_ranker(scorer, shelf, evidence, task.ratings, implicit=self.implicit), {"finite": True})
 
 
 @dataclass(frozen=True)
@@ -159,15 +153,14 @@ class AlsTrainer:
         """Return the number of factors per user and item."""
         return self.parameters.factors
 
-    def train(self, ratings: Ratings, catalogue: pd.Index[Any], longest: int, random: np.random.RandomState) -> Trained:
+    def train(self, task: Task) -> Trained:
         """Train; see `Trainer`."""
-        evidence = collect_evidence(ratings, implicit=self.implicit)
-        shelf = Shelf.arrange(evidence, ratings.item_ids, catalogue, longest)
+        evidence, shelf = task.collect(implicit=self.implicit)
         epochs = Progress("Fitted", self.parameters.epochs, "epochs")
-        factors = fit_als(evidence, self.parameters, random, usable_cpus(), epochs.advance)
-        scorer = Scorer(ratings, factors, catalogue[shelf.positions], predicts_ratings=False)
+        factors = fit_als(evidence, self.parameters, task.random, usable_cpus(), epochs.advance)
+        scorer = Scorer(task.ratings, factors, task.catalogue[shelf.positions], predicts_ratings=False)
         finite = all(bool(np.isfinite(np.sum(values))) for values in factors.learned())
-        return Trained(_ranker(scorer, shelf, evidence, ratings, implicit=self.implicit), {"finite": finite})
+        return Trained(_ranker(scorer, shelf, evidence, task.ratings, implicit=self.implicit), {"finite": finite})
 
 
 def trainer_of(model: Mapping[str, Any]) -> Trainer:

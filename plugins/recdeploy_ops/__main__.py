@@ -38,7 +38,6 @@ from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.oci_clients.callers import name_caller
 from recdeploy_ops.oci_clients.profiles import find_profile
 from recdeploy_ops.oci_clients.sessions import OciSession
-from recdeploy_ops.rollbacks.freeze_switches import turn_switch
 from recdeploy_ops.rollbacks.terminal import DONE, NOT_DONE, TerminalRollback, explain_interruption
 from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, Settings, load_settings
@@ -46,6 +45,7 @@ from recdeploy_ops.storage.backups import list_backups, list_unverified
 from recdeploy_ops.storage.keys import LEDGER
 from recdeploy_ops.storage.roots import open_store
 from recdeploy_ops.upkeep.commands import COMMANDS, add_commands, run_command
+from recdeploy_ops.upkeep.freezes import turn_switch
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext

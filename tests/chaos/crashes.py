@@ -479,7 +479,7 @@ class Worker:
         OciSession._client = named  # type: ignore[method-assign]
         sessions.ATTEMPTS = crash.attempts
         if crash.attempts == 1:
-            sessions._retry_strategy = oci.retry.NoneRetryStrategy
+            sessions.retry_strategy = oci.retry.NoneRetryStrategy
 
     def _wait_for_answers(self) -> None:
         """Wait until the emulator has answered the requests whose client has gone."""

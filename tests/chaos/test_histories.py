@@ -114,7 +114,7 @@ class Shop(RuleBasedStateMachine):
         self.begin()
 
     def answer_promote(self):
-        """Let a person promote; while promotions are frozen, first in vain."""
+        """Let a person promote; while promotions are frozen, that is refused first."""
         self.run.ask(attempt=1)
         if self.context.refresh().freezes:
             self.note("promote, which is refused while frozen")

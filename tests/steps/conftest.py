@@ -130,7 +130,7 @@ def context(settings, profile_fields):
 @pytest.fixture
 def no_retries(monkeypatch):
     """Let the SDK send no request again, and not wait where it does so nevertheless, as in lists of many pages."""
-    monkeypatch.setattr(sessions, "_retry_strategy", lambda *_: oci.retry.NoneRetryStrategy())
+    monkeypatch.setattr(sessions, "retry_strategy", lambda *_: oci.retry.NoneRetryStrategy())
     monkeypatch.setattr(oci.retry.retry, "time", SimpleNamespace(**{**vars(time), "sleep": lambda _: None}))
 
 

@@ -3,8 +3,8 @@
 import pytest
 from steps.factories import adopt, delete_stored, lose_ledger
 
-from recdeploy_ops.domain.comparisons import compare_facts
 from recdeploy_ops.domain.errors import MissingInputError
+from recdeploy_ops.domain.version_differences import compare_facts
 from recdeploy_ops.evaluation.version_facts import SECTIONS, read_facts
 
 

@@ -15,7 +15,7 @@ from include.training.als import AlsParameters, fit_als
 from include.training.ease_models import GRID, choose_regularization, fit_ease
 from include.training.evidence import collect_evidence, weigh_counts
 from include.training.popularity import Shelf, rate, scale_of
-from include.training.recipes import trainer_of
+from include.training.recipes import Task, trainer_of
 from include.training.trainsets import Ratings
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def test_neither_threads_nor_the_other_users_of_a_block_change_a_bit(monkeypatch
 def test_of_equal_scores_the_more_popular_item_is_listed_first() -> None:
     pairs = [(0, 3), (1, 3), (2, 3), (0, 1), (1, 1), (2, 0)]
     ratings = ratings_of(pairs, users=4, items=6)
-    trained = trainer_of({"recipe": "popularity"}).train(ratings, pd.Index(range(8)), 8, np.random.RandomState(0))
+    trained = trainer_of({"recipe": "popularity"}).train(Task(ratings, pd.Index(range(8)), 8, np.random.RandomState(0)))
 
     lists = trained.ranker.recommend(np.int32([3, 0, -1]), 4)
 
@@ -139,7 +139,7 @@ def test_a_returned_purchase_is_no_evidence_and_not_recommended_again() -> None:
     pairs = [(user, item) for user in range(6) for item in range(3)] + [(6, 0), (7, 1)]
     ratings = ratings_of(pairs, 8, 4, [1.0] * 18 + [0.0, 1.0])
     trained = trainer_of({"recipe": "ease", "implicit": True}).train(
-        ratings, pd.RangeIndex(4), 4, np.random.RandomState(0)
+        Task(ratings, pd.RangeIndex(4), 4, np.random.RandomState(0))
     )
     lists = trained.ranker.recommend(np.int32([6]), 4)
     assert lists.items.tolist() == [1, 2, 3]

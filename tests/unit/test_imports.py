@@ -27,7 +27,7 @@ ALLOWED = {
         *("scipy", "surprise", "threadpoolctl"),
         "include.training",
     },
-    "dags": {"airflow.sdk", "recdeploy_ops.notifications", "recdeploy_ops.operators", "recdeploy_ops.settings"},
+    "dags": {"airflow.sdk", "recdeploy_ops.operators", "recdeploy_ops.settings"},
 }
 
 

@@ -7,10 +7,10 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.comparisons import Facts, flatten
 from recdeploy_ops.domain.errors import KeyNotFoundError, MissingInputError
 from recdeploy_ops.domain.events import CandidateEvaluated, DataExtracted, ModelTrained
 from recdeploy_ops.domain.gates.scales import Scale
+from recdeploy_ops.domain.version_differences import Facts, flatten
 from recdeploy_ops.evaluation.release_report import RUNS
 from recdeploy_ops.evaluation.report_numbers import describe_numbers
 from recdeploy_ops.evaluation.stored_reports import read_report

@@ -201,11 +201,31 @@ class Monitoring:
 
     def _points(self, query: str, first: datetime, until: datetime) -> Sequence[float]:
         """Return the values of the windows that end from the first moment on and before the other, a minute apart."""
-        import oci.monitoring.models as sdk
+        return [value for _, value in read_windows(self._client, self._compartment, query, (first, until), "1m")]
 
-        details = sdk.SummarizeMetricsDataDetails(
-            namespace=DEPLOYMENTS, query=query, start_time=first, end_time=until, resolution="1m"
-        )
-        with calling(f"read {query}"):
-            streams = self._client.summarize_metrics_data(self._compartment, details).data
-        return [point.value for stream in streams for point in stream.aggregated_datapoints]
+
+def read_windows(
+    client: Any, compartment: str, query: str, period: tuple[datetime, datetime], step: str
+) -> list[tuple[datetime, float]]:
+    """Return what a query over a deployment's metrics gives: the end of each window, UTC, and its value.
+
+    Args:
+        client: the SDK's, which reads.
+        compartment: OCID.
+        query: in the Monitoring Query Language.
+        period: the windows that end from the first moment on, and before the other.
+        step: from one window to the next, ``1m`` or ``1h``.
+
+    Raises:
+        CloudRefusedError: the metrics may not be read.
+        CloudUnavailableError: Monitoring does not answer.
+    """
+    import oci.monitoring.models as sdk
+
+    first, until = period
+    details = sdk.SummarizeMetricsDataDetails(
+        namespace=DEPLOYMENTS, query=query, start_time=first, end_time=until, resolution=step
+    )
+    with calling(f"read {query}"):
+        streams = client.summarize_metrics_data(compartment, details).data
+    return [(point.timestamp, point.value) for stream in streams for point in stream.aggregated_datapoints]

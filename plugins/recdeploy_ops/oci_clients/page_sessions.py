@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 from recdeploy_ops.oci_clients import sessions
@@ -19,13 +18,6 @@ class PageSession(OciSession):
         profile: how to reach OCI.
     """
 
-    @cached_property
-    def monitoring(self) -> Any:
-        """Return the Monitoring client, for reading metrics."""
-        import oci.monitoring
-
-        return self._client(oci.monitoring.MonitoringClient, "monitoring")
-
     def _client(self, client_class: Any, name: str, **options: Any) -> Any:
-        soon = {"timeout": TIMEOUTS, "retry_strategy": sessions._retry_strategy(TOTAL_SECONDS)}
+        soon = {"timeout": TIMEOUTS, "retry_strategy": sessions.retry_strategy(TOTAL_SECONDS)}
         return super()._client(client_class, name, **{**soon, **options})

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.oci_clients.sessions import calling
+from recdeploy_ops.oci_clients.monitoring import read_windows
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from recdeploy_ops.oci_clients.page_sessions import PageSession
+    from recdeploy_ops.oci_clients.sessions import OciSession
 
-NAMESPACE = "oci_datascience_modeldeploy"
 HOURS = 24
 # Metric, further dimension and statistic of each measure; one window is an hour.
 MEASURES = {
@@ -46,7 +45,7 @@ class MeasuredHour:
     p95: float | None = None
 
 
-def read_production_metrics(session: PageSession, deployment_id: str, now: datetime) -> list[MeasuredHour]:
+def read_production_metrics(session: OciSession, deployment_id: str, now: datetime) -> list[MeasuredHour]:
     """Return the last `HOURS` hours of a deployment, oldest first; those without any data are left out.
 
     Args:
@@ -59,31 +58,13 @@ def read_production_metrics(session: PageSession, deployment_id: str, now: datet
         CloudUnavailableError: OCI does not answer.
     """
     measured: dict[str, dict[str, float]] = {}
+    client = session.monitoring(posts=False)
+    period = (now - timedelta(hours=HOURS - 1), now + timedelta(minutes=1))  # the end is not included itself
     for name, (metric, dimension, statistic) in MEASURES.items():
         query = f'{metric}[1h]{{resourceId = "{deployment_id}"{dimension}}}.grouping().{statistic}'
-        for end, value in _summarize(session, query, now).items():
-            measured.setdefault(end, {})[name] = value
+        for end, value in read_windows(client, session.profile.compartment_id, query, period, "1h"):
+            measured.setdefault(end.isoformat(timespec="seconds"), {})[name] = value
     for hour in measured.values():
         if "requests" in hour:
             hour.setdefault("failures", 0.0)
     return [MeasuredHour(end, **measured[end]) for end in sorted(measured)]
-
-
-def _summarize(session: PageSession, query: str, now: datetime) -> dict[str, float]:
-    """Return the values of a query by the ends of their hours."""
-    import oci.monitoring.models as sdk
-
-    details = sdk.SummarizeMetricsDataDetails(
-        namespace=NAMESPACE,
-        query=query,
-        start_time=now - timedelta(hours=HOURS - 1),
-        end_time=now + timedelta(minutes=1),  # not included itself
-        resolution="1h",
-    )
-    with calling(f"read the metric {query.partition('[')[0]}"):
-        streams = session.monitoring.summarize_metrics_data(session.profile.compartment_id, details).data
-    return {
-        point.timestamp.isoformat(timespec="seconds"): point.value
-        for stream in streams
-        for point in stream.aggregated_datapoints
-    }

@@ -136,14 +136,14 @@ class OciSession:
         """Return the client that reads secrets of OCI Vault."""
         import oci.secrets
 
-        return self._client(oci.secrets.SecretsClient, "secrets", retry_strategy=_retry_strategy(SECRET_SECONDS))
+        return self._client(oci.secrets.SecretsClient, "secrets", retry_strategy=retry_strategy(SECRET_SECONDS))
 
     @cached_property
     def vaults(self) -> Any:
         """Return the client that lists secrets of OCI Vault."""
         import oci.vault
 
-        return self._client(oci.vault.VaultsClient, "vaults", retry_strategy=_retry_strategy(SECRET_SECONDS))
+        return self._client(oci.vault.VaultsClient, "vaults", retry_strategy=retry_strategy(SECRET_SECONDS))
 
     def monitoring(self, *, posts: bool) -> Any:
         """Return a Monitoring client; one that posts metrics has OCI's endpoint for that."""
@@ -193,7 +193,7 @@ class OciSession:
 
         defaults: dict[str, Any] = {
             "timeout": TIMEOUTS,
-            "retry_strategy": _retry_strategy(),
+            "retry_strategy": retry_strategy(),
             # One breaker for each client: with the SDK's shared default, one failing service would stop all others.
             "circuit_breaker_strategy": oci.circuit_breaker.CircuitBreakerStrategy(name=f"{name}-{id(self)}"),
         }
@@ -243,7 +243,7 @@ def calling(what: str) -> Iterator[None]:
         raise CloudUnavailableError(f"OCI failed too often; not sending the request to {what}: {err}") from err
 
 
-def _retry_strategy(total_seconds: float = 120) -> Any:
+def retry_strategy(total_seconds: float = 120) -> Any:
     """Return the strategy for all requests: each may be repeated, as every mutation has a retry token or an etag.
 
     No request is repeated after `total_seconds`. Unlike the SDK's default, it does not retry 409: an update that waits

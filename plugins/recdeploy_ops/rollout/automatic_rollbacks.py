@@ -50,7 +50,8 @@ def advance_automatic_rollback(context: ReleaseContext) -> Waiting | RolledBack:
         if isinstance(production, Waiting):
             return production
         done = _record(context, production, target)
-    after_automatic_rollback(context, done)
+    log.error("v%s was rolled back automatically: v%s serves at %s, verified.", release.version, done.version, done.url)
+    log.error("Why: %s", done.reason)
     return done
 
 
@@ -65,21 +66,6 @@ def advance_interrupted_rollback(context: ReleaseContext) -> Waiting | None:
         return None
     outcome = advance_automatic_rollback(context)
     return outcome if isinstance(outcome, Waiting) else None
-
-
-def after_automatic_rollback(context: ReleaseContext, done: RolledBack) -> None:
-    """Say what was done, after production was verified to serve the previous champion.
-
-    It is called at least once for each automatic rollback, and again after a crash: what follows a rollback belongs
-    here.
-    """
-    log.error(
-        "v%s was degraded and was rolled back automatically: v%s serves at %s, verified. Why: %s",
-        context.release.version,
-        done.version,
-        done.url,
-        done.reason,
-    )
 
 
 def _previous_of(context: ReleaseContext) -> int:

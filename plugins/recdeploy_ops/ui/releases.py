@@ -9,13 +9,13 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query, Response
 
 from recdeploy_ops.approvals.pages import find_page_key
 from recdeploy_ops.context import utc_now
-from recdeploy_ops.domain.comparisons import compare_facts
 from recdeploy_ops.domain.entries import Entry
 from recdeploy_ops.domain.errors import MissingInputError, RecdeployError
 from recdeploy_ops.domain.events import Promoted
 from recdeploy_ops.domain.promotions import Call, list_calls
 from recdeploy_ops.domain.release_status import describe_progress
 from recdeploy_ops.domain.timelines import summarise_releases
+from recdeploy_ops.domain.version_differences import compare_facts
 from recdeploy_ops.evaluation.release_report import RUNS
 from recdeploy_ops.evaluation.version_facts import read_facts
 from recdeploy_ops.ledger.ledger import Ledger

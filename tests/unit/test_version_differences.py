@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recdeploy_ops.domain.comparisons import ABSENT, compare_facts, flatten
+from recdeploy_ops.domain.version_differences import ABSENT, compare_facts, flatten
 
 
 def test_only_what_differs_is_shown_in_the_order_of_the_first() -> None:
