@@ -4,12 +4,12 @@
 ARG PYTHON_VERSION=3.12
 
 FROM python:${PYTHON_VERSION}-slim-bookworm AS packages
-ARG UV_VERSION=0.13.9
 # Some packages are compiled where no wheel fits the machine.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc g++ libc6-dev \
     && rm -rf /var/lib/apt/lists/*
-RUN pip install --no-cache-dir "uv==${UV_VERSION}"
+COPY scripts/uv.txt /tmp/uv.txt
+RUN pip install --no-cache-dir --require-hashes --no-deps --requirement /tmp/uv.txt
 RUN uv venv /opt/recdeploy/venv
 COPY requirements.txt /tmp/requirements.txt
 RUN uv pip sync --no-cache --python /opt/recdeploy/venv/bin/python \

@@ -135,3 +135,6 @@ lock: setup ## Resolve pyproject.toml into the two locks (needs uv; ARGS=--upgra
 	  $(ARGS) --output-file requirements.txt pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --constraint requirements.txt --group dev $(ARGS) --output-file requirements-dev.txt pyproject.toml
+	@uv_lock=$$(grep -v '^#' scripts/uv.txt | grep -o '^uv==[0-9.]*') && echo "$$uv_lock" \
+	  | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \
+	  $(ARGS) --output-file scripts/uv.txt

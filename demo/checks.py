@@ -15,7 +15,7 @@ from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.events import ModelTrained
 from recdeploy_ops.evaluation.release_report import RUNS
 from recdeploy_ops.evaluation.stored_reports import read_report
-from recdeploy_ops.ledger.ledger import Ledger
+from recdeploy_ops.ledger.opening import open_ledger
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.storage.bundles import open_bundle
 from recdeploy_ops.storage.roots import open_store
@@ -64,7 +64,7 @@ class Inspector:
 
     def state(self) -> LedgerState:
         """Return the state of the ledger."""
-        return Ledger(self._objects, self._settings.project_name, utc_now).read()
+        return open_ledger(self._settings, self._objects, utc_now).read()
 
     def production(self) -> Endpoint | None:
         """Return the production deployment, if there is one."""

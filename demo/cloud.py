@@ -44,11 +44,17 @@ class Cloud:
     """The tenancy behind the emulator's address.
 
     Args:
-        ready: what the emulator's ready file says: ``url``, ``config_file``, ``compartment_id``.
+        ready: what the emulator's ready file says: ``url``, ``config_file``, ``compartment_id``, ``token``.
+
+    Attributes:
+        url: of the emulator.
+        control_token: allows orders to the emulator's control plane.
+        compartment: OCID.
     """
 
     def __init__(self, ready: Mapping[str, Any]) -> None:
         self.url = str(ready["url"]).rstrip("/")
+        self.control_token = str(ready["token"])
         self.compartment = str(ready["compartment_id"])
         self._config = oci.config.from_file(ready["config_file"])
         options: dict[str, Any] = {

@@ -22,13 +22,15 @@ class Credentials:
     """A user's API key, and the configuration file that lets the SDK sign with it.
 
     `session_key_id` is the same key's id as ``oci session authenticate`` leaves it: profile SESSION of that file. OCI's
-    token is a JWT that expires; this one is any text, and never does.
+    token is a JWT that expires; this one is any text, and never does. `control_token` allows orders to the control
+    plane; it is not OCI's.
     """
 
     config_file: Path
     key_id: str
     session_key_id: str
     public_key: rsa.RSAPublicKey
+    control_token: str
 
 
 def load_credentials(folder: Path) -> Credentials:
@@ -39,13 +41,19 @@ def load_credentials(folder: Path) -> Credentials:
     fingerprint = _fingerprint(key.public_key())
     config_file = folder.resolve() / "config"
     lines = ["[DEFAULT]", f"user={USER}", f"fingerprint={fingerprint}", f"tenancy={TENANCY}"]
-    token_file = folder.resolve() / "token"
-    if not token_file.exists():
-        _write_private(token_file, secrets.token_urlsafe(32).encode())
+    token_file, control_file = (_make_token(folder.resolve() / name) for name in ("token", "control_token"))
     lines += [f"region={REGION}", f"key_file={key_file}", "", "[SESSION]", f"security_token_file={token_file}", ""]
-    _write_private(config_file, "\n".join(lines).encode())
+    write_private(config_file, "\n".join(lines).encode())
     token = token_file.read_text(encoding="utf-8")
-    return Credentials(config_file, f"{TENANCY}/{USER}/{fingerprint}", f"ST${token}", key.public_key())
+    control = control_file.read_text(encoding="utf-8")
+    return Credentials(config_file, f"{TENANCY}/{USER}/{fingerprint}", f"ST${token}", key.public_key(), control)
+
+
+def _make_token(path: Path) -> Path:
+    """Return the path of a token, generated on first use."""
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(32).encode())
+    return path
 
 
 def _read_key(path: Path) -> rsa.RSAPrivateKey:
@@ -58,7 +66,7 @@ def _read_key(path: Path) -> rsa.RSAPrivateKey:
 def _generate_key(path: Path) -> rsa.RSAPrivateKey:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    _write_private(path, pem)
+    write_private(path, pem)
     return key
 
 
@@ -69,9 +77,9 @@ def _fingerprint(key: rsa.RSAPublicKey) -> str:
     return ":".join(digest[index : index + 2] for index in range(0, len(digest), 2))
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Write a file atomically that only its owner can read."""
-    temporary = path.with_suffix(".new")
+    temporary = path.with_name(f"{path.name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

@@ -12,10 +12,12 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
 from oci_emulator.app import create_app
+from oci_emulator.credentials import write_private
 from oci_emulator.emulator import Emulator
 
 _GRACE_SECONDS = 1
@@ -54,7 +56,7 @@ async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
     emulator = Emulator(settings.data_dir.resolve(), url, settings.compartments)
     server = _AnnouncingServer(
         uvicorn.Config(
-            create_app(emulator),
+            create_app(emulator, _names_of(settings, host)),
             http=emulator.connections.protocol(),
             lifespan="off",
             ws="none",
@@ -79,6 +81,12 @@ async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
             settings.ready_file.unlink(missing_ok=True)
 
 
+def _names_of(settings: ServerSettings, host: str) -> set[str]:
+    """Return the hosts that requests may name: where it listens, as given and as an address, and its public one."""
+    public = urlsplit(settings.public_url).hostname if settings.public_url else None
+    return {settings.host, host, public or host}
+
+
 class _AnnouncingServer(uvicorn.Server):
     """A server that announces when it accepts connections."""
 
@@ -99,11 +107,10 @@ def _announce(settings: ServerSettings, emulator: Emulator) -> None:
         "config_file": str(emulator.credentials.config_file),
         "compartment_id": next(iter(emulator.tenancy.compartments)),
         "namespace": emulator.tenancy.namespace,
+        "token": emulator.credentials.control_token,
     }
     if settings.ready_file:
-        temporary = settings.ready_file.with_name(f"{settings.ready_file.name}.new")
-        temporary.write_text(json.dumps(facts), encoding="utf-8")
-        temporary.replace(settings.ready_file)
+        write_private(settings.ready_file, json.dumps(facts).encode())
     sys.stdout.write(f"OCI emulator at {emulator.url}, data in {emulator.data_dir}\n")
     sys.stdout.flush()
 

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from oci_emulator.guards import TOKEN_HEADER
+
 # Generous: an ended process is noticed at once, and on a busy machine everything is late.
 START_SECONDS = 300.0
 STOP_SECONDS = 10.0
@@ -42,6 +44,7 @@ class RunningEmulator:
         self.config_file: str = facts["config_file"]
         self.compartment_id: str = facts["compartment_id"]
         self.namespace: str = facts["namespace"]
+        self.control_token: str = facts["token"]
 
     @property
     def config(self) -> dict[str, str]:
@@ -145,7 +148,7 @@ class RunningEmulator:
             f"{self.url}/_emulator/{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"content-type": "application/json"},
+            headers={"content-type": "application/json", TOKEN_HEADER: self.control_token},
         )
         try:
             with urllib.request.urlopen(request, timeout=ORDER_SECONDS) as response:  # noqa: S310 - always http
@@ -194,7 +197,7 @@ def running_emulator(
         (emulator or RunningEmulator(process, folder, _NO_FACTS)).stop()
 
 
-_NO_FACTS = dict.fromkeys(("pid", "url", "config_file", "compartment_id", "namespace"), "")
+_NO_FACTS = dict.fromkeys(("pid", "url", "config_file", "compartment_id", "namespace", "token"), "")
 
 
 def _wait_until_ready(process: "subprocess.Popen[str]", ready_file: Path, log_path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 LOCK=requirements-dev.txt
 STAMP=.venv/.recdeploy
-UV_VERSION=0.13.9
+UV_LOCK=scripts/uv.txt
 
 # Unset personal settings that would break the hashes, the target or the compilation.
 # Indexes, certificates, proxies and caches stay as they are.
@@ -123,7 +123,8 @@ if [ "$fresh" = yes ]; then
       "Debian and Ubuntu: apt-get install python3-venv. Or install uv (https://docs.astral.sh/uv/) first."
     say "uv is not on PATH: putting one into .venv/bootstrap"
     # In a folder of its own, so that the environment has exactly the packages of the lock.
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --target .venv/bootstrap "uv==$UV_VERSION" ||
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+      --target .venv/bootstrap --requirement "$UV_LOCK" ||
       say "uv cannot be installed; continuing with pip, which takes longer"
   fi
 fi

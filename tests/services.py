@@ -33,6 +33,7 @@ from demo.releases import ReleaseRun, last_error
 from demo.scheduler_log import PARKED
 from demo.services import Services
 from demo.store import write_store
+from oci_emulator.guards import TOKEN_HEADER
 from recdeploy_ops.context import ReleaseContext, open_context, utc_now
 from recdeploy_ops.domain.events import Event, EventType, ModelTrained
 from recdeploy_ops.ledger.ledger import Ledger
@@ -408,16 +409,19 @@ class Installation:
         return [str(path) for path in self.home.storage.rglob(".partial*")]
 
     def order_fault(self, operation: str, kind: str, **details: Any) -> None:
-        order = {"operation": operation, "kind": kind, **details}
-        httpx.post(f"{self.cloud.url}/_emulator/faults", json=order, trust_env=False).raise_for_status()
+        self._control("POST", "faults", json={"operation": operation, "kind": kind, **details})
 
     def clear_faults(self) -> None:
-        httpx.delete(f"{self.cloud.url}/_emulator/faults", trust_env=False).raise_for_status()
+        self._control("DELETE", "faults")
 
     def calls(self, operation: str) -> list[dict[str, Any]]:
-        url = f"{self.cloud.url}/_emulator/calls"
-        calls: list[dict[str, Any]] = httpx.get(url, params={"operation": operation}, trust_env=False).json()
+        calls: list[dict[str, Any]] = self._control("GET", "calls", params={"operation": operation})
         return calls
+
+    def _control(self, method: str, path: str, **sent: Any) -> Any:
+        """Give an order to the emulator's control plane, and return its answer."""
+        url, headers = f"{self.cloud.url}/_emulator/{path}", {TOKEN_HEADER: self.cloud.control_token}
+        return httpx.request(method, url, headers=headers, trust_env=False, **sent).raise_for_status().json()
 
     def airflow_processes(self) -> list[psutil.Process]:
         return Service("airflow", self.home.path).processes()

@@ -18,6 +18,8 @@ from shared_services import keep_running
 from demo.homes import DAG_ID
 from demo.store import generate_store
 from recdeploy_ops.approvals.pages import find_page
+from recdeploy_ops.context import utc_now
+from recdeploy_ops.ledger.opening import open_ledger
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.storage.keys import run_prefix
 
@@ -144,8 +146,8 @@ class Weeks:
     def _look(self, run_id: str, seen: EndedRun) -> Judged:
         """Return the report of a run beside what is visible of it."""
         store = self.installation.objects
-        project = load_settings(self.installation.home.settings).project_name
-        page = find_page(store, project, DAG_ID, run_id)
+        settings = load_settings(self.installation.home.settings)
+        page = find_page(store, open_ledger(settings, store, utc_now), DAG_ID, run_id)
         keys = [stored.key for stored in store.list(f"{run_prefix(run_id, 'report')}/") if stored.key.endswith(".html")]
         [key] = [key for key in keys if store.read(key) == page]
         report = json.loads(store.read(f"{key.removesuffix('.html')}.json"))

@@ -4,8 +4,9 @@
 unpin | erase``, each with ``--help``.
 
 It reads the storage of the settings file that ``RECDEPLOY_SETTINGS`` names. Exit codes: 0; 1 if the ledger is damaged
-or, for ``verify``, does not exist; 2 if ``verify`` finds the entries whole but cannot compare them with the tags in
-OCI, so that a truncated ledger would not be noticed; 3 if nothing could be checked (settings, storage, credentials, the
+or, for ``verify``, does not exist; 2 if ``verify`` finds the entries whole but has not compared them with a tag in OCI,
+because OCI cannot be asked or no deployment has the tag that there should be, so that a ledger which was rewritten
+would not be noticed; 3 if nothing could be checked (settings, storage, credentials, the
 storage of another project, an unknown command).
 
 Exit codes of ``rollback``: 0 if production was verified to serve the version; 1 if it was not rolled back and
@@ -33,33 +34,27 @@ from recdeploy_ops.domain.release_plan import PREVIOUS
 from recdeploy_ops.domain.release_status import describe_backups, describe_history, dump_history, summarise
 from recdeploy_ops.domain.remedies import Audience
 from recdeploy_ops.domain.terminal_rollbacks import RollbackRequest, plan_rollback
-from recdeploy_ops.ledger.audits import audit
-from recdeploy_ops.ledger.ledger import Ledger
+from recdeploy_ops.ledger.opening import open_ledger
 from recdeploy_ops.oci_clients.callers import name_caller
 from recdeploy_ops.oci_clients.profiles import find_profile
 from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.rollbacks.terminal import DONE, NOT_DONE, TerminalRollback, explain_interruption
-from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.settings import DEFAULT_PATH, SETTINGS_VARIABLE, Settings, load_settings
 from recdeploy_ops.storage.backups import list_backups, list_unverified
-from recdeploy_ops.storage.keys import LEDGER
 from recdeploy_ops.storage.roots import open_store
 from recdeploy_ops.upkeep.commands import COMMANDS, add_commands, run_command
 from recdeploy_ops.upkeep.freezes import turn_switch
+from recdeploy_ops.upkeep.verifying import FAULTY, WHOLE, verify
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.ledger.ledger import Ledger
     from recdeploy_ops.storage.stores import Store
 
-WHOLE, FAULTY, NOT_COMPARED, NOT_CHECKED = 0, 1, 2, 3
+NOT_CHECKED = 3
 FREEZE, RESUME = "freeze", "resume"
 UNVERIFIED = "not verified: made by another manager"
 INTERRUPTED = 130  # a shell's exit code after Ctrl-C
-DAMAGED = "The ledger is damaged. Run the DAG recommender_adopt to rebuild it from OCI."
-ELSEWHERE = (
-    "Production has a ledger that is not in this storage. Correct the setting storage; only if that ledger is lost, "
-    "run the DAG recommender_adopt to rebuild it from OCI."
-)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,10 +69,10 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command in COMMANDS:
             return _keep(settings, options)
         store = _open(settings)
-        ledger = Ledger(store, settings.project_name, utc_now)
+        ledger = open_ledger(settings, store, utc_now)
         ledger.require_project()
         if options.command == "verify":
-            return _verify(settings, store)
+            return _verify(settings, store, ledger)
         _show(settings, store, ledger, options)
     except RecdeployError as err:
         _print_error(err)
@@ -229,34 +224,14 @@ def _is_confirmed() -> bool:
     return False
 
 
-def _verify(settings: Settings, store: Store) -> int:
-    """Print the result for the ledger's own entries first, then for OCI's tags, which may be unavailable."""
+def _verify(settings: Settings, store: Store, ledger: Ledger) -> int:
+    """Verify the ledger; what reads the tags is opened only when they are compared, as OCI may be unavailable."""
+
+    def open_tenancy() -> ReleaseContext:
+        return open_context(settings, store, OciSession(find_profile(settings.connections.oci)), "verify")
+
     print(_describe_project(settings, store))
-    faults = audit(store, tagged_heads={})
-    count = sum(1 for stored in store.list(LEDGER) if stored.key.endswith(".json"))
-    if not faults and not count:
-        print(_explain_nothing(store))
-    for fault in faults:
-        print(fault)
-    if count and not faults:
-        print(f"The ledger's {count} entries are whole.")
-    try:
-        session = OciSession(find_profile(settings.connections.oci))
-        heads = find_tagged_heads(open_context(settings, store, session, "verify"))
-    except RecdeployError as err:
-        err.audience = Audience.TERMINAL
-        print(
-            f"The tags could not be compared: {err}\nEntries cut off together with the snapshot would not be noticed."
-        )
-        return FAULTY if faults or not count else NOT_COMPARED
-    more_faults = [fault for fault in audit(store, tagged_heads=heads) if fault not in faults]
-    for fault in more_faults:
-        print(fault)
-    if faults or more_faults:
-        print(DAMAGED if count else ELSEWHERE)
-        return FAULTY
-    print(f"It agrees with the tags of {' and '.join(heads)}." if heads else "No deployment has a tag to compare.")
-    return WHOLE if count else FAULTY
+    return verify(store, ledger, open_tenancy, partial(print, flush=True), _explain_nothing(store))
 
 
 def _print_error(err: RecdeployError) -> None:

@@ -12,11 +12,12 @@ from recdeploy_ops.domain.freezes import require_not_frozen
 from recdeploy_ops.domain.ledger_state import require_lock
 from recdeploy_ops.domain.switching import WHILE_SWITCHING
 from recdeploy_ops.domain.tries import ONLY_TRY, Tries
-from recdeploy_ops.ledger.ledger import Ledger
+from recdeploy_ops.ledger.opening import open_ledger
 from recdeploy_ops.ledger.state_file import publish_state
 from recdeploy_ops.oci_clients.deployments import ModelDeployments
 from recdeploy_ops.oci_clients.models import ModelCatalog
 from recdeploy_ops.oci_clients.monitoring import Monitoring
+from recdeploy_ops.settings.connections import find_connection
 from recdeploy_ops.storage.bundles import Bundle, open_bundle
 from recdeploy_ops.storage.keys import run_prefix
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.entries import Entry
     from recdeploy_ops.domain.events import Event, StoredEvent
     from recdeploy_ops.domain.ledger_state import LedgerState, Release
+    from recdeploy_ops.ledger.ledger import Ledger
+    from recdeploy_ops.ledger.opening import Find
     from recdeploy_ops.oci_clients.sessions import OciSession
     from recdeploy_ops.settings import Settings
     from recdeploy_ops.storage.stores import Store
@@ -150,7 +153,12 @@ class ReleaseContext:
 
 
 def open_context(
-    settings: Settings, store: Store, session: OciSession, run_id: str, now: Callable[[], datetime] = utc_now
+    settings: Settings,
+    store: Store,
+    session: OciSession,
+    run_id: str,
+    now: Callable[[], datetime] = utc_now,
+    find: Find = find_connection,
 ) -> ReleaseContext:
     """Return the context of a run; nothing is read yet.
 
@@ -160,11 +168,15 @@ def open_context(
         session: signs the requests to OCI.
         run_id: the run.
         now: the clock, UTC.
+        find: returns a connection by its id, for the key that signs the ledger.
+
+    Raises:
+        SettingsError: that connection is missing, or its password is too short.
     """
     return ReleaseContext(
         settings=settings,
         store=store,
-        ledger=Ledger(store, settings.project_name, now),
+        ledger=open_ledger(settings, store, now, find),
         catalog=ModelCatalog(session),
         deployments=ModelDeployments(session),
         monitoring=Monitoring(session),

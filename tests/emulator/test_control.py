@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -8,15 +10,20 @@ import oci
 import pytest
 from oci.data_science import models
 
+from oci_emulator.control import ORDERS
+from oci_emulator.disturbances import PID_HEADER
+from oci_emulator.guards import TOKEN_HEADER
 from tests.emulator.clouds import Cloud, artifact, refusal, wait_for
 
 
-def control(cloud: Cloud, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
+def control(cloud: Cloud, method: str, path: str, body: bytes | None = None, **headers: str | None) -> tuple[int, Any]:
+    """Give an order; a header of None is not sent."""
+    sent = {"content-type": "application/json", TOKEN_HEADER: cloud.emulator.control_token, **headers}
     request = urllib.request.Request(  # noqa: S310 - always http
         f"{cloud.emulator.url}/_emulator/{path}",
         method=method,
         data=body,
-        headers={"content-type": "application/json"},
+        headers={name: value for name, value in sent.items() if value is not None},
     )
     try:
         with urllib.request.urlopen(request) as response:  # noqa: S310 - always http
@@ -26,9 +33,58 @@ def control(cloud: Cloud, method: str, path: str, body: bytes | None = None) -> 
             return err.code, json.load(err)
 
 
-def test_health_needs_no_signature(cloud: Cloud) -> None:
-    status, body = control(cloud, "GET", "health")
-    assert (status, body["status"], body["namespace"]) == (200, "ok", "emulator")
+def test_health_needs_neither_signature_nor_token(cloud: Cloud) -> None:
+    status, body = control(cloud, "GET", "health", **{TOKEN_HEADER: None})
+    assert (status, body) == (200, {"status": "ok"})
+
+
+FOREIGN = [
+    ({"Origin": "http://evil.example"}, "answers no web page"),
+    ({"Origin": "null"}, "answers no web page"),
+    ({"Host": "evil.example"}, "is not the host 'evil.example'"),
+    ({"Host": "evil.example:4599"}, "is not the host"),
+    ({"Host": "127.0.0.1.evil.example"}, "is not the host"),
+    ({"Host": "[::1"}, "is not the host"),
+]
+WITHOUT_TOKEN = [
+    ({TOKEN_HEADER: None}, "the token of the ready file"),
+    ({TOKEN_HEADER: ""}, "the token of the ready file"),
+    ({TOKEN_HEADER: "wrong"}, "the token of the ready file"),
+]
+
+
+@pytest.mark.parametrize(("headers", "reason"), [*FOREIGN, *WITHOUT_TOKEN])
+def test_an_order_of_a_web_page_or_without_the_token_is_refused(
+    cloud: Cloud, headers: dict[str, str | None], reason: str
+) -> None:
+    ordered = [(method, path.removeprefix("/")) for method, path, _ in ORDERS if path != "/health"]
+    assert ("POST", "reset") in ordered
+    for method, path in [*ordered, ("POST", "unknown")]:
+        status, answer = control(cloud, method, path, b"{}", **headers)
+        assert (status, method, path) == (403, method, path)
+        assert reason in answer["error"]
+
+
+@pytest.mark.parametrize(("headers", "reason"), FOREIGN)
+def test_a_web_page_gets_no_answer_of_oci_and_ends_no_process(
+    cloud: Cloud, headers: dict[str, str], reason: str
+) -> None:
+    cloud.emulator.fail_next("ListProjects", "kill_client_before")
+    cloud.emulator.clear_calls()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as victim:
+        request = urllib.request.Request(  # noqa: S310 - always http
+            f"{cloud.emulator.url}/20190101/projects?compartmentId=c",
+            headers={**headers, PID_HEADER: str(victim.pid)},
+        )
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)  # noqa: S310 - always http
+        with caught.value as answer:
+            assert answer.code == 403
+            assert reason in json.load(answer)["error"]
+        assert victim.poll() is None
+        assert victim.stdin is not None
+        victim.stdin.close()
+    assert cloud.emulator.calls() == []
 
 
 @pytest.mark.parametrize(

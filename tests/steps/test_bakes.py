@@ -125,7 +125,7 @@ def test_a_rollback_by_itself_is_said_wherever_people_look(promoted, emulator, c
     promoted.close()
 
     entries = promoted.context.history()
-    assert "v2 was degraded and was rolled back automatically: v1 serves at" in caplog.text
+    assert "v2 was rolled back automatically: v1 serves at" in caplog.text
     assert "cause=automatic" in describe_history(entries)
     last = trace_production(entries)[-1]
     assert (last.serving.version, last.how, last.by) == (1, "rolled_back", "recdeploy")

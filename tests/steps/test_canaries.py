@@ -96,7 +96,7 @@ def test_a_whole_release_leaves_no_secret_anywhere(
     assert any(b"PYTHONHASHSEED=0" in seen for seen in children.environments[1::2])  # as the system shows it
     found = [(command, canaries.found_in(seen)) for command, seen in children.pairs() if canaries.found_in(seen)]
     assert found == []
-    assert find_page(context.store, context.project, "recommender_retrain", "run-1")
+    assert find_page(context.store, context.ledger, "recommender_retrain", "run-1")
     credentials = Path(emulator.config_file).parent
     assert canaries.found_below(tmp_path) == {}
     assert canaries.found_below(emulator.data_dir, without=[credentials]) == {}

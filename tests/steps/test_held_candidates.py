@@ -29,7 +29,7 @@ DAG = "recommender_retrain"
 
 
 def read_page(context, run_id):
-    return find_page(context.store, context.project, DAG, run_id).decode()
+    return find_page(context.store, context.ledger, DAG, run_id).decode()
 
 
 def lose_users(run, share=2):
@@ -187,7 +187,7 @@ def test_there_is_no_report_of_another_dag_or_before_the_question(context, run, 
     validated(2).close()
     run("run-3").plan()
     with pytest.raises(MissingInputError):
-        find_page(context.store, context.project, dag, run_id)
+        find_page(context.store, context.ledger, dag, run_id)
 
 
 def test_a_report_that_was_deleted_is_gone(validated):

@@ -267,7 +267,7 @@ def test_a_verification_without_oci_reports_the_entries_first(storage, capsys):
     assert main(["verify"]) == 2
 
     said = capsys.readouterr().out.splitlines()
-    assert said[1] == "The ledger's 6 entries are whole."
+    assert said[1].startswith("The ledger's 6 entries are whole. They are not signed")
     assert said[2].startswith("The tags could not be compared: Cannot sign requests to OCI: no credentials.")
 
 
@@ -277,7 +277,7 @@ def test_a_verification_without_an_answer_of_oci_still_judges_the_entries(storag
 
     fill(storage)
     monkeypatch.setattr("recdeploy_ops.__main__.find_profile", lambda conn_id: None)
-    monkeypatch.setattr("recdeploy_ops.__main__.find_tagged_heads", unavailable)
+    monkeypatch.setattr("recdeploy_ops.upkeep.verifying.find_tagged_heads", unavailable)
 
     assert main(["verify"]) == 2
     assert "The tags could not be compared: OCI did not answer" in capsys.readouterr().out
@@ -291,7 +291,7 @@ def test_the_tags_decide_when_they_can_be_read(storage, capsys, monkeypatch, seq
     ledger = fill(storage)
     head = f"{seq}:{ledger.read().head}"
     monkeypatch.setattr("recdeploy_ops.__main__.find_profile", lambda conn_id: None)
-    monkeypatch.setattr("recdeploy_ops.__main__.find_tagged_heads", lambda context: {"production": head})
+    monkeypatch.setattr("recdeploy_ops.upkeep.verifying.find_tagged_heads", lambda context: {"production": head})
 
     assert main(["verify"]) == code
     assert says in capsys.readouterr().out

@@ -5,24 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.approvals.fingerprints import PAGE_PART
-from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.errors import MissingInputError
 from recdeploy_ops.domain.events import ApprovalRequested
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.evaluation.release_report import RUNS, page_key
-from recdeploy_ops.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.ledger_state import Release
+    from recdeploy_ops.ledger.ledger import Ledger
     from recdeploy_ops.storage.stores import Store
 
 
-def find_page(store: Store, project: str, dag_id: str, run_id: str) -> bytes:
+def find_page(store: Store, ledger: Ledger, dag_id: str, run_id: str) -> bytes:
     """Return the newest page of a run: that of its question or, if a gate said FAIL, that of this gate.
 
     Args:
-        store: with the ledger and the page.
-        project: of the ledger.
+        store: with the page.
+        ledger: of the project.
         dag_id: the DAG that the run must be of.
         run_id: the run.
 
@@ -30,7 +29,7 @@ def find_page(store: Store, project: str, dag_id: str, run_id: str) -> bytes:
         MissingInputError: the ledger does not have the run, or it has no page yet.
         KeyNotFoundError: the page was deleted.
     """
-    release = Ledger(store, project, utc_now).read().releases.get(run_id)
+    release = ledger.read().releases.get(run_id)
     if release is None or release.opened.dag_id != dag_id:
         raise MissingInputError(f"{dag_id} has no release of the run {run_id}", task="plan_release")
     key = find_page_key(release)

@@ -10,6 +10,7 @@ from airflow.sdk import BaseHook
 
 from recdeploy_ops.context import ReleaseContext, open_context
 from recdeploy_ops.domain.tries import ONLY_TRY, Tries
+from recdeploy_ops.hooks.connections import find_airflow_connection
 from recdeploy_ops.hooks.oci import OciHook
 from recdeploy_ops.settings import DEFAULT_NAME, Settings, find_settings, load_settings
 from recdeploy_ops.storage.roots import open_store
@@ -43,7 +44,8 @@ class ReleasesHook(BaseHook):
     def context(self, run_id: str, tries: Tries = ONLY_TRY) -> ReleaseContext:
         """Return the context of a run's steps, with the number of this try; raises `SettingsError`."""
         store = open_store(self.settings.storage, self.session)
-        return replace(open_context(self.settings, store, self.session, run_id), tries=tries)
+        opened = open_context(self.settings, store, self.session, run_id, find=find_airflow_connection)
+        return replace(opened, tries=tries)
 
     def source(self) -> Source:
         """Return the source database; raises `SettingsError`."""

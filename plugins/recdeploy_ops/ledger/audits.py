@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,8 +17,11 @@ from recdeploy_ops.storage.keys import ENTRY, LEDGER, SNAPSHOT, entry_key
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from recdeploy_ops.domain.signatures import Seal
     from recdeploy_ops.storage.stores import Store
 
+# How far clocks of workers may differ; OCI refuses requests of those that differ from its own by more than 5 minutes.
+CLOCK_SKEW = timedelta(minutes=10)
 HEAD = re.compile(r"[1-9]\d{0,8}:[0-9a-f]{64}", re.ASCII)
 
 
@@ -29,31 +34,38 @@ class Audit:
         unconfirmed: heads that the ledger lacks, named by tags of other models, which anyone may have written.
         derived: faults of the snapshot and illegible tags, which can be written again.
         foreign: keys that do not belong in the ledger's folder.
+        misdated: entries dated long before the one that they follow: a clock was wrong, or they are forged.
     """
 
     damage: list[str]
     unconfirmed: list[str]
     derived: list[str]
     foreign: list[str]
+    misdated: list[str]
 
     def describe(self) -> list[str]:
         """Return every fault once, one line each."""
         foreign = [f"{key} is not an entry of the ledger and is ignored: remove it." for key in self.foreign]
-        return list(dict.fromkeys([*self.damage, *self.unconfirmed, *self.derived, *foreign]))
+        return list(dict.fromkeys([*self.damage, *self.misdated, *self.unconfirmed, *self.derived, *foreign]))
 
 
-def audit(store: Store, *, tagged_heads: Mapping[str, str]) -> list[str]:
+def audit(store: Store, *, tagged_heads: Mapping[str, str], seal: Seal | None = None) -> list[str]:
     """Read every entry and return the faults; none is an empty list.
 
     Args:
         store: the storage root.
         tagged_heads: ``{seq}:{sha256}`` from tags in OCI, by the resource that has the tag.
+        seal: checks the entries' signatures; None without a key.
     """
-    return examine(store, tagged_heads=tagged_heads).describe()
+    return examine(store, tagged_heads=tagged_heads, seal=seal).describe()
 
 
 def examine(
-    store: Store, *, tagged_heads: Mapping[str, str], other_heads: Mapping[str, str] = MappingProxyType({})
+    store: Store,
+    *,
+    tagged_heads: Mapping[str, str],
+    other_heads: Mapping[str, str] = MappingProxyType({}),
+    seal: Seal | None = None,
 ) -> Audit:
     """Read every entry and return the faults by kind.
 
@@ -61,10 +73,12 @@ def examine(
         store: the storage root.
         tagged_heads: as in `audit`.
         other_heads: likewise, of resources that anyone may have tagged; they are not evidence of damage.
+        seal: as in `audit`.
     """
     damage: list[str] = []
     keys = [stored.key for stored in store.list(LEDGER)]
     entries = _read_chain(store, [key for key in keys if ENTRY.fullmatch(key)], damage)
+    damage += _check_signatures(entries, seal)
     derived = _compare_snapshot(store, entries)
     for resource, head in tagged_heads.items():
         faults = damage if HEAD.fullmatch(head) else derived
@@ -75,7 +89,7 @@ def examine(
     except IntegrityError as err:
         damage.append(str(err))
     foreign = [key for key in keys if key != SNAPSHOT and not ENTRY.fullmatch(key)]
-    return Audit(damage, unconfirmed, derived, foreign)
+    return Audit(damage, unconfirmed, derived, foreign, _find_misdated(entries))
 
 
 def _read_chain(store: Store, keys: list[str], faults: list[str]) -> list[Entry]:
@@ -96,6 +110,25 @@ def _read_chain(store: Store, keys: list[str], faults: list[str]) -> list[Entry]
             faults.append(f"{entry_key(expected - 1)} was edited: {key} names another sha256 for it.")
         entries.append(entry)
     return entries
+
+
+def _check_signatures(entries: list[Entry], seal: Seal | None) -> list[str]:
+    """Return the first fault of the signatures, as a list: those after it are not to be trusted either."""
+    try:
+        if seal is not None:
+            seal.require_signed(entries)
+    except IntegrityError as err:
+        return [str(err)]
+    return []
+
+
+def _find_misdated(entries: list[Entry]) -> list[str]:
+    return [
+        f"Ledger entry {entry.seq} is dated {entry.at:%Y-%m-%d %H:%M} UTC, before entry {former.seq} "
+        f"({former.at:%Y-%m-%d %H:%M}): a clock was wrong, or somebody else wrote it."
+        for former, entry in pairwise(entries)
+        if former.at - entry.at > CLOCK_SKEW
+    ]
 
 
 def _compare_snapshot(store: Store, entries: list[Entry]) -> list[str]:

@@ -19,6 +19,7 @@ from recdeploy_ops.domain.events import LedgerStarted
 from recdeploy_ops.domain.ledger_state import LedgerState
 from recdeploy_ops.domain.remedies import ChangeSetting, Remedy
 from recdeploy_ops.domain.replay import VERIFY, replay
+from recdeploy_ops.domain.signatures import require_unsigned
 from recdeploy_ops.storage.keys import ENTRY, LEDGER, SNAPSHOT, aside_prefix, entry_key
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from recdeploy_ops.domain.events import Event
+    from recdeploy_ops.domain.signatures import Seal
     from recdeploy_ops.storage.stores import Store
 
 log = logging.getLogger(__name__)
@@ -40,12 +42,14 @@ class Ledger:
         store: where the entries are.
         project: the project that the ledger belongs to.
         now: the clock, UTC.
+        seal: signs entries, and checks the signatures of those that are read; None without a key.
     """
 
-    def __init__(self, store: Store, project: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, project: str, now: Callable[[], datetime], seal: Seal | None = None) -> None:
         self._store = store
         self._project = project
         self._now = now
+        self.seal = seal
         self._entries: list[Entry] = []
         self._state: LedgerState | None = None
 
@@ -63,7 +67,7 @@ class Ledger:
         """Return the state after every entry that is stored now; other objects in the ledger's folder are ignored.
 
         Raises:
-            IntegrityError: an entry is missing, out of order or was edited.
+            IntegrityError: an entry is missing, out of order, was edited, or is not signed though it should be.
             LedgerFormatError: a newer version of this project wrote it.
             SettingsError: the ledger belongs to another project, damaged or not.
         """
@@ -98,6 +102,7 @@ class Ledger:
     def _read(self) -> LedgerState:
         entries, state = (self._entries, self._state) if self._entries and self._state else self._read_snapshot()
         tail: list[Entry] = []
+        newest = entries[-1] if entries else None
         known = state.seq
         expected = max(known, 1)  # the listing begins with the newest known entry, which must still exist
         for stored in self._store.list(LEDGER, start=entry_key(expected)):
@@ -106,8 +111,12 @@ class Ledger:
             if stored.key != entry_key(expected):
                 raise IntegrityError(f"The ledger has {stored.key}, but not {entry_key(expected)}, which comes first.")
             if expected > known:
-                tail.append(decode(self._store.read(stored.key)))
-                state = replay_stored(tail[-1:], state)  # one by one: the first tells whether the others can be read
+                # One by one: the first tells whether the others can be read.
+                entry = decode(self._store.read(stored.key))
+                self._require_signed([entry], after=newest)
+                state = replay_stored([entry], state)
+                tail.append(entry)
+                newest = entry
             expected += 1
         if expected == known:
             self._require_known(entries)
@@ -139,7 +148,7 @@ class Ledger:
             guard: called with the newest state before each try; raises if the entry must not be written.
 
         Raises:
-            SettingsError: an id in the event cannot be stored.
+            SettingsError: an id in the event cannot be stored, or the ledger is signed and there is no key.
             IllegalTransitionError: the event is not allowed in the stage of its version.
             LedgerConflictError: other writers were faster ten times in a row.
         """
@@ -179,6 +188,10 @@ class Ledger:
     def _write(self, run_id: str, event: Event, state: LedgerState) -> bool:
         """Write the entry that follows a state; return False if another writer was faster."""
         entry = Entry(state.seq + 1, state.head, run_id, self._now(), event)
+        if self.seal is None:
+            require_unsigned(self._entries[-1] if self._entries else None)
+        else:
+            entry = self.seal.sign(entry)
         after = replay([entry], state)
         try:
             self._store.create(entry_key(entry.seq), entry.encode())
@@ -203,6 +216,7 @@ class Ledger:
             return [], LedgerState()
         try:
             entries = [decode(line) for line in content.splitlines(keepends=True)]
+            self._require_signed(entries)
             state = replay_stored(entries)
             if entries:
                 self._require_stored(entries[-1])
@@ -217,6 +231,10 @@ class Ledger:
             return [], LedgerState()
         self._require_project(state)
         return entries, state
+
+    def _require_signed(self, entries: Iterable[Entry], after: Entry | None = None) -> None:
+        if self.seal is not None:
+            self.seal.require_signed(entries, after=after)
 
     def _require_known(self, entries: list[Entry]) -> None:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 from recdeploy_ops.domain.errors import SettingsError
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.oci_clients.sessions import OciProfile
+from recdeploy_ops.settings.connections import find_connection, variable_of
 
 CONFIG_VARIABLES = ("OCI_CONFIG_LOCATION", "OCI_CONFIG_FILE")
-BACKEND_VARIABLE = "AIRFLOW__SECRETS__BACKEND_KWARGS"
 PRINCIPAL_VARIABLE = "OCI_RESOURCE_PRINCIPAL_VERSION"
 # OCI Data Science sets these in every notebook session; elsewhere they must be set by hand.
 COMPARTMENT_VARIABLES = ("NB_SESSION_COMPARTMENT_OCID", "PROJECT_COMPARTMENT_OCID")
@@ -24,8 +23,7 @@ ENDPOINT_VARIABLE = "OCI_ODSC_SERVICE_ENDPOINT"  # ADS's own name for another Da
 def find_profile(conn_id: str) -> OciProfile:
     """Return the first of: Airflow's connection, ``~/.oci/config``, the notebook session's resource principal.
 
-    Airflow's connection is the variable ``AIRFLOW_CONN_{conn_id}`` or an entry of the file that
-    ``AIRFLOW__SECRETS__BACKEND_KWARGS`` names, as in docker-compose.yaml. Airflow's database is not read.
+    Airflow's connection is found as `find_connection` does.
 
     Args:
         conn_id: the setting ``connections.oci``.
@@ -33,13 +31,8 @@ def find_profile(conn_id: str) -> OciProfile:
     Raises:
         SettingsError: none of them exists, or a field is missing; says what to set.
     """
-    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
-    if variable in os.environ:
-        return OciProfile.from_fields(_fields_of(os.environ[variable], variable), source=f"The variable {variable}")
-    connections = _connections_file()
-    if connections and (connection := _read_connections(connections).get(conn_id)):
-        source = f"{conn_id} in {connections}"
-        return OciProfile.from_fields(_fields_of(connection, source), source=source)
+    if connection := find_connection(conn_id):
+        return OciProfile.from_fields(connection.extra, source=connection.source)
     remedy = Remedy("Add it there")
     file = Path(_first(CONFIG_VARIABLES) or "~/.oci/config").expanduser()
     if file.is_file():
@@ -54,9 +47,9 @@ def find_profile(conn_id: str) -> OciProfile:
         source = "The notebook session's resource principal"
         return OciProfile.from_fields(fields, source=source, remedy=remedy)
     raise SettingsError(
-        f"Cannot sign requests to OCI: no credentials. Set {variable} (JSON, as for Airflow), or create {file}, or run "
-        f"this in an OCI notebook session with a resource principal; the last two need {COMPARTMENT_VARIABLES[0]} and "
-        f"{PROJECT_VARIABLE} as well."
+        f"Cannot sign requests to OCI: no credentials. Set {variable_of(conn_id)} (JSON, as for Airflow), or create "
+        f"{file}, or run this in an OCI notebook session with a resource principal; the last two need "
+        f"{COMPARTMENT_VARIABLES[0]} and {PROJECT_VARIABLE} as well."
     )
 
 
@@ -86,37 +79,6 @@ def read_config(file: Path | str, profile: str) -> dict[str, Any]:
         if fields.get(name):
             fields[name] = str(Path(fields[name]).expanduser())
     return {**fields, "auth": "security_token" if fields.get("security_token_file") else "api_key"}
-
-
-def _connections_file() -> Path | None:
-    """Return the file of Airflow's local filesystem backend, if the environment names an existing one."""
-    try:
-        options: Any = json.loads(os.environ.get(BACKEND_VARIABLE, "") or "{}")
-        file = Path(options["connections_file_path"])
-    except KeyError:
-        return None
-    except (ValueError, TypeError) as err:
-        raise SettingsError(f"{BACKEND_VARIABLE} is not a JSON object with a connections_file_path: {err}") from err
-    return file if file.is_file() else None
-
-
-def _read_connections(file: Path) -> dict[str, Any]:
-    try:
-        connections: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as err:
-        raise SettingsError(f"{file} is not a JSON file of connections by their ids: {err}") from err
-    return connections
-
-
-def _fields_of(stored: Any, source: str) -> dict[str, Any]:
-    """Return the extra of a connection that is stored as JSON text or as an object."""
-    try:
-        connection: Any = json.loads(stored) if isinstance(stored, str) else stored
-        extra = connection.get("extra") or {}
-        fields: dict[str, Any] = json.loads(extra) if isinstance(extra, str) else extra
-    except (ValueError, AttributeError) as err:
-        raise SettingsError(f"{source} is not a JSON connection: {err}") from err
-    return fields
 
 
 def _read_location() -> dict[str, str | None]:

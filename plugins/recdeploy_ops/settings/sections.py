@@ -44,6 +44,13 @@ class ConnectionNames(Section):
     database: str = "recommender_db"
 
 
+class SigningSettings(Section):
+    """Whether the ledger's entries are signed."""
+
+    connection: str | None = None
+    unsigned_entries: Annotated[int, Field(ge=0), NUMBER] = 0
+
+
 class SourceSettings(Section):
     """What the three queries return, and how they are read."""
 
@@ -211,6 +218,7 @@ class Settings(Section):
     schedule: str | None = "0 3 * * 1"
     storage: str
     connections: ConnectionNames = ConnectionNames()
+    signing: SigningSettings = SigningSettings()
     source: SourceSettings = SourceSettings()
     training: TrainingSettings = TrainingSettings()
     serving: ServingSettings

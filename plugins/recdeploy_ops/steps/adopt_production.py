@@ -113,7 +113,7 @@ class _LedgerReading:
 
 def _read(context: ReleaseContext) -> _LedgerReading:
     of_production, others = tagging.find_heads(context)
-    audit = examine(context.store, tagged_heads=of_production, other_heads=others)
+    audit = examine(context.store, tagged_heads=of_production, other_heads=others, seal=context.ledger.seal)
     keys = [stored.key for stored in context.store.list(LEDGER)]
     try:
         state = context.refresh()

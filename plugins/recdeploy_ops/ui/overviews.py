@@ -11,8 +11,7 @@ from recdeploy_ops.approvals.pages import find_page_key
 from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.overviews import describe_overview
 from recdeploy_ops.domain.timelines import find_period, trace_production
-from recdeploy_ops.ledger.ledger import Ledger
-from recdeploy_ops.ui.projects import opened_project
+from recdeploy_ops.ui.projects import ledger_of, opened_project
 
 router = APIRouter()
 
@@ -22,7 +21,7 @@ def show_overview(dag_id: Annotated[str, Path()], response: Response) -> dict[st
     """Return production, the release in progress, the history and the versions of a DAG's project."""
     response.headers["Cache-Control"] = "no-store"
     with opened_project(dag_id, "the ledger") as (settings, store):
-        ledger = Ledger(store, settings.project_name, utc_now)
+        ledger = ledger_of(settings, store)
         windows = settings.release.freeze_windows
         overview = describe_overview(ledger.entries(), settings.project_name, utc_now(), windows)
         releases = ledger.state.releases.values()
@@ -36,5 +35,5 @@ def show_period(
     """Return what was in production at a moment, however long ago; null if nothing is known of it."""
     response.headers["Cache-Control"] = "no-store"
     with opened_project(dag_id, "the ledger") as (settings, store):
-        period = find_period(trace_production(Ledger(store, settings.project_name, utc_now).entries()), at)
+        period = find_period(trace_production(ledger_of(settings, store).entries()), at)
         return asdict(period) if period else None

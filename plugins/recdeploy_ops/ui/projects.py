@@ -7,9 +7,12 @@ from contextlib import contextmanager
 
 from fastapi import HTTPException
 
-from recdeploy_ops.context import ReleaseContext, open_context
+from recdeploy_ops.context import ReleaseContext, open_context, utc_now
 from recdeploy_ops.domain.errors import RecdeployError
+from recdeploy_ops.hooks.connections import find_airflow_connection
 from recdeploy_ops.hooks.oci import OciHook
+from recdeploy_ops.ledger.ledger import Ledger
+from recdeploy_ops.ledger.opening import open_ledger
 from recdeploy_ops.oci_clients.page_sessions import PageSession
 from recdeploy_ops.settings import DEFAULT_NAME, Settings, find_settings, load_settings, name_settings
 from recdeploy_ops.storage.roots import open_store
@@ -53,7 +56,12 @@ def opened_tenancy(dag_id: str, what: str) -> Iterator[tuple[ReleaseContext, Pag
     """Open what reads a project's ledger and its resources in OCI while the block lasts; see `opened_project`."""
     with opened_project(dag_id, what) as (settings, store):
         session = open_session(settings)
-        yield open_context(settings, store, session, READER), session
+        yield open_context(settings, store, session, READER, find=find_airflow_connection), session
+
+
+def ledger_of(settings: Settings, store: Store) -> Ledger:
+    """Return a project's ledger; raises as `open_ledger` does."""
+    return open_ledger(settings, store, utc_now, find_airflow_connection)
 
 
 def open_session(settings: Settings) -> PageSession:

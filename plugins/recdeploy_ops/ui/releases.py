@@ -8,7 +8,6 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Response
 
 from recdeploy_ops.approvals.pages import find_page_key
-from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.entries import Entry
 from recdeploy_ops.domain.errors import MissingInputError, RecdeployError
 from recdeploy_ops.domain.events import Promoted
@@ -18,10 +17,9 @@ from recdeploy_ops.domain.timelines import summarise_releases
 from recdeploy_ops.domain.version_differences import compare_facts
 from recdeploy_ops.evaluation.release_report import RUNS
 from recdeploy_ops.evaluation.version_facts import read_facts
-from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.rollout.live_deployments import observe_calls
 from recdeploy_ops.settings import Settings
-from recdeploy_ops.ui.projects import opened_project, opened_tenancy
+from recdeploy_ops.ui.projects import ledger_of, opened_project, opened_tenancy
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +31,7 @@ def show_release(dag_id: Annotated[str, Path()], run_id: Annotated[str, Path()],
     """Return what a release did, its gates, and the calls of its promotion, planned or with what happened."""
     response.headers["Cache-Control"] = "no-store"
     with opened_project(dag_id, "the ledger") as (settings, store):
-        ledger = Ledger(store, settings.project_name, utc_now)
+        ledger = ledger_of(settings, store)
         entries = ledger.entries()
         release = ledger.state.releases.get(run_id)
         if release is None or release.opened.dag_id != dag_id:
@@ -66,7 +64,7 @@ def compare_versions(
     """Return what differs between two versions."""
     response.headers["Cache-Control"] = "no-store"
     with opened_project(dag_id, "the reports") as (settings, store):
-        state = Ledger(store, settings.project_name, utc_now).read()
+        state = ledger_of(settings, store).read()
         try:
             facts = [read_facts(store, state, number) for number in (one, other)]
         except MissingInputError as err:

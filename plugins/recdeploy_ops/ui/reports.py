@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Response
 from recdeploy_ops.approvals.pages import find_page
 from recdeploy_ops.domain.errors import KeyNotFoundError, MissingInputError
 from recdeploy_ops.evaluation.pages import POLICY
-from recdeploy_ops.ui.projects import opened_project
+from recdeploy_ops.ui.projects import ledger_of, opened_project
 
 HEADERS = {
     "Content-Security-Policy": f"{POLICY}; frame-ancestors 'self'; sandbox allow-same-origin",
@@ -25,7 +25,7 @@ def show_report(dag_id: Annotated[str, Path()], run_id: Annotated[str, Path()]) 
     """Return the newest page of a run."""
     with opened_project(dag_id, "the report") as (settings, store):
         try:
-            page = find_page(store, settings.project_name, dag_id, run_id)
+            page = find_page(store, ledger_of(settings, store), dag_id, run_id)
         except KeyNotFoundError as err:
             raise HTTPException(404, "The report of this run was deleted.") from err
         except MissingInputError as err:

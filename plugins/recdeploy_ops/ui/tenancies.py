@@ -11,11 +11,10 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import APIRouter, Depends, Path, Response
 
 from recdeploy_ops.context import utc_now
-from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.oci_clients.production_metrics import HOURS, read_production_metrics
 from recdeploy_ops.rollout.live_deployments import read_live_state
 from recdeploy_ops.storage.backups import list_backups, list_unverified
-from recdeploy_ops.ui.projects import opened_project, opened_tenancy
+from recdeploy_ops.ui.projects import ledger_of, opened_project, opened_tenancy
 
 router = APIRouter()
 
@@ -43,7 +42,7 @@ def show_backups(dag_id: Annotated[str, Path()], response: Response) -> list[dic
     """Return the backups, newest first."""
     response.headers["Cache-Control"] = "no-store"
     with opened_project(dag_id, "the backups") as (settings, store):
-        ledger = Ledger(store, settings.project_name, utc_now)
+        ledger = ledger_of(settings, store)
         unverified = [
             {"version": folder.version, "prefix": folder.prefix, "digest": "", "files": len(folder.files)}
             for folder in list_unverified(store, ledger.readable_entries())
