@@ -368,6 +368,7 @@ async def test_a_model_that_takes_too_long_gives_500(tmp_path: Path) -> None:
             await proxy.predict("d", "application/json", b"{}")
     finally:
         await proxy.clear()
+        await proxy.supervisor.close()  # also ends the process that waits for the next server
 
 
 @pytest.mark.parametrize(("length", "is_used"), [(60, True), (64, False), (200, False)])
