@@ -89,8 +89,11 @@ def measure(movielens: Path | None, shapes: str = SHAPES, *, catalogues: bool = 
 
 def _largest_catalogue() -> int:
     """Return the most items that EASE takes in `MOST_BYTES`, with a million interactions of 10,000 users; computed."""
-    fits = lambda items: Size(1_000_000, 10_000, items, 0, TOP_K).needed_bytes("ease") <= MOST_BYTES  # noqa: E731
-    return bisect.bisect_left(range(10**6), 1, key=lambda items: not fits(items)) - 1
+    return bisect.bisect(range(10**6), MOST_BYTES, key=_ease_bytes) - 1
+
+
+def _ease_bytes(items: int) -> int:
+    return round(Size(1_000_000, 10_000, items, 0, TOP_K).needed_bytes("ease"))
 
 
 def _shape_of(text: str) -> Shape:
