@@ -12,7 +12,8 @@ autoscaling too, which is not in the form. Unless they are changed, a size that 
 keeps the size.
 
 **When it runs.** On the schedule in `include/recommender.yaml`, or by hand: *Trigger* shows its params. One release
-at a time: while another run or a rollback holds the release lock, `plan_release` fails and says who holds it.
+at a time: while another run or a rollback holds the release lock, `plan_release` fails at once and says who holds it; a
+scheduled run is skipped instead.
 
 **What is judged.** `check_data` compares the extract with the champion's, and `evaluate_candidate` the candidate with
 what its recipe gives and with the champion. FAIL rejects without asking. HOLD asks: read the report that the question
@@ -26,8 +27,10 @@ could not be judged stays, and the task fails too. A rollback that a person trig
 **When it fails.** Each task says what is wrong, with what, and what to do. Whatever fails, `close_release` deletes
 this run's TEST deployment and frees the lock, and production serves what it served before. A gate that says FAIL
 rejects the candidate without asking anyone. If nobody answers in time, the candidate is rejected.
-If only `close_release` fails, the decision stands and the run is successful: the task's error says what a person must
-do (a TEST deployment could not be deleted). Clearing the task tries again, and so does housekeeping every day.
+If somebody marks a task as successful by hand and the release ended otherwise, `confirm_outcome` fails the run, and
+says what production serves. If only `close_release` fails, the decision stands and the run is successful: the task's
+error says what a person must do (a TEST deployment could not be deleted). Clearing the task tries again, and so does
+housekeeping every day.
 
 **Clearing tasks** of a run that has ended reopens its release: the same version continues while its artifact stays the
 same; a retrained artifact that differs gets a new version number, and a person is asked again.
@@ -49,6 +52,7 @@ from recdeploy_ops.operators.releases import (
     CheckCandidateOperator,
     CheckDataOperator,
     CloseReleaseOperator,
+    ConfirmOutcomeOperator,
     DeployTestOperator,
     EvaluateCandidateOperator,
     ExtractTablesOperator,
@@ -80,7 +84,7 @@ with DAG(
     schedule=settings.schedule,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=8,  # the release lock lets one work; another one says at once who holds it, and is not queued
     tags=["recommender"],
     default_args=task_defaults(SETTINGS_NAME),
     params={
@@ -169,6 +173,7 @@ with DAG(
     bake = BakeReleaseOperator(task_id="bake")
     reject = RejectReleaseOperator(task_id="reject")
     close_release = CloseReleaseOperator(task_id="close_release").as_teardown(setups=plan_release)
+    confirm_outcome = ConfirmOutcomeOperator(task_id="confirm_outcome")
 
     (
         plan_release
@@ -186,4 +191,4 @@ with DAG(
         >> [promote, reject]
     )
     promote >> bake
-    [bake, reject] >> close_release
+    [bake, reject] >> close_release >> confirm_outcome

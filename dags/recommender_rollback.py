@@ -24,6 +24,7 @@ from recdeploy_ops.operators.approvals import RequestRollbackApprovalOperator
 from recdeploy_ops.operators.defaults import task_defaults
 from recdeploy_ops.operators.releases import (
     CloseReleaseOperator,
+    ConfirmOutcomeOperator,
     PlanRollbackOperator,
     RehearseRollbackOperator,
     RollBackOperator,
@@ -69,5 +70,6 @@ with DAG(
     request_approval = RequestRollbackApprovalOperator(task_id="request_approval", proceed_task_id="roll_back")
     roll_back = RollBackOperator(task_id="roll_back")
     close_release = CloseReleaseOperator(task_id="close_release").as_teardown(setups=plan_rollback)
+    confirm_outcome = ConfirmOutcomeOperator(task_id="confirm_outcome")
 
-    plan_rollback >> rehearse_rollback >> request_approval >> roll_back >> close_release
+    plan_rollback >> rehearse_rollback >> request_approval >> roll_back >> close_release >> confirm_outcome

@@ -44,7 +44,7 @@ class RunningEmulator:
         self.config_file: str = facts["config_file"]
         self.compartment_id: str = facts["compartment_id"]
         self.namespace: str = facts["namespace"]
-        self.control_token: str = facts["token"]
+        self.token: str = facts["token"]
 
     @property
     def config(self) -> dict[str, str]:
@@ -148,7 +148,7 @@ class RunningEmulator:
             f"{self.url}/_emulator/{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"content-type": "application/json", TOKEN_HEADER: self.control_token},
+            headers={"content-type": "application/json", TOKEN_HEADER: self.token},
         )
         try:
             with urllib.request.urlopen(request, timeout=ORDER_SECONDS) as response:  # noqa: S310 - always http

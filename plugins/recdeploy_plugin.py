@@ -2,6 +2,7 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
+from recdeploy_ops.ui.answers import OneAnswer
 from recdeploy_ops.ui.lazy_apps import LazyApp
 from recdeploy_ops.ui.origins import SameOrigin
 from recdeploy_ops.ui.questions import CurrentQuestions
@@ -15,6 +16,7 @@ class RecdeployPlugin(AirflowPlugin):
     fastapi_root_middlewares = [  # noqa: RUF012 - Airflow's form
         {"middleware": CurrentQuestions, "name": "current questions"},
         {"middleware": SameOrigin, "name": "same origin"},
+        {"middleware": OneAnswer, "name": "one answer"},
     ]
     fastapi_apps = [  # noqa: RUF012 - likewise
         {"app": LazyApp("recdeploy_ops.ui.web"), "url_prefix": "/recdeploy", "name": "recdeploy"}

@@ -77,7 +77,7 @@ def surroundings(tmp_path: Path, emulator: RunningEmulator, monkeypatch: pytest.
     from demo.cloud import Cloud
 
     emulator.reset()
-    ready = {name: getattr(emulator, name) for name in ("url", "config_file", "compartment_id")}
+    ready = {name: getattr(emulator, name) for name in ("url", "config_file", "compartment_id", "token")}
     cloud = Cloud(ready)
     found = SimpleNamespace(
         cloud=cloud,

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType, TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRuntimeError,
+    AirflowSkipException,
+    ErrorType,
+    TaskDeferred,
+)
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from recdeploy_ops.approvals.answers import Answer
@@ -55,6 +61,7 @@ STEPS = {
     "monitor": upkeep.MonitorOperator,
     "reject": releases.RejectReleaseOperator,
     "close_release": releases.CloseReleaseOperator,
+    "confirm_outcome": releases.ConfirmOutcomeOperator,
     "plan_rollback": releases.PlanRollbackOperator,
     "rehearse_rollback": releases.RehearseRollbackOperator,
     "roll_back": releases.RollBackOperator,
@@ -103,6 +110,9 @@ class Pushed:
 
     def xcom_push(self, *, key: str, value: Any) -> None:
         self.xcoms[key] = value
+
+    def get_task_states(self, dag_id: str, *, run_ids: list[str]) -> dict[str, dict[str, str]]:
+        return {run_id: {"promote": "success", "confirm_outcome": "running"} for run_id in run_ids}
 
 
 def instance(**attributes: Any) -> SimpleNamespace:
@@ -278,6 +288,37 @@ def test_invalid_params_of_a_trigger_are_refused_by_name(task_id: str) -> None:
 
     with pytest.raises(AirflowFailException, match=r"(top_k is 'ten'|require_approval is 'yes').*Trigger it again"):
         operator_of(task_id).execute(context)
+
+
+@pytest.mark.parametrize(
+    ("run_type", "raised"), [("scheduled", AirflowSkipException), ("manual", AirflowFailException)]
+)
+def test_while_another_release_holds_the_lock_a_scheduled_run_is_skipped_and_another_one_fails(
+    monkeypatch: pytest.MonkeyPatch, run_type: str, raised: type[Exception]
+) -> None:
+    step(monkeypatch, "plan_release", errors.LockHeldError("Release v2 (run r) has held the release lock."))
+    context = context_of()
+    context["dag_run"].run_type = run_type
+
+    with pytest.raises(raised, match=r"Release v2 \(run r\) has held the release lock."):
+        operator_of("plan_release").execute(context)
+
+
+def test_a_scheduled_run_fails_for_every_other_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    step(monkeypatch, "plan_release", errors.SettingsError("The shape does not exist."))
+    context = context_of()
+    context["dag_run"].run_type = "scheduled"
+
+    with pytest.raises(AirflowFailException, match=r"The shape does not exist\."):
+        operator_of("plan_release").execute(context)
+
+
+def test_the_outcome_is_compared_with_the_states_of_the_other_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = step(monkeypatch, "confirm_outcome", {"outcome": "promoted"})
+
+    operator_of("confirm_outcome").execute(context_of())
+
+    assert [kwargs for *_, kwargs in calls] == [{"states": {"promote": "success"}}]
 
 
 class Held:

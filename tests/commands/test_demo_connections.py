@@ -23,8 +23,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("emulator")
     with running_emulator(folder) as emulator:
         file = folder / "ready.json"
-        fields = {name: str(getattr(emulator, name)) for name in ("url", "config_file", "compartment_id")}
-        fields["token"] = emulator.control_token
+        fields = {name: str(getattr(emulator, name)) for name in ("url", "config_file", "compartment_id", "token")}
         file.write_text(json.dumps(fields), encoding="utf-8")
         yield file
 

@@ -18,7 +18,7 @@ from tests.emulator.clouds import Cloud, artifact, refusal, wait_for
 
 def control(cloud: Cloud, method: str, path: str, body: bytes | None = None, **headers: str | None) -> tuple[int, Any]:
     """Give an order; a header of None is not sent."""
-    sent = {"content-type": "application/json", TOKEN_HEADER: cloud.emulator.control_token, **headers}
+    sent = {"content-type": "application/json", TOKEN_HEADER: cloud.emulator.token, **headers}
     request = urllib.request.Request(  # noqa: S310 - always http
         f"{cloud.emulator.url}/_emulator/{path}",
         method=method,

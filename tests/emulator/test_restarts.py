@@ -207,7 +207,9 @@ def test_a_ready_file_and_credentials_are_written(tmp_path: Path) -> None:
             "config_file": str(tmp_path / "credentials" / "config"),
             "compartment_id": further,
             "namespace": "emulator",
+            "token": (tmp_path / "credentials" / "control_token").read_text(),
         }
+        assert (tmp_path / "ready.json").stat().st_mode & 0o777 == 0o600
         assert (tmp_path / "credentials" / "key.pem").stat().st_mode & 0o777 == 0o600
         assert emulator.config["region"] == "us-ashburn-1"
         cloud = Cloud(emulator)

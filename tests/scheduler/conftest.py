@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from scheduler.adoptions import LostLedger, adopt, lose_ledger
+from scheduler.people import Mishandled, mishandle
 from scheduler.releases import (
     LATER,
     OTHER_PARAMS,
@@ -111,6 +112,12 @@ def interrupted_release(installation: Installation, first_release: EndedRun) -> 
         models=installation.models(),
         creations=len(installation.calls("CreateModelDeployment")) - creations,
     )
+
+
+@pytest.fixture(scope="session")
+def mishandled_release(installation: Installation, first_release: EndedRun) -> Mishandled:
+    """A release that is answered twice at once, beside which another is triggered, and whose tasks are marked."""
+    return mishandle(installation)
 
 
 @pytest.fixture(scope="session")

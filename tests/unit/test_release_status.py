@@ -31,7 +31,15 @@ from recdeploy_ops.__main__ import main
 from recdeploy_ops.domain.errors import CloudUnavailableError, StorageUnavailableError
 from recdeploy_ops.domain.events import EventType
 from recdeploy_ops.domain.events import ReleaseOutcome as Outcome
-from recdeploy_ops.domain.release_status import PROGRESS, Phase, describe_history, dump_history, judge, summarise
+from recdeploy_ops.domain.release_status import (
+    LOST_QUESTION,
+    PROGRESS,
+    Phase,
+    describe_history,
+    dump_history,
+    judge,
+    summarise,
+)
 from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.ledger.state_file import describe_state
@@ -64,7 +72,7 @@ def rollback(*events):
         ),
         ((opened(), closed(Outcome.REJECTED)), Phase.HEALTHY, "nothing is in production"),
         (SECOND, Phase.PROGRESSING, "v2 is validated on its test deployment; v1 serves."),
-        (second(asked(2)), Phase.PAUSED, "v2 waits for an approval; v1 serves."),
+        (second(asked(2)), Phase.PAUSED, "v2 waits for an approval; v1 serves. " + LOST_QUESTION.format(run="run-2")),
         (second(asked(2), answered(version=2)), Phase.PROGRESSING, "v2 has its approval answered; v1 serves."),
         (
             second(asked(2), switch_started(2), switch_failed()),
@@ -77,7 +85,11 @@ def rollback(*events):
             "v2 was withdrawn from production; v1 serves.",
         ),
         (rollback(), Phase.PROGRESSING, "The rollback to v1 has begun; v2 serves."),
-        (rollback(asked(1)), Phase.PAUSED, "The rollback to v1 waits for an approval; v2 serves."),
+        (
+            rollback(asked(1)),
+            Phase.PAUSED,
+            f"The rollback to v1 waits for an approval; v2 serves. {LOST_QUESTION.format(run='run-3')}",
+        ),
         (rollback(switch_failed()), Phase.DEGRADED, "The rollback to v1 failed and the champion is not restored yet."),
     ],
 )

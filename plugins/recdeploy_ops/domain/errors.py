@@ -138,6 +138,10 @@ class LedgerFormatError(RecdeployError):
     """A newer version wrote the ledger: this one must not read, write or repair it."""
 
 
+class OutcomeError(RecdeployError):
+    """A run's tasks look successful in Airflow, and its release ended otherwise."""
+
+
 class IllegalTransitionError(RecdeployError):
     """A model version cannot go from one stage to the other."""
 

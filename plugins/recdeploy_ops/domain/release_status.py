@@ -96,6 +96,13 @@ class Status(NamedTuple):
     message: str
 
 
+# The ledger cannot know whether Airflow still has the question: its run may have been deleted or marked as failed.
+LOST_QUESTION = (
+    "Its run is {run}: if Airflow does not show that it waits, nobody can answer, and the next release or "
+    "recommender_housekeeping closes it."
+)
+
+
 def judge(state: LedgerState) -> Status:
     """Return the phase of the newest release, and why."""
     serving = f"v{state.production.version} serves" if state.production else "nothing is in production"
@@ -113,7 +120,8 @@ def judge(state: LedgerState) -> Status:
         what = "rollback to" if release.is_rollback else "promotion of"
         return Status(Phase.DEGRADED, f"The {what} v{release.version} failed and the champion is not restored yet.")
     if release.get(ApprovalRequested) and not release.get(ApprovalAnswered):
-        return Status(Phase.PAUSED, f"{name_release(release)} waits for an approval; {serving}.")
+        unanswerable = "" if release.is_outside_airflow else f" {LOST_QUESTION.format(run=release.run_id)}"
+        return Status(Phase.PAUSED, f"{name_release(release)} waits for an approval; {serving}.{unanswerable}")
     return Status(Phase.PROGRESSING, f"{name_release(release)} {describe_progress(release)}; {serving}.")
 
 

@@ -6,10 +6,11 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
+from airflow.sdk import TriggerRule
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, AirflowSkipException
 
 from recdeploy_ops.domain.codec import escaped, to_plain
-from recdeploy_ops.domain.errors import GateFailedError
+from recdeploy_ops.domain.errors import GateFailedError, LockHeldError
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams, read_params
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.operators.links import ConsoleLink, PageLink
@@ -26,12 +27,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ENDED = frozenset({"success", "failed"})
+SCHEDULED = "scheduled"  # Airflow's type of a run that the schedule has begun
 
 
 class PlanReleaseOperator(ReleaseStepOperator):
     """Allocates the version, takes the release lock and compares the ledger with OCI."""
 
     step = "plan_release"
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Plan the release; while another one holds the lock, a scheduled run is skipped, and any other one fails."""
+        try:
+            return super().execute(context)
+        except AirflowFailException as err:
+            run: Any = context["dag_run"]
+            if isinstance(err.__cause__, LockHeldError) and run.run_type == SCHEDULED:
+                raise AirflowSkipException(f"This scheduled run is skipped. {err.__cause__.message}") from err
+            raise
 
     def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:
         """Return who triggered this run, with which params."""
@@ -165,6 +177,22 @@ class CloseReleaseOperator(ReleaseStepOperator):
 
     step = "close_release"
     may_change_production = True
+
+
+class ConfirmOutcomeOperator(ReleaseStepOperator):
+    """Fails the run if its tasks look successful and its release ended otherwise; it runs whatever has failed."""
+
+    step = "confirm_outcome"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"trigger_rule": TriggerRule.ALL_DONE, **kwargs})
+
+    def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:  # noqa: ARG002 - as its base
+        """Return the states of the run's other tasks."""
+        task_instance: Any = context["ti"]
+        run_id = context["run_id"]
+        states = task_instance.get_task_states(task_instance.dag_id, run_ids=[run_id]).get(run_id, {})
+        return {"states": {task: state for task, state in states.items() if task != self.task_id}}
 
 
 class PlanRollbackOperator(ReleaseStepOperator):

@@ -1,0 +1,43 @@
+"""Whether what Airflow's tasks say of a run is what the ledger says: a person can mark a task as successful by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recdeploy_ops.domain.events import ReleaseOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from recdeploy_ops.domain.ledger_state import LedgerState, Release
+
+FAILED_STATES = frozenset({"failed", "upstream_failed"})
+SUCCESS = "success"
+# How a release ends whose last task was really successful; any release can be pre-empted by a rollback.
+CLAIMS = {
+    "promote": {ReleaseOutcome.PROMOTED, ReleaseOutcome.PREEMPTED},
+    "reject": {ReleaseOutcome.REJECTED, ReleaseOutcome.PREEMPTED},
+    "roll_back": {ReleaseOutcome.ROLLED_BACK, ReleaseOutcome.PREEMPTED},
+}
+
+
+def find_contradiction(state: LedgerState, release: Release, states: Mapping[str, str | None]) -> str | None:
+    """Return what is not as the run's tasks say; None if the run failed anyway, or if all is as they say.
+
+    Args:
+        state: of the ledger.
+        release: of the run.
+        states: of the run's tasks in Airflow, by their ids.
+    """
+    if FAILED_STATES & set(states.values()):
+        return None
+    claimed = [task for task in CLAIMS if states.get(task) == SUCCESS]
+    if not claimed or release.outcome in CLAIMS[claimed[0]]:
+        return None
+    ended = f"ended as {release.outcome}" if release.outcome else "has not ended"
+    serving = state.production
+    serves = f"Production serves v{serving.version}" if serving else "Nothing is in production"
+    return (
+        f"Airflow shows the task {claimed[0]} as successful, but according to the ledger the release of "
+        f"v{release.version} {ended}: somebody marked a task as successful. {serves}."
+    )
