@@ -56,7 +56,13 @@ with DAG(
             "version that was rolled back: name a number.",
         ),
         "reason": Param("", type=["null", "string"], maxLength=2000, title="Reason"),
-        "require_approval": Param(False, type="boolean", title="Ask a person first"),
+        "require_approval": Param(
+            settings.release.approve_rollbacks,
+            type="boolean",
+            **({"enum": [True]} if settings.release.approve_rollbacks else {}),
+            title="Ask a person first",
+            description_md="With `release.approve_rollbacks` of the settings it cannot be switched off.",
+        ),
         "approval_timeout_hours": Param(
             settings.release.approval_timeout_hours,
             **limits(ReleaseSettings, "approval_timeout_hours"),

@@ -324,6 +324,25 @@ def test_the_form_begins_with_the_settings(
     }
 
 
+@pytest.mark.parametrize("approve", [False, True])
+def test_whether_a_rollback_asks_may_be_settled_by_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load_dag: Callable[..., Any], approve: bool
+) -> None:
+    values = _settings()
+    values["release"]["approve_rollbacks"] = approve
+    _use(tmp_path, monkeypatch, yaml.safe_dump(values))
+
+    dag = load_dag("recommender_rollback")
+
+    assert dag.params["require_approval"] is approve
+    assert validated(dag, "require_approval", True) is True
+    if approve:
+        with pytest.raises(ParamValidationError, match="require_approval"):
+            validated(dag, "require_approval", False)
+    else:
+        assert validated(dag, "require_approval", False) is False
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -164,6 +164,7 @@ class ReleaseSettings(Section):
     approval_timeout_hours: Annotated[float, Field(gt=0, le=30 * 24, allow_inf_nan=False), NUMBER] = 72
     approval_max_age_hours: Annotated[float, Field(gt=0, le=30 * 24, allow_inf_nan=False), NUMBER] = 24
     self_approval: bool = True
+    approve_rollbacks: bool = False
     freeze_windows: tuple[FreezeWindow, ...] = ()
     bake_minutes: Annotated[float, Field(ge=0, le=8 * 60, allow_inf_nan=False), NUMBER] = 30
     test_lease_hours: Annotated[float, Field(gt=0, le=365 * 24, allow_inf_nan=False), NUMBER] = 96
