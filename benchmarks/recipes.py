@@ -75,13 +75,14 @@ def measure(movielens: Path | None, shapes: str = SHAPES, *, catalogues: bool = 
         shapes: ``USERSxITEMSxINTERACTIONS`` of generated data, with commas.
         catalogues: whether to train EASE with `CATALOGUES`.
     """
+    qualities = _qualities(movielens) if movielens else {}
     sizes = [_shape_of(text) for text in shapes.split(",") if text]
     if catalogues:
         sizes += [Shape(10_000, items, 1_000_000, 0) for items in CATALOGUES]
     costs = {f"{size.users}x{size.items}x{size.interactions}": _costs(size) for size in sizes}
     return {
         "published": PUBLISHED,
-        "quality": _qualities(movielens) if movielens else {},
+        "quality": qualities,
         "cost": costs,
         "largest_catalogue": _largest_catalogue(),
     }
@@ -94,6 +95,11 @@ def _largest_catalogue() -> int:
 
 def _ease_bytes(items: int) -> int:
     return round(Size(1_000_000, 10_000, items, 0, TOP_K).needed_bytes("ease"))
+
+
+def _tell(what: str, figures: dict[str, Any]) -> None:
+    """Show figures at once: the largest trainings take many minutes."""
+    sys.stderr.write(f"{what}: {json.dumps(figures)}\n")
 
 
 def _shape_of(text: str) -> Shape:
@@ -117,6 +123,7 @@ def _qualities(movielens: Path) -> dict[str, Any]:
                 "most": round(float(ndcg.max()), 4),
                 "cpu_seconds": round(float(np.median(seconds)), 2),
             }
+            _tell(f"{name}, {way}", figures[f"{name}, {way}"])
     return figures
 
 
@@ -156,7 +163,11 @@ def _model(name: str) -> dict[str, Any]:
 def _costs(shape: Shape) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="recdeploy-bench-") as folder:
         generate(Path(folder), shape)
-        return {name: run_part(__file__, "train", f"{folder}:{name}") for name in _affordable(shape)}
+        figures = {}
+        for name in _affordable(shape):
+            figures[name] = run_part(__file__, "train", f"{folder}:{name}")
+            _tell(f"{shape.users}x{shape.items}x{shape.interactions}, {name}", figures[name])
+        return figures
 
 
 def _affordable(shape: Shape) -> Iterator[str]:

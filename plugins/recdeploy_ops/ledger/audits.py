@@ -15,7 +15,7 @@ from recdeploy_ops.ledger.ledger import replay_stored
 from recdeploy_ops.storage.keys import ENTRY, LEDGER, SNAPSHOT, entry_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from recdeploy_ops.domain.signatures import Seal
     from recdeploy_ops.storage.stores import Store
@@ -34,19 +34,17 @@ class Audit:
         unconfirmed: heads that the ledger lacks, named by tags of other models, which anyone may have written.
         derived: faults of the snapshot and illegible tags, which can be written again.
         foreign: keys that do not belong in the ledger's folder.
-        misdated: entries dated long before the one that they follow: a clock was wrong, or they are forged.
     """
 
     damage: list[str]
     unconfirmed: list[str]
     derived: list[str]
     foreign: list[str]
-    misdated: list[str]
 
     def describe(self) -> list[str]:
         """Return every fault once, one line each."""
         foreign = [f"{key} is not an entry of the ledger and is ignored: remove it." for key in self.foreign]
-        return list(dict.fromkeys([*self.damage, *self.misdated, *self.unconfirmed, *self.derived, *foreign]))
+        return list(dict.fromkeys([*self.damage, *self.unconfirmed, *self.derived, *foreign]))
 
 
 def audit(store: Store, *, tagged_heads: Mapping[str, str], seal: Seal | None = None) -> list[str]:
@@ -89,7 +87,7 @@ def examine(
     except IntegrityError as err:
         damage.append(str(err))
     foreign = [key for key in keys if key != SNAPSHOT and not ENTRY.fullmatch(key)]
-    return Audit(damage, unconfirmed, derived, foreign, _find_misdated(entries))
+    return Audit(damage, unconfirmed, derived, foreign)
 
 
 def _read_chain(store: Store, keys: list[str], faults: list[str]) -> list[Entry]:
@@ -122,7 +120,12 @@ def _check_signatures(entries: list[Entry], seal: Seal | None) -> list[str]:
     return []
 
 
-def _find_misdated(entries: list[Entry]) -> list[str]:
+def find_misdated(entries: Iterable[Entry]) -> list[str]:
+    """Return a line for each entry that is dated long before the one that it follows; it need not be damage.
+
+    Args:
+        entries: all of them, in order.
+    """
     return [
         f"Ledger entry {entry.seq} is dated {entry.at:%Y-%m-%d %H:%M} UTC, before entry {former.seq} "
         f"({former.at:%Y-%m-%d %H:%M}): a clock was wrong, or somebody else wrote it."

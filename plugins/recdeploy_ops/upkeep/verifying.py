@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from recdeploy_ops.domain.errors import RecdeployError
 from recdeploy_ops.domain.events import Adopted, Promoted, RolledBack
 from recdeploy_ops.domain.remedies import Audience
-from recdeploy_ops.ledger.audits import audit
+from recdeploy_ops.ledger.audits import audit, find_misdated
 from recdeploy_ops.rollout.tagging import find_tagged_heads
 from recdeploy_ops.storage.keys import LEDGER
 
@@ -51,14 +51,15 @@ def verify(
     """
     faults = audit(store, tagged_heads={}, seal=ledger.seal)
     count = sum(1 for stored in store.list(LEDGER) if stored.key.endswith(".json"))
-    for line in faults or [_describe_whole(ledger) if count else nothing]:
+    misdated = [] if faults else find_misdated(ledger.entries())
+    for line in faults or misdated or [_describe_whole(ledger) if count else nothing]:
         say(line)
     try:
         heads = find_tagged_heads(open_tenancy())
     except RecdeployError as err:
         err.audience = Audience.TERMINAL
         say(f"The tags could not be compared: {err}\n{UNNOTICED}")
-        return FAULTY if faults or not count else NOT_COMPARED
+        return FAULTY if faults or misdated or not count else NOT_COMPARED
     more_faults = [fault for fault in audit(store, tagged_heads=heads, seal=ledger.seal) if fault not in faults]
     for fault in more_faults:
         say(fault)
@@ -67,7 +68,7 @@ def verify(
         return FAULTY
     code, line = _judge_tags(ledger, list(heads))
     say(line)
-    return code if count else FAULTY
+    return FAULTY if misdated or not count else code
 
 
 def _judge_tags(ledger: Ledger, tagged: list[str]) -> tuple[int, str]:
