@@ -244,7 +244,14 @@ class ExactModel(ArrayModel):
     """ADS's model computed from arrays, with the same recommendations, metrics and report, byte for byte."""
 
     def __init__(
-        self, config: Any, datasets: Any, parameters: Hyperparameters, *, refit: bool = False, fit: Fit | None = None
+        self,
+        config: Any,
+        datasets: Any,
+        parameters: Hyperparameters,
+        *,
+        refit: bool = False,
+        fit: Fit | None = None,
+        ensemble: int = 1,
     ) -> None:
         """Prepare the training.
 
@@ -254,9 +261,10 @@ class ExactModel(ArrayModel):
             parameters: of the SGD.
             refit: whether to train on all ratings once the metrics are measured on those held out.
             fit: how to learn factors; by default the choice of `choose_fit`.
+            ensemble: number of models whose predictions are averaged; with one, it is ADS's own.
         """
         super().__init__(config, datasets)
-        self._recipe = Recipe(parameters, refit, fit or choose_fit(parameters))
+        self._recipe = Recipe(parameters, refit, fit or choose_fit(parameters), ensemble)
 
     def _train(self) -> tuple[Ranker, dict[str, Any]]:
         factors, measures = self._learn()

@@ -41,10 +41,13 @@ def main() -> None:
     parser.add_argument("--weight", type=float, help="of als: confidence of one interaction")
     parser.add_argument("--implicit", action="store_true", help="ratings are counts of purchases, for ease and als")
     parser.add_argument("--refit", action="store_true", help="train on all ratings once the metrics are measured")
+    parser.add_argument("--ensemble", type=int, default=1, help="of svd: average the predictions of so many models")
     parser.add_argument("--end-with-parent", action="store_true", help="end when standard input is closed")
     arguments = parser.parse_args()
     if arguments.refit and arguments.engine == "stock":
         parser.error("--refit needs --engine exact: the stock model is never trained on all ratings")
+    if arguments.ensemble > 1 and (arguments.engine == "stock" or arguments.recipe != "svd"):
+        parser.error("--ensemble needs --recipe svd and --engine exact: ADS's own model is one")
     if arguments.implicit and arguments.recipe == "svd":
         parser.error("--implicit needs --recipe ease or als: svd predicts ratings")
     if arguments.end_with_parent:
@@ -104,7 +107,13 @@ def _choose_model(spec: Any, model: Mapping[str, Any]) -> dict[str, Any]:
     if model["engine"] == "stock":
         return {"model": StockModel, "parameters": trainer.parameters}
     settings = trainer.recipe
-    return {"model": ExactModel, "parameters": settings.parameters, "refit": settings.refit, "fit": settings.fit}
+    return {
+        "model": ExactModel,
+        "parameters": settings.parameters,
+        "refit": settings.refit,
+        "fit": settings.fit,
+        "ensemble": settings.ensemble,
+    }
 
 
 def _require_memory(spec: Any, kind: str, factors: int) -> None:

@@ -142,9 +142,13 @@ def test_equal_rows_give_equal_bytes_and_ease_needs_no_equal_seed(recipe: str, s
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
 
 
-@pytest.mark.parametrize("recipe", RANKERS)
-def test_the_gates_models_give_the_operators_lists(recipe: str, tmp_path: Path) -> None:
-    extract, settings = two_tastes(tmp_path / "extract"), settings_of(recipe, implicit=True)
+@pytest.mark.parametrize(
+    "settings",
+    [*(settings_of(recipe, implicit=True) for recipe in RANKERS), settings_of("svd", ensemble=3)],
+    ids=[*RANKERS, "an ensemble"],
+)
+def test_the_gates_models_give_the_operators_lists(settings: Settings, tmp_path: Path) -> None:
+    extract = two_tastes(tmp_path / "extract")
     trained(extract, tmp_path / "results", settings)
     model = GateModel("own", "candidate", 42, TOP_K, is_backtest=False)
 

@@ -451,11 +451,11 @@ def operator_call(run: Run, **training: Any) -> tuple[str, dict[str, str]]:
 
 
 def test_engine_and_hyperparameters_are_on_the_command_line(run: Run) -> None:
-    usual = "--factors 100 --epochs 20 --learning-rate 0.005 --regularization 0.02"
+    usual = "--factors 100 --epochs 20 --learning-rate 0.005 --regularization 0.02 --ensemble 1"
     assert operator_call(run)[0] == f"--seed 7 --recipe svd --engine exact {usual} --end-with-parent"
     other = {"engine": "exact", "refit": True, "factors": 8, "epochs": 3, "learning_rate": 0.1, "regularization": 1e-05}
-    line, _ = operator_call(run, **other)
-    assert "--factors 8 --epochs 3 --learning-rate 0.1 --regularization 1e-05 --refit" in line
+    line, _ = operator_call(run, **other, ensemble=5)
+    assert "--factors 8 --epochs 3 --learning-rate 0.1 --regularization 1e-05 --refit --ensemble 5" in line
 
 
 def test_compiled_code_and_fonts_outlive_a_run(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,11 +475,21 @@ def test_without_a_cache_folder_a_run_uses_its_own(tmp_path: Path, run: Run, mon
     assert environment["NUMBA_CACHE_DIR"] == str(tmp_path / "out" / runs.PARTIAL / "numba")
 
 
-def test_the_stock_engine_cannot_be_refitted(tmp_path: Path) -> None:
-    command = [sys.executable, str(runs.OPERATOR), "x.yaml", "--seed", "1", "--engine", "stock", "--refit"]
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--engine", "stock", "--refit"), "--refit needs --engine exact"),
+        (("--engine", "stock", "--ensemble", "2"), "--ensemble needs --recipe svd and --engine exact"),
+        (("--recipe", "ease", "--ensemble", "2"), "--ensemble needs --recipe svd and --engine exact"),
+    ],
+)
+def test_what_an_engine_or_a_recipe_cannot_do_is_refused(
+    options: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, str(runs.OPERATOR), "x.yaml", "--seed", "1", *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
-    assert "--refit needs --engine exact" in done.stderr
+    assert message in done.stderr
 
 
 # Progress
