@@ -63,6 +63,7 @@ def learn(
     share: float,
     begin: Callable[[], Callable[[], None]],
     refitting: Callable[[], None] = lambda: None,
+    rows: NDArray[np.int64] | None = None,
 ) -> tuple[Factors, Measures]:
     """Learn factors and measure them.
 
@@ -73,12 +74,13 @@ def learn(
         share: of the ratings to hold out.
         begin: called before each fit; what it returns is called after each epoch.
         refitting: called before each second fit.
+        rows: of the ratings to learn from; None for all.
     """
     measured: list[Measures] = []
 
     def members() -> Iterator[Factors]:
         for _ in range(recipe.ensemble):
-            factors, measures = _learn_one(ratings, recipe, random, share, begin, refitting)
+            factors, measures = _learn_one(ratings, rows, recipe, random, share, begin, refitting)
             measured.append(measures)
             yield factors
 
@@ -88,20 +90,23 @@ def learn(
 
 def _learn_one(
     ratings: Ratings,
+    rows: NDArray[np.int64] | None,
     recipe: Recipe,
     random: np.random.RandomState,
     share: float,
     begin: Callable[[], Callable[[], None]],
     refitting: Callable[[], None],
 ) -> tuple[Factors, Measures]:
-    kept, held_out = hold_out(random, len(ratings), share)
+    kept, held_out = hold_out(random, len(ratings) if rows is None else len(rows), share)
+    if rows is not None:
+        kept, held_out = rows[kept], rows[held_out]
     factors = _fit(ratings, kept, recipe, random, begin)
     del kept  # large
     rmse, mae = measure(factors, ratings, held_out)
     variance = np.float64(np.var(ratings.values[held_out]))
     if recipe.refit:
         refitting()
-        factors = _fit(ratings, np.arange(len(ratings)), recipe, random, begin)
+        factors = _fit(ratings, np.arange(len(ratings)) if rows is None else rows, recipe, random, begin)
     return factors, Measures(rmse, mae, variance)
 
 

@@ -279,6 +279,10 @@ def test_autoscaling_replaces_a_number_of_instances(write):
             {"recipe": "ease", "ensemble": 2},
             r"training\.ensemble: .*only the recipe svd averages models, and training\.recipe is ease: set 1",
         ),
+        (
+            {"engine": "stock", "new_users": "best"},
+            r"training\.new_users: .*which the stock engine cannot; set training\.engine to exact",
+        ),
     ],
 )
 def test_what_an_engine_or_a_recipe_cannot_do_is_refused_with_the_remedy(write, training, message):
@@ -291,6 +295,7 @@ def test_the_default_is_the_exact_engine_with_surprises_hyperparameters(write):
 
     assert (training.engine, training.refit, training.factors, training.epochs) == ("exact", False, 100, 20)
     assert (training.learning_rate, training.regularization, training.ensemble) == (0.005, 0.02, 1)
+    assert training.new_users == "operator"
 
 
 @pytest.mark.parametrize(

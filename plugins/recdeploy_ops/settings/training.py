@@ -32,7 +32,7 @@ class TrainingSettings(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NUMBER] = 0.005
     regularization: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NUMBER] = 0.02
     als: AlsSettings = AlsSettings()
-    new_users: Literal["operator", "popularity"] = "operator"
+    new_users: Literal["operator", "popularity", "best"] = "operator"
     challenger: Literal["ease", "als", "none"] = "ease"
     challenger_minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False), NUMBER] = 30
     timeout_minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False), NUMBER] = 240
@@ -60,4 +60,13 @@ class TrainingSettings(Section):
             raise ValueError(f"only the recipe svd averages models, and training.recipe is {recipe}: set 1")
         if value > 1 and info.data.get("engine") == "stock":
             raise ValueError("the stock engine trains one model; set training.engine to exact, or 1 here")
+        return value
+
+    @field_validator("new_users")
+    @classmethod
+    def _check_new_users(cls, value: str, info: ValidationInfo) -> str:
+        if value == "best" and info.data.get("engine") == "stock":
+            raise ValueError(
+                "best trains without some users, which the stock engine cannot; set training.engine to exact"
+            )
         return value
