@@ -92,6 +92,11 @@ def sample(text: str = "p1", verdict: str = "HOLD") -> dict[str, Any]:
             "changed": [{"user": text, "kept": 0, "champion": [text, "p2"], "candidate": ["p3", "p4"]}],
             "titles": {text: text, "p2": text, "p3": "Ink"},
         },
+        "churn": [
+            {"title": "The seed", "items": 2.6, "low": None, "high": None, "note": "as between twins"},
+            {"title": "New data", "items": 0.4, "low": -0.1, "high": 0.9, "note": "what is beyond the seed"},
+            {"title": "Settings and recipe", "items": None, "low": None, "high": None, "note": f"not apart: {text}"},
+        ],
         "new_users": {
             "sentences": [f"New users get ADS's list: {text}.", "The most popular items are clearly better."],
             "advises": True,
@@ -175,7 +180,7 @@ def test_charts_have_a_text_and_tables_have_headers() -> None:
     assert "0: 10 %, by chance 5 %; 1: 30 %, by chance 35 %" in html
     assert 'aria-label="p1: 39 % to 10 %; Ink: 39 % to 10 %"' in html
     assert html.count("<svg") == html.count('<svg aria-hidden="true">') + 1  # those of rows, and that of bars
-    assert html.count('<th scope="col"') == 16
+    assert html.count('<th scope="col"') == 20
 
 
 def test_what_was_not_measured_shows_no_rule() -> None:
@@ -211,6 +216,15 @@ def test_what_the_champions_lists_met_is_told_beside_the_bestsellers() -> None:
     assert "1,200 users with a list came back, with 2,345 interactions. 300 of them (25.0 %) met an item" in text
     assert "would have met 450 (37.5 %)" in text
     assert "came back" not in Page(render_page({**sample(), "returning_users": None})).text
+
+
+def test_why_lists_change_is_split_and_what_is_not_known_is_said() -> None:
+    rows = re.sub(r"<[^>]+>", " ", render_page(sample()).partition("Why lists change")[2].partition("</table>")[0])
+    assert " ".join(rows.split()) == (
+        "Reason Items of a list 95 % interval over users How that is known The seed 2.6 as between twins "
+        "New data 0.4 \N{MINUS SIGN}0.1 to 0.9 what is beyond the seed Settings and recipe not measured not apart: p1"
+    )
+    assert "Why lists change" not in render_page({**sample(), "churn": None})
 
 
 def test_both_lists_for_new_users_are_shown_with_what_follows_from_them() -> None:

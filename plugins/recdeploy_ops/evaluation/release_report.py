@@ -7,6 +7,7 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.churn import Churn
 from recdeploy_ops.domain.events import (
     CandidateChecked,
     CandidateEvaluated,
@@ -82,6 +83,7 @@ def build_report(context: ReleaseContext, more: Sequence[Mapping[str, Any]] = ()
         "own": lists.get("own"),
         "champion": lists.get("champion"),
         "blast_radius": lists.get("blast_radius"),
+        "churn": _describe_churn(lists.get("churn")),
         "returning_users": lists.get("returning_users"),
         "not_measured": _describe_unmeasured(findings),
         "never_measured": list(NEVER_MEASURED),
@@ -141,6 +143,14 @@ def _describe_new_users(plain: Mapping[str, Any] | None) -> dict[str, Any] | Non
     chosen = NewUserList.from_plain(plain)
     compared = asdict(chosen.compared) if chosen.compared else None
     return {"compared": compared, "sentences": list(chosen.describe()), "advises": chosen.advises_popularity}
+
+
+def _describe_churn(plain: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
+    """Return why lists change, a row for each reason."""
+    if plain is None:
+        return None
+    churn = Churn.from_plain(plain)
+    return [asdict(part) for part in (*churn.split(), churn.together) if part]
 
 
 def _describe_verdict(report: Mapping[str, Any]) -> dict[str, str]:
