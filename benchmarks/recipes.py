@@ -15,7 +15,8 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +31,16 @@ from include.training.recipes import Task, trainer_of
 from include.training.scoring import usable_cpus
 from include.training.tables import read_interactions
 from include.training.trainsets import encode_ratings
+from recdeploy_ops.evaluation.list_matrix import jaccard
 from recdeploy_ops.settings import DEFAULT_PATH, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
 RECIPES = ("svd", "popularity", "ease", "als")
+ENSEMBLES = (1, 3, 5, 10)  # models of svd whose predictions are averaged
 SPLITS = 5  # and trainings of a recipe whose lists depend on the seed
 LAST = 10  # interactions of each user
 SHARE = 0.25  # of each user's interactions
@@ -75,7 +80,9 @@ def measure(movielens: Path | None, shapes: str = SHAPES, *, catalogues: bool = 
         shapes: ``USERSxITEMSxINTERACTIONS`` of generated data, with commas.
         catalogues: whether to train EASE with `CATALOGUES`.
     """
-    qualities = _qualities(movielens) if movielens else {}
+    rows = _read_movielens(movielens) if movielens else None
+    qualities = {} if rows is None else _qualities(rows)
+    ensembles = {} if rows is None else _ensembles(rows)
     sizes = [_shape_of(text) for text in shapes.split(",") if text]
     if catalogues:
         sizes += [Shape(10_000, items, 1_000_000, 0) for items in CATALOGUES]
@@ -83,6 +90,7 @@ def measure(movielens: Path | None, shapes: str = SHAPES, *, catalogues: bool = 
     return {
         "published": PUBLISHED,
         "quality": qualities,
+        "ensembles": ensembles,
         "cost": costs,
         "largest_catalogue": _largest_catalogue(),
     }
@@ -107,24 +115,51 @@ def _shape_of(text: str) -> Shape:
     return Shape(users, items, interactions, 0)
 
 
-def _qualities(movielens: Path) -> dict[str, Any]:
+def _read_movielens(folder: Path) -> pd.DataFrame:
+    rows = pd.read_csv(folder / "interactions.csv", dtype={0: str, 1: str})
+    return rows.set_axis([*COLUMNS, "time"], axis=1).sort_values([COLUMNS[0], "time", COLUMNS[1]])
+
+
+def _qualities(rows: pd.DataFrame) -> dict[str, Any]:
     """Return mean NDCG@10 and CPU seconds of each recipe and way of splitting, over splits or seeds."""
-    rows = pd.read_csv(movielens / "interactions.csv", dtype={0: str, 1: str})
-    rows = rows.set_axis([*COLUMNS, "time"], axis=1).sort_values([COLUMNS[0], "time", COLUMNS[1]])
     figures: dict[str, Any] = {}
     for name in RECIPES:
         for way, split in (("last 10", _last), ("75/25 within users", _random)):
             has_chance = split is _random or name in {"svd", "als"}
-            runs = [_rank(name, seed, *split(rows, seed)) for seed in range(SPLITS if has_chance else 1)]
-            ndcg, seconds = (np.array(part) for part in zip(*runs, strict=True))
-            figures[f"{name}, {way}"] = {
-                "ndcg": round(float(ndcg.mean()), 4),
-                "least": round(float(ndcg.min()), 4),
-                "most": round(float(ndcg.max()), 4),
-                "cpu_seconds": round(float(np.median(seconds)), 2),
-            }
+            seeds = range(SPLITS if has_chance else 1)
+            figures[f"{name}, {way}"] = _summarise([_rank(_model(name), seed, *split(rows, seed)) for seed in seeds])
             _tell(f"{name}, {way}", figures[f"{name}, {way}"])
     return figures
+
+
+def _ensembles(rows: pd.DataFrame) -> dict[str, Any]:
+    """Return for each number of models the same figures, and how far the lists of two seeds agree."""
+    figures = {}
+    for size in ENSEMBLES:
+        runs = [_rank({**_model("svd"), "ensemble": size}, seed, *_last(rows, seed)) for seed in range(SPLITS)]
+        pairs = [float(jaccard(one.lists, other.lists).mean()) for one, other in combinations(runs, 2)]
+        agreement = {name: round(of(pairs), 3) for name, of in (("least", min), ("most", max))}
+        figures[str(size)] = {**_summarise(runs), "jaccard": round(float(np.mean(pairs)), 3), "of_pairs": agreement}
+    return figures
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: NDCG@10, its CPU seconds with the lists, and the lists, a row per user and a column per rank."""
+
+    ndcg: float
+    seconds: float
+    lists: NDArray[np.int32]
+
+
+def _summarise(runs: list[Run]) -> dict[str, float]:
+    ndcg = np.array([run.ndcg for run in runs])
+    return {
+        "ndcg": round(float(ndcg.mean()), 4),
+        "least": round(float(ndcg.min()), 4),
+        "most": round(float(ndcg.max()), 4),
+        "cpu_seconds": round(float(np.median([run.seconds for run in runs])), 2),
+    }
 
 
 def _last(rows: pd.DataFrame, _: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -138,13 +173,13 @@ def _random(rows: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows[~is_test], rows[is_test]
 
 
-def _rank(name: str, seed: int, train: pd.DataFrame, test: pd.DataFrame) -> tuple[float, float]:
-    """Return NDCG@10, and the CPU seconds of training and listing."""
+def _rank(model: dict[str, Any], seed: int, train: pd.DataFrame, test: pd.DataFrame) -> Run:
+    """Train, list, and rank what was held out."""
     catalogue = pd.Index(sorted({*train[COLUMNS[1]], *test[COLUMNS[1]]}))
     ratings = encode_ratings(train, *COLUMNS)
     asked = pd.Index(test[COLUMNS[0]].unique())
     started = time.process_time()
-    trained = trainer_of(_model(name)).train(Task(ratings, catalogue, TOP_K, np.random.RandomState(seed)))
+    trained = trainer_of(model).train(Task(ratings, catalogue, TOP_K, np.random.RandomState(seed)))
     lists = trained.ranker.recommend(ratings.user_ids.get_indexer(asked).astype(np.int32), TOP_K, usable_cpus())
     seconds = time.process_time() - started
     relevant = set(zip(test[COLUMNS[0]], test[COLUMNS[1]], strict=True))
@@ -153,7 +188,9 @@ def _rank(name: str, seed: int, train: pd.DataFrame, test: pd.DataFrame) -> tupl
     discounts = 1 / np.log2(np.arange(2, TOP_K + 2))
     gains = np.bincount(lists.users, [(pair in relevant) for pair in listed] * discounts[ranks], len(asked))
     counts = test[COLUMNS[0]].value_counts().reindex(asked).to_numpy().clip(max=TOP_K)
-    return float(np.mean(gains / np.cumsum(discounts)[counts - 1])), seconds
+    matrix = np.full((len(asked), TOP_K), -1, np.int32)
+    matrix[lists.users, ranks] = lists.items
+    return Run(float(np.mean(gains / np.cumsum(discounts)[counts - 1])), seconds, matrix)
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from surprise import SVD
 from surprise.utils import get_rng
 
 from include.training.learning import Recipe, learn
+from include.training.new_users import compare_lists
 from include.training.progress import Progress, tell
 from include.training.scoring import Scorer, usable_cpus
 from include.training.sgd import choose_fit
@@ -244,7 +245,15 @@ class ExactModel(ArrayModel):
     """ADS's model computed from arrays, with the same recommendations, metrics and report, byte for byte."""
 
     def __init__(
-        self, config: Any, datasets: Any, parameters: Hyperparameters, *, refit: bool = False, fit: Fit | None = None
+        self,
+        config: Any,
+        datasets: Any,
+        parameters: Hyperparameters,
+        *,
+        refit: bool = False,
+        fit: Fit | None = None,
+        ensemble: int = 1,
+        new_users_seed: int | None = None,
     ) -> None:
         """Prepare the training.
 
@@ -254,17 +263,26 @@ class ExactModel(ArrayModel):
             parameters: of the SGD.
             refit: whether to train on all ratings once the metrics are measured on those held out.
             fit: how to learn factors; by default the choice of `choose_fit`.
+            ensemble: number of models whose predictions are averaged; with one, it is ADS's own.
+            new_users_seed: of the comparison of two lists for new users; None for none.
         """
         super().__init__(config, datasets)
-        self._recipe = Recipe(parameters, refit, fit or choose_fit(parameters))
+        self._recipe = Recipe(parameters, refit, fit or choose_fit(parameters), ensemble)
+        self._new_users_seed = new_users_seed
 
     def _train(self) -> tuple[Ranker, dict[str, Any]]:
+        compared = self._compare_new_users()
         factors, measures = self._learn()
         tell(f"RMSE: {measures.rmse:1.4f}")  # in scikit-surprise's words
         tell(f"MAE:  {measures.mae:1.4f}")
         metrics = {SupportedMetrics.RMSE: measures.rmse, SupportedMetrics.MAE: measures.mae}
-        self._write_measures(describe_errors(metrics, measures.variance, factors.learned()))
+        self._write_measures(describe_errors(metrics, measures.variance, factors.learned()) | compared)
         return Scorer(self._ratings, factors, self._catalogue), metrics
+
+    def _compare_new_users(self) -> dict[str, Any]:
+        """Compare two lists for new users, before the training, as less is in memory then."""
+        given = self._ratings, self._recipe, self._catalogue, self.spec.top_k, self.test_size
+        return {} if self._new_users_seed is None else {"new_users": compare_lists(*given, self._new_users_seed)}
 
     def _learn(self) -> tuple[Factors, Measures]:
         def begin() -> Callable[[], None]:

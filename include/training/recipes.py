@@ -84,16 +84,17 @@ class SvdTrainer:
 
     parameters: Hyperparameters
     refit: bool
+    ensemble: int = 1
 
     @property
     def factors(self) -> int:
-        """Return the number of factors per user and item."""
-        return self.parameters.factors
+        """Return the most factors per user and item in memory: of all models, and of one that is averaged in."""
+        return self.parameters.factors * (self.ensemble + (self.ensemble > 1))
 
     @cached_property
     def recipe(self) -> Recipe:
         """Return the recipe; the choice of how to learn factors tries it, so memory must have been checked before."""
-        return Recipe(self.parameters, self.refit, choose_fit(self.parameters))
+        return Recipe(self.parameters, self.refit, choose_fit(self.parameters), self.ensemble)
 
     def train(self, task: Task) -> Trained:
         """Train; see `Trainer`."""
@@ -180,7 +181,9 @@ def trainer_of(model: Mapping[str, Any]) -> Trainer:
     if name == "als":
         return AlsTrainer(_chosen(AlsParameters, model), implicit)
     if name == "svd":
-        return SvdTrainer(_chosen(Hyperparameters, model), bool(model.get("refit", False)))
+        return SvdTrainer(
+            _chosen(Hyperparameters, model), bool(model.get("refit", False)), int(model.get("ensemble", 1))
+        )
     raise ValueError(f"{name!r} is not a recipe: svd, ease, als or popularity.")
 
 

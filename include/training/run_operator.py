@@ -41,10 +41,16 @@ def main() -> None:
     parser.add_argument("--weight", type=float, help="of als: confidence of one interaction")
     parser.add_argument("--implicit", action="store_true", help="ratings are counts of purchases, for ease and als")
     parser.add_argument("--refit", action="store_true", help="train on all ratings once the metrics are measured")
+    parser.add_argument("--ensemble", type=int, default=1, help="of svd: average the predictions of so many models")
+    parser.add_argument(
+        "--compare-new-users", action="store_true", help="of svd: measure its list for new users beside popular items"
+    )
     parser.add_argument("--end-with-parent", action="store_true", help="end when standard input is closed")
     arguments = parser.parse_args()
     if arguments.refit and arguments.engine == "stock":
         parser.error("--refit needs --engine exact: the stock model is never trained on all ratings")
+    if arguments.ensemble > 1 and (arguments.engine == "stock" or arguments.recipe != "svd"):
+        parser.error("--ensemble needs --recipe svd and --engine exact: ADS's own model is one")
     if arguments.implicit and arguments.recipe == "svd":
         parser.error("--implicit needs --recipe ease or als: svd predicts ratings")
     if arguments.end_with_parent:
@@ -82,7 +88,7 @@ def run_operator(config_file: str, seed: int, model: Mapping[str, Any]) -> None:
         f"ADS is loaded ({time.monotonic() - started:.1f} s, {time.process_time():.1f} s of CPU since the start); "
         f"training with the seed {seed}, recipe {recipe}" + (f", engine {model['engine']}" if recipe == "svd" else "")
     )
-    registration = _choose_model(config.spec, model)
+    registration = _choose_model(config.spec, model, seed)
     _seed(seed)
     if model["engine"] == "exact":
         preload_interactions(config.spec)
@@ -91,7 +97,7 @@ def run_operator(config_file: str, seed: int, model: Mapping[str, Any]) -> None:
     tell(f"The operator has ended after {time.monotonic() - started:.1f} s")
 
 
-def _choose_model(spec: Any, model: Mapping[str, Any]) -> dict[str, Any]:
+def _choose_model(spec: Any, model: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Return the arguments with which ADS's factory gets the model, once it is known to fit into memory."""
     from include.training.evidence_models import EvidenceModel
     from include.training.models import ExactModel, StockModel
@@ -104,7 +110,14 @@ def _choose_model(spec: Any, model: Mapping[str, Any]) -> dict[str, Any]:
     if model["engine"] == "stock":
         return {"model": StockModel, "parameters": trainer.parameters}
     settings = trainer.recipe
-    return {"model": ExactModel, "parameters": settings.parameters, "refit": settings.refit, "fit": settings.fit}
+    return {
+        "model": ExactModel,
+        "parameters": settings.parameters,
+        "refit": settings.refit,
+        "fit": settings.fit,
+        "ensemble": settings.ensemble,
+        "new_users_seed": seed if model.get("compare_new_users") else None,
+    }
 
 
 def _require_memory(spec: Any, kind: str, factors: int) -> None:

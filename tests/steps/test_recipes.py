@@ -58,8 +58,14 @@ def test_a_change_of_recipe_is_held_promoted_and_rolled_back(context, recipe, tm
     assert {finding["verdict"] for finding in lists.values()} <= {"PASS", "HOLD"}
     trainings = details["quality"]["champion_trainings"], details["quality"]["candidate_trainings"]
     assert trainings == (SMALL.seeds, 1 if recipe == "ease" else SMALL.seeds)
-    page = render_page(build_report(second.context))
+    report = build_report(second.context)
+    seed, data, settings = report["churn"]
+    assert (data["items"], settings["note"]) == (0, "what is beyond the seed (recipe)")
+    assert seed["items"] + settings["items"] >= report["blast_radius"]["lost"]
+    assert report["new_users"]["sentences"][0].endswith(f": the recipe {recipe} predicts no ratings.")
+    page = render_page(report)
     assert "Would another recipe rank better?" in page
+    assert "What do new users get?" in page
     assert f"The recipe {recipe}, configured" in page
 
     second.promote_fully()
@@ -81,3 +87,6 @@ def test_a_second_release_by_the_same_recipe_is_compared_like_with_like(context,
     assert bool(lists["noise_floor"]["inapplicable"]) == (recipe == "ease")
     assert lists["twin_agreement"]["value"] == pytest.approx(0) if recipe == "ease" else True
     assert details["recipes"]["configured"]["name"] == recipe
+    seed, data, changed = build_report(second.context)["churn"]
+    assert seed["items"] == (0 if recipe == "ease" else details["blast_radius"]["lost"])
+    assert (data["items"], changed["items"]) == (0, 0)

@@ -66,13 +66,22 @@ def test_the_engine_is_recorded_with_its_settings_and_equal_ones_are_not_trained
         "epochs": 20,
         "learning_rate": 0.005,
         "regularization": 0.02,
+        "ensemble": 1,
     }
     assert run_ads_operator.advance(with_training(context, timeout_minutes=99)) == first
     assert count() == 1
 
 
 @pytest.mark.parametrize(
-    "changed", [{"engine": "stock"}, {"refit": True}, {"recipe": "ease"}, {"factors": 50}, {"learning_rate": 0.01}]
+    "changed",
+    [
+        {"engine": "stock"},
+        {"refit": True},
+        {"recipe": "ease"},
+        {"factors": 50},
+        {"learning_rate": 0.01},
+        {"ensemble": 3},
+    ],
 )
 def test_changed_settings_of_the_model_train_it_again(extracted, count, changed):
     run_ads_operator.advance(extracted.context)

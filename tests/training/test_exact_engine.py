@@ -319,6 +319,17 @@ def test_a_refit_trains_on_all_ratings_and_keeps_the_metrics() -> None:
         assert algorithm.predict("nobody", item).est == score
 
 
+def test_an_ensemble_of_one_is_stock_and_one_of_more_is_not() -> None:
+    usual, metrics, new_users = build(ExactModel, SMALL, ensemble=1)
+    averaged, other_metrics, _ = build(ExactModel, SMALL, ensemble=3)
+
+    stock, stock_metrics, stock_new_users = build(STOCK, SMALL)
+    assert usual.equals(stock)
+    assert (metrics, new_users) == (stock_metrics, stock_new_users)
+    assert not averaged.equals(usual)
+    assert other_metrics != metrics
+
+
 def fitted_on_everything(data: Data) -> Any:
     """What a user of scikit-surprise would do: measure on a fifth, then fit the full trainset."""
     from surprise import SVD, Dataset, Reader

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from shops import settings_with
 
+from recdeploy_ops.domain.new_users import NewUserList
 from recdeploy_ops.evaluation.list_matrix import read_matrix
 from recdeploy_ops.training import train
 from recdeploy_ops.training.gate_models import GateModel, Side, train_gate_models
@@ -142,9 +143,13 @@ def test_equal_rows_give_equal_bytes_and_ease_needs_no_equal_seed(recipe: str, s
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
 
 
-@pytest.mark.parametrize("recipe", RANKERS)
-def test_the_gates_models_give_the_operators_lists(recipe: str, tmp_path: Path) -> None:
-    extract, settings = two_tastes(tmp_path / "extract"), settings_of(recipe, implicit=True)
+@pytest.mark.parametrize(
+    "settings",
+    [*(settings_of(recipe, implicit=True) for recipe in RANKERS), settings_of("svd", ensemble=3)],
+    ids=[*RANKERS, "an ensemble"],
+)
+def test_the_gates_models_give_the_operators_lists(settings: Settings, tmp_path: Path) -> None:
+    extract = two_tastes(tmp_path / "extract")
     trained(extract, tmp_path / "results", settings)
     model = GateModel("own", "candidate", 42, TOP_K, is_backtest=False)
 
@@ -160,3 +165,27 @@ def test_the_gates_models_give_the_operators_lists(recipe: str, tmp_path: Path) 
     users, items = read_ids(extract / USERS, "user_id"), read_ids(extract / ITEMS, "product_id")
     written = read_matrix(tmp_path / "results", settings.source).within(users, items)
     assert (own.lists["own"] == written).all()
+
+
+@pytest.mark.parametrize(("setting", "kind"), [("operator", "operator"), ("best", "popularity")])
+def test_new_users_get_the_list_that_the_setting_chooses(setting: str, kind: str, tmp_path: Path) -> None:
+    random, shares = np.random.default_rng(1), 1 / np.arange(2, 62)
+    rows = [
+        (f"u{user:03}", f"p{item:02}", float(random.integers(1, 6)))
+        for user in range(320)
+        for item in random.choice(60, 12, replace=False, p=shares / shares.sum())
+    ]
+    users, items = sorted({row[0] for row in rows}), [f"p{item:02}" for item in range(60)]
+    extract = write_extract(tmp_path / "extract", rows, users, items)
+    settings = settings_of("svd", new_users=setting)
+
+    metrics, lines = trained(extract, tmp_path / "results", settings)
+
+    chosen = NewUserList.from_plain(metrics["new_users"])
+    assert (chosen.setting, chosen.kind, chosen.advises_popularity) == (setting, kind, setting == "operator")
+    assert chosen.compared is not None
+    assert chosen.compared.judged.low > 0
+    assert chosen.describe()[-1] in lines
+    popular = sorted(items, key=lambda item: -sum(row[1] == item for row in rows))[:TOP_K]
+    listed = [item for item, _ in read_new_users(tmp_path / "results", settings.source) or ()]
+    assert (listed == popular) == (kind == "popularity")

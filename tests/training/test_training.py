@@ -137,7 +137,7 @@ def test_the_stock_engine_gives_the_same_lists_and_measures(tmp_path: Path) -> N
     measures = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("exact", "stock")]
     assert [values.pop("engine") for values in measures] == ["exact", "stock"]
     for values in measures:
-        del values["seconds"]
+        del values["seconds"], values["new_users"]  # only the exact engine compares both lists
     assert measures[0] == measures[1]
     full, rounded = (pd.read_csv(tmp_path / name / "new_users.csv") for name in ("exact", "stock"))
     assert full.round(2).equals(rounded)

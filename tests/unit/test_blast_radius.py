@@ -97,7 +97,11 @@ def test_the_items_that_a_list_loses_are_counted_without_empty_places(tmp_path: 
     radius = compare(tmp_path, {"u1": "abcd", "u2": "a"}, {"u1": "abce", "u2": "b"})
     assert (radius.lost, len(radius.kept)) == (1.0, 5)
     assert compare(tmp_path, CHAMPION, CANDIDATE).lost == 1.0
-    assert compare(tmp_path, CHAMPION, CANDIDATE).lost_by_chance == 0.75
+    radius = compare(tmp_path, CHAMPION, CANDIDATE)
+    assert radius.lost_by_chance == 0.75
+    # u1 loses nothing and nothing by chance, u2 one item and one by chance, u3 two and one.
+    assert radius.beyond is not None
+    assert radius.beyond == pytest.approx((1 / 3, 1 / 3 - 1.959964 / 3, 1 / 3 + 1.959964 / 3))
     assert compare(tmp_path, {"u1": "ab"}, {"u2": "ab"}).lost == 0.0
 
 

@@ -92,6 +92,20 @@ def sample(text: str = "p1", verdict: str = "HOLD") -> dict[str, Any]:
             "changed": [{"user": text, "kept": 0, "champion": [text, "p2"], "candidate": ["p3", "p4"]}],
             "titles": {text: text, "p2": text, "p3": "Ink"},
         },
+        "churn": [
+            {"title": "The seed", "items": 2.6, "low": None, "high": None, "note": "as between twins"},
+            {"title": "New data", "items": 0.4, "low": -0.1, "high": 0.9, "note": "what is beyond the seed"},
+            {"title": "Settings and recipe", "items": None, "low": None, "high": None, "note": f"not apart: {text}"},
+        ],
+        "new_users": {
+            "sentences": [f"New users get ADS's list: {text}.", "The most popular items are clearly better."],
+            "advises": True,
+            "compared": {
+                "depth": 10,
+                "choice": {"users": 94, "operator": 0.21, "popularity": 0.54, "low": 0.27, "high": 0.39},
+                "judged": {"users": 95, "operator": 0.22, "popularity": 0.2, "low": -0.0412, "high": 0.0012},
+            },
+        },
         "returning_users": {"users": 1_200, "met": 300, "met_popular": 450, "interactions": 2_345},
         "not_measured": [f"churn: {text}."],
         "never_measured": ["Sales."],
@@ -166,7 +180,7 @@ def test_charts_have_a_text_and_tables_have_headers() -> None:
     assert "0: 10 %, by chance 5 %; 1: 30 %, by chance 35 %" in html
     assert 'aria-label="p1: 39 % to 10 %; Ink: 39 % to 10 %"' in html
     assert html.count("<svg") == html.count('<svg aria-hidden="true">') + 1  # those of rows, and that of bars
-    assert html.count('<th scope="col"') == 12
+    assert html.count('<th scope="col"') == 20
 
 
 def test_what_was_not_measured_shows_no_rule() -> None:
@@ -202,6 +216,33 @@ def test_what_the_champions_lists_met_is_told_beside_the_bestsellers() -> None:
     assert "1,200 users with a list came back, with 2,345 interactions. 300 of them (25.0 %) met an item" in text
     assert "would have met 450 (37.5 %)" in text
     assert "came back" not in Page(render_page({**sample(), "returning_users": None})).text
+
+
+def test_why_lists_change_is_split_and_what_is_not_known_is_said() -> None:
+    rows = re.sub(r"<[^>]+>", " ", render_page(sample()).partition("Why lists change")[2].partition("</table>")[0])
+    assert " ".join(rows.split()) == (
+        "Reason Items of a list 95 % interval over users How that is known The seed 2.6 as between twins "
+        "New data 0.4 \N{MINUS SIGN}0.1 to 0.9 what is beyond the seed Settings and recipe not measured not apart: p1"
+    )
+    assert "Why lists change" not in render_page({**sample(), "churn": None})
+
+
+def test_both_lists_for_new_users_are_shown_with_what_follows_from_them() -> None:
+    html = render_page(sample())
+    text = " ".join(Page(html).text.split())
+    assert "What do new users get? New users get ADS's list: p1. The most popular items are clearly better." in text
+    assert "<b>The most popular items are clearly better.</b>" in html
+    assert "The half that judges (95) 0.220 0.200 \N{MINUS SIGN}0.041 to +0.001" in " ".join(
+        re.sub(r"<[^>]+>", " ", html).split()
+    )
+
+
+def test_without_a_comparison_only_the_reason_is_said() -> None:
+    uncompared = {**sample()["new_users"], "compared": None, "advises": False}
+    text = Page(render_page({**sample(), "new_users": uncompared})).text
+    assert "New users get ADS's list: p1." in text
+    assert "The half that judges" not in text
+    assert "What do new users get?" not in Page(render_page({**sample(), "new_users": None})).text
 
 
 def test_equal_reports_give_equal_pages() -> None:

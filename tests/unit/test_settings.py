@@ -264,20 +264,38 @@ def test_autoscaling_replaces_a_number_of_instances(write):
     assert load_settings(path).serving.size == SizeRequest(ocpus=2, autoscaling=policy)
 
 
-def test_the_stock_engine_cannot_be_refitted(write):
-    path = write("training", {"engine": "stock", "refit": True})
-
-    with pytest.raises(
-        SettingsError, match=r"training\.refit: .*cannot refit on all ratings; set training\.engine to exact"
-    ):
-        load_settings(path)
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        (
+            {"engine": "stock", "refit": True},
+            r"training\.refit: .*cannot refit on all ratings; set training\.engine to exact",
+        ),
+        (
+            {"engine": "stock", "ensemble": 2},
+            r"training\.ensemble: .*trains one model; set training\.engine to exact, or 1 here",
+        ),
+        (
+            {"recipe": "ease", "ensemble": 2},
+            r"training\.ensemble: .*only the recipe svd averages models, and training\.recipe is ease: set 1",
+        ),
+        (
+            {"engine": "stock", "new_users": "best"},
+            r"training\.new_users: .*which the stock engine cannot; set training\.engine to exact",
+        ),
+    ],
+)
+def test_what_an_engine_or_a_recipe_cannot_do_is_refused_with_the_remedy(write, training, message):
+    with pytest.raises(SettingsError, match=message):
+        load_settings(write("training", training))
 
 
 def test_the_default_is_the_exact_engine_with_surprises_hyperparameters(write):
     training = load_settings(write("training", {})).training
 
     assert (training.engine, training.refit, training.factors, training.epochs) == ("exact", False, 100, 20)
-    assert (training.learning_rate, training.regularization) == (0.005, 0.02)
+    assert (training.learning_rate, training.regularization, training.ensemble) == (0.005, 0.02, 1)
+    assert training.new_users == "operator"
 
 
 @pytest.mark.parametrize(

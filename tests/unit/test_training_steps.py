@@ -289,6 +289,13 @@ def test_results_are_complete_and_have_metrics(tmp_path: Path, run: Run) -> None
         "seed": 7,
         "recipe": "svd",
         "engine": "exact",
+        "new_users": {
+            "setting": "operator",
+            "kind": "operator",
+            "why": "training.new_users is operator",
+            "compared": None,
+            "unmeasured": "",
+        },
     }
     assert str(tmp_path) not in (out / "recommender.yaml").read_text()
     assert "written" in lines
@@ -439,6 +446,36 @@ def test_a_list_for_new_users_is_kept_with_every_digit(tmp_path: Path, run: Run)
     assert lines[-1] == "new_users.csv has 2 recommendations for new users."
 
 
+HALF = {"users": 40, "operator": 0.2, "popularity": 0.5, "low": 0.2, "high": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("setting", "low", "first", "kind"),
+    [
+        ("operator", 0.2, "p3", "operator"),
+        ("best", 0.2, "p1", "popularity"),
+        ("best", -0.1, "p3", "operator"),
+        ("popularity", 0.2, "p1", "popularity"),
+    ],
+)
+def test_the_chosen_list_for_new_users_is_written_and_recorded_with_its_reason(
+    setting: str, low: float, first: str, kind: str, tmp_path: Path, run: Run
+) -> None:
+    compared = {"depth": 2, "choice": {**HALF, "low": low}, "judged": HALF}
+    measures = json.dumps({**json.loads(MEASURES), "new_users": compared})
+
+    metrics, lines = run(writing(measures=measures, new_users=NEW_USERS), new_users=setting)
+
+    assert (tmp_path / "out" / "new_users.csv").read_text().splitlines()[1].startswith(f"{first},")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["new_users"] == metrics["new_users"]
+    assert (metrics["new_users"]["setting"], metrics["new_users"]["kind"]) == (setting, kind)
+    assert metrics["new_users"]["compared"] == compared
+    assert any(line.startswith("New users get ") for line in lines)
+    assert any("clearly better for new users: set training.new_users" in line for line in lines) == (
+        setting == "operator"
+    )
+
+
 # The operator's command line and environment
 
 
@@ -451,11 +488,29 @@ def operator_call(run: Run, **training: Any) -> tuple[str, dict[str, str]]:
 
 
 def test_engine_and_hyperparameters_are_on_the_command_line(run: Run) -> None:
-    usual = "--factors 100 --epochs 20 --learning-rate 0.005 --regularization 0.02"
-    assert operator_call(run)[0] == f"--seed 7 --recipe svd --engine exact {usual} --end-with-parent"
+    usual = "--factors 100 --epochs 20 --learning-rate 0.005 --regularization 0.02 --ensemble 1"
+    assert (
+        operator_call(run)[0] == f"--seed 7 --recipe svd --engine exact {usual} --compare-new-users --end-with-parent"
+    )
     other = {"engine": "exact", "refit": True, "factors": 8, "epochs": 3, "learning_rate": 0.1, "regularization": 1e-05}
-    line, _ = operator_call(run, **other)
-    assert "--factors 8 --epochs 3 --learning-rate 0.1 --regularization 1e-05 --refit" in line
+    line, _ = operator_call(run, **other, ensemble=5)
+    assert "--factors 8 --epochs 3 --learning-rate 0.1 --regularization 1e-05 --refit --ensemble 5" in line
+
+
+@pytest.mark.parametrize(
+    ("training", "compares"),
+    [
+        ({"new_users": "operator"}, True),
+        ({"new_users": "best"}, True),
+        ({"new_users": "best", "recipe": "ease"}, False),
+        ({"new_users": "popularity"}, False),
+        ({"engine": "stock"}, False),
+    ],
+)
+def test_both_lists_for_new_users_are_compared_where_that_says_something(
+    training: dict[str, str], compares: bool, run: Run
+) -> None:
+    assert ("--compare-new-users" in operator_call(run, **training)[0]) == compares
 
 
 def test_compiled_code_and_fonts_outlive_a_run(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,11 +530,21 @@ def test_without_a_cache_folder_a_run_uses_its_own(tmp_path: Path, run: Run, mon
     assert environment["NUMBA_CACHE_DIR"] == str(tmp_path / "out" / runs.PARTIAL / "numba")
 
 
-def test_the_stock_engine_cannot_be_refitted(tmp_path: Path) -> None:
-    command = [sys.executable, str(runs.OPERATOR), "x.yaml", "--seed", "1", "--engine", "stock", "--refit"]
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--engine", "stock", "--refit"), "--refit needs --engine exact"),
+        (("--engine", "stock", "--ensemble", "2"), "--ensemble needs --recipe svd and --engine exact"),
+        (("--recipe", "ease", "--ensemble", "2"), "--ensemble needs --recipe svd and --engine exact"),
+    ],
+)
+def test_what_an_engine_or_a_recipe_cannot_do_is_refused(
+    options: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, str(runs.OPERATOR), "x.yaml", "--seed", "1", *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
-    assert "--refit needs --engine exact" in done.stderr
+    assert message in done.stderr
 
 
 # Progress

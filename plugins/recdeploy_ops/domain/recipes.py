@@ -36,7 +36,7 @@ SVD = Recipe(
     "svd",
     is_deterministic=False,
     predicts_ratings=True,
-    settings=("engine", "factors", "epochs", "learning_rate", "regularization", "refit"),
+    settings=("engine", "factors", "epochs", "learning_rate", "regularization", "refit", "ensemble"),
 )
 EASE = Recipe("ease", is_deterministic=True, predicts_ratings=False, settings=("implicit",))
 ALS = Recipe(

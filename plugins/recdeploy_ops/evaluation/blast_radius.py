@@ -5,6 +5,7 @@ Chance is what changes between the candidate and its twins: same data and recipe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recdeploy_ops.domain.gates.bounds import normal_half_width
 from recdeploy_ops.evaluation.interactions import positions
 from recdeploy_ops.evaluation.list_matrix import count_shared
 from recdeploy_ops.training.recommendations import ITEMS
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.settings import SourceSettings
 
 MOST_USERS, MOST_ITEMS, MOST_SLICES = 10, 10, 20
+FEWEST_WITH_INTERVAL = 2  # users
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ class BlastRadius:
         chance: the same between the candidate and its twins, as shares of the users; empty without twins.
         lost: items of the champion's list that a user loses, on average.
         lost_by_chance: items of the candidate's list that a twin's has not, on average; None without twins.
+        beyond: items that a user loses beyond those that a twin's list has not, on average over the users with both
+            lists, and its 95 % interval over them; None without twins, or with one user.
         places: places in all lists of the candidate.
         new_items: items of today's catalogue that the champion's had not.
         new_item_places: places that they have in the candidate's lists.
@@ -114,6 +119,7 @@ class BlastRadius:
     chance: tuple[float, ...]
     lost: float
     lost_by_chance: float | None
+    beyond: tuple[float, float, float] | None
     places: int
     new_items: int
     new_item_places: int
@@ -163,6 +169,7 @@ def measure_blast_radius(sides: Sides, new_items: NDArray[np.bool_], slices: Sli
         chance=tuple(np.mean(shares, axis=0).tolist()) if shares else (),
         lost=_mean_lost(old[both], kept),
         lost_by_chance=float(np.mean([_mean_lost(new[has_new], shared) for shared in chance])) if chance else None,
+        beyond=_measure_beyond(old[both], new[both], kept, [twin[both] for twin in sides.twins]),
         places=int((new >= 0).sum()),
         new_items=int(new_items.sum()),
         new_item_places=int(after[new_items].sum()),
@@ -217,6 +224,17 @@ def _largest(values: NDArray[np.int64]) -> NDArray[np.int64]:
 def _mean_lost(lists: Matrix, kept: NDArray[np.int16]) -> float:
     """Return how many items of a list do not stay, on average; 0 without lists."""
     return float(((lists >= 0).sum(axis=1) - kept).mean()) if len(lists) else 0.0
+
+
+def _measure_beyond(
+    old: Matrix, new: Matrix, kept: NDArray[np.int16], twins: Sequence[Matrix]
+) -> tuple[float, float, float] | None:
+    if not twins or len(old) < FEWEST_WITH_INTERVAL:
+        return None
+    usual = np.mean([count_shared(new, twin) for twin in twins], axis=0)
+    difference = ((old >= 0).sum(axis=1) - kept) - ((new >= 0).sum(axis=1) - usual)
+    mean, half = float(difference.mean()), normal_half_width(float(difference.std(ddof=1)) / math.sqrt(len(difference)))
+    return mean, mean - half, mean + half
 
 
 def _measure_slices(

@@ -7,6 +7,7 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.churn import Churn
 from recdeploy_ops.domain.events import (
     CandidateChecked,
     CandidateEvaluated,
@@ -16,6 +17,7 @@ from recdeploy_ops.domain.events import (
     TestValidated,
 )
 from recdeploy_ops.domain.gates.verdicts import SEVERITY, Verdict
+from recdeploy_ops.domain.new_users import NewUserList
 from recdeploy_ops.domain.rankings import Rankings
 from recdeploy_ops.evaluation.pages import render_page
 from recdeploy_ops.evaluation.report_numbers import describe_numbers
@@ -76,10 +78,12 @@ def build_report(context: ReleaseContext, more: Sequence[Mapping[str, Any]] = ()
         "margin": context.settings.gates.quality.margin,
         "quality": lists.get("quality"),
         "recipes": _describe_recipes(lists.get("recipes")),
+        "new_users": _describe_new_users(trained.metrics.get("new_users") if trained else None),
         "twins": lists.get("twins"),
         "own": lists.get("own"),
         "champion": lists.get("champion"),
         "blast_radius": lists.get("blast_radius"),
+        "churn": _describe_churn(lists.get("churn")),
         "returning_users": lists.get("returning_users"),
         "not_measured": _describe_unmeasured(findings),
         "never_measured": list(NEVER_MEASURED),
@@ -130,6 +134,23 @@ def _describe_recipes(plain: Mapping[str, Any] | None) -> dict[str, Any] | None:
     rows = [{**asdict(ranked), "title": ranked.title} for ranked in (rankings.configured, *rankings.others)]
     numbers = {"depth": rankings.depth, "users": rankings.users}
     return {**numbers, "rows": rows, "sentences": list(rankings.describe())}
+
+
+def _describe_new_users(plain: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return both lists for new users on both halves as plain values, and what follows from them as sentences."""
+    if plain is None:
+        return None
+    chosen = NewUserList.from_plain(plain)
+    compared = asdict(chosen.compared) if chosen.compared else None
+    return {"compared": compared, "sentences": list(chosen.describe()), "advises": chosen.advises_popularity}
+
+
+def _describe_churn(plain: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
+    """Return why lists change, a row for each reason."""
+    if plain is None:
+        return None
+    churn = Churn.from_plain(plain)
+    return [asdict(part) for part in (*churn.split(), churn.together) if part]
 
 
 def _describe_verdict(report: Mapping[str, Any]) -> dict[str, str]:

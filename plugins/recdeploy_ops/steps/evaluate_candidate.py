@@ -6,6 +6,7 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.churn import Churn, name_changed
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError
 from recdeploy_ops.domain.events import CandidateEvaluated, DataExtracted, GateModelsTrained, ModelTrained
 from recdeploy_ops.domain.gates.applicability import leave_out
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.waiting import Outcome
+    from recdeploy_ops.evaluation.blast_radius import BlastRadius
     from recdeploy_ops.storage.bundles import Bundle
 
 log = logging.getLogger(__name__)
@@ -169,12 +171,27 @@ def _judge(
     details = {
         **asdict(measured),
         "blast_radius": asdict(radius) if radius else None,
+        "churn": asdict(_describe_churn(context, known, radius)) if known and radius else None,
         "quality": quality.to_plain() if quality else None,
         "recipes": comparison.rankings.to_plain() if comparison and comparison.rankings else None,
         "returning_users": asdict(returning) if returning else None,
         "compared_with": known.version if known else None,
     }
     return GateReport(findings), details
+
+
+def _describe_churn(context: ReleaseContext, champion: Champion, radius: BlastRadius) -> Churn:
+    candidate = context.release.require(ModelTrained).inputs
+    beyond, low, high = radius.beyond or (None, None, None)
+    return Churn(
+        lost=radius.lost,
+        beyond=beyond,
+        low=low,
+        high=high,
+        has_seed=not recipe_of(candidate.get("model", {})).is_deterministic,
+        has_new_data=context.open_bundle(DataExtracted).digest != champion.extract.digest,
+        changed=name_changed(candidate, champion.inputs),
+    )
 
 
 def _why_not(champion: Champion | Unknown) -> str:

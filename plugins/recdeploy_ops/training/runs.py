@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from recdeploy_ops.domain.new_users import POPULARITY, choose_new_users
 from recdeploy_ops.domain.recipes import RECIPES
 from recdeploy_ops.training.inputs import prepare_inputs
 from recdeploy_ops.training.outputs import read_measures, verify_new_users, verify_outputs
@@ -23,8 +24,9 @@ from recdeploy_ops.training.recommendations import NEW_USERS, RECOMMENDATIONS
 from recdeploy_ops.training.reports import write_new_users
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from recdeploy_ops.domain.new_users import NewUserList
     from recdeploy_ops.settings import Settings
     from recdeploy_ops.training.inputs import Inputs
     from recdeploy_ops.training.processes import StopSignal
@@ -76,9 +78,9 @@ def train(
     Returns:
         The content of ``metrics.json``: what the recipe measures, ``users``, ``items``, ``interactions``, ``dropped``
         (rows left out, by reason), ``users_without_list``, ``recommendations`` (rows), ``top_k``, ``seed``, ``recipe``,
-        ``engine`` (of svd) and ``seconds``. A recipe that predicts ratings measures ``rmse`` and ``mae`` on the fifth
-        of the interactions that ADS holds out, and their ``variance``; EASE its ``regularization`` and how it was
-        chosen.
+        ``engine`` (of svd), ``new_users`` (a `NewUserList`) and ``seconds``. A recipe that predicts ratings measures
+        ``rmse`` and ``mae`` on the fifth of the interactions that ADS holds out, and their ``variance``; EASE its
+        ``regularization`` and how it was chosen.
 
     Raises:
         SourceDataError: the data cannot be trained on.
@@ -95,7 +97,7 @@ def train(
         inputs = prepare_inputs(extract_folder, work, settings.source, report)
         _write_config(work / CONFIG, settings, top_k)
         last_lines = run_process(
-            [sys.executable, "-P", "-X", "utf8", str(OPERATOR), CONFIG, *_arguments(settings.model, seed)],
+            [sys.executable, "-P", "-X", "utf8", str(OPERATOR), CONFIG, *_arguments(settings, seed)],
             name="The ADS operator",
             folder=work,
             environment=training_environment(work),
@@ -104,10 +106,16 @@ def train(
             stop=stop,
         )
         metrics = _verified(work, inputs, settings, last_lines, report)
+        new_users = choose_new_users(
+            settings.training.new_users,
+            RECIPES[settings.training.recipe],
+            metrics.pop("new_users", _unmeasured(settings)),
+        )
         metrics |= {"top_k": top_k, "seed": seed, "recipe": settings.training.recipe}
         metrics |= {name: value for name, value in settings.model.items() if name == "engine"}
+        metrics |= {"new_users": new_users.to_plain()}
         metrics |= {"seconds": round(time.monotonic() - started, 1)}
-        _complete_new_users(work / OUTPUTS, settings, inputs, top_k, last_lines, report)
+        _complete_new_users(work / OUTPUTS, new_users, settings, inputs, top_k, last_lines, report)
         _write_results(work, metrics)
         for name in RESULTS:
             if (work / OUTPUTS / name).exists():
@@ -134,16 +142,26 @@ def _write_config(path: Path, settings: Settings, top_k: int) -> None:
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def _arguments(model: Mapping[str, Any], seed: int) -> list[str]:
+def _arguments(settings: Settings, seed: int) -> list[str]:
     """Return the operator's arguments, with the settings of the model, which ADS's configuration does not have."""
     arguments = ["--seed", str(seed)]
-    for name, value in model.items():
+    compares = _unmeasured(settings) is None and RECIPES[settings.training.recipe].predicts_ratings
+    for name, value in {**settings.model, "compare_new_users": compares}.items():
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             arguments += [option] if value else []
         else:
             arguments += [option, str(value)]
     return [*arguments, "--end-with-parent"]
+
+
+def _unmeasured(settings: Settings) -> dict[str, str] | None:
+    """Return why both lists for new users are not compared; None if they are."""
+    if settings.training.new_users == POPULARITY:
+        return {"why": "training.new_users names the list"}
+    if settings.training.engine == "stock":
+        return {"why": "the engine stock trains ADS's own model only; training.engine exact compares them"}
+    return None
 
 
 def training_environment(work: Path) -> dict[str, str]:
@@ -190,6 +208,7 @@ def _verified(
 
 def _complete_new_users(
     outputs: Path,
+    new_users: NewUserList,
     settings: Settings,
     inputs: Inputs,
     top_k: int,
@@ -198,9 +217,12 @@ def _complete_new_users(
 ) -> None:
     """Verify the list for new users, or read it from the report, which is where the stock engine writes it.
 
-    If the settings ask for the most popular items, these replace it.
+    If new users get the most popular items, these replace the list of a recipe that predicts ratings; others list them
+    by themselves.
     """
-    if settings.training.new_users == "popularity":
+    for sentence in new_users.describe():
+        report(sentence)
+    if new_users.kind == POPULARITY and RECIPES[settings.training.recipe].predicts_ratings:
         write_popular_items(
             outputs.parent / "interactions.parquet", outputs / NEW_USERS, inputs, settings.source, top_k
         )
