@@ -82,6 +82,15 @@ class ArchiveOrder(BaseModel):
     model: str
 
 
+class OffersOrder(BaseModel):
+    """What the region and the tenancy offer; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    withdrawn_shapes: list[str] | None = None
+    limits: dict[Annotated[str, Field(pattern="^[^/]+/[^/]+$")], int] | None = None
+
+
 class RetentionOrder(BaseModel):
     """The OCID of a secret that is pending deletion."""
 
@@ -113,6 +122,7 @@ class ControlPlane:
             ("POST", "/neighbours", self.post_neighbour),
             ("POST", "/archive", self.post_archive),
             ("POST", "/end-retention", self.post_end_retention),
+            ("PUT", "/offers", self.put_offers),
             ("GET", "/messages", self.get_messages),
             ("POST", "/reset", self.reset),
             ("GET", "/idle", self.idle),
@@ -191,6 +201,11 @@ class ControlPlane:
             self.emulator.secrets.end_retention(order.secret)
         except OciError as err:
             return _refused(str(err))
+        return {}
+
+    async def put_offers(self, order: OffersOrder) -> dict[str, Any]:
+        """Change what the region and the tenancy offer."""
+        self.emulator.offers.change(**order.model_dump(exclude_none=True))
         return {}
 
     async def get_messages(self) -> list[dict[str, Any]]:

@@ -38,6 +38,17 @@ fault with status 429.
 
 Alarms are checked and stored; none is evaluated, fires or publishes.
 
+Logging: groups and logs exist, and have no entries; a creation is done at once.
+
+Limits: what is left of a limit is what `PUT offers` says; creations are not counted against it. A limit of which
+nothing was said answers 404, as the
+[SDK](https://docs.oracle.com/en-us/iaas/tools/python/latest/api/limits.html) says of limits that OCI does not tell.
+
+Retention rules do what
+[Oracle describes](https://docs.oracle.com/en-us/iaas/Content/Object/Tasks/usingretentionrules.htm): stored objects can
+be neither overwritten nor deleted, new ones are admitted. The answer, 403 `RetentionRuleViolation`, is from public
+reports; its message is not documented. Locks of rules are not emulated.
+
 Notifications: topics without subscriptions. The code of a name that is used (409 `Conflict`) is not documented.
 """
 

@@ -6,6 +6,7 @@ OciError
 ├── CannotParseRequestError            400
 ├── RelatedResourceNotFoundError       400
 ├── NotAuthenticatedError              401
+├── RetentionRuleViolationError        403
 ├── NotFoundError                      404, no such operation
 ├── ResourceNotFoundError              404, NotAuthorizedOrNotFound
 ├── MethodNotAllowedError              405
@@ -75,6 +76,13 @@ class NotAuthenticatedError(OciError):
         super().__init__(
             f"The required information to complete authentication was not provided or was incorrect: {reason}"
         )
+
+
+class RetentionRuleViolationError(OciError):
+    """A retention rule protects the object."""
+
+    status = 403
+    code = "RetentionRuleViolation"
 
 
 class NotFoundError(OciError):

@@ -94,6 +94,10 @@ class RunningEmulator:
         """Delete a secret that is pending deletion, without waiting for its time of deletion."""
         self._control("POST", "end-retention", {"secret": secret_id})
 
+    def offer(self, **offers: object) -> None:
+        """Change what the region and the tenancy offer: `withdrawn_shapes`, and `limits`: what is left of each."""
+        self._control("PUT", "offers", offers)
+
     def messages(self) -> list[dict[str, Any]]:
         """Return the messages published to topics, in order: topicId, title, body, messageId and timeStamp."""
         messages: list[dict[str, Any]] = self._control("GET", "messages")

@@ -204,6 +204,8 @@ PROMOTED = replay(chain(*complete(1)))
         (PROMOTED, deployment("DELETING", "m1"), "no longer has that deployment"),
         (PROMOTED, deployment("FAILED", "m1"), "which served v1 at http://production.* is in FAILED.*Look at its logs"),
         (PROMOTED, deployment("ACTIVE", "m9"), "somebody changed production by hand"),
+        (PROMOTED, deployment("INACTIVE", "m1"), "is INACTIVE: it cannot be probed.*Bring it to ACTIVE"),
+        (PROMOTED, deployment("PONDERING", "m1"), "is PONDERING: it cannot be probed.*Bring it to ACTIVE"),
     ],
 )
 def test_a_production_that_differs_from_the_ledger_stops_the_plan(state, production, message):
@@ -215,3 +217,10 @@ def test_a_production_that_the_ledger_knows_is_in_the_plan():
     summary = plan_run(PROMOTED, production=deployment(model_id="m1")).summary
 
     assert summary == ("Production serves v1 at http://production.", "This release makes v2.")
+
+
+@pytest.mark.parametrize("state", ["UPDATING", "CREATING", "NEEDS_ATTENTION"])
+def test_a_production_that_a_release_can_switch_later_is_named_in_the_plan(state):
+    summary = plan_run(PROMOTED, production=deployment(state, "m1")).summary
+
+    assert f"OCI has production in {state}." in summary

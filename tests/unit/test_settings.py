@@ -141,6 +141,7 @@ def test_the_variable_names_another_file(write, monkeypatch):
         ("serving.instance_shape", "huge", "serving.instance_shape"),
         ("serving.instance_count", 0, "serving.instance_count: .*greater than or equal to 1"),
         ("serving.log_group_id", "not-an-ocid", "serving.log_group_id"),
+        ("serving.service_limits", ["a limit"], "serving.service_limits"),
         ("release.ignored_deployments", ["the other team's"], "release.ignored_deployments.0: .*the other team's"),
         ("release.ignored_deployments", "ocid1.x", "release.ignored_deployments: .*tuple"),
         ("gates.min_user_coverage", 1.2, "gates.min_user_coverage: .*less than or equal to 1"),

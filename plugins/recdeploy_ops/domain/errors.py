@@ -26,6 +26,7 @@
     ├── PromotionFailedError        production did not verify; the champion serves again
     ├── BakeHeldError               what was promoted could not be judged: it serves, and a person must look
     ├── CloudRefusedError           OCI refused for good: credentials, compartment, limits
+    ├── TemporaryFolderError        this machine's temporary folder is full, or not writable
     ├── StorageError                the storage root is wrong, or not writable
     │   ├── KeyNotFoundError        nothing is stored there
     │   └── KeyExistsError          other content is stored there, and is never overwritten
@@ -210,6 +211,10 @@ class CloudRefusedError(RecdeployError):
         super().__init__(message, remedy)
         self.status = status
         self.code = code
+
+
+class TemporaryFolderError(RecdeployError):
+    """This machine's temporary folder is full, too small or not writable."""
 
 
 class StorageError(RecdeployError):

@@ -120,6 +120,20 @@ class OciSession:
 
         return self._client(oci.object_storage.ObjectStorageClient, "object_storage")
 
+    @cached_property
+    def logging(self) -> Any:
+        """Return the client of Logging: log groups and logs, not their entries."""
+        import oci.logging
+
+        return self._client(oci.logging.LoggingManagementClient, "logging")
+
+    @cached_property
+    def limits(self) -> Any:
+        """Return the client of service limits and quotas."""
+        import oci.limits
+
+        return self._client(oci.limits.LimitsClient, "limits")
+
     def project_name(self) -> str:
         """Return the name of the profile's Data Science project, as a proof that OCI answers.
 

@@ -26,6 +26,7 @@ from recdeploy_ops.settings.types import (
     BOUNDS,
     NUMBER,
     Instances,
+    LimitName,
     Name,
     Ocid,
     Percent,
@@ -136,6 +137,7 @@ class ServingSettings(Section):
     log_group_id: Ocid | None = None
     access_log_id: Ocid | None = None
     predict_log_id: Ocid | None = None
+    service_limits: tuple[LimitName, ...] = ()
 
     @field_validator("autoscaling")
     @classmethod
