@@ -88,6 +88,7 @@ class OffersOrder(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     withdrawn_shapes: list[str] | None = None
+    required_tags: list[Annotated[str, Field(pattern=r"^[^.]+\.[^.]+$")]] | None = None
     limits: dict[Annotated[str, Field(pattern="^[^/]+/[^/]+$")], int] | None = None
 
 

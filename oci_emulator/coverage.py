@@ -44,6 +44,13 @@ Limits: what is left of a limit is what `PUT offers` says; creations are not cou
 nothing was said answers 404, as the
 [SDK](https://docs.oracle.com/en-us/iaas/tools/python/latest/api/limits.html) says of limits that OCI does not tell.
 
+Tags: those that `PUT offers` requires are
+[tag defaults](https://docs.oracle.com/en-us/iaas/Content/Tagging/Tasks/managingtagdefaults.htm) that need a value, in
+every compartment. A resource of Data Science without one is refused with 400 `InvalidParameter`, as
+[reported](https://github.com/oci-landing-zones/terraform-oci-modules-networking/issues/33); the message begins as
+[another report](https://github.com/openshift/assisted-test-infra/pull/2556) quotes it. Whether the namespaces of other
+defined tags exist is not checked.
+
 Retention rules do what
 [Oracle describes](https://docs.oracle.com/en-us/iaas/Content/Object/Tasks/usingretentionrules.htm): stored objects can
 be neither overwritten nor deleted, new ones are admitted. The answer, 403 `RetentionRuleViolation`, is from public

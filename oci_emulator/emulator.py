@@ -21,6 +21,8 @@ from oci_emulator.data_science.version_sets import VersionSets
 from oci_emulator.data_science.work_requests import WorkRequests
 from oci_emulator.faults import Faults
 from oci_emulator.gateway import Endpoints, Gateway
+from oci_emulator.identity.routes import Identity
+from oci_emulator.identity.tag_defaults import TagDefaults
 from oci_emulator.limits.availability import Availability
 from oci_emulator.limits.routes import Limits
 from oci_emulator.logging_service.groups import LogGroups
@@ -39,6 +41,7 @@ from oci_emulator.object_storage.routes import ObjectStorage
 from oci_emulator.offers import Offers
 from oci_emulator.operations import (
     DATA_SCIENCE,
+    IDENTITY,
     LIMITS,
     LOGGING,
     MODEL_DEPLOYMENT,
@@ -87,7 +90,7 @@ class Emulator:
         self.tenancy = Tenancy(tuple(self.compartments))
         self.offers = Offers(self.store)
         self.neighbours = Neighbours(self.store, self.tenancy)
-        self.catalog = Catalog(self.store, self.tenancy)
+        self.catalog = Catalog(self.store, self.tenancy, self.offers)
         self.secrets = Secrets(self.catalog)
         self.topics = Topics(self.catalog, self.url)
         self.observations = Observations(self.store)
@@ -130,6 +133,7 @@ class Emulator:
             VAULT_BUNDLES: SecretRetrieval(Bundles(self.secrets)).endpoints(),
             MONITORING: Monitoring(Metrics(self.observations, self.tenancy), Alarms(self.catalog)).endpoints(),
             LOGGING: Logging(LogGroups(self.catalog)).endpoints(),
+            IDENTITY: Identity(TagDefaults(self.offers, self.tenancy)).endpoints(),
             LIMITS: Limits(Availability(self.offers, self.tenancy)).endpoints(),
             NOTIFICATIONS: Notifications(self.topics).endpoints(),
         }

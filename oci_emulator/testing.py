@@ -95,7 +95,7 @@ class RunningEmulator:
         self._control("POST", "end-retention", {"secret": secret_id})
 
     def offer(self, **offers: object) -> None:
-        """Change what the region and the tenancy offer: `withdrawn_shapes`, and `limits`: what is left of each."""
+        """Change what the region and the tenancy offer: `withdrawn_shapes`, `limits`, `required_tags`."""
         self._control("PUT", "offers", offers)
 
     def messages(self) -> list[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """What a region and a tenancy offer and forbid: shapes, service limits, log groups, retention rules of buckets."""
 
 import pytest
+from oci.data_science.models import CreateModelVersionSetDetails
+from oci.identity import IdentityClient
 from oci.limits import LimitsClient
 from oci.logging import LoggingManagementClient
 from oci.logging.models import CreateLogDetails, CreateLogGroupDetails
@@ -45,6 +47,27 @@ def test_what_is_left_of_a_service_limit_is_what_was_set(cloud: Cloud) -> None:
 def test_an_offer_with_an_unknown_name_is_refused(cloud: Cloud) -> None:
     with pytest.raises(EmulatorError, match="discounts"):
         cloud.emulator.offer(discounts=1)
+
+
+def test_a_required_tag_is_listed_and_nothing_is_created_without_it(cloud: Cloud) -> None:
+    project, model = cloud.project, cloud.model()
+    identity = cloud.shared_client(IdentityClient)
+    assert identity.assemble_effective_tag_set(cloud.compartment).data == []
+    cloud.emulator.offer(required_tags=["Finance.CostCentre"])
+
+    listed = identity.assemble_effective_tag_set(cloud.compartment).data
+    assert [(default.tag_definition_name, default.is_required) for default in listed] == [("CostCentre", True)]
+    version_set = CreateModelVersionSetDetails(compartment_id=cloud.compartment, project_id=project, name="s")
+    deployment = cloud.deployment_details(single_model(model))
+    for create, details in (
+        (cloud.science.create_model_version_set, version_set),
+        (cloud.science.create_model_deployment, deployment),
+    ):
+        assert refusal(create, details) == (400, "InvalidParameter")
+        details.defined_tags = {"Finance": {"CostCentre": "42"}}
+        create(details)
+    assert refusal(cloud.empty_model) == (400, "InvalidParameter")
+    assert cloud.empty_model(defined_tags={"Finance": {"CostCentre": "42"}})
 
 
 def test_log_groups_and_logs_are_created_listed_and_read(cloud: Cloud) -> None:

@@ -132,6 +132,11 @@ FINDINGS = {
         CloudRefusedError,
         r"/predict: OCI answered 404.*permission DATA_SCIENCE_MODEL_DEPLOYMENT_PREDICT",
     ),
+    "no required tag": Finding(
+        lambda world: world.emulator.offer(required_tags=["Finance.CostCentre"]),
+        SettingsError,
+        r"requires a value of CostCentre on each new resource.*below its tag namespace \(setting tags\.defined\)",
+    ),
     "a retention rule": Finding(
         World.keep_objects,
         StorageError,
@@ -204,13 +209,17 @@ def test_a_further_plan_sends_one_request_to_production(released, run, emulator)
             lambda world: world.refuse("ListModelDeploymentShapes"),
             f"Not tried: whether the region has the shape {SHAPE}",
         ),
+        (
+            lambda world: world.refuse("AssembleEffectiveTagSet"),
+            "Not tried: whether the compartment requires tags: OCI",
+        ),
         (lambda world: world.set_serving(service_limits=("other",)), "Not tried: the service limit other: OCI refused"),
         (
             lambda world: world.emulator.fail_next("Predict", status=503, times=None),
             "Not tried: the right to send requests to deployments, as production did not answer",
         ),
     ],
-    ids=["shapes", "limit", "predict"],
+    ids=["shapes", "tags", "limit", "predict"],
 )
 def test_what_oci_does_not_answer_is_named_and_stops_nothing(world, change, says, tmp_path):
     change(world)
@@ -244,7 +253,13 @@ def test_production_that_oci_is_updating_or_that_needs_attention_does_not_stop_a
     assert "OCI has production in NEEDS_ATTENTION." in planned
 
 
-ROLLBACK_IGNORES = ["GetProject", "ListModelDeploymentShapes", "GetLogGroup", "GetResourceAvailability"]
+ROLLBACK_IGNORES = [
+    "AssembleEffectiveTagSet",
+    "GetProject",
+    "ListModelDeploymentShapes",
+    "GetLogGroup",
+    "GetResourceAvailability",
+]
 
 
 @pytest.mark.parametrize("operation", ROLLBACK_IGNORES)

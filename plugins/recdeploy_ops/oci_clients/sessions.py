@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError, SettingsError
-from recdeploy_ops.domain.remedies import GrantPolicy, Remedy
+from recdeploy_ops.domain.errors import (
+    CloudRefusedError,
+    CloudUnavailableError,
+    SettingsError,
+)
+from recdeploy_ops.domain.remedies import ChangeSetting, GrantPolicy, Remedy
 from recdeploy_ops.oci_clients.signing import identify
 
 if TYPE_CHECKING:
@@ -27,6 +32,11 @@ REMEDIES = {
     401: GrantPolicy("Check tenancy, user, fingerprint and key of the OCI connection, and the worker's clock"),
     404: GrantPolicy("Correct the OCID in the OCI connection, or add a policy that allows this to its user"),
 }
+# OCI words a refusal of tags in several ways; each names a tag, tags or a TagNamespace.
+OF_TAGS = re.compile(r"(?i)\btags?\b|tagnamespace")
+CORRECT_TAGS = ChangeSetting(
+    "Give each tag that the compartment requires, and none that the tenancy does not have", setting="tags.defined"
+)
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,13 @@ class OciSession:
         import oci.limits
 
         return self._client(oci.limits.LimitsClient, "limits")
+
+    @cached_property
+    def identity(self) -> Any:
+        """Return the client of Identity: the tags that a compartment requires."""
+        import oci.identity
+
+        return self._client(oci.identity.IdentityClient, "identity")
 
     def project_name(self) -> str:
         """Return the name of the profile's Data Science project, as a proof that OCI answers.
@@ -250,11 +267,18 @@ def calling(what: str) -> Iterator[None]:
         is_busy = err.code in BUSY or (err.status == 409 and not err.code)  # an answer to HEAD has no code
         if is_busy or err.status in {412, 429} or err.status >= 500:
             raise CloudUnavailableError(answer) from err
-        raise CloudRefusedError(f"{answer}.", REMEDIES.get(err.status), status=err.status, code=err.code) from err
+        raise CloudRefusedError(f"{answer}.", _find_remedy(err), status=err.status, code=err.code) from err
     except no_answer as err:
         raise CloudUnavailableError(f"OCI did not answer the request to {what}: {err}") from err
     except CircuitBreakerError as err:
         raise CloudUnavailableError(f"OCI failed too often; not sending the request to {what}: {err}") from err
+
+
+def _find_remedy(err: Any) -> Remedy | None:
+    """Return what a person does about the SDK's error; None if its message is enough."""
+    if err.status == 400 and OF_TAGS.search(str(err.message)):
+        return CORRECT_TAGS
+    return REMEDIES.get(err.status)
 
 
 def retry_strategy(total_seconds: float = 120) -> Any:

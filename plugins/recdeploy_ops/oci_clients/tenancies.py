@@ -50,6 +50,15 @@ class Tenancy:
         with calling(f"read the log {log_id} of the log group {group_id}"):
             self._session.logging.get_log(group_id, log_id)
 
+    def required_tags(self) -> Collection[str]:
+        """Return the keys of the defined tags that each new resource of the compartment must have a value of.
+
+        OCI names their keys here, and their namespaces by OCIDs only.
+        """
+        with calling(f"read the tag defaults of the compartment {self._compartment_id}"):
+            listed = self._session.identity.assemble_effective_tag_set(self._compartment_id).data
+        return sorted(default.tag_definition_name for default in listed if default.is_required)
+
     def available(self, limit: str) -> int | None:
         """Return how much is left of a service limit of Data Science in the compartment; None if OCI does not say.
 

@@ -45,12 +45,18 @@ def check_prerequisites(context: ReleaseContext, params: RetrainParams) -> tuple
     Raises:
         TemporaryFolderError: this machine's temporary folder is too small or not writable.
         CloudRefusedError: a right is missing, or a log group or log is not there.
-        SettingsError: the region does not list the shape, or too little of a service limit is left.
+        SettingsError: the region does not list the shape, too little of a service limit is left, or a required tag
+            is missing.
     """
     require_free_space(_wanted_bytes(context))
     _check_work_requests(context)
     _check_logs(context)
-    return (*_check_predict(context), *_check_shape(context, params), *_check_limits(context, params))
+    return (
+        *_check_predict(context),
+        *_check_shape(context, params),
+        *_check_limits(context, params),
+        *_check_tags(context),
+    )
 
 
 def _wanted_bytes(context: ReleaseContext) -> int:
@@ -156,3 +162,19 @@ def _check_limits(context: ReleaseContext, params: RetrainParams) -> Iterator[st
                     "higher limit in the OCI console (Governance, Limits, Quotas and Usage)"
                 ),
             )
+
+
+def _check_tags(context: ReleaseContext) -> Iterator[str]:
+    """Compare the tags of the settings with those that the compartment requires of new resources."""
+    given = {key.casefold() for keys in context.settings.tags.defined.values() for key in keys}
+    try:
+        required = context.tenancy.required_tags()
+    except CloudRefusedError as err:
+        yield f"Not tried: whether the compartment requires tags: {err.message}"
+        return
+    missing = [key for key in required if key.casefold() not in given]
+    if missing:
+        raise SettingsError(
+            f"The compartment requires a value of {', '.join(missing)} on each new resource: the settings give none.",
+            ChangeSetting("Write it below its tag namespace", setting="tags.defined"),
+        )
