@@ -34,7 +34,8 @@
         ├── SourceUnavailableError  the database does not answer (in `extraction`)
         ├── StorageUnavailableError
         ├── CloudUnavailableError
-        │   └── CloudThrottledError 429: the tenancy has sent too many requests
+        │   ├── CloudThrottledError 429: the tenancy has sent too many requests
+        │   └── OutOfCapacityError  OCI has no machine for a deployment now
         ├── SwitchInterruptedError  production is not verified after a switch: says what state it is in
         └── LedgerConflictError     another writer appended first
 
@@ -251,6 +252,10 @@ class CloudUnavailableError(TransientError):
 
 class CloudThrottledError(CloudUnavailableError):
     """OCI answered 429: its gateway did not pass the request on."""
+
+
+class OutOfCapacityError(CloudUnavailableError):
+    """OCI has no machine for a deployment now; that passes after minutes or hours."""
 
 
 class SwitchInterruptedError(TransientError):

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.domain.errors import (
     CloudRefusedError,
     CloudUnavailableError,
+    OutOfCapacityError,
     SettingsError,
 )
 from recdeploy_ops.domain.remedies import ChangeSetting, GrantPolicy, Remedy
+from recdeploy_ops.domain.waiting import is_out_of_capacity
 from recdeploy_ops.oci_clients.signing import identify
 
 if TYPE_CHECKING:
@@ -246,6 +248,7 @@ def calling(what: str) -> Iterator[None]:
         what: the request to OCI, beginning with a verb, for the message.
 
     Raises:
+        OutOfCapacityError: OCI has no machine now.
         CloudUnavailableError: no answer or a cut one, 429, 5xx, or the resource is busy or was changed meanwhile.
         CloudRefusedError: any other refusal.
     """
@@ -264,6 +267,8 @@ def calling(what: str) -> Iterator[None]:
         yield
     except oci.exceptions.ServiceError as err:
         answer = f"OCI refused to {what}: {err.status} {err.code}: {err.message} (opc-request-id {err.request_id})"
+        if err.status >= 500 and is_out_of_capacity(str(err.message)):
+            raise OutOfCapacityError(answer) from err
         is_busy = err.code in BUSY or (err.status == 409 and not err.code)  # an answer to HEAD has no code
         if is_busy or err.status in {412, 429} or err.status >= 500:
             raise CloudUnavailableError(answer) from err
