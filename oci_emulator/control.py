@@ -1,7 +1,7 @@
 """The control plane at `/_emulator/`: unsigned JSON for tests and the demo."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -92,6 +92,14 @@ class OffersOrder(BaseModel):
     limits: dict[Annotated[str, Field(pattern="^[^/]+/[^/]+$")], int] | None = None
 
 
+class RenewalOrder(BaseModel):
+    """What is renewed: the API key, or the session token."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    what: Literal["key", "token"]
+
+
 class RetentionOrder(BaseModel):
     """The OCID of a secret that is pending deletion."""
 
@@ -124,6 +132,7 @@ class ControlPlane:
             ("POST", "/archive", self.post_archive),
             ("POST", "/end-retention", self.post_end_retention),
             ("PUT", "/offers", self.put_offers),
+            ("POST", "/renew", self.post_renew),
             ("GET", "/messages", self.get_messages),
             ("POST", "/reset", self.reset),
             ("GET", "/idle", self.idle),
@@ -207,6 +216,11 @@ class ControlPlane:
     async def put_offers(self, order: OffersOrder) -> dict[str, Any]:
         """Change what the region and the tenancy offer."""
         self.emulator.offers.change(**order.model_dump(exclude_none=True))
+        return {}
+
+    async def post_renew(self, order: RenewalOrder) -> dict[str, Any]:
+        """Renew a credential."""
+        self.emulator.renew(order.what)
         return {}
 
     async def get_messages(self) -> list[dict[str, Any]]:

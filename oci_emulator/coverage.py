@@ -51,6 +51,11 @@ every compartment. A resource of Data Science without one is refused with 400 `I
 [another report](https://github.com/openshift/assisted-test-infra/pull/2556) quotes it. Whether the namespaces of other
 defined tags exist is not checked.
 
+Credentials: a session token does not expire; `POST renew` replaces it, or the API key, and the former one then gets 401
+`NotAuthenticated`, as [an expired one](https://github.com/oracle/oci-cli/issues/998). A date that is more than
+[five minutes](https://docs.oracle.com/en-us/iaas/Content/API/Concepts/signingrequests.htm) off gets the message that
+[clients report](https://github.com/oracle/terraform-provider-oci/issues/474).
+
 Retention rules do what
 [Oracle describes](https://docs.oracle.com/en-us/iaas/Content/Object/Tasks/usingretentionrules.htm): stored objects can
 be neither overwritten nor deleted, new ones are admitted. The answer, 403 `RetentionRuleViolation`, is from public

@@ -22,13 +22,23 @@ class Credentials:
     """A user's API key, and the configuration file that lets the SDK sign with it.
 
     `session_key_id` is the same key's id as ``oci session authenticate`` leaves it: profile SESSION of that file. OCI's
-    token is a JWT that expires; this one is any text, and never does.
+    token is a JWT that expires; this one is any text, and ends only when it is renewed.
     """
 
     config_file: Path
     key_id: str
     session_key_id: str
     public_key: rsa.RSAPublicKey
+
+    def keys(self) -> dict[str, rsa.RSAPublicKey]:
+        """Return the public key by the ids of the present credentials."""
+        return dict.fromkeys((self.key_id, self.session_key_id), self.public_key)
+
+
+def renew_credentials(folder: Path, what: str) -> Credentials:
+    """Replace the `key` or the `token` in `folder`, and return the credentials that count from now on."""
+    (folder / {"key": "key.pem", "token": "token"}[what]).unlink()
+    return load_credentials(folder)
 
 
 def load_credentials(folder: Path) -> Credentials:

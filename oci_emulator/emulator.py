@@ -8,7 +8,7 @@ from pathlib import Path
 
 from oci_emulator.calls import Calls
 from oci_emulator.connections import Connections
-from oci_emulator.credentials import COMPARTMENT, TENANCY, Credentials, load_credentials
+from oci_emulator.credentials import COMPARTMENT, TENANCY, Credentials, load_credentials, renew_credentials
 from oci_emulator.data_science.artifacts import Artifacts
 from oci_emulator.data_science.catalog import Catalog
 from oci_emulator.data_science.deployments import Deployments
@@ -83,6 +83,7 @@ class Emulator:
         """Create the parts."""
         self._make_folders()
         self.credentials: Credentials = load_credentials(self.data_dir / "credentials")
+        self.keys = self.credentials.keys()
         self.store = Store(self.data_dir / "state.sqlite")
         self.timings = Timings.model_validate(self.store.setting("timings") or {})
         self.faults = Faults(self.store)
@@ -110,9 +111,7 @@ class Emulator:
         return Gateway(
             endpoints=self.endpoints(),
             operations=OperationTable(),
-            signatures=SignatureVerifier(
-                dict.fromkeys((self.credentials.key_id, self.credentials.session_key_id), self.credentials.public_key)
-            ),
+            signatures=SignatureVerifier(self.keys),
             retry_tokens=RetryTokens(self.store),
             store=self.store,
             faults=self.faults,
@@ -169,6 +168,12 @@ class Emulator:
         self.faults.clear()
         self.calls.clear()
         self.set_timings(Timings.model_validate(self.store.setting("timings") or {}))
+
+    def renew(self, what: str) -> None:
+        """Replace the `key` or the session `token` in its file; what was signed with is refused from now on."""
+        self.credentials = renew_credentials(self.data_dir / "credentials", what)
+        self.keys.clear()
+        self.keys.update(self.credentials.keys())
 
     def set_timings(self, timings: Timings) -> None:
         """Use these timings from now on, also after a restart."""

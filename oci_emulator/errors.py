@@ -6,6 +6,7 @@ OciError
 ├── CannotParseRequestError            400
 ├── RelatedResourceNotFoundError       400
 ├── NotAuthenticatedError              401
+├── ClockSkewError                     401, NotAuthenticated
 ├── RetentionRuleViolationError        403
 ├── NotFoundError                      404, no such operation
 ├── ResourceNotFoundError              404, NotAuthorizedOrNotFound
@@ -76,6 +77,13 @@ class NotAuthenticatedError(OciError):
         super().__init__(
             f"The required information to complete authentication was not provided or was incorrect: {reason}"
         )
+
+
+class ClockSkewError(OciError):
+    """The date of the request is too far from the service's clock."""
+
+    status = 401
+    code = "NotAuthenticated"
 
 
 class RetentionRuleViolationError(OciError):

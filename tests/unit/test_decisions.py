@@ -17,7 +17,7 @@ from recdeploy_ops.domain.release_plan import find_ended_holder, lock_held, plan
 from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.stages import TRANSITIONS, Stage, advance
 from recdeploy_ops.domain.switching import Move, SwitchIntent, decide_switch
-from recdeploy_ops.domain.waiting import FIRST_SECONDS, judge_work_request, poll_intervals
+from recdeploy_ops.domain.waiting import FIRST_SECONDS, is_out_of_capacity, judge_work_request, poll_intervals
 from recdeploy_ops.oci_clients.tags import PROJECT_TAG, VERSION_TAG
 from recdeploy_ops.rollout.registry import highest_version
 
@@ -224,3 +224,16 @@ def test_a_production_that_a_release_can_switch_later_is_named_in_the_plan(state
     summary = plan_run(PROMOTED, production=deployment(state, "m1")).summary
 
     assert f"OCI has production in {state}." in summary
+
+
+@pytest.mark.parametrize(
+    ("words", "lacks"),
+    [
+        ("Out of host capacity.", True),
+        ("INTERNAL: out of capacity for shape VM.Standard.E4.Flex", True),
+        ("The conda environment is not there.", False),
+        ("The following service limits were exceeded: capacity", False),
+    ],
+)
+def test_oci_says_in_two_ways_that_it_is_out_of_capacity(words, lacks):
+    assert is_out_of_capacity(words) is lacks

@@ -10,8 +10,9 @@ from recdeploy_ops.domain.deployment_states import DeploymentState
 from recdeploy_ops.domain.errors import CloudRefusedError, SettingsError
 from recdeploy_ops.domain.records import Deployment, WorkRequest
 from recdeploy_ops.domain.remedies import Remedy
+from recdeploy_ops.oci_clients.calls import calling
 from recdeploy_ops.oci_clients.predictions import Predictions, Repeats
-from recdeploy_ops.oci_clients.sessions import calling, retry_token
+from recdeploy_ops.oci_clients.sessions import retry_token
 from recdeploy_ops.oci_clients.sizes import compute_update, instance_configuration, read_shape, scaling_policy
 from recdeploy_ops.settings import TagSettings
 

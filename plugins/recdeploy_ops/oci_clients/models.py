@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.domain.codec import one_line
 from recdeploy_ops.domain.errors import IntegrityError
 from recdeploy_ops.domain.records import CatalogModel
-from recdeploy_ops.oci_clients.sessions import calling, retry_token
+from recdeploy_ops.oci_clients.calls import calling
+from recdeploy_ops.oci_clients.sessions import retry_token
 from recdeploy_ops.settings import TagSettings
 
 if TYPE_CHECKING:

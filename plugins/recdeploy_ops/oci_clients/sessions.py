@@ -1,26 +1,19 @@
-"""Make SDK clients with our retry rules from a connection's fields, and translate SDK errors into ours."""
+"""Make SDK clients with our retry rules from a connection's fields."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import (
-    CloudRefusedError,
-    CloudUnavailableError,
-    OutOfCapacityError,
-    SettingsError,
-)
-from recdeploy_ops.domain.remedies import ChangeSetting, GrantPolicy, Remedy
-from recdeploy_ops.domain.waiting import is_out_of_capacity
+from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.domain.remedies import Remedy
+from recdeploy_ops.oci_clients.calls import calling
 from recdeploy_ops.oci_clients.signing import identify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 AUTHS = ("api_key", "resource_principal", "instance_principal", "workload_identity", "security_token")
 KEY_FIELDS = ("tenancy", "user", "fingerprint")
@@ -28,17 +21,6 @@ TIMEOUTS = (10, 60)  # seconds to connect, and between two bytes of an answer
 ATTEMPTS = 4
 SECRET_SECONDS = 20  # Airflow looks secrets up in every process, also while it renders a page
 IN_AIRFLOW = Remedy("Add it to its extra in Airflow (Admin > Connections) or in its AIRFLOW_CONN_... variable")
-BUSY = frozenset({"IncorrectState", "LockConflict", "Conflict", "IfMatchFailed", "NoEtagMatch"})
-
-REMEDIES = {
-    401: GrantPolicy("Check tenancy, user, fingerprint and key of the OCI connection, and the worker's clock"),
-    404: GrantPolicy("Correct the OCID in the OCI connection, or add a policy that allows this to its user"),
-}
-# OCI words a refusal of tags in several ways; each names a tag, tags or a TagNamespace.
-OF_TAGS = re.compile(r"(?i)\btags?\b|tagnamespace")
-CORRECT_TAGS = ChangeSetting(
-    "Give each tag that the compartment requires, and none that the tenancy does not have", setting="tags.defined"
-)
 
 
 @dataclass(frozen=True)
@@ -238,52 +220,6 @@ class OciSession:
 def retry_token(*parts: str | int) -> str:
     """Return the same ``opc-retry-token`` for the same parts, so that a repeated request has no second effect."""
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
-
-
-@contextmanager
-def calling(what: str) -> Iterator[None]:
-    """Translate the SDK's errors into ours.
-
-    Args:
-        what: the request to OCI, beginning with a verb, for the message.
-
-    Raises:
-        OutOfCapacityError: OCI has no machine now.
-        CloudUnavailableError: no answer or a cut one, 429, 5xx, or the resource is busy or was changed meanwhile.
-        CloudRefusedError: any other refusal.
-    """
-    import oci.exceptions
-    import requests.exceptions
-    import urllib3.exceptions
-    from circuitbreaker import CircuitBreakerError
-
-    no_answer = (
-        oci.exceptions.RequestException,
-        oci.exceptions.ConnectTimeout,
-        requests.exceptions.RequestException,
-        urllib3.exceptions.HTTPError,  # raised while a body is streamed
-    )
-    try:
-        yield
-    except oci.exceptions.ServiceError as err:
-        answer = f"OCI refused to {what}: {err.status} {err.code}: {err.message} (opc-request-id {err.request_id})"
-        if err.status >= 500 and is_out_of_capacity(str(err.message)):
-            raise OutOfCapacityError(answer) from err
-        is_busy = err.code in BUSY or (err.status == 409 and not err.code)  # an answer to HEAD has no code
-        if is_busy or err.status in {412, 429} or err.status >= 500:
-            raise CloudUnavailableError(answer) from err
-        raise CloudRefusedError(f"{answer}.", _find_remedy(err), status=err.status, code=err.code) from err
-    except no_answer as err:
-        raise CloudUnavailableError(f"OCI did not answer the request to {what}: {err}") from err
-    except CircuitBreakerError as err:
-        raise CloudUnavailableError(f"OCI failed too often; not sending the request to {what}: {err}") from err
-
-
-def _find_remedy(err: Any) -> Remedy | None:
-    """Return what a person does about the SDK's error; None if its message is enough."""
-    if err.status == 400 and OF_TAGS.search(str(err.message)):
-        return CORRECT_TAGS
-    return REMEDIES.get(err.status)
 
 
 def retry_strategy(total_seconds: float = 120) -> Any:

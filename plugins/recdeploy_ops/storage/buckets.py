@@ -17,7 +17,7 @@ from recdeploy_ops.domain.errors import (
     StorageUnavailableError,
 )
 from recdeploy_ops.domain.remedies import ChangeSetting
-from recdeploy_ops.oci_clients.sessions import calling
+from recdeploy_ops.oci_clients.calls import calling
 from recdeploy_ops.storage.keys import FOLDERS
 from recdeploy_ops.storage.stores import StoredObject, Unfinished
 from recdeploy_ops.storage.uploads import Uploads, md5_of
