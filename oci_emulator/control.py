@@ -1,7 +1,7 @@
 """The control plane at `/_emulator/`: unsigned JSON for tests and the demo."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -39,6 +39,8 @@ ORDERS = (
     ("POST", "/neighbours", "post_neighbour"),
     ("POST", "/archive", "post_archive"),
     ("POST", "/end-retention", "post_end_retention"),
+    ("PUT", "/offers", "put_offers"),
+    ("POST", "/renew", "post_renew"),
     ("GET", "/messages", "get_messages"),
     ("POST", "/reset", "reset"),
     ("GET", "/idle", "idle"),
@@ -100,6 +102,24 @@ class ArchiveOrder(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str
+
+
+class OffersOrder(BaseModel):
+    """What the region and the tenancy offer; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    withdrawn_shapes: list[str] | None = None
+    required_tags: list[Annotated[str, Field(pattern=r"^[^.]+\.[^.]+$")]] | None = None
+    limits: dict[Annotated[str, Field(pattern="^[^/]+/[^/]+$")], int] | None = None
+
+
+class RenewalOrder(BaseModel):
+    """What is renewed: the API key, or the session token."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    what: Literal["key", "token"]
 
 
 class RetentionOrder(BaseModel):
@@ -189,6 +209,16 @@ class ControlPlane:
             self.emulator.secrets.end_retention(order.secret)
         except OciError as err:
             return _refused(str(err))
+        return {}
+
+    async def put_offers(self, order: OffersOrder) -> dict[str, Any]:
+        """Change what the region and the tenancy offer."""
+        self.emulator.offers.change(**order.model_dump(exclude_none=True))
+        return {}
+
+    async def post_renew(self, order: RenewalOrder) -> dict[str, Any]:
+        """Renew a credential."""
+        self.emulator.renew(order.what)
         return {}
 
     async def get_messages(self) -> list[dict[str, Any]]:

@@ -38,6 +38,29 @@ fault with status 429.
 
 Alarms are checked and stored; none is evaluated, fires or publishes.
 
+Logging: groups and logs exist, and have no entries; a creation is done at once.
+
+Limits: what is left of a limit is what `PUT offers` says; creations are not counted against it. A limit of which
+nothing was said answers 404, as the
+[SDK](https://docs.oracle.com/en-us/iaas/tools/python/latest/api/limits.html) says of limits that OCI does not tell.
+
+Tags: those that `PUT offers` requires are
+[tag defaults](https://docs.oracle.com/en-us/iaas/Content/Tagging/Tasks/managingtagdefaults.htm) that need a value, in
+every compartment. A resource of Data Science without one is refused with 400 `InvalidParameter`, as
+[reported](https://github.com/oci-landing-zones/terraform-oci-modules-networking/issues/33); the message begins as
+[another report](https://github.com/openshift/assisted-test-infra/pull/2556) quotes it. Whether the namespaces of other
+defined tags exist is not checked.
+
+Credentials: a session token does not expire; `POST renew` replaces it, or the API key, and the former one then gets 401
+`NotAuthenticated`, as [an expired one](https://github.com/oracle/oci-cli/issues/998). A date that is more than
+[five minutes](https://docs.oracle.com/en-us/iaas/Content/API/Concepts/signingrequests.htm) off gets the message that
+[clients report](https://github.com/oracle/terraform-provider-oci/issues/474).
+
+Retention rules do what
+[Oracle describes](https://docs.oracle.com/en-us/iaas/Content/Object/Tasks/usingretentionrules.htm): stored objects can
+be neither overwritten nor deleted, new ones are admitted. The answer, 403 `RetentionRuleViolation`, is from public
+reports; its message is not documented. Locks of rules are not emulated.
+
 Notifications: topics without subscriptions. The code of a name that is used (409 `Conflict`) is not documented.
 """
 

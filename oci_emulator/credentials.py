@@ -22,8 +22,8 @@ class Credentials:
     """A user's API key, and the configuration file that lets the SDK sign with it.
 
     `session_key_id` is the same key's id as ``oci session authenticate`` leaves it: profile SESSION of that file. OCI's
-    token is a JWT that expires; this one is any text, and never does. `control_token` allows orders to the control
-    plane; it is not OCI's.
+    token is a JWT that expires; this one is any text, and ends only when it is renewed. `control_token` allows orders
+    to the control plane; it is not OCI's.
     """
 
     config_file: Path
@@ -31,6 +31,16 @@ class Credentials:
     session_key_id: str
     public_key: rsa.RSAPublicKey
     control_token: str
+
+    def keys(self) -> dict[str, rsa.RSAPublicKey]:
+        """Return the public key by the ids of the present credentials."""
+        return dict.fromkeys((self.key_id, self.session_key_id), self.public_key)
+
+
+def renew_credentials(folder: Path, what: str) -> Credentials:
+    """Replace the `key` or the `token` in `folder`, and return the credentials that count from now on."""
+    (folder / {"key": "key.pem", "token": "token"}[what]).unlink()
+    return load_credentials(folder)
 
 
 def load_credentials(folder: Path) -> Credentials:

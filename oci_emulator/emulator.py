@@ -8,7 +8,7 @@ from pathlib import Path
 
 from oci_emulator.calls import Calls
 from oci_emulator.connections import Connections
-from oci_emulator.credentials import COMPARTMENT, TENANCY, Credentials, load_credentials
+from oci_emulator.credentials import COMPARTMENT, TENANCY, Credentials, load_credentials, renew_credentials
 from oci_emulator.data_science.artifacts import Artifacts
 from oci_emulator.data_science.catalog import Catalog
 from oci_emulator.data_science.deployments import Deployments
@@ -21,6 +21,12 @@ from oci_emulator.data_science.version_sets import VersionSets
 from oci_emulator.data_science.work_requests import WorkRequests
 from oci_emulator.faults import Faults
 from oci_emulator.gateway import Endpoints, Gateway
+from oci_emulator.identity.routes import Identity
+from oci_emulator.identity.tag_defaults import TagDefaults
+from oci_emulator.limits.availability import Availability
+from oci_emulator.limits.routes import Limits
+from oci_emulator.logging_service.groups import LogGroups
+from oci_emulator.logging_service.routes import Logging
 from oci_emulator.monitoring.alarms import Alarms
 from oci_emulator.monitoring.metrics import Metrics
 from oci_emulator.monitoring.observations import Observations
@@ -30,9 +36,14 @@ from oci_emulator.notifications.topics import Topics
 from oci_emulator.object_storage.buckets import Buckets
 from oci_emulator.object_storage.multipart import MultipartUploads
 from oci_emulator.object_storage.objects import Objects
+from oci_emulator.object_storage.retention_rules import RetentionRules
 from oci_emulator.object_storage.routes import ObjectStorage
+from oci_emulator.offers import Offers
 from oci_emulator.operations import (
     DATA_SCIENCE,
+    IDENTITY,
+    LIMITS,
+    LOGGING,
     MODEL_DEPLOYMENT,
     MONITORING,
     NOTIFICATIONS,
@@ -72,20 +83,24 @@ class Emulator:
         """Create the parts."""
         self._make_folders()
         self.credentials: Credentials = load_credentials(self.data_dir / "credentials")
+        self.keys = self.credentials.keys()
         self.store = Store(self.data_dir / "state.sqlite")
         self.timings = Timings.model_validate(self.store.setting("timings") or {})
         self.faults = Faults(self.store)
         self.calls = Calls(self.store)
         self.tenancy = Tenancy(tuple(self.compartments))
+        self.offers = Offers(self.store)
         self.neighbours = Neighbours(self.store, self.tenancy)
-        self.catalog = Catalog(self.store, self.tenancy)
+        self.catalog = Catalog(self.store, self.tenancy, self.offers)
         self.secrets = Secrets(self.catalog)
         self.topics = Topics(self.catalog, self.url)
         self.observations = Observations(self.store)
         self.models = Models(self.catalog, self.data_dir / "artifacts")
         self.proxy = Proxy(Supervisor())
         self.work_requests = WorkRequests(self.store, self.tenancy)
-        self.objects = Objects(self.store, Buckets(self.store, self.tenancy), self.data_dir / "objects")
+        buckets = Buckets(self.store, self.tenancy)
+        self.rules = RetentionRules(self.store, buckets)
+        self.objects = Objects(self.store, buckets, self.data_dir / "objects", self.rules)
         self.uploads = MultipartUploads(self.store, self.objects, self.data_dir / "parts")
         folders = (self.data_dir / "artifacts", self.data_dir / "deployments")
         self.rollouts = Rollouts(self.store, self.work_requests, self.proxy, *folders, self.faults)
@@ -96,9 +111,7 @@ class Emulator:
         return Gateway(
             endpoints=self.endpoints(),
             operations=OperationTable(),
-            signatures=SignatureVerifier(
-                dict.fromkeys((self.credentials.key_id, self.credentials.session_key_id), self.credentials.public_key)
-            ),
+            signatures=SignatureVerifier(self.keys),
             retry_tokens=RetryTokens(self.store),
             store=self.store,
             faults=self.faults,
@@ -113,11 +126,14 @@ class Emulator:
         services = {
             DATA_SCIENCE: self._data_science().endpoints(),
             MODEL_DEPLOYMENT: Prediction(self.proxy).endpoints(),
-            OBJECT_STORAGE: ObjectStorage(self.objects.buckets, self.objects, self.uploads).endpoints(),
+            OBJECT_STORAGE: ObjectStorage(self.objects.buckets, self.objects, self.uploads, self.rules).endpoints(),
             RESOURCE_SEARCH: ResourceSearch(Searches(self.store)).endpoints(),
             VAULT: Vault(self.secrets).endpoints(),
             VAULT_BUNDLES: SecretRetrieval(Bundles(self.secrets)).endpoints(),
             MONITORING: Monitoring(Metrics(self.observations, self.tenancy), Alarms(self.catalog)).endpoints(),
+            LOGGING: Logging(LogGroups(self.catalog)).endpoints(),
+            IDENTITY: Identity(TagDefaults(self.offers, self.tenancy)).endpoints(),
+            LIMITS: Limits(Availability(self.offers, self.tenancy)).endpoints(),
             NOTIFICATIONS: Notifications(self.topics).endpoints(),
         }
         return {(service, name): point for service, points in services.items() for name, point in points.items()}
@@ -153,6 +169,12 @@ class Emulator:
         self.calls.clear()
         self.set_timings(Timings.model_validate(self.store.setting("timings") or {}))
 
+    def renew(self, what: str) -> None:
+        """Replace the `key` or the session `token` in its file; what was signed with is refused from now on."""
+        self.credentials = renew_credentials(self.data_dir / "credentials", what)
+        self.keys.clear()
+        self.keys.update(self.credentials.keys())
+
     def set_timings(self, timings: Timings) -> None:
         """Use these timings from now on, also after a restart."""
         for name, value in timings:
@@ -186,7 +208,13 @@ class Emulator:
             artifacts=Artifacts(self.catalog, self.data_dir / "artifacts"),
             version_sets=VersionSets(self.catalog, self.models, self.work_requests),
             deployments=Deployments(
-                self.catalog, self.work_requests, self.timings, self.faults, self.url, self.rollouts.carry_out
+                self.catalog,
+                self.work_requests,
+                self.timings,
+                self.faults,
+                self.url,
+                self.rollouts.carry_out,
+                self.offers,
             ),
             work_requests=self.work_requests,
         )

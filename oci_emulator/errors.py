@@ -6,6 +6,8 @@ OciError
 ├── CannotParseRequestError            400
 ├── RelatedResourceNotFoundError       400
 ├── NotAuthenticatedError              401
+├── ClockSkewError                     401, NotAuthenticated
+├── RetentionRuleViolationError        403
 ├── NotFoundError                      404, no such operation
 ├── ResourceNotFoundError              404, NotAuthorizedOrNotFound
 ├── MethodNotAllowedError              405
@@ -75,6 +77,20 @@ class NotAuthenticatedError(OciError):
         super().__init__(
             f"The required information to complete authentication was not provided or was incorrect: {reason}"
         )
+
+
+class ClockSkewError(OciError):
+    """The date of the request is too far from the service's clock."""
+
+    status = 401
+    code = "NotAuthenticated"
+
+
+class RetentionRuleViolationError(OciError):
+    """A retention rule protects the object."""
+
+    status = 403
+    code = "RetentionRuleViolation"
 
 
 class NotFoundError(OciError):

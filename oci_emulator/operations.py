@@ -11,6 +11,9 @@ from urllib.parse import unquote
 from oci_emulator.errors import MethodNotAllowedError, NotFoundError
 
 DATA_SCIENCE = "Data Science"
+IDENTITY = "Identity"
+LIMITS = "Limits"
+LOGGING = "Logging"
 MODEL_DEPLOYMENT = "Model Deployment"
 MONITORING = "Monitoring"
 NOTIFICATIONS = "Notifications"

@@ -6,14 +6,14 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from oci_emulator.errors import NotAuthenticatedError
+from oci_emulator.errors import ClockSkewError, NotAuthenticatedError
 
 MAX_SKEW_SECONDS = 300
 DIGEST_HEADER = "x-content-sha256"
@@ -67,9 +67,13 @@ class SignatureVerifier:
             sent = parsedate_to_datetime(headers[name]).timestamp()
         except ValueError as err:
             raise NotAuthenticatedError(f"{name} {headers[name]!r} is not an HTTP date") from err
-        if abs(self.now() - sent) > MAX_SKEW_SECONDS:
-            raise NotAuthenticatedError(
-                f"{name} {headers[name]!r} is more than {MAX_SKEW_SECONDS} s from the server's clock"
+        now = self.now()
+        if abs(now - sent) > MAX_SKEW_SECONDS:
+            # As clients report it: https://github.com/oracle/terraform-provider-oci/issues/474
+            low, high = _date(now - MAX_SKEW_SECONDS), _date(now + MAX_SKEW_SECONDS + 1)
+            raise ClockSkewError(
+                f"Date '{_date(sent)}' is not within allowed clock skew. Current '{_date(now)}', valid datetime range:"
+                f" ['{low}', '{high}']"
             )
 
     def _check_signature(self, request: SignedRequest, parameters: Mapping[str, str], signed: list[str]) -> None:
@@ -89,6 +93,10 @@ class SignatureVerifier:
 def body_digest(body: bytes) -> str:
     """Return the value of x-content-sha256 for this body."""
     return base64.b64encode(hashlib.sha256(body).digest()).decode()
+
+
+def _date(seconds: float) -> str:
+    return formatdate(seconds, usegmt=True).replace("GMT", "UTC")
 
 
 def _authorization(header: str) -> dict[str, str]:

@@ -97,6 +97,14 @@ class RunningEmulator:
         """Delete a secret that is pending deletion, without waiting for its time of deletion."""
         self._control("POST", "end-retention", {"secret": secret_id})
 
+    def offer(self, **offers: object) -> None:
+        """Change what the region and the tenancy offer: `withdrawn_shapes`, `limits`, `required_tags`."""
+        self._control("PUT", "offers", offers)
+
+    def renew(self, what: str) -> None:
+        """Replace the `key` or the session `token` in its file; the former one is refused from now on."""
+        self._control("POST", "renew", {"what": what})
+
     def messages(self) -> list[dict[str, Any]]:
         """Return the messages published to topics, in order: topicId, title, body, messageId and timeStamp."""
         messages: list[dict[str, Any]] = self._control("GET", "messages")

@@ -12,6 +12,7 @@ from oci_emulator.errors import (
     ResourceNotFoundError,
 )
 from oci_emulator.messages import OciRequest
+from oci_emulator.offers import Offers
 from oci_emulator.store import Json, Resource, Store
 from oci_emulator.tenancies import Tenancy, check_tags, new_ocid, timestamp
 
@@ -29,6 +30,7 @@ class Catalog:
 
     store: Store
     tenancy: Tenancy
+    offers: Offers
 
     def find(self, kind: str, request: OciRequest, parameter: str) -> Resource:
         """Return the resource in the path."""
@@ -68,6 +70,7 @@ class Catalog:
         """Return a new, unsaved resource with these fields of the body and these values."""
         self.tenancy.check_compartment(body.get("compartmentId"))
         check_tags(body)
+        self.offers.check_tags(body)
         identifier = new_ocid(kind)
         shown: Json = {
             "id": identifier,

@@ -18,12 +18,13 @@ from oci_emulator.data_science.catalog import (
 )
 from oci_emulator.data_science.configurations import CONFIGURATION, MODEL_PART
 from oci_emulator.data_science.lifecycles import NOT_CREATED, SERVING, TRANSITIONS, check_admits
-from oci_emulator.data_science.shapes import SHAPES
+from oci_emulator.data_science.shapes import SHAPES, check_listed
 from oci_emulator.data_science.work_requests import WorkRequests
 from oci_emulator.errors import IncorrectStateError, InvalidParameterError
 from oci_emulator.faults import OUTCOME_KINDS, Faults
 from oci_emulator.listings import Listing
 from oci_emulator.messages import OciRequest, document, empty
+from oci_emulator.offers import Offers
 from oci_emulator.store import Json, Resource
 from oci_emulator.timings import Timings
 
@@ -45,6 +46,7 @@ class Deployments:
     faults: Faults
     url: str
     carry_out: Callable[[str], object]
+    offers: Offers
 
     def create(self, request: OciRequest) -> Response:
         """Answer CreateModelDeployment."""
@@ -52,6 +54,7 @@ class Deployments:
         self.catalog.tenancy.check_compartment(body.get("compartmentId"))
         self.catalog.related(PROJECT, body, "projectId")
         configuration = configurations.complete(require_object(body, CONFIGURATION))
+        check_listed(configuration[MODEL_PART]["instanceConfiguration"], self.offers.withdrawn_shapes)
         self._check_model(configuration)
         fields = ("compartmentId", "projectId", *_FIELDS)
         resource = self.catalog.draft(DEPLOYMENT, body, fields, lifecycleState=NOT_CREATED)
@@ -96,7 +99,8 @@ class Deployments:
     def list_shapes(self, request: OciRequest) -> Response:
         """Answer ListModelDeploymentShapes."""
         self.catalog.tenancy.check_compartment(request.required_query("compartmentId"))
-        return document([shape.shown() for shape in SHAPES.values()])
+        withdrawn = self.offers.withdrawn_shapes
+        return document([shape.shown() for shape in SHAPES.values() if shape.name not in withdrawn])
 
     def _admitted(self, request: OciRequest) -> Resource:
         """Return the deployment in the path, after a check of its etag and then of its state."""

@@ -1,5 +1,6 @@
 """The compute shapes of model deployments."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from oci_emulator.errors import InvalidParameterError
@@ -51,7 +52,7 @@ def check_instance(instance: Json) -> None:
     name = instance.get("instanceShapeName")
     shape = SHAPES.get(name) if isinstance(name, str) else None
     if shape is None:
-        raise InvalidParameterError(f"instanceShapeName {name!r} is not a shape that a model deployment can have.")
+        raise _unknown(name)
     size = instance.get("modelDeploymentInstanceShapeConfigDetails")
     if not shape.flexible:
         return
@@ -64,3 +65,13 @@ def check_instance(instance: Json) -> None:
         raise InvalidParameterError(f"ocpus is {ocpus}; shape {name} allows 1 to {shape.cores}.")
     if not ocpus <= memory <= min(ocpus * _MAX_MEMORY_PER_OCPU, shape.memory):
         raise InvalidParameterError(f"memoryInGBs is {memory}; with {ocpus} OCPUs it must be 1 to 64 for each.")
+
+
+def check_listed(instance: Json, withdrawn: Collection[str]) -> None:
+    """Refuse an instance configuration with a shape that the region has withdrawn."""
+    if instance["instanceShapeName"] in withdrawn:
+        raise _unknown(instance["instanceShapeName"])
+
+
+def _unknown(name: object) -> InvalidParameterError:
+    return InvalidParameterError(f"instanceShapeName {name!r} is not a shape that a model deployment can have.")

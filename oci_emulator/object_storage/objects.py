@@ -16,6 +16,7 @@ from oci_emulator.object_storage import service_packs
 from oci_emulator.object_storage.buckets import Buckets
 from oci_emulator.object_storage.listings import list_page
 from oci_emulator.object_storage.preconditions import check_preconditions, is_unchanged
+from oci_emulator.object_storage.retention_rules import RetentionRules
 from oci_emulator.store import Json, Store
 from oci_emulator.tenancies import timestamp
 
@@ -31,6 +32,7 @@ class Objects:
     store: Store
     buckets: Buckets
     folder: Path
+    rules: RetentionRules
 
     def admit(self, request: OciRequest) -> None:
         """Refuse an upload that cannot succeed, before its body is read."""
@@ -63,6 +65,7 @@ class Objects:
         """Store `upload` as an object if the request's precondition holds; return its description."""
         before = self._find(bucket, name)
         check_preconditions(request, before["etag"] if before else None)
+        self.rules.check(request, before)
         now = timestamp()
         body = {
             "file": uuid.uuid4().hex,
@@ -107,6 +110,7 @@ class Objects:
         bucket, name = self._named(request)
         body = self._existing(request)
         check_preconditions(request, body["etag"])
+        self.rules.check(request, body)
         self.store.connection.execute("DELETE FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
         self._delete_content(body)
         return empty(last_modified=formatdate(usegmt=True), version_id=body["version"])

@@ -6,6 +6,7 @@ from oci_emulator.messages import Endpoint, Plain, Uploading
 from oci_emulator.object_storage.buckets import Buckets
 from oci_emulator.object_storage.multipart import MultipartUploads
 from oci_emulator.object_storage.objects import Objects
+from oci_emulator.object_storage.retention_rules import RetentionRules
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class ObjectStorage:
     buckets: Buckets
     objects: Objects
     uploads: MultipartUploads
+    rules: RetentionRules
 
     def endpoints(self) -> dict[str, Endpoint]:
         """Return the endpoints by operation."""
@@ -26,6 +28,9 @@ class ObjectStorage:
             "HeadBucket": Plain(self.buckets.head),
             "ListBuckets": Plain(self.buckets.list_all),
             "DeleteBucket": Plain(self.buckets.delete),
+            "CreateRetentionRule": Plain(self.rules.create),
+            "ListRetentionRules": Plain(self.rules.list_all),
+            "DeleteRetentionRule": Plain(self.rules.delete),
             "PutObject": Uploading(self.objects.admit, self.objects.put),
             "GetObject": Plain(self.objects.get),
             "HeadObject": Plain(self.objects.head),

@@ -17,6 +17,7 @@ from recdeploy_ops.ledger.state_file import publish_state
 from recdeploy_ops.oci_clients.deployments import ModelDeployments
 from recdeploy_ops.oci_clients.models import ModelCatalog
 from recdeploy_ops.oci_clients.monitoring import Monitoring
+from recdeploy_ops.oci_clients.tenancies import Tenancy
 from recdeploy_ops.settings.connections import find_connection
 from recdeploy_ops.storage.bundles import Bundle, open_bundle
 from recdeploy_ops.storage.keys import run_prefix
@@ -55,6 +56,7 @@ class ReleaseContext:
         catalog: OCI's Model Catalog.
         deployments: OCI's model deployments.
         monitoring: OCI's metrics and alarms.
+        tenancy: what the region and the tenancy offer.
         now: the clock, UTC.
         run_id: the run whose release the step advances.
         tries: which try this is, and who continues if the last one fails.
@@ -66,6 +68,7 @@ class ReleaseContext:
     catalog: ModelCatalog
     deployments: ModelDeployments
     monitoring: Monitoring
+    tenancy: Tenancy
     now: Callable[[], datetime] = field(repr=False)
     run_id: str
     tries: Tries = ONLY_TRY
@@ -177,9 +180,10 @@ def open_context(
         settings=settings,
         store=store,
         ledger=open_ledger(settings, store, now, find),
-        catalog=ModelCatalog(session),
-        deployments=ModelDeployments(session),
+        catalog=ModelCatalog(session, settings.tags),
+        deployments=ModelDeployments(session, settings.tags),
         monitoring=Monitoring(session),
+        tenancy=Tenancy(session),
         now=now,
         run_id=run_id,
     )

@@ -6,6 +6,7 @@ housekeeping, remove the folders whose owners have ended.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -15,6 +16,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from recdeploy_ops.domain.errors import TemporaryFolderError
+from recdeploy_ops.domain.remedies import TryAgain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,16 +31,70 @@ NAME = re.compile(r"recdeploy-(?P<pid>\d+)-(?P<started>\d+)-(?P<namespace>\d+)-\
 FOREIGN_SECONDS = 2 * 24 * 60 * 60
 PROC = Path("/proc")
 DEAD = frozenset("ZX")  # zombies, and dead processes
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+TMPDIR = "TMPDIR"
 
 
 @contextmanager
 def workspace() -> Iterator[Path]:
-    """Yield an empty folder that is removed at the end; first remove those of ended processes."""
-    sweep_workspaces()
+    """Yield an empty folder that is removed at the end; first remove those of ended processes.
+
+    Raises:
+        TemporaryFolderError: the folder cannot be made, or it became full while it was used.
+    """
     pid = os.getpid()
     prefix = f"recdeploy-{pid}-{_started(pid) or 0}-{_namespace()}-"
-    with tempfile.TemporaryDirectory(prefix=prefix) as name:
-        yield Path(name)
+    try:
+        sweep_workspaces()
+        folder = tempfile.TemporaryDirectory(prefix=prefix)
+    except OSError as err:
+        raise _unusable(err) from err
+    with folder as name:
+        try:
+            yield Path(name)
+        except OSError as err:
+            if err.errno not in FULL:
+                raise
+            raise _unusable(err) from err
+
+
+def require_free_space(wanted: int) -> None:
+    """Refuse a temporary folder that cannot be written, or has too little room.
+
+    Args:
+        wanted: free bytes.
+
+    Raises:
+        TemporaryFolderError: names the folder, what is free and what is wanted.
+    """
+    # Python silently uses another folder where TMPDIR names one that cannot be written.
+    try:
+        folder = Path(os.environ.get(TMPDIR) or tempfile.gettempdir())
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            file.write(b"x")
+            file.flush()
+        free = shutil.disk_usage(folder).free
+    except OSError as err:
+        raise _unusable(err, wanted) from err
+    if free < wanted:
+        raise TemporaryFolderError(
+            f"The temporary folder {folder} has {free:,} bytes free, and a release needs about {wanted:,}.", _REMEDY
+        )
+
+
+_REMEDY = TryAgain(f"Free some space there, or set the worker's variable {TMPDIR} to a folder that has it")
+
+
+def _unusable(err: OSError, wanted: int | None = None) -> TemporaryFolderError:
+    """Return the error for a temporary folder that cannot be written."""
+    reason = os.strerror(err.errno) if err.errno else str(err)
+    needs = "" if wanted is None else f" A release needs about {wanted:,} bytes there."
+    try:
+        folder = os.environ.get(TMPDIR) or tempfile.gettempdir()
+        free = f"; {shutil.disk_usage(folder).free:,} bytes are free"
+    except OSError:
+        folder, free = os.environ.get(TMPDIR) or "of this machine", ""
+    return TemporaryFolderError(f"The temporary folder {folder} cannot be written: {reason}{free}.{needs}", _REMEDY)
 
 
 def sweep_workspaces() -> list[str]:

@@ -2,6 +2,7 @@ import base64
 import email.utils
 import hashlib
 import http.client
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +12,9 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from oci.data_science import DataScienceClient
+from oci.exceptions import ServiceError
 
+from oci_emulator.testing import EmulatorError, running_emulator
 from tests.emulator.clouds import Cloud, refusal
 
 BODY_HEADERS = ("content-length", "content-type", "x-content-sha256")
@@ -181,3 +184,31 @@ def test_names_that_need_escaping_are_verified_as_sent(cloud: Cloud) -> None:
         cloud.bucket.put_object(name, name.encode())
         assert cloud.bucket.read(name) == name.encode()
     assert cloud.bucket.names(prefix="ключ/") == ["ключ/ユーザー7"]
+
+
+def test_a_renewed_key_replaces_the_former_one(tmp_path: Path) -> None:
+    with running_emulator(tmp_path) as emulator:  # of its own: the other tests keep their key
+        cloud = Cloud(emulator)
+        former = cloud.client(DataScienceClient)
+        assert former.list_projects(cloud.compartment).data == []
+
+        emulator.renew("key")
+        assert refusal(former.list_projects, cloud.compartment) == (401, "NotAuthenticated")
+        assert cloud.client(DataScienceClient).list_projects(cloud.compartment).data == []
+        with pytest.raises(EmulatorError, match="'key' or 'token'"):
+            emulator.renew("password")
+
+
+@pytest.mark.parametrize("ahead", [-301, 301])
+def test_a_wrong_clock_is_refused_in_the_words_of_oci(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    real = email.utils.formatdate
+    monkeypatch.setattr(email.utils, "formatdate", lambda **how: real(time.time() + ahead, **how))
+
+    with pytest.raises(ServiceError) as caught:
+        cloud.science.list_projects(cloud.compartment)
+    assert (caught.value.status, caught.value.code) == (401, "NotAuthenticated")
+    date = r"'\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d UTC'"
+    words = rf"Date {date} is not within allowed clock skew\. Current {date}, valid datetime range: \[{date}, {date}\]"
+    assert re.fullmatch(words, caught.value.message)

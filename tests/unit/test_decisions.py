@@ -17,7 +17,7 @@ from recdeploy_ops.domain.release_plan import find_ended_holder, lock_held, plan
 from recdeploy_ops.domain.replay import replay
 from recdeploy_ops.domain.stages import TRANSITIONS, Stage, advance
 from recdeploy_ops.domain.switching import Move, SwitchIntent, decide_switch
-from recdeploy_ops.domain.waiting import FIRST_SECONDS, judge_work_request, poll_intervals
+from recdeploy_ops.domain.waiting import FIRST_SECONDS, is_out_of_capacity, judge_work_request, poll_intervals
 from recdeploy_ops.oci_clients.tags import PROJECT_TAG, VERSION_TAG
 from recdeploy_ops.rollout.registry import highest_version
 
@@ -204,6 +204,8 @@ PROMOTED = replay(chain(*complete(1)))
         (PROMOTED, deployment("DELETING", "m1"), "no longer has that deployment"),
         (PROMOTED, deployment("FAILED", "m1"), "which served v1 at http://production.* is in FAILED.*Look at its logs"),
         (PROMOTED, deployment("ACTIVE", "m9"), "somebody changed production by hand"),
+        (PROMOTED, deployment("INACTIVE", "m1"), "is INACTIVE: it cannot be probed.*Bring it to ACTIVE"),
+        (PROMOTED, deployment("PONDERING", "m1"), "is PONDERING: it cannot be probed.*Bring it to ACTIVE"),
     ],
 )
 def test_a_production_that_differs_from_the_ledger_stops_the_plan(state, production, message):
@@ -215,3 +217,23 @@ def test_a_production_that_the_ledger_knows_is_in_the_plan():
     summary = plan_run(PROMOTED, production=deployment(model_id="m1")).summary
 
     assert summary == ("Production serves v1 at http://production.", "This release makes v2.")
+
+
+@pytest.mark.parametrize("state", ["UPDATING", "CREATING", "NEEDS_ATTENTION"])
+def test_a_production_that_a_release_can_switch_later_is_named_in_the_plan(state):
+    summary = plan_run(PROMOTED, production=deployment(state, "m1")).summary
+
+    assert f"OCI has production in {state}." in summary
+
+
+@pytest.mark.parametrize(
+    ("words", "lacks"),
+    [
+        ("Out of host capacity.", True),
+        ("INTERNAL: out of capacity for shape VM.Standard.E4.Flex", True),
+        ("The conda environment is not there.", False),
+        ("The following service limits were exceeded: capacity", False),
+    ],
+)
+def test_oci_says_in_two_ways_that_it_is_out_of_capacity(words, lacks):
+    assert is_out_of_capacity(words) is lacks

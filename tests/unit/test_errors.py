@@ -19,6 +19,7 @@ from recdeploy_ops.domain.remedies import (
     CELLS,
     Audience,
     ChangeSetting,
+    ContinueRelease,
     GrantPolicy,
     ImportProduction,
     Remedy,
@@ -51,6 +52,7 @@ REMEDIES = (
     RunTask(task="request_approval", purpose="to ask again"),
     RunTask("Delete that model in the OCI console", task="deploy_test"),
     RunTask(task="adopt_production"),
+    ContinueRelease("Wait", task="promote"),
     ChangeSetting("Let another person answer, or allow it", setting="release.self_approval"),
     ImportProduction(),
     ImportProduction("Move that file away", deployment_id="ocid1.datasciencemodeldeployment.oc1.x"),
@@ -152,6 +154,13 @@ CALL_IMPORT = "To import the one that is production, call manager.import_existin
             "Wait, then clear the task 'promote' of this run (with its downstream) to finish it.",
             "Wait, then run Cell 12 again to finish it.",
             "Wait, then run this command again to finish it.",
+        ),
+        (
+            ContinueRelease("Wait", task="deploy_test"),
+            "Wait, then clear plan_release of this run without its downstream, and deploy_test with its downstream: "
+            "nothing is trained again.",
+            "Wait, then run Cell 10 again: nothing is trained again.",
+            "Wait, then run this command again: nothing is trained again.",
         ),
         (ChangeSetting("Allow it", setting="storage"), *["Allow it (setting storage)."] * 3),
         (

@@ -10,7 +10,14 @@ from events import RETRAIN, adopted, chain, complete, of, opened, promoted, regi
 
 from recdeploy_ops.domain.records import Autoscaling, Shape
 from recdeploy_ops.domain.replay import replay
-from recdeploy_ops.domain.sizes import DEFAULT_SHAPE, NO_REQUEST, SizeRequest, describe_change, describe_shape
+from recdeploy_ops.domain.sizes import (
+    DEFAULT_SHAPE,
+    NO_REQUEST,
+    SizeRequest,
+    amount_of_limit,
+    describe_change,
+    describe_shape,
+)
 
 E4, E5, FIXED = "VM.Standard.E4.Flex", "VM.Standard.E5.Flex", "VM.Standard2.1"
 SCALING = Autoscaling(2, 6, 3, "CPU_UTILIZATION", 30, 70, 600)
@@ -167,3 +174,19 @@ def second(*events: Any) -> tuple[Any, ...]:
 )
 def test_the_applied_size_follows_from_the_ledger(events: Any, applied: SizeRequest) -> None:
     assert replay(chain(*events)).applied_size == applied
+
+
+@pytest.mark.parametrize(
+    ("limit", "shape", "amount"),
+    [
+        ("some-core-count", Shape(E4, 2, 32, 3), 6),
+        ("some-ocpu-count", Shape(E4, 2, 32, None, SCALING), 6),
+        ("some-memory-count", Shape(E4, 2, 32, 3), 96),
+        ("vm-count", Shape(E4, 2, 32, 3), 3),
+        ("vm-count", Shape(FIXED, None, None, 3), 3),
+        ("some-core-count", Shape(FIXED, None, None, 3), None),
+        ("vm-count", Shape(E4, 2, 32, None), None),
+    ],
+)
+def test_a_deployment_takes_of_a_service_limit_what_its_name_counts(limit, shape, amount):
+    assert amount_of_limit(limit, shape) == amount

@@ -26,6 +26,7 @@
     ├── PromotionFailedError        production did not verify; the champion serves again
     ├── BakeHeldError               what was promoted could not be judged: it serves, and a person must look
     ├── CloudRefusedError           OCI refused for good: credentials, compartment, limits
+    ├── TemporaryFolderError        this machine's temporary folder is full, or not writable
     ├── StorageError                the storage root is wrong, or not writable
     │   ├── KeyNotFoundError        nothing is stored there
     │   └── KeyExistsError          other content is stored there, and is never overwritten
@@ -33,7 +34,8 @@
         ├── SourceUnavailableError  the database does not answer (in `extraction`)
         ├── StorageUnavailableError
         ├── CloudUnavailableError
-        │   └── CloudThrottledError 429: the tenancy has sent too many requests
+        │   ├── CloudThrottledError 429: the tenancy has sent too many requests
+        │   └── OutOfCapacityError  OCI has no machine for a deployment now
         ├── SwitchInterruptedError  production is not verified after a switch: says what state it is in
         └── LedgerConflictError     another writer appended first
 
@@ -216,6 +218,10 @@ class CloudRefusedError(RecdeployError):
         self.code = code
 
 
+class TemporaryFolderError(RecdeployError):
+    """This machine's temporary folder is full, too small or not writable."""
+
+
 class StorageError(RecdeployError):
     """The storage root is wrong, not writable, or has other content under this key."""
 
@@ -250,6 +256,10 @@ class CloudUnavailableError(TransientError):
 
 class CloudThrottledError(CloudUnavailableError):
     """OCI answered 429: its gateway did not pass the request on."""
+
+
+class OutOfCapacityError(CloudUnavailableError):
+    """OCI has no machine for a deployment now; that passes after minutes or hours."""
 
 
 class SwitchInterruptedError(TransientError):

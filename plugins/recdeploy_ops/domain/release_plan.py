@@ -77,14 +77,34 @@ def plan(state: LedgerState, run_id: str, *, highest_version: int, production: D
         production: the production deployment as OCI has it, or None.
 
     Raises:
-        StateMismatchError: OCI's production is not what the ledger says.
+        StateMismatchError: OCI's production is not what the ledger says, or cannot be updated in its present state.
     """
     lines = reconcile(state, production)
+    if production is not None:
+        lines += _describe_state(production)
     release = state.releases.get(run_id)
     if release is None:
         version = highest_version + 1
         return ReleasePlan(version, record=True, summary=(*lines, f"This release makes v{version}."))
     return ReleasePlan(release.version, record=not release.is_open, summary=(*lines, _describe_return(release)))
+
+
+def _describe_state(production: Deployment) -> tuple[str, ...]:
+    """Return in words that production is not ACTIVE; nothing if it is.
+
+    Raises:
+        StateMismatchError: no release could switch it: OCI neither updates it now nor is about to.
+    """
+    state = production.lifecycle_state
+    if state.is_active:
+        return ()
+    if not (state.can_update or state.is_busy):
+        raise StateMismatchError(
+            f"Production, {production.name} ({production.deployment_id}), is {state}: it cannot be probed, and OCI "
+            f"does not switch it without downtime. {production.details}".rstrip(),
+            TryAgain("Bring it to ACTIVE in the OCI console (Activate)"),
+        )
+    return (f"OCI has production in {state}.",)
 
 
 def choose_target(state: LedgerState, wanted: int | str) -> Version:

@@ -94,6 +94,25 @@ class SizeRequest:
 NO_REQUEST = SizeRequest()
 
 
+def amount_of_limit(limit: str, shape: Shape) -> float | None:
+    """Return how much of a service limit a deployment of this size takes; None if the size does not say.
+
+    Like the names of OCI's compute limits, this one says what it counts: OCPUs (``core``, ``ocpu``), GB (``memory``),
+    or else instances.
+
+    Args:
+        limit: its name.
+        shape: of the deployment.
+    """
+    instances = shape.autoscaling.initial if shape.autoscaling else shape.instance_count
+    each: float | None = 1.0
+    if "core" in limit or "ocpu" in limit:
+        each = shape.ocpus
+    elif "memory" in limit:
+        each = shape.memory_gb
+    return None if instances is None or each is None else instances * each
+
+
 def describe_change(current: Shape, target: Shape) -> str:
     """Return a change of size in words, e.g. ``from 4 x A (1 OCPU, 16 GB) to 1 x B``."""
     return f"from {describe_shape(current)} to {describe_shape(target)}"

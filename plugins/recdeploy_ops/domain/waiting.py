@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,14 @@ def poll_intervals(longest: float) -> Iterator[float]:
         seconds *= GROWTH
     while True:
         yield longest
+
+
+OUT_OF_CAPACITY = re.compile(r"(?i)\bout of (host )?capacity\b")
+
+
+def is_out_of_capacity(words: str) -> bool:
+    """Return whether OCI says that it has no machine now: as the message of a 500, or of a failed work request."""
+    return OUT_OF_CAPACITY.search(words) is not None
 
 
 WORK_REQUEST_PROGRESS = {

@@ -10,9 +10,11 @@ from recdeploy_ops.domain.deployment_states import DeploymentState
 from recdeploy_ops.domain.errors import CloudRefusedError, SettingsError
 from recdeploy_ops.domain.records import Deployment, WorkRequest
 from recdeploy_ops.domain.remedies import Remedy
+from recdeploy_ops.oci_clients.calls import calling
 from recdeploy_ops.oci_clients.predictions import Predictions, Repeats
-from recdeploy_ops.oci_clients.sessions import calling, retry_token
+from recdeploy_ops.oci_clients.sessions import retry_token
 from recdeploy_ops.oci_clients.sizes import compute_update, instance_configuration, read_shape, scaling_policy
+from recdeploy_ops.settings import TagSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -58,10 +60,12 @@ class ModelDeployments:
 
     Args:
         session: signs the requests.
+        tags: of new deployments, beside this project's own.
     """
 
-    def __init__(self, session: OciSession) -> None:
+    def __init__(self, session: OciSession, tags: TagSettings = TagSettings()) -> None:  # noqa: B008 - it is immutable
         self._session = session
+        self._tags = tags
         self._profile = session.profile
         self._predictions = Predictions(session)
 
@@ -249,7 +253,8 @@ class ModelDeployments:
                 ),
             ),
             category_log_details=sdk.CategoryLogDetails(**logs) if logs else None,
-            freeform_tags=dict(new.tags),
+            freeform_tags={**self._tags.freeform, **new.tags},
+            defined_tags=self._tags.defined,
         )
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from recdeploy_ops.domain.codec import one_line
 from recdeploy_ops.domain.errors import IntegrityError
 from recdeploy_ops.domain.records import CatalogModel
-from recdeploy_ops.oci_clients.sessions import calling, retry_token
+from recdeploy_ops.oci_clients.calls import calling
+from recdeploy_ops.oci_clients.sessions import retry_token
+from recdeploy_ops.settings import TagSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,10 +52,12 @@ class ModelCatalog:
 
     Args:
         session: signs the requests.
+        tags: of new models and version sets, beside this project's own.
     """
 
-    def __init__(self, session: OciSession) -> None:
+    def __init__(self, session: OciSession, tags: TagSettings = TagSettings()) -> None:  # noqa: B008 - it is immutable
         self._session = session
+        self._tags = tags
         self._profile = session.profile
 
     def check_access(self) -> None:
@@ -95,7 +99,8 @@ class ModelCatalog:
             description=new.description,
             model_version_set_id=self._version_set(new.version_set),
             version_label=new.version_label,
-            freeform_tags=dict(new.tags),
+            freeform_tags={**self._tags.freeform, **new.tags},
+            defined_tags=self._tags.defined,
             custom_metadata_list=[
                 sdk.Metadata(key=key, value=value, description=description, category=category)
                 for key, value, description, category in new.metadata
@@ -209,7 +214,11 @@ class ModelCatalog:
             if version_set.name == name and version_set.lifecycle_state == "ACTIVE":
                 return str(version_set.id)
         details = sdk.CreateModelVersionSetDetails(
-            compartment_id=self._profile.compartment_id, project_id=self._profile.project_id, name=name
+            compartment_id=self._profile.compartment_id,
+            project_id=self._profile.project_id,
+            name=name,
+            freeform_tags=self._tags.freeform,
+            defined_tags=self._tags.defined,
         )
         token = retry_token("model version set", self._profile.project_id, name)
         with calling(f"create the model version set {name}"):

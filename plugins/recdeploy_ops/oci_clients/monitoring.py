@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.oci_clients.sessions import calling
+from recdeploy_ops.oci_clients.calls import calling
 from recdeploy_ops.oci_clients.tags import PROJECT_TAG
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from recdeploy_ops.domain.codec import shorten
 from recdeploy_ops.domain.errors import CloudRefusedError, CloudThrottledError, CloudUnavailableError
 from recdeploy_ops.domain.records import LONGEST_SHOWN, NO_ANSWER, Reply
 from recdeploy_ops.domain.remedies import GrantPolicy
-from recdeploy_ops.oci_clients.sessions import calling
+from recdeploy_ops.oci_clients.calls import calling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

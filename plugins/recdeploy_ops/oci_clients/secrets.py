@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import CloudRefusedError, SourceDataError
 from recdeploy_ops.domain.remedies import GrantPolicy
-from recdeploy_ops.oci_clients.sessions import calling
+from recdeploy_ops.oci_clients.calls import calling
 
 if TYPE_CHECKING:
     from recdeploy_ops.oci_clients.sessions import OciSession

@@ -1,19 +1,19 @@
-"""Make SDK clients with our retry rules from a connection's fields, and translate SDK errors into ours."""
+"""Make SDK clients with our retry rules from a connection's fields."""
 
 from __future__ import annotations
 
 import hashlib
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError, SettingsError
-from recdeploy_ops.domain.remedies import GrantPolicy, Remedy
+from recdeploy_ops.domain.errors import SettingsError
+from recdeploy_ops.domain.remedies import Remedy
+from recdeploy_ops.oci_clients.calls import calling
 from recdeploy_ops.oci_clients.signing import identify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 AUTHS = ("api_key", "resource_principal", "instance_principal", "workload_identity", "security_token")
 KEY_FIELDS = ("tenancy", "user", "fingerprint")
@@ -21,12 +21,6 @@ TIMEOUTS = (10, 60)  # seconds to connect, and between two bytes of an answer
 ATTEMPTS = 4
 SECRET_SECONDS = 20  # Airflow looks secrets up in every process, also while it renders a page
 IN_AIRFLOW = Remedy("Add it to its extra in Airflow (Admin > Connections) or in its AIRFLOW_CONN_... variable")
-BUSY = frozenset({"IncorrectState", "LockConflict", "Conflict", "IfMatchFailed", "NoEtagMatch"})
-
-REMEDIES = {
-    401: GrantPolicy("Check tenancy, user, fingerprint and key of the OCI connection, and the worker's clock"),
-    404: GrantPolicy("Correct the OCID in the OCI connection, or add a policy that allows this to its user"),
-}
 
 
 @dataclass(frozen=True)
@@ -120,6 +114,27 @@ class OciSession:
 
         return self._client(oci.object_storage.ObjectStorageClient, "object_storage")
 
+    @cached_property
+    def logging(self) -> Any:
+        """Return the client of Logging: log groups and logs, not their entries."""
+        import oci.logging
+
+        return self._client(oci.logging.LoggingManagementClient, "logging")
+
+    @cached_property
+    def limits(self) -> Any:
+        """Return the client of service limits and quotas."""
+        import oci.limits
+
+        return self._client(oci.limits.LimitsClient, "limits")
+
+    @cached_property
+    def identity(self) -> Any:
+        """Return the client of Identity: the tags that a compartment requires."""
+        import oci.identity
+
+        return self._client(oci.identity.IdentityClient, "identity")
+
     def project_name(self) -> str:
         """Return the name of the profile's Data Science project, as a proof that OCI answers.
 
@@ -205,42 +220,6 @@ class OciSession:
 def retry_token(*parts: str | int) -> str:
     """Return the same ``opc-retry-token`` for the same parts, so that a repeated request has no second effect."""
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
-
-
-@contextmanager
-def calling(what: str) -> Iterator[None]:
-    """Translate the SDK's errors into ours.
-
-    Args:
-        what: the request to OCI, beginning with a verb, for the message.
-
-    Raises:
-        CloudUnavailableError: no answer or a cut one, 429, 5xx, or the resource is busy or was changed meanwhile.
-        CloudRefusedError: any other refusal.
-    """
-    import oci.exceptions
-    import requests.exceptions
-    import urllib3.exceptions
-    from circuitbreaker import CircuitBreakerError
-
-    no_answer = (
-        oci.exceptions.RequestException,
-        oci.exceptions.ConnectTimeout,
-        requests.exceptions.RequestException,
-        urllib3.exceptions.HTTPError,  # raised while a body is streamed
-    )
-    try:
-        yield
-    except oci.exceptions.ServiceError as err:
-        answer = f"OCI refused to {what}: {err.status} {err.code}: {err.message} (opc-request-id {err.request_id})"
-        is_busy = err.code in BUSY or (err.status == 409 and not err.code)  # an answer to HEAD has no code
-        if is_busy or err.status in {412, 429} or err.status >= 500:
-            raise CloudUnavailableError(answer) from err
-        raise CloudRefusedError(f"{answer}.", REMEDIES.get(err.status), status=err.status, code=err.code) from err
-    except no_answer as err:
-        raise CloudUnavailableError(f"OCI did not answer the request to {what}: {err}") from err
-    except CircuitBreakerError as err:
-        raise CloudUnavailableError(f"OCI failed too often; not sending the request to {what}: {err}") from err
 
 
 def retry_strategy(total_seconds: float = 120) -> Any:

@@ -1,13 +1,17 @@
-"""How requests are signed: by a key, a session token, or what the machine is."""
+"""How requests are signed: by a key, a session token, or what the machine is.
+
+Keys and tokens in files are read again when they change; principals renew their tokens themselves.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from recdeploy_ops.oci_clients.sessions import OciProfile
 
 
@@ -26,20 +30,14 @@ def identify(profile: OciProfile) -> dict[str, Any]:
 def _by_key(profile: OciProfile) -> dict[str, Any]:
     import oci.config
     import oci.exceptions
-    import oci.signer
+
+    from recdeploy_ops.oci_clients.renewals import sign_by_key_file
 
     key = profile.key
     config = {**key, "region": profile.region}
     try:
         oci.config.validate_config(config)
-        signer = oci.signer.Signer(
-            key["tenancy"],
-            key["user"],
-            key["fingerprint"],
-            private_key_file_location=key.get("key_file"),
-            pass_phrase=key.get("pass_phrase"),
-            private_key_content=key.get("key_content"),
-        )
+        signer = _from_content(key) if key.get("key_content") else sign_by_key_file(key)
     except oci.exceptions.InvalidConfig as err:
         raise SettingsError(f"{profile.source}: {err}") from err
     except (oci.exceptions.InvalidPrivateKey, oci.exceptions.MissingPrivateKeyPassphrase) as err:
@@ -47,9 +45,23 @@ def _by_key(profile: OciProfile) -> dict[str, Any]:
     return {"config": config, "signer": signer}
 
 
+def _from_content(key: Mapping[str, str]) -> Any:
+    import oci.signer
+
+    return oci.signer.Signer(
+        key["tenancy"],
+        key["user"],
+        key["fingerprint"],
+        private_key_file_location=None,
+        pass_phrase=key.get("pass_phrase"),
+        private_key_content=key["key_content"],
+    )
+
+
 def _by_principal(profile: OciProfile) -> dict[str, Any]:
     import oci.auth.signers as signers
-    import oci.signer
+
+    from recdeploy_ops.oci_clients.renewals import sign_by_token
 
     match profile.auth:
         case "resource_principal":
@@ -59,7 +71,5 @@ def _by_principal(profile: OciProfile) -> dict[str, Any]:
         case "workload_identity":
             signer = signers.get_oke_workload_identity_resource_principal_signer()
         case _:
-            token = Path(profile.key["security_token_file"]).expanduser().read_text(encoding="utf-8").strip()
-            private_key = oci.signer.load_private_key_from_file(profile.key["key_file"])
-            signer = signers.SecurityTokenSigner(token, private_key)
+            signer = sign_by_token(profile.key)
     return {"config": {"region": profile.region} if profile.region else {}, "signer": signer}

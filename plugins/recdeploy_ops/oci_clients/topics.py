@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.codec import shorten
-from recdeploy_ops.oci_clients.sessions import calling
+from recdeploy_ops.oci_clients.calls import calling
 
 if TYPE_CHECKING:
     from recdeploy_ops.oci_clients.sessions import OciSession

@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.deployment_states import Progress
-from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError
+from recdeploy_ops.domain.errors import CloudRefusedError, DeploymentFailedError, OutOfCapacityError
+from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.sizes import DEFAULT_SHAPE
-from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.domain.waiting import Waiting, is_out_of_capacity
 from recdeploy_ops.oci_clients.deployments import NewDeployment
 from recdeploy_ops.oci_clients.tags import DIGEST_TAG
 from recdeploy_ops.rollout import deletion
+from recdeploy_ops.rollout.capacity import wait_for_capacity
 from recdeploy_ops.rollout.deployable_models import require_usable
 from recdeploy_ops.rollout.production import deployment_name, find_own_deployments
 from recdeploy_ops.rollout.tagging import deployment_tags
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
 
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.events import ModelRegistered
-    from recdeploy_ops.domain.records import Deployment, Role, Shape
+    from recdeploy_ops.domain.records import Deployment, Shape
 
 log = logging.getLogger(__name__)
+
+TASKS = {Role.TEST: "deploy_test", Role.PRODUCTION: "promote"}  # that create a deployment of a role
 
 
 def advance_creation(
@@ -32,7 +36,8 @@ def advance_creation(
 ) -> Waiting | Deployment:
     """Create a deployment of this run and return it once it is ACTIVE.
 
-    A deployment that an earlier try made is used; one with other content, or one that failed, is deleted.
+    A deployment that an earlier try made is used; one with other content, or one that failed, is deleted. A release
+    waits for capacity; a rollback does not.
 
     Args:
         context: of the run.
@@ -46,17 +51,23 @@ def advance_creation(
     """
     known = find_own_deployments(context, role)
     present = [deployment for deployment in known if not deployment.lifecycle_state.is_deleted]
-    stale = [deployment for deployment in present if not _serves(deployment, registered)]
+    stale = [d for d in present if d.lifecycle_state.is_gone or not _serves(d, registered)]
     waiting = deletion.advance_deletion(context, stale)
     if waiting:
         return waiting
     current = [deployment for deployment in present if deployment not in stale]
-    if current:
-        return _follow(context, current[0])
-    require_usable(context, registered.model_id, registered.version)
     new = _describe(context, registered, role, shape=shape, attempt=len(known))
-    context.confirm_lock()  # after the look-up and before the creation
-    deployment = context.deployments.get(context.deployments.create(new))
+    if current:
+        return _follow(context, current[0], new, role)
+    require_usable(context, registered.model_id, registered.version)
+    release = context.confirm_lock()  # after the look-up and before the creation
+    try:
+        deployment_id = context.deployments.create(new)
+    except OutOfCapacityError as err:
+        if release.is_rollback:
+            raise
+        return wait_for_capacity(context, new, TASKS[role], err.message)
+    deployment = context.deployments.get(deployment_id)
     log.info("Creating the %s deployment %s (%s)", role, deployment.name, deployment.deployment_id)
     # Always wait after create, so that retries take the same path however fast OCI is.
     return _wait(context, deployment)
@@ -68,7 +79,7 @@ def _serves(deployment: Deployment, registered: ModelRegistered) -> bool:
     return has_digest and (registered.digest != "" or deployment.model_id == registered.model_id)
 
 
-def _follow(context: ReleaseContext, deployment: Deployment) -> Waiting | Deployment:
+def _follow(context: ReleaseContext, deployment: Deployment, new: NewDeployment, role: Role) -> Waiting | Deployment:
     progress = deployment.lifecycle_state.progress
     if progress is Progress.SUCCEEDED:
         return context.deployments.get(deployment.deployment_id)
@@ -79,6 +90,8 @@ def _follow(context: ReleaseContext, deployment: Deployment) -> Waiting | Deploy
     reason = f"is {state}" if progress is Progress.FAILED else f"is still {state} after {minutes:g} minutes"
     explanation = _explain_newest(context, deployment)
     deletion.request_deletion(context, deployment)
+    if is_out_of_capacity(f"{deployment.details}\n{explanation}") and not context.release.is_rollback:
+        return wait_for_capacity(context, new, TASKS[role], deployment.details or explanation)
     raise DeploymentFailedError(
         f"The deployment {deployment.name} ({deployment.deployment_id}) {reason} and is being deleted. "
         f"{deployment.details}\nOCI says:\n{explanation}\n"

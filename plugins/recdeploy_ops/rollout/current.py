@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError, StorageError
@@ -13,6 +14,9 @@ from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_RESULTS, CURRENT
 if TYPE_CHECKING:
     from recdeploy_ops.domain.versions import Version
     from recdeploy_ops.storage.stores import Store
+
+
+log = logging.getLogger(__name__)
 
 
 def make_current(store: Store, version: Version) -> None:
@@ -34,6 +38,14 @@ def make_current(store: Store, version: Version) -> None:
             f"{store.uri}/{CURRENT}, which names the current artifact, cannot be written: {err.message}",
             TryAgain("Move away what is stored there"),
         ) from err
+
+
+def make_current_again(store: Store, version: Version) -> None:
+    """Make a version current after a rollback; a pointer that cannot be written is logged and does not stop it."""
+    try:
+        make_current(store, version)
+    except StorageError as err:
+        log.warning("%s", err)
 
 
 def read_current(store: Store) -> dict[str, Any] | None:

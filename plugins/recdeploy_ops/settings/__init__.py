@@ -21,6 +21,7 @@ from recdeploy_ops.settings.sections import (
     Settings,
     SourceSettings,
 )
+from recdeploy_ops.settings.tags import TagSettings
 from recdeploy_ops.settings.training import TrainingSettings
 from recdeploy_ops.settings.upkeep import RetentionSettings, WatchSettings
 
@@ -40,6 +41,7 @@ __all__ = [
     "ServingSettings",
     "Settings",
     "SourceSettings",
+    "TagSettings",
     "TrainingSettings",
     "WatchSettings",
     "find_settings",

@@ -21,11 +21,13 @@ from recdeploy_ops.domain.recipes import RECIPES
 from recdeploy_ops.domain.records import Autoscaling
 from recdeploy_ops.domain.sizes import SizeRequest
 from recdeploy_ops.settings.messages import MessageSettings
+from recdeploy_ops.settings.tags import TagSettings
 from recdeploy_ops.settings.training import TrainingSettings
 from recdeploy_ops.settings.types import (
     BOUNDS,
     NUMBER,
     Instances,
+    LimitName,
     Name,
     Ocid,
     Percent,
@@ -143,6 +145,7 @@ class ServingSettings(Section):
     log_group_id: Ocid | None = None
     access_log_id: Ocid | None = None
     predict_log_id: Ocid | None = None
+    service_limits: tuple[LimitName, ...] = ()
 
     @field_validator("autoscaling")
     @classmethod
@@ -168,6 +171,7 @@ class ReleaseSettings(Section):
     freeze_windows: tuple[FreezeWindow, ...] = ()
     bake_minutes: Annotated[float, Field(ge=0, le=8 * 60, allow_inf_nan=False), NUMBER] = 30
     test_lease_hours: Annotated[float, Field(gt=0, le=365 * 24, allow_inf_nan=False), NUMBER] = 96
+    capacity_timeout_hours: Annotated[float, Field(ge=0, le=12, allow_inf_nan=False), NUMBER] = 6
     deployment_timeout_minutes: Annotated[float, Field(gt=0, le=24 * 60, allow_inf_nan=False), NUMBER] = 60
     poll_seconds: Seconds = 30
     ignored_deployments: tuple[Ocid, ...] = ()
@@ -223,6 +227,7 @@ class Settings(Section):
     source: SourceSettings = SourceSettings()
     training: TrainingSettings = TrainingSettings()
     serving: ServingSettings
+    tags: TagSettings = TagSettings()
     release: ReleaseSettings = ReleaseSettings()
     probes: ProbeSettings = ProbeSettings()
     watch: WatchSettings = WatchSettings()

@@ -27,6 +27,7 @@ BOUNDS = BeforeValidator(_refuse_other_than_numbers)
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NUMBER]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 Ocid = Annotated[str, Field(pattern=r"^ocid1\.[a-z0-9]+\.")]
+LimitName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,98}$")]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False), NUMBER]
 Days = Annotated[float, Field(ge=0, le=100 * 365, allow_inf_nan=False), NUMBER]
 Price = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False), NUMBER]

@@ -6,9 +6,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.events import Purpose
+from recdeploy_ops.domain.params import RetrainParams
 from recdeploy_ops.rollout import deletion, takeovers
 from recdeploy_ops.rollout.locks import open_release
 from recdeploy_ops.rollout.planning import plan_version
+from recdeploy_ops.rollout.prerequisites import check_prerequisites
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -21,7 +23,8 @@ log = logging.getLogger(__name__)
 def advance(context: ReleaseContext, opening: Opening) -> Outcome:
     """Open or reopen the release of the run.
 
-    Access to storage and OCI is checked before the lock is taken, so that a wrong setting leaves nothing behind.
+    What the release needs is checked before the lock is taken, so that a wrong setting leaves nothing behind. The lock
+    of a run that has ended is freed first, whatever is found.
 
     Args:
         context: of the run.
@@ -29,8 +32,13 @@ def advance(context: ReleaseContext, opening: Opening) -> Outcome:
 
     Raises:
         LockHeldError: the run that holds the lock is in progress.
-        StateMismatchError: OCI's production is not what the ledger says, or an unknown shop may already be served.
+        StateMismatchError: OCI's production is not what the ledger says or not ACTIVE, or an unknown shop may already
+            be served.
+        TemporaryFolderError, CloudRefusedError, SettingsError: as `check_prerequisites` raises them.
     """
+    params = opening.params
+    if not isinstance(params, RetrainParams):
+        raise TypeError(f"A release needs RetrainParams, not {type(params).__name__}.")
     context.store.check_writable()
     context.catalog.check_access()
     waiting = takeovers.advance_takeover(context, has_ended=opening.has_ended)
@@ -40,8 +48,10 @@ def advance(context: ReleaseContext, opening: Opening) -> Outcome:
     if waiting:
         return waiting
     planned = plan_version(context)
+    not_tried = check_prerequisites(context, params)
     if planned.record:
         open_release(context, opening, purpose=Purpose.RETRAIN, version=planned.version)
-    for line in planned.summary:
+    lines = [*planned.summary, *not_tried]
+    for line in lines:
         log.info("%s", line)
-    return {"version": planned.version, "plan": list(planned.summary)}
+    return {"version": planned.version, "plan": lines}

@@ -16,7 +16,8 @@ from recdeploy_ops.domain.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from recdeploy_ops.oci_clients.sessions import calling
+from recdeploy_ops.domain.remedies import ChangeSetting
+from recdeploy_ops.oci_clients.calls import calling
 from recdeploy_ops.storage.keys import FOLDERS
 from recdeploy_ops.storage.stores import StoredObject, Unfinished
 from recdeploy_ops.storage.uploads import Uploads, md5_of
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 PAGE = 1000
 CHUNK = 1 << 20
 GONE = frozenset({"ObjectNotFound", "NoSuchUpload"})
+RETAINED = "RetentionRuleViolation"
 
 
 class BucketStore:
@@ -196,6 +198,16 @@ class BucketStore:
         except CloudRefusedError as err:
             if err.code in GONE:
                 raise KeyNotFoundError(key) from err
+            if err.code == RETAINED:
+                raise StorageError(
+                    f"{err.message} A retention rule of the bucket forbids to replace or delete what is stored there, "
+                    "and a release replaces snapshots and pointers.",
+                    ChangeSetting(
+                        "Remove the rule in the OCI console (Object Storage, the bucket, Retention rules), or name a "
+                        "bucket without one before the first release",
+                        setting="storage",
+                    ),
+                ) from err
             raise StorageError(
                 f"{err} Set 'storage' in include/recommender.yaml to a bucket that the OCI connection may write."
             ) from err

@@ -1,0 +1,1 @@
+"""Identity: the tags that a compartment requires."""

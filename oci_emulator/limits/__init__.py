@@ -1,0 +1,1 @@
+"""Limits: how much of a service limit is left."""

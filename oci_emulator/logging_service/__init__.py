@@ -1,0 +1,1 @@
+"""Logging: log groups and their logs; no log has entries."""
