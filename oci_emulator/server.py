@@ -43,7 +43,7 @@ class ServerSettings:
 
 def serve(settings: ServerSettings) -> None:
     """Run the emulator until it is stopped. Raises StartError."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(0o700, parents=True, exist_ok=True)  # it has customers' data, as the storage has
     with _exclusive(settings.data_dir), _listening(settings.host, settings.port) as listener:
         asyncio.run(_serve(settings, listener))
 

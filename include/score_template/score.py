@@ -11,8 +11,8 @@ Answer: ``{"user_id", "recommendations": [{"product_id", "rating"}], "count", "m
 "digest"}``, best first. Who is not in the model gets the list for new users; an id of more than 1,024
 characters is in no model, and its answer has null instead. A request that cannot be understood gets
 ``{"error": {"code", "message"}, "recommendations": [], "count": 0, "message", "model_version", "digest"}``.
-Two to a hundred requests in a list get a list of answers, in their order. No request makes `predict` raise; a
-model that cannot be read does, so that OCI counts a server error.
+Two to a hundred requests in a list get a list of answers, in their order. No request makes `predict` raise; a model
+that cannot be read does: OCI counts a server error.
 """
 
 from __future__ import annotations
@@ -39,10 +39,18 @@ WRAPPINGS = 8  # text in bytes in a list and so on: more than a client ever need
 MOST_REQUESTS = 100  # in a list
 LONGEST_ID = 1024  # characters; the extraction refuses longer ones
 LONGEST_NUMBER = 18  # digits of a top_k in text
+# What reading a crafted pickle raises.
+UNREADABLE = (pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 FOUND = "Recommendations for known user"
 NEW_USER = "Recommendations for new user (popular items)"
 NOTHING_LEFT = "No recommendations: the user has rated every item"
+
+# The schema. A view or a generated column instead could compute forever, or fill the memory.
+TABLES = {
+    ("CREATE TABLE lists (user_id TEXT PRIMARY KEY, positions BLOB NOT NULL, ratings BLOB NOT NULL) WITHOUT ROWID",),
+    ("CREATE TABLE products (position INTEGER PRIMARY KEY, product_id TEXT NOT NULL)",),
+}
 
 
 class ArtifactError(Exception):
@@ -50,12 +58,7 @@ class ArtifactError(Exception):
 
 
 class MalformedRequestError(Exception):
-    """A request that cannot be understood.
-
-    Args:
-        code: what is wrong, for programs.
-        message: what is wrong and what is expected, for people; it repeats nothing of the request.
-    """
+    """A request that cannot be understood: a code for programs, and a message that repeats nothing of the request."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -63,12 +66,7 @@ class MalformedRequestError(Exception):
 
 
 class Model:
-    """One verified artifact.
-
-    Attributes:
-        release: what every answer says about the model: ``model_version`` and ``digest``.
-        top_k: length of the stored lists, and of an answer when the request does not say.
-    """
+    """One verified artifact: ``release`` is what every answer says about it, ``top_k`` the length of its lists."""
 
     def __init__(self, folder: Path) -> None:
         facts, digest = _verify(folder)
@@ -104,6 +102,8 @@ class Database(threading.local):
         """Return the product ids by their position in the lists."""
         try:
             with closing(self._open()) as connection:
+                if set(connection.execute("SELECT substr(sql, 1, 200) FROM sqlite_master LIMIT 3")) != TABLES:
+                    raise ArtifactError(f"{self.path.name} has other tables than an artifact's")
                 return [row[0] for row in connection.execute("SELECT product_id FROM products ORDER BY position")]
         except sqlite3.Error as err:
             raise ArtifactError(f"{self.path.name} cannot be read: {err}") from err
@@ -123,6 +123,7 @@ class Database(threading.local):
         connection = sqlite3.connect(self.path.as_uri() + "?mode=ro&immutable=1", uri=True)
         try:
             connection.execute("PRAGMA cache_size = -1024")  # KiB, for each thread
+            connection.execute("PRAGMA trusted_schema = OFF")
         except sqlite3.Error:
             connection.close()
             raise
@@ -133,11 +134,7 @@ class PlainUnpickler(pickle.Unpickler):
     """Reads lists, strings and numbers; refuses everything that could run code."""
 
     def find_class(self, module: str, name: str) -> NoReturn:
-        """Refuse every class and function.
-
-        Raises:
-            ArtifactError: always.
-        """
+        """Refuse every class and function: always raises ArtifactError."""
         raise ArtifactError(f"{FALLBACK} names {module}.{name}: only lists, strings and numbers are read")
 
 
@@ -146,14 +143,19 @@ def _verify(folder: Path) -> tuple[dict[str, Any], str]:
     try:
         content = (folder / MANIFEST).read_bytes()
         facts: Any = json.loads(content)
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise ArtifactError(f"{folder / MANIFEST} cannot be read: {err}") from err
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise ArtifactError(f"{MANIFEST} is not of format {FORMAT}, the one that this score.py reads")
-    missing = {DATABASE, FALLBACK}.difference(facts["files"])
+    files: Any = facts.get("files")
+    missing = {DATABASE, FALLBACK}.difference(files if isinstance(files, dict) else ())
     if missing:
         raise ArtifactError(f"{MANIFEST} does not list {' and '.join(sorted(missing))}")
-    for name, expected in facts["files"].items():
+    if any(type(facts.get(name)) is not int or facts[name] < 1 for name in ("version", "top_k")):
+        raise ArtifactError(f"{MANIFEST} does not give version and top_k as numbers of at least 1")
+    for name, expected in files.items():
+        if name.startswith("/") or ".." in name.split("/"):
+            raise ArtifactError(f"{MANIFEST} names {name!r}, which is not a file of the artifact")
         found = _sha256(folder / name)
         if found != expected:
             raise ArtifactError(f"{name} has the sha256 {found}, {MANIFEST} says {expected}")
@@ -163,11 +165,13 @@ def _verify(folder: Path) -> tuple[dict[str, Any], str]:
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is not a file")
         with path.open("rb") as stream:
-            for chunk in iter(lambda: stream.read(1 << 20), b""):
+            while chunk := stream.read(1 << 20):
                 digest.update(chunk)
-    except OSError as err:
-        raise ArtifactError(f"{path.name} cannot be read: {err}") from err
+    except (OSError, ValueError) as err:
+        raise ArtifactError(f"{path.name:.200} cannot be read: {err!s:.200}") from err
     return digest.hexdigest()
 
 
@@ -176,20 +180,17 @@ def _read_fallback(path: Path) -> list[dict[str, Any]]:
     try:
         with path.open("rb") as stream:
             ranked = [(product, rating) for product, rating in PlainUnpickler(stream).load()]
-    except (pickle.UnpicklingError, EOFError, TypeError, ValueError) as err:
-        raise ArtifactError(f"{path.name} is not a list of products and ratings: {err}") from err
-    for product, rating in ranked:
-        if type(product) is not str or type(rating) not in (int, float) or not math.isfinite(rating):
-            raise ArtifactError(f"{path.name} holds something else than product ids and finite ratings")
+        for product, rating in ranked:
+            if type(product) is not str or type(rating) not in (int, float) or not math.isfinite(rating):
+                raise TypeError("it holds something else than product ids and finite ratings")
+            product.encode()  # no server could send half a surrogate pair
+    except (*UNREADABLE, MemoryError, RecursionError) as err:
+        raise ArtifactError(f"{path.name} is not a list of products and ratings: {err!r:.200}") from err
     return [{"product_id": product, "rating": rating} for product, rating in ranked]
 
 
 def _parse(data: Any) -> tuple[str, int | None]:
-    """Return user id and top_k of a request.
-
-    Raises:
-        MalformedRequestError: it cannot be understood.
-    """
+    """Return user id and top_k of a request; raises MalformedRequestError if it cannot be understood."""
     request = _unwrap(data)
     if not isinstance(request, dict):
         raise MalformedRequestError("MalformedRequest", "A list of requests may not be in another one.")

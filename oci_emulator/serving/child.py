@@ -1,13 +1,13 @@
 """Serve one unpacked model artifact from several worker processes.
 
-This file is run by path, isolated (`python -I child.py`), and imports only the standard library, so that score.py
-cannot import the emulator or the project around it by accident.
+`confined.py` runs this file by path, isolated. It imports only the standard library, so that score.py cannot import the
+emulator or the project around it by accident.
 
 The first line on stdin is a JSON object: `folder` (the unpacked artifact, which becomes the current directory),
 `socket` (the path of the Unix socket to listen on), `workers` and `threads` (the number of processes, and of threads in
 each), `environment` (variables) and `log` (the file for the output of score.py). At end of file on stdin the server
-stops, so that it never outlives the emulator. It writes one JSON line to stdout: `{"event": "ready"}` or
-`{"event": "failed", "message": ..., "traceback": ...}`.
+stops, so that it never outlives the emulator. It writes one JSON line to stdout: `{"event": "ready", "unconfined":
+[...]}`, with what this platform does not confine, or `{"event": "failed", "message": ..., "traceback": ...}`.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ import sysconfig
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -39,10 +39,11 @@ class BadRequestError(Exception):
 class Master:
     """Forks the workers, replaces dead ones, and stops all at end of file on stdin."""
 
-    def __init__(self, spec: dict[str, Any], report: Callable[..., None]) -> None:
+    def __init__(self, spec: dict[str, Any], report: Callable[..., None], unconfined: Sequence[str]) -> None:
         """Listen on the socket; the workers accept connections after they have loaded the model."""
         self.spec = spec
         self.report = report
+        self.unconfined = unconfined
         Path(spec["socket"]).unlink(missing_ok=True)  # left by a killed server
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(spec["socket"])
@@ -93,7 +94,7 @@ class Master:
     def _announce(self) -> None:
         if not self.started and len(self.ready) == self.spec["workers"]:
             self.started = True
-            self.report(event="ready")
+            self.report(event="ready", unconfined=list(self.unconfined))
 
     def _reap(self, pipe: int) -> bool:
         os.close(pipe)
@@ -146,7 +147,7 @@ def run_worker(listener: socket.socket, spec: dict[str, Any], life: int, report:
     os._exit(0)
 
 
-def write_line(pipe: int, **message: str) -> None:
+def write_line(pipe: int, **message: Any) -> None:
     """Write one JSON line."""
     data = json.dumps(message).encode() + b"\n"
     while data:
@@ -257,8 +258,8 @@ def _origin(finder: object) -> str:
     return getattr(finder, "__module__", "") or type(finder).__module__
 
 
-def main() -> None:
-    """Read the specification from stdin and serve."""
+def main(unconfined: Sequence[str]) -> None:
+    """Read the specification from stdin and serve; report what is not confined."""
     line = sys.stdin.readline()
     if not line:  # a spare process that is not needed
         return
@@ -270,8 +271,4 @@ def main() -> None:
         os.dup2(log, stream)
     isolate()
     os.chdir(spec["folder"])
-    Master(spec, lambda **message: write_line(report, **message)).run()
-
-
-if __name__ == "__main__":
-    main()
+    Master(spec, lambda **message: write_line(report, **message), unconfined).run()

@@ -25,7 +25,7 @@ MAX_WORKERS = 16
 THREADS = 16
 # Bytes of the folder of a Unix socket: Linux takes 107 for the whole path, macOS 103.
 LONGEST_FOLDER = 103 - len("/oci-emulator-1234567890-1234567890.sock")
-_CHILD = Path(__file__).with_name("child.py")
+_CHILD = Path(__file__).with_name("confined.py")
 _MAX_REPORT_BYTES = 16 * 1024 * 1024
 # The only variables of the emulator's environment that score.py gets.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
@@ -100,6 +100,7 @@ class Supervisor:
         self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
         self._numbers = count(1)
         self._sockets = find_socket_folder()
+        self._unconfined: list[str] = []
 
     async def start(self, spec: ServerSpec) -> ModelServer:
         """Unpack the artifact, start its server and return once every worker has loaded the model.
@@ -161,13 +162,19 @@ class Supervisor:
         process = await self._take_process()
         try:
             async with asyncio.timeout(START_SECONDS):  # wait_for() can lose a cancellation, before Python 3.12
-                await _await_ready(process, spec, path)
+                self._warn(await _await_ready(process, spec, path))
         except BaseException as err:
             await _end(process)
             if isinstance(err, TimeoutError):
                 raise ServerStartError(f"score.py was not loaded within {START_SECONDS:.0f} s.") from err
             raise
         return path, process
+
+    def _warn(self, unconfined: list[str]) -> None:
+        """Log once what this platform does not confine."""
+        if unconfined != self._unconfined:
+            self._unconfined = unconfined
+            log.warning("Not confined on this platform, for deployed models: %s", ", ".join(unconfined))
 
     async def _take_process(self) -> asyncio.subprocess.Process:
         """Return a process that waits for its order, and start the next one ahead, because Python starts slowly."""
@@ -197,7 +204,8 @@ def find_socket_folder() -> Path:
     return folder if len(os.fsencode(folder)) <= LONGEST_FOLDER else Path("/tmp")  # noqa: S108 - no other process takes a name with this pid
 
 
-async def _await_ready(process: asyncio.subprocess.Process, spec: ServerSpec, socket: Path) -> None:
+async def _await_ready(process: asyncio.subprocess.Process, spec: ServerSpec, socket: Path) -> list[str]:
+    """Give a server its order and return what is not confined, once it serves."""
     pipe_in, pipe_out = process.stdin, process.stdout
     if pipe_in is None or pipe_out is None:
         raise ServerStartError("The model server has no pipes.")
@@ -217,16 +225,17 @@ async def _await_ready(process: asyncio.subprocess.Process, spec: ServerSpec, so
     if report["event"] != "ready":
         message = report.get("message") or f"The model server ended with code {await process.wait()}."
         raise ServerStartError(message, report.get("traceback", ""))
+    unconfined: list[str] = report["unconfined"]
+    return unconfined
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a server by closing its stdin, or else with SIGKILL."""
+    """End a server by closing its stdin, or else with SIGKILL, and then all that it has started."""
     if process.stdin is not None:
         process.stdin.close()
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
             await process.wait()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()

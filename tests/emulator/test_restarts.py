@@ -8,20 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import oci
+import psutil
 import pytest
 
 from oci_emulator.testing import EmulatorError, RunningEmulator, running_emulator
-from tests.emulator.clouds import Bucket, Cloud, artifact, refusal, wait_for
-
-PIDS = """
-import os
-
-def load_model():
-    pass
-
-def predict(data, model=load_model()):
-    return [os.getpid(), os.getppid()]
-"""
+from tests.emulator.clouds import Bucket, Cloud, refusal, wait_for
 
 
 def is_running(pid: int) -> bool:
@@ -39,8 +30,10 @@ def wait_until_dead(pids: set[int]) -> None:
 
 
 def server_pids(cloud: Cloud, deployment: str) -> set[int]:
-    """Return the processes that serve a deployment of the model `PIDS`: the server and its workers."""
-    return {pid for _ in range(20) for pid in cloud.predict(deployment)}
+    """Return the processes that serve a deployment: the server and its workers, which run in the artifact's folder."""
+    folder = cloud.emulator.data_dir / "deployments" / deployment
+    processes = psutil.Process(cloud.emulator.pid).children(recursive=True)
+    return {process.pid for process in processes if Path(process.cwd()).is_relative_to(folder)}
 
 
 def test_all_state_survives_a_restart(tmp_path: Path) -> None:
@@ -132,7 +125,7 @@ def test_objects_are_whole_after_a_kill_during_a_write(tmp_path: Path) -> None:
 def test_no_process_outlives_the_emulator(tmp_path: Path, number: signal.Signals) -> None:
     with running_emulator(tmp_path) as emulator:
         cloud = Cloud(emulator)
-        pids = server_pids(cloud, cloud.deployment(cloud.model(artifact(PIDS))))
+        pids = server_pids(cloud, cloud.deployment())
         assert len(pids) == 3
         os.kill(emulator.pid, number)
         wait_until_dead(pids | {emulator.pid})
@@ -141,17 +134,18 @@ def test_no_process_outlives_the_emulator(tmp_path: Path, number: signal.Signals
 
 
 def test_no_worker_outlives_its_server(cloud: Cloud) -> None:
-    deployment = cloud.deployment(cloud.model(artifact(PIDS)))
-    server = cloud.predict(deployment)[1]
-    workers = server_pids(cloud, deployment) - {server}
+    deployment = cloud.deployment(cloud.echo_model("v"))
+    processes = server_pids(cloud, deployment)
+    [server] = [pid for pid in processes if psutil.Process(pid).ppid() not in processes]
+    workers = processes - {server}
     os.kill(server, signal.SIGKILL)
     wait_until_dead(workers)
 
 
 def test_an_ended_deployment_leaves_no_process_and_no_folder(cloud: Cloud) -> None:
-    deployment = cloud.deployment(cloud.model(artifact(PIDS)))
+    deployment = cloud.deployment(cloud.echo_model("v"))
     old = server_pids(cloud, deployment)
-    cloud.succeeded(cloud.switch(deployment, cloud.model(artifact(PIDS))))
+    cloud.succeeded(cloud.switch(deployment, cloud.echo_model("v")))
     wait_until_dead(old)
     new = server_pids(cloud, deployment)
     assert len(list((cloud.emulator.data_dir / "deployments" / deployment).iterdir())) == 1

@@ -1,9 +1,7 @@
 import http.client
 import io
 import json
-import os
 import re
-import signal
 import stat
 import sys
 import tempfile
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import oci
+import psutil
 import pytest
 from oci.model_deployment import ModelDeploymentClient
 
@@ -24,6 +23,7 @@ from oci_emulator.serving import child
 from oci_emulator.serving.proxy import Proxy
 from oci_emulator.serving.supervisor import THREADS, ServerSpec, Supervisor, find_socket_folder
 from oci_emulator.serving.unpacking import ArtifactError, ArtifactLimits, unpack
+from oci_emulator.testing import running_emulator
 from tests.emulator.clouds import RUNTIME, Cloud, archive, artifact, echo_score, refusal, wait_for
 
 
@@ -97,8 +97,11 @@ def test_a_dead_worker_is_replaced(cloud: Cloud, deploy: Any) -> None:
 
 
 def test_a_killed_server_is_restarted(cloud: Cloud, deploy: Any) -> None:
-    deployment = deploy(score("return [os.getpid(), os.getppid()]", head="import os\n"))
-    os.kill(cloud.predict(deployment)[1], signal.SIGKILL)
+    deployment = deploy(score("return 1"))
+    before = psutil.Process(cloud.emulator.pid).children()
+    for server in before:
+        server.kill()
+    psutil.wait_procs(before)
 
     def answers() -> bool:
         try:
@@ -379,3 +382,66 @@ def test_sockets_are_not_in_a_temporary_folder_whose_path_is_too_long(
     monkeypatch.setattr(tempfile, "tempdir", folder)
 
     assert str(find_socket_folder()) == (folder if is_used else "/tmp")  # noqa: S108
+
+
+ATTACK = """
+import glob, os, socket, threading, time
+
+def network():
+    socket.create_connection(("127.0.0.1", int(PORT)), timeout=5)
+
+def memory():
+    return len(bytearray(5 << 30))
+
+def parents_environment():
+    return [path for path in glob.glob("/proc/[0-9]*/environ") if b"CANARY" in open(path, "rb").read()]
+
+def other_processes():
+    return [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) > 1000]
+
+def a_large_file():
+    with open("large", "wb") as stream:
+        for _ in range(100):
+            stream.write(bytes(1 << 20))
+
+def load_model():
+    return None
+
+def predict(data, model=load_model()):
+    try:
+        return [globals()[data]()]
+    except (OSError, MemoryError) as err:
+        return [type(err).__name__]
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="namespaces are a part of Linux")
+def test_a_deployed_score_is_confined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "CANARY")
+    with running_emulator(tmp_path) as emulator:
+        cloud = Cloud(emulator)
+        deployment = cloud.deployment(cloud.model(artifact(ATTACK.replace("PORT", emulator.url.rpartition(":")[2]))))
+        attacks = ("network", "memory", "parents_environment", "other_processes", "a_large_file")
+        answers = {attack: cloud.predict(deployment, json.dumps(attack)) for attack in attacks}
+    assert answers == {
+        "network": ["OSError"],
+        "memory": ["MemoryError"],
+        "parents_environment": [[]],
+        "other_processes": [[]],
+        "a_large_file": ["OSError"],
+    }
+    assert "Not confined" not in (tmp_path / "emulator.log").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="namespaces are a part of Linux")
+def test_a_process_that_score_has_started_ends_with_the_deployment(cloud: Cloud, deploy: Any) -> None:
+    head = "import os, time\nif not os.fork():\n    os.setsid()\n    time.sleep(3600)\n"
+    deployment = deploy(score("return 1", head=head))
+    started = [
+        process
+        for process in psutil.Process(cloud.emulator.pid).children(recursive=True)
+        if deployment in Path(process.cwd()).parts
+    ]
+    assert len(started) == 5, "the server, two workers, and one process of each"
+    cloud.succeeded(cloud.science.delete_model_deployment(deployment))
+    wait_for("the end of all", lambda: not any(process.is_running() for process in started))

@@ -22,6 +22,8 @@ from steps.factories import (
     served,
 )
 
+from recdeploy_ops.artifacts import clean_process
+from recdeploy_ops.artifacts.clean_process import _run
 from recdeploy_ops.domain.errors import (
     DeploymentFailedError,
     IntegrityError,
@@ -50,22 +52,34 @@ for pid in (os.getpid(), os.getppid()):
 
 
 class Marker:
-    """The processes that ran the code: a server of the emulator may, this process and its children are workers."""
+    """The processes that ran the code: a server of the emulator may, this process and its children are workers.
+
+    The clean process cannot write files: what it is given to run is recorded as well.
+    """
 
     def __init__(self, folder):
         folder.mkdir()
         self.folder, self.spy = folder, SPY.format(folder=str(folder))
+        self.given = []
 
-    def seen(self):
-        return {int(found.name) for found in self.folder.iterdir()}
+    def is_seen_by_workers(self):
+        seen = {int(found.name) for found in self.folder.iterdir()}
+        return os.getpid() in seen or any(self.spy in source for source in self.given)
 
     def require_unseen_by_workers(self):
-        assert os.getpid() not in self.seen(), "a worker has run code from the catalog"
+        assert not self.is_seen_by_workers(), "a worker has run code from the catalog"
 
 
 @pytest.fixture
-def marker(tmp_path_factory):
-    return Marker(tmp_path_factory.mktemp("marker") / "seen")
+def marker(tmp_path_factory, monkeypatch):
+    marker = Marker(tmp_path_factory.mktemp("marker") / "seen")
+
+    def run(job, *arguments):
+        marker.given.append(job.source)
+        return _run(job, *arguments)
+
+    monkeypatch.setattr(clean_process, "_run", run)
+    return marker
 
 
 def add_to_score(folder, marker):
@@ -236,7 +250,7 @@ def test_the_marker_shows_code_that_a_worker_runs(context, run, hostile, marker,
 
     with pytest.raises(IntegrityError):
         run("back").roll_back(HOSTILE)
-    assert os.getpid() in marker.seen()
+    assert marker.is_seen_by_workers()
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def run_code(code, folder, **environment):
 def test_the_fallback_helper_gives_the_fallback_of_the_artifact(tmp_path, monkeypatch, report):
     import artifacts
 
-    from recdeploy_ops.artifacts.artifact import read_fallback
+    from recdeploy_ops.artifacts.stored_lists import read_fallback
 
     monkeypatch.syspath_prepend(str(FOLDER))
     from recommender_new_user_fallback import build_and_save_new_user_fallback

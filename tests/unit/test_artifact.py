@@ -24,9 +24,10 @@ from shops import write_extract
 import recdeploy_ops.training.recommendations
 from recdeploy_ops.artifacts import templates
 from recdeploy_ops.artifacts.archives import unzip_artifact, zip_artifact
-from recdeploy_ops.artifacts.artifact import build_artifact, read_fallback, write_fallback
+from recdeploy_ops.artifacts.artifact import build_artifact, write_fallback
 from recdeploy_ops.artifacts.recommendation_database import Popularity, rank_by_popularity
 from recdeploy_ops.artifacts.sandbox import load_in_clean_process
+from recdeploy_ops.artifacts.stored_lists import read_fallback
 from recdeploy_ops.domain.errors import IntegrityError, StorageError, TrainingFailedError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from recdeploy_ops.artifacts.artifact import DATABASE
+from recdeploy_ops.artifacts.readers import LISTS, PRODUCTS, open_lists
 from recdeploy_ops.artifacts.recommendation_database import PAGE_BYTES
-from recdeploy_ops.artifacts.stored_lists import LISTS, PRODUCTS, open_lists
 from recdeploy_ops.upkeep import customer_files
 from recdeploy_ops.upkeep.customer_files import Customer, has_bytes_of, names_customer, remove_customer
 
@@ -75,7 +75,7 @@ def test_no_byte_of_a_list_stays_in_the_recommendation_database(tmp_path: Path) 
     assert remove_customer(path, them) is None
     assert not names_customer(path, them)
     assert b"user-42" not in path.read_bytes()
-    with open_lists(tmp_path) as database:
+    with open_lists(str(path)) as database:
         assert database.execute("SELECT * FROM lists ORDER BY user_id").fetchall() == sorted(
             row for row in lists if row[0] != them.user
         )

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shops import write_extract
 
-from recdeploy_ops.artifacts.artifact import read_fallback
+from recdeploy_ops.artifacts.stored_lists import read_fallback
 from recdeploy_ops.domain.errors import IntegrityError
 from recdeploy_ops.domain.gates.endpoint import (
     Agreement,

@@ -19,6 +19,7 @@ from artifacts import LISTS, NEW_USERS, close_connection, load_score, loaded_sco
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recdeploy_ops.artifacts import readers
 from recdeploy_ops.artifacts.artifact import TEMPLATE
 from recdeploy_ops.domain.texts import LONGEST_ID
 from recdeploy_ops.storage.bundles import write_manifest
@@ -277,6 +278,11 @@ def test_damaged_file_keeps_the_artifact_from_loading(tmp_path: Path, name: str,
         (b"[]", "not of format"),
         (b'{"format": 2}', "not of format"),
         (b'{"format": 1, "files": {"new_user_fallback.pkl": ""}}', "does not list recommendations.sqlite"),
+        (b'{"format": 1}', "does not list"),
+        (b'{"format": 1, "files": null}', "does not list"),
+        (b'{"format": 1, "files": ["recommendations.sqlite", "new_user_fallback.pkl"]}', "does not list"),
+        (b"[" * 200_000, "cannot be read"),
+        (b"\xff", "cannot be read"),
     ],
 )
 def test_unusable_manifest_keeps_the_artifact_from_loading(
@@ -288,6 +294,84 @@ def test_unusable_manifest_keeps_the_artifact_from_loading(
         (folder / "manifest.json").write_bytes(manifest)
     with pytest.raises(Exception, match=message):
         load_score(folder)
+
+
+MANIFESTS: dict[str, tuple[dict[str, Any], str]] = {
+    "a path that leads out": ({"files": {"../../../etc/hostname": ""}}, "'../../../etc/hostname', which is not a file"),
+    "a path that leads out later": ({"files": {"a/../../x": ""}}, "which is not a file"),
+    "an absolute path": ({"files": {"/etc/hostname": ""}}, "'/etc/hostname', which is not a file"),
+    "an endless device": ({"files": {"/dev/zero": ""}}, "'/dev/zero', which is not a file"),
+    "the folder itself": ({"files": {".": ""}}, "it is not a file"),
+    "an empty name": ({"files": {"": ""}}, "it is not a file"),
+    "a name with a NUL": ({"files": {"a\0b": ""}}, "cannot be read"),
+    "half a surrogate pair as a name": ({"files": {"\ud800": ""}}, "cannot be read"),
+    "a name of 5,000 characters": ({"files": {"x" * 5_000: ""}}, "cannot be read"),
+    "a hash that is a number": ({"files": {"score.py": 7}}, r"score\.py has the sha256"),
+    "no version": ({"version": None}, "does not give version and top_k"),
+    "a version in words": ({"version": {"a": 1}}, "does not give version and top_k"),
+    "a true version": ({"version": True}, "does not give version and top_k"),
+    "a negative top_k": ({"top_k": -1}, "does not give version and top_k"),
+    "a fraction as top_k": ({"top_k": 2.5}, "does not give version and top_k"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), MANIFESTS.values(), ids=MANIFESTS.keys())
+def test_crafted_manifest_is_refused_without_reading_other_files(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    folder = make_artifact(tmp_path)
+    facts = json.loads((folder / "manifest.json").read_bytes())
+    files = {**facts["files"], **changes.get("files", {})}
+    (folder / "manifest.json").write_text(json.dumps({**facts, **changes, "files": files}))
+
+    with pytest.raises(Exception, match=message) as caught:
+        load_score(folder)
+    assert type(caught.value).__name__ == "ArtifactError"
+
+
+def test_manifest_that_names_a_pipe_is_refused(tmp_path: Path) -> None:
+    folder = make_artifact(tmp_path)
+    (folder / "README.md").unlink()
+    os.mkfifo(folder / "README.md")
+
+    with pytest.raises(Exception, match=r"README\.md cannot be read: it is not a file"):
+        load_score(folder)
+
+
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT x AS position, 'p' AS product_id FROM n"
+SCHEMAS = {
+    "an endless view of products": f"DROP TABLE products; CREATE VIEW products AS {ENDLESS}",
+    "a view of gigabytes": "DROP TABLE lists; CREATE VIEW lists AS SELECT hex(zeroblob(1000000000)) AS user_id",
+    "a generated column": (
+        "DROP TABLE products; CREATE TABLE products (position INTEGER, product_id TEXT AS (hex(zeroblob(position))))"
+    ),
+    "a table besides": "CREATE TABLE other (x)",
+    "a trigger": "CREATE TRIGGER t AFTER INSERT ON products BEGIN SELECT 1; END",
+    "no lists": "DROP TABLE lists",
+}
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
+def test_database_with_other_tables_keeps_the_artifact_from_loading(tmp_path: Path, schema: str) -> None:
+    folder = make_artifact(tmp_path)
+    with closing(sqlite3.connect(folder / "recommendations.sqlite")) as database:
+        database.executescript(schema)
+    forge(folder, "README.md", b"")
+
+    with pytest.raises(Exception, match=r"recommendations\.sqlite has other tables"):
+        load_score(folder)
+
+
+def test_the_template_and_the_readers_know_the_same_tables(score: ModuleType) -> None:
+    assert {(readers.LISTS,), (readers.PRODUCTS,)} == score.TABLES
+
+
+def shared_lists() -> bytes:
+    """Return a few hundred bytes whose text would have more characters than fit into memory."""
+    nested: list[Any] = []
+    for _ in range(40):
+        nested = [nested, nested]
+    return pickle.dumps([(nested, 1.0)], protocol=4)
 
 
 def forge(folder: Path, name: str, content: bytes) -> None:
@@ -314,6 +398,13 @@ FORGED_FALLBACKS = {
     "a number as an id": (pickle.dumps([[1, 5.0]]), "something else"),
     "a bool as a rating": (pickle.dumps([["p1", True]]), "something else"),
     "a NaN": (pickle.dumps([["p1", float("nan")]]), "something else"),
+    "shared lists": (shared_lists(), "something else"),
+    "a rating of 400 digits": (pickle.dumps([["p1", 10**400]]), "not a list of products"),
+    "half a surrogate pair": (pickle.dumps([["\ud800", 1.0]]), "not a list of products"),
+    "an attribute of a number": (b"\x80\x04K\x01}b.", "not a list of products"),
+    "a frame of exabytes": (b"\x80\x04\x95" + (2**62).to_bytes(8, "little") + b".", "not a list of products"),
+    "bytes of exabytes": (b"\x80\x04\x8e" + (2**62).to_bytes(8, "little") + b".", "not a list of products"),
+    "a memo that is not there": (b"\x80\x04h\x05.", "not a list of products"),
 }
 
 

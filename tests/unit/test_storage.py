@@ -87,14 +87,50 @@ def test_stored_files_are_read_only_and_can_be_replaced_and_deleted(store, tmp_p
     assert list(store.list("")) == []
 
 
-def test_the_umask_decides_who_may_read_stored_files(store):
-    before = os.umask(0o027)
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o027, 0o077])
+def test_stored_files_and_their_folders_are_for_their_user_alone(tmp_path, monkeypatch, umask):
+    store = DirectoryStore(f"file://{tmp_path}/a/storage")
+    (tmp_path / "file").write_bytes(b"2")
+    link, before = os.link, os.umask(umask)
     try:
-        store.create("one", b"1")
+        store.create("releases/r/one", b"1")
+        store.upload("releases/r/two", tmp_path / "file", hashlib.sha256(b"2").hexdigest())
+        store.copy("releases/r/two", "backups/b/linked")
+        calls = iter([OSError(errno.EXDEV, "Invalid cross-device link"), link])
+
+        def refuse_once(*paths):
+            call = next(calls, link)
+            if isinstance(call, OSError):
+                raise call
+            call(*paths)
+
+        monkeypatch.setattr("recdeploy_ops.storage.directories.os.link", refuse_once)
+        store.copy("releases/r/two", "backups/c/copied")
+        store.replace("current/manifest.json", b"new")
     finally:
         os.umask(before)
 
-    assert store._path("one").stat().st_mode & 0o777 == 0o440
+    modes = {path.relative_to(tmp_path / "a"): path.stat().st_mode & 0o777 for path in (tmp_path / "a").rglob("*")}
+    files = {str(path): mode for path, mode in modes.items() if (tmp_path / "a" / path).is_file()}
+    assert files == {
+        "storage/releases/r/one": 0o400,
+        "storage/releases/r/two": 0o400,
+        "storage/backups/b/linked": 0o400,
+        "storage/backups/c/copied": 0o400,
+        "storage/current/manifest.json": 0o600,
+    }
+    assert {mode for path, mode in modes.items() if str(path) not in files} == {0o700}
+
+
+def test_a_root_that_exists_keeps_its_mode(tmp_path):
+    root = tmp_path / "home"
+    root.mkdir(0o755)
+    root.chmod(0o755)
+
+    DirectoryStore(f"file://{root}").create("releases/one", b"1")
+
+    assert root.stat().st_mode & 0o777 == 0o755
+    assert (root / "releases").stat().st_mode & 0o777 == 0o700
 
 
 def test_old_partial_files_of_killed_writers_are_swept(store):

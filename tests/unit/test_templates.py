@@ -9,11 +9,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from artifacts import make_artifact
+from artifacts import LISTS, make_artifact
 
 from recdeploy_ops.artifacts.artifact import DATABASE, TEMPLATE
 from recdeploy_ops.artifacts.sandbox import load_in_clean_process
-from recdeploy_ops.artifacts.stored_lists import open_lists, sample_users
+from recdeploy_ops.artifacts.stored_lists import has_list, open_rankings, sample_lists, sample_users
 from recdeploy_ops.artifacts.templates import SHIPPED, holds_foreign_code
 from recdeploy_ops.domain.errors import ForeignCodeError, IntegrityError
 
@@ -128,5 +128,53 @@ def test_a_damaged_or_missing_database_is_an_error_that_names_it(tmp_path: Path,
     if content is not None:
         (tmp_path / DATABASE).write_bytes(content)
 
-    with pytest.raises(IntegrityError, match=DATABASE), open_lists(tmp_path):
-        pass
+    with pytest.raises(IntegrityError, match=DATABASE):
+        sample_users(tmp_path, 10)
+
+
+VALUES = {
+    "bytes as a user": ("UPDATE lists SET user_id = x'FF00' WHERE user_id = 'u1'", "an id is not text"),
+    "a user that is not UTF-8": (
+        "UPDATE lists SET user_id = CAST(x'FF' AS TEXT) WHERE user_id = 'u1'",
+        "decode to UTF-8",
+    ),
+    "a number as positions": ("UPDATE lists SET positions = 7", "is not bytes"),
+    "text as ratings": ("UPDATE lists SET ratings = 'x'", "is not bytes"),
+    "half a position": ("UPDATE lists SET positions = x'0000'", "cannot be unpacked"),
+    "more positions than ratings": ("UPDATE lists SET positions = zeroblob(4000)", "cannot be unpacked"),
+    "a NaN": ("UPDATE lists SET positions = zeroblob(4), ratings = x'000000000000F87F'", "is not a number"),
+    "a product that is not there": (
+        "UPDATE lists SET positions = x'FFFFFFFF', ratings = zeroblob(8)",
+        "names a product that is not there",
+    ),
+    "a list of millions": (
+        "UPDATE lists SET positions = zeroblob(4000000), ratings = zeroblob(8000000)",
+        "is longer than any",
+    ),
+    "bytes as a product": ("UPDATE products SET product_id = x'FF'", "an id is not text"),
+}
+
+
+@pytest.mark.parametrize(("sql", "message"), VALUES.values(), ids=VALUES.keys())
+def test_values_that_this_project_does_not_write_are_not_read(tmp_path: Path, sql: str, message: str) -> None:
+    folder = make_artifact(tmp_path)
+    with closing(sqlite3.connect(folder / DATABASE)) as database, database:
+        database.execute(sql)
+
+    with pytest.raises(IntegrityError, match=rf"{DATABASE} cannot be read(?s:.*){message}") as caught:
+        sample_lists(folder, 10, seed=0)
+    with pytest.raises(IntegrityError), open_rankings(folder) as rankings:
+        list(rankings)
+
+    assert len(caught.value.message) < 3_000
+
+
+def test_a_database_is_read_whole_and_in_order(tmp_path: Path) -> None:
+    folder = make_artifact(tmp_path)
+
+    with open_rankings(folder) as rankings:
+        read = dict(rankings)
+
+    assert read == LISTS | {"full": []}
+    assert sample_lists(folder, 10, seed=0) == {user: tuple(ranking) for user, ranking in LISTS.items()}
+    assert [has_list(folder / DATABASE, user) for user in ("u1", "nobody", "\ud800")] == [True, False, False]

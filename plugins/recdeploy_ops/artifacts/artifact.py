@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import pickle
 import shutil
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import IntegrityError, StorageError
+from recdeploy_ops.domain.errors import StorageError
 from recdeploy_ops.storage.bundles import write_manifest
 
 if TYPE_CHECKING:
@@ -23,11 +22,6 @@ DATABASE = "recommendations.sqlite"
 RUNTIME = "runtime.yaml"
 FALLBACK = "new_user_fallback.pkl"
 PICKLE_PROTOCOL = 4
-# What the unpickler raises for a stream that is damaged, or names a class, an attribute or gigabytes.
-UNREADABLE = (
-    *(pickle.UnpicklingError, EOFError, TypeError, ValueError, AttributeError),
-    *(IndexError, KeyError, OverflowError, MemoryError, RecursionError),
-)
 
 
 def build_artifact(
@@ -94,35 +88,6 @@ def write_fallback(folder: Path, ranking: Ranking) -> None:
     """Write ``new_user_fallback.pkl``: a list of ``[product_id, rating]``, best first."""
     rows = [[item, rating] for item, rating in ranking]
     (folder / FALLBACK).write_bytes(pickle.dumps(rows, protocol=PICKLE_PROTOCOL))
-
-
-def read_fallback(folder: Path) -> Ranking:
-    """Return the list for new users of an artifact.
-
-    Raises:
-        IntegrityError: the file names a class, or is not such a list.
-    """
-    try:
-        with (folder / FALLBACK).open("rb") as stream:
-            rows = [(item, rating) for item, rating in _PlainUnpickler(stream).load()]
-        if not all(_is_ranked(item, rating) for item, rating in rows):
-            raise ValueError("not all entries are product ids and finite ratings")
-        return [(item, float(rating)) for item, rating in rows]
-    except UNREADABLE as err:
-        raise IntegrityError(f"{folder / FALLBACK} is not a list of products and ratings: {err!r}") from err
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise pickle.UnpicklingError(f"it names {module}.{name}")
-
-
-def _is_ranked(item: object, rating: Any) -> bool:
-    """Return whether it is a storable product id and a finite number, as ``score.py`` accepts them."""
-    if type(item) is not str or type(rating) not in {int, float}:
-        return False
-    item.encode()  # raises on a lone surrogate
-    return math.isfinite(rating)
 
 
 def _describe_runtime(settings: Settings) -> str:

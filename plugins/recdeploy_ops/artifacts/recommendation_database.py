@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-from recdeploy_ops.artifacts.stored_lists import LISTS, PRODUCTS
+from recdeploy_ops.artifacts.readers import LISTS, PRODUCTS
 from recdeploy_ops.domain.errors import TrainingFailedError
 from recdeploy_ops.training.recommendations import (
     INTERACTIONS,

@@ -1,95 +1,98 @@
-"""The recommendation database of an artifact, opened only if it has the schema that this project writes.
+"""What the recommendation database and the fallback of an artifact hold, read in the clean process.
 
-It may come from the Model Catalog. A view or a generated column instead of a table could compute forever or fill the
-memory of its reader.
+They may come from the Model Catalog: a crafted file must neither keep a worker busy nor fill its memory. Every function
+raises `IntegrityError` if the file is missing, damaged, or not one of this project's.
 """
 
 from __future__ import annotations
 
-import heapq
-import random
-import sqlite3
-import struct
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.artifacts.artifact import DATABASE
-from recdeploy_ops.domain.errors import IntegrityError
+from recdeploy_ops.artifacts import readers
+from recdeploy_ops.artifacts.artifact import DATABASE, FALLBACK
+from recdeploy_ops.artifacts.clean_process import Job, Limits, call_in_clean_process, open_answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-PRODUCTS = "CREATE TABLE products (position INTEGER PRIMARY KEY, product_id TEXT NOT NULL)"
-LISTS = "CREATE TABLE lists (user_id TEXT PRIMARY KEY, positions BLOB NOT NULL, ratings BLOB NOT NULL) WITHOUT ROWID"
-TABLES = {("table", "lists", LISTS), ("table", "products", PRODUCTS)}  # as in SQLite's own schema table
-LONGEST_VALUE = 64 << 20  # bytes; our lists have a few hundred
-LONGEST_SAMPLED = 10_000  # characters of a user's id
+    from recdeploy_ops.training.recommendations import Ranking
 
-
-@contextmanager
-def open_lists(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Open the recommendation database of an artifact, read-only, while the block lasts.
-
-    Raises:
-        IntegrityError: it is not a database of exactly the two tables that this project writes, or it is damaged.
-    """
-    path = folder / DATABASE
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
-            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
-            database.execute("PRAGMA trusted_schema = OFF")
-            schema = (
-                "SELECT substr(type, 1, 100), substr(name, 1, 100), substr(sql, 1, 1000) FROM sqlite_master LIMIT ?"
-            )
-            tables = set(database.execute(schema, (len(TABLES) + 1,)))
-            if tables != TABLES:
-                raise IntegrityError(f"{path.name} has other tables than an artifact of this project: {tables}.")
-            yield database
-    except sqlite3.Error as err:
-        raise IntegrityError(f"{path.name} cannot be read: {err}") from err
+MEMORY_BYTES = 1 << 30  # besides the file, which the process may map
+ANSWER_BYTES = 1 << 20  # for each list that is read, and once for an error
+# Of the file's size, as text: a position has 4 bytes and at most 10 digits, a rating 8 and 24, a control character 1
+# and 6. Equal texts are stored once in a pickle, but ours has no equal texts.
+LARGEST_RATIO = 8
+SECONDS = 300.0
+BYTES_EACH_SECOND = 1 << 20  # of a database that is read whole, on a slow machine
 
 
 def sample_users(folder: Path, count: int) -> list[str]:
-    """Return the ids of up to ``count`` users who have a list in an artifact; raises as `open_lists` does."""
-    with open_lists(folder) as database:
-        users = database.execute(
-            "SELECT user_id FROM lists WHERE length(user_id) <= ? LIMIT ?", (LONGEST_SAMPLED, count)
-        )
-        return [str(user) for (user,) in users]
+    """Return the ids of up to ``count`` users who have a list in an artifact."""
+    [users] = _read(folder / DATABASE, "sample_users", count, output=ANSWER_BYTES * (count + 1))
+    return list(users)
 
 
 def sample_lists(folder: Path, count: int, *, seed: int) -> dict[str, tuple[tuple[str, float], ...]]:
     """Return the lists of up to ``count`` users of an artifact, best first, drawn at random.
 
     The same artifact and seed give the same users. Users whose list is empty are never drawn.
-
-    Raises:
-        IntegrityError: as `open_lists` does; or a list names a product that is not there.
     """
-    draw = random.Random(seed).random  # noqa: S311 - a sample, not a secret
-    with open_lists(folder) as database:
-        users = database.execute(
-            "SELECT user_id FROM lists WHERE length(positions) > 0 AND length(user_id) <= ?", (LONGEST_SAMPLED,)
+    [lists] = _read(folder / DATABASE, "sample_lists", count, seed, output=ANSWER_BYTES * (count + 1))
+    return {user: tuple((item, rating) for item, rating in ranking) for user, ranking in lists}
+
+
+def has_list(database: Path, user: str) -> bool:
+    """Return whether a recommendation database has a list for a user."""
+    [answer] = _read(database, "has_list", user, output=ANSWER_BYTES)
+    return bool(answer)
+
+
+def read_products(folder: Path) -> list[str]:
+    """Return the products that an artifact recommends, by their position in the lists."""
+    return _read(folder / DATABASE, "read_products")
+
+
+@contextmanager
+def open_rankings(folder: Path) -> Iterator[Iterator[tuple[str, list[tuple[str, float]]]]]:
+    """Yield each user of an artifact with products and ratings, best first, while the block lasts."""
+    products, database = read_products(folder), folder / DATABASE
+    limits = _limit(database, SECONDS + database.stat().st_size / BYTES_EACH_SECOND)
+    with open_answers(_job(database, "read_rankings"), limits) as answers:
+        yield (
+            (user, [(products[position], rating) for position, rating in zip(positions, ratings, strict=True)])
+            for user, positions, ratings in answers
         )
-        drawn = [str(user) for _, user in heapq.nsmallest(count, ((draw(), user) for (user,) in users))]
-        return {user: _read_list(database, user) for user in drawn}
 
 
-def _read_list(database: sqlite3.Connection, user: str) -> tuple[tuple[str, float], ...]:
-    row = database.execute("SELECT positions, ratings FROM lists WHERE user_id = ?", (user,)).fetchone()
-    try:
-        positions = [position for (position,) in struct.iter_unpack("<I", row[0])]
-        ratings = [rating for (rating,) in struct.iter_unpack("<d", row[1])]
-        return tuple(
-            (_read_product(database, position), rating) for position, rating in zip(positions, ratings, strict=True)
-        )
-    except (struct.error, TypeError, ValueError) as err:
-        raise IntegrityError(f"The list of {user!r} in {DATABASE} cannot be read: {err}") from err
+def read_fallback(folder: Path) -> Ranking:
+    """Return the list for new users of an artifact."""
+    [ranking] = _read(folder / FALLBACK, "read_fallback", failed="is not a list of products and ratings")
+    return [(item, rating) for item, rating in ranking]
 
 
-def _read_product(database: sqlite3.Connection, position: int) -> str:
-    row = database.execute("SELECT product_id FROM products WHERE position = ?", (position,)).fetchone()
-    if row is None:
-        raise ValueError(f"there is no product at {position}")
-    return str(row[0])
+def _read(
+    file: Path, function: str, *arguments: object, failed: str = "cannot be read", output: int | None = None
+) -> list[Any]:
+    return call_in_clean_process(_job(file, function, *arguments, failed=failed), _limit(file, SECONDS, output))
+
+
+def _job(file: Path, function: str, *arguments: object, failed: str = "cannot be read") -> Job:
+    calls = [(function, (str(file.absolute()), *arguments))]
+    return Job(what=str(file), failed=failed, source=_source(), path=Path(readers.__file__), calls=calls)
+
+
+def _limit(file: Path, seconds: float, output: int | None = None) -> Limits:
+    size = file.stat().st_size if file.is_file() else 0
+    return Limits(
+        memory=MEMORY_BYTES + size,
+        output=ANSWER_BYTES + LARGEST_RATIO * size if output is None else output,
+        seconds=seconds,
+    )
+
+
+@cache
+def _source() -> str:
+    return Path(readers.__file__).read_text(encoding="utf-8")

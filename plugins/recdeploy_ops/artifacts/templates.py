@@ -25,6 +25,7 @@ FILES = frozenset({SCORE, "runtime.yaml", "README.md", DATABASE, FALLBACK, MANIF
 SHIPPED = (
     "2c7162dc20525c8b28c009a1c89aae9ff2a209fd6a286f6b91161213f5ab9cc5",
     "a50466e812eddea4aeeb54d90acd0ab347bbffe0301792ca47c498eb88cf28a0",
+    "25bfdeecdfaab2e25b6b0b2d69f333bc19e8251680f473e008313914fca9f579",
 )
 
 

@@ -12,13 +12,11 @@ import csv
 import json
 import logging
 import shutil
-import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.artifacts.artifact import DATABASE, FALLBACK, FORMAT, read_fallback
-from recdeploy_ops.artifacts.stored_lists import open_lists
+from recdeploy_ops.artifacts.artifact import DATABASE, FALLBACK, FORMAT
+from recdeploy_ops.artifacts.stored_lists import open_rankings, read_fallback, read_products
 from recdeploy_ops.artifacts.templates import is_shipped
 from recdeploy_ops.deployment_manager.assumed_extracts import store_assumed_extract
 from recdeploy_ops.domain.errors import IntegrityError, SettingsError
@@ -29,8 +27,6 @@ from recdeploy_ops.training.runs import RESULTS
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from recdeploy_ops.context import ReleaseContext
     from recdeploy_ops.domain.ledger_state import Release
     from recdeploy_ops.settings import SourceSettings
@@ -156,17 +152,16 @@ def _store_inputs(
 ) -> None:
     """Store and record extract and results of an imported artifact, as far as they are known."""
     source = context.settings.source
-    lists = _Lists(scratch / "artifact")
-    extract, results = scratch / "extract", scratch / "results"
-    products = lists.products()
-    items = list(dict.fromkeys([*products, *(item for item, _ in read_fallback(lists.folder))]))
-    digest = store_assumed_extract(context, extract, lists.rankings(), items, top_k)
+    artifact, extract, results = scratch / "artifact", scratch / "extract", scratch / "results"
+    items = list(dict.fromkeys([*read_products(artifact), *(item for item, _ in read_fallback(artifact))]))
+    with open_rankings(artifact) as rankings:
+        digest = store_assumed_extract(context, extract, rankings, items, top_k)
     results.mkdir()
     if (results_dir / RECOMMENDATIONS).is_file():
         for name in filter(lambda name: (results_dir / name).is_file(), RESULTS):  # no other files
             shutil.copyfile(results_dir / name, results / name)
     else:
-        lists.write_csv(results / RECOMMENDATIONS, source)
+        _write_lists(artifact, results / RECOMMENDATIONS, source)
     inputs = {"extract": digest, "top_k": top_k, "seed": context.release.retrain_params.seed}
     inputs[ModelTrained.IMPORTED] = True
     write_manifest(results, {"inputs": inputs, "metrics": counts})
@@ -174,30 +169,10 @@ def _store_inputs(
     context.record(ModelTrained(prefix=stored.prefix, digest=stored.digest, inputs=inputs, metrics=counts))
 
 
-@dataclass(frozen=True)
-class _Lists:
-    """The lists of an artifact, read from its database."""
-
-    folder: Path
-
-    def write_csv(self, file: Path, source: SourceSettings) -> None:
-        """Write the lists in the operator's format: a row for each recommendation."""
-        with file.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow([source.user_column, source.item_column, source.rating_column])
-            for user, ranking in self.rankings():
-                writer.writerows((user, item, rating) for item, rating in ranking)
-
-    def products(self) -> list[str]:
-        """Return the products that are recommended, in the order of the database."""
-        with open_lists(self.folder) as database:
-            return [item for (item,) in database.execute("SELECT product_id FROM products ORDER BY position")]
-
-    def rankings(self) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-        """Yield each user with products and ratings, best first."""
-        products = self.products()
-        with open_lists(self.folder) as database:
-            for user, positions, ratings in database.execute("SELECT user_id, positions, ratings FROM lists"):
-                size = len(ratings) // 8
-                ranked = zip(struct.unpack(f"<{size}I", positions), struct.unpack(f"<{size}d", ratings), strict=True)
-                yield user, [(products[position], rating) for position, rating in ranked]
+def _write_lists(artifact: Path, file: Path, source: SourceSettings) -> None:
+    """Write the lists of an artifact in the operator's format: a row for each recommendation."""
+    with file.open("w", encoding="utf-8", newline="") as stream, open_rankings(artifact) as rankings:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([source.user_column, source.item_column, source.rating_column])
+        for user, ranking in rankings:
+            writer.writerows((user, item, rating) for item, rating in ranking)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.artifacts.artifact import read_fallback
+from recdeploy_ops.artifacts.stored_lists import read_fallback
 from recdeploy_ops.domain.events import ArtifactBuilt, DataExtracted, ModelTrained
 from recdeploy_ops.evaluation.probes import Expectation, expect_answers
 from recdeploy_ops.storage.bundles import fetch_bundle

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.artifacts.artifact import DATABASE, FALLBACK, read_fallback
-from recdeploy_ops.artifacts.stored_lists import sample_lists
+from recdeploy_ops.artifacts.artifact import DATABASE, FALLBACK
+from recdeploy_ops.artifacts.stored_lists import read_fallback, sample_lists
 from recdeploy_ops.domain.errors import IntegrityError, MissingInputError
 from recdeploy_ops.domain.events import ArtifactBuilt
 from recdeploy_ops.evaluation.probes import Expectation

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 PARTIAL = ".partial-"
-READ_ONLY = 0o444
+FOLDER_MODE, FILE_MODE, READ_ONLY = 0o700, 0o600, 0o400  # customers' data is for the worker's user alone
 CHUNK = 1 << 20
 
 
@@ -30,7 +30,8 @@ class DirectoryStore:
     """Objects as files below one folder.
 
     A file appears under its name by ``os.link`` of a finished, fsynced temporary file: it is whole or absent, and of
-    two writers exactly one wins. It is read-only, because objects never change and a backup may be a hard link.
+    two writers exactly one wins. It is read-only, because objects never change and a backup may be a hard link. Files
+    and the folders that are created here are for the user alone who has written them.
 
     Args:
         uri: ``file:///folder``; the folder is created on the first write.
@@ -124,6 +125,7 @@ class DirectoryStore:
             try:
                 os.link(origin, partial)
             except OSError:  # on another file system, or one without hard links
+                partial.touch(FILE_MODE, exist_ok=False)
                 shutil.copyfile(origin, partial)
             is_second = not partial.samefile(origin)
             self._commit(partial, target)
@@ -175,9 +177,9 @@ class DirectoryStore:
     def _partial(self, key: str) -> Iterator[Path]:
         folder = self._path(key).parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self._make(folder)
             partial = folder / f"{PARTIAL}{secrets.token_hex(8)}"
-            partial.touch(exist_ok=False)  # with the mode of the umask
+            partial.touch(FILE_MODE, exist_ok=False)
         except OSError as err:
             raise self._error("write", key, err) from err
         try:
@@ -187,10 +189,18 @@ class DirectoryStore:
         finally:
             partial.unlink(missing_ok=True)
 
+    def _make(self, folder: Path) -> None:
+        """Make a folder and those between the root and it; a root that exists keeps its mode."""
+        if folder.is_dir():
+            return
+        self._root.parent.mkdir(parents=True, exist_ok=True)
+        between = folder.relative_to(self._root).parts
+        for depth in range(len(between) + 1):
+            self._root.joinpath(*between[:depth]).mkdir(FOLDER_MODE, exist_ok=True)
+
     def _commit(self, partial: Path, key: str) -> None:
-        mode = partial.stat().st_mode
-        if mode & ~READ_ONLY & 0o777:  # a link to a stored object is read-only already, and may be another user's
-            partial.chmod(mode & READ_ONLY)
+        if partial.stat().st_mode & 0o222:  # a link to a stored object is read-only already, and may be another user's
+            partial.chmod(READ_ONLY)
         _sync(partial)
         target = self._path(key)
         try:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from recdeploy_ops.artifacts.artifact import DATABASE
 from recdeploy_ops.artifacts.recommendation_database import SQLITE_VERSION_AT
-from recdeploy_ops.artifacts.stored_lists import open_lists
+from recdeploy_ops.artifacts.stored_lists import has_list
 from recdeploy_ops.upkeep.customer_texts import CustomerText
 
 if TYPE_CHECKING:
@@ -159,9 +159,7 @@ class _CsvFile(_File):
 
 class _DatabaseFile(_File):
     def names_customer(self) -> bool:
-        with open_lists(self.path.parent) as database:
-            found = database.execute("SELECT 1 FROM lists WHERE user_id = ?", (self.customer.user,)).fetchone()
-        return found is not None
+        return has_list(self.path, self.customer.user)
 
     def remove(self) -> int | None:
         self.path.chmod(0o600)
