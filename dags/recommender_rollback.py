@@ -29,7 +29,7 @@ from recdeploy_ops.operators.releases import (
     RehearseRollbackOperator,
     RollBackOperator,
 )
-from recdeploy_ops.settings import ReleaseSettings, find_settings, limits, load_settings, name_settings
+from recdeploy_ops.settings import ONE_LINE, ReleaseSettings, find_settings, limits, load_settings, name_settings
 
 SETTINGS_NAME = name_settings(__file__)  # a link to this file has the settings of another recommender
 settings = load_settings(find_settings(SETTINGS_NAME))
@@ -49,6 +49,7 @@ with DAG(
             "previous",
             type=["string", "integer"],
             pattern=r"^(previous|[1-9][0-9]*)$",
+            **ONE_LINE,
             minimum=1,
             examples=["previous"],  # without examples, Airflow's form shows a JSON field for several types
             title="Version",

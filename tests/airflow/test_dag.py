@@ -237,7 +237,7 @@ def test_the_form_asks_for_what_the_manual_promises(dag: Any) -> None:
     [
         ("top_k", [1, 1000], [0, 1001, "10", 1.5, None]),
         ("seed", [0, 2**32 - 1], [-1, 2**32, "42", None]),
-        ("instance_shape", ["VM.Standard2.1", "BM.GPU4.8", None], ["", "Standard2.1", "VM.x y"]),
+        ("instance_shape", ["VM.Standard2.1", "BM.GPU4.8", None], ["", "Standard2.1", "VM.x y", "VM.x\n"]),
         ("ocpus", [0.5, 114, None], [0, -1, 115, "1"]),
         ("memory_gb", [1, 1760, None], [0, 1761, "16"]),
         ("instance_count", [1, 100, None], [0, 101, 1.5]),
@@ -272,7 +272,7 @@ def test_a_rollback_goes_to_a_number_its_text_or_previous(
     assert dag.params["version"] == "previous"
     for value in (1, 3, 12, "1", "12", "previous"):
         assert validated(dag, "version", value) == value
-    for value in (0, -1, 1.5, True, None, "", "0", "03", "v3", "3 ", "Previous", [3]):
+    for value in (0, -1, 1.5, True, None, "", "0", "03", "v3", "3 ", "3\n", "previous\n", "Previous", [3]):
         with pytest.raises(ParamValidationError, match="version"):
             validated(dag, "version", value)
 

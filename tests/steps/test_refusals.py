@@ -79,7 +79,7 @@ def test_a_missing_field_of_the_connection_is_named(profile_fields, field):
 
 
 def test_an_unknown_kind_of_authentication_is_named():
-    with pytest.raises(SettingsError, match="'auth' is 'magic', must be one of api_key"):
+    with pytest.raises(SettingsError, match="'auth' must be one of api_key"):
         OciProfile.from_fields({"auth": "magic"}, source="x")
 
 

@@ -123,6 +123,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "not a zip": lambda: b"no zip",
     "empty": lambda: b"",
     "cut off": lambda: archive()[:-30],
+    "without its first byte": lambda: archive()[1:],
     "bzip2 that lies": lambda: liar(zipfile.ZIP_BZIP2, bz2.compress(bytes(UNPACKED))),
     "lzma that lies": lambda: liar(zipfile.ZIP_LZMA, lzma_of(bytes(UNPACKED))),
     "bzip2": lambda: archive((entry("a", method=zipfile.ZIP_BZIP2), b"x")),

@@ -364,3 +364,47 @@ def test_counts_of_repeated_purchases_are_added_up():
     assert source.merging == "latest"
     assert source.model_copy(update={"implicit": True}).merging == "sum"
     assert source.model_copy(update={"implicit": True, "repeated": "max"}).merging == "max"
+
+
+BOMB = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40)), "schedule: *a39"])
+CRAFTED = {
+    "an anchor bomb": BOMB,
+    "an anchor bomb of mappings": BOMB.replace("[x, x]", "{x: y}")
+    .replace("[*", "{p: *")
+    .replace(", *", ", q: *")
+    .replace("]", "}"),
+    "an anchor bomb that is merged": BOMB.replace("[*", "{<<: [*").replace("]", "]}").replace("[x, x]}", "{x: y}"),
+    "an anchor in itself": "schedule: &a [*a]",
+    "100,000 brackets": "schedule: " + "[" * 100_000,
+    "a class": "schedule: !!python/object/apply:os.system [exit 1]",
+    "a date of the year 99999": "schedule: 99999-01-01",
+    "binary that is not": "schedule: !!binary x",
+    "a number of 10,000 digits": "schedule: " + "9" * 10_000,
+    "an integer of sexagesimals": "schedule: " + ":".join(["59"] * 5_000),
+    "a secret of a megabyte": "project_name: " + "S" * (1 << 20),
+    "a set": "!!set {a, b}",
+    "a NUL": "a: \0",
+    "a list as a key": "[a]: b",
+}
+
+
+@pytest.mark.parametrize("text", CRAFTED.values(), ids=CRAFTED.keys())
+def test_a_crafted_file_is_refused_in_a_short_text(tmp_path, text):
+    path = tmp_path / "recommender.yaml"
+    path.write_text(text)
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path)
+
+    assert len(caught.value.message) < 5_000
+
+
+def test_an_anchor_stands_for_a_value(tmp_path):
+    path = tmp_path / "recommender.yaml"
+    text = DEFAULT_PATH.read_text()
+    assert "\n  top_k: 10 " in text
+    path.write_text(
+        text.replace("\n  top_k: 10 ", "\n  top_k: &ten 10\n  seed: *ten #").replace("\n  seed: 42", "\n  #")
+    )
+
+    assert load_settings(path).training.seed == 10

@@ -153,8 +153,8 @@ def _require_modest(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
 def _require_plain(archive: Path, entry: zipfile.ZipInfo) -> None:
     """Refuse an entry that is not a plain file or folder inside the zip's own folder."""
     what = f"{archive.name} has {entry.orig_filename[:NAME_BYTES]!r}"
-    if entry.header_offset >= archive.stat().st_size:
-        raise IntegrityError(f"{what}, which begins past its end.")
+    if not 0 <= entry.header_offset < archive.stat().st_size:
+        raise IntegrityError(f"{what}, which does not begin in it.")
     if entry.compress_type not in METHODS:
         raise IntegrityError(f"{what}, compressed with method {entry.compress_type}: only stored and deflate are read.")
     if stat.S_IFMT(entry.external_attr >> 16) not in {0, stat.S_IFREG, stat.S_IFDIR}:

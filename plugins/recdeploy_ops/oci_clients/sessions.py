@@ -68,7 +68,7 @@ class OciProfile:
         """
         auth = fields.get("auth") or "api_key"
         if auth not in AUTHS:
-            raise SettingsError(f"{source}: 'auth' is {auth!r}, must be one of {', '.join(AUTHS)}.")
+            raise SettingsError(f"{source}: 'auth' must be one of {', '.join(AUTHS)}.")
         of_auth = {
             "api_key": ("region", *KEY_FIELDS),
             "security_token": ("region", "security_token_file", "key_file"),

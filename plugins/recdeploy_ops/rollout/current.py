@@ -52,13 +52,15 @@ def read_current(store: Store) -> dict[str, Any] | None:
     """Return the pointer's content, or None if it does not exist.
 
     Raises:
-        IntegrityError: the pointer is not valid JSON.
+        IntegrityError: the pointer is not a JSON object.
     """
     try:
-        value: dict[str, Any] = json.loads(store.read(CURRENT))
+        value = json.loads(store.read(CURRENT))
+        if not isinstance(value, dict):
+            raise TypeError("it is not an object")
     except KeyNotFoundError:
         return None
-    except (ValueError, RecursionError) as err:
+    except (ValueError, TypeError, RecursionError) as err:
         raise IntegrityError(
             f"{store.uri}/{CURRENT} is not valid JSON ({err}).", Remedy("Delete it; it will be written again")
         ) from err

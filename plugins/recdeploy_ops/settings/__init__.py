@@ -3,6 +3,7 @@
 from recdeploy_ops.settings.loading import (
     DEFAULT_NAME,
     DEFAULT_PATH,
+    ONE_LINE,
     SETTINGS_VARIABLE,
     find_settings,
     limits,
@@ -28,6 +29,7 @@ from recdeploy_ops.settings.upkeep import RetentionSettings, WatchSettings
 __all__ = [
     "DEFAULT_NAME",
     "DEFAULT_PATH",
+    "ONE_LINE",
     "SETTINGS_VARIABLE",
     "AutoscalingSettings",
     "ChannelSettings",

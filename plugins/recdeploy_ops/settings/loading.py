@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
+import reprlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
 
+from recdeploy_ops.domain.codec import shorten
 from recdeploy_ops.domain.errors import SettingsError
 from recdeploy_ops.domain.texts import decode_text
 from recdeploy_ops.settings.sections import Settings
@@ -21,6 +24,10 @@ DEFAULT_NAME = "recommender"
 DEFAULT_PATH = Path(__file__).parents[3] / "include" / "recommender.yaml"
 
 LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "pattern")
+# For a DAG's Param: the `$` of a pattern lets a line break pass at the end, where Airflow checks it.
+ONE_LINE: dict[str, Any] = {"not": {"type": "string", "pattern": r"[\r\n]"}}
+MOST_VALUES = 10_000  # in a settings file, with what its anchors stand for; the one of this project has about 150
+QUOTED = 80  # characters of a wrong value in an error
 
 
 def name_settings(dag_file: str) -> str:
@@ -67,13 +74,21 @@ def limits(section: type[Section], name: str) -> dict[str, Any]:
     schema = section.model_json_schema()["properties"][name]
     choices = schema.get("anyOf", [schema])
     accepted = {key: choice[key] for choice in choices for key in LIMITS if key in choice}
+    if "pattern" in accepted:
+        accepted |= ONE_LINE
     if len(choices) > 1:  # a limit of numbers or texts does not apply to null
         accepted["type"] = sorted(choice["type"] for choice in choices)
     return accepted
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a repeated key: YAML would silently use the last."""
+    """Refuses a repeated key, as YAML would silently use the last, and anchors in anchors that stand for too much."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _count_values(node, {}) > MOST_VALUES:
+            raise yaml.YAMLError(f"it has more than {MOST_VALUES:,} values, with what its anchors stand for")
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -83,8 +98,28 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _count_values(node: yaml.Node, counts: dict[yaml.Node, float]) -> float:
+    """Return how many values a node has, with what its anchors stand for; infinite if it contains itself."""
+    if node not in counts:
+        counts[node] = math.inf
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        inner = [part for pair in parts for part in (pair if isinstance(pair, tuple) else (pair,))]
+        counts[node] = 1 + sum(_count_values(part, counts) for part in inner)
+    return counts[node]
+
+
 def _describe(problem: Any) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         return f"{name} is not a setting"
-    return f"{name}: {problem['msg']} (it is {problem['input']!r})"
+    return f"{name}: {problem['msg']} (it is {_quote(problem['input'])})"
+
+
+def _quote(value: object) -> str:
+    """Return a wrong value as a short text, without making text of all of it."""
+    quoting = reprlib.Repr()
+    quoting.maxstring = quoting.maxother = QUOTED
+    try:
+        return shorten(quoting.repr(value), QUOTED)
+    except ValueError:  # Python makes no text of an integer with thousands of digits
+        return "a very large number"

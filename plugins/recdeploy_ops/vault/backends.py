@@ -159,7 +159,7 @@ class OciVaultBackend(BaseSecretsBackend):
                 )
         auth = self._fields.get("auth")
         if auth not in (None, *AUTHS):
-            raise SettingsError(f"{SOURCE}: 'auth' is {auth!r}, must be one of {', '.join(AUTHS)}.")
+            raise SettingsError(f"{SOURCE}: 'auth' must be one of {', '.join(AUTHS)}.")
         if self._config[0] is None and auth in (None, "api_key", "security_token"):
             raise SettingsError(f"{SOURCE}: 'config_file' is missing; without it, 'auth' must be that of a principal.")
 
