@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 import time
 from contextlib import contextmanager
@@ -52,10 +53,17 @@ def workspace() -> Iterator[Path]:
     with folder as name:
         try:
             yield Path(name)
-        except OSError as err:
-            if err.errno not in FULL:
+        except (OSError, sqlite3.OperationalError) as err:
+            if not _says_full(err, Path(name)):
                 raise
             raise _unusable(err) from err
+
+
+def _says_full(err: OSError | sqlite3.OperationalError, folder: Path) -> bool:
+    """Return whether an error says that the disk of a folder is full; not every one names its file."""
+    if isinstance(err, sqlite3.OperationalError):
+        return err.sqlite_errorcode == sqlite3.SQLITE_FULL
+    return err.errno in FULL and (not err.filename or Path(os.fsdecode(err.filename)).is_relative_to(folder))
 
 
 def require_free_space(wanted: int) -> None:
@@ -85,9 +93,9 @@ def require_free_space(wanted: int) -> None:
 _REMEDY = TryAgain(f"Free some space there, or set the worker's variable {TMPDIR} to a folder that has it")
 
 
-def _unusable(err: OSError, wanted: int | None = None) -> TemporaryFolderError:
+def _unusable(err: OSError | sqlite3.OperationalError, wanted: int | None = None) -> TemporaryFolderError:
     """Return the error for a temporary folder that cannot be written."""
-    reason = os.strerror(err.errno) if err.errno else str(err)
+    reason = os.strerror(err.errno) if isinstance(err, OSError) and err.errno else str(err)
     needs = "" if wanted is None else f" A release needs about {wanted:,} bytes there."
     try:
         folder = os.environ.get(TMPDIR) or tempfile.gettempdir()

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from steps.factories import Run, living_tests, reopen
+from steps.factories import Run, living_tests, reopen, served
 
 from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.errors import DeploymentFailedError, OutOfCapacityError
@@ -92,6 +92,17 @@ def test_capacity_that_does_not_come_back_fails_the_task_and_the_trained_candida
     registered.test()
     assert emulator.calls("CreateModel") == []
     assert living_tests(registered.context) == ["product-recommender-test-v1"]
+
+
+def test_a_first_production_without_a_test_deployment_waits_for_capacity_too(registered, patience, emulator, tmp_path):
+    emulator.fail_next("CreateModelDeployment", **REFUSED, times=2)
+    registered.close()
+    run = Run(registered.context, "run-2", tmp_path, finish=patience.finish, skip_test_deployment=True)
+    run.release_fully()
+
+    assert len(patience.waits) == 2
+    assert "product-recommender-production" in patience.waits[0].reason
+    assert served(run.context) == run.context.state.production.version
 
 
 def test_another_failure_of_a_deployment_is_not_waited_for(registered, patience, emulator):

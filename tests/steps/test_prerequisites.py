@@ -1,5 +1,6 @@
 """What plan_release finds before anything is spent: one row for each finding, with its remedy, and nothing recorded."""
 
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -287,15 +288,29 @@ def test_a_rollback_succeeds_in_a_bucket_with_a_retention_rule(
 def test_a_full_temporary_folder_is_named_by_the_step_that_fills_it(monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    full = OSError(28, "No space left on device")
 
-    with (
-        pytest.raises(TemporaryFolderError, match=rf"{tmp_path} cannot be written: No space.*TMPDIR"),
-        workspaces.workspace(),
-    ):
-        raise full
-    with pytest.raises(PermissionError), workspaces.workspace():
-        raise PermissionError(13, "Permission denied", "/elsewhere")
+    def fill(error):
+        with workspaces.workspace():
+            raise error
+
+    with pytest.raises(TemporaryFolderError, match=rf"{tmp_path} cannot be written: No space.*TMPDIR"):
+        fill(OSError(28, "No space left on device"))
+    for other in (PermissionError(13, "Permission denied"), OSError(28, "No space left on device", "/elsewhere/x")):
+        with pytest.raises(type(other), match=other.strerror):
+            fill(other)
+
+
+def test_a_database_that_fills_the_temporary_folder_names_it_too():
+    def fill():
+        with workspaces.workspace() as folder, sqlite3.connect(folder / "full.sqlite") as connection:
+            connection.execute("PRAGMA max_page_count = 2")
+            connection.execute("CREATE TABLE lists (list BLOB)")
+            connection.execute("INSERT INTO lists VALUES (zeroblob(100000))")
+
+    with pytest.raises(TemporaryFolderError, match=r"cannot be written: database or disk is full.*TMPDIR"):
+        fill()
+    with pytest.raises(sqlite3.OperationalError, match="no such table"), workspaces.workspace():
+        sqlite3.connect(":memory:").execute("SELECT * FROM lists")
 
 
 def test_a_temporary_folder_that_cannot_be_made_is_named(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from recdeploy_ops.domain.release_plan import reconcile
 from recdeploy_ops.domain.remedies import TryAgain
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.rollout import rehearsals
-from recdeploy_ops.rollout.current import make_current_again
+from recdeploy_ops.rollout.current import make_current
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.restoration import advance_or_restore
 from recdeploy_ops.rollout.switches import advance_switch, model_switch
@@ -91,7 +91,7 @@ def _record(context: ReleaseContext, production: Deployment, target: Version) ->
     """Record that production serves the previous champion again, and make its files current."""
     judged = context.release.require(WindowJudged)
     version = context.state.versions[target.number]
-    make_current_again(context.store, version)
+    make_current(context.store, version, required=False)
     context.record(
         RolledBack(
             deployment_id=production.deployment_id,

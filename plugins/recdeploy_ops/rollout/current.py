@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def make_current(store: Store, version: Version) -> None:
+def make_current(store: Store, version: Version, *, required: bool = True) -> None:
     """Make a version's artifact and results the current ones, in one atomic write.
+
+    Args:
+        store: the storage root.
+        version: that serves.
+        required: whether it must succeed; after a rollback it need not, and a refusal is logged.
 
     Raises:
         StorageError: ``current/manifest.json`` cannot be written.
@@ -34,18 +39,13 @@ def make_current(store: Store, version: Version) -> None:
     try:
         store.replace(CURRENT, canonical_json(value))
     except StorageError as err:
-        raise StorageError(
+        failed = StorageError(
             f"{store.uri}/{CURRENT}, which names the current artifact, cannot be written: {err.message}",
             TryAgain("Move away what is stored there"),
-        ) from err
-
-
-def make_current_again(store: Store, version: Version) -> None:
-    """Make a version current after a rollback; a pointer that cannot be written is logged and does not stop it."""
-    try:
-        make_current(store, version)
-    except StorageError as err:
-        log.warning("%s", err)
+        )
+        if required:
+            raise failed from err
+        log.warning("%s", failed)
 
 
 def read_current(store: Store) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from recdeploy_ops.domain.errors import StateMismatchError
 from recdeploy_ops.domain.events import RollbackRehearsed, RolledBack, SwitchStarted
 from recdeploy_ops.domain.release_plan import reconcile, require_unused
 from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.rollout.current import make_current_again
+from recdeploy_ops.rollout.current import make_current
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.production_reports import reporting_production
 from recdeploy_ops.rollout.restoration import advance_or_restore
@@ -73,7 +73,7 @@ def _record(context: ReleaseContext, production: Deployment) -> None:
     """Record that production serves the earlier version, and make its files current."""
     release = context.release
     target = context.state.versions[release.version]
-    make_current_again(context.store, target)
+    make_current(context.store, target, required=False)
     context.record(
         RolledBack(
             deployment_id=production.deployment_id,
