@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from preflight.damaged_lists import LIST_DAMAGES
+from preflight.damaged_lists import LIST_DAMAGES, SMALL_DAMAGES
 from preflight.tallies import Tally
 from preflight.trials import Trials, draw
 from recdeploy_ops.domain.recipes import recipe_of
@@ -117,7 +117,7 @@ def _honest_pairs(trained: TrainedShop, experiment: Experiment, random: Generato
 
 
 def _damaged_lists(trained: TrainedShop, experiment: Experiment, random: Generator) -> Tally:
-    damage, trials = LIST_DAMAGES[experiment.name], Trials(trained.settings)
+    damage, trials = (LIST_DAMAGES | SMALL_DAMAGES)[experiment.name], Trials(trained.settings)
     tally = Tally(damage.what, is_damage=True, is_missed=damage.is_missed)
     for pair, drawn in _on_pairs(trained, experiment, random):
         lists = damage.plant(pair.candidate.lists[drawn.candidate[0]], pair.now, random)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from preflight.damaged_lists import LIST_DAMAGES
+from preflight.damaged_lists import LIST_DAMAGES, SMALL_DAMAGES
 from preflight.experiments import KINDS, RANKERS, STALE_WEEKS, Experiment, TrainedShop
 from preflight.weeks import DAYS, Plan, every_day, last_weeks, train_pairs, write_weeks
 from recdeploy_ops.domain.recipes import RECIPES
@@ -164,6 +164,7 @@ def _plan_damages(scope: Scope, seed: int, rankers: Iterable[str]) -> list[Exper
         *(("damaged recipes", name) for name in WRONG_SETTINGS[scope.recipe]),
         ("worst first", ""),
         *(("rankers", name) for name in rankers),
+        *(("damaged lists", name) for name in SMALL_DAMAGES),
     ]
     return [Experiment(kind, name, scope.damaged, seed + number) for number, (kind, name) in enumerate(named)]
 

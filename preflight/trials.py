@@ -163,7 +163,7 @@ class Trials:
         )
         return (
             *judge_lists(measured, min_user_coverage=self._gates.min_user_coverage).findings,
-            *judge_behaviour(behaviour, floor, self._gates.lists, no_twins="", no_champion=""),
+            *judge_behaviour(behaviour, floor, self._gates.lists.of(self._recipe), no_twins="", no_champion=""),
         )
 
     def _judge_training(self, pair: Pair, own: Mapping[str, float], champion: Mapping[str, float]) -> Finding:
