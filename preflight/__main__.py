@@ -2,6 +2,7 @@
 
     make preflight DATA=folder                  # real ratings as CSV, e.g. MovieLens-100k; about 25 minutes
     make preflight ARGS=--quick                 # the generated store only, about 3 minutes
+    make preflight DATA=folder ARGS="--recipe ease"    # the models of another recipe than svd
     make preflight DATA=folder ARGS=--tuning    # on the weeks and seeds on which the thresholds were chosen
 
 Training, measurements and verdicts are the product's own, with the thresholds of ``include/recommender.yaml``. It fails
@@ -15,6 +16,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +24,7 @@ from preflight.experiments import KINDS
 from preflight.shop_plans import QUICK, Scope, plan_shops
 from preflight.suite import check_goals, run_shops
 from preflight.tallies import describe_damages, describe_honest
+from recdeploy_ops.domain.recipes import RECIPES, SVD
 
 
 def main() -> int:
@@ -29,6 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m preflight", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="a folder with users.csv, items.csv and interactions.csv")
     parser.add_argument("--quick", action="store_true", help="a few trials on the generated store")
+    parser.add_argument("--recipe", choices=RECIPES, default=SVD.name, help="by which the models are trained")
     parser.add_argument("--tuning", action="store_true", help="the weeks and seeds on which thresholds were chosen")
     parser.add_argument("--only", help=f"kinds of experiments, of: {', '.join(KINDS)}")
     parser.add_argument("--out", type=Path, help="a file for all counts, as JSON")
@@ -37,7 +41,7 @@ def main() -> int:
     only = given.only.split(",") if given.only else list(KINDS)
     if unknown := sorted(set(only) - set(KINDS)):
         parser.error(f"{', '.join(unknown)}: no such kind of experiments, only {', '.join(KINDS)}")
-    scope = QUICK if given.quick else Scope(is_tuning=given.tuning)
+    scope = replace(QUICK, recipe=given.recipe) if given.quick else Scope(is_tuning=given.tuning, recipe=given.recipe)
     started = time.monotonic()
 
     def report(line: str) -> None:

@@ -102,6 +102,15 @@ def _new_user_list(share: float) -> Change:
     return plant
 
 
+# Damage of few users: chance hides it in lists that depend on a seed.
+SMALL_DAMAGES = {
+    "random-1": ListDamage("lists at random for 1 % of the users", _random(0.01), is_missed=True),
+    "exchanged-repaired-2": ListDamage(
+        "lists exchanged among 2 % of the users, rated items replaced",
+        _exchange(0.02, is_repaired=True),
+        is_missed=True,
+    ),
+}
 LIST_DAMAGES = {
     "random-5": ListDamage("lists at random for 5 % of the users", _random(0.05)),
     "random-20": ListDamage("lists at random for 20 % of the users", _random(0.20)),

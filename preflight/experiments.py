@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from preflight.damaged_lists import LIST_DAMAGES
+from preflight.damaged_lists import LIST_DAMAGES, SMALL_DAMAGES
 from preflight.tallies import Tally
 from preflight.trials import Trials, draw
+from recdeploy_ops.domain.recipes import recipe_of
 from simulation.damages import DAMAGES
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ class TrainedShop:
         shop: its name.
         settings: with the thresholds.
         weeks: for the gates before training, in the order of their ends.
-        step: how many places later the next week stands, whose newest interactions are all later.
         pairs: of successive weeks, with their models.
+        step: how many places later the next week stands, whose newest interactions are all later.
+        pair_step: likewise, of the pairs.
     """
 
     shop: str
@@ -46,6 +48,7 @@ class TrainedShop:
     weeks: Sequence[Week]
     pairs: Sequence[Pair]
     step: int = 1
+    pair_step: int = 1
 
 
 @dataclass(frozen=True)
@@ -104,13 +107,17 @@ def _on_pairs(trained: TrainedShop, experiment: Experiment, random: Generator) -
 def _honest_pairs(trained: TrainedShop, experiment: Experiment, random: Generator) -> Tally:
     trials = Trials(trained.settings)
     tally = Tally(f"{trained.shop}: lists, training and backtest of successive weeks", is_damage=False)
-    for pair, drawn in _on_pairs(trained, experiment, random):
+    if recipe_of(trained.settings.model).is_deterministic:  # there is nothing to draw: each pair is judged once
+        on_pairs = [(pair, draw(pair, random, 1)) for pair in trained.pairs]
+    else:
+        on_pairs = list(_on_pairs(trained, experiment, random))
+    for pair, drawn in on_pairs:
         tally.add(trials.judge_candidate(pair, drawn))
     return tally
 
 
 def _damaged_lists(trained: TrainedShop, experiment: Experiment, random: Generator) -> Tally:
-    damage, trials = LIST_DAMAGES[experiment.name], Trials(trained.settings)
+    damage, trials = (LIST_DAMAGES | SMALL_DAMAGES)[experiment.name], Trials(trained.settings)
     tally = Tally(damage.what, is_damage=True, is_missed=damage.is_missed)
     for pair, drawn in _on_pairs(trained, experiment, random):
         lists = damage.plant(pair.candidate.lists[drawn.candidate[0]], pair.now, random)
@@ -123,8 +130,9 @@ def _stale_lists(trained: TrainedShop, experiment: Experiment, random: Generator
     back, trials = int(experiment.name), Trials(trained.settings)
     tally = Tally(f"the artifact of {back} week{'s' if back > 1 else ''} before is offered", is_damage=True)
     for _ in range(experiment.trials):
-        number = int(random.integers(back - 1, len(trained.pairs)))
-        pair, old = trained.pairs[number], trained.pairs[number - back + 1]
+        places = (back - 1) * trained.pair_step
+        number = int(random.integers(places, len(trained.pairs)))
+        pair, old = trained.pairs[number], trained.pairs[number - places]
         drawn = draw(pair, random, trained.settings.gates.quality.seeds)
         lists = old.champion.lists[int(random.integers(len(old.champion.lists)))]
         tally.add(trials.judge_candidate(pair, drawn, _renumber(lists, old.before, pair.now)))

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from preflight.damaged_lists import LIST_DAMAGES
+from preflight.damaged_lists import LIST_DAMAGES, SMALL_DAMAGES
 from preflight.experiments import KINDS, RANKERS, STALE_WEEKS, Experiment, TrainedShop
 from preflight.weeks import DAYS, Plan, every_day, last_weeks, train_pairs, write_weeks
+from recdeploy_ops.domain.recipes import RECIPES
 from recdeploy_ops.settings import DEFAULT_PATH, load_settings
 from simulation.damages import DAMAGES
 from simulation.files import read_shop
@@ -22,11 +23,20 @@ if TYPE_CHECKING:
     from recdeploy_ops.settings import Settings
     from simulation.shops import Shop
 
-RECIPES: dict[str, dict[str, float]] = {
-    "a learning rate of 0.5": {"learning_rate": 0.5},
-    "a learning rate of 0.00005": {"learning_rate": 0.00005},
-    "1 factor": {"factors": 1},
-    "1 epoch": {"epochs": 1},
+# What is wrong in the settings of each recipe; EASE has none.
+WRONG_SETTINGS: dict[str, dict[str, dict[str, float]]] = {
+    "svd": {
+        "a learning rate of 0.5": {"learning_rate": 0.5},
+        "a learning rate of 0.00005": {"learning_rate": 0.00005},
+        "1 factor": {"factors": 1},
+        "1 epoch": {"epochs": 1},
+    },
+    "ease": {},
+    "als": {
+        "a regularization of 100,000": {"regularization": 100_000},
+        "1 factor": {"factors": 1},
+        "1 epoch": {"epochs": 1},
+    },
 }
 FIRST_DAY = date(2026, 1, 5)
 # The thresholds were chosen on the latest ten weeks of MovieLens and on the shops and seeds of TUNING, which are never
@@ -46,6 +56,7 @@ class Scope:
         honest: trials on successive weeks.
         damaged: trials of each damage.
         data_weeks: weeks of the generated store for the gates before training.
+        recipe: by which all models are trained.
         is_tuning: whether the weeks and seeds are those on which the thresholds were chosen.
     """
 
@@ -55,6 +66,7 @@ class Scope:
     honest: int = 200
     damaged: int = 100
     data_weeks: int = 31
+    recipe: str = "svd"
     is_tuning: bool = False
 
 
@@ -68,7 +80,8 @@ class ShopPlan:
     Attributes:
         name: of the shop.
         shop: its whole life.
-        ends: of the weeks whose models are trained.
+        ends: of the weeks whose models are trained; of a deterministic recipe, which has nothing to draw, those of
+            real shops end on every day, too.
         data_ends: of the weeks of the gates before training; those of real and synthetic shops end on every day, so
             that one busy week does not decide.
         settings: with the thresholds.
@@ -95,7 +108,7 @@ class ShopPlan:
         else:
             trained_weeks = write_weeks(self.shop, self.ends, folder / "trained", self.settings)
         pairs = train_pairs(trained_weeks, self.plan, folder / "models", self.settings, report)
-        return TrainedShop(self.name, self.settings, weeks, pairs, self.step)
+        return TrainedShop(self.name, self.settings, weeks, pairs, self.step, self.plan.step)
 
 
 def plan_shops(movielens: Path | None, scope: Scope, only: Collection[str] = KINDS) -> list[ShopPlan]:
@@ -119,22 +132,25 @@ def plan_shops(movielens: Path | None, scope: Scope, only: Collection[str] = KIN
         shop = make_synthetic_shop(seed=number)
         ends = last_weeks(shop, scope.pairs // 2)
         days = every_day(ends)
-        plans.append(ShopPlan("synthetic shop", shop, ends, days, _settings(None), _plan(scope), DAYS))
+        plans.append(ShopPlan("synthetic shop", shop, ends, days, _settings(None, scope), _plan(scope), DAYS))
     if movielens is not None:
         shop = read_shop(movielens, segment="occupation")
         ends = last_weeks(shop, scope.pairs, skipped=0 if scope.is_tuning else 10)
-        days = every_day(ends)
-        plans.insert(0, ShopPlan("MovieLens-100k", shop, ends, days, _settings("segment"), _plan(scope), DAYS))
+        days, plan = every_day(ends), _plan(scope)
+        if RECIPES[scope.recipe].is_deterministic:
+            ends, plan = days, replace(plan, step=DAYS)
+        plans.insert(0, ShopPlan("MovieLens-100k", shop, ends, days, _settings("segment", scope), plan, DAYS))
     planned = []
     for place, shop_plan in enumerate(plans):
         seed = 100_000 * number + 1_000 * place
         experiments = [Experiment("honest weeks", "", 1, seed), Experiment("honest pairs", "", scope.honest, seed + 1)]
         plan = shop_plan.plan
         if place == 0:
-            # On the generated store the recipe ranks no better than at random: nothing tells random lists from its own.
+            # On the generated store SVD ranks no better than at random: nothing tells random lists from its own.
             experiments += _plan_damages(scope, seed + 2, RANKERS if movielens is not None else ())
             damaged = set(only) & {"damaged recipes", "worst first", "rankers"}
-            plan = replace(plan, damaged_weeks=2 if damaged else 0, recipes=RECIPES)
+            wrong = WRONG_SETTINGS[scope.recipe]
+            plan = replace(plan, damaged_weeks=2 if damaged else 0, recipes=wrong)
         wanted = [experiment for experiment in experiments if experiment.kind in only]
         planned.append(replace(shop_plan, plan=plan, experiments=wanted))
     return planned
@@ -145,9 +161,10 @@ def _plan_damages(scope: Scope, seed: int, rankers: Iterable[str]) -> list[Exper
         *(("damaged weeks", name) for name in DAMAGES),
         *(("damaged lists", name) for name in LIST_DAMAGES),
         *(("stale lists", str(weeks)) for weeks in STALE_WEEKS if weeks <= scope.pairs),
-        *(("damaged recipes", name) for name in RECIPES),
+        *(("damaged recipes", name) for name in WRONG_SETTINGS[scope.recipe]),
         ("worst first", ""),
         *(("rankers", name) for name in rankers),
+        *(("damaged lists", name) for name in SMALL_DAMAGES),
     ]
     return [Experiment(kind, name, scope.damaged, seed + number) for number, (kind, name) in enumerate(named)]
 
@@ -156,15 +173,17 @@ def _generated(scope: Scope, seed: int) -> ShopPlan:
     shop = generate_shop(FIRST_DAY, seed=seed)
     ends = [end_of_week(FIRST_DAY, week) for week in range(scope.pairs + 1)]
     data_ends = [end_of_week(FIRST_DAY, week) for week in range(scope.data_weeks + 1)]
-    return ShopPlan("generated store", shop, ends, data_ends, _settings("segment"), _plan(scope))
+    return ShopPlan("generated store", shop, ends, data_ends, _settings("segment", scope), _plan(scope))
 
 
 def _plan(scope: Scope) -> Plan:
     seed = TUNING_SEED if scope.is_tuning else REPORTED_SEED
-    return Plan(scope.pairs, seed, scope.served, scope.backtests)
+    recipe = RECIPES[scope.recipe]
+    return Plan(seed, served=recipe.trainings(scope.served), backtests=recipe.trainings(scope.backtests))
 
 
-def _settings(segment: str | None) -> Settings:
+def _settings(segment: str | None, scope: Scope) -> Settings:
     settings = load_settings(DEFAULT_PATH)
     source = settings.source.model_copy(update={"segment_column": segment})
-    return settings.model_copy(update={"source": source})
+    training = settings.training.model_copy(update={"recipe": scope.recipe})
+    return settings.model_copy(update={"source": source, "training": training})

@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from recdeploy_ops.domain.gates.applicability import leave_out
 from recdeploy_ops.domain.gates.data import judge_data
 from recdeploy_ops.domain.gates.history import judge_history
 from recdeploy_ops.domain.gates.lists import judge_lists
 from recdeploy_ops.domain.gates.newest import judge_newest
 from recdeploy_ops.domain.gates.quality import judge_quality
 from recdeploy_ops.domain.gates.training import explained_variance, judge_training
-from recdeploy_ops.domain.gates.verdicts import Verdict
+from recdeploy_ops.domain.gates.verdicts import GateReport, Verdict
+from recdeploy_ops.domain.recipes import recipe_of
 from recdeploy_ops.evaluation.backtests import compare_quality
 from recdeploy_ops.evaluation.behaviour import judge_behaviour, measure_behaviour
 from recdeploy_ops.evaluation.extracts import measure_data
@@ -61,7 +63,9 @@ def draw(pair: Pair, random: Generator, seeds: int, models: Models | None = None
     """Draw models; those of the candidate from others if they are given."""
     own = models or pair.candidate
     sides = [random.permutation(len(side.backtests))[:seeds].tolist() for side in (pair.champion, own)]
-    candidate, champion = (random.permutation(len(side.lists))[:3].tolist() for side in (own, pair.champion))
+    # A deterministic recipe has one model of a week, which is its own twin.
+    served = (np.resize(random.permutation(len(side.lists)), 3) for side in (own, pair.champion))
+    candidate, champion = (chosen.tolist() for chosen in served)
     return Draw(candidate, champion, (sides[0], sides[1]))
 
 
@@ -75,6 +79,7 @@ class Trials:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._gates = settings.gates
+        self._recipe = recipe_of(settings.model)
 
     def judge_data(self, before: Week, now: Week, shop: Shop) -> tuple[Finding, ...]:
         """Judge an extract of a shop by the gates before training.
@@ -87,7 +92,7 @@ class Trials:
         with TemporaryDirectory() as scratch:
             extract = Path(scratch)
             facts = write_extract(shop, extract, self._settings.source)
-            return self._judge_extract(before, now, extract, facts)
+            return self._leave_out(self._judge_extract(before, now, extract, facts))
 
     def _judge_extract(
         self, before: Week, now: Week, extract: Path, facts: Mapping[str, object]
@@ -119,17 +124,22 @@ class Trials:
         own = models or pair.candidate
         chosen, first, second = drawn.candidate
         lists = own.lists[chosen] if lists is None else lists
-        return (
-            *self._judge_lists(pair, drawn, lists, [own.lists[first], own.lists[second]]),
+        twins = [own.lists[first], own.lists[second]]
+        findings = (
+            *self._judge_lists(pair, drawn, lists, twins[: self._recipe.trainings(len(twins))]),
             self._judge_training(pair, own.measures[chosen], pair.champion.measures[drawn.champion[0]]),
             *self.judge_quality(pair, drawn, [own.backtests[number] for number in drawn.backtests[1]]),
         )
+        return self._leave_out(findings)
 
     def judge_quality(self, pair: Pair, drawn: Draw, candidate: list[Matrix]) -> tuple[Finding, ...]:
         """Judge a backtest; ``candidate`` has the lists of each training."""
         champion = [pair.champion.backtests[number] for number in drawn.backtests[0]]
         facts = compare_quality(champion, candidate, pair.held_out, (0.0, 0.0))
         return (judge_quality(facts, self._gates.quality, why=""),)
+
+    def _leave_out(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        return leave_out(GateReport(findings), self._recipe).findings
 
     def _judge_lists(self, pair: Pair, drawn: Draw, lists: Matrix, twins: list[Matrix]) -> tuple[Finding, ...]:
         chosen, first, second = drawn.champion
@@ -153,7 +163,7 @@ class Trials:
         )
         return (
             *judge_lists(measured, min_user_coverage=self._gates.min_user_coverage).findings,
-            *judge_behaviour(behaviour, floor, self._gates.lists, no_twins="", no_champion=""),
+            *judge_behaviour(behaviour, floor, self._gates.lists.of(self._recipe), no_twins="", no_champion=""),
         )
 
     def _judge_training(self, pair: Pair, own: Mapping[str, float], champion: Mapping[str, float]) -> Finding:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recdeploy_ops.domain.recipes import recipe_of
 from recdeploy_ops.evaluation.backtests import collect_held_out, hold_out_last
 from recdeploy_ops.evaluation.behaviour import read_population
 from recdeploy_ops.evaluation.interactions import positions, read_interactions
@@ -41,7 +42,7 @@ class Plan:
     """Which models are trained.
 
     Attributes:
-        weeks: pairs of successive weeks.
+        step: how many places later the second week of a pair stands.
         first_seed: of the models; each has another one.
         served: models of a week whose lists are served, or are twins.
         backtests: trainings of each side of a pair.
@@ -49,8 +50,8 @@ class Plan:
         recipes: damaged recipes by name: what differs from the settings.
     """
 
-    weeks: int
     first_seed: int
+    step: int = 1
     served: int = 10
     backtests: int = 8
     damaged_weeks: int = 0
@@ -146,14 +147,15 @@ def train_pairs(
     weeks: Sequence[Week], plan: Plan, folder: Path, settings: Settings, report: Callable[[str], None]
 ) -> list[Pair]:
     """Train the models of each pair of successive weeks, two pairs at a time."""
+    pairs = len(weeks) - plan.step
 
     def train(number: int) -> Pair:
-        pair = _train_pair(weeks[number], weeks[number + 1], number, plan, folder / f"pair-{number}", settings)
-        report(f"trained the models of pair {number + 1} of {len(weeks) - 1}")
+        pair = _train_pair(weeks[number], weeks[number + plan.step], number, plan, folder / f"pair-{number}", settings)
+        report(f"trained the models of pair {number + 1} of {pairs}")
         return pair
 
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(train, range(len(weeks) - 1)))
+        return list(pool.map(train, range(pairs)))
 
 
 def _train_pair(before: Week, now: Week, number: int, plan: Plan, folder: Path, settings: Settings) -> Pair:
@@ -185,7 +187,8 @@ def _name_models(
     for side in sides:
         kinds = [(SERVED, settings.training.top_k)] * plan.served + [(BACKTEST, quality.depth)] * plan.backtests
         if side == CANDIDATE and number < plan.damaged_weeks:
-            kinds += [(FULL_SERVED, items), (FULL_BACKTEST, items)] * quality.seeds
+            whole = recipe_of(settings.model).trainings(quality.seeds)
+            kinds += [(FULL_SERVED, items), (FULL_BACKTEST, items)] * whole
         for kind, depth in kinds:
             seed = plan.first_seed + 1_000 * number + len(models)
             name = f"{side}.{kind}.{len(models)}"

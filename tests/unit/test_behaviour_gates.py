@@ -21,6 +21,7 @@ from recdeploy_ops.domain.gates.changes import (
     judge_lists_alone,
 )
 from recdeploy_ops.domain.gates.verdicts import Verdict
+from recdeploy_ops.domain.recipes import ALS, EASE, SVD
 from recdeploy_ops.evaluation.behaviour import measure_champion, measure_twins
 from recdeploy_ops.evaluation.list_matrix import count_shared, jaccard, measure_concentration, read_matrix
 from recdeploy_ops.evaluation.slices import Slices
@@ -71,6 +72,29 @@ def test_lists_that_are_not_what_the_recipe_gives_are_seen(
     assert by_gate(judge_twins(replace(TWINS, **changes), BOUNDS, why=""))[gate].verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("changes", "gate", "verdict", "by_chance"),
+    [
+        ({}, "twin_agreement", PASS, PASS),
+        ({"agreement": 0.9991}, "twin_agreement", PASS, PASS),
+        ({"agreement": 0.998}, "twin_agreement", HOLD, PASS),
+        ({"agreement": 0.97}, "twin_agreement", FAIL, PASS),
+        ({"agreement": 0.97, "users": 499}, "twin_agreement", HOLD, PASS),
+        ({"strangers": 0.002}, "strangers", HOLD, PASS),
+        ({"strangers": 0.02}, "strangers", FAIL, HOLD),
+        ({"worst_slice": Slice("country = DE", 0.98, 500, 1.0)}, "worst_slice", HOLD, PASS),
+        ({"worst_slice": Slice("country = DE", 0.89, 500, 1.0)}, "worst_slice", FAIL, PASS),
+    ],
+)
+def test_ease_must_agree_with_its_twin(
+    changes: dict[str, Any], gate: str, verdict: Verdict, by_chance: Verdict
+) -> None:
+    same = TwinFacts(users=1000, agreement=1.0, floor=1.0, error=0.0, strangers=0.0, usual_strangers=0.0)
+    facts = replace(same, **changes)
+    for recipe, expected in ((EASE, verdict), (SVD, by_chance), (ALS, by_chance)):
+        assert by_gate(judge_twins(facts, BOUNDS.of(recipe), why=""))[gate].verdict is expected
+
+
 def test_a_slice_is_named_as_text_on_one_line() -> None:
     facts = replace(TWINS, worst_slice=Slice("country = Österreich\n\u202e", 0.59, 1200, 0.24))
     finding = by_gate(judge_twins(facts, BOUNDS, why=""))["worst_slice"]
@@ -111,6 +135,24 @@ def test_changes_beyond_chance_are_seen(
     facts = replace(CHAMPION, **champion, own=replace(OWN, **own))
     findings = judge_changes(facts, floors, BOUNDS, why="")
     assert by_gate(findings)[gate].verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("own", "gate", "verdict", "common"),
+    [
+        ({"shared": 0.14}, "more_shared_lists", PASS, FAIL),
+        ({"shared": 0.16}, "more_shared_lists", HOLD, FAIL),
+        ({"shared": 1.0}, "more_shared_lists", HOLD, FAIL),
+        ({"distinct_items": 61}, "distinct_items", PASS, HOLD),
+        ({"distinct_items": 59}, "distinct_items", HOLD, HOLD),
+    ],
+)
+def test_the_lists_of_ease_may_spread_more_or_less_from_week_to_week(
+    own: dict[str, Any], gate: str, verdict: Verdict, common: Verdict
+) -> None:
+    facts = replace(CHAMPION, own=replace(OWN, **own))
+    for recipe, expected in ((EASE, verdict), (SVD, common), (ALS, common)):
+        assert by_gate(judge_changes(facts, FLOORS, BOUNDS.of(recipe), why=""))[gate].verdict is expected
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
 import numpy as np
 import pytest
 
 from preflight.experiments import reverse
+from preflight.shop_plans import WRONG_SETTINGS
 from preflight.suite import check_goals
 from preflight.tallies import Tally, describe_damages, describe_honest
+from preflight.trials import draw
+from preflight.weeks import Models
 from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
+from recdeploy_ops.domain.recipes import RECIPES
+from recdeploy_ops.settings import DEFAULT_PATH, load_settings
+
+if TYPE_CHECKING:
+    from preflight.weeks import Pair
 
 
 def tally(what: str = "a shop", *, is_damage: bool = False, is_missed: bool = False, **counts: int) -> Tally:
@@ -53,6 +64,25 @@ def test_tables_name_the_gates_that_did_not_pass() -> None:
     row = describe_damages([tally(is_damage=True, is_missed=True, PASS=1)]).splitlines()[-1]
     assert row.startswith("| a shop (may be missed) | 1 | 0 %")
     assert row.endswith("| none |")
+
+
+@pytest.mark.parametrize("models", [1, 2, 3, 10])
+def test_a_trial_draws_a_candidate_and_two_twins_of_the_models_that_there_are(models: int) -> None:
+    one = np.zeros((1, 1), np.int32)
+    made = Models([one] * models, [{}] * models, [one] * models, [], [])
+    pair = SimpleNamespace(champion=made, candidate=made)
+    drawn = draw(cast("Pair", pair), np.random.default_rng(1), 5)
+    for chosen in (drawn.candidate, drawn.champion):
+        assert len(chosen) == 3
+        assert len(set(chosen)) == min(3, models)
+    assert [len(side) for side in drawn.backtests] == [min(5, models)] * 2
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_each_recipe_has_wrong_settings_that_its_models_know(recipe: str) -> None:
+    settings = load_settings(DEFAULT_PATH)
+    known = settings.model_of(recipe)
+    assert [name for changes in WRONG_SETTINGS[recipe].values() for name in changes if name not in known] == []
 
 
 def test_reversed_lists_begin_with_the_last_item_that_there_is() -> None:

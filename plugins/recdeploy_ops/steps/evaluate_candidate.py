@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.recipes import Recipe
     from recdeploy_ops.domain.waiting import Outcome
     from recdeploy_ops.evaluation.blast_radius import BlastRadius
     from recdeploy_ops.storage.bundles import Bundle
@@ -53,8 +54,8 @@ def advance(context: ReleaseContext) -> Outcome:
     with workspace() as folder:
         champion = _fetch(context, champion, folder)
         comparison = _compare(context, champion, folder)
-        report, details = _judge(context, champion, comparison, folder)
-    recipe = recipe_of(context.release.require(ModelTrained).inputs.get("model", {}))
+        recipe = recipe_of(context.release.require(ModelTrained).inputs.get("model", {}))
+        report, details = _judge(context, recipe, champion, comparison, folder)
     report = leave_out(report, recipe)
     if isinstance(champion, Champion) and "model" in champion.inputs:
         quality = comparison.quality if comparison else None
@@ -146,7 +147,7 @@ def _reuse(context: ReleaseContext, inputs: Mapping[str, Any]) -> Bundle | None:
 
 
 def _judge(
-    context: ReleaseContext, champion: Champion | Unknown, comparison: Comparison | None, folder: Path
+    context: ReleaseContext, recipe: Recipe, champion: Champion | Unknown, comparison: Comparison | None, folder: Path
 ) -> tuple[GateReport, dict[str, Any]]:
     gates, known = context.settings.gates, champion if isinstance(champion, Champion) else None
     champions = Folders(folder / CHAMPIONS, folder / APPROVED) if known else None
@@ -162,7 +163,7 @@ def _judge(
         *judge_behaviour(
             measured,
             known.floor if known else None,
-            gates.lists,
+            gates.lists.of(recipe),
             no_twins=NO_RECIPE,
             no_champion=_why_not(champion),
         ),

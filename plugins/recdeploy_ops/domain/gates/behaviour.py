@@ -8,7 +8,7 @@ other is not what its recipe gives: its lists were exchanged, cut, mixed up or r
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.codec import one_line
@@ -22,9 +22,11 @@ from recdeploy_ops.domain.gates.bounds import (
     with_advice,
 )
 from recdeploy_ops.domain.gates.scales import percent, plain
+from recdeploy_ops.domain.recipes import EASE
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.gates.verdicts import Finding
+    from recdeploy_ops.domain.recipes import Recipe
 
 NOT_ITS_RECIPE = (
     "the lists are not what this recipe gives for this data: compare recommendations.csv with the operator's output, "
@@ -32,6 +34,28 @@ NOT_ITS_RECIPE = (
 )
 
 TOO_LITTLE = "there is too little evidence to tell this from chance: look at the lists of some users"
+
+
+@dataclass(frozen=True)
+class EaseBounds(Thresholds):
+    """Bounds of EASE, from its own weeks. `ListThresholds` says what each bounds.
+
+    It has the same lists as its twin, to the last item. Where its choice of the regularization moves, its lists spread
+    more or less over the catalogue than in the week before.
+
+    Attributes:
+        disagreement: with its twin.
+        strangers: to its twin.
+        slice: of users, that agrees least with its twin.
+        shared: lists that users share.
+        distinct_items: that anyone gets.
+    """
+
+    disagreement: Most = Most(0.001, 0.02)
+    strangers: Most = Most(0.001, 0.01)
+    slice: Least = Least(0.99, 0.9)
+    shared: Most = Most(0.15)
+    distinct_items: Most = Most(0.4)
 
 
 @dataclass(frozen=True)
@@ -54,6 +78,7 @@ class ListThresholds(Thresholds):
         least_floor: with a lower noise floor nothing here fails, as seeds alone go beyond every bound.
         fewest_users: with fewer nothing here fails.
         fewest_in_slice: smaller slices are not looked at.
+        ease: bounds that replace those of the same names for the recipe EASE.
     """
 
     disagreement: Most = Most(0.12, 0.20)
@@ -70,6 +95,7 @@ class ListThresholds(Thresholds):
     least_floor: float = 0.15
     fewest_users: int = 500
     fewest_in_slice: int = 40
+    ease: EaseBounds = EaseBounds()
 
     def __post_init__(self) -> None:
         shares = (self.strangers_slack, self.least_floor)
@@ -77,6 +103,20 @@ class ListThresholds(Thresholds):
             raise ValueError("strangers_slack and least_floor must be between 0 and 1")
         if min(self.fewest_users, self.fewest_in_slice) < 1:
             raise ValueError("fewest_users and fewest_in_slice must be at least 1")
+
+    def of(self, recipe: Recipe) -> ListThresholds:
+        """Return the bounds that count for a recipe."""
+        if recipe.name != EASE.name:
+            return self
+        own = self.ease
+        return replace(
+            self,
+            disagreement=own.disagreement,
+            strangers=own.strangers,
+            slice=own.slice,
+            shared=own.shared,
+            distinct_items=own.distinct_items,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The gate over the recipe: a change of it is for a person, and what it changes for customers rejects nothing.
 
-Another recipe gives other lists; that is why someone chose it. So the gates that compare the candidate's lists with the
-champion's do not reject it. They hold, as the change itself does, and show both.
+Another recipe gives other lists and ranks differently; that is why someone chose it. So the gates that compare the
+candidate with the champion do not reject it. They hold, as the change itself does, and show both. Lists that are not
+what the candidate's own recipe gives are still rejected: its twins are of the same recipe.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from recdeploy_ops.domain.gates.quality import QualityFacts
     from recdeploy_ops.domain.recipes import Recipe
 
-# The gates over the candidate's lists against the champion's.
-OF_CHANGES = {"churn", "more_shared_lists", "distinct_items", "top_item"}
+# The gates over the candidate against the champion.
+OF_CHANGES = {"churn", "more_shared_lists", "distinct_items", "top_item", "quality"}
 OF_ONE_RECIPE = {"noise_floor"}
 
 
@@ -29,7 +30,7 @@ def allow_another_recipe(
     """Return a report in which a change of recipe is a HOLD, and in which no gate rejects the candidate because of it.
 
     Args:
-        report: the judgement of the candidate's lists.
+        report: the judgement of the candidate's lists and of the backtest.
         champion: the recipe of the champion.
         candidate: that of the candidate; if it is the same, the report is returned as it is.
         quality: the backtest of both; None if there is none.
@@ -59,5 +60,6 @@ def _describe(champion: Recipe, candidate: Recipe, quality: QualityFacts | None)
         return "No backtest says which of them ranks better."
     return (
         f"On held-out interactions {candidate.name} reaches NDCG@{quality.depth} {plain(quality.candidate)}, "
-        f"{champion.name} {plain(quality.champion)}."
+        f"{champion.name} {plain(quality.champion)}, the most popular items {plain(quality.popularity)}, random lists "
+        f"{plain(quality.random)}."
     )
