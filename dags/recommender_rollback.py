@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import DAG, Param
 
@@ -33,6 +34,7 @@ from recdeploy_ops.settings import ONE_LINE, ReleaseSettings, find_settings, lim
 
 SETTINGS_NAME = name_settings(__file__)  # a link to this file has the settings of another recommender
 settings = load_settings(find_settings(SETTINGS_NAME))
+ALWAYS_ASKED: dict[str, Any] = {"enum": [True]} if settings.release.approve_rollbacks else {}
 
 with DAG(
     dag_id=Path(__file__).stem,
@@ -60,7 +62,7 @@ with DAG(
         "require_approval": Param(
             settings.release.approve_rollbacks,
             type="boolean",
-            **({"enum": [True]} if settings.release.approve_rollbacks else {}),
+            **ALWAYS_ASKED,
             title="Ask a person first",
             description_md="With `release.approve_rollbacks` of the settings it cannot be switched off.",
         ),
