@@ -119,7 +119,6 @@ def test_a_degraded_version_goes_back_to_the_previous_champion_at_the_same_url(c
 
 
 def test_a_rollback_by_itself_is_said_wherever_people_look(promoted, emulator, caplog):
-    caplog.set_level("INFO")
     serve_secretly(promoted.context, emulator, 1)
     with pytest.raises(PromotionFailedError):
         promoted.bake()
