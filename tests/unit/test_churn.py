@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from recdeploy_ops.domain.churn import Churn, name_changed
+from recdeploy_ops.domain.churn import APART, NO_TWINS, UNKNOWN, Churn, name_changed
 
 WEEK = Churn(lost=3.0, beyond=0.4, low=0.3, high=0.5, has_seed=True, has_new_data=True, changed=())
 FACTORS = ("factors",)
@@ -34,7 +34,8 @@ def test_what_each_reason_changes(churn: Churn, items: tuple[float | None, ...])
     parts = churn.split()
     assert [part.title for part in parts] == ["The seed", "New data", "Settings and recipe"]
     assert tuple(part.items for part in parts) == pytest.approx(items)
-    assert all(part.note.startswith("not measured") for part in parts if part.items is None)
+    reasons = {APART.format("factors"), UNKNOWN, NO_TWINS}
+    assert all((part.note in reasons) == (part.items is None) for part in parts)
     assert Churn.from_plain({**asdict(churn), "changed": churn.changed and list(churn.changed)}) == churn
 
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 # What a model was made with where its record does not name a setting, as that did not exist then.
 BEFORE = {"recipe": "svd", "ensemble": 1}
 WITHOUT_EFFECT = {"engine"}  # both engines give the same lists
-APART = "not measured apart: data and settings both differ ({})"
-UNKNOWN = "not measured: the champion's recipe is unknown"
+APART = "data and settings both differ ({}), so that they cannot be told apart"
+UNKNOWN = "the champion's recipe is unknown"
+NO_TWINS = "there are no twins"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Churn:
         if not self.has_seed:
             return Part(title, 0.0, "the recipe has none")
         if self.beyond is None:
-            return Part(title, None, "not measured: there are no twins")
+            return Part(title, None, NO_TWINS)
         if not self.has_new_data and self.changed == ():
             return Part(title, self.lost, "the same data and settings")
         note = "as between the candidate and its twins"
@@ -105,7 +106,7 @@ class Churn:
 
     def _rest(self, title: str, note: str) -> Part:
         if self.beyond is None:
-            return Part(title, None, "not measured: there are no twins")
+            return Part(title, None, NO_TWINS)
         low, high = (None if end is None else max(end, 0.0) for end in (self.low, self.high))
         return Part(title, max(self.beyond, 0.0), note, low, high)
 
