@@ -74,6 +74,7 @@ SLOW_SECONDS = 0.6
 PATIENT_SECONDS = 10
 FEW_PROBES = 12  # in a window of a bake
 LEAST_PROBES = 6  # that count, in place of 200
+FIGURE = re.compile(r"\b\d+ of \d+\b|\b\d+\.\d+%")
 
 STEPS: Mapping[str, Callable[[Run], Any]] = {
     "plan_release": Run.plan,
@@ -520,7 +521,8 @@ class Worker:
                 "previous champion": _serving(state.previous_champion),
                 "stages": {number: str(version.stage) for number, version in state.versions.items()},
                 "highest version": state.highest_version,
-                "freezes": [[freeze.cause, freeze.reason, freeze.by] for freeze in state.freezes],
+                # A probe that was lost is not counted in the figures of the reason.
+                "freezes": [[freeze.cause, FIGURE.sub("N", freeze.reason), freeze.by] for freeze in state.freezes],
                 "holder": state.holder,
                 "outcomes": {run_id: release.outcome for run_id, release in state.releases.items()},
             },
