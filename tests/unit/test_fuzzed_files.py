@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,8 +21,11 @@ from recdeploy_ops.artifacts import readers
 from recdeploy_ops.artifacts.archives import unzip_artifact, zip_artifact
 from recdeploy_ops.artifacts.artifact import DATABASE, FALLBACK
 from recdeploy_ops.artifacts.clean_process import Job, Limits, call_in_clean_process
+from recdeploy_ops.deployment_manager.backup_lists import print_backups, read_backups
 from recdeploy_ops.domain.entries import decode
 from recdeploy_ops.domain.errors import IntegrityError, SettingsError
+from recdeploy_ops.evaluation.champions import read_source
+from recdeploy_ops.evaluation.stored_reports import read_report
 from recdeploy_ops.ledger.foreign_state_file import find_foreign_state_file
 from recdeploy_ops.rollout.current import CURRENT, read_current
 from recdeploy_ops.settings import DEFAULT_PATH, load_settings
@@ -168,6 +172,10 @@ def test_a_damaged_settings_file_is_read_or_refused_in_a_short_text(data: st.Dat
         assert all(len(message) < 5_000 for message in messages)
 
 
+def read_source_of(store: DirectoryStore, key: str) -> object:
+    return dict(read_source(SimpleNamespace(store=store), key))
+
+
 @FUZZ
 @given(st.data())
 def test_a_damaged_entry_of_the_ledger_is_read_or_refused(data: st.DataObject) -> None:
@@ -177,15 +185,35 @@ def test_a_damaged_entry_of_the_ledger_is_read_or_refused(data: st.DataObject) -
         assert decode(content).encode() == content
 
 
+def list_stored_backups(store: DirectoryStore) -> object:
+    manifest = json.dumps({"version": 1, "files": {"metadata.json": "0"}}).encode()
+    store.replace("backups/v1_20260302_030000/manifest.json", manifest)
+    print_backups(backups := read_backups(store, ()))
+    return backups
+
+
+FINDING = {"gate": "churn", "verdict": "PASS", "value": 0.5, "message": "as before"}
+REPORT = {"verdict": "PASS", "findings": [FINDING], "details": {"twins": {"floor": 0.25}}}
+STATE = {"project": "q", "version": 3, "production": {"url": "x", "version": 2}}
+
+
 @pytest.mark.parametrize(
-    ("key", "read"),
-    [(CURRENT, read_current), ("deployment_state.json", lambda store: find_foreign_state_file(store, "p"))],
+    ("key", "whole", "read"),
+    [
+        (CURRENT, STATE, read_current),
+        ("backups/deployment_state.json", STATE, lambda store: find_foreign_state_file(store, "p")),
+        ("backups/v1_20260302_030000/metadata.json", {"model_id": "m", "version": 1}, list_stored_backups),
+        ("report.json", REPORT, lambda store: read_report(store, SimpleNamespace(report="report.json"))),
+        ("settings.json", {"source": {"user_column": "u"}}, lambda store: read_source_of(store, "settings.json")),
+    ],
 )
-def test_a_damaged_file_of_the_storage_is_read_or_refused(key: str, read: Callable[[DirectoryStore], object]) -> None:
-    whole = json.dumps({"project": "q", "version": 3, "production": {"url": "x", "version": 2}}).encode()
+def test_a_damaged_file_of_the_storage_is_read_or_refused(
+    key: str, whole: dict[str, Any], read: Callable[[DirectoryStore], object]
+) -> None:
+    content = json.dumps(whole).encode()
 
     @FUZZ
-    @given(damage(whole) | ANY_JSON | st.binary(max_size=50))
+    @given(damage(content) | ANY_JSON | st.binary(max_size=50))
     def check(content: bytes) -> None:
         with file_of(b"", "x") as path:
             store = DirectoryStore(path.parent.as_uri())

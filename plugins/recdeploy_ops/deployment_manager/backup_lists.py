@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from recdeploy_ops.domain.errors import IntegrityError
 from recdeploy_ops.storage import backups as stored_backups
+from recdeploy_ops.storage.documents import parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,7 +28,7 @@ def read_backups(store: Store, entries: Iterable[Entry]) -> list[dict[str, Any]]
             "files": backup["files"],
             "digest": backup["digest"],
             "is_verified": True,
-            "production_deployment": json.loads(store.read(f"{backup['prefix']}/metadata.json")),
+            "production_deployment": _parse(store.read(f"{backup['prefix']}/metadata.json")),
         }
         for backup in stored_backups.list_backups(store)
     ]
@@ -69,10 +70,9 @@ def _path_of(store: Store, prefix: str) -> str:
     return f"{store.uri}/{prefix}".removeprefix(LOCAL)
 
 
-def _parse(text: str) -> dict[str, Any]:
-    """Return the JSON object in a text; empty if it does not have one."""
+def _parse(content: bytes | str) -> dict[str, Any]:
+    """Return the JSON object in a file; empty if it does not have one."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_object(content, "metadata.json")
+    except IntegrityError:
         return {}
-    return value if isinstance(value, dict) else {}

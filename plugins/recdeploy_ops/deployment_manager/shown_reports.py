@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from recdeploy_ops.deployment_manager.backup_lists import LOCAL
 from recdeploy_ops.domain.errors import CellOrderError
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.evaluation.pages import clean
+from recdeploy_ops.storage.documents import read_object
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
@@ -59,11 +59,12 @@ def read_shown_report(context: ReleaseContext, release: Release | None) -> Shown
     Raises:
         CellOrderError: nothing was judged yet that has a report.
         KeyNotFoundError: the report was deleted.
+        IntegrityError: it is not a JSON object.
     """
     key = find_page_key(release) if release else None
     if key is None:
         raise CellOrderError("No report exists yet: Cell 11 writes it, or an earlier cell whose gate says FAIL.")
-    report = json.loads(context.store.read(f"{key.removesuffix('.html')}.json"))
+    report = read_object(context.store, f"{key.removesuffix('.html')}.json")
     return ShownReport(
         verdict=Verdict(report["verdict"]),
         headline=report["headline"],

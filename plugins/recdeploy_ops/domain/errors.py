@@ -14,6 +14,7 @@
     ├── IntegrityError              stored bytes are not the bytes that were recorded
     │   └── ForeignCodeError        code that this project has not shipped: a worker does not run it
     ├── LedgerFormatError           a newer version of this project wrote the ledger
+    ├── OutcomeError                a run's tasks look successful, and its release ended otherwise
     ├── IllegalTransitionError      a version cannot go from this stage to that one
     ├── LockHeldError               another release or rollback is in progress
     ├── SwitchUnderWayError         this run is switching production: that must end first

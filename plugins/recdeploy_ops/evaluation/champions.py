@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError, Missin
 from recdeploy_ops.domain.events import CandidateEvaluated, DataExtracted, ModelTrained
 from recdeploy_ops.evaluation.stored_reports import read_report
 from recdeploy_ops.storage.bundles import fetch_bundle, open_bundle
+from recdeploy_ops.storage.documents import read_object
 from recdeploy_ops.training.recommendations import RECOMMENDATIONS
 
 if TYPE_CHECKING:
@@ -117,17 +117,17 @@ def fetch_champion(context: ReleaseContext, champion: Champion, bundle: Bundle, 
 def read_source(context: ReleaseContext, key: str) -> Mapping[str, Any]:
     """Return the section ``source`` of a release's settings; empty if they are gone."""
     try:
-        source: Mapping[str, Any] = json.loads(context.store.read(key))["source"]
-    except (KeyNotFoundError, ValueError, KeyError, TypeError):
+        source = read_object(context.store, key).get("source")
+    except (KeyNotFoundError, IntegrityError):
         return {}
-    return source
+    return source if isinstance(source, dict) else {}
 
 
 def _read_floor(context: ReleaseContext, evaluated: CandidateEvaluated | None) -> float | None:
     if evaluated is None:
         return None
     try:
-        twins = read_report(context.store, evaluated)["details"]["twins"]
-    except KeyNotFoundError:
+        twins = read_report(context.store, evaluated).get("details", {}).get("twins")
+    except (KeyNotFoundError, IntegrityError):
         return None
     return float(twins["floor"]) if twins else None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import KeyNotFoundError, MissingInputError
+from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError, MissingInputError
 from recdeploy_ops.domain.events import CandidateEvaluated, DataExtracted, ModelTrained
 from recdeploy_ops.domain.gates.scales import Scale
 from recdeploy_ops.domain.version_differences import Facts, flatten
 from recdeploy_ops.evaluation.release_report import RUNS
 from recdeploy_ops.evaluation.report_numbers import describe_numbers
 from recdeploy_ops.evaluation.stored_reports import read_report
+from recdeploy_ops.storage.documents import read_object
 
 if TYPE_CHECKING:
     from recdeploy_ops.domain.events import GateEvent
@@ -72,9 +72,9 @@ def _read_settings(store: Store, release: Release) -> dict[str, str]:
     """Return the settings that the run worked with, and its params, which replace some of them."""
     params = {f"param {name}": value for name, value in asdict(release.opened.params).items()}
     try:
-        stored = json.loads(store.read(release.opened.settings.key))
-    except KeyNotFoundError:
-        log.warning("The settings of %s were deleted", release.run_id)
+        stored = read_object(store, release.opened.settings.key)
+    except (KeyNotFoundError, IntegrityError) as err:
+        log.warning("The settings of %s cannot be shown: %s", release.run_id, err)
         stored = {}
     return flatten(params) | flatten(stored)
 
@@ -92,8 +92,8 @@ def _read_lists(store: Store, release: Release) -> dict[str, str]:
 def _report(store: Store, event: GateEvent) -> dict[str, Any]:
     try:
         return read_report(store, event)
-    except KeyNotFoundError:
-        log.warning("The report %s was deleted", event.report)
+    except (KeyNotFoundError, IntegrityError) as err:
+        log.warning("The report %s cannot be shown: %s", event.report, err)
         return {}
 
 

@@ -23,7 +23,6 @@ class Tenancy:
 
     def __init__(self, session: OciSession) -> None:
         self._session = session
-        self._compartment_id = session.profile.compartment_id
 
     def shapes(self) -> Collection[str]:
         """Return the names of the shapes that a model deployment can have in the region."""
@@ -31,14 +30,14 @@ class Tenancy:
 
         with calling("list the shapes of model deployments"):
             listed = oci.pagination.list_call_get_all_results(
-                self._session.data_science.list_model_deployment_shapes, self._compartment_id
+                self._session.data_science.list_model_deployment_shapes, self._session.profile.compartment_id
             ).data
         return frozenset(shape.name for shape in listed)
 
     def check_work_requests(self) -> None:
         """List a work request, which takes the right to see any."""
-        with calling(f"list the work requests in the compartment {self._compartment_id}"):
-            self._session.data_science.list_work_requests(self._compartment_id, limit=1)
+        with calling(f"list the work requests in the compartment {self._session.profile.compartment_id}"):
+            self._session.data_science.list_work_requests(self._session.profile.compartment_id, limit=1)
 
     def check_log_group(self, group_id: str) -> None:
         """Read a log group."""
@@ -55,8 +54,8 @@ class Tenancy:
 
         OCI names their keys here, and their namespaces by OCIDs only.
         """
-        with calling(f"read the tag defaults of the compartment {self._compartment_id}"):
-            listed = self._session.identity.assemble_effective_tag_set(self._compartment_id).data
+        with calling(f"read the tag defaults of the compartment {self._session.profile.compartment_id}"):
+            listed = self._session.identity.assemble_effective_tag_set(self._session.profile.compartment_id).data
         return sorted(default.tag_definition_name for default in listed if default.is_required)
 
     def available(self, limit: str) -> int | None:
@@ -66,5 +65,7 @@ class Tenancy:
             limit: its name, as the console shows it under Governance, Limits, Quotas and Usage.
         """
         with calling(f"read what is left of the service limit {limit}"):
-            answer = self._session.limits.get_resource_availability(SERVICE, limit, self._compartment_id).data
+            answer = self._session.limits.get_resource_availability(
+                SERVICE, limit, self._session.profile.compartment_id
+            ).data
         return None if answer.available is None else int(answer.available)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError, StorageError
 from recdeploy_ops.domain.remedies import Remedy, TryAgain
 from recdeploy_ops.storage.bundles import canonical_json
+from recdeploy_ops.storage.documents import read_object
 from recdeploy_ops.storage.keys import BACKUP_ARTIFACT, BACKUP_RESULTS, CURRENT
 
 if TYPE_CHECKING:
@@ -55,13 +55,8 @@ def read_current(store: Store) -> dict[str, Any] | None:
         IntegrityError: the pointer is not a JSON object.
     """
     try:
-        value = json.loads(store.read(CURRENT))
-        if not isinstance(value, dict):
-            raise TypeError("it is not an object")
+        return read_object(store, CURRENT)
     except KeyNotFoundError:
         return None
-    except (ValueError, TypeError, RecursionError) as err:
-        raise IntegrityError(
-            f"{store.uri}/{CURRENT} is not valid JSON ({err}).", Remedy("Delete it; it will be written again")
-        ) from err
-    return value
+    except IntegrityError as err:
+        raise IntegrityError(err.message, Remedy("Delete it; it will be written again")) from err

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.erasures import FROM_AN_EXTRACT, ErasurePlan, Fate, Trace, decide, find_leftovers
-from recdeploy_ops.domain.errors import IntegrityError, KeyNotFoundError
+from recdeploy_ops.domain.errors import IntegrityError
 from recdeploy_ops.domain.holdings import FolderKind
 from recdeploy_ops.domain.release_plan import lock_held
+from recdeploy_ops.evaluation.champions import read_source
 from recdeploy_ops.oci_clients.tags import DIGEST_TAG
 from recdeploy_ops.rollout.holdings import find_folders
 from recdeploy_ops.rollout.registry import list_models
@@ -38,8 +38,8 @@ def describe_customer(context: ReleaseContext, user: str) -> Customer:
     """Return a customer with the names of the columns of users that any release has worked with."""
     columns = {context.settings.source.user_column}
     for release in context.state.releases.values():
-        with suppress(KeyNotFoundError, ValueError, KeyError, TypeError):
-            columns.add(str(json.loads(context.store.read(release.opened.settings.key))["source"]["user_column"]))
+        columns.add(str(read_source(context, release.opened.settings.key).get("user_column", "")))
+    columns.discard("")
     return Customer(user, frozenset(columns))
 
 
