@@ -46,7 +46,7 @@ LAST = 10  # interactions of each user
 SHARE = 0.25  # of each user's interactions
 SHAPES = "943x1682x100000,10000x5000x1000000,100000x20000x10000000,100000x100000x10000000"
 CATALOGUES = (10_000, 20_000, 30_000)  # of EASE, with a million interactions
-MOST_BYTES = 20 * 2**30  # of a recipe's announced memory: one that needs more is not trained
+MOST_BYTES = 20 * 2**30  # of announced memory; a recipe that needs more is not trained
 # Published for a 75/25 split of MovieLens-100k, k = 10: https://github.com/recommenders-team/recommenders, README.
 PUBLISHED = {
     "BiVAE": 0.475,

@@ -9,7 +9,8 @@ approval; that approval can then no longer be given. *Trigger* shows its params.
 **Afterwards promotions hold**, until a person resumes them by `recommender_freeze`.
 
 **When it fails.** The version never served, or no undamaged copy of it is left; a release in progress is past its
-approval. If the rollback cannot be verified, it restores the champion and says so. If only `close_release` fails, a
+approval. If the rollback cannot be verified, it restores the champion and says so. If somebody marks a task as
+successful by hand and the rollback ended otherwise, `confirm_outcome` fails the run. If only `close_release` fails, a
 verified rollback stands and the run is successful: the task's error says what a person must do.
 """
 

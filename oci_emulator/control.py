@@ -147,7 +147,7 @@ class ControlPlane:
         return router
 
     async def health(self) -> dict[str, Any]:
-        """Return that the emulator runs; the one question that needs no token."""
+        """Return that the emulator runs; the only request that needs no token."""
         return {"status": "ok"}
 
     async def get_timings(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What the region and the tenancy offer and demand: set by the control plane, kept with the other state."""
+"""What the region and the tenancy offer and require: set by the control plane, stored with the other state."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Offers:
                 raise InvalidParameterError(f"Failed to validate tags: the required tag {name} has no value.")
 
     def change(self, **values: object) -> None:
-        """Replace those of the offers that are given."""
+        """Replace the given offers; the others stay."""
         self.store.save_setting(_SETTING, {**self._values(), **values})
 
     def _values(self) -> Json:

@@ -32,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m preflight", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="a folder with users.csv, items.csv and interactions.csv")
     parser.add_argument("--quick", action="store_true", help="a few trials on the generated store")
-    parser.add_argument("--recipe", choices=RECIPES, default=SVD.name, help="by which the models are trained")
+    parser.add_argument("--recipe", choices=RECIPES, default=SVD.name, help="the recipe that trains the models")
     parser.add_argument("--tuning", action="store_true", help="the weeks and seeds on which thresholds were chosen")
     parser.add_argument("--only", help=f"kinds of experiments, of: {', '.join(KINDS)}")
     parser.add_argument("--out", type=Path, help="a file for all counts, as JSON")

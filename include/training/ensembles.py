@@ -1,8 +1,8 @@
-"""The mean of several models of ratings, as one: its factors stand side by side.
+"""An ensemble: the mean of several models of ratings, as one model with their factors side by side.
 
-A prediction is a sum of mean, biases and a dot product. The mean of K predictions is the sum of the means of each part,
-and the mean of K dot products is one dot product of all factors, each divided by the square root of K. So what scores
-one model scores the mean of K.
+A prediction is the sum of a mean, two biases and a dot product. The mean of K predictions is the sum of the means of
+each part. The mean of K dot products is one dot product of all factors, each divided by the square root of K. So the
+code that scores one model scores the mean of K.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def average(members: Iterable[Factors], count: int) -> Factors:
     A member that was not trained on a user or an item predicts without their bias and factors, as it does alone.
 
     Args:
-        members: one is in memory at a time, beside the result. A single one is returned as it is, bit by bit.
-        count: of the members.
+        members: the models; one at a time is in memory, beside the result. A single one is returned unchanged.
+        count: the number of members.
     """
     members = iter(members)
     first = next(members)
@@ -61,6 +61,6 @@ def average(members: Iterable[Factors], count: int) -> Factors:
 
 
 def _add(total: NDArray[np.float64], numbers: NDArray[np.int32], learned: NDArray[np.float64], weight: float) -> None:
-    """Add what a member learned, times a weight, in the order of the codes."""
+    """Add what a member learned, times a weight, to the rows of the codes that it was trained on."""
     known = numbers >= 0
     total[known] += learned[numbers[known]] * weight

@@ -1,6 +1,6 @@
 """One training of ADS's recipe: hold out a fifth, fit the rest, measure, and fit all of it if that is wanted.
 
-The mean of several models is trained so many times, each with a fifth of its own held out.
+An ensemble does that once for each of its models, which holds out a fifth of its own.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The list for new users beside the most popular items, measured on users whose interactions are left out.
+"""Compare two lists for new users on held-out users: the recipe's own, and the most popular items.
 
 A fifth of the users is held out. The recipe is trained on the others, and its list for new users and their most popular
-items are compared with what each held-out user took. One half of them is to choose between the two lists, the other
-half judges the choice, so that the figures of the second half are of no list that was chosen by them.
+items are compared with what each held-out user took. One half of the held-out users chooses between the two lists. The
+other half judges, so that the choice does not flatter the figures.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def compare_lists(
         catalogue: distinct item ids; their order decides between equal items.
         top_k: length of a list.
         share: of the other users' ratings to hold out of training, as the recipe does.
-        seed: of the draw and of the training, which draw from no other random numbers.
+        seed: of the draw of users and of the training; both use random numbers of their own.
 
     Returns:
         ``depth``, the length of a list, and for the halves ``choice`` and ``judged``: ``users``; the mean NDCG of both
-        lists, ``operator`` and ``popularity``; and the 95 % interval of the second less the first, ``low`` and
-        ``high``, over users. Or ``why`` nothing was measured, as a clause.
+        lists, ``operator`` and ``popularity``; and the 95 % interval over users of the second minus the first,
+        ``low`` and ``high``. Or only ``why`` nothing was measured, as a clause.
     """
     random = np.random.RandomState(seed)
     columns = _columns_of(ratings, catalogue)

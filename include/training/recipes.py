@@ -88,7 +88,7 @@ class SvdTrainer:
 
     @property
     def factors(self) -> int:
-        """Return the most factors per user and item in memory: of all models, and of one that is averaged in."""
+        """Return the most factors per user and item in memory: of the ensemble, and of the model being added."""
         return self.parameters.factors * (self.ensemble + (self.ensemble > 1))
 
     @cached_property

@@ -41,9 +41,9 @@ def main() -> None:
     parser.add_argument("--weight", type=float, help="of als: confidence of one interaction")
     parser.add_argument("--implicit", action="store_true", help="ratings are counts of purchases, for ease and als")
     parser.add_argument("--refit", action="store_true", help="train on all ratings once the metrics are measured")
-    parser.add_argument("--ensemble", type=int, default=1, help="of svd: average the predictions of so many models")
+    parser.add_argument("--ensemble", type=int, default=1, help="of svd: number of models to average")
     parser.add_argument(
-        "--compare-new-users", action="store_true", help="of svd: measure its list for new users beside popular items"
+        "--compare-new-users", action="store_true", help="of svd: compare its list for new users with popular items"
     )
     parser.add_argument("--end-with-parent", action="store_true", help="end when standard input is closed")
     arguments = parser.parse_args()

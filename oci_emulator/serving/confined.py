@@ -1,4 +1,4 @@
-"""Confine a model server, then run `child.py` in it: deployed code is not the emulator's, and may be anyone's.
+"""Confine a model server, then run `child.py` in it: deployed code is not the emulator's, and can be anyone's.
 
 This file is run by path, isolated (`python -I confined.py`), and imports only the standard library. Each process gets
 limits of memory, open files and the size of a file. On Linux the server gets namespaces of its own: it has no network

@@ -4,10 +4,10 @@
 unpin | erase``, each with ``--help``.
 
 It reads the storage of the settings file that ``RECDEPLOY_SETTINGS`` names. Exit codes: 0; 1 if the ledger is damaged
-or, for ``verify``, does not exist; 2 if ``verify`` finds the entries whole but has not compared them with a tag in OCI,
-because OCI cannot be asked or no deployment has the tag that there should be, so that a ledger which was rewritten
-would not be noticed; 3 if nothing could be checked (settings, storage, credentials, the
-storage of another project, an unknown command).
+or, for ``verify``, does not exist or has an entry with a wrong date; 2 if ``verify`` finds the entries whole but has
+not compared them with a tag in OCI, because OCI does not answer or no deployment has such a tag: a ledger that was
+rewritten would then not be noticed; 3 if nothing could be checked (settings, storage, credentials, the storage of
+another project, an unknown command).
 
 Exit codes of ``rollback``: 0 if production was verified to serve the version; 1 if it was not rolled back and
 production is what it was, verified if its switch had begun; 2 if PRODUCTION NEEDS A PERSON; 3 as above; 130 if it was

@@ -58,8 +58,8 @@ def test_a_choice_is_described_with_the_figures_of_both_halves() -> None:
         "popular items against 0.21 of ADS's list; 95 % interval of the difference 0.27 to 0.39; 94 users)."
     )
     assert second == (
-        "On held-out users who chose nothing: NDCG@10 0.5 of the most popular items against 0.2 of ADS's list; 95 % "
-        "interval of the difference 0.25 to 0.35; 95 users."
+        "On the half of the held-out users that judges: NDCG@10 0.5 of the most popular items against 0.2 of ADS's "
+        "list; 95 % interval of the difference 0.25 to 0.35; 95 users."
     )
 
 

@@ -11,8 +11,8 @@ is a list of what this platform could not confine. After an exception the exit c
 traceback.
 
 Confinement has layers, because no platform offers all of them. Limits bound each process. Namespaces hide the network
-and all other processes, and end every process with the first one. Landlock forbids to write files and to read the
-memory of other processes. Seccomp forbids new processes, sockets and signals. Docker allows no namespaces by default.
+and all other processes, and end every process with the first one. Landlock forbids writing files and reading the memory
+of other processes. Seccomp forbids new processes, sockets and signals. Docker allows no namespaces by default.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ EVERYTHING = (NETWORK, PROCESSES, OTHERS, MEMORY_OF_OTHERS, FILES)
 
 
 def main() -> None:
-    """Read the order, confine this process, and run the calls."""
+    """Read standard input, confine this process, and run the calls."""
     given = json.load(sys.stdin)
     answers, errors = os.dup(1), 2
     os.dup2(errors, 1)  # what the module prints is not an answer
@@ -130,8 +130,8 @@ def _end_with_parent() -> set[str]:
 def _enter_namespaces() -> set[str]:
     """Enter new namespaces as the same user, and return in a process that sees no process outside them.
 
-    The present process waits for it and ends with its exit code. So does the first process of the namespaces: with it
-    the kernel ends every other, also one in a session of its own.
+    The calling process waits for it and ends with its exit code, and so does the first process of the namespaces. When
+    that one ends, the kernel ends every other, also one in a session of its own.
     """
     user, group = os.getuid(), os.getgid()
     _call("unshare", NAMESPACES)
@@ -151,7 +151,7 @@ def _enter_namespaces() -> set[str]:
 
 
 def _wait_unless_child() -> None:
-    """Fork, and return in the child only; the parent waits until it ends, and ends likewise."""
+    """Fork, and return in the child only; the parent waits for it and ends with its exit code."""
     child = os.fork()
     while child:
         ended, status = os.waitpid(-1, 0)
@@ -161,13 +161,13 @@ def _wait_unless_child() -> None:
 
 
 def _forbid_processes() -> set[str]:
-    """Forbid new processes by a limit, which does not hold for root."""
+    """Forbid new processes by a limit, which does not bind root."""
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     return {PROCESSES} if os.getuid() else set()
 
 
 def _forbid_files() -> set[str]:
-    """Take the rights to write, make and execute files away, and to read the memory of processes outside (Landlock)."""
+    """Forbid writing, making and executing files, and reading the memory of other processes (Landlock)."""
     version = _call("syscall", LANDLOCK_CREATE, None, ctypes.c_size_t(0), LANDLOCK_VERSION)
     handled = ctypes.c_uint64(LANDLOCK_RIGHTS | (LANDLOCK_TRUNCATE if version >= TRUNCATE_SINCE else 0))
     rules = _call("syscall", LANDLOCK_CREATE, ctypes.byref(handled), ctypes.c_size_t(8), 0)
@@ -203,7 +203,7 @@ def refuse_calls(machine: int, numbers: Sequence[int]) -> None:
     load, equal, at_least, end = 0x20, 0x15, 0x35, 0x06
     program = [(load, 0, 0, 4), (equal, 0, len(numbers) + 3, machine), (load, 0, 0, 0)]
     program.append((at_least, len(numbers) + 1, 0, FOREIGN_CALLS))
-    program += [(equal, len(numbers) - place, 0, number) for place, number in enumerate(numbers)]
+    program += [(equal, len(numbers) - index, 0, number) for index, number in enumerate(numbers)]
     program += [(end, 0, 0, SECCOMP_ALLOW), (end, 0, 0, SECCOMP_REFUSE)]
     instructions = (_Instruction * len(program))(*(_Instruction(*fields) for fields in program))
     _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Calls in a Python process that is confined: for code from an artifact, and for files that may be crafted."""
+"""Run calls in a confined Python process: for code from an artifact, and for files that may be crafted."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Job:
 
     Attributes:
         what: the thing that is run or read, for errors.
-        failed: what is said of it if a call raises, such as "cannot be read".
-        source: of the module; it is run, and not the file: Python would prefer a compiled file beside it.
+        failed: the error's words if a call raises, such as "cannot be read".
+        source: of the module. It is run instead of the file, as Python would prefer a compiled file beside that.
         path: of the module, for its ``__file__``.
         calls: a function's name and its arguments, JSON values.
     """
@@ -66,7 +66,7 @@ class Job:
 
 
 def call_in_clean_process(job: Job, limits: Limits) -> list[Any]:
-    """Return the answer to each call, a JSON value; of a generator, each element.
+    """Return the answer to each call, a JSON value; a generator gives an answer for each element.
 
     Raises:
         IntegrityError: a call raises, takes too long, writes too much, or the process is ended by a limit.
@@ -80,8 +80,8 @@ def open_answers(job: Job, limits: Limits) -> Iterator[Iterator[Any]]:
     """Run the calls to their end, then yield the answers one by one while the block lasts.
 
     The process is isolated like OCI's server: no variables of the environment, no installed packages, only the standard
-    library. It leads a session of its own, which is ended as a whole. `clean_child` says how it is confined; what this
-    platform could not confine is logged.
+    library. It leads a session of its own, which is ended as a whole. `clean_child` explains how it is confined. What
+    this platform could not confine is logged.
 
     Raises:
         IntegrityError: as `call_in_clean_process`.
@@ -101,7 +101,7 @@ def open_answers(job: Job, limits: Limits) -> Iterator[Iterator[Any]]:
 
 
 def _run(job: Job, limits: Limits, output: IO[str], errors: IO[bytes]) -> int:
-    """Return the exit code; the session that the process leads has ended."""
+    """Run the calls, end the session that the process leads, and return the exit code."""
     given = {
         "source": job.source,
         "path": str(job.path.absolute()),

@@ -26,7 +26,8 @@ PRODUCTS = "CREATE TABLE products (position INTEGER PRIMARY KEY, product_id TEXT
 LISTS = "CREATE TABLE lists (user_id TEXT PRIMARY KEY, positions BLOB NOT NULL, ratings BLOB NOT NULL) WITHOUT ROWID"
 TABLES = {("table", "lists", LISTS), ("table", "products", PRODUCTS)}  # as in SQLite's own schema table
 LONGEST_VALUE = 64 << 20  # bytes; our lists have a few hundred
-LONGEST_SAMPLED = 10_000  # characters of a user's id, and products in a list: the settings allow 1,000
+LONGEST_ID = 10_000  # characters of a user who is sampled; the extraction refuses more than 1,024
+LONGEST_LIST = 10_000  # products; the settings allow 1,000
 QUOTED = 1_000  # characters of an error
 # What the unpickler raises for a stream that is damaged, or names a class, an attribute or gigabytes.
 UNREADABLE = (
@@ -68,18 +69,16 @@ def open_lists(path: str) -> Iterator[sqlite3.Connection]:
 def sample_users(path: str, count: int) -> list[str]:
     """Return the ids of up to ``count`` users who have a list."""
     with open_lists(path) as database:
-        users = database.execute(
-            "SELECT user_id FROM lists WHERE length(user_id) <= ? LIMIT ?", (LONGEST_SAMPLED, count)
-        )
+        users = database.execute("SELECT user_id FROM lists WHERE length(user_id) <= ? LIMIT ?", (LONGEST_ID, count))
         return [_as_text(user) for (user,) in users]
 
 
 def sample_lists(path: str, count: int, seed: int) -> list[tuple[str, list[tuple[str, float]]]]:
-    """Return up to ``count`` users with their lists, best first, drawn at random; nobody whose list is empty."""
+    """Return up to ``count`` users with their lists, best first, drawn at random from those whose list is not empty."""
     draw = random.Random(seed).random  # noqa: S311 - a sample, not a secret
     with open_lists(path) as database:
         users = database.execute(
-            "SELECT user_id FROM lists WHERE length(positions) > 0 AND length(user_id) <= ?", (LONGEST_SAMPLED,)
+            "SELECT user_id FROM lists WHERE length(positions) > 0 AND length(user_id) <= ?", (LONGEST_ID,)
         )
         drawn = [user for _, user in heapq.nsmallest(count, ((draw(), _as_text(user)) for (user,) in users))]
         return [(user, _read_list(database, user)) for user in drawn]
@@ -152,7 +151,7 @@ def _read_list(database: sqlite3.Connection, user: str) -> list[tuple[str, float
 def _unpack(user: object, positions: object, ratings: object) -> list[tuple[int, float]]:
     if type(positions) is not bytes or type(ratings) is not bytes:
         raise UnreadableError(f"the list of {user!r} is not bytes")
-    if len(positions) > 4 * LONGEST_SAMPLED:
+    if len(positions) > 4 * LONGEST_LIST:
         raise UnreadableError(f"the list of {user!r} is longer than any of this project's")
     try:
         ranked = [

@@ -1,8 +1,8 @@
 """Why lists change between champion and candidate: by the seed, by new data, or by other settings.
 
-Two trainings of the candidate's recipe on its own rows, its twins, show what the seed alone changes. What is beyond
-that comes from new data if the settings are the champion's, and from the settings if the data are. Where both differ,
-no training tells them apart: that takes one with today's settings on the champion's data, which no gate needs.
+The candidate's twins, trained on the same rows by the same recipe, show what the seed alone changes. The rest comes
+from new data if the settings are the champion's, and from the settings if the data are the champion's. If both differ,
+they cannot be told apart: that would take a training with today's settings on the champion's data, which no gate needs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# What a model was made with where its record does not name a setting, as that did not exist then.
+# The values of settings that did not exist yet when a model was trained.
 BEFORE = {"recipe": "svd", "ensemble": 1}
 WITHOUT_EFFECT = {"engine"}  # both engines give the same lists
 APART = "data and settings both differ ({}), so that they cannot be told apart"
@@ -27,8 +27,8 @@ class Part:
 
     Attributes:
         title: of the reason.
-        items: that a list loses for it, on average; None if it was not measured.
-        note: how that is known, or why not, as a clause; may be empty.
+        items: that a list loses for this reason, on average; None if it was not measured.
+        note: how it was measured, or why not, as a clause.
         low: lower end of the 95 % interval over users, at least 0; None without one.
         high: upper end.
     """
@@ -64,7 +64,7 @@ class Churn:
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Churn:
-        """Return it from plain values."""
+        """Return the churn from plain values."""
         changed = values["changed"]
         return cls(**{**values, "changed": None if changed is None else tuple(changed)})
 
@@ -112,14 +112,14 @@ class Churn:
 
     @property
     def together(self) -> Part | None:
-        """Return what data and settings change together, where they cannot be told apart; None elsewhere."""
+        """Return what data and settings change together, if they cannot be told apart; None otherwise."""
         if self.has_new_data and self.changed and self.beyond is not None:
             return self._rest("New data and settings together", "what is beyond the seed")
         return None
 
 
 def name_changed(candidate: Mapping[str, Any], champion: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Return the settings of a model that differ and change lists; None if the champion's are unknown.
+    """Return the names of the settings that differ and can change lists; None if the champion's are unknown.
 
     Args:
         candidate: what determines its model, as the ledger has it: ``model`` and ``top_k``.

@@ -1,7 +1,7 @@
 """Which list new users get: ADS's, by predicted rating, or the most popular items; and how both rank.
 
-Both are compared on users whose interactions were left out of a training. One half of these users chooses, and the
-other half judges, so that the figures of the second half are of no list that was chosen by them.
+Both are compared on users whose interactions were left out of a training. One half of these users chooses the list. The
+other half judges it, so that the choice does not flatter the figures.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ class NewUserList:
     Attributes:
         setting: ``training.new_users``.
         kind: `OPERATOR` or `POPULARITY`.
-        why: it was taken, as a clause.
-        compared: both lists; None if they were not compared.
-        unmeasured: why not, as a clause; empty if they were.
+        why: the reason for the choice, as a clause.
+        compared: the comparison of both lists; None if there was none.
+        unmeasured: why there was none, as a clause; empty if there was one.
     """
 
     setting: str
@@ -96,16 +96,16 @@ class NewUserList:
 
     @property
     def advises_popularity(self) -> bool:
-        """Return whether the most popular items certainly rank better on both halves, and new users do not get them."""
+        """Return whether the most popular items are clearly better on both halves, and new users get ADS's list."""
         compared = self.compared
         return self.kind == OPERATOR and compared is not None and compared.choice.low > 0 and compared.judged.low > 0
 
     def describe(self) -> tuple[str, ...]:
-        """Return what new users get and why, a sentence each, with the setting to change."""
+        """Return sentences: what new users get and why, both lists compared, and the setting to change."""
         sentences = [f"New users get {TITLES[self.kind]}: {self.why}."]
         if self.compared:
             judged = self.compared.judged.describe(self.compared.depth)
-            sentences.append(f"On held-out users who chose nothing: {judged}.")
+            sentences.append(f"On the half of the held-out users that judges: {judged}.")
         elif self.unmeasured:
             sentences.append(f"Not compared with the other list: {self.unmeasured}.")
         if self.advises_popularity:

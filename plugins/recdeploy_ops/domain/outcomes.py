@@ -1,4 +1,4 @@
-"""Whether what Airflow's tasks say of a run is what the ledger says: a person can mark a task as successful by hand."""
+"""Compare the tasks of a run in Airflow with the ledger: a person can mark a task as successful by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FAILED_STATES = frozenset({"failed", "upstream_failed"})
 SUCCESS = "success"
-# How a release ends whose last task was really successful; any release can be pre-empted by a rollback.
+# How a release ends if this task really succeeded. A rollback can preempt any release.
 CLAIMS = {
     "promote": {ReleaseOutcome.PROMOTED, ReleaseOutcome.PREEMPTED},
     "reject": {ReleaseOutcome.REJECTED, ReleaseOutcome.PREEMPTED},
@@ -22,7 +22,7 @@ CLAIMS = {
 
 
 def find_contradiction(state: LedgerState, release: Release, states: Mapping[str, str | None]) -> str | None:
-    """Return what is not as the run's tasks say; None if the run failed anyway, or if all is as they say.
+    """Return how the release differs from what the run's tasks say; None if it does not, or if a task failed.
 
     Args:
         state: of the ledger.

@@ -100,7 +100,7 @@ class RunTask(Remedy):
 
 @dataclass(frozen=True)
 class ContinueRelease(Remedy):
-    """Go on with a release that its failure has closed, from a step on, after `action`; earlier steps are not repeated.
+    """Continue a release that was closed as failed, from one step on, after `action`; earlier steps are not repeated.
 
     Attributes:
         task: the Airflow task of that step.

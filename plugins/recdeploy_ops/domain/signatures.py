@@ -1,7 +1,7 @@
-"""Signatures of the ledger's entries: without the key, nobody can append an entry or rewrite one unnoticed.
+"""Signatures of the ledger's entries: an entry that was appended or rewritten without the key is noticed.
 
-The sha256 in each entry shows what was edited, but anyone may compute it. A signature is an HMAC (RFC 2104) with
-SHA-256 over the entry's other fields, so that only who has the key can make it.
+The sha256 in each entry shows what was edited, but anyone can compute it. A signature is an HMAC (RFC 2104) with
+SHA-256 over the entry's other fields: only a holder of the key can make it.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class Seal:
         return replace(entry, signature=_signature(entry, self.key))
 
     def require_signed(self, entries: Iterable[Entry], *, after: Entry | None = None) -> None:
-        """Check the signature of each entry, but for those that were written before the ledger was signed.
+        """Check the signature of each entry, except those that were written before the ledger was signed.
 
         Args:
             entries: in their order.
-            after: the entry before the first of them, which was checked; None if that is the ledger's first.
+            after: the entry before the first of them, already checked; None if they begin with the first entry of all.
 
         Raises:
             IntegrityError: an entry has no signature, or it was not made with one of the keys.

@@ -96,8 +96,8 @@ class BlastRadius:
         chance: the same between the candidate and its twins, as shares of the users; empty without twins.
         lost: items of the champion's list that a user loses, on average.
         lost_by_chance: items of the candidate's list that a twin's has not, on average; None without twins.
-        beyond: items that a user loses beyond those that a twin's list has not, on average over the users with both
-            lists, and its 95 % interval over them; None without twins, or with one user.
+        beyond: how many items a user loses beyond those that a twin's list lacks: the mean over the users with both
+            lists, and the ends of its 95 % interval; None without twins, or with one user.
         places: places in all lists of the candidate.
         new_items: items of today's catalogue that the champion's had not.
         new_item_places: places that they have in the candidate's lists.

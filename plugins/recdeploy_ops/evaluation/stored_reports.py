@@ -28,6 +28,6 @@ def read_report(store: Store, event: GateEvent) -> dict[str, Any]:
 
 
 def _is_finding(value: Any) -> bool:
-    """Return whether this has what every reader of a finding takes from it."""
+    """Return whether a value has the fields of a finding that its readers need."""
     is_named = isinstance(value, dict) and all(isinstance(value.get(name), str) for name in ("gate", "message"))
     return is_named and value.get("verdict") in set(Verdict)

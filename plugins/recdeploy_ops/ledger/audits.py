@@ -121,7 +121,7 @@ def _check_signatures(entries: list[Entry], seal: Seal | None) -> list[str]:
 
 
 def find_misdated(entries: Iterable[Entry]) -> list[str]:
-    """Return a line for each entry that is dated long before the one that it follows; it need not be damage.
+    """Return a line for each entry that is dated long before the one that it follows; a wrong clock can be the cause.
 
     Args:
         entries: all of them, in order.

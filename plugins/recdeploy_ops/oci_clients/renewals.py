@@ -26,15 +26,15 @@ UNUSABLE = (OSError, ValueError, oci.exceptions.InvalidPrivateKey, oci.exception
 class RenewedSigner(SecurityTokenSigner):  # type: ignore[misc] # the SDK has no types
     """Signs requests, and reads its files again once they have changed.
 
-    A process lives longer than a session token: a triggerer, a notebook's kernel, a training of hours. Where a renewed
-    file cannot be read, as it is half written, what was read before signs until it can.
+    A process can live longer than a session token: a triggerer, a notebook's kernel, a training of hours. While a
+    renewed file cannot be read, because it is half written, the former key and token sign.
 
-    With this base the SDK's clients ask for no user and no key in their config.
+    With this base class the SDK's clients need no user and no key in their config.
 
     Args:
         files: that are renewed.
         read: returns the key's id and the private key.
-        first_id: in place of the key's id, until a file has changed.
+        first_id: used in place of the key's id until a file changes.
     """
 
     def __init__(self, files: Sequence[Path], read: Callable[[], tuple[str, Any]], first_id: str | None = None) -> None:
@@ -66,7 +66,7 @@ class RenewedSigner(SecurityTokenSigner):  # type: ignore[misc] # the SDK has no
             log.info("%s changed and was read again.", names)
 
     def _look(self) -> list[tuple[int, int, int] | None]:
-        """Return what shows that a file was changed or replaced; None for one that is not there."""
+        """Return time, size and inode of each file; None for one that does not exist."""
         return [_status(file) for file in self._files]
 
 

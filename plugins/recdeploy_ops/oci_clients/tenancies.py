@@ -35,7 +35,7 @@ class Tenancy:
         return frozenset(shape.name for shape in listed)
 
     def check_work_requests(self) -> None:
-        """List a work request, which takes the right to see any."""
+        """List one work request, which needs the same right as reading any."""
         with calling(f"list the work requests in the compartment {self._session.profile.compartment_id}"):
             self._session.data_science.list_work_requests(self._session.profile.compartment_id, limit=1)
 
@@ -50,9 +50,9 @@ class Tenancy:
             self._session.logging.get_log(group_id, log_id)
 
     def required_tags(self) -> Collection[str]:
-        """Return the keys of the defined tags that each new resource of the compartment must have a value of.
+        """Return the keys of the defined tags for which each new resource of the compartment needs a value.
 
-        OCI names their keys here, and their namespaces by OCIDs only.
+        Here OCI gives the names of the keys, but only the OCIDs of their namespaces.
         """
         with calling(f"read the tag defaults of the compartment {self._session.profile.compartment_id}"):
             listed = self._session.identity.assemble_effective_tag_set(self._session.profile.compartment_id).data

@@ -36,7 +36,7 @@ class PlanReleaseOperator(ReleaseStepOperator):
     step = "plan_release"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Plan the release; while another one holds the lock, a scheduled run is skipped, and any other one fails."""
+        """Plan the release; while another one holds the lock, a scheduled run is skipped, and a run by hand fails."""
         try:
             return super().execute(context)
         except AirflowFailException as err:
@@ -180,7 +180,7 @@ class CloseReleaseOperator(ReleaseStepOperator):
 
 
 class ConfirmOutcomeOperator(ReleaseStepOperator):
-    """Fails the run if its tasks look successful and its release ended otherwise; it runs whatever has failed."""
+    """Fails the run if its tasks look successful and its release ended otherwise; it runs whatever else failed."""
 
     step = "confirm_outcome"
 

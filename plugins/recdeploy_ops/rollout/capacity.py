@@ -1,4 +1,4 @@
-"""Wait for machines that OCI does not have now: a creation is tried again for hours, and what was trained is kept."""
+"""Wait while OCI has no capacity for a deployment: its creation is tried again for hours, and the model is kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAUSE = timedelta(minutes=5)  # between two tries
 def wait_for_capacity(context: ReleaseContext, new: NewDeployment, task: str, said: str) -> Waiting:
     """Return the wait until the next try to create a deployment for which OCI has no capacity.
 
-    The time counts from the release's newest event, so that a wait survives the end of its process.
+    The time counts from the release's newest event in the ledger, so that it does not begin again in a new process.
 
     Args:
         context: of the run.

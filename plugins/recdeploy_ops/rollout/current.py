@@ -24,8 +24,8 @@ def make_current(store: Store, version: Version, *, required: bool = True) -> No
 
     Args:
         store: the storage root.
-        version: that serves.
-        required: whether it must succeed; after a rollback it need not, and a refusal is logged.
+        version: the one that serves.
+        required: whether a failure is an error; after a rollback it is only logged.
 
     Raises:
         StorageError: ``current/manifest.json`` cannot be written.

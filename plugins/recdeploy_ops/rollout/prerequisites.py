@@ -1,7 +1,7 @@
 """What a release needs of OCI and of this machine, checked before anything is spent.
 
-A check that finds something raises an error with a remedy. One that cannot be made without side effects, or that OCI
-does not answer, is returned as a sentence: it is named as not tried.
+A check that finds something raises an error with a remedy. A check that would have side effects, or that OCI does not
+answer, is returned as a sentence that begins with *Not tried*.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _wanted_bytes(context: ReleaseContext) -> int:
     if champion is None:
         return LEAST_FREE_BYTES
     stored = context.store.list(slug_prefix(run_slug(champion.run_id), ""))
-    return max(LEAST_FREE_BYTES, SIDES * sum(found.size for found in stored))
+    return max(LEAST_FREE_BYTES, SIDES * sum(item.size for item in stored))
 
 
 def _check_work_requests(context: ReleaseContext) -> None:
@@ -102,7 +102,7 @@ def _naming(setting: str) -> Iterator[None]:
 
 
 def _check_predict(context: ReleaseContext) -> Iterator[str]:
-    """Send one request to production; only a refusal is an error, as a release may repair what production answers."""
+    """Send one request to production; only a refusal is an error, as a release can repair a production that fails."""
     production = context.state.production
     if production is None:
         yield "Not tried: the right to send requests to deployments, as nothing is in production."

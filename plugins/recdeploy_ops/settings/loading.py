@@ -24,7 +24,7 @@ DEFAULT_NAME = "recommender"
 DEFAULT_PATH = Path(__file__).parents[3] / "include" / "recommender.yaml"
 
 LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "pattern")
-# For a DAG's Param: the `$` of a pattern lets a line break pass at the end, where Airflow checks it.
+# For a DAG's Param with a pattern: where Airflow checks it, `$` also accepts a line break at the end.
 ONE_LINE: dict[str, Any] = {"not": {"type": "string", "pattern": r"[\r\n]"}}
 MOST_VALUES = 10_000  # in a settings file, with what its anchors stand for; the one of this project has about 150
 QUOTED = 80  # characters of a wrong value in an error
@@ -116,10 +116,10 @@ def _describe(problem: Any) -> str:
 
 
 def _quote(value: object) -> str:
-    """Return a wrong value as a short text, without making text of all of it."""
+    """Return a wrong value as a short text, without converting all of it."""
     quoting = reprlib.Repr()
     quoting.maxstring = quoting.maxother = QUOTED
     try:
         return shorten(quoting.repr(value), QUOTED)
-    except ValueError:  # Python makes no text of an integer with thousands of digits
+    except ValueError:  # Python does not convert an integer with thousands of digits to text
         return "a very large number"

@@ -1,4 +1,4 @@
-"""The section ``tags``: what a tenancy wants on every resource."""
+"""The section ``tags``: the tags that a tenancy wants on every resource."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recdeploy_ops.settings.types import Section
 # OCI's limits on a resource: https://docs.oracle.com/en-us/iaas/Content/Tagging/Concepts/taggingoverview.htm
 MOST_FREEFORM, MOST_DEFINED = 10, 64
 OWN_PREFIX = "recdeploy-"
-OWN_TAGS = 7  # free-form tags that this project sets on production, during a takeover; a model has fewer
+OWN_TAGS = 7  # free-form tags that this project sets on production at most (during a takeover); a model has fewer
 ROOM = MOST_FREEFORM - OWN_TAGS
 
 Key = Annotated[str, Field(pattern=r"^[^\s.]{1,100}$")]

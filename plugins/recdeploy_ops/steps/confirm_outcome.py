@@ -1,4 +1,4 @@
-"""The last step of a release or a rollback: the run must not look successful where nothing came of it."""
+"""Step 16, and the last of a rollback: fail a run that looks successful although its release ended otherwise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def advance(context: ReleaseContext, *, states: Mapping[str, str | None]) -> Outcome:
-    """Compare the run's tasks with the ledger.
+    """Compare the run's tasks in Airflow with the ledger.
 
     Args:
         context: of the run, whose release is closed.

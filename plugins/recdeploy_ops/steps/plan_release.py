@@ -1,4 +1,4 @@
-"""Step 1: allocate the version, take the release lock, compare the ledger with OCI, print the plan."""
+"""Step 1: compare the ledger with OCI, check what a release needs, take the release lock, allocate the version."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 def advance(context: ReleaseContext, opening: Opening) -> Outcome:
     """Open or reopen the release of the run.
 
-    What the release needs is checked before the lock is taken, so that a wrong setting leaves nothing behind. The lock
-    of a run that has ended is freed first, whatever is found.
+    What the release needs is checked before the lock is taken, so that a wrong setting leaves nothing behind. Before
+    these checks the lock of a run that has ended is freed.
 
     Args:
         context: of the run.

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 def advance(context: ReleaseContext, opening: Opening) -> Outcome:
     """Open a rollback.
 
-    Nothing is checked that a rollback does not need: neither the project nor an object in storage that is written and
-    removed, which a retention rule would forbid.
+    It does not check what a rollback does not need: neither reading the project, nor writing and removing an object in
+    storage, which a retention rule would forbid.
 
     Args:
         context: of the run.

@@ -200,8 +200,8 @@ class BucketStore:
                 raise KeyNotFoundError(key) from err
             if err.code == RETAINED:
                 raise StorageError(
-                    f"{err.message} A retention rule of the bucket forbids to replace or delete what is stored there, "
-                    "and a release replaces snapshots and pointers.",
+                    f"{err.message} A retention rule of the bucket forbids replacing or deleting stored objects, and "
+                    "a release replaces snapshots and pointers.",
                     ChangeSetting(
                         "Remove the rule in the OCI console (Object Storage, the bucket, Retention rules), or name a "
                         "bucket without one before the first release",

@@ -1,4 +1,4 @@
-"""JSON objects in storage, which others may have written or damaged."""
+"""Read JSON objects from storage, where others may have written or damaged them."""
 
 from __future__ import annotations
 

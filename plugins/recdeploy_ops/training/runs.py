@@ -217,8 +217,8 @@ def _complete_new_users(
 ) -> None:
     """Verify the list for new users, or read it from the report, which is where the stock engine writes it.
 
-    If new users get the most popular items, these replace the list of a recipe that predicts ratings; others list them
-    by themselves.
+    If new users get the most popular items, these replace the list of a recipe that predicts ratings. Other recipes
+    list them anyway.
     """
     for sentence in new_users.describe():
         report(sentence)

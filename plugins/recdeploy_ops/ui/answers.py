@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from recdeploy_ops.ui.questions import App, Message, Receive, Send
 
 ROUTE = re.compile(r".*(/dags/[^/]+/dagRuns/[^/]+/taskInstances/[^/]+/-?\d+/hitlDetails)/?", re.DOTALL)
-# A lock by name of each database, and its end. They belong to the connection, so a killed server leaves none.
+# How each database takes and releases a named lock. It belongs to the connection, so a killed server leaves none.
 LOCKS = {
     "postgresql": ("SELECT pg_advisory_lock(:number)", "SELECT pg_advisory_unlock(:number)"),
     "mysql": ("SELECT GET_LOCK(:name, -1)", "SELECT RELEASE_LOCK(:name)"),
@@ -45,7 +45,7 @@ class OneAnswer:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Pass everything through; an answer waits until an earlier one to the same question has been handled."""
+        """Pass everything on; an answer first waits until an earlier one to the same question has been handled."""
         is_change = scope["type"] == "http" and scope["method"] == "PATCH"
         route = ROUTE.fullmatch(scope["path"]) if is_change else None
         if route is None:
@@ -86,7 +86,7 @@ def _run(connection: Connection, question: str, which: int) -> None:
     from sqlalchemy import text
 
     digest = hashlib.sha256(question.encode()).digest()
-    values = {"number": int.from_bytes(digest[:8], signed=True), "name": digest.hex()[:64]}
+    values = {"number": int.from_bytes(digest[:8], signed=True), "name": digest.hex()}
     statement = LOCKS[connection.dialect.name][which]
     used = {name: value for name, value in values.items() if f":{name}" in statement}
     connection.execute(text(statement), used)

@@ -30,24 +30,24 @@ NO_TAG = (
     "nothing was compared. Either production was deleted, or somebody has removed its tags, and the ledger may have "
     "been rewritten. Find out which in OCI's audit log; the DAG recommender_adopt shows what OCI has."
 )
-"""What it means when there should be a tag, and is none."""
+"""There should be a tag, and there is none."""
 
 
 def verify(
     store: Store, ledger: Ledger, open_tenancy: Callable[[], ReleaseContext], say: Callable[[str], None], nothing: str
 ) -> int:
-    """Say what is wrong with the ledger, or that nothing is, and return the exit code.
+    """Verify the ledger, say what was found, and return the exit code.
 
     Args:
         store: the storage root.
         ledger: in it.
         open_tenancy: opens what reads OCI's tags; its errors are said.
         say: shows a line to the person.
-        nothing: is said where there is no ledger.
+        nothing: what to say if there is no ledger.
 
     Returns:
-        0: whole and compared with a tag, or there is nothing yet that a tag could name; 1: damaged or missing; 2: the
-        entries are whole, but were not compared with a tag.
+        0: whole and compared with a tag, or nothing was in production yet, so that no tag exists; 1: damaged or
+        missing, or an entry has a wrong date; 2: the entries are whole, but were not compared with a tag.
     """
     faults = audit(store, tagged_heads={}, seal=ledger.seal)
     count = sum(1 for stored in store.list(LEDGER) if stored.key.endswith(".json"))
@@ -75,7 +75,7 @@ def _judge_tags(ledger: Ledger, tagged: list[str]) -> tuple[int, str]:
     """Return the exit code of a ledger without a fault, and a line on what it was compared with.
 
     Args:
-        ledger: whole, or not there.
+        ledger: whole or empty.
         tagged: the resources in OCI whose tags agree with it.
     """
     if tagged:
@@ -93,5 +93,5 @@ def _describe_whole(ledger: Ledger) -> str:
     if ledger.seal is None and signed:
         return f"{whole}. {signed} of them are signed, but the signatures were not checked: the settings name no key."
     if ledger.seal is None:
-        return f"{whole}. They are not signed: whoever can write to the storage can append one (docs/security.md)."
+        return f"{whole}. They are not signed: anyone who can write to the storage can append one (docs/security.md)."
     return f"{whole}, and {signed} of them have a valid signature."

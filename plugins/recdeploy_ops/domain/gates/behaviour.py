@@ -40,8 +40,8 @@ TOO_LITTLE = "there is too little evidence to tell this from chance: look at the
 class EaseBounds(Thresholds):
     """Bounds of EASE, from its own weeks. `ListThresholds` says what each bounds.
 
-    It has the same lists as its twin, to the last item. Where its choice of the regularization moves, its lists spread
-    more or less over the catalogue than in the week before.
+    EASE gives the same lists as its twin, to the last item. When it chooses another regularization than the week
+    before, its lists spread more or less over the catalogue.
 
     Attributes:
         disagreement: with its twin.
