@@ -54,7 +54,7 @@ class Cloud:
 
     def __init__(self, ready: Mapping[str, Any]) -> None:
         self.url = str(ready["url"]).rstrip("/")
-        self.control_token = str(ready.get("token", ""))  # an emulator of an earlier version has none
+        self.control_token = str(ready["token"])
         self.compartment = str(ready["compartment_id"])
         self._config = oci.config.from_file(ready["config_file"])
         options: dict[str, Any] = {

@@ -219,6 +219,7 @@ class Disk:
 
     def __init__(self, data_dir: Path) -> None:
         """Look at what is there now."""
+        self.uri = data_dir.as_uri()
         with closing(sqlite3.connect(data_dir / "state.sqlite")) as database:
             rows = database.execute("SELECT name, body FROM objects ORDER BY name").fetchall()
         self._objects = {name.removeprefix(PREFIX): json.loads(body) for name, body in rows}

@@ -59,4 +59,3 @@ def test_another_question_does_not_wait_and_a_lost_server_leaves_no_lock(engine:
         one.invalidate()  # its connection ends, as if the server had been killed
         take_lock(two, QUESTION)
         release_lock(two, QUESTION)
-        release_lock(two, OTHER)

@@ -277,9 +277,9 @@ class TestWrongOrder:
 
 def test_a_failed_test_deployment_is_an_error_that_quotes_oci(cells, emulator):
     cells.until_saved()
-    emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Out of host capacity")
+    emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Failed to pull the image")
 
-    with pytest.raises(DeploymentFailedError, match=r"^Test deployment failed(?s:.)*Out of host capacity"):
+    with pytest.raises(DeploymentFailedError, match=r"^Test deployment failed(?s:.)*Failed to pull the image"):
         cells.deploy()
 
     assert cells.deploy().lifecycle_state == "ACTIVE"

@@ -320,9 +320,9 @@ def test_a_retrained_artifact_of_a_registered_version_gets_a_new_number(context,
 def test_a_test_deployment_that_fails_quotes_oci_and_is_deleted(context, run, emulator):
     first = run("run-1")
     first.register()
-    emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Out of host capacity")
+    emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Failed to pull the image")
 
-    with pytest.raises(DeploymentFailedError, match="Out of host capacity"):
+    with pytest.raises(DeploymentFailedError, match="Failed to pull the image"):
         first.test()
     first.close()
     assert living(context) == []

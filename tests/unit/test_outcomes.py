@@ -32,6 +32,7 @@ def contradiction(states, *events):
         ({"plan_rollback": "success", "roll_back": "skipped"}, Outcome.REJECTED),
         ({"plan_release": "skipped", "promote": "skipped"}, Outcome.FAILED),
         ({**ALL, "bake": "failed"}, Outcome.FAILED),
+        ({**ALL, "close_release": "failed"}, Outcome.PROMOTED),
         ({**ALL, "extract": "failed", "promote": "upstream_failed"}, Outcome.FAILED),
     ],
 )
@@ -47,6 +48,7 @@ def test_a_run_that_ended_as_its_tasks_say_or_failed_anyway_is_left_alone(states
         (ALL, Outcome.REJECTED, "the task promote as successful.*ended as rejected"),
         (ALL, Outcome.INTERRUPTED, "the task promote as successful.*ended as interrupted"),
         (REJECTED, Outcome.FAILED, "the task reject as successful.*ended as failed"),
+        ({**ALL, "close_release": "failed"}, Outcome.FAILED, "the task promote as successful.*ended as failed"),
         (BACK, Outcome.FAILED, "the task roll_back as successful.*ended as failed"),
         (BACK, Outcome.INTERRUPTED, "the task roll_back as successful.*ended as interrupted"),
     ],
@@ -61,6 +63,10 @@ def test_a_task_that_was_marked_as_successful_is_named(states, outcome, says):
 
 def test_a_release_that_is_still_open_is_a_contradiction_too():
     assert "the release of v1 has not ended" in contradiction(ALL, opened())
+
+
+def test_what_a_failed_teardown_has_not_closed_is_not_judged():
+    assert contradiction({**ALL, "close_release": "failed"}, opened()) is None
 
 
 def test_what_production_serves_is_said():

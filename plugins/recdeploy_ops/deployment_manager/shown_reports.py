@@ -12,6 +12,7 @@ from recdeploy_ops.deployment_manager.backup_lists import LOCAL
 from recdeploy_ops.domain.errors import CellOrderError
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.evaluation.pages import clean
+from recdeploy_ops.evaluation.stored_reports import require_report
 from recdeploy_ops.storage.documents import read_object
 
 if TYPE_CHECKING:
@@ -59,15 +60,15 @@ def read_shown_report(context: ReleaseContext, release: Release | None) -> Shown
     Raises:
         CellOrderError: nothing was judged yet that has a report.
         KeyNotFoundError: the report was deleted.
-        IntegrityError: it is not a JSON object.
+        IntegrityError: it is not a report.
     """
     key = find_page_key(release) if release else None
     if key is None:
         raise CellOrderError("No report exists yet: Cell 11 writes it, or an earlier cell whose gate says FAIL.")
-    report = read_object(context.store, f"{key.removesuffix('.html')}.json")
+    report = require_report(read_object(context.store, f"{key.removesuffix('.html')}.json"), key)
     return ShownReport(
         verdict=Verdict(report["verdict"]),
-        headline=report["headline"],
+        headline=str(report.get("headline", "")),
         reasons=tuple(
             f"{finding['verdict']} {finding['gate']}: {clean(finding['message'])}"
             for finding in report["findings"]

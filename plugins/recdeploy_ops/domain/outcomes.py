@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FAILED_STATES = frozenset({"failed", "upstream_failed"})
 SUCCESS = "success"
+TEARDOWN = "close_release"
 # How a release ends if this task really succeeded. A rollback can preempt any release.
 CLAIMS = {
     "promote": {ReleaseOutcome.PROMOTED, ReleaseOutcome.PREEMPTED},
@@ -21,15 +22,22 @@ CLAIMS = {
 }
 
 
+def has_failed(states: Mapping[str, str | None]) -> bool:
+    """Return whether a task has failed whose failure fails the run: any but the teardown."""
+    return any(state in FAILED_STATES for task, state in states.items() if task != TEARDOWN)
+
+
 def find_contradiction(state: LedgerState, release: Release, states: Mapping[str, str | None]) -> str | None:
     """Return how the release differs from what the run's tasks say; None if it does not, or if a task failed.
+
+    A teardown that failed does not fail the run. What it has not closed is not judged: housekeeping closes it.
 
     Args:
         state: of the ledger.
         release: of the run.
         states: of the run's tasks in Airflow, by their ids.
     """
-    if FAILED_STATES & set(states.values()):
+    if has_failed(states) or (states.get(TEARDOWN) in FAILED_STATES and release.outcome is None):
         return None
     claimed = [task for task in CLAIMS if states.get(task) == SUCCESS]
     if not claimed or release.outcome in CLAIMS[claimed[0]]:

@@ -23,6 +23,11 @@ METHOD = "hmac-sha256:"
 LEAST_CHARACTERS = 32  # as many as `openssl rand -hex 16` prints
 UNSIGNED_SETTING = "signing.unsigned_entries"
 CONNECTION_SETTING = "signing.connection"
+OLDER = ChangeSetting(
+    "If the ledger is older than its key, and verify agreed with the tags, name its newest entry from before the key "
+    "(make history)",
+    setting=UNSIGNED_SETTING,
+)
 FORGED = Remedy("Find out who may write to the storage; the DAG recommender_adopt rebuilds the ledger from OCI")
 
 
@@ -63,7 +68,7 @@ class Seal:
             if entry.signature is None:
                 raise IntegrityError(
                     f"Ledger entry {entry.seq} ({entry.type}) is not signed: it was written without the ledger's key.",
-                    FORGED if is_signed_before else _remedy_of_unsigned(entry.seq),
+                    FORGED if is_signed_before else OLDER,
                 )
             expected = (_signature(entry, key) for key in (self.key, *self.former_keys))
             # As bytes: text outside ASCII cannot be compared in constant time.
@@ -121,10 +126,3 @@ def require_unsigned(newest: Entry | None) -> None:
 
 def _signature(entry: Entry, key: bytes) -> str:
     return METHOD + hmac.new(key, replace(entry, signature=None).encode(), hashlib.sha256).hexdigest()
-
-
-def _remedy_of_unsigned(seq: int) -> Remedy:
-    return ChangeSetting(
-        f"If that is the last entry from before the ledger was signed, and verify agreed with the tags then, say {seq}",
-        setting=UNSIGNED_SETTING,
-    )

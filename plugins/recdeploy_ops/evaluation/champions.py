@@ -130,4 +130,5 @@ def _read_floor(context: ReleaseContext, evaluated: CandidateEvaluated | None) -
         twins = read_report(context.store, evaluated).get("details", {}).get("twins")
     except (KeyNotFoundError, IntegrityError):
         return None
-    return float(twins["floor"]) if twins else None
+    floor = twins.get("floor") if isinstance(twins, dict) else None
+    return float(floor) if isinstance(floor, int | float) else None

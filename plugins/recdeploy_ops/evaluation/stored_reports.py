@@ -20,10 +20,23 @@ def read_report(store: Store, event: GateEvent) -> dict[str, Any]:
         KeyNotFoundError: it was deleted.
         IntegrityError: it is not a report.
     """
-    report = read_object(store, event.report)
+    return require_report(read_object(store, event.report), f"{store.uri}/{event.report}")
+
+
+def require_report(report: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a report that has what its readers need.
+
+    Args:
+        report: as it is stored.
+        name: of its file, for the error.
+
+    Raises:
+        IntegrityError: it is not a report.
+    """
     findings, details = report.get("findings"), report.get("details", {})
-    if not (isinstance(findings, list) and all(map(_is_finding, findings)) and isinstance(details, dict)):
-        raise IntegrityError(f"{store.uri}/{event.report} is not the report of a gate.")
+    is_judged = report.get("verdict") in set(Verdict) and isinstance(findings, list) and all(map(_is_finding, findings))
+    if not (is_judged and isinstance(details, dict)):
+        raise IntegrityError(f"{name} is not the report of a gate.")
     return report
 
 

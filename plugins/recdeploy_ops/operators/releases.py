@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, Ai
 
 from recdeploy_ops.domain.codec import escaped, to_plain
 from recdeploy_ops.domain.errors import GateFailedError, LockHeldError
+from recdeploy_ops.domain.outcomes import has_failed
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams, read_params
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.operators.links import ConsoleLink, PageLink
@@ -19,6 +20,7 @@ from recdeploy_ops.operators.report_links import ReportLink
 from recdeploy_ops.rollout.locks import Opening, has_lease_ended, require_lease_over
 
 if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
     from airflow.sdk.definitions.context import Context
 
     from recdeploy_ops.context import ReleaseContext
@@ -187,12 +189,16 @@ class ConfirmOutcomeOperator(ReleaseStepOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"trigger_rule": TriggerRule.ALL_DONE, **kwargs})
 
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Compare the tasks with the ledger, unless the run fails anyway."""
+        if has_failed(_states_of_others(self, context)):
+            self.log.info("A task has failed, and with it this run: there is nothing to confirm.")
+            return {}
+        return super().execute(context)
+
     def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:  # noqa: ARG002 - as its base
         """Return the states of the run's other tasks."""
-        task_instance: Any = context["ti"]
-        run_id = context["run_id"]
-        states = task_instance.get_task_states(task_instance.dag_id, run_ids=[run_id]).get(run_id, {})
-        return {"states": {task: state for task, state in states.items() if task != self.task_id}}
+        return {"states": _states_of_others(self, context)}
 
 
 class PlanRollbackOperator(ReleaseStepOperator):
@@ -219,6 +225,14 @@ class RollBackOperator(DeploymentOperator):
     may_change_production = True
     afterwards = "The task close_release continues: it restores the champion"
     ui_color = "#dff0d8"
+
+
+def _states_of_others(operator: BaseOperator, context: Context) -> dict[str, str | None]:
+    """Return the states of the run's other tasks, by their ids."""
+    task_instance: Any = context["ti"]
+    run_id = context["run_id"]
+    states = task_instance.get_task_states(task_instance.dag_id, run_ids=[run_id]).get(run_id, {})
+    return {task: state for task, state in states.items() if task != operator.task_id}
 
 
 def name_requester(run: Any) -> str | None:

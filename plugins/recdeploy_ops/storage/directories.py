@@ -193,7 +193,10 @@ class DirectoryStore:
         """Make a folder and those between the root and it; a root that exists keeps its mode."""
         if folder.is_dir():
             return
-        self._root.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._root.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as err:  # a file is in its place
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), err.filename) from err
         between = folder.relative_to(self._root).parts
         for depth in range(len(between) + 1):
             self._root.joinpath(*between[:depth]).mkdir(FOLDER_MODE, exist_ok=True)

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from recdeploy_ops.ui.questions import App, Message, Receive, Send
 
 ROUTE = re.compile(r".*(/dags/[^/]+/dagRuns/[^/]+/taskInstances/[^/]+/-?\d+/hitlDetails)/?", re.DOTALL)
-# How each database takes and releases a named lock. It belongs to the connection, so a killed server leaves none.
+# How each database takes and releases a named lock; PostgreSQL's ends with the transaction, so that it also works
+# where a pool lends connections for a transaction only. A killed server leaves none.
 LOCKS = {
-    "postgresql": ("SELECT pg_advisory_lock(:number)", "SELECT pg_advisory_unlock(:number)"),
+    "postgresql": ("SELECT pg_advisory_xact_lock(:number)", ""),
     "mysql": ("SELECT GET_LOCK(:name, -1)", "SELECT RELEASE_LOCK(:name)"),
 }
 
@@ -73,21 +74,22 @@ async def _locked_in_database(question: str) -> AsyncIterator[None]:
 
 
 def take_lock(connection: Connection, question: str) -> None:
-    """Wait until no other connection has the lock of a question, and take it."""
-    _run(connection, question, 0)
+    """Wait until no other connection has the lock of a question, and take it; the transaction stays open."""
+    _run(connection, question, LOCKS[connection.dialect.name][0])
 
 
 def release_lock(connection: Connection, question: str) -> None:
-    """Release the lock of a question."""
-    _run(connection, question, 1)
+    """Release the lock of a question, and end the transaction."""
+    release = LOCKS[connection.dialect.name][1]
+    if release:
+        _run(connection, question, release)
+    connection.rollback()
 
 
-def _run(connection: Connection, question: str, which: int) -> None:
+def _run(connection: Connection, question: str, statement: str) -> None:
     from sqlalchemy import text
 
     digest = hashlib.sha256(question.encode()).digest()
     values = {"number": int.from_bytes(digest[:8], signed=True), "name": digest.hex()}
-    statement = LOCKS[connection.dialect.name][which]
     used = {name: value for name, value in values.items() if f":{name}" in statement}
     connection.execute(text(statement), used)
-    connection.commit()
