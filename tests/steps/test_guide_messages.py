@@ -27,7 +27,7 @@ class AirflowSteps:
     def failing_test(self):
         first = self.run("run-1")
         first.register()
-        self.emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Out of host capacity")
+        self.emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Failed to pull the image")
         first.test()
 
     def promotion_without_test(self):
