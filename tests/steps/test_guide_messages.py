@@ -77,7 +77,7 @@ class NotebookCells:
 
     def failing_test(self):
         self.cells.until_saved()
-        self.emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Out of host capacity")
+        self.emulator.fail_next("CreateModelDeployment", kind="work_request_failed", message="Failed to pull the image")
         self.cells.deploy()
 
     def promotion_without_test(self):
