@@ -13,6 +13,7 @@ import json
 import resource
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from recdeploy_ops.training.gate_models import Side
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from recdeploy_ops.evaluation.champion_sides import ChampionSide
     from recdeploy_ops.settings import Settings
 
 # At this size docs/gates.md advises three trainings of each side; backtests list 20,000 sampled users at every size.
@@ -96,32 +98,37 @@ def _measure_trainings(where: str) -> dict[str, Any]:
     folder, settings = Path(name), _settings(int(seeds))
     recipe = settings.training.model_dump(mode="json")
     sides = {side: Side(folder / side, recipe) for side in ("candidate", "champion")}
-    for work in ("work-champion", "work-candidate"):
-        (folder / work).mkdir()
+    (folder / "work-champion").mkdir()
     champion, champion_cpu = _timed(
         lambda: train_champion_side(folder / "work-champion", sides["champion"], settings, seed=SEED, report=_ignore)
     )
-    compared, candidate_cpu = _timed(
-        lambda: train_comparison(
-            folder / "work-candidate",
-            sides["candidate"],
-            champion,
-            settings,
-            top_k=TOP_K,
-            seed=SEED,
-            why="",
-            report=_ignore,
-        )
+    compare = partial(_compare, folder, sides["candidate"], champion, settings)
+    users, candidate_cpu = compare("none")
+    _, all_cpu = compare(settings.training.challenger)
+    return {
+        "seeds": settings.gates.quality.seeds,
+        "asked_users": users,
+        "champion_cpu": round(champion_cpu, 2),
+        "candidate_cpu": round(candidate_cpu, 2),
+        "challenger": settings.training.challenger,
+        "challenger_cpu": round(all_cpu - candidate_cpu, 2),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
+    }
+
+
+def _compare(
+    folder: Path, candidate: Side, champion: ChampionSide, settings: Settings, challenger: str
+) -> tuple[int, float]:
+    """Train a release's models with this challenger; return how many users were asked, and the CPU seconds."""
+    own = settings.model_copy(update={"training": settings.training.model_copy(update={"challenger": challenger})})
+    work = folder / f"work-{challenger}"
+    work.mkdir()
+    compared, cpu = _timed(
+        lambda: train_comparison(work, candidate, champion, own, top_k=TOP_K, seed=SEED, why="", report=_ignore)
     )
     if compared.quality is None:
         raise RuntimeError(f"The backtest was not made: {compared.why}")
-    return {
-        "seeds": settings.gates.quality.seeds,
-        "asked_users": compared.quality.users,
-        "champion_cpu": round(champion_cpu, 2),
-        "candidate_cpu": round(candidate_cpu, 2),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
-    }
+    return compared.quality.users, cpu
 
 
 def _settings(seeds: int) -> Settings:

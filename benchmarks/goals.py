@@ -88,6 +88,7 @@ def _gates_rows(figures: dict[str, Any], size: str) -> list[Row]:
     seeds, most = figures["seeds"], f"< {GATES_CPU[size]} s"
     return [
         (f"{data}: {2 + seeds} trainings of a release for the gates, CPU", f"{figures['candidate_cpu']:.1f} s", most),
+        (f"{data}: the challenger {figures['challenger']}, CPU", f"{figures['challenger_cpu']:.1f} s", ""),
         (f"{data}: {seeds} trainings after a promotion, CPU", f"{figures['champion_cpu']:.1f} s", most),
         (f"{data}: peak memory of these", f"{figures['peak_mb']:.0f} MB", ""),
     ]

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from benchmarks.processes import peak_mb, run_part
 from benchmarks.training_data import COLUMNS, TOP_K, Shape, generate
 from include.training.memory import Size
+from include.training.ndcg import discounts, normalize
 from include.training.recipes import Task, trainer_of
 from include.training.scoring import usable_cpus
 from include.training.tables import read_interactions
@@ -185,12 +186,12 @@ def _rank(model: dict[str, Any], seed: int, train: pd.DataFrame, test: pd.DataFr
     relevant = set(zip(test[COLUMNS[0]], test[COLUMNS[1]], strict=True))
     listed = zip(asked[lists.users], catalogue[lists.items], strict=True)
     ranks = np.arange(len(lists.users)) - np.searchsorted(lists.users, lists.users)
-    discounts = 1 / np.log2(np.arange(2, TOP_K + 2))
-    gains = np.bincount(lists.users, [(pair in relevant) for pair in listed] * discounts[ranks], len(asked))
-    counts = test[COLUMNS[0]].value_counts().reindex(asked).to_numpy().clip(max=TOP_K)
+    is_hit = np.array([pair in relevant for pair in listed])
+    gains = np.bincount(lists.users, np.where(is_hit, discounts(TOP_K)[ranks], 0.0), len(asked))
+    counts = test[COLUMNS[0]].value_counts().reindex(asked).to_numpy(np.int64)
     matrix = np.full((len(asked), TOP_K), -1, np.int32)
     matrix[lists.users, ranks] = lists.items
-    return Run(float(np.mean(gains / np.cumsum(discounts)[counts - 1])), seconds, matrix)
+    return Run(float(np.mean(normalize(gains, counts, TOP_K))), seconds, matrix)
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from scipy import sparse
 from include.training.ease import gram_matrix, solve
 from include.training.evidence import Evidence
 from include.training.evidence_scoring import EvidenceScorer
+from include.training.ndcg import discounts, normalize
 from include.training.scoring import usable_cpus
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _filtered(matrix: Any, is_kept: NDArray[np.bool_]) -> Any:
 def _ndcg(
     users: NDArray[np.int32], items: NDArray[np.int64], rows: NDArray[np.int32], held_out: Any, asked: NDArray[np.int32]
 ) -> float:
-    """Return the mean NDCG of lists, with binary relevance and the discount ``1 / log2(rank + 1)``.
+    """Return the mean NDCG of lists.
 
     Args:
         users: of each listed item.
@@ -130,7 +131,5 @@ def _ndcg(
     width = held_out.shape[1]
     is_hit = np.isin(users.astype(np.int64) * width + items, owners * width + held_out.indices)
     ranks = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    discounts = 1 / np.log2(np.arange(2, PLACES + 2))
-    gains = np.bincount(rows, np.where(is_hit, discounts[ranks], 0), minlength=len(asked))
-    relevant = np.minimum(np.diff(held_out.indptr)[asked], PLACES)
-    return float(np.mean(gains / np.cumsum(discounts)[relevant - 1]))
+    gains = np.bincount(rows, np.where(is_hit, discounts(PLACES)[ranks], 0), minlength=len(asked))
+    return float(np.mean(normalize(gains, np.diff(held_out.indptr)[asked], PLACES)))

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from include.training.learning import learn
+from include.training.ndcg import discounts, normalize
 from include.training.progress import tell
 from include.training.scoring import Scorer
 
@@ -95,18 +96,17 @@ def _columns_of(ratings: Ratings, catalogue: pd.Index[Any]) -> NDArray[np.int64]
 def _score(
     ratings: Ratings, columns: NDArray[np.int64], users: NDArray[np.int32], listed: NDArray[Any], top_k: int
 ) -> Floats:
-    """Return the NDCG of one list for each user: relevance is binary, the discount ``1 / log2(rank + 1)``."""
+    """Return the NDCG of one list for each user."""
     numbers = np.full(len(ratings.user_ids), -1, np.int64)
     numbers[users] = np.arange(len(users))
     owners, taken = numbers[ratings.users], columns[ratings.items]
     rows = np.flatnonzero((owners >= 0) & (taken >= 0))
     width = int(columns.max()) + 1
     owners, taken = np.divmod(np.unique(owners[rows] * width + taken[rows]), width)
-    discounts = 1 / np.log2(np.arange(2, top_k + 2))
     gains = np.zeros(max(width, int(listed.max(initial=-1)) + 1))
-    gains[listed] = discounts[: len(listed)]
-    relevant = np.minimum(np.bincount(owners, minlength=len(users)), top_k)
-    return np.asarray(np.bincount(owners, gains[taken], len(users)) / np.cumsum(discounts)[relevant - 1])
+    gains[listed] = discounts(top_k)[: len(listed)]
+    hits = np.bincount(owners, gains[taken], len(users))
+    return normalize(hits, np.bincount(owners, minlength=len(users)), top_k)
 
 
 def _compare(operator: Floats, popularity: Floats) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from recdeploy_ops.training import gate_models
 SMALL = QualityThresholds(fewest_interactions=2, held_out_share=0.5, seeds=3)
 RECIPE = {"engine": "exact", "refit": False, "factors": 5, "epochs": 2, "learning_rate": 0.01, "regularization": 0.02}
 INPUTS = {"top_k": 2, "seed": 42, "model": RECIPE}
-TWINS = 2
+TWINS, POPULAR = 2, 1  # the most popular items, which the recipe is shown beside
 BACKTESTS = f"{run_prefix('run-1', 'backtests')}/"
 
 
@@ -82,7 +82,7 @@ def test_the_release_after_housekeeping_trains_only_the_candidates_side(champion
 
     used = evaluate(run)["quality"]
 
-    assert trained() == [TWINS + SMALL.seeds]
+    assert trained() == [TWINS + POPULAR + SMALL.seeds]
     assert used["candidate_trainings"] == SMALL.seeds
     assert event_types(champion, "housekeeping") == ["champion_backtested"]
     assert "champion_backtested" not in event_types(champion, "run-2")
@@ -100,20 +100,20 @@ def test_a_side_that_is_gone_is_trained_again_and_gives_the_same_numbers(champio
     assert evaluate(run, "run-3")["quality"] == used
 
     assert "is gone" in caplog.text
-    assert trained() == [SMALL.seeds, TWINS + SMALL.seeds]
+    assert trained() == [SMALL.seeds, TWINS + POPULAR + SMALL.seeds]
     open_side(champion)
 
 
 def test_a_release_that_trains_the_champions_side_stores_it_for_the_next(champion, run, trained, caplog):
     own = evaluate(run)["quality"]
     assert "trained by this release: it was not trained before." in caplog.text
-    assert trained() == [SMALL.seeds, TWINS + SMALL.seeds]
+    assert trained() == [SMALL.seeds, TWINS + POPULAR + SMALL.seeds]
     assert "champion_backtested" in event_types(champion, "run-2")
     run("run-2").close()
 
     assert tidy_up(champion) == {"left": []}
     assert evaluate(run, "run-3")["quality"] == own
-    assert trained() == [TWINS + SMALL.seeds]
+    assert trained() == [TWINS + POPULAR + SMALL.seeds]
 
 
 def test_a_changed_setting_of_the_backtest_trains_it_again(champion, run, trained, caplog):
@@ -127,7 +127,7 @@ def test_a_changed_setting_of_the_backtest_trains_it_again(champion, run, traine
     candidate.make()
 
     assert "changed since it was trained: backtest." in caplog.text
-    assert trained() == [2, TWINS + 2]
+    assert trained() == [2, TWINS + POPULAR + 2]
 
 
 def test_what_only_judges_the_backtest_does_not_train_it_again(champion, trained):
@@ -149,7 +149,7 @@ def test_a_damaged_side_is_trained_again_and_replaced(champion, run, trained, ca
     evaluate(run)
 
     assert "the stored one cannot be used: " in caplog.text
-    assert trained() == [SMALL.seeds, TWINS + SMALL.seeds]
+    assert trained() == [SMALL.seeds, TWINS + POPULAR + SMALL.seeds]
     open_side(champion)
     assert champion.refresh().backtests[1] == before
 
@@ -166,7 +166,7 @@ def test_a_side_that_holds_out_other_rows_is_trained_again(champion, run, traine
     evaluate(run)
 
     assert "other interactions are held out now." in caplog.text
-    assert trained() == [SMALL.seeds, TWINS + SMALL.seeds]
+    assert trained() == [SMALL.seeds, TWINS + POPULAR + SMALL.seeds]
     after = champion.refresh().backtests[1]
     assert (after.inputs, after.prefix == before.prefix) == (before.inputs, False)
 
@@ -202,7 +202,7 @@ def test_a_failed_training_is_an_error_in_the_log_and_the_release_trains_it_itse
     trained()
 
     evaluate(run)
-    assert trained() == [SMALL.seeds, TWINS + SMALL.seeds]
+    assert trained() == [SMALL.seeds, TWINS + POPULAR + SMALL.seeds]
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left"), StorageUnavailableError("no answer")], ids=str)

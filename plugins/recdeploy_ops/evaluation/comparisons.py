@@ -109,11 +109,15 @@ def train_comparison(
             why = f"no user of the champion's extract has {bounds.fewest_interactions} interactions"
         return Comparison([trained.lists[model.name] for model in models], None, why, time.monotonic() - started)
     models += plan_models(CANDIDATE, seed, recipe.trainings(bounds.seeds), backtest.depth)
-    pairs = backtest.held_out.pairs
-    trained = train_gate_models(work, {CANDIDATE: candidate}, models, pairs, settings=settings, report=report)
+    popular = Side(candidate.extract, {"recipe": POPULARITY, "implicit": settings.source.implicit})
+    sides = {CANDIDATE: candidate, POPULARITY: popular}
+    models.append(GateModel(POPULARITY, POPULARITY, seed, backtest.depth, is_backtest=True))
+    trained = train_gate_models(work, sides, models, backtest.held_out.pairs, settings=settings, report=report)
     twins = [trained.lists[model.name] for model in models if not model.is_backtest]
     own = lists_of(trained, models, CANDIDATE, backtest.held_out)
-    rankings = _rank(work / CHALLENGER, candidate, own, backtest, settings, seed, report)
+    others = {POPULARITY: lists_of(trained, models, POPULARITY, backtest.held_out)[0]}
+    configured = (recipe.name, own)
+    rankings = _rank(work / CHALLENGER, configured, others, candidate.extract, backtest, settings, seed, report)
     quality = None
     if champion:
         baselines = (backtest.random, backtest.popularity)
@@ -128,31 +132,31 @@ def _plan_own(candidate: Side, settings: Settings) -> Backtest:
 
 def _rank(
     work: Path,
-    candidate: Side,
-    own: list[Matrix],
+    configured: tuple[str, list[Matrix]],
+    others: Mapping[str, Matrix],
+    extract: Path,
     backtest: Backtest,
     settings: Settings,
     seed: int,
     report: Callable[[str], None],
 ) -> Rankings:
-    """Return the configured recipe beside a challenger and the most popular items, which are trained here.
+    """Return the configured recipe beside others and a challenger, which is trained here, in a process of its own.
 
-    They are for information: if they cannot be trained, that is what is said.
+    The challenger is for information: if it cannot be trained, that is what is said.
     """
-    configured, challenger = recipe_of(candidate.recipe).name, settings.training.challenger
-    sides = {POPULARITY: Side(candidate.extract, {"recipe": POPULARITY, "implicit": settings.source.implicit})}
-    if challenger not in {"none", configured}:
+    challenger: str = settings.training.challenger
+    lists, why = dict(others), ""
+    if challenger not in {"none", configured[0]}:
         model = {**settings.model_of(challenger), "most_minutes": settings.training.challenger_minutes}
-        sides[challenger] = Side(candidate.extract, model)
-    models = [GateModel(name, name, seed, backtest.depth, is_backtest=True) for name in sides]
-    work.mkdir()
-    lists, why = {}, ""
-    try:
-        trained = train_gate_models(
-            work, sides, models, backtest.held_out.pairs, settings=settings, report=report, purpose="to compare with"
-        )
-        lists = {name: lists_of(trained, models, name, backtest.held_out)[0] for name in sides}
-    except TrainingFailedError as err:
-        why = str(err).splitlines()[-1].strip().rstrip(".")
-        report(f"The recipe is not compared with others: {why}.")
-    return rank_recipes((configured, own), lists, backtest.held_out, backtest.random, why)
+        models = [GateModel(challenger, challenger, seed, backtest.depth, is_backtest=True)]
+        sides, pairs = {challenger: Side(extract, model)}, backtest.held_out.pairs
+        work.mkdir()
+        try:
+            trained = train_gate_models(
+                work, sides, models, pairs, settings=settings, report=report, purpose="to compare with"
+            )
+            lists |= {challenger: lists_of(trained, models, challenger, backtest.held_out)[0]}
+        except TrainingFailedError as err:
+            why = str(err).splitlines()[-1].strip().rstrip(".")
+            report(f"The recipe is not compared with {challenger}: {why}.")
+    return rank_recipes(configured, lists, backtest.held_out, backtest.random, why)
