@@ -225,6 +225,17 @@ def test_the_money_is_shown_where_a_price_is_configured(context, released):
     assert saving.endswith("EUR a month.")
 
 
+def test_a_lost_answer_to_the_deletion_of_a_model_is_not_a_refusal(context, released, emulator):
+    released(3)
+    model_id = context.refresh().versions[1].model_id
+    emulator.fail_next("DeleteModel", "drop_after")  # the SDK sends it again, and OCI answers 404
+
+    tidy_up(later(context, AFTER_THE_LEASE, **PRUNE_NOW))
+
+    assert [call["status"] for call in emulator.calls("DeleteModel")] == [None, 404]
+    assert context.catalog.get(model_id).is_deleted
+
+
 @pytest.mark.more
 def test_after_any_lost_call_nothing_outlives_its_lease_and_the_next_run_ends_the_same(
     context, released, emulator, run, keep_start, no_retries

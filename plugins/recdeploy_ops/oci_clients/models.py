@@ -177,13 +177,20 @@ class ModelCatalog:
         Returns:
             False if its tags have changed: it is another model now, and stays.
         """
+        import oci.exceptions
+
         with calling(f"delete the model {model_id}"):
             answer = self._client.get_model(model_id)
             if answer.data.lifecycle_state == "DELETED":
                 return True
             if not tags.items() <= (answer.data.freeform_tags or {}).items():
                 return False
-            self._client.delete_model(model_id, if_match=answer.headers.get("etag"))
+            try:
+                self._client.delete_model(model_id, if_match=answer.headers.get("etag"))
+            except oci.exceptions.ServiceError as err:
+                # The SDK sends a request again whose answer was lost: then the model is gone already.
+                if err.status != 404 or self._client.get_model(model_id).data.lifecycle_state != "DELETED":
+                    raise
             return True
 
     def download_artifact(self, model_id: str, path: Path) -> None:
