@@ -44,7 +44,7 @@ with DAG(
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=8,  # the release lock lets one run work; another run says at once who holds it, and is not queued
     tags=["recommender"],
     default_args=task_defaults(SETTINGS_NAME),
     params={

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-TOKEN_HEADER = "x-emulator-token"  # noqa: S105 - a header's name
+ORDER_HEADER = "x-emulator-token"
 CONTROL = "/_emulator"
 HEALTH = f"{CONTROL}/health"
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -45,9 +45,9 @@ class Guard:
             return f"The emulator is not the host {', '.join(hosts)!r}."
         path = scope["path"]
         if path != HEALTH and (path == CONTROL or path.startswith(f"{CONTROL}/")):
-            given = headers.get(TOKEN_HEADER, "")
+            given = headers.get(ORDER_HEADER, "")
             if not secrets.compare_digest(given.encode(), self._token.encode()):
-                return f"Orders need the header {TOKEN_HEADER} with the token of the ready file."
+                return f"Orders need the header {ORDER_HEADER} with the token of the ready file."
         return ""
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from oci_emulator.guards import TOKEN_HEADER
+from oci_emulator.guards import ORDER_HEADER
 
 # Generous: an ended process is noticed at once, and on a busy machine everything is late.
 START_SECONDS = 300.0
@@ -156,7 +156,7 @@ class RunningEmulator:
             f"{self.url}/_emulator/{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"content-type": "application/json", TOKEN_HEADER: self.token},
+            headers={"content-type": "application/json", ORDER_HEADER: self.token},
         )
         try:
             with urllib.request.urlopen(request, timeout=ORDER_SECONDS) as response:  # noqa: S310 - always http

@@ -33,7 +33,7 @@ from demo.releases import ReleaseRun, last_error
 from demo.scheduler_log import PARKED
 from demo.services import Services
 from demo.store import write_store
-from oci_emulator.guards import TOKEN_HEADER
+from oci_emulator.guards import ORDER_HEADER
 from recdeploy_ops.context import ReleaseContext, open_context, utc_now
 from recdeploy_ops.domain.events import Event, EventType, ModelTrained
 from recdeploy_ops.ledger.ledger import Ledger
@@ -428,7 +428,7 @@ class Installation:
 
     def _control(self, method: str, path: str, **sent: Any) -> Any:
         """Give an order to the emulator's control plane, and return its answer."""
-        url, headers = f"{self.cloud.url}/_emulator/{path}", {TOKEN_HEADER: self.cloud.control_token}
+        url, headers = f"{self.cloud.url}/_emulator/{path}", {ORDER_HEADER: self.cloud.control_token}
         return httpx.request(method, url, headers=headers, trust_env=False, **sent).raise_for_status().json()
 
     def airflow_processes(self) -> list[psutil.Process]:

@@ -76,7 +76,9 @@ ERRORS = [
 ]
 DEADLINE = datetime(2026, 11, 23, 12, tzinfo=UTC)
 RELEASE = SimpleNamespace(
-    settings=SimpleNamespace(release=SimpleNamespace(poll_seconds=3), serving=SimpleNamespace(size=NO_REQUEST)),
+    settings=SimpleNamespace(
+        release=SimpleNamespace(poll_seconds=3, approve_rollbacks=False), serving=SimpleNamespace(size=NO_REQUEST)
+    ),
     now=lambda: DEADLINE - timedelta(hours=1),
     deployments="the deployments",
     state=SimpleNamespace(production=None),
@@ -319,6 +321,22 @@ def test_the_outcome_is_compared_with_the_states_of_the_other_tasks(monkeypatch:
     operator_of("confirm_outcome").execute(context_of())
 
     assert [kwargs for *_, kwargs in calls] == [{"states": {"promote": "success"}}]
+
+
+def test_a_rollback_without_an_approval_is_refused_where_the_settings_demand_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = step(monkeypatch, "plan_rollback", {"version": 1})
+    demanding = SimpleNamespace(**{**vars(RELEASE.settings.release), "approve_rollbacks": True})
+    monkeypatch.setattr(RELEASE.settings, "release", demanding)
+
+    with pytest.raises(AirflowFailException, match=r"ask nobody.*\(setting release.approve_rollbacks\)"):
+        operator_of("plan_rollback").execute(context_of())
+    asking = context_of()
+    asking["params"]["require_approval"] = True
+    operator_of("plan_rollback").execute(asking)
+
+    assert len(calls) == 1
 
 
 class Held:

@@ -12,19 +12,21 @@ from oci.data_science import models
 
 from oci_emulator.control import ORDERS
 from oci_emulator.disturbances import PID_HEADER
-from oci_emulator.guards import TOKEN_HEADER
+from oci_emulator.guards import ORDER_HEADER
 from tests.emulator.clouds import Cloud, artifact, refusal, wait_for
 
 
 def control(cloud: Cloud, method: str, path: str, body: bytes | None = None, **headers: str | None) -> tuple[int, Any]:
     """Give an order; a header of None is not sent."""
-    sent = {"content-type": "application/json", TOKEN_HEADER: cloud.emulator.token, **headers}
-    request = urllib.request.Request(  # noqa: S310 - always http
-        f"{cloud.emulator.url}/_emulator/{path}",
-        method=method,
-        data=body,
-        headers={name: value for name, value in sent.items() if value is not None},
-    )
+    sent = {"content-type": "application/json", ORDER_HEADER: cloud.emulator.token, **headers}
+    given = {name: value for name, value in sent.items() if value is not None}
+    return send(cloud, method, f"_emulator/{path}", body, given)
+
+
+def send(cloud: Cloud, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, Any]:
+    """Return the status and the JSON of the emulator's answer."""
+    url = f"{cloud.emulator.url}/{path}"
+    request = urllib.request.Request(url, method=method, data=body, headers=headers)  # noqa: S310 - always http
     try:
         with urllib.request.urlopen(request) as response:  # noqa: S310 - always http
             return response.status, json.load(response)
@@ -34,7 +36,7 @@ def control(cloud: Cloud, method: str, path: str, body: bytes | None = None, **h
 
 
 def test_health_needs_neither_signature_nor_token(cloud: Cloud) -> None:
-    status, body = control(cloud, "GET", "health", **{TOKEN_HEADER: None})
+    status, body = control(cloud, "GET", "health", **{ORDER_HEADER: None})
     assert (status, body) == (200, {"status": "ok"})
 
 
@@ -47,9 +49,9 @@ FOREIGN = [
     ({"Host": "[::1"}, "is not the host"),
 ]
 WITHOUT_TOKEN = [
-    ({TOKEN_HEADER: None}, "the token of the ready file"),
-    ({TOKEN_HEADER: ""}, "the token of the ready file"),
-    ({TOKEN_HEADER: "wrong"}, "the token of the ready file"),
+    ({ORDER_HEADER: None}, "the token of the ready file"),
+    ({ORDER_HEADER: ""}, "the token of the ready file"),
+    ({ORDER_HEADER: "wrong"}, "the token of the ready file"),
 ]
 
 
@@ -72,15 +74,10 @@ def test_a_web_page_gets_no_answer_of_oci_and_ends_no_process(
     cloud.emulator.fail_next("ListProjects", "kill_client_before")
     cloud.emulator.clear_calls()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as victim:
-        request = urllib.request.Request(  # noqa: S310 - always http
-            f"{cloud.emulator.url}/20190101/projects?compartmentId=c",
-            headers={**headers, PID_HEADER: str(victim.pid)},
-        )
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(request)  # noqa: S310 - always http
-        with caught.value as answer:
-            assert answer.code == 403
-            assert reason in json.load(answer)["error"]
+        named = {**headers, PID_HEADER: str(victim.pid)}
+        status, answer = send(cloud, "GET", "20190101/projects?compartmentId=c", None, named)
+        assert status == 403
+        assert reason in answer["error"]
         assert victim.poll() is None
         assert victim.stdin is not None
         victim.stdin.close()

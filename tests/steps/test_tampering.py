@@ -232,4 +232,7 @@ def test_a_shell_without_the_key_says_what_to_define(context, sign, monkeypatch,
     monkeypatch.delenv("AIRFLOW_CONN_LEDGER_KEY")
 
     assert main(["verify"]) == main(["status"]) == 3
-    assert "There is no connection 'ledger_key', whose password signs the ledger." in capsys.readouterr().err
+    assert (
+        "The connection 'ledger_key' does not exist. Its password is the key of the ledger's signatures."
+        in capsys.readouterr().err
+    )

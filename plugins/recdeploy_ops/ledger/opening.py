@@ -44,8 +44,8 @@ def open_seal(settings: Settings, find: Find = find_connection) -> Seal | None:
     connection = find(conn_id)
     if connection is None:
         raise SettingsError(
-            f"There is no connection {conn_id!r}, whose password signs the ledger.",
-            ChangeSetting("Define it where this runs", setting=CONNECTION_SETTING),
+            f"The connection {conn_id!r} does not exist. Its password is the key of the ledger's signatures.",
+            ChangeSetting("Define it for this process, or correct its name", setting=CONNECTION_SETTING),
         )
     return seal_of(
         connection.password,

@@ -14,7 +14,7 @@ from recdeploy_ops.oci_clients.calls import calling
 from recdeploy_ops.oci_clients.predictions import Predictions, Repeats
 from recdeploy_ops.oci_clients.sessions import retry_token
 from recdeploy_ops.oci_clients.sizes import compute_update, instance_configuration, read_shape, scaling_policy
-from recdeploy_ops.settings import TagSettings
+from recdeploy_ops.settings.tags import NO_TAGS, TagSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -63,7 +63,7 @@ class ModelDeployments:
         tags: of new deployments, beside this project's own.
     """
 
-    def __init__(self, session: OciSession, tags: TagSettings = TagSettings()) -> None:  # noqa: B008 - it is immutable
+    def __init__(self, session: OciSession, tags: TagSettings = NO_TAGS) -> None:
         self._session = session
         self._tags = tags
         self._profile = session.profile

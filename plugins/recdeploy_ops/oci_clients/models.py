@@ -10,7 +10,7 @@ from recdeploy_ops.domain.errors import IntegrityError
 from recdeploy_ops.domain.records import CatalogModel
 from recdeploy_ops.oci_clients.calls import calling
 from recdeploy_ops.oci_clients.sessions import retry_token
-from recdeploy_ops.settings import TagSettings
+from recdeploy_ops.settings.tags import NO_TAGS, TagSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,7 +55,7 @@ class ModelCatalog:
         tags: of new models and version sets, beside this project's own.
     """
 
-    def __init__(self, session: OciSession, tags: TagSettings = TagSettings()) -> None:  # noqa: B008 - it is immutable
+    def __init__(self, session: OciSession, tags: TagSettings = NO_TAGS) -> None:
         self._session = session
         self._tags = tags
         self._profile = session.profile

@@ -10,10 +10,11 @@ from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, AirflowSkipException
 
 from recdeploy_ops.domain.codec import escaped, to_plain
-from recdeploy_ops.domain.errors import GateFailedError, LockHeldError
+from recdeploy_ops.domain.errors import GateFailedError, LockHeldError, SettingsError
 from recdeploy_ops.domain.outcomes import has_failed
 from recdeploy_ops.domain.params import RetrainParams, RollbackParams, read_params
 from recdeploy_ops.domain.records import Role
+from recdeploy_ops.domain.remedies import ChangeSetting
 from recdeploy_ops.operators.links import ConsoleLink, PageLink
 from recdeploy_ops.operators.release_steps import ReleaseStepOperator
 from recdeploy_ops.operators.report_links import ReportLink
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ENDED = frozenset({"success", "failed"})
+APPROVE_ROLLBACKS = "release.approve_rollbacks"
 SCHEDULED = "scheduled"  # Airflow's type of a run that the schedule has begun
 
 
@@ -208,7 +210,14 @@ class PlanRollbackOperator(ReleaseStepOperator):
 
     def arguments(self, release: ReleaseContext, context: Context) -> dict[str, Any]:
         """Return who triggered this run, with which params."""
-        return {"opening": _opening(release, context, RollbackParams)}
+        opening = _opening(release, context, RollbackParams)
+        if release.settings.release.approve_rollbacks and not context["params"]["require_approval"]:
+            # The form does not allow it either, unless the settings were changed after the run was triggered.
+            raise SettingsError(
+                "This rollback would ask nobody.",
+                ChangeSetting("Trigger it again with require_approval, or allow it", setting=APPROVE_ROLLBACKS),
+            )
+        return {"opening": opening}
 
 
 class RehearseRollbackOperator(ReleaseStepOperator):

@@ -21,8 +21,8 @@ Value = Annotated[str, Field(max_length=256)]
 class TagSettings(Section):
     """Tags of new models, model version sets and deployments."""
 
-    freeform: dict[Key, Value] = {}  # noqa: RUF012 - each instance gets a copy
-    defined: dict[Key, dict[Key, Value]] = {}  # noqa: RUF012 - each instance gets a copy
+    freeform: dict[Key, Value] = {}  # noqa: RUF012 - pydantic copies it for each instance
+    defined: dict[Key, dict[Key, Value]] = {}  # noqa: RUF012 - likewise
 
     @field_validator("freeform")
     @classmethod
@@ -44,3 +44,6 @@ class TagSettings(Section):
         if number > MOST_DEFINED:
             raise ValueError(f"{number} tags: OCI allows {MOST_DEFINED} defined tags on a resource")
         return value
+
+
+NO_TAGS = TagSettings()
