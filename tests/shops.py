@@ -16,10 +16,13 @@ from recdeploy_ops.extraction import CursorSource, QueryFailedError, extract_tab
 from recdeploy_ops.extraction.cursors import table_of
 from recdeploy_ops.extraction.sources import Column
 from recdeploy_ops.settings import DEFAULT_PATH, Settings, SourceSettings, load_settings
+from recdeploy_ops.training.inputs import prepare_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from recdeploy_ops.training.inputs import Inputs
 
 INTERACTIONS = [
     ("u2", "p1", 3.0, "2026-01-02 10:00:00"),
@@ -233,3 +236,12 @@ class FakeSessionCursor(FakeCursor):
         self.connection.execute(statement)
         if "FROM" in statement:
             super().execute(statement, parameters)
+
+
+def prepare(tmp_path: Path, *args: Any, **extract: Any) -> tuple[Inputs, list[str]]:
+    """Write an extract and prepare the operator's inputs from it; return them and the log lines."""
+    lines: list[str] = []
+    work = tmp_path / "work"
+    work.mkdir()
+    folder = write_extract(tmp_path / "extract", *args, **extract)
+    return prepare_inputs(folder, work, settings_with().source, lines.append), lines
