@@ -104,3 +104,11 @@ def surroundings(tmp_path: Path, emulator: RunningEmulator, monkeypatch: pytest.
 
     found.apply = apply
     return found
+
+
+@pytest.fixture
+def no_task_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `execute` be called outside of Airflow's task runner."""
+    from airflow.sdk.bases.operator import ExecutorSafeguard
+
+    monkeypatch.setattr(ExecutorSafeguard, "test_mode", True)
