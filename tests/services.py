@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import sqlite3
-import threading
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,20 +18,20 @@ import httpx
 import oci
 import psutil
 import pytest
+from rest import APPROVAL, AWAITING, Rest
 from shared_services import keep_running
+from special_shop import SPECIAL_USERS, UNKNOWN_USER, fill_store
 
-from demo.airflow_api import RUN_ENDED, AirflowApi, progress_of
+from demo.airflow_api import RUN_ENDED, progress_of
 from demo.checks import Inspector
 from demo.console import Console
-from demo.errors import DemoError
 from demo.homes import DAG_ID, Home, write_settings
 from demo.options import Options
 from demo.patience import Patience
 from demo.processes import Service
-from demo.releases import ReleaseRun, last_error
+from demo.releases import ReleaseRun
 from demo.scheduler_log import PARKED
 from demo.services import Services
-from demo.store import write_store
 from oci_emulator.guards import ORDER_HEADER
 from recdeploy_ops.context import ReleaseContext, open_context, utc_now
 from recdeploy_ops.domain.events import Event, EventType, ModelTrained
@@ -53,129 +52,8 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Event)
 
-APPROVAL, AWAITING = "request_approval", "awaiting_input"
 # The longest wait without progress: see `demo.patience`.
 PATIENCE_SECONDS = 240.0
-
-# Ids that careless code reads as numbers, a missing value, HTML, Markdown or a table cell. The approver sees the lists
-# of the first three in byte order.
-SPECIAL_USERS = (
-    "0205616461",
-    "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
-    "<img src=x onerror=alert(1)>",
-    "A39HTATAQ9V7YF",
-    "NaN",
-    "[x](javascript:alert(1))",
-    "a|b",
-    "ユーザー7",
-)
-SPECIAL_PRODUCTS = (
-    "0205616462",
-    "<img src=y onerror=alert(2)>",
-    "[y](javascript:alert(2))",
-    "c|d",
-    "`code`",
-    "**NaN**",
-    "商品-12",
-    "https://example.com/?<b>x</b>",
-)
-USERS = (*SPECIAL_USERS, *(f"user-{number:02d}" for number in range(22)))
-PRODUCTS = (*SPECIAL_PRODUCTS, *(f"product-{number:02d}" for number in range(24)))
-UNKNOWN_USER = "205616461"  # the first special user without the leading zero
-
-
-def fill_store(path: Path) -> None:
-    """Write a shop in which all but the special users like the special products, which those have not bought."""
-    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    interactions = []
-    for number, user in enumerate(USERS):
-        liked = SPECIAL_PRODUCTS if user not in SPECIAL_USERS else ()
-        others = [PRODUCTS[len(SPECIAL_PRODUCTS) + (5 * number + 7 * step) % 24] for step in range(8)]
-        for step, product in enumerate((*liked, *dict.fromkeys(others))):
-            rating = 5.0 if product in SPECIAL_PRODUCTS else 1.0 + (number + 3 * step) % 4
-            moment = (day - timedelta(hours=number + 24 * step)).isoformat()
-            interactions.append((user, product, rating, moment))
-    write_store(
-        path,
-        users=[(user, "consumer", "JP", "2026-01-01") for user in USERS],
-        products=[(product, f"Title of {product}", "Books", 9.5) for product in PRODUCTS],
-        interactions=interactions,
-    )
-
-
-class Rest(AirflowApi):
-    """Airflow's REST API, with the requests that only tests make."""
-
-    def question(self, run_id: str) -> dict[str, Any]:
-        """Return the approval as shown to a person."""
-        detail: dict[str, Any] = self._send("GET", self._approval(run_id)).json()
-        return detail
-
-    def required_actions(self) -> list[str]:
-        """Return the runs that wait for an answer, of any DAG."""
-        params = {"response_received": "false", "state": AWAITING}
-        details = self._send("GET", "/api/v2/dags/~/dagRuns/~/hitlDetails", params=params).json()["hitl_details"]
-        return [detail["task_instance"]["dag_run_id"] for detail in details]
-
-    def respond(self, run_id: str, option: str, comment: str = "") -> httpx.Response:
-        """Answer the approval; return the response, also an error."""
-        body = {"chosen_options": [option], "params_input": {"comment": comment}}
-        return self._send("PATCH", self._approval(run_id), json=body, accept=(400, 403, 404, 409))
-
-    def clear(self, run_id: str, task: str) -> list[str]:
-        """Clear a task and its downstream tasks, like the button; return the cleared tasks."""
-        body = {
-            "dag_run_id": run_id,
-            "task_ids": [task],
-            "dry_run": False,
-            "only_failed": False,
-            "include_downstream": True,
-            "reset_dag_runs": True,
-        }
-        cleared = self._send("POST", f"{self._dag}/clearTaskInstances", json=body).json()
-        return [item["task_id"] for item in cleared["task_instances"]]
-
-    def mark_success(self, run_id: str, task: str) -> None:
-        """Mark a task as successful, like the button."""
-        self._send("PATCH", f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}", json={"new_state": "success"})
-
-    def try_trigger(self, conf: Mapping[str, Any]) -> httpx.Response:
-        """Trigger a run; return the response, also an error."""
-        body = {"logical_date": None, "conf": dict(conf)}
-        return self._send("POST", f"{self._dag}/dagRuns", json=body, accept=(400, 422))
-
-    def add_connection(self, **fields: Any) -> None:
-        """Define a connection, as its form does."""
-        self._send("POST", "/api/v2/connections", json=fields)
-
-    def runs(self) -> list[str]:
-        """Return the ids of all runs of the DAG."""
-        return [run["dag_run_id"] for run in self._send("GET", f"{self._dag}/dagRuns").json()["dag_runs"]]
-
-    def task_instance_id(self, run_id: str, task: str) -> str:
-        """Return the id in the title of the task's process."""
-        return str(self._send("GET", f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}").json()["id"])
-
-    def log_text(self, run_id: str, task: str, attempt: int = 1) -> str:
-        """Return the log of one try, a line for each event."""
-        return "\n".join(str(event.get("event", "")) for event in self.task_log(run_id, task, attempt))
-
-    def error_of(self, run_id: str, task: str, attempt: int = 1) -> str:
-        """Return the last error in the log of one try."""
-        return str(last_error(self.task_log(run_id, task, attempt)))
-
-    def links(self, run_id: str, task: str) -> dict[str, str | None]:
-        """Return the addresses of a task's buttons by their names; None for a button that opens nothing yet."""
-        path = f"{self._dag}/dagRuns/{run_id}/taskInstances/{task}/links"
-        links: dict[str, str | None] = self._send("GET", path).json()["extra_links"]
-        return links
-
-    def get(self, path: str) -> httpx.Response:
-        """Return a page of Airflow's web server."""
-        return self._send("GET", path)
-
-    def _approval(self, run_id: str) -> str:
-        return f"{self._dag}/dagRuns/{run_id}/taskInstances/{APPROVAL}/-1/hitlDetails"
 
 
 @dataclass(frozen=True)
@@ -493,46 +371,6 @@ class Installation:
                 with shop:
                     shop.execute(f"INSERT INTO {table} SELECT * FROM kept")
                     shop.execute("DROP TABLE kept")
-
-
-class Poller:
-    """A client that sends several requests a second to production while a block lasts.
-
-    Attributes:
-        versions: the versions that answered, in order, without repetitions.
-        errors: the errors, as texts.
-        answers: the number of answers.
-    """
-
-    def __init__(self, cloud: Cloud, endpoint: Endpoint, user: str, *, every: float = 0.15) -> None:
-        self.versions: list[int] = []
-        self.errors: list[str] = []
-        self.answers = 0
-        self._ask = lambda: cloud.recommend(endpoint, user, 5)["model_version"]
-        self._every = every
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Poller:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        due = time.monotonic()
-        while not self._stopped.wait(max(0.0, due - time.monotonic())):
-            due = max(due + self._every, time.monotonic() - 1)
-            try:
-                version = self._ask()
-            except (DemoError, KeyError) as err:
-                self.errors.append(repr(err))
-                continue
-            self.answers += 1
-            if self.versions[-1:] != [version]:
-                self.versions.append(version)
 
 
 def wait_for(what: str, condition: Callable[[], Any], *, every: float = 0.2) -> Any:

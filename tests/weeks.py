@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from services import APPROVAL, EndedRun, Installation, started
+from rest import APPROVAL
+from services import EndedRun, Installation, started
 from shared_services import keep_running
 
 from demo.homes import DAG_ID

@@ -72,7 +72,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulat
 @pytest.fixture
 def surroundings(tmp_path: Path, emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Valid settings, connections and a shop; a test breaks one of them."""
-    from services import fill_store
+    from special_shop import fill_store
 
     from demo.cloud import Cloud
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from browser.pages import USER, sign_in
 from playwright.sync_api import expect
-from services import APPROVAL, SPECIAL_USERS, Installation
+from rest import APPROVAL
+from special_shop import SPECIAL_USERS
 
 from demo.homes import DAG_ID
 from recdeploy_ops.domain.events import EventType
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Dialog, Page, Request
+    from services import Installation
 
 pytestmark = pytest.mark.more
 

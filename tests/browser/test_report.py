@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 from browser.pages import sign_in
 from playwright.sync_api import ViewportSize, expect
-from services import APPROVAL
+from rest import APPROVAL
 from weeks import HOSTILE
 
 from demo.homes import DAG_ID

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 from browser.pages import USER, sign_in
 from playwright.sync_api import ViewportSize, expect
+from rest import APPROVAL
 from scheduler.rollbacks import ROLLBACK
-from services import APPROVAL
 from weeks import COMMENT
 
 from demo.homes import DAG_ID

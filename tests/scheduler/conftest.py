@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pollers import Poller
+from rest import APPROVAL, AWAITING
 from scheduler.adoptions import LostLedger, adopt, lose_ledger
 from scheduler.people import Mishandled, mishandle
 from scheduler.releases import (
@@ -27,16 +29,8 @@ from scheduler.releases import (
     question_after,
 )
 from scheduler.rollbacks import ROLLBACK, RolledBack, housekeeping, resume, roll_back
-from services import (
-    APPROVAL,
-    AWAITING,
-    SPECIAL_USERS,
-    EndedRun,
-    Installation,
-    Poller,
-    installation,
-    order_by_installation,
-)
+from services import EndedRun, Installation, installation, order_by_installation
+from special_shop import SPECIAL_USERS
 from weeks import weeks
 
 from recdeploy_ops.domain.events import EventType

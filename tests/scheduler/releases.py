@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services import APPROVAL, AWAITING, is_running
+from rest import APPROVAL, AWAITING
+from services import is_running
 
 from recdeploy_ops.domain.events import RolledBack
 
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     import httpx
-    from services import EndedRun, Installation, Poller
+    from pollers import Poller
+    from services import EndedRun, Installation
 
 OTHER_PARAMS = {"seed": 7, "top_k": 5}
 TOO_EARLY, LATER = "answered too early", "answered when it was asked again"

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from pollers import Poller
+from rest import APPROVAL, AWAITING
 from scheduler.releases import Switched, answer_in_time
-from services import APPROVAL, AWAITING, SPECIAL_USERS, Poller
+from special_shop import SPECIAL_USERS
 
 from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.events import EventType

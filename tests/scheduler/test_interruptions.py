@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from rest import APPROVAL
 from scheduler.releases import LATER, TOO_EARLY
-from services import APPROVAL
 
 from recdeploy_ops.domain.events import ApprovalAnswered, Promoted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.rollbacks import RESUMED
-from services import SPECIAL_USERS
+from special_shop import SPECIAL_USERS
 
 from recdeploy_ops.domain.events import Promoted, PromotionsResumed
 

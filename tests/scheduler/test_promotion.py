@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from services import APPROVAL, SPECIAL_PRODUCTS, SPECIAL_USERS, UNKNOWN_USER, USERS
+from rest import APPROVAL
+from special_shop import SPECIAL_PRODUCTS, SPECIAL_USERS, UNKNOWN_USER, USERS
 
 from recdeploy_ops.domain.events import Promoted
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from services import SPECIAL_USERS
+from special_shop import SPECIAL_USERS
 
 from recdeploy_ops.domain.events import ModelTrained, Promoted
 

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rest import APPROVAL
 from scheduler.releases import TIMEOUT_HOURS
-from services import APPROVAL, SPECIAL_USERS
+from special_shop import SPECIAL_USERS
 
 from recdeploy_ops.domain.events import ApprovalAnswered, ReleaseRejected
 from recdeploy_ops.domain.stages import Stage

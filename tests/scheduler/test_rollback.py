@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from markdown_it import MarkdownIt
+from rest import APPROVAL
 from scheduler.rollbacks import COMMENT, HOSTILE_REASON, ROLLBACK
-from services import APPROVAL
 
 from recdeploy_ops.domain import events
 from recdeploy_ops.domain.codec import to_plain

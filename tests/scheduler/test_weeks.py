@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from services import APPROVAL
+from rest import APPROVAL
 from weeks import COMMENT, HOSTILE, REASON
 
 from demo.homes import DAG_ID
