@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from chaos.crashes import CRASHES, SCENARIOS
+from chaos.scenarios import CRASHES, SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 WORKERS = 2
