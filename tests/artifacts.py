@@ -34,6 +34,29 @@ RATED = [
     *(("full", item, 1.0) for item in ITEMS),
 ]
 NEW_USERS = [("p0", 4.9), ("p3", 4.0), ("p5", 3.5)]
+# What no database of an artifact of ours has: SQL that makes it. Both readers, score.py and the worker's, refuse each.
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS {}, x AS {} FROM n"
+OTHER_SCHEMAS = {
+    "an endless view of lists": f"DROP TABLE lists; CREATE VIEW lists AS {ENDLESS.format('user_id', 'positions')}",
+    "an endless view of products": (
+        f"DROP TABLE products; CREATE VIEW products AS {ENDLESS.format('position', 'product_id')}"
+    ),
+    "a view of gigabytes": "DROP TABLE lists; CREATE VIEW lists AS SELECT hex(zeroblob(1000000000)) AS user_id",
+    "a generated column of lists": (
+        "DROP TABLE lists; CREATE TABLE lists (x INTEGER, user_id TEXT AS (hex(zeroblob(x))));"
+        "INSERT INTO lists VALUES (1)"
+    ),
+    "a generated column of products": (
+        "DROP TABLE products; CREATE TABLE products (position INTEGER, product_id TEXT AS (hex(zeroblob(position))))"
+    ),
+    "a virtual table": "DROP TABLE lists; CREATE VIRTUAL TABLE lists USING fts5(user_id)",
+    "another table": "CREATE TABLE other (x)",
+    "a trigger": "CREATE TRIGGER t AFTER INSERT ON products BEGIN SELECT 1; END",
+    "an index": "CREATE INDEX i ON products (product_id)",
+    "a view besides": "CREATE VIEW other AS SELECT 1",
+    "no lists": "DROP TABLE lists",
+    "no tables": "DROP TABLE lists; DROP TABLE products",
+}
 
 
 def write_results(

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from artifacts import LISTS, NEW_USERS, close_connection, load_score, loaded_score, make_artifact
+from artifacts import LISTS, NEW_USERS, OTHER_SCHEMAS, close_connection, load_score, loaded_score, make_artifact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -338,20 +338,7 @@ def test_manifest_that_names_a_pipe_is_refused(tmp_path: Path) -> None:
         load_score(folder)
 
 
-ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT x AS position, 'p' AS product_id FROM n"
-SCHEMAS = {
-    "an endless view of products": f"DROP TABLE products; CREATE VIEW products AS {ENDLESS}",
-    "a view of gigabytes": "DROP TABLE lists; CREATE VIEW lists AS SELECT hex(zeroblob(1000000000)) AS user_id",
-    "a generated column": (
-        "DROP TABLE products; CREATE TABLE products (position INTEGER, product_id TEXT AS (hex(zeroblob(position))))"
-    ),
-    "a table besides": "CREATE TABLE other (x)",
-    "a trigger": "CREATE TRIGGER t AFTER INSERT ON products BEGIN SELECT 1; END",
-    "no lists": "DROP TABLE lists",
-}
-
-
-@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
+@pytest.mark.parametrize("schema", OTHER_SCHEMAS.values(), ids=OTHER_SCHEMAS.keys())
 def test_database_with_other_tables_keeps_the_artifact_from_loading(tmp_path: Path, schema: str) -> None:
     folder = make_artifact(tmp_path)
     with closing(sqlite3.connect(folder / "recommendations.sqlite")) as database:

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from artifacts import LISTS, make_artifact
+from artifacts import LISTS, OTHER_SCHEMAS, make_artifact
 
 from recdeploy_ops.artifacts.artifact import DATABASE, TEMPLATE
 from recdeploy_ops.artifacts.sandbox import load_in_clean_process
@@ -86,24 +86,7 @@ def test_a_compiled_file_beside_our_score_is_not_run(tmp_path: Path) -> None:
     assert not (folder / "marker").exists()
 
 
-ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS user_id, i AS positions FROM n"
-SCHEMAS = {
-    "an endless view": f"DROP TABLE lists; CREATE VIEW lists AS {ENDLESS}",
-    "a view of gigabytes": "DROP TABLE lists; CREATE VIEW lists AS SELECT hex(zeroblob(1000000000)) AS user_id",
-    "a generated column": (
-        "DROP TABLE lists; CREATE TABLE lists (x INTEGER, user_id TEXT AS (hex(zeroblob(x))));"
-        "INSERT INTO lists VALUES (1)"
-    ),
-    "a virtual table": "DROP TABLE lists; CREATE VIRTUAL TABLE lists USING fts5(user_id)",
-    "another table": "CREATE TABLE other (x)",
-    "a trigger": "CREATE TRIGGER t AFTER INSERT ON products BEGIN SELECT 1; END",
-    "an index": "CREATE INDEX i ON products (product_id)",
-    "a view besides": "CREATE VIEW other AS SELECT 1",
-    "no tables": "DROP TABLE lists; DROP TABLE products",
-}
-
-
-@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
+@pytest.mark.parametrize("schema", OTHER_SCHEMAS.values(), ids=OTHER_SCHEMAS.keys())
 def test_a_database_that_this_project_does_not_write_is_not_read(tmp_path: Path, schema: str) -> None:
     folder = make_artifact(tmp_path)
     assert sample_users(folder, 2) == ["full", "u1"]
