@@ -3,6 +3,7 @@
 import sqlite3
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import oci
@@ -302,15 +303,19 @@ def test_a_full_temporary_folder_is_named_by_the_step_that_fills_it(monkeypatch,
 
 def test_a_database_that_fills_the_temporary_folder_names_it_too():
     def fill():
-        with workspaces.workspace() as folder, sqlite3.connect(folder / "full.sqlite") as connection:
+        with workspaces.workspace() as folder, closing(sqlite3.connect(folder / "full.sqlite")) as connection:
             connection.execute("PRAGMA max_page_count = 2")
             connection.execute("CREATE TABLE lists (list BLOB)")
             connection.execute("INSERT INTO lists VALUES (zeroblob(100000))")
 
     with pytest.raises(TemporaryFolderError, match=r"cannot be written: database or disk is full.*TMPDIR"):
         fill()
-    with pytest.raises(sqlite3.OperationalError, match="no such table"), workspaces.workspace():
-        sqlite3.connect(":memory:").execute("SELECT * FROM lists")
+    with (
+        closing(sqlite3.connect(":memory:")) as connection,
+        pytest.raises(sqlite3.OperationalError, match="no such table"),
+        workspaces.workspace(),
+    ):
+        connection.execute("SELECT * FROM lists")
 
 
 def test_a_temporary_folder_that_cannot_be_made_is_named(monkeypatch, tmp_path):

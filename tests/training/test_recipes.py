@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ from recdeploy_ops.training.gate_models import GateModel, Side, train_gate_model
 from recdeploy_ops.training.recommendations import ITEMS, USERS, read_ids, read_new_users
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from recdeploy_ops.settings import Settings
 
 CASE = Path(__file__).parents[3] / "shared/cases/purchases-as-ones"
@@ -43,12 +47,12 @@ def write_extract(folder: Path, rows: list[tuple[str, str, float]], users: list[
     return folder
 
 
-def two_tastes(folder: Path, *, count: float = 1.0) -> Path:
-    """Write purchases of 60 customers: even ones bought 8 of 20 tools, odd ones 8 of 20 teas."""
+def two_tastes(folder: Path) -> Path:
+    """Write purchases of 60 customers: even ones bought 8 of 20 tools three times, odd ones 8 of 20 teas."""
     random, rows = np.random.default_rng(5), []
     for user in range(60):
         kind = ("tool", "tea")[user % 2]
-        rows += [(f"c{user:02}", f"{kind}-{item:02}", count) for item in random.choice(20, 8, replace=False)]
+        rows += [(f"c{user:02}", f"{kind}-{item:02}", 3.0) for item in random.choice(20, 8, replace=False)]
     items = [f"{kind}-{item:02}" for kind in ("tea", "tool") for item in range(20)]
     return write_extract(folder, sorted(rows), [f"c{user:02}" for user in range(60)], items)
 
@@ -67,20 +71,45 @@ def lists_of(folder: Path) -> dict[str, list[tuple[str, float]]]:
     return lists
 
 
+@dataclass(frozen=True)
+class Training:
+    """A training on the two tastes: its extract and settings, its results, its metrics and what it reported."""
+
+    extract: Path
+    settings: Settings
+    results: Path
+    metrics: dict[str, Any]
+    lines: list[str]
+
+
+@pytest.fixture(scope="module")
+def of_tastes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Training]:
+    """Returns the training of a recipe on the two tastes, with seed 42. Each recipe is trained once."""
+
+    @cache
+    def train_once(recipe: str) -> Training:
+        folder = tmp_path_factory.mktemp(recipe)
+        extract = two_tastes(folder / "extract")
+        settings = settings_of("svd", ensemble=3) if recipe == "svd" else settings_of(recipe, implicit=True)
+        return Training(extract, settings, folder / "results", *trained(extract, folder / "results", settings))
+
+    return train_once
+
+
 @pytest.mark.parametrize("recipe", RANKERS)
-def test_who_bought_tools_gets_tools_and_who_bought_tea_gets_tea(recipe: str, tmp_path: Path) -> None:
-    extract = two_tastes(tmp_path / "extract")
+def test_who_bought_tools_gets_tools_and_who_bought_tea_gets_tea(
+    recipe: str, of_tastes: Callable[[str], Training]
+) -> None:
+    training = of_tastes(recipe)
 
-    metrics, lines = trained(extract, tmp_path / "results", settings_of(recipe, implicit=True))
-
-    lists = lists_of(tmp_path / "results")
+    lists = lists_of(training.results)
     assert len(lists) == 60
     for user, entries in lists.items():
         kind = ("tool", "tea")[int(user[1:]) % 2]
         assert [item for item, _ in entries if not item.startswith(kind)] == []
-    assert metrics["recipe"] == recipe
-    assert "rmse" not in metrics
-    assert any("GB of memory" in line for line in lines)
+    assert training.metrics["recipe"] == recipe
+    assert "rmse" not in training.metrics
+    assert any("GB of memory" in line for line in training.lines)
 
 
 @pytest.mark.skipif(not CASE.is_dir(), reason="needs the case purchases-as-ones beside the repository")
@@ -126,44 +155,40 @@ def test_ratings_fall_along_each_list_within_the_shops_scale(recipe: str, tmp_pa
 
 
 @pytest.mark.parametrize("recipe", RANKERS)
-def test_the_report_says_what_does_not_apply(recipe: str, tmp_path: Path) -> None:
-    trained(two_tastes(tmp_path / "extract"), tmp_path / "results", settings_of(recipe, implicit=True))
-
-    report = (tmp_path / "results" / "report.html").read_text(encoding="utf-8")
+def test_the_report_says_what_does_not_apply(recipe: str, of_tastes: Callable[[str], Training]) -> None:
+    report = (of_tastes(recipe).results / "report.html").read_text(encoding="utf-8")
     assert f"generated using {recipe.upper()}" in report
     assert "RMSE and MAE do not apply" in report
 
 
 @pytest.mark.parametrize(("recipe", "seed"), [("ease", 7), ("als", 42)])
-def test_equal_rows_give_equal_bytes_and_ease_needs_no_equal_seed(recipe: str, seed: int, tmp_path: Path) -> None:
-    extract, settings = two_tastes(tmp_path / "extract", count=3.0), settings_of(recipe, implicit=True)
-    trained(extract, tmp_path / "one", settings)
-    trained(extract, tmp_path / "other", settings, seed=seed)
+def test_equal_rows_give_equal_bytes_and_ease_needs_no_equal_seed(
+    recipe: str, seed: int, of_tastes: Callable[[str], Training], tmp_path: Path
+) -> None:
+    one = of_tastes(recipe)
+    trained(one.extract, tmp_path / "other", one.settings, seed=seed)
     for name in ("recommendations.csv", "new_users.csv"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+        assert (one.results / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [*(settings_of(recipe, implicit=True) for recipe in RANKERS), settings_of("svd", ensemble=3)],
-    ids=[*RANKERS, "an ensemble"],
-)
-def test_the_gates_models_give_the_operators_lists(settings: Settings, tmp_path: Path) -> None:
-    extract = two_tastes(tmp_path / "extract")
-    trained(extract, tmp_path / "results", settings)
+@pytest.mark.parametrize("recipe", [*RANKERS, pytest.param("svd", id="an ensemble of svd")])
+def test_the_gates_models_give_the_operators_lists(
+    recipe: str, of_tastes: Callable[[str], Training], tmp_path: Path
+) -> None:
+    training = of_tastes(recipe)
     model = GateModel("own", "candidate", 42, TOP_K, is_backtest=False)
 
     own = train_gate_models(
         tmp_path / "work",
-        {"candidate": Side(extract, settings.model)},
+        {"candidate": Side(training.extract, training.settings.model)},
         [model],
         [],
-        settings=settings,
+        settings=training.settings,
         report=lambda line: None,
     )
 
-    users, items = read_ids(extract / USERS, "user_id"), read_ids(extract / ITEMS, "product_id")
-    written = read_matrix(tmp_path / "results", settings.source).within(users, items)
+    users, items = read_ids(training.extract / USERS, "user_id"), read_ids(training.extract / ITEMS, "product_id")
+    written = read_matrix(training.results, training.settings.source).within(users, items)
     assert (own.lists["own"] == written).all()
 
 
