@@ -20,7 +20,6 @@ from scheduler.releases import (
     TIMEOUT_HOURS,
     Interrupted,
     Reopened,
-    Switched,
     answer_in_time,
     answer_too_early,
     hold_promotion,
@@ -28,7 +27,7 @@ from scheduler.releases import (
     kill_training,
     question_after,
 )
-from scheduler.rollbacks import ROLLBACK, RolledBack, housekeeping, resume, roll_back
+from scheduler.rollbacks import RolledBack, housekeeping, roll_back
 from services import EndedRun, Installation, installation, order_by_installation
 from special_shop import SPECIAL_USERS
 from weeks import weeks
@@ -58,27 +57,6 @@ def first_release(installation: Installation) -> EndedRun:
     run_id = installation.trigger("first")
     outcome = installation.follow(run_id, "promote", "ship it")
     return installation.inspect_run(run_id, outcome, before)
-
-
-@pytest.fixture(scope="session")
-def next_release(installation: Installation, first_release: EndedRun) -> Switched:
-    """A release with other params that a person promotes."""
-    before = installation.production()
-    with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
-        run_id = installation.trigger("next", **OTHER_PARAMS)
-        outcome = installation.follow(run_id, "promote")
-    return Switched(installation.inspect_run(run_id, outcome, before), poller)
-
-
-@pytest.fixture(scope="session")
-def plain_rollback(installation: Installation, next_release: Switched) -> Switched:
-    """That release rolled back, without an approval."""
-    before, rollbacks = installation.production(), installation.of(ROLLBACK)
-    with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
-        run_id = rollbacks.trigger("back", reason="it looks odd", require_approval=False)
-        outcome = rollbacks.follow(run_id)
-    resume(installation)
-    return Switched(rollbacks.inspect_run(run_id, outcome, before), poller)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A release by each other recipe under the scheduler, after one by ADS's own: held, promoted, and served."""
+"""Releases by the other recipes under the scheduler, after one by ADS's own, and the rollback of the last."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from pollers import Poller
+from scheduler.releases import OTHER_PARAMS, Switched
+from scheduler.rollbacks import RESUMED, ROLLBACK, resume
 from special_shop import SPECIAL_USERS
 
-from recdeploy_ops.domain.events import ModelTrained, Promoted
+from recdeploy_ops.domain.events import ModelTrained, Promoted, PromotionsResumed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,22 +23,19 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.more
 
 COMMENT = "the lists are meant to change"
+RECIPES = ["ease", "als"]
 
 
 @dataclass(frozen=True)
-class Changed:
-    """A release that changed the recipe.
+class Changed(Switched):
+    """A release that changed the recipe and the length of the lists.
 
     Attributes:
-        recipe: its recipe.
-        former: the champion's.
-        seen: at its end.
+        former: the champion's recipe.
         question: that a person was asked.
     """
 
-    recipe: str
     former: str
-    seen: EndedRun
     question: str
 
 
@@ -53,43 +53,92 @@ def recipe_of(installation: Installation, recipe: str) -> Iterator[None]:
         file.write_text(kept, encoding="utf-8")
 
 
-@pytest.fixture(scope="module", params=["ease", "als"])
-def changed(request: pytest.FixtureRequest, installation: Installation, first_release: EndedRun) -> Changed:
-    """A release by this recipe, which a person promotes."""
-    before, recipe = installation.cloud.production(), request.param
-    former = trained_by(first_release) if recipe == "ease" else "ease"
-    with recipe_of(installation, recipe):
-        run_id = installation.trigger(recipe)
-        outcome = installation.follow(run_id, "promote", COMMENT)
-    question = installation.admin.question(run_id)["body"]
-    return Changed(recipe, former, installation.inspect_run(run_id, outcome, before), question)
+@pytest.fixture(scope="module")
+def changed(installation: Installation, first_release: EndedRun) -> dict[str, Changed]:
+    """Releases by each of `RECIPES`, one after the other, which a person promotes."""
+    releases: dict[str, Changed] = {}
+    former = trained_by(first_release)
+    for recipe in RECIPES:
+        before = installation.production()
+        with recipe_of(installation, recipe), Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
+            run_id = installation.trigger(recipe, **OTHER_PARAMS)
+            outcome = installation.follow(run_id, "promote", COMMENT)
+        question = installation.admin.question(run_id)["body"]
+        releases[recipe] = Changed(installation.inspect_run(run_id, outcome, before), poller, former, question)
+        former = recipe
+    return releases
+
+
+@pytest.fixture(scope="module")
+def rolled_back_to_ease(installation: Installation, changed: dict[str, Changed]) -> Switched:
+    """The last of these releases rolled back, without an approval."""
+    before, rollbacks = installation.production(), installation.of(ROLLBACK)
+    with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
+        run_id = rollbacks.trigger("back", reason="it looks odd", require_approval=False)
+        outcome = rollbacks.follow(run_id)
+    resume(installation)
+    return Switched(rollbacks.inspect_run(run_id, outcome, before), poller)
 
 
 def trained_by(seen: EndedRun) -> str:
     return str(seen.event(ModelTrained).inputs["model"]["recipe"])
 
 
-def test_a_release_by_another_recipe_is_promoted_at_the_same_url(changed: Changed) -> None:
-    seen = changed.seen
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_release_by_another_recipe_is_promoted_at_the_same_url(recipe: str, changed: dict[str, Changed]) -> None:
+    seen = changed[recipe].seen
 
     assert seen.outcome.state == "success"
     states = {name: task.state for name, task in seen.outcome.tasks.items()}
     assert states.pop("reject") == "skipped"
     assert set(states.values()) == {"success"}
-    assert trained_by(seen) == changed.recipe
+    assert trained_by(seen) == recipe
     assert (seen.after.ocid, seen.after.url) == (seen.before.ocid, seen.before.url)
     assert int(seen.after.version) == seen.event(Promoted).version > int(seen.before.version)
     assert (seen.tests, seen.holder) == ([], None)
 
 
-def test_the_question_names_both_recipes(changed: Changed) -> None:
-    assert "HOLD" in changed.question
-    assert f"The recipe changes from {changed.former} to {changed.recipe}" in changed.question
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_question_names_both_recipes(recipe: str, changed: dict[str, Changed]) -> None:
+    release = changed[recipe]
+
+    assert "HOLD" in release.question
+    assert f"The recipe changes from {release.former} to {recipe}" in release.question
 
 
-def test_production_serves_the_lists_of_the_recipe(installation: Installation, changed: Changed) -> None:
-    lists = installation.recommendations(changed.seen)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_production_serves_the_lists_of_the_recipe_and_of_the_runs_params(
+    recipe: str, installation: Installation, changed: dict[str, Changed]
+) -> None:
+    seen = changed[recipe].seen
+    lists = installation.recommendations(seen)
 
     for user in SPECIAL_USERS:
-        answer = changed.seen.answers[user]
-        assert [(item["product_id"], item["rating"]) for item in answer["recommendations"]] == lists[user]
+        answered = [(item["product_id"], item["rating"]) for item in seen.answers[user]["recommendations"]]
+        assert answered == lists[user]
+        assert len(answered) == OTHER_PARAMS["top_k"]
+
+
+def test_the_earlier_version_answers_at_the_same_url_without_an_approval(rolled_back_to_ease: Switched) -> None:
+    seen = rolled_back_to_ease.seen
+
+    rolled_back_to_ease.require_rolled_back()
+    assert seen.outcome.tasks["request_approval"].state == "success"
+    assert "approval_requested" not in seen.kinds
+
+
+def test_a_client_sees_no_error_and_one_change_of_version(
+    changed: dict[str, Changed], rolled_back_to_ease: Switched
+) -> None:
+    for switched in (*changed.values(), rolled_back_to_ease):
+        switched.require_one_change(answers=20)
+
+
+def test_promotions_hold_after_it_until_a_person_resumes_them_in_airflow(
+    installation: Installation, rolled_back_to_ease: Switched
+) -> None:
+    history = installation.releases().history()
+    rolled_back = next(entry.seq for entry in history if entry.run_id == rolled_back_to_ease.seen.run_id)
+    resumed = next(entry.event for entry in history[rolled_back:] if isinstance(entry.event, PromotionsResumed))
+
+    assert resumed == PromotionsResumed(reason=RESUMED, by="admin")
