@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a few trials on the generated store")
     parser.add_argument("--recipe", choices=RECIPES, default=SVD.name, help="the recipe that trains the models")
     parser.add_argument("--tuning", action="store_true", help="the weeks and seeds on which thresholds were chosen")
+    parser.add_argument("--pairs", type=int, help="pairs of successive weeks whose models are trained")
     parser.add_argument("--only", help=f"kinds of experiments, of: {', '.join(KINDS)}")
     parser.add_argument("--out", type=Path, help="a file for all counts, as JSON")
     given = parser.parse_args()
@@ -41,7 +42,11 @@ def main() -> int:
     only = given.only.split(",") if given.only else list(KINDS)
     if unknown := sorted(set(only) - set(KINDS)):
         parser.error(f"{', '.join(unknown)}: no such kind of experiments, only {', '.join(KINDS)}")
-    scope = replace(QUICK, recipe=given.recipe) if given.quick else Scope(is_tuning=given.tuning, recipe=given.recipe)
+    scope = replace(QUICK if given.quick else Scope(is_tuning=given.tuning), recipe=given.recipe)
+    if given.pairs is not None:
+        if given.pairs < 1:
+            parser.error(f"--pairs {given.pairs}: at least one pair is needed")
+        scope = replace(scope, pairs=given.pairs)
     started = time.monotonic()
 
     def report(line: str) -> None:
