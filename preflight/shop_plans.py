@@ -124,8 +124,10 @@ def plan_shops(movielens: Path | None, scope: Scope, only: Collection[str] = KIN
     Raises:
         FileNotFoundError: a file of ``movielens`` is missing.
         KeyError: a column is missing.
-        ValueError: a rating or a time is not a number.
+        ValueError: a rating or a time is not a number, or a shop is not old enough for so many weeks.
     """
+    # First, as a mistake in these files is found at once.
+    real = None if movielens is None else read_shop(movielens, segment="occupation")
     number = TUNING_SHOP if scope.is_tuning else REPORTED_SHOP
     plans = [_generated(scope, seed=8 + number)]
     if scope.pairs > QUICK.pairs:
@@ -133,13 +135,12 @@ def plan_shops(movielens: Path | None, scope: Scope, only: Collection[str] = KIN
         ends = last_weeks(shop, scope.pairs // 2)
         days = every_day(ends)
         plans.append(ShopPlan("synthetic shop", shop, ends, days, _settings(None, scope), _plan(scope), DAYS))
-    if movielens is not None:
-        shop = read_shop(movielens, segment="occupation")
-        ends = last_weeks(shop, scope.pairs, skipped=0 if scope.is_tuning else 10)
+    if real is not None:
+        ends = last_weeks(real, scope.pairs, skipped=0 if scope.is_tuning else 10)
         days, plan = every_day(ends), _plan(scope)
         if RECIPES[scope.recipe].is_deterministic:
             ends, plan = days, replace(plan, step=DAYS)
-        plans.insert(0, ShopPlan("MovieLens-100k", shop, ends, days, _settings("segment", scope), plan, DAYS))
+        plans.insert(0, ShopPlan("MovieLens-100k", real, ends, days, _settings("segment", scope), plan, DAYS))
     planned = []
     for place, shop_plan in enumerate(plans):
         seed = 100_000 * number + 1_000 * place
@@ -147,7 +148,7 @@ def plan_shops(movielens: Path | None, scope: Scope, only: Collection[str] = KIN
         plan = shop_plan.plan
         if place == 0:
             # On the generated store SVD ranks no better than at random: nothing tells random lists from its own.
-            experiments += _plan_damages(scope, seed + 2, RANKERS if movielens is not None else ())
+            experiments += _plan_damages(scope, seed + 2, RANKERS if real is not None else ())
             damaged = set(only) & {"damaged recipes", "worst first", "rankers"}
             wrong = WRONG_SETTINGS[scope.recipe]
             plan = replace(plan, damaged_weeks=2 if damaged else 0, recipes=wrong)

@@ -134,7 +134,14 @@ def write_weeks(shop: Shop, ends: Sequence[int], folder: Path, settings: Setting
 
 
 def last_weeks(shop: Shop, count: int, *, skipped: int = 0) -> list[int]:
-    """Return the ends of the last weeks, and of the one before them; some may be skipped."""
+    """Return the ends of the last weeks, and of the one before them; some may be skipped.
+
+    Raises:
+        ValueError: the shop is not so old.
+    """
+    there, wanted = (shop.newest - int(shop.times.min())) // WEEK, count + skipped
+    if there < wanted:
+        raise ValueError(f"its interactions span {there} weeks, and {wanted} are needed")
     return [shop.newest - back * WEEK for back in range(count + skipped, skipped - 1, -1)]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pytest
 
+from preflight import __main__ as preflight
 from preflight.experiments import reverse
 from preflight.shop_plans import WRONG_SETTINGS
 from preflight.suite import check_goals
@@ -19,6 +20,8 @@ from recdeploy_ops.domain.recipes import RECIPES
 from recdeploy_ops.settings import DEFAULT_PATH, load_settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from preflight.weeks import Pair
 
 
@@ -88,3 +91,24 @@ def test_each_recipe_has_wrong_settings_that_its_models_know(recipe: str) -> Non
 def test_reversed_lists_begin_with_the_last_item_that_there_is() -> None:
     whole = np.array([[3, 1, 2], [0, 4, -1], [-1, -1, -1]], np.int32)
     assert reverse(whole, 2).tolist() == [[2, 1], [4, 0], [-1, -1]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pairs", "0"], "--pairs 0: at least one pair is needed"),
+        (["--only", "honest weeks,typing"], "typing: no such kind of experiments, only honest weeks, "),
+        (["--data", "{folder}"], "DATA={folder} cannot be used: "),
+    ],
+)
+def test_an_argument_that_cannot_be_meant_is_named(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["preflight", *(text.format(folder=tmp_path) for text in arguments)])
+    with pytest.raises(SystemExit, match="2"):
+        preflight.main()
+    assert message.format(folder=tmp_path) in capsys.readouterr().err
