@@ -36,13 +36,13 @@ def settings(settings):
 @pytest.fixture
 def take(context, emulator):
     """Takes a step to its end; it waits for a change that is stuck until after the deadline, then lets it go on."""
-    clock = [timedelta()]
 
     def take(step, run_id, lie=None):
-        late = replace(context.of_run(run_id), now=lambda: datetime.now(UTC) + clock[0])
+        waited = timedelta()  # by a clock of its own: after a hundred deadlines an approval would be too old
+        late = replace(context.of_run(run_id), now=lambda: datetime.now(UTC) + waited)
         while isinstance(outcome := step.advance(late), Waiting):
             if lie == "stuck":
-                clock[0] += outcome.deadline - late.now()
+                waited += outcome.deadline - late.now()
                 assert isinstance(step.advance(late), Waiting)  # for the restoration, behind what is stuck
                 assert find_production(context).lifecycle_state == "UPDATING"
                 emulator.clear_faults()
