@@ -1,9 +1,10 @@
 # Airflow with recdeploy: one image for the API server, the scheduler, the DAG processor, the triggerer, the
 # workers, and for the OCI emulator. Its packages are requirements.txt, by hash.
 
-ARG PYTHON_VERSION=3.12
+# By tag, or by the digest that your registry has checked: see .env.example.
+ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
-FROM python:${PYTHON_VERSION}-slim-bookworm AS packages
+FROM ${PYTHON_IMAGE} AS packages
 # Some packages are compiled where no wheel fits the machine.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc g++ libc6-dev \
@@ -15,7 +16,7 @@ COPY requirements.txt /tmp/requirements.txt
 RUN uv pip sync --no-cache --python /opt/recdeploy/venv/bin/python \
     --require-hashes --compile-bytecode /tmp/requirements.txt
 
-FROM python:${PYTHON_VERSION}-slim-bookworm
+FROM ${PYTHON_IMAGE}
 # What scikit-learn and numba load at run time.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \

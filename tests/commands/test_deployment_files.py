@@ -229,6 +229,19 @@ def test_the_example_lists_every_variable() -> None:
     assert used == set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE))
 
 
+def test_every_image_of_others_can_be_named_by_digest() -> None:
+    compose = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
+    defaults = dict(re.findall(r"\$\{([A-Z]+_IMAGE):-([^}]+)\}", compose))
+
+    of_others = {service["image"] for service in SERVICES.values() if not service["image"].startswith("recdeploy:")}
+    assert of_others == {f"${{{name}:-{defaults[name]}}}" for name in ("POSTGRES_IMAGE", "REDIS_IMAGE")}
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert re.findall("^FROM (\\S+)", dockerfile, re.MULTILINE) == ["${PYTHON_IMAGE}"] * 2
+    assert re.findall("^ARG PYTHON_IMAGE=(.+)$", dockerfile, re.MULTILINE) == [defaults["PYTHON_IMAGE"]]
+    for name, default in defaults.items():
+        assert re.search(rf"^#{name}={re.escape(default)}@sha256:", EXAMPLE, re.MULTILINE), name
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -260,7 +273,7 @@ def test_the_image_records_its_commit() -> None:
     assert re.search(rf"^ENV {COMMIT_VARIABLE}=\${COMMIT_VARIABLE}$", FINAL_STAGE, re.MULTILINE)
     for name, service in SERVICES.items():
         if name not in {"postgres", "redis"}:
-            assert service["build"]["args"] == {COMMIT_VARIABLE: f"${{{COMMIT_VARIABLE}:-}}"}
+            assert service["build"]["args"][COMMIT_VARIABLE] == f"${{{COMMIT_VARIABLE}:-}}"
             assert COMMIT_VARIABLE not in service["environment"], "an empty one would hide the image's own"
 
 
