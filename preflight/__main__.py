@@ -55,7 +55,7 @@ def main() -> int:
     try:
         plans = plan_shops(data, scope, only=only)
     except (FileNotFoundError, KeyError, ValueError) as err:
-        parser.error(f"{f'DATA={data}' if data else 'A made shop'} cannot be used: {err}")
+        parser.error(f"DATA={data or 'none'} with {scope.pairs} pairs cannot be used: {err}")
     with TemporaryDirectory(prefix="recdeploy-preflight-") as folder:
         tallies = run_shops(plans, Path(folder), report)
     if given.out:

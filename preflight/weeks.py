@@ -141,7 +141,7 @@ def last_weeks(shop: Shop, count: int, *, skipped: int = 0) -> list[int]:
     """
     there, wanted = (shop.newest - int(shop.times.min())) // WEEK, count + skipped
     if there < wanted:
-        raise ValueError(f"its interactions span {there} weeks, and {wanted} are needed")
+        raise ValueError(f"the interactions of a shop span {there} weeks, and {wanted} are needed")
     return [shop.newest - back * WEEK for back in range(count + skipped, skipped - 1, -1)]
 
 

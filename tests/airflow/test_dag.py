@@ -165,7 +165,7 @@ def test_the_teardown_follows_both_branches_and_its_setup_is_the_plan(dag: Any) 
 @pytest.mark.parametrize(
     ("failing", "answer", "state"),
     [
-        *((step, "Promote", "failed") for step in ("extract", "promote", "bake")),
+        *((step, "Promote", "failed") for step in ("backup_production", "extract", "validate_test", "promote", "bake")),
         ("reject", "Reject", "failed"),
         # The decision stands: see the manual.
         ("close_release", "Promote", "success"),

@@ -14,15 +14,17 @@ from preflight.shop_plans import WRONG_SETTINGS
 from preflight.suite import check_goals
 from preflight.tallies import Tally, describe_damages, describe_honest
 from preflight.trials import draw
-from preflight.weeks import Models
+from preflight.weeks import Models, last_weeks
 from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
 from recdeploy_ops.domain.recipes import RECIPES
 from recdeploy_ops.settings import DEFAULT_PATH, load_settings
+from simulation.shops import WEEK
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from preflight.weeks import Pair
+    from simulation.shops import Shop
 
 
 def tally(what: str = "a shop", *, is_damage: bool = False, is_missed: bool = False, **counts: int) -> Tally:
@@ -98,7 +100,7 @@ def test_reversed_lists_begin_with_the_last_item_that_there_is() -> None:
     [
         (["--pairs", "0"], "--pairs 0: at least one pair is needed"),
         (["--only", "honest weeks,typing"], "typing: no such kind of experiments, only honest weeks, "),
-        (["--data", "{folder}"], "DATA={folder} cannot be used: "),
+        (["--data", "{folder}"], "DATA={folder} with 10 pairs cannot be used: "),
     ],
 )
 def test_an_argument_that_cannot_be_meant_is_named(
@@ -112,3 +114,10 @@ def test_an_argument_that_cannot_be_meant_is_named(
     with pytest.raises(SystemExit, match="2"):
         preflight.main()
     assert message.format(folder=tmp_path) in capsys.readouterr().err
+
+
+def test_more_weeks_than_a_shop_has_lived_are_refused() -> None:
+    shop = cast("Shop", SimpleNamespace(times=np.array([2 * WEEK, 5 * WEEK]), newest=5 * WEEK))
+    assert last_weeks(shop, 2, skipped=1) == [2 * WEEK, 3 * WEEK, 4 * WEEK]
+    with pytest.raises(ValueError, match="span 3 weeks, and 4 are needed"):
+        last_weeks(shop, 3, skipped=1)
