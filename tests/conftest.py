@@ -1,6 +1,7 @@
 """Hooks for all tests: their markers, their order, their distribution over processes, and figures at the end."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ OTHER_INSTALLATIONS = {
 }
 # No request goes through a proxy. Without this, each one searches all variables for a proxy, a tenth of its time.
 os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
+
+
+def pytest_configure() -> None:
+    """End as after Ctrl-C when a supervisor ends the tests, so that no service that they started stays behind."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
