@@ -17,7 +17,7 @@ from chaos.scenarios import CRASHES, SCENARIOS
 ROOT = Path(__file__).parents[2]
 WORKERS = 2
 FULL = os.environ.get("CHAOS_MATRIX") == "full"
-EVERY = 1 if FULL else int(os.environ.get("CHAOS_EVERY", "83"))  # a prime, so that the sample holds every fault
+EVERY = 1 if FULL else int(os.environ.get("CHAOS_EVERY", "113"))  # a prime, so that the sample holds every fault
 
 
 @pytest.mark.timeout(7200 if FULL else 600)
