@@ -1,8 +1,8 @@
 # Airflow with recdeploy: one image for the API server, the scheduler, the DAG processor, the triggerer, the
 # workers, and for the OCI emulator. Its packages are requirements.txt, by hash.
 
-# By tag, or by the digest that your registry has checked: see .env.example.
-ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+# By digest, for several platforms; .env.example says how to name a newer one.
+ARG PYTHON_IMAGE=python:3.12.14-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254
 
 FROM ${PYTHON_IMAGE} AS packages
 # Some packages are compiled where no wheel fits the machine.
