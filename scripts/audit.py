@@ -45,7 +45,7 @@ class Answer:
 
 
 def packages_of(path: str) -> set[Package]:
-    """Return what a lock pins; raises `argparse.ArgumentTypeError` for a file that is no lock."""
+    """Return what a lock pins; raises `argparse.ArgumentTypeError` for any other file."""
     try:
         lines = Path(path).read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
         required = [Requirement(line.split(" --hash=")[0]) for line in lines if line.strip() and line[0] not in "#-"]

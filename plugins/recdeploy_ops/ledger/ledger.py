@@ -148,7 +148,7 @@ class Ledger:
             guard: called with the newest state before each try; raises if the entry must not be written.
 
         Raises:
-            SettingsError: an id in the event cannot be stored, or the ledger is signed and there is no key.
+            SettingsError: an id in the event cannot be stored, or the ledger is signed and the key is missing.
             IllegalTransitionError: the event is not allowed in the stage of its version.
             LedgerConflictError: other writers were faster ten times in a row.
         """

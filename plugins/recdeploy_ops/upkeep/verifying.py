@@ -43,7 +43,7 @@ def verify(
         ledger: in it.
         open_tenancy: opens what reads OCI's tags; its errors are said.
         say: shows a line to the person.
-        nothing: what to say if there is no ledger.
+        nothing: what to say without a ledger.
 
     Returns:
         0: whole and compared with a tag, or nothing was in production yet, so that no tag exists; 1: damaged or
