@@ -18,7 +18,7 @@ TEST_WORKERS ?= 3
 MYPY := $(wildcard plugins/recdeploy_ops plugins/recdeploy_plugin.py dags include/training include/score_template \
   oci_emulator demo simulation preflight benchmarks scripts)
 
-.PHONY: help setup demo stop test test-more test-unit test-chaos coverage lint format bench preflight status history verify backups rollback freeze resume predict clean lock audit configuration
+.PHONY: help setup demo stop test test-more test-unit test-chaos coverage lint format bench preflight status history verify backups rollback freeze resume predict clean lock audit-locks configuration
 
 help: ## List the targets
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
@@ -139,5 +139,5 @@ lock: setup ## Resolve pyproject.toml into the two locks (needs uv; ARGS=--upgra
 	  | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \
 	  $(ARGS) --output-file scripts/uv.txt
 
-audit: setup ## Compare the two locks with the vulnerabilities that PyPI publishes
-	@$(BIN)/python scripts/audit.py requirements.txt requirements-dev.txt $(ARGS)
+audit-locks: setup ## Compare the two locks with the vulnerabilities that PyPI publishes
+	@$(BIN)/python scripts/audit_locks.py requirements.txt requirements-dev.txt $(ARGS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -11,6 +9,7 @@ import oci
 import pytest
 from browser.conftest import OPTIONS
 from playwright.sync_api import sync_playwright
+from web_servers import SilentHandler, serving
 
 from oci_emulator.testing import running_emulator
 
@@ -49,16 +48,13 @@ TRIES = """async (url) => {
 }"""
 
 
-class _Page(BaseHTTPRequestHandler):
+class _Page(SilentHandler):
     """Answers every request with an empty page."""
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/html")
         self.end_headers()
-
-    def log_request(self, *_: object) -> None:
-        """Say nothing."""
 
 
 @pytest.fixture
@@ -80,15 +76,8 @@ def science(emulator: RunningEmulator) -> oci.data_science.DataScienceClient:
 @pytest.fixture
 def elsewhere() -> Iterator[str]:
     """The address of a page of another origin."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://{EVIL}:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(_Page) as port:
+        yield f"http://{EVIL}:{port}"
 
 
 @pytest.fixture

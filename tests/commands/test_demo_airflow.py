@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from web_servers import SilentHandler, serving
 
 from demo import airflow_api, releases
 from demo.airflow_api import TRIES, AirflowApi
@@ -40,7 +39,7 @@ class Airflow:
     def running(self) -> Iterator[Airflow]:
         airflow = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(SilentHandler):
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 airflow.requests.append((self.command, self.path, json.loads(body) if body else None))
@@ -51,20 +50,11 @@ class Airflow:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = do_PATCH = answer  # noqa: N815 - names that the base class calls
+            do_GET = do_POST = do_PATCH = answer
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-            thread.start()
-            self.url = f"http://127.0.0.1:{server.server_port}"
-            try:
-                yield self
-            finally:
-                server.shutdown()
-                thread.join()
+        with serving(Handler) as port:
+            self.url = f"http://127.0.0.1:{port}"
+            yield self
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
+from web_servers import SilentHandler, serving
 
 from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError
@@ -14,7 +12,7 @@ from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
 from recdeploy_ops.storage.roots import open_store
 
 
-class CutAnswers(BaseHTTPRequestHandler):
+class CutAnswers(SilentHandler):
     """Promises a hundred bytes, sends ten, and hangs up."""
 
     protocol_version = "HTTP/1.1"
@@ -26,17 +24,12 @@ class CutAnswers(BaseHTTPRequestHandler):
         self.wfile.write(b"0123456789")
         self.close_connection = True
 
-    def log_message(self, *_):
-        pass
-
 
 @pytest.fixture
 def session(profile_fields):
-    with ThreadingHTTPServer(("127.0.0.1", 0), CutAnswers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        fields = {**profile_fields, "service_endpoint": f"http://127.0.0.1:{server.server_port}"}
+    with serving(CutAnswers) as port:
+        fields = {**profile_fields, "service_endpoint": f"http://127.0.0.1:{port}"}
         yield OciSession(OciProfile.from_fields(fields, source="the test's connection"))
-        server.shutdown()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Compare the packages of locks with the vulnerabilities that PyPI publishes: `make audit`.
+"""Compare the packages of locks with the vulnerabilities that PyPI publishes: `make audit-locks`.
 
 PyPI passes on what the advisory databases of Python and GitHub know of a version
 (https://docs.pypi.org/api/json/#known-vulnerabilities). Some mirrors answer for a project only, that is, for its newest
@@ -65,12 +65,13 @@ def ask(client: httpx.Client, package: Package) -> Answer:
             told = client.get(f"{package.name}/json")
         told.raise_for_status()
         body = told.json()
-        newest, listed = body["info"]["version"], body["vulnerabilities"]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        newest = body["info"]["version"]
+        vulnerabilities = tuple(describe(one) for one in body["vulnerabilities"] if not one.get("withdrawn"))
+    except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
         return Answer(package, unknown=f"{type(error).__name__}: {error}".splitlines()[0])
     if newest != package.version:
         return Answer(package, unknown=f"the index answers for {newest} only")
-    return Answer(package, tuple(describe(one) for one in listed if not one.get("withdrawn")))
+    return Answer(package, vulnerabilities)
 
 
 def describe(vulnerability: dict[str, Any]) -> str:

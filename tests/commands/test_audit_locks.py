@@ -1,17 +1,16 @@
-"""`make audit`: what it says of a lock, and that it never passes a package that it did not compare."""
+"""`make audit-locks`: what it says of a lock, and that it never passes a package that it did not compare."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import threading
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from web_servers import SilentHandler, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,31 +31,23 @@ def audit(tmp_path: Path) -> Iterator[Callable[[str, dict[str, str]], subprocess
     """Returns a function that audits a lock against an index, which is the body of each path that it answers."""
     index: dict[str, str] = {}
 
-    class Index(BaseHTTPRequestHandler):
+    class Index(SilentHandler):
         def do_GET(self) -> None:
             body = index.get(self.path)
             self.send_response(HTTPStatus.NOT_FOUND if body is None else HTTPStatus.OK)
             self.end_headers()
             self.wfile.write((body or "").encode())
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the standard library
-            """Say nothing."""
+    with serving(Index) as port:
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Index)
-    threading.Thread(target=server.serve_forever).start()
+        def run(lock: str, answers: dict[str, str]) -> subprocess.CompletedProcess[str]:
+            index.update(answers)
+            (tmp_path / "lock.txt").write_text(lock, encoding="utf-8")
+            command = [sys.executable, ROOT / "scripts" / "audit_locks.py", tmp_path / "lock.txt"]
+            command += ["--index", f"http://127.0.0.1:{port}/"]
+            return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    def run(lock: str, answers: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        index.update(answers)
-        (tmp_path / "lock.txt").write_text(lock, encoding="utf-8")
-        command = [sys.executable, ROOT / "scripts" / "audit.py", tmp_path / "lock.txt"]
-        command += ["--index", f"http://127.0.0.1:{server.server_port}/"]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    try:
         yield run
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 LOCK = "# a comment\nsix==1.0 ; python_full_version < '3.13' \\\n    --hash=sha256:00 \\\n    --hash=sha256:01\n"
@@ -75,6 +66,7 @@ VERSION, PROJECT = "/six/1.0/json", "/six/json"
         ({PROJECT: told("2.0")}, 2, "UNKNOWN     six 1.0: the index answers for 2.0 only"),
         ({}, 2, "UNKNOWN     six 1.0: HTTPStatusError: Client error '404 Not Found'"),
         ({VERSION: "<html>"}, 2, "UNKNOWN     six 1.0: JSONDecodeError"),
+        ({VERSION: told("1.0", {})}, 2, "UNKNOWN     six 1.0: KeyError: 'id'"),
         ({VERSION: '{"info": {"version": "1.0"}}'}, 2, "UNKNOWN     six 1.0: KeyError: 'vulnerabilities'"),
     ],
 )
