@@ -68,7 +68,7 @@ test-more: setup ## Run the slow tests: a browser, each kind of release in Airfl
 	$(PYTEST) -m more $(ARGS)
 
 test-unit: setup ## Run the fast tests only
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+	$(BIN)/python -m pytest tests/unit -m "not more" $(ARGS)
 
 # The matrix starts two processes itself; it runs alone, so that the other tests do not disturb it.
 test-chaos: setup ## Run the chaos tests in full: a crash at every call, lasting faults, every lie a hundred times, long histories
@@ -77,7 +77,7 @@ test-chaos: setup ## Run the chaos tests in full: a crash at every call, lasting
 	  tests/steps/test_switch_reports.py --ignore tests/chaos/test_crash_matrix.py $(ARGS)
 
 coverage: setup ## Check that the unit tests reach every branch of domain/ and score.py
-	$(BIN)/python -m pytest tests/unit -q --cov --cov-config=tests/unit/coverage.ini --cov-report=term-missing $(ARGS)
+	$(BIN)/python -m pytest tests/unit -m "not more" -q --cov --cov-config=tests/unit/coverage.ini --cov-report=term-missing $(ARGS)
 
 lint: setup ## Check style, spelling, types and the direction of imports
 	$(BIN)/ruff check .

@@ -54,6 +54,8 @@ E = TypeVar("E", bound=Event)
 
 # The longest wait without progress: see `demo.patience`.
 PATIENCE_SECONDS = 240.0
+# Between two looks: each one makes Airflow's web server read its database, two or three times.
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,9 @@ class Installation:
     def task(self, run_id: str, name: str) -> Task:
         return next(task for task in self.admin.tasks(run_id) if task.name == name)
 
-    def wait_for(self, what: str, condition: Callable[[], Any], *, every: float = 0.2, sign: Any = None) -> Any:
+    def wait_for(
+        self, what: str, condition: Callable[[], Any], *, every: float = POLL_SECONDS, sign: Any = None
+    ) -> Any:
         """Wait until a condition returns a true value, and return it; fail if a service ends or makes no progress.
 
         Args:
@@ -198,7 +202,7 @@ class Installation:
         has_ended = lambda: self.admin.run_state(run_id) in RUN_ENDED  # noqa: E731
         self.wait_for(f"{run_id} has ended", has_ended, sign=lambda: progress_of(self.admin.tasks(run_id)))
 
-    def wait_for_state(self, run_id: str, task: str, *states: str, every: float = 0.2) -> None:
+    def wait_for_state(self, run_id: str, task: str, *states: str, every: float = POLL_SECONDS) -> None:
         """Wait until a task is in one of these states; fail if its run has ended in another one."""
         wanted = f"{task} of {run_id} is {' or '.join(states)}"
 

@@ -43,7 +43,7 @@ def mishandle(installation: Installation) -> Mishandled:
     refused = installation.inspect_run(beside, installation.follow(beside), before)
     hold_promotion(installation)
     answers = _answer_twice(installation, run_id)
-    installation.wait_for_state(run_id, "promote", "deferred", every=0.05)
+    installation.wait_for_state(run_id, "promote", "deferred")
     # The bake first: otherwise it begins, and fails the run because nothing was promoted.
     installation.admin.mark_success(run_id, "bake")
     installation.admin.mark_success(run_id, "promote")

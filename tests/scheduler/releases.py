@@ -155,7 +155,7 @@ def kill_promotion(installation: Installation, run_id: str) -> list[str]:
     OCI takes longer than the task waits with a worker, so the task is deferred. The process that resumes it requests
     the model first.
     """
-    installation.wait_for_state(run_id, "promote", "deferred", every=0.05)
+    installation.wait_for_state(run_id, "promote", "deferred")
     installation.clear_faults()
     installation.order_fault("GetModel", "slow", seconds=HELD_SECONDS)
     asked = len(installation.calls("GetModel"))

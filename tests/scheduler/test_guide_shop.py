@@ -1,7 +1,12 @@
-"""A shop that has orders only, with the edits that README names: released from SQLite, then moved to PostgreSQL."""
+"""A shop that has orders only, with the edits that README names: released from SQLite, then moved to PostgreSQL.
+
+Its connection to OCI is in OCI Vault. Nothing secret is left by its releases: logs, database, storage, OCI, and what
+its tasks start are searched.
+"""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +15,7 @@ import pytest
 import sqlalchemy
 import yaml
 from databases import running_postgres
+from scheduler.planted import plant_secrets
 from services import started
 
 from recdeploy_ops.domain.events import DataExtracted, Promoted
@@ -17,6 +23,7 @@ from recdeploy_ops.domain.events import DataExtracted, Promoted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from scheduler.planted import PlantedSecrets
     from services import EndedRun, Installation
 
 pytestmark = pytest.mark.more
@@ -27,9 +34,10 @@ CONNECTION = "orders_in_postgres"
 
 @dataclass(frozen=True)
 class Moved:
-    """The releases of the shop before and after its database was moved."""
+    """The releases of the shop before and after its database was moved, and its secrets."""
 
     installation: Installation
+    planted: PlantedSecrets
     from_sqlite: EndedRun
     from_postgres: EndedRun
 
@@ -55,7 +63,10 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moved]:
     folder = tmp_path_factory.mktemp("guide-shop")
     queries = guide_shops.edit_queries(folder / "sql")
     fill = lambda path: guide_shops.fill_orders(f"sqlite:///{path}")  # noqa: E731
-    with running_postgres() as url, started(folder / "home", fill, queries=queries) as installation:
+    with ExitStack() as stack:
+        planted = plant_secrets(stack.enter_context(pytest.MonkeyPatch.context()))
+        url = stack.enter_context(running_postgres())
+        installation = stack.enter_context(started(folder / "home", fill, queries=queries))
         guide_shops.fill_orders(url)
         address = sqlalchemy.make_url(url)
         installation.admin.add_connection(
@@ -66,9 +77,10 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moved]:
             schema=address.database,
         )
         read_from(installation, "recommender_db")
-        first = release(installation, "sqlite")
+        with planted.watching(installation):
+            first = release(installation, "sqlite")
         read_from(installation, CONNECTION)
-        yield Moved(installation, first, release(installation, "postgres"))
+        yield Moved(installation, planted, first, release(installation, "postgres"))
 
 
 def test_both_releases_are_promoted_at_one_url(moved: Moved) -> None:
@@ -98,3 +110,11 @@ def test_customers_with_stars_get_a_list_of_their_own_and_others_the_popular_ite
 
     assert (known["message"], known["count"], known["model_version"]) == ("Recommendations for known user", 5, 2)
     assert unknown["message"].startswith("Recommendations for new user")
+
+
+def test_no_secret_is_left_anywhere(moved: Moved) -> None:
+    logs = moved.installation.home.task_logs.rglob("*.log")
+
+    assert any("run_operator.py" in command for command in moved.planted.children)
+    assert moved.planted.leaks(moved.installation.home.path) == {}
+    assert any("is in production" in path.read_text(errors="replace") for path in logs)

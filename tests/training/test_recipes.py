@@ -112,6 +112,7 @@ def test_who_bought_tools_gets_tools_and_who_bought_tea_gets_tea(
     assert any("GB of memory" in line for line in training.lines)
 
 
+@pytest.mark.more
 @pytest.mark.skipif(not CASE.is_dir(), reason="needs the case purchases-as-ones beside the repository")
 @pytest.mark.parametrize("recipe", RANKERS)
 def test_the_case_of_purchases_as_ones(recipe: str, tmp_path: Path) -> None:
@@ -161,6 +162,7 @@ def test_the_report_says_what_does_not_apply(recipe: str, of_tastes: Callable[[s
     assert "RMSE and MAE do not apply" in report
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("recipe", "seed"), [("ease", 7), ("als", 42)])
 def test_equal_rows_give_equal_bytes_and_ease_needs_no_equal_seed(
     recipe: str, seed: int, of_tastes: Callable[[str], Training], tmp_path: Path
