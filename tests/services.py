@@ -11,13 +11,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpx
 import oci
 import psutil
 import pytest
+from airflow_processes import AirflowProcesses, is_running, title_of
 from rest import APPROVAL, AWAITING, Rest
 from shared_services import keep_running
 from special_shop import SPECIAL_USERS, UNKNOWN_USER, fill_store
@@ -32,7 +31,7 @@ from demo.processes import Service
 from demo.releases import ReleaseRun
 from demo.scheduler_log import PARKED
 from demo.services import Services
-from oci_emulator.guards import ORDER_HEADER
+from oci_emulator.orders import ControlPlane
 from recdeploy_ops.context import ReleaseContext, open_context, utc_now
 from recdeploy_ops.domain.events import Event, EventType, ModelTrained
 from recdeploy_ops.ledger.ledger import Ledger
@@ -43,6 +42,7 @@ from recdeploy_ops.storage.roots import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from demo.airflow_api import Task
     from demo.cloud import Cloud, Endpoint
@@ -130,6 +130,14 @@ class Installation:
     @cached_property
     def viewer(self) -> Rest:
         return Rest(self.running.airflow_url, "viewer", self.dag_id)
+
+    @cached_property
+    def emulator(self) -> ControlPlane:
+        return ControlPlane(self.cloud.url, self.cloud.control_token)
+
+    @cached_property
+    def processes(self) -> AirflowProcesses:
+        return AirflowProcesses(self.home, self.admin.task_instance_id)
 
     @cached_property
     def inspector(self) -> Inspector:
@@ -298,70 +306,6 @@ class Installation:
         """Return the objects that a writer has begun, and neither finished nor removed."""
         return [str(path) for path in self.home.storage.rglob(".partial*")]
 
-    def order_fault(self, operation: str, kind: str, **details: Any) -> None:
-        self._control("POST", "faults", json={"operation": operation, "kind": kind, **details})
-
-    def clear_faults(self) -> None:
-        self._control("DELETE", "faults")
-
-    def calls(self, operation: str) -> list[dict[str, Any]]:
-        calls: list[dict[str, Any]] = self._control("GET", "calls", params={"operation": operation})
-        return calls
-
-    def _control(self, method: str, path: str, **sent: Any) -> Any:
-        """Give an order to the emulator's control plane, and return its answer."""
-        url, headers = f"{self.cloud.url}/_emulator/{path}", {ORDER_HEADER: self.cloud.control_token}
-        return httpx.request(method, url, headers=headers, trust_env=False, **sent).raise_for_status().json()
-
-    def airflow_processes(self) -> list[psutil.Process]:
-        return Service("airflow", self.home.path).processes()
-
-    def training_process(self) -> psutil.Process | None:
-        """Return the process of the ADS operator."""
-        return next((process for process in self.airflow_processes() if "run_operator.py" in _title(process)), None)
-
-    def task_process(self, run_id: str, task: str) -> psutil.Process | None:
-        """Return the process that runs a task's code now, not its supervisor."""
-        title = f"airflow worker -- {self.admin.task_instance_id(run_id, task)}"
-        return next((process for process in self.airflow_processes() if title in _title(process)), None)
-
-    def scheduler_process(self) -> psutil.Process:
-        schedulers = [process for process in self.airflow_processes() if "/airflow scheduler" in _title(process)]
-        return min(schedulers, key=lambda process: process.create_time())  # a new fork has the same title
-
-    @contextmanager
-    def suspended_scheduler(self) -> Iterator[None]:
-        """Suspend Airflow's scheduler while the block lasts, as if the machine were very busy.
-
-        It is suspended while it sleeps between two rounds, so that it continues with a new round and holds no lock
-        that the rest of Airflow needs. If the system does not show that it sleeps, only the lock is checked.
-        """
-        scheduler = self.scheduler_process()
-        wait_channel = Path(f"/proc/{scheduler.pid}/wchan")
-        for _ in range(10_000):
-            if "nanosleep" in wait_channel.read_text(encoding="ascii"):
-                break
-            time.sleep(0.001)
-        scheduler.suspend()
-        while not self._can_write():
-            scheduler.resume()
-            time.sleep(0.05)
-            scheduler.suspend()
-        try:
-            yield
-        finally:
-            scheduler.resume()
-
-    def _can_write(self) -> bool:
-        """Return whether no suspended writer locks Airflow's database."""
-        with closing(sqlite3.connect(self.home.airflow / "airflow.db", timeout=1)) as database:
-            try:
-                database.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                return False
-            database.rollback()
-            return True
-
     @contextmanager
     def emptied_table(self, table: str) -> Iterator[None]:
         """Empty a table of the shop while the block lasts."""
@@ -416,7 +360,7 @@ def started(
     finally:
         services.stop()
     left = [process for process in family if is_running(process)]
-    left += [process for process in psutil.process_iter() if str(folder) in _title(process)]
+    left += [process for process in psutil.process_iter() if str(folder) in title_of(process)]
     assert not left, f"these processes outlive the services: {left}"
 
 
@@ -448,18 +392,3 @@ def order_by_installation(items: list[pytest.Item]) -> None:
         )
 
     items.sort(key=rank)
-
-
-def is_running(process: psutil.Process) -> bool:
-    """Return whether a process runs; a zombie does not."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _title(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from services import is_running, wait_for
+from airflow_processes import is_running
+from services import wait_for
 
 from demo.homes import PROJECT, Home
 from demo.processes import Service

@@ -62,7 +62,7 @@ def first_release(installation: Installation) -> EndedRun:
 @pytest.fixture(scope="session")
 def interrupted_release(installation: Installation, first_release: EndedRun) -> Interrupted:
     """A release whose training and promotion are killed, and that is approved before Airflow expects an answer."""
-    before, creations = installation.production(), len(installation.calls("CreateModelDeployment"))
+    before, creations = installation.production(), len(installation.emulator.calls("CreateModelDeployment"))
     with Poller(installation.cloud, before, SPECIAL_USERS[0]) as poller:
         run_id = installation.trigger("interrupted", **OTHER_PARAMS)
         survived = kill_training(installation, run_id)
@@ -82,7 +82,7 @@ def interrupted_release(installation: Installation, first_release: EndedRun) -> 
         promoting=promoting,
         updates=installation.accepted_updates(seen, EventType.SWITCH_STARTED, EventType.PROMOTED),
         models=installation.models(),
-        creations=len(installation.calls("CreateModelDeployment")) - creations,
+        creations=len(installation.emulator.calls("CreateModelDeployment")) - creations,
     )
 
 

@@ -47,7 +47,7 @@ def mishandle(installation: Installation) -> Mishandled:
     # The bake first: otherwise it begins, and fails the run because nothing was promoted.
     installation.admin.mark_success(run_id, "bake")
     installation.admin.mark_success(run_id, "promote")
-    installation.clear_faults()
+    installation.emulator.clear_faults()
     seen = installation.inspect_run(run_id, installation.follow(run_id), before)
     return Mishandled(
         seen=seen,

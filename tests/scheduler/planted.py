@@ -67,7 +67,7 @@ class PlantedSecrets:
 
         def watch() -> None:
             while not stopped.wait(0.05):
-                for process in installation.airflow_processes():
+                for process in installation.processes.all():
                     try:
                         command = " ".join(process.cmdline())
                     except psutil.Error:

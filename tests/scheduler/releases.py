@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_processes import is_running
 from rest import APPROVAL, AWAITING
-from services import is_running
 
 from recdeploy_ops.domain.events import RolledBack
 
@@ -102,8 +102,8 @@ class Reopened:
 
 def kill_training(installation: Installation, run_id: str) -> bool:
     """Kill the task that trains, and return whether the ADS operator went on without it, to its end."""
-    training = installation.wait_for("the ADS operator runs", installation.training_process, every=0.05)
-    task, folder = installation.task_process(run_id, "run_ads_operator"), Path(training.cwd())
+    training = installation.wait_for("the ADS operator runs", installation.processes.ads_operator, every=0.05)
+    task, folder = installation.processes.task(run_id, "run_ads_operator"), Path(training.cwd())
     assert task is not None
     assert training.ppid() == task.pid
     task.kill()
@@ -118,9 +118,9 @@ def answer_too_early(installation: Installation, run_id: str) -> httpx.Response:
     fails the task. That depends on the load; holding the scheduler makes it happen every time.
     """
     installation.wait_for_state(run_id, APPROVAL, "running", AWAITING, every=0.05)
-    with installation.suspended_scheduler():
+    with installation.processes.suspended_scheduler():
         installation.wait_for_state(run_id, APPROVAL, AWAITING, every=0.05)
-        ended = lambda: installation.task_process(run_id, APPROVAL) is None  # noqa: E731
+        ended = lambda: installation.processes.task(run_id, APPROVAL) is None  # noqa: E731
         installation.wait_for("the task's process has ended", ended)
         return installation.approver.respond(run_id, "Promote", TOO_EARLY)
 
@@ -146,7 +146,7 @@ def answer_in_time(installation: Installation, run_id: str, option: str, comment
 
 def hold_promotion(installation: Installation) -> None:
     """Let OCI keep the next update of a deployment in progress until `kill_promotion`."""
-    installation.order_fault("UpdateModelDeployment", "stuck")
+    installation.emulator.fail_next("UpdateModelDeployment", "stuck")
 
 
 def kill_promotion(installation: Installation, run_id: str) -> list[str]:
@@ -156,11 +156,11 @@ def kill_promotion(installation: Installation, run_id: str) -> list[str]:
     the model first.
     """
     installation.wait_for_state(run_id, "promote", "deferred")
-    installation.clear_faults()
-    installation.order_fault("GetModel", "slow", seconds=HELD_SECONDS)
-    asked = len(installation.calls("GetModel"))
-    installation.wait_for("the promotion goes on", lambda: len(installation.calls("GetModel")) > asked)
-    task = installation.task_process(run_id, "promote")
+    installation.emulator.clear_faults()
+    installation.emulator.fail_next("GetModel", "slow", seconds=HELD_SECONDS)
+    asked = len(installation.emulator.calls("GetModel"))
+    installation.wait_for("the promotion goes on", lambda: len(installation.emulator.calls("GetModel")) > asked)
+    task = installation.processes.task(run_id, "promote")
     assert task is not None
     task.kill()
     return [str(entry.type) for entry in installation.entries(run_id)]

@@ -78,8 +78,8 @@ class RolledBack(Switched):
 def housekeeping(installation: Installation, *, beside: str) -> HousekeepingRun:
     """Let housekeeping delete an orphan while another run is in progress; it loses OCI's answer to the deletion."""
     orphan, before = make_orphan(installation), installation.production()
-    calls = len(installation.calls("DeleteModelDeployment"))
-    installation.order_fault("DeleteModelDeployment", "drop_after")
+    calls = len(installation.emulator.calls("DeleteModelDeployment"))
+    installation.emulator.fail_next("DeleteModelDeployment", "drop_after")
     house = installation.of(HOUSEKEEPING)
     run_id = house.trigger("housekeeping")
     outcome = house.follow(run_id)
@@ -91,7 +91,7 @@ def housekeeping(installation: Installation, *, beside: str) -> HousekeepingRun:
         before=before,
         after=installation.production(),
         tests=installation.cloud.endpoints("test"),
-        deletions=installation.calls("DeleteModelDeployment")[calls:],
+        deletions=installation.emulator.calls("DeleteModelDeployment")[calls:],
         errors=[
             house.admin.error_of(run_id, "housekeeping", attempt)
             for attempt in range(1, outcome.tasks["housekeeping"].attempt)
@@ -137,7 +137,7 @@ def roll_back(installation: Installation, waiting: str, housekeeping: Housekeepi
         run_id = rollbacks.trigger("rollback", reason=HOSTILE_REASON, require_approval=True)
         rollbacks.wait_for_state(run_id, APPROVAL, AWAITING)
         question, pending = rollbacks.admin.question(run_id), rollbacks.admin.required_actions()
-        installation.order_fault("UpdateModelDeployment", "drop_after")
+        installation.emulator.fail_next("UpdateModelDeployment", "drop_after")
         answer_in_time(rollbacks, run_id, "Roll back", COMMENT)
         rollbacks.wait_for_state(run_id, "roll_back", "up_for_retry")
         switching = [str(entry.type) for entry in installation.entries(run_id)]
