@@ -35,7 +35,8 @@ from oci_emulator.orders import ControlPlane
 from recdeploy_ops.context import ReleaseContext, open_context, utc_now
 from recdeploy_ops.domain.events import Event, EventType, ModelTrained
 from recdeploy_ops.ledger.ledger import Ledger
-from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.oci_clients.profiles import OciProfile
+from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.storage.bundles import open_bundle
 from recdeploy_ops.storage.roots import open_store

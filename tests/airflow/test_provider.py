@@ -15,7 +15,7 @@ import pytest
 
 from recdeploy_ops.hooks.oci import FIELDS, OciHook
 from recdeploy_ops.hooks.provider_info import AUTHS, get_provider_info
-from recdeploy_ops.oci_clients import sessions
+from recdeploy_ops.oci_clients import profiles
 
 if TYPE_CHECKING:
     from oci_emulator.testing import RunningEmulator
@@ -64,7 +64,7 @@ def test_the_form_has_each_field_that_the_hook_reads() -> None:
     [connection] = get_provider_info()["connection-types"]
     fields = connection["conn-fields"]
     assert set(fields) == set(FIELDS)
-    assert fields["auth"]["schema"]["enum"] == list(sessions.AUTHS) == AUTHS
+    assert fields["auth"]["schema"]["enum"] == list(profiles.AUTHS) == AUTHS
     masked = {name for name, field in fields.items() if field["schema"].get("format") == "password"}
     assert masked == {"key_content", "pass_phrase"}
 

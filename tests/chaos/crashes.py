@@ -61,7 +61,8 @@ from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.ledger.audits import audit
 from recdeploy_ops.oci_clients import sessions
-from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.oci_clients.profiles import OciProfile
+from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.oci_clients.tags import (
     DIGEST_TAG,
     LEASE_TAG,

@@ -18,7 +18,7 @@ from events import PROJECT, opened
 from demo.options import read_options
 from recdeploy_ops.context import utc_now
 from recdeploy_ops.ledger.ledger import Ledger
-from recdeploy_ops.oci_clients.sessions import OciProfile
+from recdeploy_ops.oci_clients.profiles import OciProfile
 from recdeploy_ops.storage.bundles import canonical_json
 from recdeploy_ops.storage.directories import DirectoryStore
 

@@ -21,7 +21,8 @@ from recdeploy_ops.context import open_context
 from recdeploy_ops.deployment_manager import RecommenderDeploymentManager
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.oci_clients import predictions, sessions
-from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.oci_clients.profiles import OciProfile
+from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.steps import promote

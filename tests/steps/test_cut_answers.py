@@ -8,7 +8,8 @@ from web_servers import SilentHandler, serving
 from recdeploy_ops.context import open_context
 from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError
 from recdeploy_ops.oci_clients.models import ModelCatalog
-from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.oci_clients.profiles import OciProfile
+from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.storage.roots import open_store
 
 

@@ -9,7 +9,8 @@ from steps.factories import damage, reopen
 
 from recdeploy_ops.domain.errors import CloudRefusedError, StateMismatchError
 from recdeploy_ops.oci_clients.monitoring import DEPLOYMENTS, NAMESPACE
-from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.oci_clients.profiles import OciProfile
+from recdeploy_ops.oci_clients.sessions import OciSession
 from recdeploy_ops.steps import monitor, promote
 
 TOPIC = "ocid1.onstopic.oc1..alarms"

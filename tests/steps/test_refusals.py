@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from steps.factories import Run, reopen
 
 from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError, SettingsError, StorageError
-from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.oci_clients.profiles import OciProfile
+from recdeploy_ops.oci_clients.sessions import OciSession
 
 
 @pytest.fixture

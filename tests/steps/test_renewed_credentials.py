@@ -10,7 +10,8 @@ from steps.factories import create_project, extra_of
 
 from oci_emulator.testing import running_emulator
 from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError
-from recdeploy_ops.oci_clients.sessions import OciProfile, OciSession
+from recdeploy_ops.oci_clients.profiles import OciProfile
+from recdeploy_ops.oci_clients.sessions import OciSession
 
 FIVE_MINUTES = 300
 

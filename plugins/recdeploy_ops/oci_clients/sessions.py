@@ -1,93 +1,20 @@
-"""Make SDK clients with our retry rules from a connection's fields."""
+"""Make SDK clients with our retry rules from a profile."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from recdeploy_ops.domain.errors import SettingsError
-from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.oci_clients.calls import calling
 from recdeploy_ops.oci_clients.signing import identify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from recdeploy_ops.oci_clients.profiles import OciProfile
 
-AUTHS = ("api_key", "resource_principal", "instance_principal", "workload_identity", "security_token")
-KEY_FIELDS = ("tenancy", "user", "fingerprint")
 TIMEOUTS = (10, 60)  # seconds to connect, and between two bytes of an answer
 ATTEMPTS = 4
 SECRET_SECONDS = 20  # Airflow looks secrets up in every process, also while it renders a page
-IN_AIRFLOW = Remedy("Add it to its extra in Airflow (Admin > Connections) or in its AIRFLOW_CONN_... variable")
-
-
-@dataclass(frozen=True)
-class OciProfile:
-    """How to reach OCI: the content of an Airflow connection of type ``oci``.
-
-    Attributes:
-        auth: one of `AUTHS`.
-        region: e.g. ``us-ashburn-1``; None if the principal knows it.
-        compartment_id: OCID of the compartment of models and deployments; of the secrets, if the profile is a vault's.
-        project_id: OCID of the Data Science project; empty in a vault's profile.
-        key: ``tenancy``, ``user``, ``fingerprint``, ``key_file`` or ``key_content``, ``pass_phrase``,
-            ``security_token_file``: those that the kind of authentication needs.
-        service_endpoint: base URL that replaces OCI's own, for the emulator.
-        source: where the fields come from, for messages.
-    """
-
-    auth: str
-    region: str | None
-    compartment_id: str
-    project_id: str
-    key: Mapping[str, str] = field(repr=False)
-    service_endpoint: str | None = None
-    source: str = "the OCI connection"
-
-    @classmethod
-    def from_fields(
-        cls,
-        fields: Mapping[str, Any],
-        *,
-        source: str,
-        remedy: Remedy = IN_AIRFLOW,
-        needed: Sequence[str] = ("compartment_id", "project_id"),
-    ) -> OciProfile:
-        """Validate the fields of a connection's extra.
-
-        Args:
-            fields: by name.
-            source: where they come from, for messages.
-            remedy: where a missing one is added.
-            needed: the fields that must be there with every kind of authentication.
-
-        Raises:
-            SettingsError: a field is missing or unusable; names it and the connection.
-        """
-        auth = fields.get("auth") or "api_key"
-        if auth not in AUTHS:
-            raise SettingsError(f"{source}: 'auth' must be one of {', '.join(AUTHS)}.")
-        of_auth = {
-            "api_key": ("region", *KEY_FIELDS),
-            "security_token": ("region", "security_token_file", "key_file"),
-        }
-        missing = [name for name in (*needed, *of_auth.get(auth, ())) if not fields.get(name)]
-        if auth == "api_key" and not (fields.get("key_file") or fields.get("key_content")):
-            missing.append("key_file (or key_content)")
-        if missing:
-            raise SettingsError(f"{source} lacks {', '.join(missing)}; auth {auth!r} needs it.", remedy)
-        key_names = (*KEY_FIELDS, "key_file", "key_content", "pass_phrase", "security_token_file")
-        return cls(
-            auth=auth,
-            region=fields.get("region"),
-            compartment_id=fields.get("compartment_id") or "",
-            project_id=fields.get("project_id") or "",
-            key={name: fields[name] for name in key_names if fields.get(name)},
-            service_endpoint=fields.get("service_endpoint") or None,
-            source=source,
-        )
 
 
 class OciSession:

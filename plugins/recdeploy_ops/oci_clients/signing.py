@@ -12,7 +12,7 @@ from recdeploy_ops.domain.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from recdeploy_ops.oci_clients.sessions import OciProfile
+    from recdeploy_ops.oci_clients.profiles import OciProfile
 
 
 def identify(profile: OciProfile) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from airflow.secrets import BaseSecretsBackend
 
 from recdeploy_ops.domain.errors import RecdeployError, SettingsError, SourceDataError
 from recdeploy_ops.domain.remedies import Remedy
-from recdeploy_ops.oci_clients.profiles import read_config
+from recdeploy_ops.oci_clients.profiles import AUTHS, OciProfile, read_config
 from recdeploy_ops.oci_clients.secrets import SECRET_NAME, VaultSecrets
-from recdeploy_ops.oci_clients.sessions import AUTHS, OciProfile, OciSession
+from recdeploy_ops.oci_clients.sessions import OciSession
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
