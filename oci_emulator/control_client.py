@@ -1,9 +1,10 @@
-"""Orders to the control plane of a running emulator, over HTTP."""
+"""The client of the control plane: orders to a running emulator, over HTTP."""
 
 import json
-import urllib.error
-import urllib.request
+from http import HTTPStatus
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 from oci_emulator.guards import ORDER_HEADER
 
@@ -15,8 +16,8 @@ class EmulatorError(Exception):
     """The emulator did not start, or refused an order; the message quotes it."""
 
 
-class ControlPlane:
-    """Takes the orders of the README's table. All raise `EmulatorError` if the emulator refuses them."""
+class ControlClient:
+    """Gives the orders of the README's table. All raise `EmulatorError` if the emulator refuses them."""
 
     def __init__(self, url: str, token: str) -> None:
         """Take the emulator's address, and the token of its ready file."""
@@ -106,15 +107,14 @@ class ControlPlane:
         self._control("POST", "restore", {"name": name})
 
     def _control(self, method: str, path: str, body: object = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - always http
-            f"{self.url}/_emulator/{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"content-type": "application/json", ORDER_HEADER: self.token},
-        )
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=ORDER_SECONDS)
+        headers = {"content-type": "application/json", ORDER_HEADER: self.token}
         try:
-            with urllib.request.urlopen(request, timeout=ORDER_SECONDS) as response:  # noqa: S310 - always http
-                return json.load(response)
-        except urllib.error.HTTPError as err:
-            with err:
-                raise EmulatorError(f"{method} {path} was refused: {err.read().decode()}") from err
+            connection.request(method, f"/_emulator/{path}", None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            raise EmulatorError(f"{method} {path} was refused: {text.decode()}")
+        return json.loads(text)

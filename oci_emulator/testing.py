@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from oci_emulator.orders import ControlPlane, EmulatorError
+from oci_emulator.control_client import ControlClient, EmulatorError
 
 # Generous: an ended process is noticed at once, and on a busy machine everything is late.
 START_SECONDS = 300.0
@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.01
 _PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
 
-class RunningEmulator(ControlPlane):
+class RunningEmulator(ControlClient):
     """An emulator process, its addresses, and the orders to its control plane."""
 
     def __init__(self, process: "subprocess.Popen[str]", data_dir: Path, facts: dict[str, Any]) -> None:

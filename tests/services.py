@@ -31,7 +31,7 @@ from demo.processes import Service
 from demo.releases import ReleaseRun
 from demo.scheduler_log import PARKED
 from demo.services import Services
-from oci_emulator.orders import ControlPlane
+from oci_emulator.control_client import ControlClient
 from recdeploy_ops.context import ReleaseContext, open_context, utc_now
 from recdeploy_ops.domain.events import Event, EventType, ModelTrained
 from recdeploy_ops.ledger.ledger import Ledger
@@ -133,8 +133,8 @@ class Installation:
         return Rest(self.running.airflow_url, "viewer", self.dag_id)
 
     @cached_property
-    def emulator(self) -> ControlPlane:
-        return ControlPlane(self.cloud.url, self.cloud.control_token)
+    def emulator(self) -> ControlClient:
+        return ControlClient(self.cloud.url, self.cloud.control_token)
 
     @cached_property
     def processes(self) -> AirflowProcesses:
@@ -208,8 +208,11 @@ class Installation:
 
     def wait_for_end(self, run_id: str) -> None:
         """Wait until a run has ended."""
-        has_ended = lambda: self.admin.run_state(run_id) in RUN_ENDED  # noqa: E731
-        self.wait_for(f"{run_id} has ended", has_ended, sign=lambda: progress_of(self.admin.tasks(run_id)))
+        self.wait_for(
+            f"{run_id} has ended",
+            lambda: self.admin.run_state(run_id) in RUN_ENDED,
+            sign=lambda: progress_of(self.admin.tasks(run_id)),
+        )
 
     def wait_for_state(self, run_id: str, task: str, *states: str, every: float = POLL_SECONDS) -> None:
         """Wait until a task is in one of these states; fail if its run has ended in another one."""
