@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cryptography.hazmat.primitives import serialization
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     import pytest
 
+PASS_PHRASE = "canary-Pass-Phrase-7f3a91"
+PASSWORD = "canary-Database-Password-b20c55"
 LONGEST_ARCHIVE = 1 << 28
 
 
@@ -55,6 +59,13 @@ class Canaries:
             if found:
                 seen[str(path.relative_to(folder))] = found
         return seen
+
+
+def encrypted(pem: bytes) -> str:
+    """Return a private key encrypted with `PASS_PHRASE`, as PEM."""
+    key = serialization.load_pem_private_key(pem, None)
+    encryption = serialization.BestAvailableEncryption(PASS_PHRASE.encode())
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
 
 
 def _forms(secret: str) -> Iterator[bytes]:

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import oci
-import psutil
-from canaries import Canaries, environment_of
-from cryptography.hazmat.primitives import serialization
+from airflow_processes import title_of
+from canaries import PASS_PHRASE, PASSWORD, Canaries, encrypted, environment_of
 from vaults import put_secret
 
 from demo import services
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     import pytest
     from services import Installation
 
-PASS_PHRASE = "canary-Pass-Phrase-7f3a91"
-PASSWORD = "canary-Database-Password-b20c55"
 CHILDREN = ("run_operator.py", "run_gate_models.py", " -I -S ", "git -C")
 # Where the secrets themselves are stored, or begin: relative to the demo's folder.
 PLANTED = ("oci/credentials", "airflow/jwt_secret", "airflow/passwords.json", "airflow/airflow.cfg", "run")
@@ -45,20 +42,20 @@ class PlantedSecrets:
     outside_vault: Canaries | None = None
     children: dict[str, bytes] = field(default_factory=dict)
 
-    def leaks(self, folder: Path) -> dict[str, set[str]]:
-        """Return the names of the secrets by what holds them: files below the demo's folder, and command lines."""
+    def leaks(self, folder: Path) -> list[tuple[str, set[str]]]:
+        """Return what holds secrets, and their names: files below the demo's folder, and command lines."""
         left_out = [folder / name for name in PLANTED]
         vault = [path for path in (folder / "oci").iterdir() if path.is_file()]  # its database, and what it appends
-        return {
-            **self._found(self.anywhere, folder, left_out),
-            **self._found(self.outside_vault, folder, [*left_out, *vault]),
-        }
+        return [
+            *self._found(self.anywhere, folder, left_out),
+            *self._found(self.outside_vault, folder, [*left_out, *vault]),
+        ]
 
-    def _found(self, canaries: Canaries | None, folder: Path, left_out: Iterable[Path]) -> dict[str, set[str]]:
+    def _found(self, canaries: Canaries | None, folder: Path, left_out: Iterable[Path]) -> list[tuple[str, set[str]]]:
         assert canaries is not None, "no installation was started"
-        found = {command: canaries.found_in(environment) for command, environment in self.children.items()}
-        leaking = {command: names for command, names in found.items() if names}
-        return leaking | canaries.found_below(folder, without=left_out)
+        found = [(command, canaries.found_in(environment)) for command, environment in self.children.items()]
+        found += canaries.found_below(folder, without=left_out).items()
+        return [(where, names) for where, names in found if names]
 
     @contextmanager
     def watching(self, installation: Installation) -> Iterator[None]:
@@ -68,10 +65,7 @@ class PlantedSecrets:
         def watch() -> None:
             while not stopped.wait(0.05):
                 for process in installation.processes.all():
-                    try:
-                        command = " ".join(process.cmdline())
-                    except psutil.Error:
-                        continue
+                    command = title_of(process)
                     if any(part in command for part in CHILDREN) and (environment := environment_of(process.pid)):
                         self.children[command] = environment
 
@@ -95,7 +89,7 @@ def plant_secrets(monkeypatch: pytest.MonkeyPatch) -> PlantedSecrets:
             return environment
         folder = home.emulator / "credentials"
         pem = (folder / "key.pem").read_bytes()
-        content = _encrypted(pem)
+        content = encrypted(pem)
         extra = {**oci, "key_content": content, "pass_phrase": PASS_PHRASE, "key_file": None}
         secret = json.dumps({"conn_type": "oci", "extra": extra})
         put_secret(_vaults(folder, oci), "airflow-connections-oci_default", secret)
@@ -114,12 +108,6 @@ def plant_secrets(monkeypatch: pytest.MonkeyPatch) -> PlantedSecrets:
 
     monkeypatch.setattr(services, "airflow_environment", with_secrets)
     return planted
-
-
-def _encrypted(pem: bytes) -> str:
-    key = serialization.load_pem_private_key(pem, None)
-    encryption = serialization.BestAvailableEncryption(PASS_PHRASE.encode())
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
 
 
 def _vaults(folder: Path, extra: Mapping[str, str]) -> Any:

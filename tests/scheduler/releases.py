@@ -120,8 +120,9 @@ def answer_too_early(installation: Installation, run_id: str) -> httpx.Response:
     installation.wait_for_state(run_id, APPROVAL, "running", AWAITING, every=0.05)
     with installation.processes.suspended_scheduler():
         installation.wait_for_state(run_id, APPROVAL, AWAITING, every=0.05)
-        ended = lambda: installation.processes.task(run_id, APPROVAL) is None  # noqa: E731
-        installation.wait_for("the task's process has ended", ended)
+        installation.wait_for(
+            "the task's process has ended", lambda: installation.processes.task(run_id, APPROVAL) is None
+        )
         return installation.approver.respond(run_id, "Promote", TOO_EARLY)
 
 

@@ -15,15 +15,16 @@ import pytest
 import sqlalchemy
 import yaml
 from databases import running_postgres
-from scheduler.planted import plant_secrets
+from scheduler.planted_secrets import plant_secrets
 from services import started
 
 from recdeploy_ops.domain.events import DataExtracted, Promoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from scheduler.planted import PlantedSecrets
+    from scheduler.planted_secrets import PlantedSecrets
     from services import EndedRun, Installation
 
 pytestmark = pytest.mark.more
@@ -58,15 +59,18 @@ def read_from(installation: Installation, connection: str) -> None:
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
 
 
+def fill_store(path: Path) -> None:
+    guide_shops.fill_orders(f"sqlite:///{path}")
+
+
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moved]:
     folder = tmp_path_factory.mktemp("guide-shop")
     queries = guide_shops.edit_queries(folder / "sql")
-    fill = lambda path: guide_shops.fill_orders(f"sqlite:///{path}")  # noqa: E731
     with ExitStack() as stack:
         planted = plant_secrets(stack.enter_context(pytest.MonkeyPatch.context()))
         url = stack.enter_context(running_postgres())
-        installation = stack.enter_context(started(folder / "home", fill, queries=queries))
+        installation = stack.enter_context(started(folder / "home", fill_store, queries=queries))
         guide_shops.fill_orders(url)
         address = sqlalchemy.make_url(url)
         installation.admin.add_connection(
@@ -116,5 +120,5 @@ def test_no_secret_is_left_anywhere(moved: Moved) -> None:
     logs = moved.installation.home.task_logs.rglob("*.log")
 
     assert any("run_operator.py" in command for command in moved.planted.children)
-    assert moved.planted.leaks(moved.installation.home.path) == {}
+    assert moved.planted.leaks(moved.installation.home.path) == []
     assert any("is in production" in path.read_text(errors="replace") for path in logs)

@@ -11,8 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from canaries import Canaries, observed_children
-from cryptography.hazmat.primitives import serialization
+from canaries import PASS_PHRASE, PASSWORD, Canaries, encrypted, observed_children
 from steps.conftest import open_session
 from steps.factories import Run, tidy_up
 from steps.test_run_ads_operator import OPERATOR
@@ -23,8 +22,6 @@ from recdeploy_ops.steps import run_ads_operator
 from recdeploy_ops.storage.roots import open_store
 from recdeploy_ops.training import runs
 
-PASS_PHRASE = "canary-Pass-Phrase-7f3a91"
-PASSWORD = "canary-Database-Password-b20c55"
 VAULT_SECRET = "canary-Vault-Secret-90dd17"
 
 
@@ -38,9 +35,7 @@ def planted(request, emulator, profile_fields, monkeypatch):
     token_file = session["SESSION"]["security_token_file"]
     secrets = {"key": pem.decode(), "password": PASSWORD, "vault": VAULT_SECRET, "token": Path(token_file).read_text()}
     if request.param == "api_key":
-        encryption = serialization.BestAvailableEncryption(PASS_PHRASE.encode())
-        key = serialization.load_pem_private_key(pem, None)
-        content = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
+        content = encrypted(pem)
         fields = {**profile_fields, "key_content": content, "pass_phrase": PASS_PHRASE, "key_file": None}
         secrets |= {"encrypted_key": content, "pass_phrase": PASS_PHRASE}
     else:

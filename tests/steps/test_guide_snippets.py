@@ -153,7 +153,7 @@ class Kernel:
 
     def run(self, code):
         """Run a snippet, with the kernel's home folder in place of the guide's."""
-        exec(compile(code.replace(DATASCIENCE, str(self.home)), "a snippet", "exec"), self.names)  # noqa: S102
+        exec(compile(code.replace(DATASCIENCE, str(self.home)), "a snippet", "exec"), self.names)  # noqa: S102 - our own copy of the guide
 
     def begin(self):
         """Make the manager, and return it."""
