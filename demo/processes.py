@@ -69,13 +69,12 @@ class Service:
                 start_new_session=True,
             )
         process.returncode = 0  # it outlives this object on purpose: avoids the ResourceWarning
-        created = psutil.Process(process.pid).create_time()
-        self.record.write_text(json.dumps({"pid": process.pid, "created": created}), encoding="utf-8")
+        self.record.write_text(json.dumps({"pid": process.pid}), encoding="utf-8")
 
     def is_running(self) -> bool:
         """Say whether its leader is alive."""
-        leader = self._leader()
-        return leader is not None and leader.status() != psutil.STATUS_ZOMBIE
+        process = _living(self._leader())
+        return process is not None and _is_marked(process, self._mark)
 
     def processes(self) -> list[psutil.Process]:
         """Return all of its living processes, of this run or of a killed one."""
@@ -124,22 +123,28 @@ class Service:
     def _mark(self) -> str:
         return f"{self.name}@{self.home}"
 
-    def _leader(self) -> psutil.Process | None:
+    def _leader(self) -> int | None:
+        """Return its leader's process id; the process may have ended, and the id may be another's now."""
         try:
-            remembered = json.loads(self.record.read_text(encoding="utf-8"))
-            leader = psutil.Process(remembered["pid"])
-            # A reused number is another process.
-            return leader if abs(leader.create_time() - remembered["created"]) < 1 else None
-        except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
+            return int(json.loads(self.record.read_text(encoding="utf-8"))["pid"])
+        except (OSError, ValueError, KeyError):
             return None
 
     def _session(self) -> int | None:
-        """Return the session's id, which outlives its leader."""
-        try:
-            pid = int(json.loads(self.record.read_text(encoding="utf-8"))["pid"])
-        except (OSError, ValueError, KeyError):
-            return None
-        return pid if self._leader() is not None or not psutil.pid_exists(pid) else None
+        """Return the session's id, which outlives its leader; None if another process has that id now."""
+        leader = self._leader()
+        # The mark tells a reused id. The time of a process's start does not: it moves when the clock is set.
+        process = _living(leader)
+        return leader if process is None or _is_marked(process, self._mark) else None
+
+
+def _living(pid: int | None) -> psutil.Process | None:
+    """Return the process with this id; None if there is none, or only a zombie."""
+    try:
+        process = psutil.Process(pid) if pid is not None else None
+    except psutil.NoSuchProcess:
+        return None
+    return process if process is not None and _lives(process) else None
 
 
 def _await_end(processes: Sequence[psutil.Process], patience: Patience) -> None:

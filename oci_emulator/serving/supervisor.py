@@ -145,6 +145,7 @@ class Supervisor:
         """Replace the server's process when it ends unexpectedly."""
         while True:
             await server.process.wait()
+            _kill_group(server.process)
             if server.stopping:
                 return
             log.warning("The model server of %s ended unexpectedly; restarting it", server.spec.folder)
@@ -165,6 +166,7 @@ class Supervisor:
                 self._warn(await _await_ready(process, spec, path))
         except BaseException as err:
             await _end(process)
+            _kill_group(process)  # it may have ended itself just now
             if isinstance(err, TimeoutError):
                 raise ServerStartError(f"score.py was not loaded within {START_SECONDS:.0f} s.") from err
             raise
@@ -230,12 +232,19 @@ async def _await_ready(process: asyncio.subprocess.Process, spec: ServerSpec, so
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a server by closing its stdin, or else with SIGKILL, and then all that it has started."""
+    """End a server that still runs by closing its stdin, or else with SIGKILL, and then all that it has started."""
+    if process.returncode is not None:
+        return  # `_watch` has ended what it had started; its id may be another process's by now
     if process.stdin is not None:
         process.stdin.close()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
             await process.wait()
+    _kill_group(process)
+    await process.wait()
+
+
+def _kill_group(process: asyncio.subprocess.Process) -> None:
+    """Kill what a server has started; call it as soon as the server has ended, before its id is used again."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()

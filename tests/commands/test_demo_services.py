@@ -91,7 +91,7 @@ def test_a_reused_process_id_is_another_process(service: Service) -> None:
     other = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"], start_new_session=True)
     try:
         service.record.parent.mkdir(parents=True)
-        service.record.write_text(json.dumps({"pid": other.pid, "created": 1.0}), encoding="utf-8")
+        service.record.write_text(json.dumps({"pid": other.pid}), encoding="utf-8")
 
         assert not service.is_running()
         assert not service.processes()
@@ -100,6 +100,22 @@ def test_a_reused_process_id_is_another_process(service: Service) -> None:
     finally:
         other.kill()
         other.wait()
+
+
+@pytest.mark.parametrize("seconds", [-3600.0, -2.0, 2.0, 3600.0])
+def test_a_clock_that_is_set_does_not_end_a_service(
+    service: Service, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(service)
+    boot = psutil.boot_time()
+    # Setting the clock moves the time at which the system started, and with it that of each process's start.
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: boot + seconds)
+    assert psutil.boot_time() == boot + seconds
+
+    assert service.is_running()
+    assert len(service.processes()) == 2
+    service.stop()
+    assert not service.processes()
 
 
 def test_a_service_of_another_folder_is_not_touched(service: Service, tmp_path: Path) -> None:

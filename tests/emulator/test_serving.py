@@ -1,3 +1,4 @@
+import asyncio
 import http.client
 import io
 import json
@@ -372,6 +373,24 @@ async def test_a_model_that_takes_too_long_gives_500(tmp_path: Path) -> None:
     finally:
         await proxy.clear()
         await proxy.supervisor.close()  # also ends the process that waits for the next server
+
+
+async def test_a_process_that_ended_before_gets_no_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.zip").write_bytes(artifact(score("return 1")))
+    supervisor, others = Supervisor(), set(psutil.Process().children())
+    server = await supervisor.start(ServerSpec(tmp_path / "a.zip", tmp_path / "out", {}))
+    waiting = {one for one in psutil.Process().children() if one not in others and one.pid != server.process.pid}
+    for process in waiting:
+        process.kill()
+    # Until the event loop has seen their end, and their ids are free.
+    await asyncio.to_thread(wait_for, "their end", lambda: not any(process.is_running() for process in waiting))
+    signalled: list[int] = []
+    monkeypatch.setattr("os.killpg", lambda group, _: signalled.append(group))
+
+    await supervisor.close()
+
+    assert waiting
+    assert set(signalled) == {server.process.pid}
 
 
 @pytest.mark.parametrize(("length", "is_used"), [(60, True), (64, False), (200, False)])
