@@ -1,9 +1,12 @@
 """A promoted version is watched: it passes, is held, or goes back to the previous champion by itself, once."""
 
+from datetime import timedelta
+
 import pytest
 from steps.bakes import LEAST, REQUESTS, baking_run, serve_secretly
-from steps.factories import answer_of, served, tidy_up
+from steps.factories import answer_of, served, switch_by_hand, tidy_up
 
+from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain import baking
 from recdeploy_ops.domain.baking import BakeResult, Health
 from recdeploy_ops.domain.errors import (
@@ -12,6 +15,7 @@ from recdeploy_ops.domain.errors import (
     BakeHeldError,
     LockHeldError,
     PromotionFailedError,
+    PromotionsFrozenError,
     StateMismatchError,
 )
 from recdeploy_ops.domain.events import (
@@ -23,10 +27,12 @@ from recdeploy_ops.domain.events import (
     SwitchStarted,
     WindowJudged,
 )
+from recdeploy_ops.domain.freezes import FreezeWindow
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.domain.release_status import Phase, describe_history, judge
 from recdeploy_ops.domain.timelines import summarise_releases, trace_production
 from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.evaluation import baselines
 from recdeploy_ops.rollout.current import read_current
 from recdeploy_ops.steps import bake
 
@@ -77,6 +83,35 @@ def test_the_champion_is_measured_before_the_switch_with_three_times_the_request
     assert order.index(BaselineMeasured.type) < order.index(SwitchStarted.type)
     assert (measured.version, measured.baseline.requests) == (1, 3 * REQUESTS)
     assert measured.baseline.is_measured
+
+
+@pytest.mark.parametrize("what", ["a window begins", "a person freezes", "production is changed by hand"])
+def test_what_happens_while_the_champion_is_measured_stops_the_switch(
+    context, validated, run, emulator, tmp_path, monkeypatch, what
+):
+    validated(2).answer(Decision.PROMOTE)
+    second = baking_run(context, "run-2", tmp_path)
+    start = utc_now().replace(tzinfo=None) - timedelta(hours=1)
+    begin = {
+        "a window begins": lambda: monkeypatch.setitem(
+            second.context.settings.release.__dict__,
+            "freeze_windows",
+            (FreezeWindow(start, start + timedelta(hours=2), "Black Friday"),),
+        ),
+        "a person freezes": lambda: run("freeze").freeze(),
+        "production is changed by hand": lambda: switch_by_hand(context, emulator, 2),
+    }[what]
+    measure = baselines.measure_champion
+
+    def measured(*arguments):
+        begin()
+        return measure(*arguments)
+
+    monkeypatch.setattr(baselines, "measure_champion", measured)
+    reason = "somebody changed" if "hand" in what else "promotions are frozen"
+    with pytest.raises((PromotionsFrozenError, StateMismatchError), match=reason):
+        second.promote()
+    assert second.context.refresh().releases["run-2"].get(SwitchStarted) is None
 
 
 def test_without_a_bake_the_ledger_says_so_at_once(context, approved):

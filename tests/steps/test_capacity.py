@@ -80,7 +80,7 @@ def test_capacity_that_does_not_come_back_fails_the_task_and_the_trained_candida
         "Test deployment failed: OCI has no capacity for product-recommender-test-v1",
         "(release.capacity_timeout_hours)",
         "Out of host capacity",
-        "clear plan_release of this run without its downstream, and deploy_test with its downstream",
+        "clear the task 'deploy_test' of this run (with its downstream) to continue, without another training",
     ):
         assert words in str(failed.value)
     assert timedelta(minutes=29) < patience.ahead < timedelta(minutes=31)

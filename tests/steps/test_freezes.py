@@ -178,7 +178,7 @@ def test_a_release_that_was_refused_at_its_switch_keeps_its_evidence_and_can_be_
     context, approved_here, run
 ):
     freeze_by_person(run)
-    with pytest.raises(PromotionsFrozenError, match="then clear the task 'plan_release' of this run"):
+    with pytest.raises(PromotionsFrozenError, match="then clear the task 'promote' of this run"):
         approved_here.promote()
     approved_here.close()
     assert context.refresh().holder is None, "the lock does not wait with it"

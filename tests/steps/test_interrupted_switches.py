@@ -4,7 +4,17 @@ import re
 from dataclasses import replace
 
 import pytest
-from steps.factories import adopt, delete_production, living, living_tests, served, switch_by_hand, tidy_up
+from steps.factories import (
+    adopt,
+    delete_production,
+    event_types,
+    find_faults,
+    living,
+    living_tests,
+    served,
+    switch_by_hand,
+    tidy_up,
+)
 
 from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.errors import (
@@ -15,14 +25,16 @@ from recdeploy_ops.domain.errors import (
     StateMismatchError,
     SwitchInterruptedError,
     SwitchUnderWayError,
+    TransientError,
 )
 from recdeploy_ops.domain.events import DataExtracted, ProductionFailed, ProductionLost, ReleaseOutcome
 from recdeploy_ops.domain.records import Decision, Role
 from recdeploy_ops.domain.release_plan import REPLACE_PRODUCTION, describe_failed_production
-from recdeploy_ops.oci_clients.tags import HOLDER_TAG
+from recdeploy_ops.domain.waiting import Waiting
+from recdeploy_ops.oci_clients.tags import HOLDER_TAG, VERSION_TAG
 from recdeploy_ops.rollout.current import read_current
 from recdeploy_ops.rollout.production import find_deployments, find_production
-from recdeploy_ops.steps import promote, roll_back
+from recdeploy_ops.steps import close_release, promote, roll_back
 
 
 @pytest.fixture
@@ -260,6 +272,43 @@ def test_deletions_that_oci_accepts_and_ignores_have_a_deadline(context, validat
     assert context.ledger.read().holder is None
 
 
+def deactivate_production(context, emulator):
+    context.catalog._session.data_science.deactivate_model_deployment(find_production(context).deployment_id)
+    emulator.wait_until_idle()
+
+
+def test_a_deactivated_production_is_not_promoted_over(context, approved, emulator):
+    deactivate_production(context, emulator)
+    with pytest.raises(StateMismatchError, match=r"is INACTIVE: it cannot be probed.*Bring it to ACTIVE in the OCI"):
+        approved.promote()
+    approved.close()
+
+    assert event_types(context, "run-2")[-2:] == ["release_rejected", "release_closed"]
+    assert "switch_started" not in event_types(context, "run-2")
+
+
+def test_a_deactivated_production_is_not_rolled_back(context, run, two_versions, emulator):
+    deactivate_production(context, emulator)
+    with pytest.raises(StateMismatchError, match=r"is INACTIVE: it cannot be probed.*Bring it to ACTIVE in the OCI"):
+        run("back").roll_back()
+    run("back").close()
+
+    assert context.refresh().holder is None
+    assert "switch_started" not in event_types(context, "back")
+
+
+def test_a_switch_that_was_not_requested_quotes_no_other_work_request(context, approved, emulator, no_retries):
+    emulator.fail_next("UpdateModelDeployment", status=503, times=None)
+    with pytest.raises(SwitchInterruptedError):
+        approved.promote()
+    emulator.clear_faults()
+    deactivate_production(context, emulator)
+
+    with pytest.raises(PromotionFailedError, match="Nothing was requested") as failed:
+        approved.promote()
+    assert "MODEL_DEPLOYMENT_" not in str(failed.value)
+
+
 def test_tags_that_oci_accepts_and_ignores_are_a_warning(approved, emulator, caplog):
     approved.promote()
     emulator.fail_next("UpdateModelDeployment", kind="silently_reverted", times=None)
@@ -417,3 +466,24 @@ def test_the_champion_is_restored_though_its_etag_cannot_be_invalidated(
     assert "etag could not be changed" in caplog.text
     require_agreement(context, 1)
     assert context.ledger.read().holder is None
+
+
+@pytest.mark.parametrize("moment", ["before the tags are requested", "while the tags are set"])
+def test_an_entry_that_somebody_records_meanwhile_does_not_keep_the_tags_old(
+    context, run, approved, emulator, caplog, no_retries, moment
+):
+    approved.promote()
+    if moment == "before the tags are requested":
+        emulator.fail_next("UpdateModelDeployment", status=503, times=None)
+        with pytest.raises(TransientError):
+            approved.close()
+        emulator.clear_faults()
+    else:
+        emulator.set_timings(update=1)
+        assert isinstance(close_release.advance(approved.context), Waiting)
+    run("freeze").freeze()
+    approved.close()
+
+    assert find_production(context).tags[VERSION_TAG] == "2"
+    assert "keeps its old tags" not in caplog.text
+    assert find_faults(context) == []

@@ -8,9 +8,16 @@ from itertools import pairwise
 import pytest
 from steps.factories import adopt
 
-from recdeploy_ops.domain.errors import CloudRefusedError, CloudUnavailableError, PromotionFailedError
+from recdeploy_ops.domain.errors import (
+    CloudRefusedError,
+    CloudUnavailableError,
+    DeploymentFailedError,
+    PromotionFailedError,
+    StateMismatchError,
+)
 from recdeploy_ops.domain.events import RollbackRehearsed
-from recdeploy_ops.domain.events import TestValidated as Validated  # a class named Test... would be collected
+from recdeploy_ops.domain.events import TestDeployed as Deployed  # a class named Test... would be collected
+from recdeploy_ops.domain.events import TestValidated as Validated
 from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import Decision
 from recdeploy_ops.oci_clients import predictions
@@ -74,6 +81,52 @@ class TestALossThatPasses:
         emulator.fail_next("Predict", **loss)
         assert adopt(context, apply=False)["difference"] == []
         assert emulator.faults() == []
+
+
+def update_production(context, emulator, **fault):
+    if fault:
+        emulator.fail_next("UpdateModelDeployment", **fault)
+    production = find_production(context)
+    context.deployments.tag(production, {**production.tags, "team": "shop"})
+
+
+@pytest.mark.parametrize("state", ["NEEDS_ATTENTION", "UPDATING"])
+def test_production_that_is_not_active_but_can_be_switched_is_replaced(context, emulator, second, state):
+    if state == "UPDATING":
+        emulator.set_timings(update=2)
+        update_production(context, emulator)
+    else:
+        update_production(context, emulator, kind="needs_attention")
+        emulator.wait_until_idle()
+    assert find_production(context).lifecycle_state == state
+
+    second.validate_test()
+    second.answer(Decision.PROMOTE)
+    emulator.set_timings(update=0.02)
+    assert second.promote()["version"] == 2
+    assert find_production(context).lifecycle_state == "ACTIVE"
+
+
+def test_production_that_oci_does_not_switch_ends_the_validation_with_the_remedy(context, emulator, second):
+    context.catalog._session.data_science.deactivate_model_deployment(find_production(context).deployment_id)
+    emulator.wait_until_idle()
+
+    with pytest.raises(StateMismatchError, match=r"is INACTIVE: it cannot be probed.*Bring it to ACTIVE in the OCI"):
+        second.validate_test()
+
+
+def test_a_test_deployment_that_is_not_active_is_deployed_again(context, emulator, second):
+    tested = second.context.release.require(Deployed)
+    context.catalog._session.data_science.deactivate_model_deployment(tested.deployment_id)
+    emulator.wait_until_idle()
+
+    with pytest.raises(StateMismatchError, match=r"is INACTIVE: it cannot be probed.*Clear the task 'deploy_test'"):
+        second.validate_test()
+    with pytest.raises(DeploymentFailedError, match="is INACTIVE and is being deleted"):
+        second.deploy_test()
+    second.deploy_test()  # as Airflow tries it again
+    second.validate_test()
+    assert second.context.release.require(Validated).verdict is not Verdict.FAIL
 
 
 @pytest.mark.parametrize("status", REFUSALS)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from steps.factories import delete_production, living_tests, served, tidy_up
+from steps.factories import delete_model, delete_production, living_tests, served, tidy_up
 
 from recdeploy_ops.domain.errors import DeploymentFailedError, PromotionFailedError, SwitchInterruptedError
 from recdeploy_ops.domain.tries import Tries
@@ -33,6 +33,22 @@ def test_a_restoration_that_failed_is_requested_again(context, emulator, switchi
 
     assert served(context) == context.ledger.read().production.version == 1
     assert context.ledger.read().holder is None
+
+
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["its own model", "a model that was registered again"])
+def test_the_remedy_names_the_model_that_production_is_to_be_set_to(context, emulator, switching, is_deleted):
+    emulator.fail_next("Predict", status=500, times=4)
+    emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
+    champion = context.refresh().production
+    if is_deleted:
+        delete_model(context, 1)
+
+    with pytest.raises(PromotionFailedError, match="could not be restored") as failed:
+        switching.promote()
+
+    model_id = context.refresh().versions[1].model_id
+    assert f"Set the deployment's model to {model_id} in the OCI console" in str(failed.value)
+    assert (model_id != champion.model_id) == is_deleted
 
 
 def test_the_deadline_of_a_restoration_starts_when_oci_can_be_reached_again(context, emulator, switching):

@@ -19,7 +19,6 @@ from recdeploy_ops.domain.remedies import (
     CELLS,
     Audience,
     ChangeSetting,
-    ContinueRelease,
     GrantPolicy,
     ImportProduction,
     Remedy,
@@ -52,12 +51,11 @@ REMEDIES = (
     RunTask(task="request_approval", purpose="to ask again"),
     RunTask("Delete that model in the OCI console", task="deploy_test"),
     RunTask(task="adopt_production"),
-    ContinueRelease("Wait", task="promote"),
     ChangeSetting("Let another person answer, or allow it", setting="release.self_approval"),
     ImportProduction(),
     ImportProduction("Move that file away", deployment_id="ocid1.datasciencemodeldeployment.oc1.x"),
     ResumePromotions(),
-    ResumePromotions(task="plan_release"),
+    ResumePromotions(task="promote"),
     ResumePromotions(is_recorded=False, until="2026-12-01 05:00 UTC", setting="release.freeze_windows"),
     GrantPolicy("Add the policy 'manage data-science-models'"),
 )
@@ -155,13 +153,6 @@ CALL_IMPORT = "To import the one that is production, call manager.import_existin
             "Wait, then run Cell 12 again to finish it.",
             "Wait, then run this command again to finish it.",
         ),
-        (
-            ContinueRelease("Wait", task="deploy_test"),
-            "Wait, then clear plan_release of this run without its downstream, and deploy_test with its downstream: "
-            "nothing is trained again.",
-            "Wait, then run Cell 10 again: nothing is trained again.",
-            "Wait, then run this command again: nothing is trained again.",
-        ),
         (ChangeSetting("Allow it", setting="storage"), *["Allow it (setting storage)."] * 3),
         (
             ImportProduction("Move that file away", deployment_id="ocid1.x"),
@@ -171,8 +162,8 @@ CALL_IMPORT = "To import the one that is production, call manager.import_existin
         ),
         (ImportProduction(), *[text.format("OCID") for text in (TRIGGER_IMPORT, CALL_IMPORT, TRIGGER_IMPORT)]),
         (
-            ResumePromotions(task="plan_release"),
-            "Trigger recommender_freeze with freeze off and a reason, then clear the task 'plan_release' of this run "
+            ResumePromotions(task="promote"),
+            "Trigger recommender_freeze with freeze off and a reason, then clear the task 'promote' of this run "
             "(with its downstream).",
             "Run `python -m recdeploy_ops resume --reason TEXT`, then run this cell again.",
             "Run `python -m recdeploy_ops resume --reason TEXT`, then run this command again.",

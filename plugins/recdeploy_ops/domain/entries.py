@@ -31,7 +31,7 @@ class Entry:
         run_id: the release it belongs to: Airflow's run id, or the notebook session's.
         at: when, UTC.
         event: what happened.
-        signature: reserved for a signature over the other fields; None today.
+        signature: over the other fields, by the ledger's key; None without one.
     """
 
     seq: int

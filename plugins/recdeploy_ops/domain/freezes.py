@@ -171,7 +171,7 @@ def require_not_frozen(version: int, freezes: Sequence[Freeze]) -> None:
     """
     if freezes:
         raise PromotionsFrozenError(
-            f"Refusing to promote v{version}: {describe_freezes(freezes)}.", find_remedy(freezes, task="plan_release")
+            f"Refusing to promote v{version}: {describe_freezes(freezes)}.", find_remedy(freezes, task="promote")
         )
 
 

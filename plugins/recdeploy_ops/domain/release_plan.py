@@ -79,9 +79,7 @@ def plan(state: LedgerState, run_id: str, *, highest_version: int, production: D
     Raises:
         StateMismatchError: OCI's production is not what the ledger says, or cannot be updated in its present state.
     """
-    lines = reconcile(state, production)
-    if production is not None:
-        lines += _describe_state(production)
+    lines = confirm_switchable(state, production)
     release = state.releases.get(run_id)
     if release is None:
         version = highest_version + 1
@@ -89,7 +87,21 @@ def plan(state: LedgerState, run_id: str, *, highest_version: int, production: D
     return ReleasePlan(release.version, record=not release.is_open, summary=(*lines, _describe_return(release)))
 
 
-def _describe_state(production: Deployment) -> tuple[str, ...]:
+def confirm_switchable(state: LedgerState, production: Deployment | None) -> tuple[str, ...]:
+    """Return what production serves, and its state if it is not ACTIVE, in words.
+
+    Args:
+        state: of the ledger.
+        production: the production deployment as OCI has it, or None.
+
+    Raises:
+        StateMismatchError: production is not what the ledger says, or OCI would not switch it.
+    """
+    lines = reconcile(state, production)
+    return lines if production is None else lines + describe_production_state(production)
+
+
+def describe_production_state(production: Deployment) -> tuple[str, ...]:
     """Return in words that production is not ACTIVE; nothing if it is.
 
     Raises:

@@ -99,26 +99,6 @@ class RunTask(Remedy):
 
 
 @dataclass(frozen=True)
-class ContinueRelease(Remedy):
-    """Continue a release that was closed as failed, from one step on, after `action`; earlier steps are not repeated.
-
-    Attributes:
-        task: the Airflow task of that step.
-    """
-
-    task: str = "deploy_test"
-
-    def describe(self, audience: Audience) -> str:
-        """Return the remedy as a sentence."""
-        again = AGAIN[audience]
-        if audience is Audience.AIRFLOW:
-            again = f"clear plan_release of this run without its downstream, and {self.task} with its downstream"
-        elif audience is Audience.NOTEBOOK:
-            again = f"run Cell {CELLS.get(self.task, FIRST_CELL)} again"
-        return f"{self.action}, then {again}: nothing is trained again."
-
-
-@dataclass(frozen=True)
 class ChangeSetting(Remedy):
     """Change a setting of ``include/recommender.yaml``.
 

@@ -70,6 +70,7 @@ def build_report(context: ReleaseContext, more: Sequence[Mapping[str, Any]] = ()
         "run": context.run_id,
         "version": release.version,
         "replaces": production.version if production and production.version != release.version else None,
+        "serves_already": production is not None and production.version == release.version,
         "serving_since": production.since if production else None,
         "verdict": str(_worst(findings)),
         "data": {**extracted.rows, "newest interaction": extracted.newest_interaction} if extracted else {},
@@ -157,6 +158,8 @@ def _describe_verdict(report: Mapping[str, Any]) -> dict[str, str]:
     """Return the verdict as a headline, and what follows from it."""
     version, replaces, findings = f"v{report['version']}", report["replaces"], report["findings"]
     into = f"replace v{replaces} in production" if replaces else "become the first version in production"
+    if report["serves_already"]:
+        into = "be promoted again, though it serves already"
     passed = sum(finding["verdict"] == Verdict.PASS for finding in findings)
     held = [finding for finding in findings if finding["verdict"] == Verdict.HOLD]
     failed = [finding for finding in findings if finding["verdict"] == Verdict.FAIL]

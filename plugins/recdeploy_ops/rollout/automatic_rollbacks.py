@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import NEEDS_A_PERSON, PromotionFailedError
 from recdeploy_ops.domain.events import BakeStarted, RollbackCause, RolledBack, SwitchStarted, WindowJudged
-from recdeploy_ops.domain.release_plan import reconcile
+from recdeploy_ops.domain.release_plan import confirm_switchable
 from recdeploy_ops.domain.remedies import TryAgain
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.rollout import rehearsals
@@ -79,7 +79,7 @@ def _switch(context: ReleaseContext, target: Version) -> Waiting | Deployment:
     """Advance the switch to the previous champion by one move: the same as of a rollback that a person requested."""
     serving = context.state.production
     if context.release.open_switch is None:
-        reconcile(context.state, find_production(context))
+        confirm_switchable(context.state, find_production(context))
     if serving is None:
         raise PromotionFailedError("Nothing is in production: there is nothing to roll back.")
     model_id = rehearsals.find_or_restore(context, target).model_id

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import DeploymentFailedError
-from recdeploy_ops.domain.remedies import ContinueRelease
+from recdeploy_ops.domain.remedies import RunTask
 from recdeploy_ops.domain.sizes import describe_shape
 from recdeploy_ops.domain.waiting import Waiting
 
@@ -37,7 +37,11 @@ def wait_for_capacity(context: ReleaseContext, new: NewDeployment, task: str, sa
     if context.now() >= last:
         raise DeploymentFailedError(
             f"{lacking}, tried since {began:%Y-%m-%d %H:%M} UTC (release.capacity_timeout_hours). {said}",
-            ContinueRelease("Wait for capacity, or choose another shape or size (settings serving)", task=task),
+            RunTask(
+                "Wait for capacity, or choose another shape or size (settings serving)",
+                task=task,
+                purpose="to continue, without another training",
+            ),
         )
     again = min(context.now() + PAUSE, last)
     reason = f"{lacking}; trying again at {again:%H:%M}, and until {last:%Y-%m-%d %H:%M} UTC. {said}"

@@ -86,7 +86,9 @@ def _bring_to_rest(context: ReleaseContext, release: Release) -> tuple[Waiting |
     except RecdeployError as err:
         if context.state.releases[context.run_id].open_switch is not None and context.state.production is not None:
             raise  # the champion is not restored: nothing is closed
-        problem = DeploymentFailedError(f"its test deployment could not be deleted: {err.message}", err.remedy)
+        # Without a champion it may as well be the production that this release began to make.
+        what = "its test deployment" if context.state.production else "a deployment that it made"
+        problem = DeploymentFailedError(f"{what} could not be deleted: {err.message}", err.remedy)
     champion, current = context.state.production, context.state.releases[context.run_id]
     lost = restoration.find_lost_production(current, champion) if current.is_open and champion else None
     if lost and problem:

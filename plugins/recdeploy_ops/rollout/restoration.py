@@ -146,10 +146,11 @@ def _restore(context: ReleaseContext, champion: Serving) -> Waiting | None:
         if _is_beyond_restoring(context, champion):
             return None
         _void_restoration(context, err)
+        model_id = context.state.versions[champion.version].model_id  # another one if it was registered again
         raise DeploymentFailedError(
             f"The switch to v{_goal_of(context)} failed, and v{champion.version} could not be restored or "
             f"verified at {champion.url}: {err.message}",
-            err.remedy or TryAgain(f"Set the deployment's model to {champion.model_id} in the OCI console"),
+            err.remedy or TryAgain(f"Set the deployment's model to {model_id} in the OCI console"),
         ) from err
     if isinstance(restored, Waiting):
         return restored

@@ -127,10 +127,12 @@ def advance_switch(context: ReleaseContext, kind: type[C], switch: Switch) -> Wa
                 return _request(context, switch, _extend(context, kind, intent), deployment)
             return deployment
         case Move.GIVE_UP:
-            explanation = context.deployments.explain(newest.work_request_id) if newest else "nothing"
+            answer = "Nothing was requested."
+            if newest and was_requested(intent, newest):
+                answer = f"OCI says:\n{context.deployments.explain(newest.work_request_id)}"
             raise DeploymentFailedError(
                 f"{deployment.name} ({deployment.deployment_id}) did not become {switch.goal}: {decision.reason}. "
-                f"{deployment.details}\nOCI says:\n{explanation}"
+                f"{deployment.details}\n{answer}"
             )
 
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from recdeploy_ops.context import ReleaseContext
-    from recdeploy_ops.domain.ledger_state import LedgerState
     from recdeploy_ops.domain.versions import Serving
     from recdeploy_ops.oci_clients.tags import Tags
 
@@ -63,14 +62,14 @@ def advance_tagging(context: ReleaseContext) -> Waiting | None:
         TransientError: trying again may help.
     """
     tag_model(context)
-    newest = context.history()[-1]
-    state = context.state
-    if state.production is None or state.holder is not None:  # the run that holds the lock tags it when it is done
+    # Not the newest entry: a freeze or a pin may be recorded at any moment, and does not move what is being done here.
+    closed = next((e for e in reversed(context.history()) if isinstance(e.event, ReleaseClosed | Adopted)), None)
+    serving = context.state.production
+    if closed is None or serving is None or context.state.holder is not None:  # who holds the lock tags it when done
         return None
-    seen = newest.event.seen_work_request if isinstance(newest.event, ReleaseClosed | Adopted) else None
     try:
-        tags = _production_tags(context, state.production)
-        return advance_tags(context, tags, seen, since=newest.at, rename=True)
+        tags = _production_tags(context, serving, head=_name_head(closed.seq, closed.sha256))
+        return advance_tags(context, tags, closed.event.seen_work_request, since=closed.at, rename=True)
     except TransientError:
         raise
     except RecdeployError as err:
@@ -105,7 +104,8 @@ def tag_with_head(context: ReleaseContext, model_id: str, tags: Mapping[str, str
         TransientError: trying again may help.
     """
     try:
-        context.catalog.tag(model_id, {**(tags or {}), LEDGER_TAG: _name_head(context.state)})
+        head = _name_head(context.state.seq, context.state.head)
+        context.catalog.tag(model_id, {**(tags or {}), LEDGER_TAG: head})
     except TransientError:
         raise
     except RecdeployError as err:
@@ -220,13 +220,13 @@ def advance_tags(
     return Waiting(deployment.deployment_id, f"{deployment.name} is being tagged", intent.deadline)
 
 
-def _name_head(state: LedgerState) -> str:
-    """Return the head of the ledger as a tag names it: ``{seq}:{sha256}``."""
-    return f"{state.seq}:{state.head}"
+def _name_head(seq: int, sha256: str) -> str:
+    """Return an entry of the ledger as a tag names it."""
+    return f"{seq}:{sha256}"
 
 
-def _production_tags(context: ReleaseContext, serving: Serving) -> Tags:
-    """Return the tags that production should have: what it serves, and the ledger's head."""
+def _production_tags(context: ReleaseContext, serving: Serving, *, head: str) -> Tags:
+    """Return the tags that production should have: what it serves, and a head of the ledger."""
     run_id = context.state.versions[serving.version].run_id
     tags = deployment_tags(context, serving.version, serving.digest, Role.PRODUCTION, run_id=run_id)
-    return {**tags, LEDGER_TAG: _name_head(context.state)}
+    return {**tags, LEDGER_TAG: head}

@@ -24,7 +24,7 @@ from recdeploy_ops.domain.events import (
 )
 from recdeploy_ops.domain.promotions import Way, choose_way
 from recdeploy_ops.domain.records import Deployment, Role
-from recdeploy_ops.domain.release_plan import reconcile, require_unused
+from recdeploy_ops.domain.release_plan import confirm_switchable, require_unused
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.tags import without_lease
 from recdeploy_ops.rollout import deletion
@@ -83,15 +83,16 @@ def _switch(context: ReleaseContext) -> Waiting | Deployment:
     champion = context.state.production
     if context.release.open_switch is None:
         require_promotions_allowed(context)
-        reconcile(context.state, find_production(context))
+        confirm_switchable(context.state, find_production(context))
         fingerprints.require_whole(context)
         _require_registered_artifact(context, approved)
     if champion is None:
         return _make_first_production(context, approved)
     if champion.version != approved.version:
         _require_rollback_rehearsed(context, champion)
-    if context.release.open_switch is None and champion.version != approved.version:
+    if context.release.open_switch is None and champion.version != approved.version and _is_to_measure(context):
         _measure_champion(context, champion, context.state.versions[approved.version])
+        return _switch(context)  # that takes minutes: everything above is checked again
     version = context.state.versions[approved.version]
     switch = model_switch(context, champion.deployment_id, version, approved.model_id)
     return advance_switch(context, SwitchStarted, switch)
@@ -119,10 +120,12 @@ def _require_rollback_rehearsed(context: ReleaseContext, champion: Serving) -> N
         )
 
 
+def _is_to_measure(context: ReleaseContext) -> bool:
+    return bool(context.settings.release.bake_minutes) and context.release.get(BaselineMeasured) is None
+
+
 def _measure_champion(context: ReleaseContext, champion: Serving, approved: Version) -> None:
-    """Record how the champion behaves before the switch, for the bake to compare with; nothing without a bake."""
-    if not context.settings.release.bake_minutes or context.release.get(BaselineMeasured):
-        return
+    """Record how the champion behaves before the switch, for the bake to compare with."""
     from recdeploy_ops.evaluation.baselines import measure_champion  # pyarrow and scipy: only a bake needs them
 
     context.record(BaselineMeasured(champion.version, measure_champion(context, champion, approved)))

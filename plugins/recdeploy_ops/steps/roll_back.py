@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from recdeploy_ops.approvals.answers import require_rollback_approved
 from recdeploy_ops.domain.errors import StateMismatchError
 from recdeploy_ops.domain.events import RollbackRehearsed, RolledBack, SwitchStarted
-from recdeploy_ops.domain.release_plan import reconcile, require_unused
+from recdeploy_ops.domain.release_plan import confirm_switchable, require_unused
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.rollout.current import make_current
 from recdeploy_ops.rollout.production import find_production
@@ -61,7 +61,7 @@ def _advance(context: ReleaseContext) -> Outcome:
 def _switch(context: ReleaseContext, champion: Serving) -> Waiting | Deployment:
     """Advance the switch of production by one move, if the rollback was rehearsed and, where required, approved."""
     if context.release.open_switch is None:
-        reconcile(context.state, find_production(context))
+        confirm_switchable(context.state, find_production(context))
     require_rollback_approved(context)
     rehearsed = context.release.require(RollbackRehearsed)
     target = context.state.versions[context.release.version]

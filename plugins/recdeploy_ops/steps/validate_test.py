@@ -15,6 +15,7 @@ from recdeploy_ops.domain.events import TestDeployed, TestValidated
 from recdeploy_ops.domain.gates.endpoint import judge_endpoint, judge_latency
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
 from recdeploy_ops.domain.records import NO_ANSWER, Reply
+from recdeploy_ops.domain.release_plan import describe_production_state
 from recdeploy_ops.domain.remedies import RunTask
 from recdeploy_ops.evaluation.candidates import fetch_candidate
 from recdeploy_ops.evaluation.endpoints import compare_latency, compare_with_production, probe_endpoint
@@ -53,6 +54,7 @@ def advance(context: ReleaseContext) -> Outcome:
         GateFailedError: an answer does not match `recommendations.csv` or the contract.
         CloudUnavailableError: the test deployment gave no answer after all repeats: nothing is judged.
         CloudRefusedError: OCI refused the requests.
+        StateMismatchError: the test deployment is not ACTIVE, or OCI would not switch production in its state.
     """
     tested = context.confirm_lock().require(TestDeployed)
     if tested.deployment_id is None:
@@ -67,9 +69,9 @@ def advance(context: ReleaseContext) -> Outcome:
 
 def _probe(context: ReleaseContext, deployment_id: str, expected: Expectation) -> tuple[GateReport, dict[str, Any]]:
     probes = context.settings.probes
-    ask_test = _asker(context, deployment_id)
+    ask_test = _ask_test(context, deployment_id)
     serving = context.state.production
-    ask_production = _unless_lost(_asker(context, serving.deployment_id)) if serving else None
+    ask_production = _ask_production(context, serving.deployment_id) if serving else None
     answers = probe_endpoint(ask_test, expected=expected, malformed=probes.malformed_requests)
     latency = compare_latency(ask_test, ask_production, latency_requests(expected, probes.latency_requests))
     changes = compare_with_production(ask_production, expected) if ask_production else None
@@ -99,14 +101,23 @@ def _read_titles(
     }
 
 
-def _asker(context: ReleaseContext, deployment_id: str) -> Ask:
+def _ask_test(context: ReleaseContext, deployment_id: str) -> Ask:
     deployment = context.deployments.get(deployment_id)
     if not deployment.lifecycle_state.is_active:
         raise StateMismatchError(
-            f"{deployment.name} ({deployment_id}) is {deployment.lifecycle_state}, so it cannot be probed.",
-            RunTask("If it is production, activate it in the OCI console", task="deploy_test"),
+            f"The test deployment, {deployment.name} ({deployment_id}), is {deployment.lifecycle_state}: it cannot be "
+            "probed.",
+            RunTask(task="deploy_test"),
         )
     return patient_asker(context, deployment.url)
+
+
+def _ask_production(context: ReleaseContext, deployment_id: str) -> Ask:
+    """Return what sends requests to production, which may be one that this release is to repair."""
+    production = context.deployments.get(deployment_id)
+    for line in describe_production_state(production):
+        log.warning("%s", line)
+    return _unless_lost(patient_asker(context, production.url))
 
 
 def _unless_lost(ask: Ask) -> Ask:
