@@ -359,3 +359,15 @@ def test_a_failed_promotion_says_which_version_serves_and_leaves_nothing(manager
     state = manager.context.ledger.read()
     assert (state.production.version, state.holder) == (1, None)
     assert len(living(manager.context)) == 1
+
+
+def test_a_failed_promotion_whose_test_deployment_stays_says_so_too(manager, cells, tmp_path, emulator, caplog):
+    cells.release()
+    second = Cells(manager, tmp_path, shift=1)
+    second.until_test()
+    emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
+    emulator.fail_next("DeleteModelDeployment", status=404, code="NotAuthorizedOrNotFound", times=None)
+
+    with pytest.raises(PromotionFailedError, match=r"v1 serves at .*, verified"):
+        manager.promote_to_production(second.test.model_deployment_id)
+    assert "but its test deployment could not be deleted" in caplog.text

@@ -11,7 +11,7 @@ from steps.cells import Cells, newest_release
 from steps.factories import event_types, living
 
 from recdeploy_ops.deployment_manager import CellOrderError
-from recdeploy_ops.domain.errors import LockHeldError, SelfApprovalError, SettingsError
+from recdeploy_ops.domain.errors import LockHeldError, PromotionFailedError, SelfApprovalError, SettingsError
 from recdeploy_ops.domain.events import ApprovalAnswered
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.rollout.locks import lease_end
@@ -66,6 +66,22 @@ class TestTwoSessions:
         with pytest.raises(CellOrderError, match=r"no test deployment: the release v2 of this session is closed"):
             manager.promote_to_production(first.test.model_deployment_id)
         assert Cells(second, tmp_path, shift=2).release()["version"] == 3
+
+    def test_an_abandoned_release_that_cannot_be_restored_says_what_to_do_in_a_notebook(
+        self, manager, make_manager, cells, tmp_path, emulator
+    ):
+        cells.release()
+        first = Cells(manager, tmp_path, shift=1)
+        first.until_test()
+        manager.validate_test()
+        emulator.fail_next("Predict", status=500, times=None)
+        with pytest.raises(PromotionFailedError):
+            manager.promote_to_production(first.test.model_deployment_id)
+
+        with pytest.raises(PromotionFailedError, match=r"^PRODUCTION NEEDS A PERSON") as failed:
+            make_manager("kernel-2").abandon_release()
+        assert "run this cell again" in str(failed.value)
+        assert "task" not in str(failed.value)
 
     def test_nobody_takes_the_release_of_another_person(self, manager, make_manager, monkeypatch):
         manager.backup_current_artifacts()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.approvals import questions
@@ -13,7 +12,6 @@ from recdeploy_ops.domain.errors import (
     BakeHeldError,
     DeploymentFailedError,
     PromotionFailedError,
-    RecdeployError,
     SelfApprovalError,
 )
 from recdeploy_ops.domain.events import ApprovalAnswered, ApprovalRequested, TestDeployed, TestValidated
@@ -21,6 +19,7 @@ from recdeploy_ops.domain.gates.verdicts import Verdict
 from recdeploy_ops.domain.records import CHANGING_DECISIONS, Decision
 from recdeploy_ops.domain.remedies import Remedy
 from recdeploy_ops.oci_clients.callers import are_same_person
+from recdeploy_ops.rollbacks.runs import close_after_failure
 from recdeploy_ops.rollout.rejection import reject_candidate
 from recdeploy_ops.steps import bake, close_release, promote, reject, validate_test
 
@@ -51,7 +50,8 @@ def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict
     Returns:
         ``version``, ``url`` and ``digest`` of what production serves.
     """
-    release = session.context(run_id).confirm_lock()
+    with session.explaining():
+        release = session.context(run_id).confirm_lock()
     if not has_begun_promotion(release):
         validated = release.get(TestValidated)
         if validated is None or validated.verdict is Verdict.FAIL:
@@ -61,8 +61,7 @@ def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict
         done = dict(session.finish(promote.advance, run_id))
         session.finish(bake.advance, run_id)
     except (PromotionFailedError, DeploymentFailedError, BakeHeldError):
-        with suppress(RecdeployError):  # the promotion's own error says more
-            session.finish(close_release.advance, run_id)
+        close_after_failure(lambda advance: session.finish(advance, run_id))
         raise
     session.finish(close_release.advance, run_id)
     return done
@@ -71,7 +70,8 @@ def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict
 def reject_release(session: NotebookSession, run_id: str, reason: str) -> None:
     """Record the caller's rejection; do nothing if a promotion has begun: the teardown restores production."""
     context = session.context(run_id)
-    release = context.confirm_lock()
+    with session.explaining():
+        release = context.confirm_lock()
     if has_begun_promotion(release):
         return
     validated = release.get(TestValidated)
@@ -79,13 +79,15 @@ def reject_release(session: NotebookSession, run_id: str, reason: str) -> None:
         _answer(session, run_id, Decision.REJECT, reason)
         session.finish(reject.advance, run_id)
     else:  # nothing was validated: no question can be asked
-        reject_candidate(context, by=session.caller, reason=reason)
+        with session.explaining():
+            reject_candidate(context, by=session.caller, reason=reason)
 
 
 def _answer(session: NotebookSession, run_id: str, decision: Decision, comment: str) -> None:
     """Record the caller's answer; ask again if an answer is recorded already: each question takes one."""
     context = session.context(run_id)
-    release = context.confirm_lock()
+    with session.explaining():
+        release = context.confirm_lock()
     if release.get(ApprovalRequested) is None or release.get(ApprovalAnswered):
         ask(session, run_id)
     asked = context.release.require(ApprovalRequested)

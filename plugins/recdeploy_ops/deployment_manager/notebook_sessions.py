@@ -154,7 +154,8 @@ class NotebookSession:
         def take_over() -> Outcome:
             return takeovers.advance_takeover(context, has_ended=lambda held: held.run_id == release.run_id) or {}
 
-        finish(context, take_over)
+        with self.explaining():
+            finish(context, take_over)
         return release
 
     def finish(self, advance: Callable[..., Outcome], run_id: str, **arguments: Any) -> Summary:

@@ -40,14 +40,15 @@ def switch_back(
         return dict(take(roll_back.advance))
     except RecdeployError as err:
         if stays_open is None or not stays_open(err):
-            _close_after_failure(take)
+            close_after_failure(take)
         raise
 
 
-def _close_after_failure(take: Take) -> None:
+def close_after_failure(take: Take) -> None:
     """Close the release; only report an error if production needs a person: the first failure matters more."""
     try:
-        take(close_release.advance)
+        closed = take(close_release.advance)
+        log.info("The release is closed: %s.", closed["outcome"])
     except RecdeployError as err:
         if err.message.startswith(NEEDS_A_PERSON):
             raise
