@@ -25,8 +25,10 @@ production goes back to the previous champion at the same URL, once, and the tas
 could not be judged stays, and the task fails too. A rollback that a person triggers preempts the bake.
 
 **When it fails.** Each task says what is wrong, with what, and what to do. Whatever fails, `close_release` deletes
-this run's TEST deployment and frees the lock, and production serves what it served before. A gate that says FAIL
-rejects the candidate without asking anyone. If nobody answers in time, the candidate is rejected.
+this run's TEST deployment and frees the lock. Until `promote` has verified the new version, production then serves
+what it served before; afterwards the new version stays, unless the bake takes it back. If that is not certain, the
+error begins with PRODUCTION NEEDS A PERSON, and the lock is kept while the switch is open: see `docs/runbook.md`.
+A gate that says FAIL rejects the candidate without asking anyone. If nobody answers in time, the candidate is rejected.
 If somebody marks a task as successful by hand and the release ended otherwise, `confirm_outcome` fails the run, and
 says what production serves. If only `close_release` fails, the decision stands and the run is successful: the task's
 error says what a person must do (a TEST deployment could not be deleted). Clearing the task tries again, and so does

@@ -4,14 +4,14 @@ Production goes back to an earlier version at the same URL: from the Model Catal
 a verified backup. Before the switch, the version is fetched, verified, loaded and probed.
 
 **When it runs.** By hand, at any time, also while promotions are frozen: it preempts a release that only waits for an
-approval; that approval can then no longer be given. *Trigger* shows its params.
+approval, or bakes; the approval can then no longer be given. *Trigger* shows its params.
 
 **Afterwards promotions hold**, until a person resumes them by `recommender_freeze`.
 
-**When it fails.** The version never served, or no undamaged copy of it is left; a release in progress is past its
-approval. If the rollback cannot be verified, it restores the champion and says so. If somebody marks a task as
-successful by hand and the rollback ended otherwise, `confirm_outcome` fails the run. If only `close_release` fails, a
-verified rollback stands and the run is successful: the task's error says what a person must do.
+**When it fails.** The version never served, or no undamaged copy of it is left; a release in progress neither waits
+for an approval nor bakes. If the rollback cannot be verified, it restores the champion and says so. If somebody marks
+a task as successful by hand and the rollback ended otherwise, `confirm_outcome` fails the run. If only `close_release`
+fails, a verified rollback stands and the run is successful: the task's error says what a person must do.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Plant damage and count which gates see it; and count how often they stop an honest week: ``make preflight``.
 
-    make preflight DATA=folder                  # real ratings as CSV, e.g. MovieLens-100k; about 25 minutes
+    make preflight DATA=folder                  # real ratings as CSV, e.g. MovieLens-100k; about 10 minutes
     make preflight ARGS=--quick                 # the generated store only, about 3 minutes
     make preflight DATA=folder ARGS="--recipe ease"    # the models of another recipe than svd
     make preflight DATA=folder ARGS=--tuning    # on the weeks and seeds on which the thresholds were chosen
