@@ -50,6 +50,8 @@ from recdeploy_ops.storage.bundles import store_bundle, write_manifest
 from recdeploy_ops.storage.directories import DirectoryStore
 from recdeploy_ops.storage.keys import LEDGER
 from recdeploy_ops.storage.roots import open_store
+from recdeploy_ops.upkeep.erasing import erase
+from recdeploy_ops.upkeep.traces import describe_customer, plan_erasure
 
 PARAMS = {
     "top_k": 2,
@@ -183,6 +185,14 @@ def delete_production(context, emulator):
 def delete_model(context, version):
     """Delete a version's model from the catalog."""
     context.catalog._client.delete_model(context.refresh().versions[version].model_id)
+
+
+def erase_user(context, user):
+    """Erase a customer from everything that is stored; return the plan of what would be left."""
+    own = context.of_run("erase")
+    own.refresh()
+    customer = describe_customer(own, user)
+    return erase(own, customer, plan_erasure(own, customer), by="ann", reason="request 7")
 
 
 def delete_stored(context, prefix):

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from steps.factories import USERS, answer_of, event_types, find_faults, reopen, served, served_to_all, tidy_up
+from steps.factories import (
+    USERS,
+    answer_of,
+    erase_user,
+    event_types,
+    find_faults,
+    reopen,
+    served,
+    served_to_all,
+    tidy_up,
+)
 
 from recdeploy_ops.domain.errors import CloudUnavailableError, LedgerConflictError, LockHeldError
 from recdeploy_ops.domain.events import CustomerErased
@@ -29,13 +39,6 @@ USER = "A39HTATAQ9V7YF"
 def plan_for(context, user=USER):
     context.refresh()
     return plan_erasure(context, describe_customer(context, user))
-
-
-def erase_user(context, user=USER):
-    own = context.of_run("erase")
-    own.refresh()
-    customer = describe_customer(own, user)
-    return erase(own, customer, plan_erasure(own, customer), by="ann", reason="request 7")
 
 
 def texts_of(path):
@@ -117,7 +120,7 @@ def test_afterwards_only_what_production_serves_names_the_customer(context, rele
     for place in PLACES:
         assert any(Path(path).match(place) for path in before), place
 
-    left = erase_user(context)
+    left = erase_user(context, USER)
 
     assert left.is_empty
     serving = Path(context.refresh().versions[3].artifact) / "recommendations.sqlite"
@@ -142,7 +145,7 @@ def test_the_plan_says_what_serves_them_and_what_is_out_of_reach_and_changes_not
 
 def test_the_event_names_new_digests_and_not_the_customer(context, released):
     released(2)
-    erase_user(context)
+    erase_user(context, USER)
 
     [entry] = [entry for entry in context.history() if isinstance(entry.event, CustomerErased)]
     assert USER not in entry.encode().decode()
@@ -158,7 +161,7 @@ def test_the_other_customers_keep_their_rows_in_their_order(context, released):
     released(2)
     name = "recommendations.csv"
     former = context.store.read(f"{context.refresh().versions[1].results}/{name}").decode()
-    erase_user(context)
+    erase_user(context, USER)
     present = context.store.read(f"{context.refresh().versions[1].results}/{name}").decode()
 
     assert present == "".join(line for line in former.splitlines(keepends=True) if not line.startswith(USER))
@@ -171,7 +174,7 @@ def test_the_other_customers_keep_their_rows_in_their_order(context, released):
 def test_production_can_go_back_to_an_erased_version_which_gives_them_the_list_for_new_users(context, released, run):
     released(2)
     former = context.refresh().versions[1]
-    erase_user(context)
+    erase_user(context, USER)
     present = context.refresh().versions[1]
 
     assert present.digest != former.digest
@@ -185,9 +188,9 @@ def test_production_can_go_back_to_an_erased_version_which_gives_them_the_list_f
 
 def test_after_the_next_release_the_rest_is_erased_too(context, released, storage, run):
     released(2)
-    erase_user(context)
+    erase_user(context, USER)
     run("run-3", shift=2).release_fully()  # the shop still has them: the source database is out of reach
-    erase_user(context)
+    erase_user(context, USER)
 
     serving = Path(context.refresh().versions[3].artifact) / "recommendations.sqlite"
     assert files_with(storage) == [serving.as_posix()]
@@ -196,16 +199,16 @@ def test_after_the_next_release_the_rest_is_erased_too(context, released, storag
 
 def test_erasing_again_finds_nothing(context, released):
     released(2)
-    erase_user(context)
+    erase_user(context, USER)
     seq = context.refresh().seq
 
-    assert erase_user(context).is_empty
+    assert erase_user(context, USER).is_empty
     assert context.refresh().seq == seq
 
 
 def test_the_next_release_and_housekeeping_work_on_what_was_stored_again(context, released, run):
     released(2)
-    erase_user(context)
+    erase_user(context, USER)
 
     assert tidy_up(context) == {"left": []}
     run("run-3", shift=2).release_fully()

@@ -1,26 +1,58 @@
 """What OCI runs against what the ledger says, as the page *Recommender* shows it."""
 
+from datetime import timedelta
+
 import pytest
 from steps.factories import (
+    adopt,
     delete_production,
     deploy_foreign,
     living,
+    register_foreign,
     reopen,
     switch_by_hand,
 )
 
+from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.errors import CloudUnavailableError
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.oci_clients.page_sessions import PageSession
-from recdeploy_ops.oci_clients.tags import PROJECT_TAG, ROLE_TAG
+from recdeploy_ops.oci_clients.tags import PROJECT_TAG, ROLE_TAG, RUN_TAG, lease_tag
+from recdeploy_ops.rollout.holdings import find_left_deployments
 from recdeploy_ops.rollout.live_deployments import read_live_state
-from recdeploy_ops.rollout.production import find_production
+from recdeploy_ops.rollout.production import find_production, run_tag
 
 
 @pytest.fixture
 def page(context):
     """Returns the context of the page, as the web server opens it."""
-    return lambda: reopen(context, session=PageSession(context.catalog._session.profile))
+    return lambda **how: reopen(context, session=PageSession(context.catalog._session.profile), **how)
+
+
+FOREIGN_SCORE = """
+def load_model():
+    return {}
+
+
+def predict(data, model=None):
+    return {"recommendations": []}
+"""
+
+
+@pytest.fixture
+def imported(context, released, emulator, tmp_path):
+    """Production serves a model that this project did not make, and it is imported."""
+    released()
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    (folder / "score.py").write_text(FOREIGN_SCORE)
+    runtime = context.store.read(f"{context.refresh().versions[1].artifact}/runtime.yaml")
+    (folder / "runtime.yaml").write_bytes(runtime)
+    production = find_production(context)
+    context.deployments.switch_model(production, register_foreign(context, folder))
+    emulator.wait_until_idle()
+    adopt(context, production.deployment_id)
+    assert context.refresh().production.digest == ""
 
 
 def test_without_a_release_there_is_nothing(page):
@@ -99,15 +131,27 @@ def test_a_ledger_that_production_does_not_name_is_a_difference(page, released, 
     assert live.differences[0].startswith("This storage does not belong to production: the tag recdeploy-ledger of ")
 
 
-def test_a_test_deployment_that_nothing_needs_is_a_difference(page, context, released, emulator):
+@pytest.mark.parametrize("run_id", ["run-1", "unknown"])
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_test_deployment_that_housekeeping_deletes_is_a_difference(page, context, released, emulator, run_id, hours):
+    """One of a closed release whatever its lease says; one of an unknown release once its lease is over."""
     released()
-    tags = {PROJECT_TAG: context.project, ROLE_TAG: str(Role.TEST)}
+    lease = lease_tag(utc_now() + timedelta(hours=hours))
+    tags = {PROJECT_TAG: context.project, ROLE_TAG: str(Role.TEST), RUN_TAG: run_tag(context.state, run_id), **lease}
     deploy_foreign(context, emulator, find_production(context).model_id, "left", tags=tags)
     live = read_live_state(page())
 
-    assert live.differences == (
-        "The test deployment left is left over: housekeeping deletes it once its lease is over.",
-    )
+    is_left = run_id == "run-1" or hours < 0
+    assert [one.name for one in find_left_deployments(context)] == ["left"] * is_left
+    assert live.differences == ("The test deployment left is left over: housekeeping deletes it.",) * is_left
+
+
+def test_the_test_deployment_of_a_release_in_progress_is_needed_after_its_lease(page, validated):
+    validated(2)
+    live = read_live_state(page(now=lambda: utc_now() + timedelta(days=30)))
+
+    assert [one.role for one in live.deployments] == ["production", "test"]
+    assert live.differences == ()
 
 
 def test_deployments_of_others_are_not_shown(page, context, released, emulator):
@@ -128,10 +172,34 @@ def test_a_deployment_that_is_not_active_is_a_difference(page, context, released
     assert not live.deployments[0].is_healthy
 
 
-@pytest.mark.parametrize("operation", ["ListModelDeployments", "Predict"])
-def test_an_oci_that_does_not_answer_is_an_error(page, no_retries, released, emulator, operation):
+def test_an_oci_that_does_not_answer_is_an_error(page, no_retries, released, emulator):
     released()
-    emulator.fail_next(operation, status=503, times=9)
+    emulator.fail_next("ListModelDeployments", status=503, times=9)
 
     with pytest.raises(CloudUnavailableError):
         read_live_state(page())
+
+
+@pytest.mark.parametrize("fault", [{"status": status} for status in (429, 502, 503, 504)] + [{"kind": "drop_before"}])
+def test_a_production_that_does_not_answer_is_a_difference(page, released, emulator, fault):
+    released()
+    emulator.fail_next("Predict", **fault)
+    live = read_live_state(page())
+
+    [difference] = live.differences
+    assert difference.startswith("Production's URL: it does not answer (A request to http")
+    assert live.deployments[0].is_healthy
+
+
+def test_an_imported_production_that_answers_is_no_difference(page, imported):
+    live = read_live_state(page())
+
+    assert (live.answer, live.differences) == ("it answers, and names no version", ())
+
+
+def test_an_imported_production_that_answers_with_an_error_is_a_difference(page, imported, emulator):
+    emulator.fail_next("Predict", status=500)
+    live = read_live_state(page())
+
+    [difference] = live.differences
+    assert difference.startswith("Production's URL: it does not answer as a recommender (Reply(status=500")

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from steps.factories import USERS, damage, delete_stored, event_types, find_faults, reopen, tidy_up
+from steps.factories import USERS, damage, delete_stored, erase_user, event_types, find_faults, reopen, tidy_up
 
 from recdeploy_ops.domain.errors import StorageUnavailableError
 from recdeploy_ops.domain.events import CandidateEvaluated, ChampionBacktested, GateModelsTrained, ModelTrained
@@ -217,6 +217,24 @@ def test_whatever_fails_in_the_training_housekeeping_succeeds(champion, monkeypa
     assert champion.refresh().production == promoted
     assert champion.state.backtests == {}
     assert tidy_up(champion) == {"left": [], "backtest": "trained"}
+
+
+def test_a_customer_who_is_erased_during_the_training_does_not_come_back(champion, monkeypatch):
+    train = stored_sides.train_champion_side
+
+    def train_and_erase(*arguments, **options):
+        done = train(*arguments, **options)
+        erase_user(champion, USERS[0])
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stored_sides, "train_champion_side", train_and_erase)
+        assert tidy_up(champion) == {"left": [], "backtest": "failed"}
+    assert champion.refresh().backtests == {}
+    assert list(champion.store.list(BACKTESTS)) == []
+
+    assert tidy_up(champion) == {"left": [], "backtest": "trained"}
+    assert USERS[0].encode() not in champion.store.read(open_side(champion).key("held_out.parquet"))
 
 
 class Killed(BaseException):

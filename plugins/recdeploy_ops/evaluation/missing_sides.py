@@ -5,14 +5,19 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from recdeploy_ops.domain.errors import LedgerConflictError
+from recdeploy_ops.domain.events import DataExtracted
 from recdeploy_ops.evaluation.champion_sides import ChampionSide
 from recdeploy_ops.evaluation.champions import Unknown, find_version
-from recdeploy_ops.evaluation.stored_sides import describe_inputs, is_recorded, read_side, store_side
+from recdeploy_ops.evaluation.stored_sides import describe_inputs, discard_side, is_recorded, read_side, store_side
 from recdeploy_ops.storage.bundles import fetch_bundle
 from recdeploy_ops.workspaces import workspace
 
 if TYPE_CHECKING:
     from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.events import ChampionBacktested
+    from recdeploy_ops.domain.ledger_state import LedgerState
+    from recdeploy_ops.evaluation.champions import Champion
 
 log = logging.getLogger(__name__)
 
@@ -41,5 +46,19 @@ def train_missing_side(context: ReleaseContext) -> bool:
         fetch_bundle(context.store, champion.extract, folder / "extract")
         _, event = store_side(context, champion, inputs, folder / "extract", folder / "trained")
     if not is_recorded(context, event):
-        context.ledger.append(context.run_id, event, guard=lambda _: None)
+        _record(context, champion, event)
     return True
+
+
+def _record(context: ReleaseContext, champion: Champion, event: ChampionBacktested) -> None:
+    """Record a side, or delete it if a customer was erased from the data that it was trained on meanwhile."""
+
+    def require_present_data(state: LedgerState) -> None:
+        if state.releases[champion.run_id].require(DataExtracted).digest != champion.extract.digest:
+            raise LedgerConflictError(f"the data of the champion v{champion.version} were replaced meanwhile")
+
+    try:
+        context.ledger.append(context.run_id, event, guard=require_present_data)
+    except LedgerConflictError:
+        discard_side(context.store, event.prefix)
+        raise

@@ -98,7 +98,7 @@ def store_side(
         bundle = store_bundle(context.store, parent, target)
     except KeyExistsError as err:  # equal inputs give equal bytes under the same keys
         log.warning("Replacing a stored side of the backtest that was damaged: %s", err)
-        _discard(context.store, bundle_prefix(parent, digest))
+        discard_side(context.store, bundle_prefix(parent, digest))
         bundle = store_bundle(context.store, parent, target)
     return side, ChampionBacktested(bundle.prefix, bundle.digest, champion.version, inputs)
 
@@ -108,8 +108,8 @@ def is_recorded(context: ReleaseContext, event: ChampionBacktested) -> bool:
     return context.refresh().backtests.get(event.version) == event
 
 
-def _discard(store: Store, prefix: str) -> None:
-    """Delete a damaged bundle, its manifest first: what is left has no meaning without one."""
+def discard_side(store: Store, prefix: str) -> None:
+    """Delete a stored side, its manifest first: what is left has no meaning without one."""
     store.delete(f"{prefix}/{MANIFEST}")
     for stored in list(store.list(f"{prefix}/")):
         store.delete(stored.key)
