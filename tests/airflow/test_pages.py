@@ -7,9 +7,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from events import chain, closed, complete, of, opened, promoted, registered, validated
+from events import chain, closed, complete, deployed, of, opened, promoted, registered, validated
 
 from recdeploy_ops.context import utc_now
+from recdeploy_ops.domain.events import NOTEBOOK, OUTSIDE_AIRFLOW
 from recdeploy_ops.ledger.ledger import Ledger
 from recdeploy_ops.settings import load_settings
 from recdeploy_ops.storage.keys import entry_key
@@ -127,7 +128,7 @@ def test_nothing_is_shown_to_anybody_who_has_not_signed_in(get: Callable[..., Re
 
 @at_both
 @pytest.mark.parametrize("role", ROLES)
-def test_whoever_may_read_the_dag_sees_the_page(get: Callable[..., Response], role: str) -> None:
+def test_anyone_who_may_read_the_dag_sees_the_page(get: Callable[..., Response], role: str) -> None:
     for path, status in ROUTES.values():
         assert get(path, role).status_code == status, path
         assert get(path, role, in_browser=True).status_code == status, path
@@ -218,6 +219,49 @@ def test_a_release_is_shown_with_its_outcome(get: Callable[..., Response]) -> No
     assert (release["progress"], release["has_report"], release["calls"]) == ("is closed", False, [])
     assert release["gates"] == [{"name": "TEST", "verdict": "PASS"}]
     assert get("/api/release/recommender_rollback/run-2", "viewer").status_code == 404
+
+
+@pytest.mark.parametrize("dag_id", sorted(OUTSIDE_AIRFLOW))
+def test_a_release_outside_airflow_is_shown_by_the_retraining_dag(get: Callable[..., Response], dag_id: str) -> None:
+    store_ledger(*of("n-1", opened(1, dag_id=dag_id), registered(1), deployed()))
+
+    release = get(f"/api/release/{DAG}/n-1", "viewer").json()
+
+    assert (release["dag_id"], release["run_id"], release["is_open"]) == (dag_id, "n-1", True)
+    assert [call["state"] for call in release["calls"]] == ["planned"] * len(release["calls"]) != []
+    for other in (dag_id, "recommender_rollback", "basket_retrain"):
+        assert get(f"/api/release/{other}/n-1", "admin").status_code == 404, other
+
+
+def test_a_release_of_a_notebook_needs_the_right_to_read_the_retraining_dag(
+    get: Callable[..., Response], web: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_ledger(*of("n-1", opened(1, dag_id=NOTEBOOK)))
+    monkeypatch.setattr(web[1], "is_authorized_dag", lambda *, details=None, **_: details is None or details.id != DAG)
+
+    assert get(f"/api/release/{DAG}/n-1", "admin").status_code == 403
+    assert get(f"/api/release/{NOTEBOOK}/n-1", "admin").status_code == 404
+
+
+def test_a_release_says_that_oci_cannot_be_read(get: Callable[..., Response], surroundings: Any) -> None:
+    store_ledger(*of("run-1", opened(1), registered(1), deployed(), validated(), promoted(1), closed()))
+    surroundings.oci = {**surroundings.oci, "key_content": "not a key", "key_file": None}
+    surroundings.apply()
+
+    release = get(RELEASE, "viewer").json()
+
+    assert release["outcome"] == "promoted"
+    assert release["problem"] == "At present OCI cannot be read, so that some calls are not known."
+
+
+def test_what_oci_runs_is_shown_while_production_does_not_answer(get: Callable[..., Response]) -> None:
+    url = "http://127.0.0.1:9/ocid1.datasciencemodeldeployment.oc1.iad.x"
+    store_ledger(*of("run-1", opened(1), registered(1), validated(), promoted(1, url=url), closed()))
+
+    answer = get(LIVE, "viewer")
+
+    assert answer.status_code == 200
+    assert answer.json()["differences"][-1].startswith(f"Production's URL: it does not answer (A request to {url}/")
 
 
 def test_two_versions_are_compared(get: Callable[..., Response]) -> None:

@@ -22,13 +22,6 @@ from recdeploy_ops.rollout.holdings import find_left_deployments
 from recdeploy_ops.rollout.live_deployments import read_live_state
 from recdeploy_ops.rollout.production import find_production, run_tag
 
-
-@pytest.fixture
-def page(context):
-    """Returns the context of the page, as the web server opens it."""
-    return lambda **how: reopen(context, session=PageSession(context.catalog._session.profile), **how)
-
-
 FOREIGN_SCORE = """
 def load_model():
     return {}
@@ -37,6 +30,12 @@ def load_model():
 def predict(data, model=None):
     return {"recommendations": []}
 """
+
+
+@pytest.fixture
+def page(context):
+    """Returns the context of the page, as the web server opens it."""
+    return lambda **how: reopen(context, session=PageSession(context.catalog._session.profile), **how)
 
 
 @pytest.fixture
@@ -180,7 +179,9 @@ def test_an_oci_that_does_not_answer_is_an_error(page, no_retries, released, emu
         read_live_state(page())
 
 
-@pytest.mark.parametrize("fault", [{"status": status} for status in (429, 502, 503, 504)] + [{"kind": "drop_before"}])
+@pytest.mark.parametrize(
+    "fault", [{"status": 429}, {"status": 502}, {"status": 503}, {"status": 504}, {"kind": "drop_before"}], ids=str
+)
 def test_a_production_that_does_not_answer_is_a_difference(page, released, emulator, fault):
     released()
     emulator.fail_next("Predict", **fault)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from recdeploy_ops.domain.errors import CloudRefusedError
+from recdeploy_ops.domain.errors import CloudRefusedError, TransientError
 from recdeploy_ops.domain.promotions import GONE, Observed
 from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.sizes import describe_shape
@@ -17,9 +17,9 @@ from recdeploy_ops.oci_clients.tags import (
     ROLE_TAG,
     digest_of,
     has_role,
-    is_lease_over,
     version_number,
 )
+from recdeploy_ops.rollout.holdings import is_orphan
 from recdeploy_ops.rollout.production import names_unknown_ledger
 from recdeploy_ops.rollout.switches import PROBE, served_release
 
@@ -157,17 +157,22 @@ def _describe(context: ReleaseContext, listed: Deployment) -> LiveDeployment:
 
 
 def _probe(context: ReleaseContext, serving: Serving) -> tuple[str, bool]:
-    """Return what production's URL answers, in words, and whether that is what the ledger has."""
+    """Return what production's URL answers, in words, and whether that is what the ledger has.
+
+    An imported version has no digest: as for `verify_serving`, its answer must have the status 200.
+    """
     ask = context.deployments.asker(serving.url, timeout_seconds=context.settings.probes.timeout_seconds, fresh=True)
     try:
         reply = ask(PROBE)
-    except CloudRefusedError as err:
+    except (CloudRefusedError, TransientError) as err:
         return f"it does not answer ({err.message})", False
-    served = served_release(reply)
+    served, is_imported = served_release(reply), not serving.digest
     if served is None:
-        return f"it does not answer as a recommender ({reply})", not serving.digest
+        return f"it does not answer as a recommender ({reply})", is_imported and reply.status == HTTPStatus.OK
+    if not any(served):
+        return "it answers, and names no version", is_imported
     words = f"it answers with v{served[0]}, digest {str(served[1])[:12]}"
-    return words, not serving.digest or served == (serving.version, serving.digest)
+    return words, is_imported or served == (serving.version, serving.digest)
 
 
 def _compare_production(context: ReleaseContext, ours: Sequence[Deployment]) -> list[str]:
@@ -180,31 +185,30 @@ def _compare_production(context: ReleaseContext, ours: Sequence[Deployment]) -> 
         for listed in tagged
         if listed.deployment_id != serving.deployment_id
     ]
-    found = next((listed for listed in ours if listed.deployment_id == serving.deployment_id), None)
-    if found is None or found.lifecycle_state.is_gone:
+    production = next((listed for listed in ours if listed.deployment_id == serving.deployment_id), None)
+    if production is None or production.lifecycle_state.is_gone:
         return [f"Production ({serving.deployment_id}) is deleted, and the ledger says that it serves.", *others]
     release = context.state.holding_release
     is_switching = release is not None and release.open_switch is not None
     lines = []
-    if not found.lifecycle_state.is_active and not is_switching:
-        lines.append(f"Production is {found.lifecycle_state}, not ACTIVE. {found.details}".strip())
-    if found.model_id != serving.model_id and not is_switching:
-        lines.append(f"Production is configured for the model {found.model_id}, not for {serving.model_id}.")
-    if found not in tagged:
-        lines.append(f"Production ({found.name}) is not tagged as production of {context.project}.")
-    if mismatch := names_unknown_ledger(context, found):
+    if not production.lifecycle_state.is_active and not is_switching:
+        lines.append(f"Production is {production.lifecycle_state}, not ACTIVE. {production.details}".strip())
+    if production.model_id != serving.model_id and not is_switching:
+        lines.append(f"Production is configured for the model {production.model_id}, not for {serving.model_id}.")
+    if production not in tagged:
+        lines.append(f"Production ({production.name}) is not tagged as production of {context.project}.")
+    if mismatch := names_unknown_ledger(context, production):
         lines.append(f"This storage does not belong to production: {mismatch}.")
     return lines + others
 
 
 def _compare_tests(context: ReleaseContext, ours: Sequence[Deployment]) -> list[str]:
-    """Return the test deployments that nothing needs: no release is in progress, or their lease is over."""
-    is_idle = context.state.holding_release is None
+    """Return the test deployments that nothing needs, one sentence each."""
     return [
-        f"The test deployment {listed.name} is left over: housekeeping deletes it once its lease is over."
+        f"The test deployment {listed.name} is left over: housekeeping deletes it."
         for listed in ours
-        if listed.tags.get(ROLE_TAG) == Role.TEST
+        if has_role(listed.tags, context.project, Role.TEST)
         and not listed.lifecycle_state.is_gone
         and not _is_production(context, listed)
-        and (is_idle or is_lease_over(listed.tags, context.now()))
+        and is_orphan(listed, context.state, context.now())
     ]

@@ -60,19 +60,19 @@ def is_from_here(raw: dict[str, bytes]) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
-    origin = _place(headers.get("origin", ""))
-    return origin is not None and origin in _own_places(headers.get("host", ""), origin[0])
+    origin = _origin_of(headers.get("origin", ""))
+    return origin is not None and origin in _own_origins(headers.get("host", ""), origin[0])
 
 
-def _own_places(host: str, scheme: str) -> set[tuple[str, str, int] | None]:
-    """Return where this Airflow is: as the request names it, and as ``[api] base_url`` does, behind a proxy."""
+def _own_origins(host: str, scheme: str) -> set[tuple[str, str, int] | None]:
+    """Return this Airflow's origins: as the request names it, and as ``[api] base_url`` does, behind a proxy."""
     from airflow.configuration import conf
 
-    return {_place(f"{scheme}://{host}"), _place(conf.get("api", "base_url", fallback=""))}
+    return {_origin_of(f"{scheme}://{host}"), _origin_of(conf.get("api", "base_url", fallback=""))}
 
 
-def _place(url: str) -> tuple[str, str, int] | None:
-    """Return scheme, host and port of a URL; None if it is not one of a web page."""
+def _origin_of(url: str) -> tuple[str, str, int] | None:
+    """Return the origin of a URL: scheme, host and port; None if it is not the URL of a web page."""
     try:
         parts = urlsplit(url)
         port = parts.port

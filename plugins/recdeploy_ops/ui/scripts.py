@@ -13,7 +13,7 @@ from recdeploy_ops.ui.static import SCRIPTS, SCRIPTS_HASH
 HEADERS = {"X-Content-Type-Options": "nosniff"}
 KEEP = "private, max-age=31536000, immutable"
 # Another web server may have another version while they are replaced one by one.
-ASK_AGAIN = "no-cache"
+REVALIDATE = "no-cache"
 
 router = APIRouter()
 
@@ -26,5 +26,5 @@ def send_script(digest: Annotated[str, Path()], name: Annotated[str, Path()]) ->
     script = SCRIPTS.get(name)
     if script is None:
         raise HTTPException(404, "This script does not exist.")
-    headers = {**HEADERS, "Cache-Control": KEEP if digest == SCRIPTS_HASH else ASK_AGAIN}
+    headers = {**HEADERS, "Cache-Control": KEEP if digest == SCRIPTS_HASH else REVALIDATE}
     return Response(script, media_type="text/javascript; charset=utf-8", headers=headers)

@@ -1,7 +1,7 @@
 """What OCI runs, what its Monitoring has measured, and the backups, as JSON for the page: guarded GET routes.
 
-Each is asked for when the page is opened, or by its button, and never again and again: OCI may be slow or down, and the
-rest of the page must not wait for it.
+Each is read when the page is opened, or by its button, and never again and again: OCI may be slow or down, and the rest
+of the page must not wait for it.
 """
 
 from dataclasses import asdict

@@ -1,7 +1,7 @@
 """The routes that this project adds to Airflow's web server, below ``/recdeploy``.
 
 None is open: each checks whether the user may read the DAG that it is about. No mounts, no docs and no schema, as these
-would pass by the check; whatever else is asked for needs the same right, so that nobody learns what exists.
+would pass by the check; any other path needs the same right, so that nobody learns what exists.
 """
 
 from airflow.api_fastapi.core_api.security import requires_access_dag
@@ -22,5 +22,5 @@ for routes in (overviews, releases, reports, scripts, tenancies):
     dependencies=[Depends(requires_access_dag("GET", param_dag_id="recommender_retrain"))],
 )
 def refuse() -> None:
-    """Answer whatever else is asked for; also every change, as nothing can be changed here."""
+    """Answer every other path, and every change: nothing can be changed here."""
     raise HTTPException(404, "There is nothing here.")

@@ -19,14 +19,14 @@ export const CallRows = ({ calls }) =>
       call.target ? h("span", { title: call.target }, h(Name, null, tail(call.target))) : "a new deployment", call.what,
       h(Stack, { gap: 1 }, h("span", null, h(Mark, null, call.state)), h(Text, { fontSize: "sm", color: "fg.muted" }, moment(call.at), call.at && call.note ? ": " : "", call.note))]) });
 
-function Shown({ loaded, dagId, runId }) {
+function Shown({ loaded }) {
   const [release, error] = loaded;
   const isPlan = release && release.calls.every((call) => call.state === "planned");
   return h(React.Fragment, null,
     h(Waiting, { value: release, error }),
     release
       ? h(Stack, { gap: 2 },
-          h(Text, null, `${isPlan ? "Promoting" : "Promotion of"} v${release.version}: `, h(Run, { dagId, runId })),
+          h(Text, null, `${isPlan ? "Promoting" : "Promotion of"} v${release.version}: `, h(Run, { dagId: release.dag_id, runId: release.run_id })),
           release.calls.length
             ? h(CallRows, { calls: release.calls })
             : h(Text, null, "The calls are known once the candidate is registered and on its test deployment."),
@@ -34,11 +34,12 @@ function Shown({ loaded, dagId, runId }) {
       : null);
 }
 
-const Current = (props) => h(Shown, { ...props, loaded: usePolled(releasePath(props.dagId, props.runId)) });
-const Past = (props) => h(Shown, { ...props, loaded: useLoaded(releasePath(props.dagId, props.runId)) });
+const Current = ({ dagId, runId }) => h(Shown, { loaded: usePolled(releasePath(dagId, runId)) });
+const Past = ({ dagId, runId }) => h(Shown, { loaded: useLoaded(releasePath(dagId, runId)) });
 
-// The calls of the release in progress, or else of the newest promotion.
-export function Promotion({ overview }) {
+// The calls of the release in progress, or else of the newest promotion; `dagId` is the page's own, as a release of a
+// notebook has none.
+export function Promotion({ dagId, overview }) {
   const { release, releases } = overview;
   const isPlanned = release && !release.is_rollback;
   const newest = releases.find((one) => one.purpose === "retrain" && one.outcome === "promoted");
@@ -48,6 +49,6 @@ export function Promotion({ overview }) {
     note: "Every request that changes something in OCI, and the answers that must come back. If one fails, the champion is restored.",
   },
     shown
-      ? h(isPlanned ? Current : Past, { key: shown.run_id, dagId: shown.dag_id, runId: shown.run_id })
+      ? h(isPlanned ? Current : Past, { key: shown.run_id, dagId, runId: shown.run_id })
       : h(Text, null, "Nothing was promoted yet."));
 }

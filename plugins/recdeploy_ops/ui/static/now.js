@@ -9,11 +9,11 @@ const find = (live, deploymentId) => live && live.deployments.find((one) => one.
 
 // Rows about a deployment that only OCI knows.
 const inOci = (live, deploymentId) => {
-  const found = find(live, deploymentId);
-  return found
-    ? [["Health", h(Flex, { gap: 2, wrap: "wrap" }, h(Mark, null, found.is_healthy ? "healthy" : "degraded"), h(Text, null, `${found.state} ${found.details}`))],
-       ["Size", found.size],
-       ["Deployment made", `${moment(found.created_at)}, ${duration(found.created_at, live.checked_at)} ago`]]
+  const deployment = find(live, deploymentId);
+  return deployment
+    ? [["Health", h(Flex, { gap: 2, wrap: "wrap" }, h(Mark, null, deployment.is_healthy ? "healthy" : "degraded"), h(Text, null, `${deployment.state} ${deployment.details}`))],
+       ["Size", deployment.size],
+       ["Deployment made", `${moment(deployment.created_at)}, ${duration(deployment.created_at, live.checked_at)} ago`]]
     : [];
 };
 
@@ -56,7 +56,7 @@ export function Live({ loaded }) {
   const [live, error, load, isBusy] = loaded;
   return h(Section, {
     title: "What OCI runs",
-    note: "Asked when this page is opened, and by the button: one request goes to production.",
+    note: "Read when this page is opened, and by the button: one request goes to production.",
     action: h(Again, { load, isBusy, at: live && live.checked_at, what: "what OCI runs" }),
   },
     h(Waiting, { value: live, error }),

@@ -19,8 +19,8 @@ const RETRAIN = "recommender_retrain";
 
 // Which recommenders this user may see: those whose retraining DAG Airflow lists.
 function useRecommenders() {
-  const [found] = useLoaded("api/v2/dags?dag_id_pattern=%25_retrain&limit=100");
-  const ids = found ? found.dags.map((dag) => dag.dag_id).filter((id) => id.endsWith("_retrain")) : [];
+  const [listed] = useLoaded("api/v2/dags?dag_id_pattern=%25_retrain&limit=100");
+  const ids = listed ? listed.dags.map((dag) => dag.dag_id).filter((id) => id.endsWith("_retrain")) : [];
   return ids.sort((one, other) => (one === RETRAIN ? -1 : other === RETRAIN ? 1 : one.localeCompare(other)));
 }
 
@@ -29,7 +29,7 @@ function Recommender({ dagId, overview, reload }) {
   const live = useLoaded(`recdeploy/api/live/${dagId}`);
   return h(React.Fragment, null,
     h(Now, { overview, live: live[0] }),
-    h(Promotion, { overview }),
+    h(Promotion, { dagId, overview }),
     h(RollBack, { dagId, overview, reload }),
     h(Freezes, { dagId, overview, reload }),
     h(Live, { loaded: live }),

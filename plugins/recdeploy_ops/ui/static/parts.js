@@ -84,7 +84,9 @@ const runPath = (dagId, runId) => `/dags/${dagId}/runs/${encodeURIComponent(runI
 export const Run = ({ dagId, runId }) =>
   OUTSIDE_AIRFLOW.includes(dagId) ? h(Id, null, runId) : h(To, { path: runPath(dagId, runId) }, runId);
 export const Answer = ({ dagId, runId }) =>
-  h(To, { path: `${runPath(dagId, runId)}/tasks/request_approval/required_actions` }, "Answer the approval");
+  OUTSIDE_AIRFLOW.includes(dagId)
+    ? `Answer the approval in the ${dagId}`
+    : h(To, { path: `${runPath(dagId, runId)}/tasks/request_approval/required_actions` }, "Answer the approval");
 export const Report = ({ dagId, runId }) =>
   OUTSIDE_AIRFLOW.includes(dagId) ? null : h(Link, {
     href: address(`recdeploy/report/${dagId}/${encodeURIComponent(runId)}`).href,

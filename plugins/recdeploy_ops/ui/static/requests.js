@@ -1,4 +1,4 @@
-// Ask this Airflow for JSON: once, or again and again while the page is visible.
+// Request JSON from this Airflow: once, or again and again while the page is visible.
 
 const { React } = globalThis;
 const POLL_MILLISECONDS = 10_000;
@@ -6,7 +6,7 @@ const POLL_MILLISECONDS = 10_000;
 // Return an address below Airflow's base URL, which may have a path.
 export const address = (path) => new URL(path, document.baseURI);
 
-// Return the JSON of an answer, or throw its reason as a sentence.
+// Return the JSON of an answer, or throw its reason as a sentence, with its status; without a status there was no answer.
 export async function request(path, options) {
   const response = await fetch(address(path), { credentials: "same-origin", ...options });
   const text = await response.text();
@@ -14,7 +14,7 @@ export async function request(path, options) {
   try { body = JSON.parse(text); } catch { /* not JSON: the status says enough */ }
   if (!response.ok) {
     const detail = body && typeof body.detail === "string" ? body.detail : response.statusText;
-    throw new Error(`${response.status}: ${detail}`);
+    throw Object.assign(new Error(`${response.status}: ${detail}`), { status: response.status });
   }
   return body;
 }

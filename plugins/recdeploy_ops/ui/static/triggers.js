@@ -1,6 +1,6 @@
 // Trigger a DAG by Airflow's own API, which checks the right to it and keeps its audit log.
 
-import { Run, h } from "./parts.js";
+import { Run, To, h } from "./parts.js";
 import { request } from "./requests.js";
 
 const { React, ChakraUI } = globalThis;
@@ -8,6 +8,13 @@ const { Button, Field, Stack, Text, Textarea } = ChakraUI;
 
 // The DAG of another kind of the same recommender.
 export const dagOf = (retrain, kind) => retrain.replace(/_retrain$/, `_${kind}`);
+
+// What a failed trigger has changed. Only a 4xx says that it is nothing: where the answer was lost, or a proxy answered
+// 502 or 504, the run may have begun.
+const Failure = ({ dag, error }) =>
+  error.status >= 400 && error.status < 500
+    ? `Nothing was changed. ${error.message}`
+    : h("span", null, "Airflow did not answer: the run may have begun. Look at the runs of ", h(To, { path: `/dags/${dag}/runs` }, dag), ` before you try again. ${error.message}`);
 
 // A form that triggers a DAG with a reason. `fields` come first; `conf` returns the other params, or null while one is missing.
 export function TriggerForm({ dag, begun, label, palette, conf, fields = [], reload }) {
@@ -25,7 +32,7 @@ export function TriggerForm({ dag, begun, label, palette, conf, fields = [], rel
       setReason("");
       await reload();
     } catch (error) {
-      setSaid(`Nothing was changed. ${error.message}`);
+      setSaid(h(Failure, { dag, error }));
     }
     setBusy(false);
   }
