@@ -106,6 +106,7 @@ def test_a_version_that_serves_may_be_approved_again_and_is_verified_again(conte
     second.close()
 
     assert "which serves already" in question.subject
+    assert "v2 may be promoted again, though it serves already" in question.body
     state = context.ledger.read()
     assert (state.production.version, state.previous_champion.version) == (2, 1)
     assert state.releases["run-2"].outcome == "promoted"

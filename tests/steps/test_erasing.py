@@ -186,6 +186,16 @@ def test_production_can_go_back_to_an_erased_version_which_gives_them_the_list_f
     assert answer_of(context, USERS[0])["message"] == "Recommendations for known user"
 
 
+def test_a_version_whose_model_oci_no_longer_knows_is_erased_all_the_same(context, released, emulator, storage):
+    released(2)
+    emulator.fail_next("GetModel", status=404, code="NotAuthorizedOrNotFound")
+    erase_user(context, USER)
+
+    assert emulator.faults() == []
+    assert find_faults(context) == []
+    assert context.catalog.get(context.refresh().versions[1].model_id).lifecycle_state == "ACTIVE"
+
+
 def test_after_the_next_release_the_rest_is_erased_too(context, released, storage, run):
     released(2)
     erase_user(context, USER)
@@ -284,7 +294,7 @@ def test_killed_at_any_change_of_the_storage_the_same_command_finishes(context, 
     plant(context)
     begin = keep_start()
     counted = Dying(begin().store, 10**6, before=True)
-    erase_user(replace(begin(), store=counted))
+    erase_user(replace(begin(), store=counted), USER)
     changes = 10**6 - counted._left
     expected = files_with(storage)
     assert changes > 40
@@ -294,9 +304,9 @@ def test_killed_at_any_change_of_the_storage_the_same_command_finishes(context, 
         store = Dying(began.store, nth, before=nth % 2 == 0)
         killed = replace(began, store=store, ledger=Ledger(store, began.project, began.now))
         with pytest.raises(KilledError):
-            erase_user(killed)
+            erase_user(killed, USER)
         again = reopen(began)
-        assert erase_user(again).is_empty, nth
+        assert erase_user(again, USER).is_empty, nth
         assert files_with(storage) == expected, nth
         assert find_faults(again) == [], nth
 
@@ -307,7 +317,7 @@ def test_when_oci_does_not_answer_the_same_command_finishes(
 ):
     released(2)
     begin = keep_start()
-    erase_user(begin())
+    erase_user(begin(), USER)
     changing = [call["nth"] for call in emulator.calls() if call["method"] in {"POST", "PUT", "DELETE"}]
     expected = files_with(storage)
     assert len(changing) >= 4
@@ -317,9 +327,9 @@ def test_when_oci_does_not_answer_the_same_command_finishes(
             began = begin()
             emulator.fail_at(nth, kind)
             with pytest.raises(CloudUnavailableError):
-                erase_user(began)
+                erase_user(began, USER)
             again = reopen(began)
-            assert erase_user(again).is_empty
+            assert erase_user(again, USER).is_empty
             assert files_with(storage) == expected
             models = [m for m in again.catalog.models() if not m.is_deleted]
             assert len(models) == 2, f"{kind} at call {nth}"

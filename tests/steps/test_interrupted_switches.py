@@ -28,8 +28,8 @@ from recdeploy_ops.domain.errors import (
     TransientError,
 )
 from recdeploy_ops.domain.events import DataExtracted, ProductionFailed, ProductionLost, ReleaseOutcome
+from recdeploy_ops.domain.production_checks import REPLACE_PRODUCTION, describe_failed_production
 from recdeploy_ops.domain.records import Decision, Role
-from recdeploy_ops.domain.release_plan import REPLACE_PRODUCTION, describe_failed_production
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.tags import HOLDER_TAG, VERSION_TAG
 from recdeploy_ops.rollout.current import read_current

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from steps.bakes import serve_secretly
 from steps.factories import (
     adopt,
     delete_production,
@@ -196,6 +197,14 @@ def test_an_imported_production_that_answers_is_no_difference(page, imported):
     live = read_live_state(page())
 
     assert (live.answer, live.differences) == ("it answers, and names no version", ())
+
+
+def test_an_imported_production_that_answers_as_a_version_of_ours_is_a_difference(page, context, imported, emulator):
+    serve_secretly(context, emulator, 1)
+    live = read_live_state(page())
+
+    [difference] = live.differences
+    assert difference.startswith("Production's URL: it answers with v1, digest")
 
 
 def test_an_imported_production_that_answers_with_an_error_is_a_difference(page, imported, emulator):

@@ -152,6 +152,21 @@ def test_while_production_is_switched_another_version_is_no_error(switching):
     promote.advance(switching.context)
 
 
+def test_a_switch_that_is_undone_while_production_is_probed_is_no_error(switching, monkeypatch):
+    probe = monitor.probe_production
+
+    def probe_and_restore(*arguments, **options):
+        answers = probe(*arguments, **options)
+        switching.close()
+        return answers
+
+    monkeypatch.setattr(monitor, "probe_production", probe_and_restore)
+    before = switching.context.refresh().production
+    assert monitor.advance(switching.context.of_run("monitor"))["WrongAnswerRate"] == 1
+    assert switching.context.refresh().production == before
+    assert switching.context.state.holder is None
+
+
 def test_monitoring_that_is_refused_says_which_policy_is_missing(watched, emulator):
     emulator.fail_next("PostMetricData", "status", status=404, code="NotAuthorizedOrNotFound")
     with pytest.raises(CloudRefusedError, match=r"post the metrics Version.*manage alarms in the compartment"):

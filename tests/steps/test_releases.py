@@ -16,6 +16,7 @@ from recdeploy_ops.domain.errors import (
     LockHeldError,
     MissingInputError,
     PromotionFailedError,
+    RecdeployError,
 )
 from recdeploy_ops.domain.events import ApprovalRequested, GateEvent, ReleaseRejected, RollbackRehearsed
 from recdeploy_ops.domain.records import Decision, Role
@@ -401,6 +402,21 @@ def test_a_first_production_that_does_not_verify_is_deleted(context, validated, 
     first.close()
     assert living(context) == []
     assert context.ledger.read().production is None
+
+
+def test_a_first_production_that_cannot_be_deleted_is_not_called_a_test_deployment(context, run, emulator, no_retries):
+    first = run("run-1", skip_test_deployment=True)
+    first.validate()
+    first.answer(Decision.PROMOTE)
+    emulator.fail_next("Predict", status=500, times=None)  # it does not verify
+    emulator.fail_next("DeleteModelDeployment", status=404, code="NotAuthorizedOrNotFound", times=None)
+    with pytest.raises(RecdeployError):
+        first.promote()
+
+    with pytest.raises(DeploymentFailedError, match="but a deployment that it made could not be deleted: ") as failed:
+        first.close()
+    assert "product-recommender-production" in str(failed.value)
+    assert context.refresh().holder is None
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -25,7 +25,7 @@ from recdeploy_ops.domain.events import (
 from recdeploy_ops.domain.freezes import find_remedy
 from recdeploy_ops.domain.gates.endpoint import Agreement, ChangeFacts, EndpointFacts, LatencyFacts
 from recdeploy_ops.domain.gates.verdicts import Finding, Verdict
-from recdeploy_ops.domain.release_plan import reconcile
+from recdeploy_ops.domain.production_checks import reconcile
 from recdeploy_ops.domain.remedies import Audience
 from recdeploy_ops.domain.sizes import RESIZE_PART
 from recdeploy_ops.domain.stages import Stage

@@ -64,7 +64,7 @@ def _describe(serving: Serving) -> GuideState:
 
 def _history(entries: Iterable[Entry]) -> list[GuideState]:
     """Return each version that production was verified to serve, at the time when it began to."""
-    found: list[GuideState] = []
+    states: list[GuideState] = []
     for entry in entries:
         event = entry.event
         if isinstance(event, Promoted | RolledBack):
@@ -76,8 +76,8 @@ def _history(entries: Iterable[Entry]) -> list[GuideState]:
             endpoint = known.url
         else:
             continue
-        if found and all(found[-1][name] == value for name, value in served.items()):
+        if states and all(states[-1][name] == value for name, value in served.items()):
             continue  # reconciled, with nothing new in production
         described = {**served, "endpoint": endpoint, "timestamp": entry.at.isoformat(), "run_id": entry.run_id}
-        found.append(GuideState(action=ACTIONS[type(event)], **described))
-    return found
+        states.append(GuideState(action=ACTIONS[type(event)], **described))
+    return states

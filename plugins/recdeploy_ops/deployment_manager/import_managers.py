@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from recdeploy_ops.deployment_manager.production_managers import ProductionManager
 from recdeploy_ops.domain.codec import escaped
@@ -95,18 +96,18 @@ class ImportManager(ProductionManager):
             StateMismatchError: that deployment is not ACTIVE, or serves another model than when it was backed up.
             LockHeldError: a release is in progress.
         """
-        found = self._find_backup(backup)
-        text = repr(found["production_deployment"])
+        stored = self._find_backup(backup)
+        text = repr(stored["production_deployment"])
         deployment_ids, model_ids = DEPLOYMENT.findall(text), MODEL.findall(text)
         if not deployment_ids:
             raise SettingsError(
-                f"{found['backup_path']}/metadata.json does not name a deployment.",
+                f"{stored['backup_path']}/metadata.json does not name a deployment.",
                 Remedy("Name its OCID: manager.repair_production_state('ocid1...')"),
             )
         self._compare(deployment_ids[0], model_ids[0] if model_ids else None, None)
         known = self.context.refresh().production
         is_known = known is not None and known.deployment_id == deployment_ids[0]
-        return self._adopt(deployment_ids[0], None if is_known else found["version"])
+        return self._adopt(deployment_ids[0], None if is_known else stored["version"])
 
     def _find_backup(self, wanted: int | str | Path | None) -> dict[str, Any]:
         """Return the newest backup of a version or with a folder's name, as `list_backups` has it."""
@@ -148,12 +149,7 @@ class ImportManager(ProductionManager):
         """Record what OCI has; return the difference from the ledger."""
         if version is not None and type(version) is not int:
             raise SettingsError(f"version must be a whole number, not {version!r}.")
-        run_id = f"adopt-{self.context.now():%Y%m%dT%H%M%S}"
-        context = self._session.context(run_id)
+        run_id = f"adopt-{uuid4().hex[:12]}"  # the ledger may be lost or damaged: its length does not tell runs apart
         how: dict[str, Any] = {"deployment_id": deployment_id, "version": version, "note": escaped(note)}
-        with self._session.explaining():
-            shown = adopt_production.advance(context, apply=False, **how)
-        self._session.finish(adopt_production.advance, run_id, apply=True, **how)
-        if not isinstance(shown, dict):
-            return []  # production was being updated: the difference is not known
-        return [*shown["difference"], *shown.get("importable", []), *shown.get("left", [])]
+        done = self._session.finish(adopt_production.advance, run_id, apply=True, **how)
+        return [*done["difference"], *done.get("importable", []), *done.get("left", [])]

@@ -124,14 +124,14 @@ def _read(given: str | Path | pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Return the columns of a file or a table: ids as text, and the rating, finite numbers, as the last one."""
     name = _name(given)
     table = _texts(given) if isinstance(given, pd.DataFrame) else _read_file(Path(given).expanduser())
-    rating, found = columns[-1], ", ".join(map(repr, table.columns)) or "none"
+    rating, named = columns[-1], ", ".join(map(repr, table.columns)) or "none"
     if rating not in table and SCORE in table:
         table = table.rename(columns={SCORE: rating})
     missing = [column for column in columns if column not in table]
     if missing or table.empty:
         what = f"lacks {', '.join(missing)}" if missing else "has no rows"
         raise SettingsError(
-            f"{name} {what}; its columns are {found}. It must have {', '.join(columns)}, or {SCORE} for the last one.",
+            f"{name} {what}; its columns are {named}. It must have {', '.join(columns)}, or {SCORE} for the last one.",
             Remedy(FIX),
         )
     table = table[columns]

@@ -15,7 +15,7 @@ from recdeploy_ops.deployment_manager.overrides import adapt_settings, title_of
 from recdeploy_ops.deployment_manager.shown_reports import read_shown_report
 from recdeploy_ops.domain.events import NOTEBOOK
 from recdeploy_ops.domain.params import RollbackParams
-from recdeploy_ops.domain.release_plan import reconcile
+from recdeploy_ops.domain.production_checks import reconcile
 from recdeploy_ops.domain.release_status import NO_PRODUCTION, describe_progress, summarise
 from recdeploy_ops.domain.remedies import Audience
 from recdeploy_ops.oci_clients.callers import name_caller
@@ -175,8 +175,8 @@ class ProductionManager:
     def _explain_no_production(self) -> list[str]:
         """Return where the ledger was looked for, and what may serve the shop already."""
         shop = find_existing_shop(self.context)
-        found = [*shop.describe(), shop.remedy.describe(Audience.NOTEBOOK)] if shop else []
-        return [f"Storage: {self.context.store.uri}", *found]
+        lines = [*shop.describe(), shop.remedy.describe(Audience.NOTEBOOK)] if shop else []
+        return [f"Storage: {self.context.store.uri}", *lines]
 
     def list_backups(self) -> list[dict[str, Any]]:
         """Return the complete backups, oldest first, and those that another manager made.

@@ -118,9 +118,9 @@ def find_copies(hashes: NDArray[np.uint64], known: NDArray[np.uint64], counts: N
         return np.empty(0, np.int64)
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
-    place = np.minimum(np.searchsorted(known, ordered), len(known) - 1)
+    index = np.minimum(np.searchsorted(known, ordered), len(known) - 1)
     occurrence = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
-    copies: NDArray[np.int64] = order[(known[place] == ordered) & (occurrence >= counts[place])]
+    copies: NDArray[np.int64] = order[(known[index] == ordered) & (occurrence >= counts[index])]
     return copies
 
 

@@ -43,12 +43,12 @@ def find_missing(column: Codes, known: Codes, name: str) -> MissingIds | None:
 
 def _find_form(missing: pa.Array, known: pa.Array) -> tuple[str, str, str] | None:
     """Return the form in which most missing ids differ from a known one, if most do, with an example of both."""
-    found: tuple[int, tuple[str, str, str]] | None = None
+    commonest: tuple[int, tuple[str, str, str]] | None = None
     for form, unify in FORMS.items():
         places = pc.index_in(unify(missing), value_set=unify(known))
         count = len(places) - places.null_count
-        if count > len(missing) / 2 and (found is None or count > found[0]):
+        if count > len(missing) / 2 and (commonest is None or count > commonest[0]):
             first = int(pc.index(places.is_valid(), True).as_py())
             example = (missing[first].as_py(), known[places[first].as_py()].as_py())
-            found = (count, (form, *example))
-    return found[1] if found else None
+            commonest = (count, (form, *example))
+    return commonest[1] if commonest else None

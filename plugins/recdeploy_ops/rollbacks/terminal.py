@@ -24,7 +24,8 @@ from recdeploy_ops.domain.errors import (
 )
 from recdeploy_ops.domain.events import TERMINAL
 from recdeploy_ops.domain.params import RollbackParams
-from recdeploy_ops.domain.release_plan import describe_command, reconcile
+from recdeploy_ops.domain.production_checks import reconcile
+from recdeploy_ops.domain.release_plan import describe_command
 from recdeploy_ops.domain.remedies import Audience, TryAgain
 from recdeploy_ops.domain.tries import Tries
 from recdeploy_ops.rollbacks.runs import switch_back

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import NEEDS_A_PERSON, PromotionFailedError
 from recdeploy_ops.domain.events import BakeStarted, RollbackCause, RolledBack, SwitchStarted, WindowJudged
-from recdeploy_ops.domain.release_plan import confirm_switchable
+from recdeploy_ops.domain.production_checks import confirm_switchable
 from recdeploy_ops.domain.remedies import TryAgain
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.rollout import rehearsals

@@ -21,7 +21,7 @@ from recdeploy_ops.oci_clients.tags import (
 )
 from recdeploy_ops.rollout.holdings import is_orphan
 from recdeploy_ops.rollout.production import names_unknown_ledger
-from recdeploy_ops.rollout.switches import PROBE, served_release
+from recdeploy_ops.rollout.switches import PROBE, is_expected, served_release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,13 +166,13 @@ def _probe(context: ReleaseContext, serving: Serving) -> tuple[str, bool]:
         reply = ask(PROBE)
     except (CloudRefusedError, TransientError) as err:
         return f"it does not answer ({err.message})", False
-    served, is_imported = served_release(reply), not serving.digest
+    served = served_release(reply)
+    is_right = reply.status == HTTPStatus.OK and is_expected(context, served, serving.version, serving.digest)
     if served is None:
-        return f"it does not answer as a recommender ({reply})", is_imported and reply.status == HTTPStatus.OK
+        return f"it does not answer as a recommender ({reply})", is_right
     if not any(served):
-        return "it answers, and names no version", is_imported
-    words = f"it answers with v{served[0]}, digest {str(served[1])[:12]}"
-    return words, is_imported or served == (serving.version, serving.digest)
+        return "it answers, and names no version", is_right
+    return f"it answers with v{served[0]}, digest {str(served[1])[:12]}", is_right
 
 
 def _compare_production(context: ReleaseContext, ours: Sequence[Deployment]) -> list[str]:

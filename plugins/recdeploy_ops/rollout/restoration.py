@@ -21,7 +21,7 @@ from recdeploy_ops.domain.events import (
     RestoreStarted,
     SwitchFailed,
 )
-from recdeploy_ops.domain.release_plan import RECORD_LOSS, REPLACE_PRODUCTION, describe_failed_production
+from recdeploy_ops.domain.production_checks import RECORD_LOSS, REPLACE_PRODUCTION, describe_failed_production
 from recdeploy_ops.domain.remedies import TryAgain
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.tags import run_slug

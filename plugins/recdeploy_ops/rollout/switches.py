@@ -181,7 +181,7 @@ def verify_serving(context: ReleaseContext, deployment: Deployment, *, version: 
             time.sleep(context.settings.release.poll_seconds)
             continue
         served = served_release(reply)
-        if not _is_expected(context, served, version, digest):
+        if not is_expected(context, served, version, digest):
             expected = f"v{version} and the digest {digest}" if digest else f"v{version} of another project"
             shown = shorten(str(served or reply), LONGEST_SHOWN)
             raise DeploymentFailedError(f"{deployment.url} answered {probe} with {shown}, not with {expected}.")
@@ -229,7 +229,8 @@ def _extend(context: ReleaseContext, kind: type[C], intent: SwitchIntent) -> Swi
     return replace(intent, deadline=deadline_of(extended))
 
 
-def _is_expected(context: ReleaseContext, served: tuple[object, object] | None, version: int, digest: str) -> bool:
+def is_expected(context: ReleaseContext, served: tuple[object, object] | None, version: int, digest: str) -> bool:
+    """Return whether an answer is that of a version; of an imported one, without a digest: that it is of no other."""
     if digest:
         return served == (version, digest)
     ours = {(known.number, known.digest) for known in context.state.versions.values() if known.digest}

@@ -63,13 +63,16 @@ def advance_tagging(context: ReleaseContext) -> Waiting | None:
     """
     tag_model(context)
     # Not the newest entry: a freeze or a pin may be recorded at any moment, and does not move what is being done here.
-    closed = next((e for e in reversed(context.history()) if isinstance(e.event, ReleaseClosed | Adopted)), None)
+    ended = [(entry, entry.event) for entry in context.history() if isinstance(entry.event, ReleaseClosed | Adopted)]
     serving = context.state.production
-    if closed is None or serving is None or context.state.holder is not None:  # who holds the lock tags it when done
+    if (
+        not ended or serving is None or context.state.holder is not None
+    ):  # the run with the lock tags it when it is done
         return None
+    entry, event = ended[-1]
     try:
-        tags = _production_tags(context, serving, head=_name_head(closed.seq, closed.sha256))
-        return advance_tags(context, tags, closed.event.seen_work_request, since=closed.at, rename=True)
+        tags = _production_tags(context, serving, head=_name_head(entry.seq, entry.sha256))
+        return advance_tags(context, tags, event.seen_work_request, since=entry.at, rename=True)
     except TransientError:
         raise
     except RecdeployError as err:

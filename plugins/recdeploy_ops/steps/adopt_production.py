@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import IntegrityError
-from recdeploy_ops.domain.events import Adopted
+from recdeploy_ops.domain.events import Adopted, ReleaseClosed
 from recdeploy_ops.domain.ledger_state import LedgerState
 from recdeploy_ops.domain.release_plan import lock_held
 from recdeploy_ops.domain.waiting import Waiting
@@ -44,7 +44,6 @@ def advance(
             production.
         apply: whether to record the difference; otherwise it is only shown.
         version: the number for what production serves, if it was never imported; by default the shop's own.
-
         note: what a person says about it; recorded with the difference.
 
     Raises:
@@ -205,13 +204,11 @@ def _record(context: ReleaseContext, actual: Inventory, difference: list[str]) -
 
 def _recorded_last(context: ReleaseContext) -> list[str]:
     """Return the difference that an earlier try of this run recorded before it waited for production's tags."""
-    newest = context.history()[-1:]
-    return [
-        line
-        for entry in newest
-        if entry.run_id == context.run_id and isinstance(entry.event, Adopted)
-        for line in entry.event.difference
-    ]
+    changing = (entry for entry in reversed(context.history()) if isinstance(entry.event, ReleaseClosed | Adopted))
+    newest = next(changing, None)
+    if newest is None or newest.run_id != context.run_id or not isinstance(newest.event, Adopted):
+        return []
+    return list(newest.event.difference)
 
 
 def _require_no_release(state: LedgerState) -> None:

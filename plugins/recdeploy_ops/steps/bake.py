@@ -116,9 +116,9 @@ def _begin(context: ReleaseContext) -> BakeStarted | None:
 def _judge_next(context: ReleaseContext, started: BakeStarted, judged: WindowJudged | None) -> None:
     """Probe production, add what OCI has counted since the last probes, and record what the window says."""
     before = judged.windows if judged else ()
-    found = _measure(context, started, judged)
+    window = _measure(context, started, judged)
     measured = context.release.get(BaselineMeasured)
-    health, reasons = judge_window(found, measured.baseline if measured else None, context.settings.watch)
+    health, reasons = judge_window(window, measured.baseline if measured else None, context.settings.watch)
     log.log(
         LEVEL[health],
         "Window %s of v%s is %s: %s",
@@ -128,7 +128,7 @@ def _judge_next(context: ReleaseContext, started: BakeStarted, judged: WindowJud
         "; ".join(reasons) or "as before",
     )
     context.record(
-        WindowJudged(ended=context.now(), found=found, health=health, reasons=reasons, windows=(*before, health))
+        WindowJudged(ended=context.now(), found=window, health=health, reasons=reasons, windows=(*before, health))
     )
 
 

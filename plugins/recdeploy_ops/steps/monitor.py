@@ -45,11 +45,12 @@ def advance(context: ReleaseContext) -> Outcome:
     if serving is None:
         log.info("Nothing is in production: there is nothing to watch.")
         return {"version": None}
+    was_moving = _is_moving(context)
     answers, is_compared = _probe(context, serving)
-    found = measure(answers)
+    measured = measure(answers)
     try:
         counts = context.monitoring.count_answers(serving.deployment_id, context.now() - COUNTED, context.now())
-        values = _values(serving, found, counts)
+        values = _values(serving, measured, counts)
         dimensions = {"project": context.project, "resourceId": serving.deployment_id}
         context.monitoring.post(values, dimensions, context.now())
         alarms = _keep_alarms(context, serving)
@@ -57,8 +58,9 @@ def advance(context: ReleaseContext) -> Outcome:
         remedy = POST_POLICY if err.status == HTTPStatus.NOT_FOUND else err.remedy
         raise CloudRefusedError(err.message, remedy, status=err.status, code=err.code) from err
     log.info("Published: %s", ", ".join(f"{name} {value:g}" for name, value in values.items()))
-    if is_compared:
-        _require_right(context, serving, answers)
+    context.refresh()
+    if is_compared and not was_moving and not _is_moving(context) and context.state.production == serving:
+        _require_right(serving, answers)
     return {"version": serving.version, "alarms": alarms, **values}
 
 
@@ -80,15 +82,17 @@ def _probe(context: ReleaseContext, serving: Serving) -> tuple[Answers, bool]:
     return probe_production(send, plan_watch(expected, probes, seed=seed), expected), is_compared
 
 
-def _values(serving: Serving, found: Measurements, counts: Counts) -> dict[str, float]:
+def _values(serving: Serving, measured: Measurements, counts: Counts) -> dict[str, float]:
     """Return the metrics to publish; what was not measured is left out, so that its absence can be seen."""
     values: dict[str, float | None] = {
         "Version": float(serving.version),
-        "Probes": float(found.requests),
-        "ErrorRate": _share(found.errors.count, found.errors.of),
-        "FallbackRate": _share(found.fallbacks.count, found.fallbacks.of),
-        "WrongAnswerRate": _share(max(found.wrong_release.count, found.wrong_lists.count), found.wrong_release.of),
-        "LatencyP95": None if found.latency.seconds is None else found.latency.seconds * 1000,
+        "Probes": float(measured.requests),
+        "ErrorRate": _share(measured.errors.count, measured.errors.of),
+        "FallbackRate": _share(measured.fallbacks.count, measured.fallbacks.of),
+        "WrongAnswerRate": _share(
+            max(measured.wrong_release.count, measured.wrong_lists.count), measured.wrong_release.of
+        ),
+        "LatencyP95": None if measured.latency.seconds is None else measured.latency.seconds * 1000,
         "CustomerErrorRate": _share(counts.errors, counts.requests),
         "CustomerLatencyP95": counts.p95_ms,
     }
@@ -140,13 +144,15 @@ def _alarms(context: ReleaseContext, serving: Serving) -> list[Alarm]:
     ]
 
 
-def _require_right(context: ReleaseContext, serving: Serving, answers: Answers) -> None:
-    """Fail the task if production answered wrongly, unless it has been switched, or is being switched."""
-    state = context.refresh()
-    holder = state.holding_release
-    is_moving = state.production != serving or (holder is not None and holder.open_switch is not None)
-    wrong = answers.wrong_release + answers.wrong_lists
-    if not wrong or is_moving:
+def _is_moving(context: ReleaseContext) -> bool:
+    """Return whether a release is switching production, or restoring it."""
+    holder = context.state.holding_release
+    return holder is not None and holder.open_switch is not None
+
+
+def _require_right(serving: Serving, answers: Answers) -> None:
+    """Fail the task if production answered wrongly."""
+    if not answers.wrong_release and not answers.wrong_lists:
         return
     raise StateMismatchError(
         f"Production does not answer as v{serving.version}, which the ledger says it serves: of {answers.served} "

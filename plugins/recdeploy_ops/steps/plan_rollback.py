@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.events import Purpose
 from recdeploy_ops.domain.params import RollbackParams
-from recdeploy_ops.domain.release_plan import choose_target, reconcile, require_unused
+from recdeploy_ops.domain.production_checks import reconcile
+from recdeploy_ops.domain.release_plan import choose_target, require_unused
 from recdeploy_ops.rollout import rehearsals, takeovers
 from recdeploy_ops.rollout.locks import can_be_preempted, open_release
 from recdeploy_ops.rollout.production import find_production

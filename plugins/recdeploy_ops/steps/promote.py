@@ -22,9 +22,10 @@ from recdeploy_ops.domain.events import (
     SwitchStarted,
     TestDeployed,
 )
+from recdeploy_ops.domain.production_checks import confirm_switchable
 from recdeploy_ops.domain.promotions import Way, choose_way
 from recdeploy_ops.domain.records import Deployment, Role
-from recdeploy_ops.domain.release_plan import confirm_switchable, require_unused
+from recdeploy_ops.domain.release_plan import require_unused
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.oci_clients.tags import without_lease
 from recdeploy_ops.rollout import deletion

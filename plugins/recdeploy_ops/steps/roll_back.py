@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from recdeploy_ops.approvals.answers import require_rollback_approved
 from recdeploy_ops.domain.errors import StateMismatchError
 from recdeploy_ops.domain.events import RollbackRehearsed, RolledBack, SwitchStarted
-from recdeploy_ops.domain.release_plan import confirm_switchable, require_unused
+from recdeploy_ops.domain.production_checks import confirm_switchable
+from recdeploy_ops.domain.release_plan import require_unused
 from recdeploy_ops.domain.waiting import Waiting
 from recdeploy_ops.rollout.current import make_current
 from recdeploy_ops.rollout.production import find_production

@@ -14,8 +14,8 @@ from recdeploy_ops.domain.errors import CloudRefusedError, StateMismatchError, T
 from recdeploy_ops.domain.events import TestDeployed, TestValidated
 from recdeploy_ops.domain.gates.endpoint import judge_endpoint, judge_latency
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
+from recdeploy_ops.domain.production_checks import describe_production_state
 from recdeploy_ops.domain.records import NO_ANSWER, Reply
-from recdeploy_ops.domain.release_plan import describe_production_state
 from recdeploy_ops.domain.remedies import RunTask
 from recdeploy_ops.evaluation.candidates import fetch_candidate
 from recdeploy_ops.evaluation.endpoints import compare_latency, compare_with_production, probe_endpoint

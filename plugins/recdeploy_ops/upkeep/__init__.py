@@ -1,1 +1,1 @@
-"""What a person does in a terminal beside releases: housekeeping, pins, erasing a customer."""
+"""What a person does in a terminal beside releases: freezes, verification, housekeeping, pins, erasing a customer."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from recdeploy_ops.context import ReleaseContext
-    from recdeploy_ops.domain.ledger_state import LedgerState, Release
+    from recdeploy_ops.domain.ledger_state import LedgerState
     from recdeploy_ops.upkeep.customer_files import Customer
 
 COMMANDS = ("housekeeping", "pin", "unpin", "erase")
@@ -60,7 +60,7 @@ def run_command(context: ReleaseContext, options: argparse.Namespace, caller: st
     """
     own = context.of_run(f"{TERMINAL}-{options.command}-after-{context.refresh().seq}")
     if options.command == "housekeeping":
-        return _keep_house(own, options, show)
+        return _housekeeping(own, options, show)
     if options.command == "erase":
         return _erase(own, options, caller, show)
     return _pin(own, options, caller, show)
@@ -72,18 +72,14 @@ def _user(text: str) -> str:
     raise argparse.ArgumentTypeError("must not be empty")
 
 
-def _keep_house(context: ReleaseContext, options: argparse.Namespace, show: Callable[[str], None]) -> int:
+def _housekeeping(context: ReleaseContext, options: argparse.Namespace, show: Callable[[str], None]) -> int:
     """Show the plan; with ``--apply`` do it. A release in progress stays: only Airflow knows if it has ended."""
     retention = context.settings.retention
     show(describe_plan(make_plan(context), retention.policy, retention.prices.prices))
     if options.apply:
-        summary = finish(context, lambda: housekeeping.advance(context, has_ended=_is_in_progress))
+        summary = finish(context, lambda: housekeeping.advance(context, has_ended=lambda _: False))
         show("Done." if summary.get("pruned") else "Nothing was deleted.")
     return DONE
-
-
-def _is_in_progress(_: Release) -> bool:
-    return False
 
 
 def _pin(context: ReleaseContext, options: argparse.Namespace, caller: str, show: Callable[[str], None]) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from recdeploy_ops.domain.erasures import Fate
+from recdeploy_ops.domain.errors import CloudRefusedError
 from recdeploy_ops.domain.events import ReplacedModel, Rewritten
 from recdeploy_ops.domain.holdings import FolderKind
 from recdeploy_ops.oci_clients.tags import SERVED_TAG
@@ -144,11 +146,17 @@ class Rewriting:
         self._rewrite_files(parse_manifest("", (folder / MANIFEST).read_bytes()), folder)
 
     def _register(self, version: Version, folder: Path) -> None:
-        """Register a version's new artifact; the tag that says that it served is taken over."""
-        former = self.context.catalog.get(version.model_id)
+        """Register a version's new artifact; the tag that says that it served is taken over, if its model is there."""
+        catalog = self.context.catalog
+        try:
+            served = catalog.get(version.model_id).tags.get(SERVED_TAG)
+        except CloudRefusedError as err:
+            if err.status != HTTPStatus.NOT_FOUND:
+                raise
+            served = None
         model = register_again(self.context, version, folder)
-        if SERVED_TAG in former.tags:
-            self.context.catalog.tag(model.model_id, {SERVED_TAG: former.tags[SERVED_TAG]})
+        if served:
+            catalog.tag(model.model_id, {SERVED_TAG: served})
         self.models.append(ReplacedModel(version.number, version.model_id, model.model_id))
 
     def _note(self, key: str, sha256: str, new_key: str, new_sha256: str) -> None:
