@@ -16,6 +16,7 @@ import yaml
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 from airflow.sdk.timezone import utcnow
+from airflow.serialization.serialized_objects import DagSerialization
 
 from recdeploy_ops.domain.events import EVENTS
 from recdeploy_ops.operators.approvals import RequestApprovalOperator
@@ -159,6 +160,19 @@ def test_the_teardown_follows_both_branches_and_its_setup_is_the_plan(dag: Any) 
     # Airflow ignores the teardown's own state, and that of no other last task.
     assert teardown.downstream_task_ids == {"confirm_outcome"}
     assert dag.get_task("confirm_outcome").trigger_rule == "all_done"
+
+
+@pytest.mark.parametrize("task", ["deploy_test", "request_approval", "promote"])
+def test_clearing_a_task_with_its_downstream_opens_the_release_again_and_repeats_no_earlier_step(
+    dag: Any, task: str
+) -> None:
+    """As errors tell people to do: Airflow clears the setup task too, and nothing else that comes before."""
+    served = DagSerialization.from_dict(DagSerialization.to_dict(dag))  # as the API server, which clears, has it
+    cleared = served.partial_subset(task, include_downstream=True, include_upstream=False)
+
+    before = set(STEPS[: STEPS.index(task)]) if task in STEPS else set(STEPS)
+    assert set(cleared.task_ids) & before == {"plan_release"}
+    assert {task, "close_release", "confirm_outcome"} <= set(cleared.task_ids)
 
 
 @pytest.mark.usefixtures("airflow_database", "no_pauses")
