@@ -28,6 +28,7 @@ from recdeploy_ops.domain.records import Role
 from recdeploy_ops.domain.stages import Stage
 from recdeploy_ops.domain.versions import Version
 from recdeploy_ops.oci_clients.tags import DIGEST_TAG, LEDGER_TAG, ROLE_TAG
+from recdeploy_ops.rollout import differences
 from recdeploy_ops.rollout.current import make_current, read_current
 from recdeploy_ops.rollout.production import find_production
 from recdeploy_ops.rollout.registry import list_models
@@ -110,6 +111,14 @@ def test_a_change_by_hand_stops_a_release_until_it_is_adopted(context, run, two_
     assert (state.production.version, state.previous_champion.version) == (1, 2)
     run("run-3", shift=2).release_fully()
     assert context.ledger.read().production.version == 3
+
+
+def test_a_difference_that_stays_is_recorded_once(context, two_versions, monkeypatch):
+    monkeypatch.setattr(differences, "compare", lambda *_: ["v1: the ledger has one thing, OCI has another"])
+    done = adopt(context)
+
+    assert (done["difference"], done["applied"]) == (["v1: the ledger has one thing, OCI has another"], True)
+    assert [entry.type for entry in context.history()].count("adopted") == 1
 
 
 def test_adoption_is_refused_while_a_release_is_in_progress(context, run, two_versions, tag_by_hand):

@@ -42,12 +42,12 @@ def find_unverified_versions(
         served: OCID of the model that production serves, whose backup is left out.
     """
     known = {version.model_id for version in versions.values()} | {served}
-    versions = {}
+    unverified: dict[int, Version] = {}
     for backup in list_unverified(context.store, context.ledger.readable_entries()):
         named = set(MODEL.findall(backup.read_metadata(context.store)))
-        if backup.version in versions or SCORE not in backup.files or named & known:
+        if backup.version in unverified or SCORE not in backup.files or named & known:
             continue
-        versions[backup.version] = Version(
+        unverified[backup.version] = Version(
             number=backup.version,
             stage=Stage.RETIRED,
             run_id="adopted",
@@ -57,7 +57,7 @@ def find_unverified_versions(
             results="",
             unverified_backup=backup.prefix,
         )
-    return versions
+    return unverified
 
 
 def find_unverified_backup(context: ReleaseContext, version: Version) -> UnverifiedBackup | None:

@@ -73,7 +73,7 @@ def advance(
         log.info("%s", line)
     for line in left:
         log.warning("%s", line)
-    if apply and difference:
+    if apply and difference and (ledger.is_damaged or difference != _recorded_last(context)):
         waiting = _untag_duplicates(context, ledger.state, duplicates)
         if waiting:
             return waiting
@@ -203,7 +203,10 @@ def _record(context: ReleaseContext, actual: Inventory, difference: list[str]) -
 
 
 def _recorded_last(context: ReleaseContext) -> list[str]:
-    """Return the difference that an earlier try of this run recorded before it waited for production's tags."""
+    """Return the difference that an earlier try of this run recorded before it waited for production's tags.
+
+    One that is still there was not ended by recording it, and is not recorded again.
+    """
     changing = (entry for entry in reversed(context.history()) if isinstance(entry.event, ReleaseClosed | Adopted))
     newest = next(changing, None)
     if newest is None or newest.run_id != context.run_id or not isinstance(newest.event, Adopted):
