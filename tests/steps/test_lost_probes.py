@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from itertools import pairwise
 
 import pytest
-from steps.factories import adopt
+from steps.factories import adopt, delete_production, switch_by_hand
 
 from recdeploy_ops.domain.errors import (
     CloudRefusedError,
@@ -107,11 +108,24 @@ def test_production_that_is_not_active_but_can_be_switched_is_replaced(context, 
     assert find_production(context).lifecycle_state == "ACTIVE"
 
 
-def test_production_that_oci_does_not_switch_ends_the_validation_with_the_remedy(context, emulator, second):
+def deactivate_production(context, emulator):
     context.catalog._session.data_science.deactivate_model_deployment(find_production(context).deployment_id)
     emulator.wait_until_idle()
 
-    with pytest.raises(StateMismatchError, match=r"is INACTIVE: it cannot be probed.*Bring it to ACTIVE in the OCI"):
+
+@pytest.mark.parametrize(
+    ("happen", "says"),
+    [
+        (deactivate_production, r"is INACTIVE: it cannot be probed.*Bring it to ACTIVE in the OCI console"),
+        (delete_production, r"OCI no longer has that deployment"),
+        (partial(switch_by_hand, version=2), r"somebody changed .* by hand"),
+    ],
+    ids=["deactivated", "deleted", "changed by hand"],
+)
+def test_production_that_a_release_cannot_replace_ends_its_validation(context, emulator, second, happen, says):
+    happen(context, emulator)
+
+    with pytest.raises(StateMismatchError, match=says):
         second.validate_test()
 
 

@@ -67,10 +67,10 @@ def confirm_switchable(state: LedgerState, production: Deployment | None) -> tup
         StateMismatchError: production is not what the ledger says, or OCI would not switch it.
     """
     lines = reconcile(state, production)
-    return lines if production is None else lines + describe_production_state(production)
+    return lines if production is None else lines + _describe_state(production)
 
 
-def describe_production_state(production: Deployment) -> tuple[str, ...]:
+def _describe_state(production: Deployment) -> tuple[str, ...]:
     """Return in words that production is not ACTIVE; nothing if it is.
 
     Raises:

@@ -14,7 +14,7 @@ from recdeploy_ops.domain.errors import CloudRefusedError, StateMismatchError, T
 from recdeploy_ops.domain.events import TestDeployed, TestValidated
 from recdeploy_ops.domain.gates.endpoint import judge_endpoint, judge_latency
 from recdeploy_ops.domain.gates.verdicts import Finding, GateReport, Verdict
-from recdeploy_ops.domain.production_checks import describe_production_state
+from recdeploy_ops.domain.production_checks import confirm_switchable
 from recdeploy_ops.domain.records import NO_ANSWER, Reply
 from recdeploy_ops.domain.remedies import RunTask
 from recdeploy_ops.evaluation.candidates import fetch_candidate
@@ -54,7 +54,8 @@ def advance(context: ReleaseContext) -> Outcome:
         GateFailedError: an answer does not match `recommendations.csv` or the contract.
         CloudUnavailableError: the test deployment gave no answer after all repeats: nothing is judged.
         CloudRefusedError: OCI refused the requests.
-        StateMismatchError: the test deployment is not ACTIVE, or OCI would not switch production in its state.
+        StateMismatchError: the test deployment is not ACTIVE; or production is not what the ledger says, or OCI would
+            not switch it.
     """
     tested = context.confirm_lock().require(TestDeployed)
     if tested.deployment_id is None:
@@ -115,8 +116,8 @@ def _ask_test(context: ReleaseContext, deployment_id: str) -> Ask:
 def _ask_production(context: ReleaseContext, deployment_id: str) -> Ask:
     """Return what sends requests to production, which may be one that this release is to repair."""
     production = context.deployments.get(deployment_id)
-    for line in describe_production_state(production):
-        log.warning("%s", line)
+    for line in confirm_switchable(context.state, production):
+        log.info("%s", line)
     return _unless_lost(patient_asker(context, production.url))
 
 
