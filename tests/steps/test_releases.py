@@ -413,7 +413,7 @@ def test_a_first_production_that_cannot_be_deleted_is_not_called_a_test_deployme
     with pytest.raises(RecdeployError):
         first.promote()
 
-    with pytest.raises(DeploymentFailedError, match="but a deployment that it made could not be deleted: ") as failed:
+    with pytest.raises(DeploymentFailedError, match="but the first production that it began to make could not be deleted: ") as failed:
         first.close()
     assert "product-recommender-production" in str(failed.value)
     assert context.refresh().holder is None

@@ -24,6 +24,7 @@ from recdeploy_ops.domain.events import (
     ReleaseRejected,
     RolledBack,
     SwitchFailed,
+    SwitchStarted,
     TestValidated,
 )
 from recdeploy_ops.domain.gates.verdicts import Verdict
@@ -86,8 +87,8 @@ def _bring_to_rest(context: ReleaseContext, release: Release) -> tuple[Waiting |
     except RecdeployError as err:
         if context.state.releases[context.run_id].open_switch is not None and context.state.production is not None:
             raise  # the champion is not restored: nothing is closed
-        # Without a champion it may as well be the production that this release began to make.
-        what = "its test deployment" if context.state.production else "a deployment that it made"
+        is_first = context.state.production is None and release.get(SwitchStarted) is not None
+        what = "the first production that it began to make" if is_first else "its test deployment"
         problem = DeploymentFailedError(f"{what} could not be deleted: {err.message}", err.remedy)
     champion, current = context.state.production, context.state.releases[context.run_id]
     lost = restoration.find_lost_production(current, champion) if current.is_open and champion else None

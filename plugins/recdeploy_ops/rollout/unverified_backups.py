@@ -45,7 +45,7 @@ def find_unverified_versions(
     unverified: dict[int, Version] = {}
     for backup in list_unverified(context.store, context.ledger.readable_entries()):
         named = set(MODEL.findall(backup.read_metadata(context.store)))
-        if backup.version in unverified or SCORE not in backup.files or named & known:
+        if backup.version in versions or SCORE not in backup.files or named & known:
             continue
         unverified[backup.version] = Version(
             number=backup.version,
