@@ -413,7 +413,8 @@ def test_a_first_production_that_cannot_be_deleted_is_not_called_a_test_deployme
     with pytest.raises(RecdeployError):
         first.promote()
 
-    with pytest.raises(DeploymentFailedError, match="but the first production that it began to make could not be deleted: ") as failed:
+    says = "but the first production that it began to make could not be deleted: "
+    with pytest.raises(DeploymentFailedError, match=says) as failed:
         first.close()
     assert "product-recommender-production" in str(failed.value)
     assert context.refresh().holder is None
