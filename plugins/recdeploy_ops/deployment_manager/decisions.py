@@ -50,8 +50,7 @@ def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict
     Returns:
         ``version``, ``url`` and ``digest`` of what production serves.
     """
-    with session.explaining():
-        release = session.context(run_id).confirm_lock()
+    release = session.confirm_lock(session.context(run_id))
     if not has_begun_promotion(release):
         validated = release.get(TestValidated)
         if validated is None or validated.verdict is Verdict.FAIL:
@@ -70,8 +69,7 @@ def promote_release(session: NotebookSession, run_id: str, comment: str) -> dict
 def reject_release(session: NotebookSession, run_id: str, reason: str) -> None:
     """Record the caller's rejection; do nothing if a promotion has begun: the teardown restores production."""
     context = session.context(run_id)
-    with session.explaining():
-        release = context.confirm_lock()
+    release = session.confirm_lock(context)
     if has_begun_promotion(release):
         return
     validated = release.get(TestValidated)
@@ -86,8 +84,7 @@ def reject_release(session: NotebookSession, run_id: str, reason: str) -> None:
 def _answer(session: NotebookSession, run_id: str, decision: Decision, comment: str) -> None:
     """Record the caller's answer; ask again if an answer is recorded already: each question takes one."""
     context = session.context(run_id)
-    with session.explaining():
-        release = context.confirm_lock()
+    release = session.confirm_lock(context)
     if release.get(ApprovalRequested) is None or release.get(ApprovalAnswered):
         ask(session, run_id)
     asked = context.release.require(ApprovalRequested)

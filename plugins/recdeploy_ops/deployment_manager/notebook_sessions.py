@@ -158,6 +158,11 @@ class NotebookSession:
             finish(context, take_over)
         return release
 
+    def confirm_lock(self, context: ReleaseContext) -> Release:
+        """Return the release of a run that must hold the lock."""
+        with self.explaining():
+            return context.confirm_lock()
+
     def finish(self, advance: Callable[..., Outcome], run_id: str, **arguments: Any) -> Summary:
         """Advance a step until it is done."""
         context = self.context(run_id)

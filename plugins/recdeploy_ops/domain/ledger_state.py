@@ -207,6 +207,12 @@ class LedgerState:
         return self.releases.get(self.holder) if self.holder is not None else None
 
     @property
+    def is_switching(self) -> bool:
+        """Return whether the release that holds the lock is switching production, or restoring it."""
+        holder = self.holding_release
+        return holder is not None and holder.open_switch is not None
+
+    @property
     def champion(self) -> Version | None:
         """Return the version in production, or None."""
         return self.versions.get(self.production.version) if self.production else None

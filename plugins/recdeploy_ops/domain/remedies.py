@@ -61,6 +61,11 @@ class Remedy:
         return f"{self.action}."
 
 
+def _clear(task: str) -> str:
+    """Return how to run a task again in Airflow, which clears the setup task too: a closed release opens again."""
+    return f"clear the task {task!r} of this run (with its downstream)"
+
+
 @dataclass(frozen=True)
 class TryAgain(Remedy):
     """Repeat what failed, after `action` if there is one."""
@@ -90,7 +95,7 @@ class RunTask(Remedy):
         """Return the remedy as a sentence."""
         again = AGAIN[audience]  # in a terminal one command takes every step
         if audience is Audience.AIRFLOW:
-            again = f"clear the task {self.task!r} of this run (with its downstream)"
+            again = _clear(self.task)
         elif audience is Audience.NOTEBOOK:
             again = f"run Cell {CELLS.get(self.task, FIRST_CELL)} again"
         if self.action:
@@ -141,7 +146,7 @@ class ResumePromotions(Remedy):
             ways.append(f"wait until {self.until} (or change the setting {self.setting})")
         again = "answer again"
         if self.task and audience is Audience.AIRFLOW:
-            again = f"clear the task {self.task!r} of this run (with its downstream)"
+            again = _clear(self.task)
         elif audience is not Audience.AIRFLOW:
             again = AGAIN[audience]
         text = " and ".join(ways)

@@ -111,7 +111,7 @@ def _find_done(state: LedgerState, request: RollbackRequest) -> Release | None:
 
 def _keep_champion(state: LedgerState, request: RollbackRequest, done: Release | None, champion: int) -> RollbackPlan:
     """Plan to keep the champion: restore it if another run is replacing it, otherwise verify it."""
-    if _is_switching(state):
+    if state.is_switching:
         line = f"v{champion} was verified last: it is restored."
         summary = (*_describe(state), line, *_describe_holder(state, request))
         return RollbackPlan(champion, None, is_done=False, summary=summary, is_restored=True)
@@ -119,16 +119,11 @@ def _keep_champion(state: LedgerState, request: RollbackRequest, done: Release |
     return RollbackPlan(champion, done, is_done=True, summary=(*_describe(state), line))
 
 
-def _is_switching(state: LedgerState) -> bool:
-    holder = state.holding_release
-    return holder is not None and holder.open_switch is not None
-
-
 def _describe(state: LedgerState) -> tuple[str, ...]:
     serving = state.production
     if serving is None:
         return ()
-    if _is_switching(state):
+    if state.is_switching:
         return (f"The run {state.holder} is switching production, which served v{serving.version} at {serving.url}.",)
     return (f"Production serves v{serving.version} at {serving.url}.",)
 

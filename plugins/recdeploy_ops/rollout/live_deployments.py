@@ -188,8 +188,7 @@ def _compare_production(context: ReleaseContext, ours: Sequence[Deployment]) -> 
     production = next((listed for listed in ours if listed.deployment_id == serving.deployment_id), None)
     if production is None or production.lifecycle_state.is_gone:
         return [f"Production ({serving.deployment_id}) is deleted, and the ledger says that it serves.", *others]
-    release = context.state.holding_release
-    is_switching = release is not None and release.open_switch is not None
+    is_switching = context.state.is_switching
     lines = []
     if not production.lifecycle_state.is_active and not is_switching:
         lines.append(f"Production is {production.lifecycle_state}, not ACTIVE. {production.details}".strip())

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from recdeploy_ops.context import ReleaseContext
+    from recdeploy_ops.domain.entries import Entry
     from recdeploy_ops.domain.versions import Serving
     from recdeploy_ops.oci_clients.tags import Tags
 
@@ -62,14 +63,11 @@ def advance_tagging(context: ReleaseContext) -> Waiting | None:
         TransientError: trying again may help.
     """
     tag_model(context)
-    # Not the newest entry: a freeze or a pin may be recorded at any moment, and does not move what is being done here.
-    ended = [(entry, entry.event) for entry in context.history() if isinstance(entry.event, ReleaseClosed | Adopted)]
+    change = find_last_change(context)
     serving = context.state.production
-    if (
-        not ended or serving is None or context.state.holder is not None
-    ):  # the run with the lock tags it when it is done
-        return None
-    entry, event = ended[-1]
+    if change is None or serving is None or context.state.holder is not None:
+        return None  # a run that holds the lock tags it when it is done
+    entry, event = change
     try:
         tags = _production_tags(context, serving, head=_name_head(entry.seq, entry.sha256))
         return advance_tags(context, tags, event.seen_work_request, since=entry.at, rename=True)
@@ -78,6 +76,15 @@ def advance_tagging(context: ReleaseContext) -> Waiting | None:
     except RecdeployError as err:
         log.warning("Production keeps its old tags: %s", err)
         return None
+
+
+def find_last_change(context: ReleaseContext) -> tuple[Entry, ReleaseClosed | Adopted] | None:
+    """Return the newest entry after which production may be another one, and its event; None if there is none.
+
+    It need not be the ledger's newest: a freeze or a pin is recorded at any moment, and changes nothing in OCI.
+    """
+    changes = ((entry, entry.event) for entry in reversed(context.history()))
+    return next(((entry, event) for entry, event in changes if isinstance(event, ReleaseClosed | Adopted)), None)
 
 
 def tag_model(context: ReleaseContext) -> None:

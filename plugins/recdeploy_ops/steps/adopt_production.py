@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recdeploy_ops.domain.errors import IntegrityError
-from recdeploy_ops.domain.events import Adopted, ReleaseClosed
+from recdeploy_ops.domain.events import Adopted
 from recdeploy_ops.domain.ledger_state import LedgerState
 from recdeploy_ops.domain.release_plan import lock_held
 from recdeploy_ops.domain.waiting import Waiting
@@ -207,11 +207,11 @@ def _recorded_last(context: ReleaseContext) -> list[str]:
 
     One that is still there was not ended by recording it, and is not recorded again.
     """
-    changing = (entry for entry in reversed(context.history()) if isinstance(entry.event, ReleaseClosed | Adopted))
-    newest = next(changing, None)
-    if newest is None or newest.run_id != context.run_id or not isinstance(newest.event, Adopted):
+    change = tagging.find_last_change(context)
+    if change is None:
         return []
-    return list(newest.event.difference)
+    entry, event = change
+    return list(event.difference) if isinstance(event, Adopted) and entry.run_id == context.run_id else []
 
 
 def _require_no_release(state: LedgerState) -> None:

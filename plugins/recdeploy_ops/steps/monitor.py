@@ -45,7 +45,7 @@ def advance(context: ReleaseContext) -> Outcome:
     if serving is None:
         log.info("Nothing is in production: there is nothing to watch.")
         return {"version": None}
-    was_moving = _is_moving(context)
+    was_switching = context.state.is_switching
     answers, is_compared = _probe(context, serving)
     measured = measure(answers)
     try:
@@ -58,8 +58,8 @@ def advance(context: ReleaseContext) -> Outcome:
         remedy = POST_POLICY if err.status == HTTPStatus.NOT_FOUND else err.remedy
         raise CloudRefusedError(err.message, remedy, status=err.status, code=err.code) from err
     log.info("Published: %s", ", ".join(f"{name} {value:g}" for name, value in values.items()))
-    context.refresh()
-    if is_compared and not was_moving and not _is_moving(context) and context.state.production == serving:
+    state = context.refresh()
+    if is_compared and not was_switching and not state.is_switching and state.production == serving:
         _require_right(serving, answers)
     return {"version": serving.version, "alarms": alarms, **values}
 
@@ -142,12 +142,6 @@ def _alarms(context: ReleaseContext, serving: Serving) -> list[Alarm]:
             f"Nothing has probed {serving.url} for 15 minutes: look at the DAG recommender_monitor.",
         ),
     ]
-
-
-def _is_moving(context: ReleaseContext) -> bool:
-    """Return whether a release is switching production, or restoring it."""
-    holder = context.state.holding_release
-    return holder is not None and holder.open_switch is not None
 
 
 def _require_right(serving: Serving, answers: Answers) -> None:
