@@ -25,6 +25,7 @@ MAX_WORKERS = 16
 THREADS = 16
 # Bytes of the folder of a Unix socket: Linux takes 107 for the whole path, macOS 103.
 LONGEST_FOLDER = 103 - len("/oci-emulator-1234567890-1234567890.sock")
+SHORT_FOLDER = Path("/tmp")  # noqa: S108 - the names of our sockets have this process's id
 _CHILD = Path(__file__).with_name("confined.py")
 _MAX_REPORT_BYTES = 16 * 1024 * 1024
 # The only variables of the emulator's environment that score.py gets.
@@ -203,7 +204,7 @@ async def _spawn() -> asyncio.subprocess.Process:
 def find_socket_folder() -> Path:
     """Return a folder for Unix sockets, whose paths must be short: that of temporary files, or ``/tmp``."""
     folder = Path(tempfile.gettempdir())
-    return folder if len(os.fsencode(folder)) <= LONGEST_FOLDER else Path("/tmp")  # noqa: S108 - no other process takes a name with this pid
+    return folder if len(os.fsencode(folder)) <= LONGEST_FOLDER else SHORT_FOLDER
 
 
 async def _await_ready(process: asyncio.subprocess.Process, spec: ServerSpec, socket: Path) -> list[str]:

@@ -61,6 +61,16 @@ def load_dag() -> Callable[..., Any]:
     return load
 
 
+@pytest.fixture
+def dag(load_dag: Callable[..., Any], committed_settings: None) -> Any:
+    return load_dag()
+
+
+@pytest.fixture
+def committed_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECDEPLOY_SETTINGS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulator]:
     from oci_emulator.testing import running_emulator

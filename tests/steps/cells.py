@@ -8,6 +8,11 @@ from steps.factories import Run, shop
 from recdeploy_ops.domain.events import ModelTrained
 
 
+def run_cell(code, names):
+    """Run a cell's code as a kernel does, in the namespace that the cells share."""
+    exec(compile(code, "a cell", "exec"), names)  # noqa: S102 - the code stands in this project's documents
+
+
 class Cells:
     """The guide's cells, with results made by hand instead of trained."""
 

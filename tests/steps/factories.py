@@ -144,6 +144,11 @@ def served(context, user=USERS[0]):
     return answer_of(context, user)["model_version"]
 
 
+def require_agreement(context, version):
+    """Require that production serves this version, and that the ledger has it too."""
+    assert served(context) == context.refresh().production.version == version
+
+
 def served_to_all(context):
     """Return the versions that production answers the users with."""
     return {served(context, user) for user in USERS}
@@ -173,6 +178,17 @@ def find_faults(context):
 def switch_by_hand(context, emulator, version=1):
     """Let a person switch production in OCI's console."""
     context.deployments.switch_model(find_production(context), context.refresh().versions[version].model_id)
+    emulator.wait_until_idle()
+
+
+def deactivate_production(context, emulator):
+    """Let a person deactivate production in OCI's console."""
+    deactivate(context, emulator, find_production(context).deployment_id)
+
+
+def deactivate(context, emulator, deployment_id):
+    """Let a person deactivate a deployment in OCI's console."""
+    context.deployments._client.deactivate_model_deployment(deployment_id)
     emulator.wait_until_idle()
 
 

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
+from steps.cells import run_cell
 from steps.factories import PRODUCTS, USERS, answer_of, find_faults, living, reopen
 
 from recdeploy_ops.deployment_manager import RecommenderDeploymentManager
@@ -45,7 +46,7 @@ def run_step(kernel, capsys, number, **replaced):
     for placeholder, value in replaced.items():
         assert placeholder in code
         code = code.replace(placeholder, value)
-    exec(compile(code, f"block {number}", "exec"), kernel)  # noqa: S102 - the page's own lines
+    run_cell(code, kernel)
     return capsys.readouterr().out
 
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from steps.factories import Run, adopt, deploy_foreign, living, register_foreign, with_ignored
+from steps.factories import Run, adopt, deactivate, deploy_foreign, living, register_foreign, with_ignored
 
 from recdeploy_ops.domain.errors import StateMismatchError
 from recdeploy_ops.oci_clients.tags import PROJECT_TAG
@@ -47,11 +47,6 @@ def deploy(context, emulator, tmp_path):
     return deploy
 
 
-def deactivate(context, deployment_id, emulator):
-    context.deployments._client.deactivate_model_deployment(deployment_id)
-    emulator.wait_until_idle()
-
-
 FILES = {
     "the guide's": json.dumps(OLD_STATE),
     "empty": "",
@@ -83,7 +78,7 @@ def test_a_foreign_state_file_stops_a_first_release_and_stays(context, run, mana
 
 def test_a_deployment_without_an_owner_stops_a_first_release(context, run, manager, deploy, emulator):
     active, deactivated = deploy(), deploy("second")
-    deactivate(context, deactivated, emulator)
+    deactivate(context, emulator, deactivated)
 
     with pytest.raises(StateMismatchError) as raised:
         run("run-1").plan()

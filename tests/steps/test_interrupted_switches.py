@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 from steps.factories import (
     adopt,
+    deactivate_production,
     delete_production,
     event_types,
-    find_faults,
     living,
     living_tests,
+    require_agreement,
     served,
     switch_by_hand,
     tidy_up,
@@ -19,22 +20,19 @@ from steps.factories import (
 from recdeploy_ops.context import utc_now
 from recdeploy_ops.domain.errors import (
     ApprovalError,
-    CloudUnavailableError,
     DeploymentFailedError,
     PromotionFailedError,
     StateMismatchError,
     SwitchInterruptedError,
     SwitchUnderWayError,
-    TransientError,
 )
 from recdeploy_ops.domain.events import DataExtracted, ProductionFailed, ProductionLost, ReleaseOutcome
 from recdeploy_ops.domain.production_checks import REPLACE_PRODUCTION, describe_failed_production
 from recdeploy_ops.domain.records import Decision, Role
-from recdeploy_ops.domain.waiting import Waiting
-from recdeploy_ops.oci_clients.tags import HOLDER_TAG, VERSION_TAG
+from recdeploy_ops.oci_clients.tags import HOLDER_TAG
 from recdeploy_ops.rollout.current import read_current
 from recdeploy_ops.rollout.production import find_deployments, find_production
-from recdeploy_ops.steps import close_release, promote, roll_back
+from recdeploy_ops.steps import promote, roll_back
 
 
 @pytest.fixture
@@ -43,11 +41,6 @@ def switching(approved_here, emulator):
     emulator.set_timings(update=0.5)
     promote.advance(approved_here.context)
     return approved_here
-
-
-def require_agreement(context, version):
-    """Require that production serves this version, and that the ledger has it too."""
-    assert served(context) == context.refresh().production.version == version
 
 
 def require_failed_production_described(err, serving):
@@ -272,11 +265,6 @@ def test_deletions_that_oci_accepts_and_ignores_have_a_deadline(context, validat
     assert context.ledger.read().holder is None
 
 
-def deactivate_production(context, emulator):
-    context.catalog._session.data_science.deactivate_model_deployment(find_production(context).deployment_id)
-    emulator.wait_until_idle()
-
-
 def test_a_deactivated_production_is_not_promoted_over(context, approved, emulator):
     deactivate_production(context, emulator)
     with pytest.raises(StateMismatchError, match=r"is INACTIVE: it cannot be probed.*Bring it to ACTIVE in the OCI"):
@@ -309,15 +297,6 @@ def test_a_switch_that_was_not_requested_quotes_no_other_work_request(context, a
     assert "MODEL_DEPLOYMENT_" not in str(failed.value)
 
 
-def test_tags_that_oci_accepts_and_ignores_are_a_warning(approved, emulator, caplog):
-    approved.promote()
-    emulator.fail_next("UpdateModelDeployment", kind="silently_reverted", times=None)
-
-    approved.close()
-    assert "keeps its old tags" in caplog.text
-    assert len(emulator.calls("UpdateModelDeployment")) < 20
-
-
 def test_a_takeover_invalidates_productions_etag_even_after_a_failed_change(context, run, approved, emulator):
     emulator.fail_next("UpdateModelDeployment", kind="work_request_failed")
     with pytest.raises(PromotionFailedError):
@@ -345,81 +324,6 @@ def test_housekeeping_undoes_a_switch_whose_run_has_ended(context, switching):
 
     require_agreement(context, 1)
     assert living_tests(context) == []
-
-
-class Held:
-    """A call to OCI that a slow worker has prepared and not sent, while others count that worker as ended."""
-
-    def __init__(self, context, name, monkeypatch):
-        self._send, self.arguments = getattr(context.deployments, name), None
-        self._patch = monkeypatch
-        monkeypatch.setattr(context.deployments, name, self._hold)
-
-    def _hold(self, *arguments):
-        self.arguments = arguments
-        self._patch.undo()
-        raise CloudUnavailableError("the worker is slow")
-
-    def send(self):
-        return self._send(*self.arguments)
-
-
-CLOSERS = {
-    "its own teardown": lambda run, context: run("run-2").close(),
-    "housekeeping": lambda run, context: tidy_up(context, ended=True),
-    "another release": lambda run, context: run("run-3").plan(has_ended=lambda holder: True),
-    "its own plan": lambda run, context: run("run-2").plan(),
-}
-
-
-@pytest.mark.parametrize("closer", CLOSERS)
-def test_a_switch_still_on_its_way_to_oci_when_its_release_is_closed_is_refused(
-    context, run, approved, monkeypatch, closer
-):
-    held = Held(context, "switch_model", monkeypatch)
-    with pytest.raises(SwitchInterruptedError, match="slow"):
-        approved.promote()
-    CLOSERS[closer](run, context)
-
-    with pytest.raises(CloudUnavailableError, match="412"):
-        held.send()
-    require_agreement(context, 1)
-
-
-def test_a_rollback_still_on_its_way_to_oci_when_it_is_closed_is_refused(context, run, two_versions, monkeypatch):
-    back = run("back")
-    back.rehearse_rollback()
-    held = Held(context, "switch_model", monkeypatch)
-    with pytest.raises(SwitchInterruptedError, match="slow"):
-        back.switch_back()
-    back.close()
-
-    with pytest.raises(CloudUnavailableError, match="412"):
-        held.send()
-    require_agreement(context, 2)
-
-
-@pytest.mark.parametrize("cleaner", ["housekeeping", "the next release"])
-def test_a_first_production_that_oci_creates_after_its_release_was_closed_is_deleted(
-    context, run, emulator, monkeypatch, cleaner
-):
-    first = run("run-1", skip_test_deployment=True)
-    first.validate()
-    first.answer(Decision.PROMOTE)
-    held = Held(context, "create", monkeypatch)
-    with pytest.raises(SwitchInterruptedError, match="slow"):
-        first.promote()
-    first.close()
-    held.send()
-    emulator.wait_until_idle()
-    assert [d.name for d in living(context)] == ["product-recommender-production"]
-
-    if cleaner == "housekeeping":
-        tidy_up(context)
-    else:
-        run("run-2").plan()
-        emulator.wait_until_idle()
-    assert living(context) == []
 
 
 def test_housekeeping_never_deletes_production_that_serves(context, released):
@@ -452,38 +356,3 @@ def test_a_rollback_takes_over_from_a_run_that_ended_while_it_switched_productio
 
     assert run("back").roll_back(has_ended=lambda holder: True)["version"] == 1
     require_agreement(context, 1)
-
-
-def test_the_champion_is_restored_though_its_etag_cannot_be_invalidated(
-    context, approved, emulator, monkeypatch, caplog
-):
-    Held(context, "switch_model", monkeypatch)
-    with pytest.raises(SwitchInterruptedError, match="slow"):
-        approved.promote()
-    emulator.fail_next("UpdateModelDeployment", kind="status", status=400, code="LimitExceeded")
-    approved.close()
-
-    assert "etag could not be changed" in caplog.text
-    require_agreement(context, 1)
-    assert context.ledger.read().holder is None
-
-
-@pytest.mark.parametrize("moment", ["before the tags are requested", "while the tags are set"])
-def test_an_entry_that_somebody_records_meanwhile_does_not_keep_the_tags_old(
-    context, run, approved, emulator, caplog, no_retries, moment
-):
-    approved.promote()
-    if moment == "before the tags are requested":
-        emulator.fail_next("UpdateModelDeployment", status=503, times=None)
-        with pytest.raises(TransientError):
-            approved.close()
-        emulator.clear_faults()
-    else:
-        emulator.set_timings(update=1)
-        assert isinstance(close_release.advance(approved.context), Waiting)
-    run("freeze").freeze()
-    approved.close()
-
-    assert find_production(context).tags[VERSION_TAG] == "2"
-    assert "keeps its old tags" not in caplog.text
-    assert find_faults(context) == []

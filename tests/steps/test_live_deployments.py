@@ -6,6 +6,7 @@ import pytest
 from steps.bakes import serve_secretly
 from steps.factories import (
     adopt,
+    deactivate_production,
     delete_production,
     deploy_foreign,
     living,
@@ -164,8 +165,7 @@ def test_deployments_of_others_are_not_shown(page, context, released, emulator):
 
 def test_a_deployment_that_is_not_active_is_a_difference(page, context, released, emulator):
     released()
-    context.deployments._client.deactivate_model_deployment(find_production(context).deployment_id)
-    emulator.wait_until_idle()
+    deactivate_production(context, emulator)
     live = read_live_state(page())
 
     assert live.differences[0] == "Production is INACTIVE, not ACTIVE."

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
-from steps.factories import adopt, delete_production, switch_by_hand
+from steps.factories import adopt, deactivate, deactivate_production, delete_production, switch_by_hand
 
 from recdeploy_ops.domain.errors import (
     CloudRefusedError,
@@ -108,11 +108,6 @@ def test_production_that_is_not_active_but_can_be_switched_is_replaced(context, 
     assert find_production(context).lifecycle_state == "ACTIVE"
 
 
-def deactivate_production(context, emulator):
-    context.catalog._session.data_science.deactivate_model_deployment(find_production(context).deployment_id)
-    emulator.wait_until_idle()
-
-
 @pytest.mark.parametrize(
     ("happen", "says"),
     [
@@ -131,8 +126,7 @@ def test_production_that_a_release_cannot_replace_ends_its_validation(context, e
 
 def test_a_test_deployment_that_is_not_active_is_deployed_again(context, emulator, second):
     tested = second.context.release.require(Deployed)
-    context.catalog._session.data_science.deactivate_model_deployment(tested.deployment_id)
-    emulator.wait_until_idle()
+    deactivate(context, emulator, tested.deployment_id)
 
     with pytest.raises(StateMismatchError, match=r"is INACTIVE: it cannot be probed.*Clear the task 'deploy_test'"):
         second.validate_test()

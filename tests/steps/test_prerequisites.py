@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import oci
 import pytest
 from steps.conftest import open_session
-from steps.factories import PARAMS, Run, reopen, served
+from steps.factories import PARAMS, Run, deactivate_production, reopen, served
 
 from recdeploy_ops import workspaces
 from recdeploy_ops.domain.errors import (
@@ -36,7 +36,6 @@ class World:
 
     def __init__(self, context, emulator, folder, monkeypatch):
         self.context, self.emulator, self.folder, self.monkeypatch = context, emulator, folder, monkeypatch
-        self.science = context.catalog._session.data_science
 
     @property
     def production(self) -> Deployment:
@@ -46,8 +45,7 @@ class World:
         self.emulator.fail_next(operation, **REFUSED)
 
     def deactivate(self) -> None:
-        self.science.deactivate_model_deployment(self.production.deployment_id)
-        self.emulator.wait_until_idle()
+        deactivate_production(self.context, self.emulator)
 
     def set_serving(self, **changes: object) -> None:
         self.context = reopen(self.context, serving=self.context.settings.serving.model_copy(update=changes))
