@@ -200,9 +200,10 @@ class Installation:
         patience = self.services.patience(PATIENCE_SECONDS)
         while not (result := condition()):
             self.services.require_alive()
-            if patience.is_over(sign() if sign else None):
+            if patience.is_over(seen := sign() if sign else None):
                 unhealthy = ", ".join(self.admin.unhealthy()) or "nothing"
-                pytest.fail(f"no progress for {PATIENCE_SECONDS} s, waiting for: {what}; unhealthy: {unhealthy}")
+                lines = (f"no progress for {PATIENCE_SECONDS} s, waiting for: {what}", f"unhealthy: {unhealthy}")
+                pytest.fail("\n".join((*lines, f"last seen: {seen}")))
             time.sleep(every)
         return result
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
+from browser.pages import open_browser
 from services import installation, order_by_installation
 from weeks import weeks
 
@@ -26,16 +26,6 @@ HERE = Path(__file__).parent
 REQUIRED = "RECDEPLOY_REQUIRE_BROWSER"
 MISSING = "This test needs a browser: install one with apt-get install chromium"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-# No requests to other machines, and no sandbox, so that it can run as root in a container.
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,16 +58,7 @@ def chromium() -> str:
 
 
 @pytest.fixture
-def page(chromium: str, tmp_path: Path) -> Iterator[Page]:
+def page(chromium: str) -> Iterator[Page]:
     """An empty page that can send requests only to 127.0.0.1."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=OPTIONS)
-        context = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-US")
-        context.route(
-            "**/*",
-            lambda route: route.continue_() if "//127.0.0.1:" in route.request.url else route.abort(),
-        )
-        try:
-            yield context.new_page()
-        finally:
-            browser.close()
+    with open_browser(chromium) as browser:
+        yield browser.new_page(viewport={"width": 1400, "height": 1000}, locale="en-US")

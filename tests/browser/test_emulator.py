@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 
 import oci
 import pytest
-from browser.conftest import OPTIONS
-from playwright.sync_api import sync_playwright
+from browser.pages import open_browser
 from web_servers import SilentHandler, serving
 
 from oci_emulator.testing import running_emulator
@@ -83,13 +82,8 @@ def elsewhere() -> Iterator[str]:
 @pytest.fixture
 def victim(chromium: str) -> Iterator[Page]:
     """A page of a browser whose resolver finds the attacker's name at this machine, as after DNS rebinding."""
-    options = [*OPTIONS, f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=options)
-        try:
-            yield browser.new_page()
-        finally:
-            browser.close()
+    with open_browser(chromium, EVIL) as browser:
+        yield browser.new_page()
 
 
 def require_unchanged(emulator: RunningEmulator, science: oci.data_science.DataScienceClient) -> None:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from browser.pages import USER, sign_in
+from browser.pages import USER, send, sign_in
 from playwright.sync_api import ViewportSize, expect
 from rest import APPROVAL
 from scheduler.rollbacks import ROLLBACK
@@ -169,7 +169,7 @@ def test_it_leads_to_the_approval_and_shows_the_new_champion(weeks: Weeks, page:
     page.screenshot(path=tmp_path / "waiting.png")
     progress.get_by_role("link", name="Answer the approval").press("Enter")
     page.locator("[name=element_comment]").fill(COMMENT)
-    page.get_by_role("button", name="Promote", exact=True).click()
+    send(page.get_by_role("button", name="Promote", exact=True))
     installation.wait_for_state(run_id, APPROVAL, "success")
     installation.wait_for_end(run_id)
 

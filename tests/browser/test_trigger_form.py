@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from browser.pages import sign_in
+from browser.pages import send, sign_in
 from playwright.sync_api import expect
 from scheduler.rollbacks import ROLLBACK
 
@@ -28,7 +28,7 @@ def test_the_form_of_a_rollback_accepts_a_version_number(chromium: str, installa
     version = page.locator("input[name=element_version]")
     expect(version).to_have_value("previous")
     version.fill(str(UNKNOWN_VERSION))
-    page.get_by_role("dialog").get_by_role("button", name="Trigger", exact=True).click()
+    send(page.get_by_role("dialog").get_by_role("button", name="Trigger", exact=True))
 
     [run_id] = installation.wait_for("the new run", lambda: set(rollbacks.runs()) - set(before))
     installation.wait_for_end(run_id)
