@@ -176,7 +176,7 @@ class AirflowApi:
         """
         answer = self._answer(method, path, json, params)
         for _ in range(TRIES - 1):
-            if not (answer.is_server_error and LOCKED in answer.text):
+            if not is_locked(answer.status_code, answer.text):
                 break
             time.sleep(RETRY_SECONDS)
             answer, accept = self._answer(method, path, json, params), (*accept, *accept_again)
@@ -202,6 +202,11 @@ class AirflowApi:
         if answer.is_error:
             raise DemoError(f"Airflow refuses the user {self._user}: {answer.status_code} {answer.text[:500]}")
         self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+def is_locked(status: int, body: str) -> bool:
+    """Say whether an answer of Airflow means that its database was locked, and that nothing was changed."""
+    return status >= httpx.codes.INTERNAL_SERVER_ERROR and LOCKED in body
 
 
 def progress_of(tasks: list[Task]) -> list[tuple[str, str, int]]:

@@ -18,6 +18,15 @@ class SilentHandler(BaseHTTPRequestHandler):
         pass
 
 
+class EmptyPage(SilentHandler):
+    """Answers every request with an empty page."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+
+
 @contextmanager
 def serving(handler: type[SilentHandler]) -> Iterator[int]:
     """Answer requests to 127.0.0.1 while the block lasts; yields the port."""

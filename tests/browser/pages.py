@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect, sync_playwright
 
-from demo.airflow_api import LOCKED
+from demo.airflow_api import TRIES, is_locked
+from demo.homes import ANSWER_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,12 +69,15 @@ def send(button: Locator) -> None:
 
     Clicks again, as a person would, while Airflow's database is locked.
     """
-    while (answer := _click(button)).status >= 500 and LOCKED in answer.text():
-        pass
+    for _ in range(TRIES):
+        answer = _click(button)
+        if not is_locked(answer.status, answer.text()):
+            break
     assert answer.ok, f"{answer.request.method} {answer.url}: {answer.status} {answer.text()}"
 
 
 def _click(button: Locator) -> Response:
-    with button.page.expect_response(lambda answer: answer.request.method in CHANGES) as answered:
+    page, milliseconds = button.page, 1000 * ANSWER_SECONDS
+    with page.expect_response(lambda answer: answer.request.method in CHANGES, timeout=milliseconds) as answered:
         button.click()
     return answered.value

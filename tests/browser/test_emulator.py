@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import oci
 import pytest
 from browser.pages import open_browser
-from web_servers import SilentHandler, serving
+from web_servers import EmptyPage, serving
 
 from oci_emulator.testing import running_emulator
 
@@ -47,15 +47,6 @@ TRIES = """async (url) => {
 }"""
 
 
-class _Page(SilentHandler):
-    """Answers every request with an empty page."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("content-type", "text/html")
-        self.end_headers()
-
-
 @pytest.fixture
 def emulator(tmp_path: Path) -> Iterator[RunningEmulator]:
     with running_emulator(tmp_path) as emulator:
@@ -75,7 +66,7 @@ def science(emulator: RunningEmulator) -> oci.data_science.DataScienceClient:
 @pytest.fixture
 def elsewhere() -> Iterator[str]:
     """The address of a page of another origin."""
-    with serving(_Page) as port:
+    with serving(EmptyPage) as port:
         yield f"http://{EVIL}:{port}"
 
 

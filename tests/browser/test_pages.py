@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browser.pages import open_browser
 from playwright.sync_api import Error
-from web_servers import SilentHandler, serving
+from web_servers import EmptyPage, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,15 +23,13 @@ SEND_LATER = "setTimeout(() => fetch('/later'), 300)"
 PATIENCE_SECONDS = 60.0
 
 
-class _Page(SilentHandler):
-    """Answers every request with an empty page."""
+class _Page(EmptyPage):
+    """Tells when the later request arrives."""
 
     def do_GET(self) -> None:
         if self.path == "/later":
             ASKED.set()
-        self.send_response(200)
-        self.send_header("content-type", "text/html")
-        self.end_headers()
+        super().do_GET()
 
 
 @pytest.fixture
