@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,7 @@ def main() -> None:
     if {"training 100k", "gates 100k"} & chosen.keys() and not arguments.movielens:
         print(WITHOUT_MOVIELENS, file=sys.stderr)
     figures: dict[str, dict[str, Any]] = {}
+    failed: list[str] = []
     for name, measure in chosen.items():
         print(f"measuring {name} ...", file=sys.stderr)
         started = time.perf_counter()
@@ -64,11 +66,17 @@ def main() -> None:
         except FileNotFoundError as err:  # a program needed only for this part
             print(f"skipping {name}: {err}", file=sys.stderr)
             continue
+        except Exception:  # noqa: BLE001 - the figures of the other parts, many minutes of them, are not lost with it
+            traceback.print_exc()
+            failed.append(name)
+            continue
         figures[name]["took_seconds"] = round(time.perf_counter() - started)
         if arguments.out:
             arguments.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     machine = f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
     print(f"{machine}\n\n{goals.text_of(goals.rows_of(figures))}")
+    if failed:
+        sys.exit(f"failed, see above: {', '.join(failed)}")
 
 
 def _chosen(arguments: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:

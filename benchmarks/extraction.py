@@ -113,8 +113,12 @@ class _ArrowConnection:
         connection = self._open.enter_context(adbc.AdbcConnection(database))
         self._statement = self._open.enter_context(adbc.AdbcStatement(connection))
 
+    def cursor(self) -> _ArrowCursor:
+        """Return a cursor that only describes the columns of a query."""
+        return _ArrowCursor(self)
+
     def fetch_df_batches(
-        self, sql: str, parameters: Mapping[str, Any], *, size: int, fetch_decimals: bool
+        self, sql: str, parameters: Mapping[str, Any], *, size: int = BATCH_ROWS, fetch_decimals: bool = True
     ) -> Iterator[Any]:
         """Yield Arrow record batches; the driver chooses their size."""
         import pyarrow as pa
@@ -129,6 +133,22 @@ class _ArrowConnection:
     def close(self) -> None:
         """Close the connection."""
         self._open.close()
+
+
+class _ArrowCursor:
+    """Describes the columns of a query as python-oracledb does: name and type, where no type needs a conversion."""
+
+    def __init__(self, connection: _ArrowConnection) -> None:
+        self._connection = connection
+        self.description: list[tuple[str, None]] = []
+
+    def execute(self, sql: str, parameters: Mapping[str, Any]) -> None:
+        """Run a query and keep the names of its columns."""
+        first = next(iter(self._connection.fetch_df_batches(sql, parameters)))
+        self.description = [(name, None) for name in first.schema.names]
+
+    def close(self) -> None:
+        """Leave the connection open."""
 
 
 def _extract(source: Any) -> dict[str, Any]:

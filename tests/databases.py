@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 REQUIRED = "RECDEPLOY_REQUIRE_POSTGRES"
 
 
+def require_postgres() -> None:
+    """Skip the test where PostgreSQL is not installed, or fail it if `REQUIRED` is set."""
+    if find_programs() is None:
+        if os.environ.get(REQUIRED):
+            pytest.fail(f"{MISSING} {REQUIRED} is set.")
+        pytest.skip(MISSING)
+
+
 @contextmanager
 def running_postgres(script: str = "") -> Iterator[str]:
     """Run a server while the block lasts, and yield its URL; skip the tests where it is not installed, or fail.
@@ -25,9 +33,6 @@ def running_postgres(script: str = "") -> Iterator[str]:
     Args:
         script: SQL to run first.
     """
-    if find_programs() is None:
-        if os.environ.get(REQUIRED):
-            pytest.fail(f"{MISSING} {REQUIRED} is set.")
-        pytest.skip(MISSING)
+    require_postgres()
     with tempfile.TemporaryDirectory(prefix="recdeploy-postgres-") as folder, server(Path(folder), script) as url:
         yield url
